@@ -1,0 +1,1 @@
+//! Derives every table from records alone.

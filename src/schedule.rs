@@ -1,0 +1,1 @@
+//! What comes next: a pure function of plan and records.

@@ -1,0 +1,1 @@
+//! f64 in, estimates out; knows nothing of ours.

@@ -1,0 +1,1 @@
+//! What went on beside a call.

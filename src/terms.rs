@@ -1,0 +1,242 @@
+//! The field's vocabulary as types: what every layer calls the same thing.
+//!
+//! Data only. A row's *mode* says what was timed, its *role* why the call was made, its *regime* how
+//! rested the engine was, its *status* whether it may enter an aggregate, and its flags what else was going on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Gives an enum its serialized name as `as_str`, `Display` and a list of all values.
+macro_rules! named {
+    ($type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {
+        impl $type {
+            /// Every value, in the order they are documented.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name used in files and on the command line.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+        impl std::str::FromStr for $type {
+            type Err = String;
+            fn from_str(s: &str) -> Result<Self, String> {
+                Self::ALL.iter().copied().find(|v| v.as_str() == s).ok_or_else(|| {
+                    let known: Vec<_> = Self::ALL.iter().map(|v| v.as_str()).collect();
+                    format!("unknown value `{s}`, known: {}", known.join(", "))
+                })
+            }
+        }
+    };
+}
+
+/// What a number times. Modes are never mixed and never averaged together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// One forward pass over the prompt that leaves a KV cache; ends when the first new token is known.
+    Prefill,
+    /// A decode loop of fixed length on the KV cache.
+    KvDecode,
+    /// Prefill and decode together; derived, never timed by itself.
+    E2eKv,
+    /// A decode loop without a KV cache: one full forward pass per token.
+    GenerateUncached,
+}
+named!(Mode { Prefill => "prefill", KvDecode => "kv_decode", E2eKv => "e2e_kv", GenerateUncached => "generate_uncached" });
+
+/// What one call makes an engine do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Procedure {
+    /// Prefill alone.
+    Prefill,
+    /// Prefill, then the decode loop on its cache.
+    PrefillDecode,
+    /// A full forward pass per token, no cache.
+    Uncached,
+}
+named!(Procedure { Prefill => "prefill", PrefillDecode => "prefill_decode", Uncached => "uncached" });
+
+impl Procedure {
+    /// The modes whose time one such call gives, in the order they run.
+    #[must_use]
+    pub fn modes(self) -> &'static [Mode] {
+        match self {
+            Self::Prefill => &[Mode::Prefill],
+            Self::PrefillDecode => &[Mode::Prefill, Mode::KvDecode, Mode::E2eKv],
+            Self::Uncached => &[Mode::GenerateUncached],
+        }
+    }
+}
+
+/// A timed stretch inside a call. Unlike a [`Mode`], a phase is never derived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// See [`Mode::Prefill`].
+    Prefill,
+    /// See [`Mode::KvDecode`].
+    KvDecode,
+    /// See [`Mode::GenerateUncached`].
+    GenerateUncached,
+}
+named!(Phase { Prefill => "prefill", KvDecode => "kv_decode", GenerateUncached => "generate_uncached" });
+
+/// Why a call was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// First call after a load.
+    Cold,
+    /// Planned warmup.
+    Warmup,
+    /// Short call that ends an idle gap before a timed one; part of no ratio and no aggregate.
+    Rewarm,
+    /// The measurement itself.
+    Timed,
+}
+named!(Role { Cold => "cold", Warmup => "warmup", Rewarm => "rewarm", Timed => "timed" });
+
+/// How fresh the engine was when the call began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Regime {
+    /// First call in a fresh engine process.
+    ColdProcess,
+    /// First call after the model was loaded into a process that had run before.
+    ColdModel,
+    /// First call of this shape in this session.
+    ColdShape,
+    /// Anything later.
+    Warm,
+}
+named!(Regime { ColdProcess => "cold_process", ColdModel => "cold_model", ColdShape => "cold_shape", Warm => "warm" });
+
+/// Why a row does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Degraded {
+    /// The engine reported an error.
+    Error,
+    /// The call's deadline passed and it was cancelled.
+    Timeout,
+    /// Memory ran out.
+    Oom,
+    /// The engine's process ended.
+    Crashed,
+    /// The reply ended before its end was announced.
+    Incomplete,
+    /// Fewer tokens than asked, at a stop token.
+    EarlyStop,
+    /// Too few decode steps to scale to the target.
+    TooShort,
+    /// Part of the prefill came from a cache.
+    CacheHit,
+    /// The prompt was cut.
+    Truncated,
+    /// The model was loaded again inside the call.
+    Reloaded,
+    /// The call waited behind another client.
+    Queued,
+    /// Another device than the one asked for.
+    WrongDevice,
+    /// Part of the work ran on another provider or in another mode than asked.
+    Fallback,
+    /// Compilation failed.
+    CompileFailed,
+    /// The engine changed during the run.
+    StackChanged,
+    /// The engine version's clock is known to be wrong.
+    BlocklistedClock,
+    /// The row contradicts itself.
+    Invariant,
+}
+named!(Degraded {
+    Error => "error", Timeout => "timeout", Oom => "oom", Crashed => "crashed", Incomplete => "incomplete",
+    EarlyStop => "early_stop", TooShort => "too_short", CacheHit => "cache_hit", Truncated => "truncated",
+    Reloaded => "reloaded", Queued => "queued", WrongDevice => "wrong_device", Fallback => "fallback",
+    CompileFailed => "compile_failed", StackChanged => "stack_changed", BlocklistedClock => "blocklisted_clock",
+    Invariant => "invariant",
+});
+
+/// Whether a row may enter aggregates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It may.
+    Ok,
+    /// It may not, for this reason; it stays in the raw file and in the degraded rate.
+    Degraded(Degraded),
+}
+
+impl Status {
+    /// True for [`Status::Ok`].
+    #[must_use]
+    pub fn is_ok(self) -> bool {
+        self == Self::Ok
+    }
+}
+
+/// `ok` or `degraded(timeout)`.
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str("ok"),
+            Self::Degraded(kind) => write!(f, "degraded({kind})"),
+        }
+    }
+}
+
+/// What went on beside a call. A flag does not remove a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flag {
+    /// The device lowered its clocks.
+    Throttled,
+    /// The device ran into its power limit.
+    PowerCapped,
+    /// Other programs used the processor or device.
+    ForeignLoad,
+    /// Another session of ours was resident.
+    CoResident,
+    /// Idle power moved.
+    IdleDrift,
+}
+named!(Flag {
+    Throttled => "throttled", PowerCapped => "power_capped", ForeignLoad => "foreign_load",
+    CoResident => "co_resident", IdleDrift => "idle_drift",
+});
+
+/// How a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// All steps asked for were made.
+    Length,
+    /// A stop token came first.
+    Stop,
+    /// It did not end by itself.
+    Interrupted,
+}
+named!(Finish { Length => "length", Stop => "stop", Interrupted => "interrupted" });
+
+/// What proves where the work ran.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attribution {
+    /// What the scenario asked for, e.g. `CUDAExecutionProvider`.
+    pub requested: String,
+    /// What ran. `None`: nothing proves it, the row is `unattributed` and kept out of rankings.
+    pub actual: Option<String>,
+    /// The proof by name, e.g. `nodes.CPUExecutionProvider` → `110`.
+    pub evidence: BTreeMap<String, String>,
+}
