@@ -1,1 +1,262 @@
-//! Command line types.
+//! Command line types; what they do is in [`crate::commands`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::spec::{ArgMax, Dtype};
+
+/// Measures how prefill and decode of LLM inference scale on one box, with proof of what ran.
+#[derive(Debug, Parser)]
+#[command(name = "phasebench", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 good · 1 internal error · 2 bad scenario file or usage · 3 more calls degraded than the scenario allows
+4 run folder cannot be read or written · 7 a backend asked for is unavailable · 130 interrupted (resume with --resume)
+
+Results go to stdout, progress and warnings to stderr.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what this machine can run, and how to get what is missing
+    Doctor(DoctorArgs),
+    /// Fetch a runtime into the cache
+    #[command(subcommand)]
+    Setup(SetupCommand),
+    /// Make, export, inspect and verify models
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Print what a scenario file would measure; run nothing
+    Plan(PlanArgs),
+    /// Measure
+    Run(RunArgs),
+    /// Derive every table of a run
+    Analyze(RunFolder),
+    /// Write report.md, report.html and plots of a run
+    Report(RunFolder),
+    /// Check a run's artifacts and invariants
+    Validate(RunFolder),
+    /// Fit a latency law to any table
+    Fit(FitArgs),
+    /// Print the JSON Schema of scenario files, for editors
+    Schema,
+    /// Print shell completions
+    Completions(CompletionsArgs),
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `setup`
+#[derive(Debug, Subcommand)]
+pub enum SetupCommand {
+    /// Fetch the pinned ONNX Runtime through pip, check its SHA-256, unpack it into the cache
+    Onnxruntime(SetupOnnxruntimeArgs),
+}
+
+/// `setup onnxruntime`
+#[derive(Debug, Args)]
+pub struct SetupOnnxruntimeArgs {
+    /// The build with CUDA, and the NVIDIA libraries it needs
+    #[arg(long, conflicts_with = "library")]
+    pub cuda: bool,
+    /// Use this shared library instead of fetching one
+    #[arg(long, value_name = "PATH")]
+    pub library: Option<PathBuf>,
+}
+
+/// `models`
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Make a synthetic model folder (config.json, model.safetensors, tokenizer.json)
+    Synth(SynthArgs),
+    /// Export a model folder to the form an engine loads
+    Export(ExportArgs),
+    /// Print a folder's architecture, parameters, bytes and KV bytes per token
+    Inspect(InspectArgs),
+    /// Compare an engine's log-probabilities with the folder's reference.json
+    Verify(VerifyArgs),
+}
+
+/// `models synth`
+#[derive(Debug, Args)]
+pub struct SynthArgs {
+    /// Family: gpt2, llama, qwen2 or phi
+    #[arg(long)]
+    pub family: String,
+    /// Layers
+    #[arg(long)]
+    pub n_layer: u32,
+    /// Width of the residual stream
+    #[arg(long)]
+    pub n_embd: u32,
+    /// Attention heads
+    #[arg(long)]
+    pub n_head: u32,
+    /// Key and value heads; as many as attention heads if not given
+    #[arg(long)]
+    pub n_kv_head: Option<u32>,
+    /// Width inside the MLP; the family's usual multiple of --n-embd if not given
+    #[arg(long)]
+    pub n_inner: Option<u32>,
+    /// Vocabulary
+    #[arg(long)]
+    pub vocab: Option<u32>,
+    /// Longest context
+    #[arg(long)]
+    pub n_positions: Option<u32>,
+    /// Stored element type: f32, f16 or bf16
+    #[arg(long)]
+    pub dtype: Option<String>,
+    /// Seed of the weights
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Where to put the folder; in the cache if not given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `models export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The model folder
+    pub folder: PathBuf,
+    /// To an ONNX decoder graph
+    #[arg(long, required = true)]
+    pub onnx: bool,
+    /// Element type of weights, KV cache and logits
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: Dtype,
+    /// Where the next token is chosen
+    #[arg(long, value_enum, default_value_t)]
+    pub arg_max: ArgMax,
+    /// Where to put it; in the cache if not given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `models inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The model folder
+    pub folder: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `models verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The model folder, with reference.json
+    pub folder: PathBuf,
+    /// Element type of the exported graph
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: Dtype,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The scenario file
+    pub spec: PathBuf,
+    /// Only cells where these hold, e.g. backend=ort-cpu,model=gpt2-25m
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    pub only: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The scenario file
+    #[arg(required_unless_present = "resume")]
+    pub spec: Option<PathBuf>,
+    /// The run folder; results/<utc>-<name>-<plan> if not given
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Only cells where these hold, e.g. backend=ort-cpu,model=gpt2-25m
+    #[arg(long, value_name = "KEY=VALUE,…", conflicts_with = "resume")]
+    pub only: Option<String>,
+    /// Record the cells of unavailable backends as skipped instead of giving up
+    #[arg(long)]
+    pub skip_missing: bool,
+    /// Go on with this run folder
+    #[arg(long, value_name = "RUN", conflicts_with = "spec")]
+    pub resume: Option<PathBuf>,
+}
+
+/// A run folder
+#[derive(Debug, Args)]
+pub struct RunFolder {
+    /// The run folder
+    pub run: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fit`
+#[derive(Debug, Args)]
+pub struct FitArgs {
+    /// A CSV file with a header
+    pub table: PathBuf,
+    /// Column of the predictor
+    #[arg(long, value_name = "COL")]
+    pub x: String,
+    /// Column of the latency
+    #[arg(long, value_name = "COL")]
+    pub y: String,
+    /// Column of a second predictor
+    #[arg(long, value_name = "COL")]
+    pub x2: Option<String>,
+    /// Fit the rows of each value of this column apart
+    #[arg(long, value_name = "COL")]
+    pub group: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+impl ValueEnum for Dtype {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::F32, Self::F16]
+    }
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.as_str()))
+    }
+}
+
+impl ValueEnum for ArgMax {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Outside, Self::Inside]
+    }
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Outside => "outside",
+            Self::Inside => "inside",
+        }))
+    }
+}

@@ -27,7 +27,9 @@ pub struct RealClock {
 
 impl Default for RealClock {
     fn default() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod exit;
 pub mod manifest;
 pub mod measure;
 pub mod model;

@@ -1,1 +1,108 @@
-//! Cells with stable ids.
+//! The matrix as cells with stable ids. Pure: the same scenario file gives the same plan on any machine.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{Dtype, FitAxis, Order, Repetitions};
+use crate::terms::{Mode, Procedure};
+use crate::units::{Bytes, Nanos};
+
+/// What a run is going to do. Written to `plan.json`; the order of calls follows from it and from what is recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Version of this format.
+    pub format: u32,
+    /// The scenario file's name.
+    pub name: String,
+    /// Decides every random choice.
+    pub seed: u64,
+    /// How calls follow each other.
+    pub order: Order,
+    /// When a cell has enough timed calls.
+    pub repetitions: Repetitions,
+    /// Modes asked for.
+    pub modes: Vec<Mode>,
+    /// What latency is fitted against.
+    pub fit: FitAxis,
+    /// Longest time one call may take.
+    pub timeout_ns: Nanos,
+    /// Largest share of degraded calls before exit code 3.
+    pub degraded_rate: f64,
+    /// Memory that resident sessions may take together.
+    pub memory_budget_bytes: Bytes,
+    /// One per backend × model that has a cell, in file order.
+    pub sessions: Vec<PlannedSession>,
+    /// What is measured, in file order.
+    pub cells: Vec<Cell>,
+    /// What is not, and why.
+    pub skipped: Vec<SkippedCell>,
+}
+
+/// One model loaded by one backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedSession {
+    /// Backend and model.
+    pub key: SessionKey,
+    /// Planned warmup calls per cell and load.
+    pub warmups: u32,
+    /// Memory it is expected to take while loaded: weights, packed copies, the largest KV cache of its cells.
+    pub resident_bytes: Bytes,
+    /// Most sessions its backend keeps loaded at once. `None`: no limit of its own.
+    pub max_resident: Option<u32>,
+}
+
+/// Backend and model by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionKey {
+    /// Backend name.
+    pub backend: String,
+    /// Model name.
+    pub model: String,
+}
+
+/// Calls that may be pooled, but for mode and regime, which a row adds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cell {
+    /// Hash of everything below: 12 hexadecimal digits.
+    pub id: CellId,
+    /// Backend and model.
+    pub session: SessionKey,
+    /// Element type asked for.
+    pub dtype: Dtype,
+    /// Scenario name.
+    pub scenario: String,
+    /// Rows decoded together.
+    pub batch: u32,
+    /// Prompt tokens asked for, BOS included. `None`: known only once the text is tokenised.
+    pub prompt_tokens: Option<u32>,
+    /// Timed decode steps; 0 for [`Procedure::Prefill`].
+    pub gen_tokens: u32,
+    /// What a call makes the engine do.
+    pub procedure: Procedure,
+}
+
+/// A cell's id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CellId(pub String);
+
+impl std::fmt::Display for CellId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A cell that is not measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkippedCell {
+    /// What it would have been.
+    pub cell: Cell,
+    /// The rule by name: `skip`, `no_source`, `context_exceeded`, `backend_unavailable`, `prompt_too_short`.
+    pub rule: String,
+    /// The rule's reason, for people.
+    pub reason: String,
+}

@@ -1,1 +1,291 @@
-//! On-disk schema.
+//! What is written to `measurements.jsonl`: one JSON object per line, data only.
+//!
+//! The first line is a [`Header`]; then one line per task in the order they were done. Times are nanoseconds
+//! on the clock of the process that wrote them, which an [`Opened`] line starts; `unix_ns` there ties it to the calendar.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{CellId, SessionKey};
+use crate::spec::Dtype;
+use crate::terms::{Attribution, Finish, Flag, Phase, Procedure, Regime, Role, Status};
+use crate::units::{Bytes, Nanos};
+
+/// Version of this format. A reader refuses others.
+pub const FORMAT: u32 = 1;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Line {
+    /// The first line of the file.
+    Header(Header),
+    /// A process began or resumed the run; whatever was loaded before is gone.
+    Opened(Opened),
+    /// A session was loaded, or failed to.
+    Load(Box<LoadRecord>),
+    /// A call was made.
+    Call(Box<CallRecord>),
+    /// A cell takes no further calls.
+    Decision(Decision),
+    /// Nothing is left to do.
+    Finished(Finished),
+}
+
+/// What the file is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// Always `phasebench-measurements`.
+    pub file: String,
+    /// [`FORMAT`].
+    pub format: u32,
+    /// SHA-256 of `plan.json`; a resumed run must have the same.
+    pub plan_sha256: String,
+    /// Version of the tool that wrote the file.
+    pub tool_version: String,
+}
+
+/// A process at work on the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opened {
+    /// 0 for the first process, one more with every resume.
+    pub epoch: u32,
+    /// Calendar time at the clock's start.
+    pub unix_ns: u64,
+    /// SHA-256 of the manifest's stack section; differs where the stack changed between resumes.
+    pub stack_sha256: String,
+}
+
+/// One load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadRecord {
+    /// Which load of the run this is, from 0.
+    pub load_index: u32,
+    /// What was loaded.
+    pub session: SessionKey,
+    /// Sessions closed before it, to make room.
+    pub evicted: Vec<SessionKey>,
+    /// Which set of sessions is resident together, from 0.
+    pub residency_id: u32,
+    /// Round of the interleaved order, from 0.
+    pub round: u32,
+    /// Whether it worked.
+    pub status: Status,
+    /// The engine's words where it did not.
+    pub detail: Option<String>,
+    /// When it began.
+    pub begin_ns: Nanos,
+    /// How long it took.
+    pub duration_ns: Nanos,
+    /// Its parts by the engine's own names, in order.
+    pub parts_ns: Vec<(String, Nanos)>,
+    /// `cold_process` for the first load of an engine in this process, else `cold_model`.
+    pub regime: Regime,
+    /// Where the graph was placed.
+    pub attribution: Attribution,
+    /// Hash of the weights. `None`: the load failed before they were known.
+    pub weights_id: Option<String>,
+    /// Resident set of the engine's process before. `None`: not measurable.
+    pub host_rss_before_bytes: Option<Bytes>,
+    /// Resident set after. `None`: not measurable.
+    pub host_rss_after_bytes: Option<Bytes>,
+    /// Device memory taken. `None`: no device, or not measurable.
+    pub device_bytes: Option<Bytes>,
+    /// Expected memory of all sessions resident after it.
+    pub planned_resident_bytes: Bytes,
+}
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallRecord {
+    /// Unique in the file: cell, role, index; a warmup's also names the load.
+    pub call_id: String,
+    /// The cell.
+    pub cell_id: CellId,
+    /// Why it was made.
+    pub role: Role,
+    /// Number among the cell's calls of this role (for warmups: of this load), from 0.
+    pub index: u32,
+    /// How fresh the engine was.
+    pub regime: Regime,
+    /// Position of the task in the run's order, from 0: a visit of a cell.
+    pub task_idx: u32,
+    /// Position of the call in the run, from 0.
+    pub call_idx: u32,
+    /// Round of the interleaved order, or of adaptive repetition, from 0.
+    pub round: u32,
+    /// See [`LoadRecord::residency_id`].
+    pub residency_id: u32,
+    /// See [`LoadRecord::load_index`].
+    pub load_index: u32,
+    /// Process, see [`Opened::epoch`].
+    pub epoch: u32,
+
+    /// Backend and model.
+    pub session: SessionKey,
+    /// Hash of the weights.
+    pub weights_id: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Scenario name.
+    pub scenario: String,
+    /// Rows.
+    pub batch: u32,
+    /// What the engine was asked to do.
+    pub procedure: Procedure,
+
+    /// Whether it counts.
+    pub status: Status,
+    /// Why not, in the engine's or our words.
+    pub detail: Option<String>,
+    /// What went on beside it.
+    pub flags: Vec<Flag>,
+    /// Where it ran.
+    pub attribution: Attribution,
+
+    /// Tokens, asked for and made.
+    pub tokens: TokenCounts,
+    /// The timed stretches in order.
+    pub spans: Vec<SpanRecord>,
+    /// When the call began.
+    pub begin_ns: Nanos,
+    /// Whole call, read independently of the spans.
+    pub total_wall_ns: Nanos,
+    /// Time since the previous call ended. `None`: first call of the process.
+    pub since_last_call_ns: Option<Nanos>,
+    /// Time since the session was loaded.
+    pub session_age_ns: Nanos,
+    /// Processor time of our own process during the call; for an in-process engine that includes the engine.
+    pub client_cpu_ns: Option<Nanos>,
+    /// Time of the decode phase not spent inside the engine. `None`: cannot be told apart.
+    pub outside_engine_ns: Option<Nanos>,
+    /// Duration of every decode step. Empty: not told.
+    pub step_ns: Vec<Nanos>,
+    /// Engine durations under the engine's own names.
+    pub engine_ns: BTreeMap<String, Nanos>,
+    /// Memory.
+    pub memory: MemoryRecord,
+    /// What ran beside it.
+    pub beside: BesideRecord,
+    /// New token ids of the first row: equal for equal weights and prompts.
+    pub token_ids: Vec<u32>,
+    /// How generation ended. `None`: the engine did not tell.
+    pub finish: Option<Finish>,
+}
+
+/// Tokens of a call. Counts are per row; a batch multiplies them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenCounts {
+    /// Prompt tokens the scenario asked for. `None`: it gave text.
+    pub prompt_requested: Option<u32>,
+    /// Prompt tokens sent, BOS included; over all rows.
+    pub prompt_sent: u32,
+    /// Prompt tokens evaluated as the engine reports, over all rows. `None`: it does not tell.
+    pub prompt_evaluated: Option<u32>,
+    /// Length that rows were padded to.
+    pub prompt_padded: u32,
+    /// Decode steps asked for.
+    pub steps_requested: u32,
+    /// Decode steps that the decode span covers.
+    pub decode_steps_timed: u32,
+}
+
+/// A timed stretch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpanRecord {
+    /// What was done.
+    pub phase: Phase,
+    /// When it began.
+    pub begin_ns: Nanos,
+    /// When it ended.
+    pub end_ns: Nanos,
+    /// True where the times were put together from an engine's durations.
+    pub reconstructed: bool,
+    /// Largest error of either time.
+    pub uncertainty_ns: Nanos,
+}
+
+impl SpanRecord {
+    /// Its length.
+    #[must_use]
+    pub fn duration(&self) -> Nanos {
+        self.end_ns.since(self.begin_ns)
+    }
+}
+
+/// Memory around a call; every field `None` where it cannot be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryRecord {
+    /// Resident set of the engine's process at the end.
+    pub host_rss_bytes: Option<Bytes>,
+    /// Largest resident set of that process so far.
+    pub host_peak_bytes: Option<Bytes>,
+    /// Device memory in use.
+    pub device_used_bytes: Option<Bytes>,
+    /// KV cache really allocated at the end, all rows.
+    pub kv_bytes: Option<Bytes>,
+}
+
+/// What ran beside a call; every field `None` where it cannot be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BesideRecord {
+    /// Share of all processors' time that programs other than ours used, 0 to 1.
+    pub foreign_cpu: Option<f64>,
+    /// Share of all processors' time that the hypervisor took away, 0 to 1.
+    pub steal: Option<f64>,
+    /// Load average over one minute.
+    pub load_1min: Option<f64>,
+    /// Mean clock of the processors at the end, in MHz.
+    pub cpu_mhz: Option<f64>,
+    /// Processes of others on the GPU.
+    pub foreign_gpu_processes: Option<u32>,
+    /// Sessions of ours that were resident beside the one measured.
+    pub co_resident: u32,
+}
+
+/// A rule's verdict on a cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// The cell.
+    pub cell_id: CellId,
+    /// What was decided.
+    pub rule: Rule,
+    /// Timed calls that counted when it was decided.
+    pub calls_ok: u32,
+    /// Widest half-width of a timed mode's 95 % interval relative to its estimate. `None`: too few calls.
+    pub relative_ci: Option<f64>,
+    /// In words, e.g. `CI 1.8 % ≤ 2.0 %`.
+    pub why: String,
+}
+
+/// Why a cell takes no further calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// The interval is narrow enough.
+    NarrowEnough,
+    /// The most calls allowed were made.
+    MaxCalls,
+    /// Its session cannot be loaded.
+    LoadFailed,
+}
+
+/// The end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finished {
+    /// Calls in the file.
+    pub calls: u32,
+    /// Of these, degraded ones.
+    pub degraded: u32,
+}

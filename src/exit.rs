@@ -1,0 +1,44 @@
+//! Exit codes: the one table.
+
+use std::process::ExitCode;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything went as asked.
+    Good,
+    /// A fault of ours.
+    Internal,
+    /// A bad scenario file or command line.
+    Usage,
+    /// More calls degraded than the scenario's limit allows.
+    Degraded,
+    /// A run folder that cannot be read or written.
+    Store,
+    /// A backend that was asked for is not available; found before the first call.
+    Unavailable,
+    /// Interrupted; the run can be resumed.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number given to the shell. 5 and 6 are reserved for comparisons.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::Internal => 1,
+            Self::Usage => 2,
+            Self::Degraded => 3,
+            Self::Store => 4,
+            Self::Unavailable => 7,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
