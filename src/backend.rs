@@ -120,6 +120,8 @@ pub struct LoadReport {
 pub struct Call {
     /// What to do.
     pub procedure: Procedure,
+    /// Scenario it comes from, for messages and scripted faults.
+    pub scenario: String,
     /// One row of token ids per batch element, BOS included, not padded.
     pub prompts: Vec<Vec<u32>>,
     /// The rows as text, for engines that take nothing else. `None`: known as ids only.
@@ -128,6 +130,10 @@ pub struct Call {
     pub padded_to: u32,
     /// Decode steps to time; the first new token comes from the prefill and is not among them.
     pub steps: u32,
+    /// Number of the call among its cell's calls of the same role, from 0.
+    pub index: u32,
+    /// For every random choice an engine makes in this call; the same in a repeated run.
+    pub seed: u64,
 }
 
 /// What came of a call. A failed call keeps what it proved.
@@ -180,7 +186,7 @@ pub struct Memory {
 }
 
 /// A timed stretch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Span {
     /// What was done.
     pub phase: Phase,
@@ -192,6 +198,8 @@ pub struct Span {
     pub clock: SpanClock,
     /// Largest error of either time.
     pub uncertainty: Nanos,
+    /// Mean power over the span as the engine reports it, in watts. `None`: it does not.
+    pub mean_power_w: Option<f64>,
 }
 
 /// How a span's times were obtained.

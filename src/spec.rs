@@ -317,7 +317,8 @@ pub struct Fault {
     pub model: Option<String>,
     /// Only calls of this scenario; `None`: of any.
     pub scenario: Option<String>,
-    /// Every how many-th matching call, counted from 1 over the run; 1 is every call.
+    /// Which calls of a matching cell: those whose number among the calls of their role, from 1, is a multiple of
+    /// this; 1 is every call.
     pub every: u32,
 }
 
