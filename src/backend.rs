@@ -14,6 +14,7 @@ use crate::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
 pub mod cancel;
+pub mod simulated;
 
 pub use cancel::{CancelToken, Deadline};
 
@@ -35,12 +36,7 @@ pub trait Backend {
     ///
     /// # Errors
     /// The kind of failure with the engine's own words.
-    fn load(
-        &mut self,
-        model: &Prepared,
-        by: Deadline,
-        cancel: &CancelToken,
-    ) -> Result<Box<dyn Session>, Failure>;
+    fn load(&mut self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<Box<dyn Session>, Failure>;
 }
 
 /// A loaded model.
@@ -228,15 +224,8 @@ impl Failure {
     /// A failure with the engine's words made harmless: control characters out, length bounded.
     #[must_use]
     pub fn new(kind: Degraded, message: &str) -> Self {
-        let clean = message
-            .chars()
-            .filter(|c| !c.is_control() || *c == '\n')
-            .take(Self::MAX)
-            .collect();
-        Self {
-            kind,
-            message: clean,
-        }
+        let clean = message.chars().filter(|c| !c.is_control() || *c == '\n').take(Self::MAX).collect();
+        Self { kind, message: clean }
     }
 }
 

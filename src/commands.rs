@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use crate::backend::BackendError;
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
+use crate::model;
+use crate::run::{PromptError, RunError};
+use crate::spec::SpecError;
 use crate::store::StoreError;
 
 pub mod run;
@@ -32,6 +35,18 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.is::<StoreError>() {
             return Exit::Store;
         }
+        if cause.is::<run::StackChanged>() {
+            return Exit::StackChanged;
+        }
+        if cause.is::<run::Missing>() {
+            return Exit::Unavailable;
+        }
+        if cause.is::<SpecError>() || cause.is::<PromptError>() || cause.is::<model::Error>() {
+            return Exit::Usage;
+        }
+        if let Some(RunError::Store(_)) = cause.downcast_ref::<RunError>() {
+            return Exit::Store;
+        }
         if let Some(error) = cause.downcast_ref::<BackendError>() {
             return match error {
                 BackendError::Unavailable { .. } => Exit::Unavailable,
@@ -41,4 +56,22 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         }
     }
     Exit::Internal
+}
+
+/// An error as people read it: `error: what, where, what is allowed`, with its causes.
+#[must_use]
+pub fn describe(error: &anyhow::Error) -> String {
+    if let Some(problems) = error.downcast_ref::<SpecError>() {
+        return problems.to_string();
+    }
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // A transparent error repeats what it wraps.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }

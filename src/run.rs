@@ -132,12 +132,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// Only what makes going on pointless: a record that cannot be written. Failed calls and loads are recorded.
-    pub fn execute(
-        mut self,
-        unix_ns: u64,
-        stack_sha256: &str,
-        observer: &mut dyn Observer,
-    ) -> Result<Ended, RunError> {
+    pub fn execute(mut self, unix_ns: u64, stack_sha256: &str, observer: &mut dyn Observer) -> Result<Ended, RunError> {
         if self.recorded.finished() {
             return Ok(Ended::Complete(self.tally()));
         }

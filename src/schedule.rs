@@ -14,6 +14,7 @@ use crate::plan::Plan;
 use crate::record::{Decision, Rule};
 use crate::spec::{Order, Repetitions};
 use crate::stats;
+use crate::stats::location::{StopDecision, StopReason, adaptive_location, narrow_enough};
 use crate::terms::{Regime, Role};
 use crate::units::Nanos;
 
@@ -143,7 +144,9 @@ fn next_call(
     let warming = open
         .iter()
         .copied()
-        .filter(|c| if plan.order == Order::Shuffled { *c == target } else { wanted.contains(&ordering.session_of(*c)) })
+        .filter(
+            |c| if plan.order == Order::Shuffled { *c == target } else { wanted.contains(&ordering.session_of(*c)) },
+        )
         .filter(owed)
         .min_by_key(|&c| (ordering.session_rank(ordering.session_of(c)), ordering.warmup_rank(c)));
     let (cell, role) = match warming {
@@ -193,19 +196,21 @@ fn verdict(plan: &Plan, ordering: &Ordering, recorded: &Recorded, cell: usize) -
         return decision(Rule::SessionLost, None, why);
     }
     let Repetitions::Adaptive { min, max, until_relative_ci } = plan.repetitions else { return None };
-    let widths: Vec<stats::StopDecision> = state
-        .series
-        .values()
-        .map(|series| stats::narrow_enough(series, min as usize, max as usize, until_relative_ci))
-        .collect();
-    let widest = widths.iter().filter_map(|d| d.relative_ci).reduce(f64::max);
+    let series = || state.series.values();
+    let widths = series().filter_map(|s| adaptive_location(s, stats::LEVEL).ok()).map(|l| l.relative_half_width);
+    let widest = widths.reduce(f64::max);
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
-    if !widths.is_empty() && widths.iter().all(|d| d.stop) {
+    let narrow = |s: &Vec<f64>| {
+        let decision = narrow_enough(s, min as usize, max as usize, until_relative_ci);
+        matches!(decision, StopDecision::Stop { reason: StopReason::Narrow, .. })
+    };
+    if !state.series.is_empty() && series().all(narrow) {
         let why = format!("CI {} ≤ {}", widest.map_or_else(|| "?".to_owned(), percent), percent(until_relative_ci));
         return decision(Rule::NarrowEnough, widest, why);
     }
     if state.timed >= max {
-        let reached = widest.map_or_else(|| "too few good calls for an interval".to_owned(), |w| format!("CI {}", percent(w)));
+        let reached =
+            widest.map_or_else(|| "too few good calls for an interval".to_owned(), |w| format!("CI {}", percent(w)));
         return decision(Rule::MaxCalls, widest, format!("{max} calls made, {reached}"));
     }
     None

@@ -92,17 +92,10 @@ pub enum InputError {
 /// Checks that `values` holds at least `needed` values, all finite and not beyond [`LARGEST`].
 fn finite(axis: &'static str, values: &[f64], needed: usize) -> Result<(), InputError> {
     if values.len() < needed {
-        return Err(InputError::TooFew {
-            n: values.len(),
-            needed,
-        });
+        return Err(InputError::TooFew { n: values.len(), needed });
     }
     match values.iter().position(|v| v.is_nan() || v.abs() > LARGEST) {
-        Some(index) => Err(InputError::NotFinite {
-            axis,
-            index,
-            value: values[index],
-        }),
+        Some(index) => Err(InputError::NotFinite { axis, index, value: values[index] }),
         None => Ok(()),
     }
 }
@@ -111,11 +104,7 @@ fn finite(axis: &'static str, values: &[f64], needed: usize) -> Result<(), Input
 fn logs(axis: &'static str, values: &[f64], needed: usize) -> Result<Vec<f64>, InputError> {
     finite(axis, values, needed)?;
     match values.iter().position(|v| *v <= 0.0) {
-        Some(index) => Err(InputError::NotPositive {
-            axis,
-            index,
-            value: values[index],
-        }),
+        Some(index) => Err(InputError::NotPositive { axis, index, value: values[index] }),
         None => Ok(values.iter().map(|v| v.ln()).collect()),
     }
 }
@@ -123,10 +112,7 @@ fn logs(axis: &'static str, values: &[f64], needed: usize) -> Result<Vec<f64>, I
 /// Checks that two columns pair and have enough finite values.
 fn paired(x: &[f64], y: &[f64], needed: usize) -> Result<(), InputError> {
     if x.len() != y.len() {
-        return Err(InputError::Unpaired {
-            x: x.len(),
-            y: y.len(),
-        });
+        return Err(InputError::Unpaired { x: x.len(), y: y.len() });
     }
     finite("x", x, needed)?;
     finite("y", y, needed)
@@ -136,11 +122,7 @@ fn paired(x: &[f64], y: &[f64], needed: usize) -> Result<(), InputError> {
 fn varied(axis: &'static str, values: &[f64]) -> Result<(), InputError> {
     let (low, high) = summary::extremes(values);
     let rounding = 1e-12 * low.abs().max(high.abs()).max(1.0 / LARGEST);
-    if high - low > rounding {
-        Ok(())
-    } else {
-        Err(InputError::Constant { axis })
-    }
+    if high - low > rounding { Ok(()) } else { Err(InputError::Constant { axis }) }
 }
 
 /// Checks a confidence level.
@@ -148,11 +130,7 @@ fn level_in_range(level: f64) -> Result<(), InputError> {
     if level > 0.0 && level < 1.0 {
         Ok(())
     } else {
-        Err(InputError::Setting {
-            what: "confidence level",
-            value: level,
-            allowed: "between 0 and 1",
-        })
+        Err(InputError::Setting { what: "confidence level", value: level, allowed: "between 0 and 1" })
     }
 }
 

@@ -1,11 +1,6 @@
 //! `stats` against the published figures (`cases.json`) and against NumPy and SciPy (`stats.json`, made by
 //! `scripts/make_golden.py`). A case of a family of ours that no check handles fails the test.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use std::collections::BTreeMap;
 
@@ -30,39 +25,24 @@ impl Case<'_> {
     }
 
     fn number(&self, key: &str) -> f64 {
-        self.inputs[key]
-            .as_f64()
-            .unwrap_or_else(|| panic!("{}: no input {key}", self.id))
+        self.inputs[key].as_f64().unwrap_or_else(|| panic!("{}: no input {key}", self.id))
     }
 
     fn interval(&self, key: &str) -> Interval {
         let ends = self.column(key);
-        Interval {
-            low: ends[0],
-            high: ends[1],
-        }
+        Interval { low: ends[0], high: ends[1] }
     }
 
     /// Relative 1e-9, the files' tolerance.
     fn same(&self, what: &str, found: f64, expected: &Value) {
-        let expected = expected
-            .as_f64()
-            .unwrap_or_else(|| panic!("{}: no expected {what}", self.id));
+        let expected = expected.as_f64().unwrap_or_else(|| panic!("{}: no expected {what}", self.id));
         let difference = (found - expected).abs();
-        assert!(
-            difference <= 1e-9 * expected.abs(),
-            "{}: {what} is {found}, not {expected}",
-            self.id
-        );
+        assert!(difference <= 1e-9 * expected.abs(), "{}: {what} is {found}, not {expected}", self.id);
     }
 
     fn same_option(&self, what: &str, found: Option<f64>, expected: &Value) {
         match found {
-            None => assert!(
-                expected.is_null(),
-                "{}: {what} is missing, not {expected}",
-                self.id
-            ),
+            None => assert!(expected.is_null(), "{}: {what} is missing, not {expected}", self.id),
             Some(found) => self.same(what, found, expected),
         }
     }
@@ -74,9 +54,7 @@ impl Case<'_> {
 }
 
 fn column(values: &Value) -> Vec<f64> {
-    let values = values
-        .as_array()
-        .unwrap_or_else(|| panic!("{values} is not a list"));
+    let values = values.as_array().unwrap_or_else(|| panic!("{values} is not a list"));
     values.iter().map(|v| v.as_f64().unwrap()).collect()
 }
 
@@ -90,12 +68,7 @@ fn walk(file: &str, cases: &Value, checks: &[(&str, Check)]) -> usize {
     for whole in cases.as_array().unwrap() {
         let id = whole["id"].as_str().unwrap();
         let family = id.split('/').next().unwrap();
-        let case = Case {
-            id,
-            inputs: &whole["inputs"],
-            expected: &whole["expected"],
-            whole,
-        };
+        let case = Case { id, inputs: &whole["inputs"], expected: &whole["expected"], whole };
         match checks.iter().find(|(name, _)| *name == family) {
             Some((_, check)) => {
                 check(&case);
@@ -150,25 +123,15 @@ fn published_figures() {
         "tiers",
         "volume_load",
     ];
-    let families = cases
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| c["id"].as_str().unwrap().split('/').next());
-    let known = families
-        .filter(|family| elsewhere.contains(&family.unwrap()))
-        .count();
+    let families = cases.as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap().split('/').next());
+    let known = families.filter(|family| elsewhere.contains(&family.unwrap())).count();
     assert_eq!(known, others, "a family is checked nowhere");
 }
 
 fn published_fit(case: &Case) {
     let law = fit::power_law(&case.column("params_millions"), &case.column("latency_ms")).unwrap();
     case.same("slope", law.slope().value, &case.expected["slope"]);
-    case.same(
-        "intercept",
-        law.intercept_ln().value,
-        &case.expected["intercept_ln"],
-    );
+    case.same("intercept", law.intercept_ln().value, &case.expected["intercept_ln"]);
     case.same("R²", law.r2(), &case.expected["r2"]);
 }
 
@@ -181,21 +144,10 @@ fn published_bootstrap(case: &Case) {
     let ends = [exact.interval.low, exact.interval.high];
     let drawn = bootstrap::sampled(&x, &y, LEVEL, bootstrap::RESAMPLES, bootstrap::SEED).unwrap();
     let allowed = column(&case.whole["tolerance"]["any_rng_B10000"]);
-    for (end, drawn) in [drawn.interval.low, drawn.interval.high]
-        .into_iter()
-        .enumerate()
-    {
+    for (end, drawn) in [drawn.interval.low, drawn.interval.high].into_iter().enumerate() {
         let (found, expected) = (ends[end], expected[end]);
-        assert!(
-            (found - expected).abs() <= 1e-9,
-            "{}: {found}, not {expected}",
-            case.id
-        );
-        assert!(
-            (drawn - expected).abs() <= allowed[end],
-            "{}: drawn {drawn}, not {expected}",
-            case.id
-        );
+        assert!((found - expected).abs() <= 1e-9, "{}: {found}, not {expected}", case.id);
+        assert!((drawn - expected).abs() <= allowed[end], "{}: drawn {drawn}, not {expected}", case.id);
     }
 }
 
@@ -203,18 +155,12 @@ fn published_gate(case: &Case) {
     let intervals = [("bootstrap", case.interval("ci"))];
     let models = if case.id.contains("ollama") { 5 } else { 7 };
     let verdict = gate::judge(models, case.number("r2"), &intervals);
-    assert_eq!(
-        verdict.is_actionable(),
-        case.expected.as_bool().unwrap(),
-        "{}: {verdict}",
-        case.id
-    );
+    assert_eq!(verdict.is_actionable(), case.expected.as_bool().unwrap(), "{}: {verdict}", case.id);
 }
 
 fn published_multivariate(case: &Case) {
     let params = case.column("params_millions");
-    let plane =
-        multivariate::power_law(&params, &case.column("n_layer"), &case.column("e2e_ms")).unwrap();
+    let plane = multivariate::power_law(&params, &case.column("n_layer"), &case.column("e2e_ms")).unwrap();
     case.same("alpha", plane.intercept.value, &case.expected["alpha"]);
     case.same("beta", plane.first.value, &case.expected["beta"]);
     case.same("gamma", plane.second.value, &case.expected["gamma"]);
@@ -226,10 +172,7 @@ fn published_linear_offset(case: &Case) {
     case.same("a", affine.fit.intercept.value, &case.expected["a"]);
     case.same("b", affine.fit.slope.value, &case.expected["b"]);
     case.same("R²", affine.fit.r2, &case.expected["r2"]);
-    assert!(
-        !affine.gate.is_actionable(),
-        "an R² of 0.0005 is actionable"
-    );
+    assert!(!affine.gate.is_actionable(), "an R² of 0.0005 is actionable");
 }
 
 fn published_spearman(case: &Case) {
@@ -241,11 +184,7 @@ fn published_spearman(case: &Case) {
 
 fn published_geomean(case: &Case) {
     let tokens = geometric_mean(&case.column("tokens")).unwrap();
-    case.same(
-        "tokens/s",
-        tokens / (case.number("e2e_ms_geomean") / 1000.0),
-        case.expected,
-    );
+    case.same("tokens/s", tokens / (case.number("e2e_ms_geomean") / 1000.0), case.expected);
 }
 
 fn published_warmup(case: &Case) {
@@ -254,12 +193,7 @@ fn published_warmup(case: &Case) {
         let change = compare::median_change(&warmup[i..=i], &steady[i..=i]).unwrap();
         case.same("ratio", change.ratio, &case.expected["ratio"][i]);
         case.same("delta", change.difference, &case.expected["delta_ms"][i]);
-        assert_eq!(
-            change.ratio > 10.0,
-            case.expected["gate"][i].as_bool().unwrap(),
-            "{}",
-            case.id
-        );
+        assert_eq!(change.ratio > 10.0, case.expected["gate"][i].as_bool().unwrap(), "{}", case.id);
     }
 }
 
@@ -273,14 +207,9 @@ fn published_mean_interval(case: &Case) {
 
 fn published_groups(case: &Case) -> Vec<Group> {
     let n = case.number("n") as usize;
-    let ends = case
-        .column("ci_low")
-        .into_iter()
-        .zip(case.column("ci_high"));
+    let ends = case.column("ci_low").into_iter().zip(case.column("ci_high"));
     (case.column("mean").into_iter().zip(ends))
-        .map(|(mean, (low, high))| {
-            Group::from_mean_interval(n, mean, Interval { low, high }).unwrap()
-        })
+        .map(|(mean, (low, high))| Group::from_mean_interval(n, mean, Interval { low, high }).unwrap())
         .collect()
 }
 
@@ -292,21 +221,11 @@ fn published_anova(case: &Case) {
 
 fn published_pairwise(case: &Case) {
     let n = case.number("n") as usize;
-    let group = |mean: &str, ends: &str| {
-        Group::from_mean_interval(n, case.number(mean), case.interval(ends)).unwrap()
-    };
+    let group = |mean: &str, ends: &str| Group::from_mean_interval(n, case.number(mean), case.interval(ends)).unwrap();
     let (a, b) = (group("mean_a", "ci_a"), group("mean_b", "ci_b"));
     case.same("d", compare::cohen_d(&a, &b).unwrap(), &case.expected["d"]);
-    case.same(
-        "p_student",
-        compare::student(&a, &b).unwrap().p,
-        &case.expected["p_student"],
-    );
-    case.same(
-        "p_welch",
-        compare::welch(&a, &b).unwrap().p,
-        &case.expected["p_welch"],
-    );
+    case.same("p_student", compare::student(&a, &b).unwrap().p, &case.expected["p_student"]);
+    case.same("p_welch", compare::welch(&a, &b).unwrap().p, &case.expected["p_welch"]);
 }
 
 fn published_pooled(case: &Case) {
@@ -316,11 +235,7 @@ fn published_pooled(case: &Case) {
     case.same("sd", all.sd(), &case.expected["sd"]);
     // The published interval is the normal one.
     let half_width = 1.96 * all.sd() / (case.number("n") * groups.len() as f64).sqrt();
-    case.same_interval(
-        "interval",
-        Interval::around(all.mean(), half_width),
-        &case.expected["ci_z"],
-    );
+    case.same_interval("interval", Interval::around(all.mean(), half_width), &case.expected["ci_z"]);
 }
 
 #[test]
@@ -344,72 +259,35 @@ fn numpy_and_scipy_values() {
 
 fn numpy_line(case: &Case) {
     let line = fit::line(&case.column("x"), &case.column("y")).unwrap();
-    case.same(
-        "intercept",
-        line.intercept.value,
-        &case.expected["coefficients"][0],
-    );
+    case.same("intercept", line.intercept.value, &case.expected["coefficients"][0]);
     case.same("slope", line.slope.value, &case.expected["coefficients"][1]);
-    case.same_interval(
-        "intercept",
-        line.intercept.interval,
-        &case.expected["intervals"][0],
-    );
+    case.same_interval("intercept", line.intercept.interval, &case.expected["intervals"][0]);
     case.same_interval("slope", line.slope.interval, &case.expected["intervals"][1]);
     case.same("sigma", line.sigma, &case.expected["sigma"]);
     case.same("R²", line.r2, &case.expected["r2"]);
     let at = case.number("at");
     case.same_interval("mean band", line.mean_band(at), &case.expected["mean_band"]);
-    case.same_interval(
-        "prediction band",
-        line.prediction_band(at),
-        &case.expected["prediction_band"],
-    );
-    for (found, expected) in line
-        .residuals
-        .iter()
-        .zip(column(&case.expected["residuals"]))
-    {
-        assert!(
-            (found - expected).abs() < 1e-12,
-            "{}: residual {found}, not {expected}",
-            case.id
-        );
+    case.same_interval("prediction band", line.prediction_band(at), &case.expected["prediction_band"]);
+    for (found, expected) in line.residuals.iter().zip(column(&case.expected["residuals"])) {
+        assert!((found - expected).abs() < 1e-12, "{}: residual {found}, not {expected}", case.id);
     }
     // The case can tell the R² about the mean from the one about 0.
     let about_zero = case.expected["r2_about_zero"].as_f64().unwrap();
     assert!((line.r2 - about_zero).abs() > 1e-3, "{}", case.id);
     if case.id.contains("noise") && line.n >= 30 {
-        assert!(
-            line.r2 < 0.2 && about_zero > 0.9,
-            "{}: {} {about_zero}",
-            case.id,
-            line.r2
-        );
+        assert!(line.r2 < 0.2 && about_zero > 0.9, "{}: {} {about_zero}", case.id, line.r2);
     }
 }
 
 fn numpy_plane(case: &Case) {
-    let plane =
-        multivariate::power_law(&case.column("x1"), &case.column("x2"), &case.column("y")).unwrap();
-    for (i, found) in [plane.intercept, plane.first, plane.second]
-        .into_iter()
-        .enumerate()
-    {
-        case.same(
-            "coefficient",
-            found.value,
-            &case.expected["coefficients"][i],
-        );
+    let plane = multivariate::power_law(&case.column("x1"), &case.column("x2"), &case.column("y")).unwrap();
+    for (i, found) in [plane.intercept, plane.first, plane.second].into_iter().enumerate() {
+        case.same("coefficient", found.value, &case.expected["coefficients"][i]);
         case.same_interval("interval", found.interval, &case.expected["intervals"][i]);
     }
     case.same("sigma", plane.sigma, &case.expected["sigma"]);
     case.same("R²", plane.r2, &case.expected["r2"]);
-    case.same(
-        "condition number",
-        plane.condition_number,
-        &case.expected["condition_number"],
-    );
+    case.same("condition number", plane.condition_number, &case.expected["condition_number"]);
 }
 
 fn numpy_summary(case: &Case) {
@@ -419,21 +297,12 @@ fn numpy_summary(case: &Case) {
     case.same("median", found.median, &expected["median"]);
     case.same("mean", found.mean, &expected["mean"]);
     case.same_option("sd", found.sd, &expected["sd"]);
-    case.same_option(
-        "geometric mean",
-        found.geometric_mean,
-        &expected["geometric_mean"],
-    );
+    case.same_option("geometric mean", found.geometric_mean, &expected["geometric_mean"]);
     case.same_option("cv", found.cv, &expected["cv"]);
     case.same_option("p95", found.p95, &expected["p95"]);
     case.same_option("p99", found.p99, &expected["p99"]);
     case.same_option("10th percentile", quantile(&values, 0.1), &expected["q10"]);
-    assert_eq!(
-        found.outliers.map(|n| n as u64),
-        expected["outliers"].as_u64(),
-        "{}",
-        case.id
-    );
+    assert_eq!(found.outliers.map(|n| n as u64), expected["outliers"].as_u64(), "{}", case.id);
 }
 
 fn scipy_rank(case: &Case) {
@@ -448,18 +317,10 @@ fn scipy_groups(case: &Case) {
     let groups: Vec<Group> = groups.map(|g| Group::of(&column(g)).unwrap()).collect();
     let (a, b) = (&groups[0], &groups[1]);
     let welch = compare::welch(a, b).unwrap();
-    case.same(
-        "Student p",
-        compare::student(a, b).unwrap().p,
-        &case.expected["student_p"],
-    );
+    case.same("Student p", compare::student(a, b).unwrap().p, &case.expected["student_p"]);
     case.same("Welch p", welch.p, &case.expected["welch_p"]);
     case.same("Welch df", welch.df, &case.expected["welch_df"]);
-    case.same(
-        "d",
-        compare::cohen_d(a, b).unwrap(),
-        &case.expected["cohen_d"],
-    );
+    case.same("d", compare::cohen_d(a, b).unwrap(), &case.expected["cohen_d"]);
     let anova = compare::anova(&groups).unwrap();
     case.same("F", anova.f, &case.expected["anova_f"]);
     case.same("p", anova.p, &case.expected["anova_p"]);
@@ -468,18 +329,10 @@ fn scipy_groups(case: &Case) {
 fn scipy_student(case: &Case) {
     let df = case.number("df");
     for (level, expected) in case.expected["critical"].as_object().unwrap() {
-        case.same(
-            level,
-            student::critical(level.parse().unwrap(), df).unwrap(),
-            expected,
-        );
+        case.same(level, student::critical(level.parse().unwrap(), df).unwrap(), expected);
     }
     for (t, expected) in case.expected["p"].as_object().unwrap() {
-        case.same(
-            t,
-            student::two_sided_p(t.parse().unwrap(), df).unwrap(),
-            expected,
-        );
+        case.same(t, student::two_sided_p(t.parse().unwrap(), df).unwrap(), expected);
     }
 }
 
@@ -487,36 +340,17 @@ fn numpy_series(case: &Case) {
     let values = case.column("values");
     let expected = case.expected;
     let logs: Vec<f64> = values.iter().map(|v| v.ln()).collect();
-    case.same_option(
-        "autocorrelation",
-        series::autocorrelation(&logs),
-        &expected["autocorrelation"],
-    );
-    case.same_option(
-        "effective n",
-        series::effective_n(&logs),
-        &expected["n_effective"],
-    );
+    case.same_option("autocorrelation", series::autocorrelation(&logs), &expected["autocorrelation"]);
+    case.same_option("effective n", series::effective_n(&logs), &expected["n_effective"]);
     let location = log_location(&values, LEVEL).unwrap();
     case.same("rho1", location.rho1, &expected["rho1"]);
-    case.same(
-        "n_effective",
-        location.n_effective,
-        &expected["n_effective"],
-    );
+    case.same("n_effective", location.n_effective, &expected["n_effective"]);
     case.same("estimate", location.estimate, &expected["estimate"]);
     case.same_interval("interval", location.interval, &expected["interval"]);
-    let widened = adaptive_location(&values, LEVEL)
-        .unwrap()
-        .relative_half_width
-        .asinh();
+    let widened = adaptive_location(&values, LEVEL).unwrap().relative_half_width.asinh();
     let ratio = widened / location.relative_half_width.asinh();
     assert!((ratio - 1.15).abs() < 1e-9, "{}: {ratio}", case.id);
     let drift = series::drift(&values).unwrap();
-    case.same(
-        "relative change",
-        drift.relative_change,
-        &expected["relative_change"],
-    );
+    case.same("relative change", drift.relative_change, &expected["relative_change"]);
     case.same("drift p", drift.p, &expected["drift_p"]);
 }

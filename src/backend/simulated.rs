@@ -96,11 +96,7 @@ impl Backend for SimulatedBackend {
             calls: 0,
             shapes: BTreeSet::new(),
             noise: BTreeMap::new(),
-            report: LoadReport {
-                parts: vec![("load".to_owned(), time.into())],
-                attribution,
-                ..LoadReport::default()
-            },
+            report: LoadReport { parts: vec![("load".to_owned(), time.into())], attribution, ..LoadReport::default() },
         }))
     }
 }

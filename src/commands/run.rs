@@ -138,7 +138,8 @@ fn unchanged(
 }
 
 fn scenario_folder(run: &Path) -> PathBuf {
-    let local = store::read_text(run, LOCAL).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let local =
+        store::read_text(run, LOCAL).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     local.and_then(|v| v["scenario_folder"].as_str().map(PathBuf::from)).unwrap_or_default()
 }
 

@@ -33,7 +33,8 @@ impl Ordering {
     pub fn new(plan: &Plan) -> Self {
         let hash = |parts: &[&str]| seeded(plan.seed, parts);
         let index: BTreeMap<_, _> = plan.sessions.iter().enumerate().map(|(i, s)| (&s.key, i)).collect();
-        let sessions: Vec<usize> = plan.cells.iter().map(|c| index.get(&c.session).copied().unwrap_or_default()).collect();
+        let sessions: Vec<usize> =
+            plan.cells.iter().map(|c| index.get(&c.session).copied().unwrap_or_default()).collect();
         let by_hash = |tag: &str, names: Vec<[&str; 2]>| {
             ranks(&names.iter().map(|n| hash(&[tag, n[0], n[1]])).collect::<Vec<_>>())
         };
@@ -45,8 +46,15 @@ impl Ordering {
             Order::Blocked | Order::Shuffled => vec![0; plan.sessions.len()],
         };
         let group_count = groups.iter().max().map_or(1, |g| g + 1);
-        let mut ordering =
-            Self { order: plan.order, sessions, session_ranks, cell_ranks, groups, group_count, repetitions: Vec::new() };
+        let mut ordering = Self {
+            order: plan.order,
+            sessions,
+            session_ranks,
+            cell_ranks,
+            groups,
+            group_count,
+            repetitions: Vec::new(),
+        };
         ordering.repetitions = (0..plan.cells.len()).map(|c| ordering.keys(plan, c)).collect();
         ordering
     }
@@ -64,9 +72,7 @@ impl Ordering {
         let own = self.sessions[cell];
         match self.order {
             Order::Blocked | Order::Shuffled => BTreeSet::from([own]),
-            Order::Interleaved => {
-                (0..self.groups.len()).filter(|&s| self.groups[s] == self.groups[own]).collect()
-            }
+            Order::Interleaved => (0..self.groups.len()).filter(|&s| self.groups[s] == self.groups[own]).collect(),
         }
     }
 

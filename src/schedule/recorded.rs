@@ -114,16 +114,14 @@ impl Recorded {
     /// Nothing recorded yet.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
-        let session_index: BTreeMap<_, _> = plan
-            .sessions
-            .iter()
-            .enumerate()
-            .map(|(i, s)| ((s.key.backend.clone(), s.key.model.clone()), i))
-            .collect();
+        let session_index: BTreeMap<_, _> =
+            plan.sessions.iter().enumerate().map(|(i, s)| ((s.key.backend.clone(), s.key.model.clone()), i)).collect();
         let cell_sessions = plan
             .cells
             .iter()
-            .map(|c| session_index.get(&(c.session.backend.clone(), c.session.model.clone())).copied().unwrap_or_default())
+            .map(|c| {
+                session_index.get(&(c.session.backend.clone(), c.session.model.clone())).copied().unwrap_or_default()
+            })
             .collect();
         Self {
             cell_index: plan.cells.iter().enumerate().map(|(i, c)| (c.id.0.clone(), i)).collect(),

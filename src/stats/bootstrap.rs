@@ -59,13 +59,7 @@ pub fn slope(x: &[f64], y: &[f64], level: f64) -> Result<SlopeBootstrap, InputEr
 ///
 /// # Errors
 /// As [`slope`], and fewer than 2 resamples.
-pub fn sampled(
-    x: &[f64],
-    y: &[f64],
-    level: f64,
-    resamples: usize,
-    seed: u64,
-) -> Result<SlopeBootstrap, InputError> {
+pub fn sampled(x: &[f64], y: &[f64], level: f64, resamples: usize, seed: u64) -> Result<SlopeBootstrap, InputError> {
     let points = Points::new(x, y, level)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut slopes = Vec::with_capacity(resamples);
@@ -77,10 +71,7 @@ pub fn sampled(
         slopes.extend(sums.slope().map(|slope| (slope, 1)));
     }
     if slopes.len() < 2 {
-        return Err(InputError::TooFew {
-            n: slopes.len(),
-            needed: 2,
-        });
+        return Err(InputError::TooFew { n: slopes.len(), needed: 2 });
     }
     let resampling = Resampling::Sampled { resamples, seed };
     Ok(points.interval(slopes, level, resampling, resamples as u64))
@@ -94,12 +85,7 @@ impl Points {
         paired(x, y, 3)?;
         varied("x", x)?;
         level_in_range(level)?;
-        Ok(Self(
-            x.iter()
-                .zip(y)
-                .map(|(vx, vy)| (vx - x[0], vy - y[0]))
-                .collect(),
-        ))
+        Ok(Self(x.iter().zip(y).map(|(vx, vy)| (vx - x[0], vy - y[0])).collect()))
     }
 
     /// Slope and number of orderings of every multiset whose x differ.
@@ -110,14 +96,7 @@ impl Points {
 
     /// Takes 0 to `left` copies of point `index`, then goes on with the next. `orderings` is n! over the
     /// factorials of the counts taken so far.
-    fn choose(
-        &self,
-        index: usize,
-        left: u64,
-        orderings: u64,
-        sums: Sums,
-        slopes: &mut Vec<(f64, u64)>,
-    ) {
+    fn choose(&self, index: usize, left: u64, orderings: u64, sums: Sums, slopes: &mut Vec<(f64, u64)>) {
         let last = index + 1 == self.0.len();
         let mut orderings = orderings;
         for copies in 0..=left {
@@ -142,13 +121,7 @@ impl Points {
         (0..n).map(|_| n as u64).product()
     }
 
-    fn interval(
-        &self,
-        mut slopes: Vec<(f64, u64)>,
-        level: f64,
-        resampling: Resampling,
-        all: u64,
-    ) -> SlopeBootstrap {
+    fn interval(&self, mut slopes: Vec<(f64, u64)>, level: f64, resampling: Resampling, all: u64) -> SlopeBootstrap {
         slopes.sort_by(|a, b| a.0.total_cmp(&b.0));
         let kept: u64 = slopes.iter().map(|(_, weight)| weight).sum();
         let tail = (1.0 - level) / 2.0;
@@ -178,15 +151,7 @@ struct Sums {
 impl Default for Sums {
     fn default() -> Self {
         let (lowest, highest) = (f64::INFINITY, f64::NEG_INFINITY);
-        Self {
-            n: 0.0,
-            x: 0.0,
-            y: 0.0,
-            xx: 0.0,
-            xy: 0.0,
-            lowest,
-            highest,
-        }
+        Self { n: 0.0, x: 0.0, y: 0.0, xx: 0.0, xy: 0.0, lowest, highest }
     }
 }
 
@@ -244,24 +209,15 @@ mod tests {
         points.enumerate(&mut slopes);
         // C(9,5) multisets, less the five that repeat one point; 5^5 draws, less those five.
         assert_eq!(slopes.len(), 126 - 5);
-        assert_eq!(
-            slopes.iter().map(|(_, weight)| weight).sum::<u64>(),
-            3125 - 5
-        );
+        assert_eq!(slopes.iter().map(|(_, weight)| weight).sum::<u64>(), 3125 - 5);
     }
 
     #[test]
     fn sampling_approaches_enumeration_and_repeats_with_its_seed() {
         let exact = slope(&X, &Y, 0.95).unwrap().interval;
         let drawn = sampled(&X, &Y, 0.95, 20_000, 7).unwrap();
-        assert!(
-            (exact.low - drawn.interval.low).abs() < 0.02,
-            "{exact:?} {drawn:?}"
-        );
-        assert!(
-            (exact.high - drawn.interval.high).abs() < 0.02,
-            "{exact:?} {drawn:?}"
-        );
+        assert!((exact.low - drawn.interval.low).abs() < 0.02, "{exact:?} {drawn:?}");
+        assert!((exact.high - drawn.interval.high).abs() < 0.02, "{exact:?} {drawn:?}");
         assert_eq!(drawn, sampled(&X, &Y, 0.95, 20_000, 7).unwrap());
     }
 

@@ -20,11 +20,7 @@ impl Group {
     /// Fewer than 2 values, or one that is not finite.
     pub fn of(values: &[f64]) -> Result<Self, InputError> {
         finite("values", values, 2)?;
-        Self::from_moments(
-            values.len(),
-            summary::mean(values),
-            summary::sd(values).unwrap_or(0.0),
-        )
+        Self::from_moments(values.len(), summary::mean(values), summary::sd(values).unwrap_or(0.0))
     }
 
     /// A group of `n` values with this arithmetic mean and sample standard deviation (divisor n−1).
@@ -38,11 +34,7 @@ impl Group {
         }
         if sd < 0.0 {
             let what = "standard deviation";
-            return Err(InputError::Setting {
-                what,
-                value: sd,
-                allowed: "0 or more",
-            });
+            return Err(InputError::Setting { what, value: sd, allowed: "0 or more" });
         }
         Ok(Self { n, mean, sd })
     }
@@ -54,11 +46,7 @@ impl Group {
     pub fn from_mean_interval(n: usize, mean: f64, interval: Interval) -> Result<Self, InputError> {
         let critical = student::critical(LEVEL, n as f64 - 1.0);
         let critical = critical.ok_or(InputError::TooFew { n, needed: 2 })?;
-        Self::from_moments(
-            n,
-            mean,
-            interval.width() / 2.0 / critical * (n as f64).sqrt(),
-        )
+        Self::from_moments(n, mean, interval.width() / 2.0 / critical * (n as f64).sqrt())
     }
 
     /// All values of several groups as one. The spread between the groups counts, so this describes a mix
@@ -140,11 +128,7 @@ fn t_test(difference: f64, error: f64, df: f64) -> Option<TTest> {
         return None;
     }
     let t = difference / error;
-    Some(TTest {
-        t,
-        df,
-        p: student::two_sided_p(t, df)?,
-    })
+    Some(TTest { t, df, p: student::two_sided_p(t, df)? })
 }
 
 /// Outcome of a one-way analysis of variance.
@@ -165,10 +149,7 @@ pub struct Anova {
 pub fn anova(groups: &[Group]) -> Option<Anova> {
     let total = groups.iter().map(|g| g.n).sum::<usize>() as f64;
     let grand = groups.iter().map(|g| g.n as f64 * g.mean).sum::<f64>() / total;
-    let between: f64 = groups
-        .iter()
-        .map(|g| g.n as f64 * (g.mean - grand).powi(2))
-        .sum();
+    let between: f64 = groups.iter().map(|g| g.n as f64 * (g.mean - grand).powi(2)).sum();
     let within: f64 = groups.iter().map(Group::squares).sum();
     let df_between = groups.len().checked_sub(1)? as f64;
     let df_within = total - groups.len() as f64;
@@ -177,22 +158,14 @@ pub fn anova(groups: &[Group]) -> Option<Anova> {
     }
     let f = (between / df_between) / (within / df_within);
     let p = FisherSnedecor::new(df_between, df_within).ok()?.sf(f);
-    Some(Anova {
-        f,
-        df_between,
-        df_within,
-        p,
-    })
+    Some(Anova { f, df_between, df_within, p })
 }
 
 /// Mean of all values, and the sums of squares between and within the groups.
 fn moments(groups: &[Group]) -> (f64, f64, f64) {
     let total = groups.iter().map(|g| g.n).sum::<usize>() as f64;
     let mean = groups.iter().map(|g| g.n as f64 * g.mean).sum::<f64>() / total;
-    let between = groups
-        .iter()
-        .map(|g| g.n as f64 * (g.mean - mean).powi(2))
-        .sum();
+    let between = groups.iter().map(|g| g.n as f64 * (g.mean - mean).powi(2)).sum();
     (mean, between, groups.iter().map(Group::squares).sum())
 }
 
@@ -211,10 +184,7 @@ pub struct MedianChange {
 #[must_use]
 pub fn median_change(values: &[f64], reference: &[f64]) -> Option<MedianChange> {
     let (value, base) = (summary::median(values)?, summary::median(reference)?);
-    (base > 0.0).then(|| MedianChange {
-        ratio: value / base,
-        difference: value - base,
-    })
+    (base > 0.0).then(|| MedianChange { ratio: value / base, difference: value - base })
 }
 
 #[cfg(test)]

@@ -48,10 +48,7 @@ impl Line {
 
     fn band(&self, x: f64, own_variance: f64) -> Interval {
         let leverage = 1.0 / self.n as f64 + (x - self.mean_x).powi(2) / self.sum_squares_x;
-        Interval::around(
-            self.at(x),
-            self.critical * self.sigma * (own_variance + leverage).sqrt(),
-        )
+        Interval::around(self.at(x), self.critical * self.sigma * (own_variance + leverage).sqrt())
     }
 }
 
@@ -148,9 +145,7 @@ impl PowerLaw {
 /// As [`line`], and values that are not positive.
 pub fn power_law(x: &[f64], y: &[f64]) -> Result<PowerLaw, InputError> {
     paired(x, y, 3)?;
-    Ok(PowerLaw {
-        logs: line(&logs("x", x, 3)?, &logs("y", y, 3)?)?,
-    })
+    Ok(PowerLaw { logs: line(&logs("x", x, 3)?, &logs("y", y, 3)?)? })
 }
 
 /// A fit with both intervals of its slope, and whether it may be acted on.
@@ -177,11 +172,7 @@ pub fn scaling(x: &[f64], y: &[f64]) -> Result<ScalingFit, InputError> {
     let fit = power_law(x, y)?;
     let bootstrap = bootstrap::slope(&logs("x", x, 3)?, &logs("y", y, 3)?, LEVEL)?;
     let gate = verdict(&fit.logs, &bootstrap);
-    Ok(Judged {
-        fit,
-        bootstrap,
-        gate,
-    })
+    Ok(Judged { fit, bootstrap, gate })
 }
 
 /// Fits `y = a + b·x`, bootstraps b and applies the actionable gate; where it is not passed, a share of
@@ -193,22 +184,11 @@ pub fn affine(x: &[f64], y: &[f64]) -> Result<AffineFit, InputError> {
     let fit = line(x, y)?;
     let bootstrap = bootstrap::slope(x, y, LEVEL)?;
     let gate = verdict(&fit, &bootstrap);
-    Ok(Judged {
-        fit,
-        bootstrap,
-        gate,
-    })
+    Ok(Judged { fit, bootstrap, gate })
 }
 
 fn verdict(line: &Line, bootstrap: &SlopeBootstrap) -> Gate {
-    gate::judge(
-        line.n,
-        line.r2,
-        &[
-            ("t", line.slope.interval),
-            ("bootstrap", bootstrap.interval),
-        ],
-    )
+    gate::judge(line.n, line.r2, &[("t", line.slope.interval), ("bootstrap", bootstrap.interval)])
 }
 
 #[cfg(test)]
@@ -240,32 +220,14 @@ mod tests {
     fn unusable_input_is_refused_with_the_reason() {
         type Columns = (&'static [f64], &'static [f64]);
         let table: &[(Columns, &str)] = &[
-            (
-                (&[1.0, 2.0], &[1.0, 2.0]),
-                "2 points, at least 3 are needed",
-            ),
+            ((&[1.0, 2.0], &[1.0, 2.0]), "2 points, at least 3 are needed"),
             ((&[], &[]), "0 points, at least 3 are needed"),
             ((&[1.0, 2.0, 3.0], &[1.0, 2.0]), "3 values of x but 2 of y"),
-            (
-                (&[2.0, 2.0, 2.0], &[1.0, 2.0, 3.0]),
-                "all values of x are equal",
-            ),
-            (
-                (&[1.0, 2.0, 3.0], &[5.0, 5.0, 5.0]),
-                "all values of y are equal",
-            ),
-            (
-                (&[1.0, 2.0, 0.0], &[1.0, 2.0, 3.0]),
-                "x[2] is 0, a logarithm needs positive values",
-            ),
-            (
-                (&[1.0, 2.0, 3.0], &[1.0, -2.0, 3.0]),
-                "y[1] is -2, a logarithm needs positive values",
-            ),
-            (
-                (&[1.0, 2.0, 3.0], &[1.0, f64::NAN, 3.0]),
-                "y[1] is NaN, only finite values up to 1e140 can be used",
-            ),
+            ((&[2.0, 2.0, 2.0], &[1.0, 2.0, 3.0]), "all values of x are equal"),
+            ((&[1.0, 2.0, 3.0], &[5.0, 5.0, 5.0]), "all values of y are equal"),
+            ((&[1.0, 2.0, 0.0], &[1.0, 2.0, 3.0]), "x[2] is 0, a logarithm needs positive values"),
+            ((&[1.0, 2.0, 3.0], &[1.0, -2.0, 3.0]), "y[1] is -2, a logarithm needs positive values"),
+            ((&[1.0, 2.0, 3.0], &[1.0, f64::NAN, 3.0]), "y[1] is NaN, only finite values up to 1e140 can be used"),
         ];
         for ((x, y), message) in table {
             assert_eq!(scaling(x, y).unwrap_err().to_string(), *message);

@@ -30,13 +30,9 @@ impl Gate {
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::Actionable => None,
-            Self::NotIdentifiable(reasons) => Some(
-                reasons
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join("; "),
-            ),
+            Self::NotIdentifiable(reasons) => {
+                Some(reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            }
         }
     }
 }
@@ -122,11 +118,7 @@ pub fn judge(n: usize, r2: f64, intervals: &[(&'static str, Interval)]) -> Gate 
             reasons.push(Reason::IncludesZero { kind, interval });
         }
     }
-    if reasons.is_empty() {
-        Gate::Actionable
-    } else {
-        Gate::NotIdentifiable(reasons)
-    }
+    if reasons.is_empty() { Gate::Actionable } else { Gate::NotIdentifiable(reasons) }
 }
 
 #[cfg(test)]
@@ -144,36 +136,16 @@ mod tests {
             (7, 0.9, over(-0.5, -0.1), "actionable"),
             (4, 0.2, over(0.1, 0.5), "actionable"),
             (3, 0.9, over(0.1, 0.5), "not identifiable: 3 points < 4"),
-            (
-                7,
-                0.1996,
-                over(0.1, 0.5),
-                "not identifiable: R² 0.1996 < 0.2",
-            ),
-            (
-                7,
-                0.9,
-                over(0.0, 0.5),
-                "not identifiable: bootstrap interval [0, 0.50] includes 0",
-            ),
-            (
-                7,
-                f64::NAN,
-                over(0.1, 0.5),
-                "not identifiable: R² NaN < 0.2",
-            ),
+            (7, 0.1996, over(0.1, 0.5), "not identifiable: R² 0.1996 < 0.2"),
+            (7, 0.9, over(0.0, 0.5), "not identifiable: bootstrap interval [0, 0.50] includes 0"),
+            (7, f64::NAN, over(0.1, 0.5), "not identifiable: R² NaN < 0.2"),
             (
                 7,
                 0.034,
                 over(-0.31, 0.6),
                 "not identifiable: R² 0.03 < 0.2; bootstrap interval [-0.31, 0.60] includes 0",
             ),
-            (
-                7,
-                0.9,
-                over(-0.0001, 0.5),
-                "not identifiable: bootstrap interval [-1.0e-4, 0.50] includes 0",
-            ),
+            (7, 0.9, over(-0.0001, 0.5), "not identifiable: bootstrap interval [-1.0e-4, 0.50] includes 0"),
         ];
         for (n, r2, interval, text) in table {
             assert_eq!(judge(n, r2, &[("bootstrap", interval)]).to_string(), text);
@@ -184,9 +156,6 @@ mod tests {
     fn both_intervals_must_exclude_zero() {
         let intervals = [("t", over(-0.1, 0.6)), ("bootstrap", over(0.02, 0.5))];
         let gate = judge(7, 0.87, &intervals);
-        assert_eq!(
-            gate.reason().as_deref(),
-            Some("t interval [-0.10, 0.60] includes 0")
-        );
+        assert_eq!(gate.reason().as_deref(), Some("t interval [-0.10, 0.60] includes 0"));
     }
 }

@@ -15,10 +15,7 @@ impl Interval {
     /// The interval that reaches `half_width` to both sides of `centre`.
     #[must_use]
     pub fn around(centre: f64, half_width: f64) -> Self {
-        Self {
-            low: centre - half_width,
-            high: centre + half_width,
-        }
+        Self { low: centre - half_width, high: centre + half_width }
     }
 
     /// True if `value` lies inside; an end belongs to the interval.
@@ -36,10 +33,7 @@ impl Interval {
     /// Both ends through a rising function: an interval of logs becomes one of ratios by `map(f64::exp)`.
     #[must_use]
     pub fn map(&self, rising: impl Fn(f64) -> f64) -> Self {
-        Self {
-            low: rising(self.low),
-            high: rising(self.high),
-        }
+        Self { low: rising(self.low), high: rising(self.high) }
     }
 }
 
@@ -58,11 +52,7 @@ impl Estimate {
     /// The t interval at [`LEVEL`] around a value. `None`: `df` is not positive.
     pub(in crate::stats) fn with_t(value: f64, standard_error: f64, df: f64) -> Option<Self> {
         let half_width = student::critical(LEVEL, df)? * standard_error;
-        Some(Self {
-            value,
-            standard_error,
-            interval: Interval::around(value, half_width),
-        })
+        Some(Self { value, standard_error, interval: Interval::around(value, half_width) })
     }
 }
 
@@ -74,8 +64,6 @@ pub fn mean(values: &[f64]) -> Result<Estimate, InputError> {
     finite("values", values, 2)?;
     let n = values.len() as f64;
     let spread = summary::sd(values).unwrap_or(0.0);
-    Estimate::with_t(summary::mean(values), spread / n.sqrt(), n - 1.0).ok_or(InputError::TooFew {
-        n: values.len(),
-        needed: 2,
-    })
+    Estimate::with_t(summary::mean(values), spread / n.sqrt(), n - 1.0)
+        .ok_or(InputError::TooFew { n: values.len(), needed: 2 })
 }

@@ -57,18 +57,10 @@ fn locate(values: &[f64], level: f64, widening: f64) -> Result<LogLocation, Inpu
     let n_effective = n as f64 / inflation;
     // Autocorrelated values lie too close to their own mean: E[s²] = σ²·(n − inflation)/(n − 1).
     let variance = spread * spread * (n - 1) as f64 / (n as f64 - inflation);
-    let critical =
-        student::critical(level, n_effective - 1.0).ok_or(InputError::TooFew { n, needed: 3 })?;
+    let critical = student::critical(level, n_effective - 1.0).ok_or(InputError::TooFew { n, needed: 3 })?;
     let half_width = widening * critical * (variance / n_effective).sqrt();
     let interval = Interval::around(mean, half_width).map(f64::exp);
-    Ok(LogLocation {
-        estimate: mean.exp(),
-        interval,
-        relative_half_width: half_width.sinh(),
-        n,
-        n_effective,
-        rho1,
-    })
+    Ok(LogLocation { estimate: mean.exp(), interval, relative_half_width: half_width.sinh(), n, n_effective, rho1 })
 }
 
 /// Whether a cell has enough calls.
@@ -102,26 +94,13 @@ pub enum StopReason {
 /// calls say nothing about their own autocorrelation, which is why `min` alone does not suffice.
 /// Pure: the same calls give the same decision on resume and on replay.
 #[must_use]
-pub fn narrow_enough(
-    values: &[f64],
-    min: usize,
-    max: usize,
-    until_relative_ci: f64,
-) -> StopDecision {
-    let relative_ci = adaptive_location(values, crate::stats::LEVEL)
-        .ok()
-        .map(|l| l.relative_half_width);
+pub fn narrow_enough(values: &[f64], min: usize, max: usize, until_relative_ci: f64) -> StopDecision {
+    let relative_ci = adaptive_location(values, crate::stats::LEVEL).ok().map(|l| l.relative_half_width);
     let narrow = relative_ci.is_some_and(|width| width <= until_relative_ci);
     if narrow && values.len() >= min.max(NEVER_BEFORE) {
-        StopDecision::Stop {
-            reason: StopReason::Narrow,
-            relative_ci,
-        }
+        StopDecision::Stop { reason: StopReason::Narrow, relative_ci }
     } else if values.len() >= max {
-        StopDecision::Stop {
-            reason: StopReason::Max,
-            relative_ci,
-        }
+        StopDecision::Stop { reason: StopReason::Max, relative_ci }
     } else {
         StopDecision::Continue
     }
@@ -137,26 +116,14 @@ mod tests {
     #[test]
     fn quiet_calls_stop_at_the_floor_and_no_earlier() {
         for n in 0..NEVER_BEFORE {
-            assert_eq!(
-                narrow_enough(&CALLS[..n], 3, 30, 0.02),
-                StopDecision::Continue,
-                "n = {n}"
-            );
+            assert_eq!(narrow_enough(&CALLS[..n], 3, 30, 0.02), StopDecision::Continue, "n = {n}");
         }
-        let StopDecision::Stop {
-            reason,
-            relative_ci,
-        } = narrow_enough(&CALLS[..8], 3, 30, 0.02)
-        else {
+        let StopDecision::Stop { reason, relative_ci } = narrow_enough(&CALLS[..8], 3, 30, 0.02) else {
             unreachable!("eight quiet calls are enough")
         };
         assert_eq!(reason, StopReason::Narrow);
         assert!(relative_ci.unwrap() < 0.02);
-        assert_eq!(
-            narrow_enough(&CALLS, 10, 30, 0.02),
-            StopDecision::Continue,
-            "min holds"
-        );
+        assert_eq!(narrow_enough(&CALLS, 10, 30, 0.02), StopDecision::Continue, "min holds");
     }
 
     #[test]
@@ -167,10 +134,7 @@ mod tests {
             StopDecision::Stop { reason: StopReason::Max, relative_ci: Some(width) } if width > 0.5
         ));
         let unusable = [10.0, 0.0, 5.0];
-        let stop = StopDecision::Stop {
-            reason: StopReason::Max,
-            relative_ci: None,
-        };
+        let stop = StopDecision::Stop { reason: StopReason::Max, relative_ci: None };
         assert_eq!(narrow_enough(&unusable, 3, 3, 0.02), stop);
     }
 

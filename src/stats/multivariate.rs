@@ -43,11 +43,7 @@ pub fn power_law(x1: &[f64], x2: &[f64], y: &[f64]) -> Result<Plane, InputError>
     varied("y", &w)?;
     let n = u.len();
     let (mean_u, mean_v, mean_w) = (summary::mean(&u), summary::mean(&v), summary::mean(&w));
-    let (u, v, w) = (
-        centred(&u, mean_u),
-        centred(&v, mean_v),
-        centred(&w, mean_w),
-    );
+    let (u, v, w) = (centred(&u, mean_u), centred(&v, mean_v), centred(&w, mean_w));
 
     let (uu, vv, uv) = (dot(&u, &u), dot(&v, &v), dot(&u, &v));
     let r = (uv / (uu * vv).sqrt()).clamp(-1.0, 1.0);
@@ -58,26 +54,18 @@ pub fn power_law(x1: &[f64], x2: &[f64], y: &[f64]) -> Result<Plane, InputError>
     let (uw, vw) = (dot(&u, &w), dot(&v, &w));
     let first = (vv * uw - uv * vw) / determinant;
     let second = (uu * vw - uv * uw) / determinant;
-    let residuals: Vec<f64> = w
-        .iter()
-        .zip(u.iter().zip(&v))
-        .map(|(w, (u, v))| w - first * u - second * v)
-        .collect();
+    let residuals: Vec<f64> = w.iter().zip(u.iter().zip(&v)).map(|(w, (u, v))| w - first * u - second * v).collect();
 
     let unexplained = dot(&residuals, &residuals);
     let df = (n - 3) as f64;
     let sigma = (unexplained / df).sqrt();
     let at_origin = mean_u * mean_u * vv + mean_v * mean_v * uu - 2.0 * mean_u * mean_v * uv;
     let estimate = |value: f64, variance: f64| {
-        Estimate::with_t(value, sigma * variance.sqrt(), df)
-            .ok_or(InputError::TooFew { n, needed: 4 })
+        Estimate::with_t(value, sigma * variance.sqrt(), df).ok_or(InputError::TooFew { n, needed: 4 })
     };
     Ok(Plane {
         n,
-        intercept: estimate(
-            mean_w - first * mean_u - second * mean_v,
-            1.0 / n as f64 + at_origin / determinant,
-        )?,
+        intercept: estimate(mean_w - first * mean_u - second * mean_v, 1.0 / n as f64 + at_origin / determinant)?,
         first: estimate(first, vv / determinant)?,
         second: estimate(second, uu / determinant)?,
         r2: 1.0 - unexplained / dot(&w, &w),
@@ -105,11 +93,7 @@ mod tests {
 
     #[test]
     fn two_exponents_are_recovered_and_units_do_not_matter() {
-        let y: Vec<f64> = PARAMS
-            .iter()
-            .zip(LAYERS)
-            .map(|(p, l)| 2.0 * p.powf(0.3) * l.powf(0.6))
-            .collect();
+        let y: Vec<f64> = PARAMS.iter().zip(LAYERS).map(|(p, l)| 2.0 * p.powf(0.3) * l.powf(0.6)).collect();
         let in_millions = power_law(&PARAMS, &LAYERS, &y).unwrap();
         assert!((in_millions.first.value - 0.3).abs() < 1e-12);
         assert!((in_millions.second.value - 0.6).abs() < 1e-12);
@@ -120,14 +104,8 @@ mod tests {
     #[test]
     fn collinear_predictors_and_short_columns_are_refused() {
         let y = [1.0, 2.0, 4.0, 3.0, 5.0];
-        assert_eq!(
-            power_law(&PARAMS, &PARAMS.map(|p| p * p), &y),
-            Err(InputError::Collinear)
-        );
-        assert_eq!(
-            power_law(&PARAMS, &[6.0; 5], &y),
-            Err(InputError::Constant { axis: "x2" })
-        );
+        assert_eq!(power_law(&PARAMS, &PARAMS.map(|p| p * p), &y), Err(InputError::Collinear));
+        assert_eq!(power_law(&PARAMS, &[6.0; 5], &y), Err(InputError::Constant { axis: "x2" }));
         let three = power_law(&PARAMS[..3], &LAYERS[..3], &y[..3]);
         assert_eq!(three, Err(InputError::TooFew { n: 3, needed: 4 }));
     }

@@ -36,21 +36,13 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Result<Spearman, InputError> {
     let t = rho * (df / (1.0 - rho * rho)).sqrt();
     let p_t = student::two_sided_p(t, df).ok_or(InputError::TooFew { n, needed: 3 })?;
     let p_exact = (n <= EXACT_UP_TO).then(|| permutation_p(&rank_x, &mut rank_y, covariance.abs()));
-    Ok(Spearman {
-        n,
-        rho,
-        p_t,
-        p_exact,
-    })
+    Ok(Spearman { n, rho, p_t, p_exact })
 }
 
 /// Twice the average rank of every value: whole numbers, so that permutations compare exactly.
 fn doubled_ranks(values: &[f64]) -> Vec<i64> {
     let count = |test: &dyn Fn(&f64) -> bool| values.iter().filter(|v| test(v)).count() as i64;
-    values
-        .iter()
-        .map(|own| 2 * count(&|v| v < own) + count(&|v| v == own) + 1)
-        .collect()
+    values.iter().map(|own| 2 * count(&|v| v < own) + count(&|v| v == own) + 1).collect()
 }
 
 fn product(a: &[i64], b: &[i64]) -> i64 {
@@ -97,10 +89,7 @@ mod tests {
     fn perfect_order_has_the_p_of_two_orders_in_n_factorial() {
         let x = [1.0, 2.0, 3.0, 4.0, 5.0];
         let rising = spearman(&x, &[1.0, 8.0, 27.0, 64.0, 125.0]).unwrap();
-        assert_eq!(
-            (rising.rho, rising.p_t, rising.p_exact),
-            (1.0, 0.0, Some(2.0 / 120.0))
-        );
+        assert_eq!((rising.rho, rising.p_t, rising.p_exact), (1.0, 0.0, Some(2.0 / 120.0)));
         let falling = spearman(&x, &[5.0, 4.0, 3.0, 2.0, 1.0]).unwrap();
         assert_eq!(falling.rho, -1.0);
     }

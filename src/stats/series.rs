@@ -39,11 +39,7 @@ pub fn effective_n(values: &[f64]) -> Option<f64> {
 /// Lag-1 autocorrelation of values that sum to 0.
 fn lag_1(deviations: &[f64]) -> f64 {
     let squares: f64 = deviations.iter().map(|d| d * d).sum();
-    deviations
-        .windows(2)
-        .map(|pair| pair[0] * pair[1])
-        .sum::<f64>()
-        / squares
+    deviations.windows(2).map(|pair| pair[0] * pair[1]).sum::<f64>() / squares
 }
 
 /// The autocorrelation to reckon with, from the one found (`r`) in `n` residuals of a fit with `fitted`
@@ -99,25 +95,12 @@ pub fn drift(values: &[f64]) -> Result<Drift, InputError> {
     let order: Vec<f64> = (0..n).map(|i| i as f64 - middle).collect();
     let order_squares: f64 = order.iter().map(|x| x * x).sum();
     let mean = summary::mean(&y);
-    let slope = order
-        .iter()
-        .zip(&y)
-        .map(|(x, y)| x * (y - mean))
-        .sum::<f64>()
-        / order_squares;
-    let residuals: Vec<f64> = order
-        .iter()
-        .zip(&y)
-        .map(|(x, y)| y - mean - slope * x)
-        .collect();
+    let slope = order.iter().zip(&y).map(|(x, y)| x * (y - mean)).sum::<f64>() / order_squares;
+    let residuals: Vec<f64> = order.iter().zip(&y).map(|(x, y)| y - mean - slope * x).collect();
     let unexplained: f64 = residuals.iter().map(|r| r * r).sum();
     let relative_change = (slope * (n - 1) as f64).exp_m1();
     if unexplained <= 1e-24 * order_squares * slope * slope {
-        return Ok(Drift {
-            n,
-            relative_change,
-            p: 0.0,
-        });
+        return Ok(Drift { n, relative_change, p: 0.0 });
     }
 
     let rho = persistence(lag_1(&residuals), n, 2);
@@ -127,11 +110,7 @@ pub fn drift(values: &[f64]) -> Result<Drift, InputError> {
     let variance = unexplained / kept * slope_inflation / order_squares;
     let df = (n as f64 / slope_inflation - 2.0).max(1.0);
     let p = student::two_sided_p(slope / variance.sqrt(), df);
-    Ok(Drift {
-        n,
-        relative_change,
-        p: p.ok_or(InputError::TooFew { n, needed: 5 })?,
-    })
+    Ok(Drift { n, relative_change, p: p.ok_or(InputError::TooFew { n, needed: 5 })? })
 }
 
 #[cfg(test)]
@@ -154,9 +133,7 @@ mod tests {
 
     #[test]
     fn repeating_values_count_for_less() {
-        let slow: Vec<f64> = (0..60)
-            .map(|i| f64::from(i / 10 % 2) + f64::from(i % 3) * 0.01)
-            .collect();
+        let slow: Vec<f64> = (0..60).map(|i| f64::from(i / 10 % 2) + f64::from(i % 3) * 0.01).collect();
         let quick: Vec<f64> = (0..60).map(|i| f64::from(i % 2)).collect();
         assert!(autocorrelation(&slow).unwrap() > 0.7 && autocorrelation(&quick).unwrap() < -0.9);
         assert!(effective_n(&slow).unwrap() < 15.0);
@@ -167,14 +144,8 @@ mod tests {
 
     #[test]
     fn a_steady_slowdown_is_found_and_sized() {
-        let noise = [
-            0.3, -0.8, 0.5, 0.1, -0.4, 0.9, -0.6, 0.2, -0.1, 0.4, -0.5, 0.0,
-        ];
-        let rising: Vec<f64> = noise
-            .iter()
-            .enumerate()
-            .map(|(i, e)| 10.0 * (0.01 * (i as f64 + e)).exp())
-            .collect();
+        let noise = [0.3, -0.8, 0.5, 0.1, -0.4, 0.9, -0.6, 0.2, -0.1, 0.4, -0.5, 0.0];
+        let rising: Vec<f64> = noise.iter().enumerate().map(|(i, e)| 10.0 * (0.01 * (i as f64 + e)).exp()).collect();
         let found = drift(&rising).unwrap();
         assert!((found.relative_change - 0.116).abs() < 0.01, "{found:?}");
         assert!(found.p < 0.001, "{found:?}");

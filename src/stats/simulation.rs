@@ -5,9 +5,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::stats::location::{
-    StopDecision, StopReason, adaptive_location, log_location, narrow_enough,
-};
+use crate::stats::location::{StopDecision, StopReason, adaptive_location, log_location, narrow_enough};
 use crate::stats::{LEVEL, bootstrap, fit, series, summary};
 
 fn normal(rng: &mut ChaCha8Rng) -> f64 {
@@ -30,21 +28,15 @@ fn the_t_interval_of_a_slope_covers_the_truth() {
     const RUNS: u64 = 2000;
     const TRUE_SLOPE: f64 = 0.65;
     let published = vec![0.103, 5.037, 25.016, 45.171, 51.476, 74.825, 96.088];
-    let geometric = |n: u32| {
-        (0..n)
-            .map(|i| 25.0 * 2_f64.powi(i as i32))
-            .collect::<Vec<_>>()
-    };
+    let geometric = |n: u32| (0..n).map(|i| 25.0 * 2_f64.powi(i as i32)).collect::<Vec<_>>();
     println!("models  t      bootstrap   (true slope covered, {RUNS} runs, 5 % log-normal noise)");
     for sizes in [geometric(4), geometric(5), published, geometric(9)] {
         let log_sizes: Vec<f64> = sizes.iter().map(|x| x.ln()).collect();
         let (mut by_t, mut by_bootstrap) = (0, 0);
         for seed in 0..RUNS {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let y: Vec<f64> = sizes
-                .iter()
-                .map(|x| 3.0 * x.powf(TRUE_SLOPE) * (0.05 * normal(&mut rng)).exp())
-                .collect();
+            let y: Vec<f64> =
+                sizes.iter().map(|x| 3.0 * x.powf(TRUE_SLOPE) * (0.05 * normal(&mut rng)).exp()).collect();
             let law = fit::power_law(&sizes, &y).unwrap();
             by_t += u64::from(law.slope().interval.contains(TRUE_SLOPE));
             let logs: Vec<f64> = y.iter().map(|y| y.ln()).collect();
@@ -56,17 +48,8 @@ fn the_t_interval_of_a_slope_covers_the_truth() {
             by_bootstrap += u64::from(resampled.unwrap().interval.contains(TRUE_SLOPE));
         }
         let share = |hits: u64| hits as f64 / RUNS as f64;
-        println!(
-            "{:>6}  {:.3}  {:.3}",
-            sizes.len(),
-            share(by_t),
-            share(by_bootstrap)
-        );
-        assert!(
-            (0.93..=0.97).contains(&share(by_t)),
-            "{} models, seeds 0..{RUNS}",
-            sizes.len()
-        );
+        println!("{:>6}  {:.3}  {:.3}", sizes.len(), share(by_t), share(by_bootstrap));
+        assert!((0.93..=0.97).contains(&share(by_t)), "{} models, seeds 0..{RUNS}", sizes.len());
     }
 }
 
@@ -113,16 +96,8 @@ fn adaptive(noise: f64, rho: f64, max: usize, runs: u64) -> Adaptive {
 #[test]
 fn an_adaptive_cell_covers_the_truth_however_it_stops() {
     const RUNS: u64 = 500;
-    println!(
-        "noise  rho  max  covered  bias      mean n  stopped narrow (covered)  at max (covered)"
-    );
-    for (noise, rho) in [
-        (0.01, 0.3),
-        (0.03, 0.3),
-        (0.05, 0.0),
-        (0.05, 0.3),
-        (0.10, 0.3),
-    ] {
+    println!("noise  rho  max  covered  bias      mean n  stopped narrow (covered)  at max (covered)");
+    for (noise, rho) in [(0.01, 0.3), (0.03, 0.3), (0.05, 0.0), (0.05, 0.3), (0.10, 0.3)] {
         for max in [30, 200] {
             let a = adaptive(noise, rho, max, RUNS);
             println!(
@@ -156,10 +131,7 @@ fn an_interval_of_few_calls_covers_whether_they_repeat_or_not() {
                 .count();
             let coverage = covered as f64 / RUNS as f64;
             println!("{n:>5}  {rho:.1}  {coverage:.3}");
-            assert!(
-                coverage >= 0.93,
-                "{n} calls, rho {rho}, seeds 0..{RUNS}: {coverage}"
-            );
+            assert!(coverage >= 0.93, "{n} calls, rho {rho}, seeds 0..{RUNS}: {coverage}");
         }
     }
 }
@@ -172,13 +144,8 @@ fn drift_is_seldom_seen_where_there_is_none_and_seen_where_it_is() {
         for rho in [0.0, 0.3] {
             let alarms = |slowdown: f64| {
                 let alarm = |seed: &u64| {
-                    let drifting =
-                        |(i, v): (usize, f64)| v * (slowdown * i as f64 / n as f64).exp();
-                    let calls: Vec<f64> = latencies(8.0, 0.05, rho, *seed)
-                        .take(n)
-                        .enumerate()
-                        .map(drifting)
-                        .collect();
+                    let drifting = |(i, v): (usize, f64)| v * (slowdown * i as f64 / n as f64).exp();
+                    let calls: Vec<f64> = latencies(8.0, 0.05, rho, *seed).take(n).enumerate().map(drifting).collect();
                     series::drift(&calls).unwrap().p < 0.05
                 };
                 (0..RUNS).filter(alarm).count() as f64 / RUNS as f64
@@ -186,10 +153,7 @@ fn drift_is_seldom_seen_where_there_is_none_and_seen_where_it_is() {
             let (none, ten) = (alarms(0.0), alarms(0.1));
             println!("{n:>5}  {rho:.1}  {none:.3}  {ten:.3}");
             assert!(none < 0.08, "{n} calls, rho {rho}, seeds 0..{RUNS}: {none}");
-            assert!(
-                n < 30 || ten > 0.5,
-                "{n} calls, rho {rho}, seeds 0..{RUNS}: {ten}"
-            );
+            assert!(n < 30 || ten > 0.5, "{n} calls, rho {rho}, seeds 0..{RUNS}: {ten}");
         }
     }
 }

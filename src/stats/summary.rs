@@ -120,11 +120,7 @@ pub(in crate::stats) fn sd(values: &[f64]) -> Option<f64> {
 
 /// Smallest and largest value; infinities the wrong way round where there is none.
 pub(in crate::stats) fn extremes(values: &[f64]) -> (f64, f64) {
-    values
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-            (low.min(*v), high.max(*v))
-        })
+    values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)))
 }
 
 #[cfg(test)]
@@ -135,20 +131,12 @@ mod tests {
     #[test]
     fn one_value_has_no_spread() {
         let s = Summary::of(&[3.0]).unwrap();
-        assert_eq!(
-            (s.median, s.mean, s.sd, s.cv, s.p95, s.outliers),
-            (3.0, 3.0, None, None, None, None)
-        );
+        assert_eq!((s.median, s.mean, s.sd, s.cv, s.p95, s.outliers), (3.0, 3.0, None, None, None, None));
     }
 
     #[test]
     fn percentiles_appear_only_with_enough_values() {
-        for (n, p95, p99) in [
-            (19, false, false),
-            (20, true, false),
-            (99, true, false),
-            (100, true, true),
-        ] {
+        for (n, p95, p99) in [(19, false, false), (20, true, false), (99, true, false), (100, true, true)] {
             let values: Vec<f64> = (0..n).map(f64::from).collect();
             let s = Summary::of(&values).unwrap();
             assert_eq!((s.p95.is_some(), s.p99.is_some()), (p95, p99), "n = {n}");
@@ -163,15 +151,9 @@ mod tests {
 
     #[test]
     fn bad_values_are_named() {
-        assert_eq!(
-            Summary::of(&[]),
-            Err(InputError::TooFew { n: 0, needed: 1 })
-        );
+        assert_eq!(Summary::of(&[]), Err(InputError::TooFew { n: 0, needed: 1 }));
         let message = Summary::of(&[1.0, f64::INFINITY]).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "values[1] is inf, only finite values up to 1e140 can be used"
-        );
+        assert_eq!(message, "values[1] is inf, only finite values up to 1e140 can be used");
         assert_eq!(geometric_mean(&[1.0, 0.0]), None);
         assert_eq!(quantile(&[1.0], 1.5), None);
     }

@@ -5,7 +5,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::record::{FORMAT, Header, Line};
-use crate::store::{LOCK, MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, reader, sha256, sync_folder, write_atomically};
+use crate::store::{
+    LOCK, MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, reader, sha256, sync_folder, write_atomically,
+};
 
 /// Appends to a run's record while it holds the folder's lock.
 #[derive(Debug)]
@@ -135,7 +137,8 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
         Err(TryLockError::Error(source)) => return Err(io_error(&path, "lock")(source)),
     }
     let id = std::process::id().to_string();
-    let noted = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(id.as_bytes()));
+    let noted =
+        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(id.as_bytes()));
     noted.map_err(io_error(&path, "lock"))?;
     Ok(file)
 }

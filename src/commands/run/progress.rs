@@ -14,7 +14,8 @@ use crate::units::Nanos;
 
 /// A bar over the models to prepare.
 pub fn preparing(sessions: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("preparing {msg} [{pos}/{len}]").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("preparing {msg} [{pos}/{len}]").unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(sessions as u64).with_style(style)
 }
 
@@ -56,7 +57,13 @@ impl Watching {
             let state = recorded.cell(cell);
             let expected = match plan.repetitions {
                 Repetitions::Fixed(n) => n,
-                Repetitions::Adaptive { min, max, .. } => if state.timed < min { min } else { max },
+                Repetitions::Adaptive { min, max, .. } => {
+                    if state.timed < min {
+                        min
+                    } else {
+                        max
+                    }
+                }
             };
             let calls = if state.stopped { 0 } else { expected.saturating_sub(state.timed) };
             time.wall.checked_div(time.calls).unwrap_or(mean) * calls
