@@ -291,7 +291,8 @@ impl SimulatedSession {
     fn complete(&self, call: &Call, steps: u32, reply: &mut Reply) {
         let decodes = call.procedure != Procedure::Prefill;
         let made = if call.procedure == Procedure::Uncached { steps } else { steps + 1 };
-        let token = Uniform::new(2, self.architecture.vocab.max(3)).ok();
+        let vocab = u32::try_from(self.architecture.vocab).unwrap_or(u32::MAX);
+        let token = Uniform::new(2, vocab.max(3)).ok();
         reply.steps_timed = if decodes { steps } else { 0 };
         reply.tokens = call
             .prompts
@@ -306,7 +307,7 @@ impl SimulatedSession {
         reply.prompt_tokens = Some(call.prompts.iter().map(|p| u32::try_from(p.len()).unwrap_or(u32::MAX)).collect());
         reply.finish = Some(if steps < call.steps { Finish::Stop } else { Finish::Length });
         let length = u64::from(call.padded_to + if call.procedure == Procedure::PrefillDecode { steps } else { 0 });
-        let kv = self.architecture.kv_bytes_per_token(Dtype::F32) * length * call.prompts.len() as u64;
+        let kv = self.architecture.kv_bytes_per_token(model::Dtype::F32) * length * call.prompts.len() as u64;
         reply.memory = Memory { kv: (call.procedure != Procedure::Uncached).then_some(Bytes(kv)), ..Memory::default() };
         let decode = reply.spans.iter().find(|s| s.phase != Phase::Prefill);
         if let (Some(span), true) = (decode, steps > 0) {
