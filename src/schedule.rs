@@ -231,3 +231,7 @@ pub fn preview(plan: &Plan) -> Vec<Task> {
     }
     tasks
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -141,3 +141,7 @@ pub fn default_folder(name: &str, plan_sha256: &str, now: jiff::Timestamp) -> Pa
     let stamp = now.strftime("%Y%m%dT%H%M%SZ");
     Path::new("results").join(format!("{stamp}-{name}-{}", &plan_sha256[..8.min(plan_sha256.len())]))
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;
