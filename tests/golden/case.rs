@@ -20,39 +20,24 @@ impl Case<'_> {
     }
 
     pub fn number(&self, key: &str) -> f64 {
-        self.inputs[key]
-            .as_f64()
-            .unwrap_or_else(|| panic!("{}: no input {key}", self.id))
+        self.inputs[key].as_f64().unwrap_or_else(|| panic!("{}: no input {key}", self.id))
     }
 
     pub fn interval(&self, key: &str) -> Interval {
         let ends = self.column(key);
-        Interval {
-            low: ends[0],
-            high: ends[1],
-        }
+        Interval { low: ends[0], high: ends[1] }
     }
 
     /// Relative 1e-9, the files' tolerance.
     pub fn same(&self, what: &str, found: f64, expected: &Value) {
-        let expected = expected
-            .as_f64()
-            .unwrap_or_else(|| panic!("{}: no expected {what}", self.id));
+        let expected = expected.as_f64().unwrap_or_else(|| panic!("{}: no expected {what}", self.id));
         let difference = (found - expected).abs();
-        assert!(
-            difference <= 1e-9 * expected.abs(),
-            "{}: {what} is {found}, not {expected}",
-            self.id
-        );
+        assert!(difference <= 1e-9 * expected.abs(), "{}: {what} is {found}, not {expected}", self.id);
     }
 
     pub fn same_option(&self, what: &str, found: Option<f64>, expected: &Value) {
         match found {
-            None => assert!(
-                expected.is_null(),
-                "{}: {what} is missing, not {expected}",
-                self.id
-            ),
+            None => assert!(expected.is_null(), "{}: {what} is missing, not {expected}", self.id),
             Some(found) => self.same(what, found, expected),
         }
     }
@@ -64,9 +49,7 @@ impl Case<'_> {
 }
 
 pub fn column(values: &Value) -> Vec<f64> {
-    let values = values
-        .as_array()
-        .unwrap_or_else(|| panic!("{values} is not a list"));
+    let values = values.as_array().unwrap_or_else(|| panic!("{values} is not a list"));
     values.iter().map(|v| v.as_f64().unwrap()).collect()
 }
 
@@ -80,12 +63,7 @@ pub fn walk(file: &str, cases: &Value, checks: &[(&str, Check)]) -> usize {
     for whole in cases.as_array().unwrap() {
         let id = whole["id"].as_str().unwrap();
         let family = id.split('/').next().unwrap();
-        let case = Case {
-            id,
-            inputs: &whole["inputs"],
-            expected: &whole["expected"],
-            whole,
-        };
+        let case = Case { id, inputs: &whole["inputs"], expected: &whole["expected"], whole };
         match checks.iter().find(|(name, _)| *name == family) {
             Some((_, check)) => {
                 check(&case);

@@ -47,25 +47,15 @@ fn published_figures() {
         "tiers",
         "volume_load",
     ];
-    let families = cases
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| c["id"].as_str().unwrap().split('/').next());
-    let known = families
-        .filter(|family| elsewhere.contains(&family.unwrap()))
-        .count();
+    let families = cases.as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap().split('/').next());
+    let known = families.filter(|family| elsewhere.contains(&family.unwrap())).count();
     assert_eq!(known, others, "a family is checked nowhere");
 }
 
 fn published_fit(case: &Case) {
     let law = fit::power_law(&case.column("params_millions"), &case.column("latency_ms")).unwrap();
     case.same("slope", law.slope().value, &case.expected["slope"]);
-    case.same(
-        "intercept",
-        law.intercept_ln().value,
-        &case.expected["intercept_ln"],
-    );
+    case.same("intercept", law.intercept_ln().value, &case.expected["intercept_ln"]);
     case.same("R²", law.r2(), &case.expected["r2"]);
 }
 
@@ -78,21 +68,10 @@ fn published_bootstrap(case: &Case) {
     let ends = [exact.interval.low, exact.interval.high];
     let drawn = bootstrap::sampled(&x, &y, LEVEL, bootstrap::RESAMPLES, bootstrap::SEED).unwrap();
     let allowed = column(&case.whole["tolerance"]["any_rng_B10000"]);
-    for (end, drawn) in [drawn.interval.low, drawn.interval.high]
-        .into_iter()
-        .enumerate()
-    {
+    for (end, drawn) in [drawn.interval.low, drawn.interval.high].into_iter().enumerate() {
         let (found, expected) = (ends[end], expected[end]);
-        assert!(
-            (found - expected).abs() <= 1e-9,
-            "{}: {found}, not {expected}",
-            case.id
-        );
-        assert!(
-            (drawn - expected).abs() <= allowed[end],
-            "{}: drawn {drawn}, not {expected}",
-            case.id
-        );
+        assert!((found - expected).abs() <= 1e-9, "{}: {found}, not {expected}", case.id);
+        assert!((drawn - expected).abs() <= allowed[end], "{}: drawn {drawn}, not {expected}", case.id);
     }
 }
 
@@ -100,18 +79,12 @@ fn published_gate(case: &Case) {
     let intervals = [("bootstrap", case.interval("ci"))];
     let models = if case.id.contains("ollama") { 5 } else { 7 };
     let verdict = gate::judge(models, case.number("r2"), &intervals);
-    assert_eq!(
-        verdict.is_actionable(),
-        case.expected.as_bool().unwrap(),
-        "{}: {verdict}",
-        case.id
-    );
+    assert_eq!(verdict.is_actionable(), case.expected.as_bool().unwrap(), "{}: {verdict}", case.id);
 }
 
 fn published_multivariate(case: &Case) {
     let params = case.column("params_millions");
-    let plane =
-        multivariate::power_law(&params, &case.column("n_layer"), &case.column("e2e_ms")).unwrap();
+    let plane = multivariate::power_law(&params, &case.column("n_layer"), &case.column("e2e_ms")).unwrap();
     case.same("alpha", plane.intercept.value, &case.expected["alpha"]);
     case.same("beta", plane.first.value, &case.expected["beta"]);
     case.same("gamma", plane.second.value, &case.expected["gamma"]);
@@ -123,10 +96,7 @@ fn published_linear_offset(case: &Case) {
     case.same("a", affine.fit.intercept.value, &case.expected["a"]);
     case.same("b", affine.fit.slope.value, &case.expected["b"]);
     case.same("R²", affine.fit.r2, &case.expected["r2"]);
-    assert!(
-        !affine.gate.is_actionable(),
-        "an R² of 0.0005 is actionable"
-    );
+    assert!(!affine.gate.is_actionable(), "an R² of 0.0005 is actionable");
 }
 
 fn published_spearman(case: &Case) {
@@ -138,11 +108,7 @@ fn published_spearman(case: &Case) {
 
 fn published_geomean(case: &Case) {
     let tokens = geometric_mean(&case.column("tokens")).unwrap();
-    case.same(
-        "tokens/s",
-        tokens / (case.number("e2e_ms_geomean") / 1000.0),
-        case.expected,
-    );
+    case.same("tokens/s", tokens / (case.number("e2e_ms_geomean") / 1000.0), case.expected);
 }
 
 fn published_warmup(case: &Case) {
@@ -151,12 +117,7 @@ fn published_warmup(case: &Case) {
         let change = compare::median_change(&warmup[i..=i], &steady[i..=i]).unwrap();
         case.same("ratio", change.ratio, &case.expected["ratio"][i]);
         case.same("delta", change.difference, &case.expected["delta_ms"][i]);
-        assert_eq!(
-            change.ratio > 10.0,
-            case.expected["gate"][i].as_bool().unwrap(),
-            "{}",
-            case.id
-        );
+        assert_eq!(change.ratio > 10.0, case.expected["gate"][i].as_bool().unwrap(), "{}", case.id);
     }
 }
 
@@ -170,14 +131,9 @@ fn published_mean_interval(case: &Case) {
 
 fn published_groups(case: &Case) -> Vec<Group> {
     let n = case.number("n") as usize;
-    let ends = case
-        .column("ci_low")
-        .into_iter()
-        .zip(case.column("ci_high"));
+    let ends = case.column("ci_low").into_iter().zip(case.column("ci_high"));
     (case.column("mean").into_iter().zip(ends))
-        .map(|(mean, (low, high))| {
-            Group::from_mean_interval(n, mean, Interval { low, high }).unwrap()
-        })
+        .map(|(mean, (low, high))| Group::from_mean_interval(n, mean, Interval { low, high }).unwrap())
         .collect()
 }
 
@@ -189,21 +145,11 @@ fn published_anova(case: &Case) {
 
 fn published_pairwise(case: &Case) {
     let n = case.number("n") as usize;
-    let group = |mean: &str, ends: &str| {
-        Group::from_mean_interval(n, case.number(mean), case.interval(ends)).unwrap()
-    };
+    let group = |mean: &str, ends: &str| Group::from_mean_interval(n, case.number(mean), case.interval(ends)).unwrap();
     let (a, b) = (group("mean_a", "ci_a"), group("mean_b", "ci_b"));
     case.same("d", compare::cohen_d(&a, &b).unwrap(), &case.expected["d"]);
-    case.same(
-        "p_student",
-        compare::student(&a, &b).unwrap().p,
-        &case.expected["p_student"],
-    );
-    case.same(
-        "p_welch",
-        compare::welch(&a, &b).unwrap().p,
-        &case.expected["p_welch"],
-    );
+    case.same("p_student", compare::student(&a, &b).unwrap().p, &case.expected["p_student"]);
+    case.same("p_welch", compare::welch(&a, &b).unwrap().p, &case.expected["p_welch"]);
 }
 
 fn published_pooled(case: &Case) {
@@ -213,9 +159,5 @@ fn published_pooled(case: &Case) {
     case.same("sd", all.sd(), &case.expected["sd"]);
     // The published interval is the normal one.
     let half_width = 1.96 * all.sd() / (case.number("n") * groups.len() as f64).sqrt();
-    case.same_interval(
-        "interval",
-        Interval::around(all.mean(), half_width),
-        &case.expected["ci_z"],
-    );
+    case.same_interval("interval", Interval::around(all.mean(), half_width), &case.expected["ci_z"]);
 }
