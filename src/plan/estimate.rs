@@ -58,8 +58,7 @@ const LOAD_MS: (f64, f64) = (300.0, 5.0);
 /// exporting them comes on top, once. A simulated engine takes what its script says, or nothing on a virtual clock.
 #[must_use]
 pub fn time_range(plan: &Plan, spec: &Spec, facts: &[ModelFacts]) -> TimeRange {
-    let engines: BTreeMap<&str, &Engine> =
-        spec.backends.iter().map(|b| (b.name.as_str(), &b.engine)).collect();
+    let engines: BTreeMap<&str, &Engine> = spec.backends.iter().map(|b| (b.name.as_str(), &b.engine)).collect();
     let millions = |model: &str| {
         let params = facts.iter().find(|f| f.name == model).map_or(0, |f| f.params);
         params as f64 / 1e6

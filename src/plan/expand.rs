@@ -20,12 +20,7 @@ const SESSION_OVERHEAD: u64 = 64 << 20;
 ///
 /// # Errors
 /// A model without facts.
-pub fn expand(
-    spec: &Spec,
-    facts: &[ModelFacts],
-    budget: Bytes,
-    only: &Only,
-) -> Result<Plan, PlanError> {
+pub fn expand(spec: &Spec, facts: &[ModelFacts], budget: Bytes, only: &Only) -> Result<Plan, PlanError> {
     let mut plan = Plan {
         format: FORMAT,
         name: spec.name.clone(),
@@ -43,10 +38,8 @@ pub fn expand(
     };
     for backend in &spec.backends {
         for model in &spec.models {
-            let facts = facts
-                .iter()
-                .find(|f| f.name == model.name)
-                .ok_or_else(|| PlanError::NoFacts(model.name.clone()))?;
+            let facts =
+                facts.iter().find(|f| f.name == model.name).ok_or_else(|| PlanError::NoFacts(model.name.clone()))?;
             session(&mut plan, spec, backend, model, facts, only);
         }
     }
@@ -54,14 +47,7 @@ pub fn expand(
 }
 
 /// Adds everything that one backend does with one model.
-fn session(
-    plan: &mut Plan,
-    spec: &Spec,
-    backend: &BackendSpec,
-    model: &ModelSource,
-    facts: &ModelFacts,
-    only: &Only,
-) {
+fn session(plan: &mut Plan, spec: &Spec, backend: &BackendSpec, model: &ModelSource, facts: &ModelFacts, only: &Only) {
     let key = SessionKey { backend: backend.name.clone(), model: model.name.clone() };
     let mut resident: Option<Bytes> = None;
     for scenario in &spec.scenarios {
@@ -110,13 +96,7 @@ fn calls(modes: &[Mode], gen_tokens: &[u32]) -> Vec<(Procedure, u32)> {
     calls
 }
 
-fn cell(
-    session: &SessionKey,
-    dtype: Dtype,
-    scenario: &Scenario,
-    procedure: Procedure,
-    gen_tokens: u32,
-) -> Cell {
+fn cell(session: &SessionKey, dtype: Dtype, scenario: &Scenario, procedure: Procedure, gen_tokens: u32) -> Cell {
     let prompt_tokens = match &scenario.prompt {
         Prompt::Tokens(tokens) | Prompt::File { tokens, .. } => Some(*tokens),
         Prompt::Texts { pad_to, .. } => *pad_to,
@@ -192,11 +172,8 @@ fn resident_bytes(engine: &Engine, facts: &ModelFacts, scenario: &Scenario, cell
             (prompt + u64::from(cell.gen_tokens)).min(facts.n_positions)
         }
     };
-    let cache = facts
-        .kv_bytes_per_token(cell.dtype)
-        .0
-        .saturating_mul(cached_tokens)
-        .saturating_mul(u64::from(cell.batch));
+    let cache =
+        facts.kv_bytes_per_token(cell.dtype).0.saturating_mul(cached_tokens).saturating_mul(u64::from(cell.batch));
     let (weights, cache) = match engine {
         Engine::Onnx(onnx) if onnx.provider == Provider::Cpu => (weights / 5 * 11, cache.saturating_mul(2)),
         Engine::Onnx(_) => (weights, cache.saturating_mul(2)),

@@ -52,9 +52,7 @@ impl Only {
                 return Err(OnlyError::Syntax(part.to_owned()));
             };
             let (key, values, known): (_, _, Vec<&str>) = match key.trim() {
-                "backend" => {
-                    ("backend", &mut only.backends, spec.backends.iter().map(|b| b.name.as_str()).collect())
-                }
+                "backend" => ("backend", &mut only.backends, spec.backends.iter().map(|b| b.name.as_str()).collect()),
                 "model" => ("model", &mut only.models, spec.models.iter().map(|m| m.name.as_str()).collect()),
                 "scenario" => {
                     ("scenario", &mut only.scenarios, spec.scenarios.iter().map(|s| s.name.as_str()).collect())

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use super::node::Node;
 use super::quantity;
 use super::{
-    BackendSpec, Engine, Fault, FitAxis, Law, Limits, OnnxSpec, Prompt, Repetitions, Scenario,
-    SimulatedSpec, SkipRule, Spec,
+    BackendSpec, Engine, Fault, FitAxis, Law, Limits, OnnxSpec, Prompt, Repetitions, Scenario, SimulatedSpec, SkipRule,
+    Spec,
 };
 use crate::model::{Form, ModelSource};
 use crate::terms::Mode;
@@ -101,10 +101,7 @@ fn scenario(node: &Node, base: &Path, decodes: bool, default_steps: &[u32]) -> O
 fn prompt(node: &Node, base: &Path) -> Option<Prompt> {
     let pad_to = optional(node, "pad_to", Node::whole)?;
     if let Some(path) = node.get("file") {
-        return Some(Prompt::File {
-            path: base.join(path.text()?),
-            tokens: node.get("tokens")?.whole()?,
-        });
+        return Some(Prompt::File { path: base.join(path.text()?), tokens: node.get("tokens")?.whole()? });
     }
     if let Some(texts) = node.get("texts") {
         let texts = texts.items().iter().map(|t| t.text().map(str::to_owned));
@@ -195,8 +192,5 @@ fn skip(node: &Node) -> Option<SkipRule> {
 
 fn limits(node: &Node) -> Option<Limits> {
     let bytes = |n: &Node| -> Option<Bytes> { quantity::bytes(n.text()?).ok() };
-    Some(Limits {
-        degraded_rate: number(node, "degraded_rate")?,
-        memory: optional(node, "memory", bytes)?,
-    })
+    Some(Limits { degraded_rate: number(node, "degraded_rate")?, memory: optional(node, "memory", bytes)? })
 }

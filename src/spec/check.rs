@@ -44,14 +44,10 @@ pub fn section(node: &mut Node, section: &Section, problems: &mut Vec<Problem>) 
 
 /// How many keys of a choice are there; more than one is reported.
 fn choose(entries: &[Entry], choice: &Choice, problems: &mut Vec<Problem>) -> usize {
-    let chosen: Vec<&Entry> =
-        entries.iter().filter(|e| choice.keys.contains(&e.key.as_str())).collect();
+    let chosen: Vec<&Entry> = entries.iter().filter(|e| choice.keys.contains(&e.key.as_str())).collect();
     for extra in chosen.iter().skip(1) {
-        let message =
-            format!("`{}` cannot stand beside `{}`", extra.key, chosen[0].key);
-        problems.push(
-            Problem::new(extra.at, message).help("try", format!("keep one {}", choice.what)),
-        );
+        let message = format!("`{}` cannot stand beside `{}`", extra.key, chosen[0].key);
+        problems.push(Problem::new(extra.at, message).help("try", format!("keep one {}", choice.what)));
     }
     chosen.len()
 }
@@ -60,8 +56,7 @@ fn choose(entries: &[Entry], choice: &Choice, problems: &mut Vec<Problem>) -> us
 fn unknown(entry: &Entry, section: &Section, unchosen: bool, problems: &mut Vec<Problem>) -> bool {
     let known = keys(section);
     if let (Some(choice), true) = (&section.choice, unchosen) {
-        let others: Vec<&str> =
-            known.iter().copied().filter(|k| !choice.keys.contains(k)).collect();
+        let others: Vec<&str> = known.iter().copied().filter(|k| !choice.keys.contains(k)).collect();
         if nearest(&entry.key, &others).is_none() {
             let message = format!("unknown {} `{}`", choice.what, shortened(&entry.key));
             problems.push(Problem::new(entry.at, message).known(&entry.key, choice.keys));
@@ -74,20 +69,12 @@ fn unknown(entry: &Entry, section: &Section, unchosen: bool, problems: &mut Vec<
 }
 
 /// Fills in a default, or reports that there is none.
-fn absent(
-    at: Position,
-    entries: &mut Vec<Entry>,
-    section: &Section,
-    field: &Field,
-    problems: &mut Vec<Problem>,
-) {
+fn absent(at: Position, entries: &mut Vec<Entry>, section: &Section, field: &Field, problems: &mut Vec<Problem>) {
     match field.need {
         Need::Optional => {}
         Need::Required => {
-            problems.push(
-                Problem::new(at, format!("{} needs `{}`", section.what, field.key))
-                    .help("meaning", field.doc),
-            );
+            problems
+                .push(Problem::new(at, format!("{} needs `{}`", section.what, field.key)).help("meaning", field.doc));
         }
         Need::Default(text) => {
             if let Ok(mut filled) = node::parse(text, problems) {
@@ -242,16 +229,16 @@ fn scalar(node: &Node, kind: &Kind, label: &str) -> Option<Problem> {
         Kind::Bytes => match node.text().map(|text| (text, quantity::bytes(text))) {
             Some((_, Ok(b))) if b.0 > 0 => None,
             Some((text, Ok(_))) => wrong(format!("{label} is `{text}`, allowed: more than 0")),
-            Some((text, Err(reason))) => wrong(format!("{label}: `{}` {reason}", shortened(text)))
-                .map(|p| p.help("example", "500MB, 8GiB")),
+            Some((text, Err(reason))) => {
+                wrong(format!("{label}: `{}` {reason}", shortened(text))).map(|p| p.help("example", "500MB, 8GiB"))
+            }
             None => expected("a size with its unit, such as `8GiB`"),
         },
         Kind::Word { allowed, explained } => match node.text() {
             Some(text) if allowed.contains(&text) => None,
             Some(text) => Some(match explained.iter().find(|(word, _)| *word == text) {
                 Some((word, why)) => Problem::new(node.at, format!("`{word}` {why}")).known("", allowed),
-                None => Problem::new(node.at, format!("{label} cannot be `{}`", shortened(text)))
-                    .known(text, allowed),
+                None => Problem::new(node.at, format!("{label} cannot be `{}`", shortened(text))).known(text, allowed),
             }),
             None => expected(&format!("one of {}", allowed.join(", "))),
         },

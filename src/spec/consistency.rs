@@ -61,8 +61,7 @@ fn repetitions(root: &Node, problems: &mut Vec<Problem>) {
 }
 
 /// The selectors of a skip rule and the axes they choose from.
-const SELECTORS: [(&str, &str); 3] =
-    [("model", "models"), ("backend", "backends"), ("scenario", "scenarios")];
+const SELECTORS: [(&str, &str); 3] = [("model", "models"), ("backend", "backends"), ("scenario", "scenarios")];
 
 fn skips(root: &Node, problems: &mut Vec<Problem>) {
     let rules = items(root, "skip");
@@ -135,9 +134,7 @@ fn clocks(backends: &[Node], problems: &mut Vec<Problem>) {
         let simulated = backend.get("simulated")?;
         text(simulated, "pace").map(|pace| (simulated.at, pace == "virtual"))
     };
-    let real = backends
-        .iter()
-        .find(|b| b.get("onnx").is_some() || pace(b).is_some_and(|(_, is_virtual)| !is_virtual));
+    let real = backends.iter().find(|b| b.get("onnx").is_some() || pace(b).is_some_and(|(_, is_virtual)| !is_virtual));
     let Some(real) = real else {
         return;
     };

@@ -162,8 +162,7 @@ pub fn parse(text: &str, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
         strict_booleans: true,
         reject_unsupported_tags: true,
     };
-    let raw: Spanned<Raw> =
-        serde_yaml::from_str_with_options(text, options).map_err(|e| syntax_problem(&e))?;
+    let raw: Spanned<Raw> = serde_yaml::from_str_with_options(text, options).map_err(|e| syntax_problem(&e))?;
     Ok(node(raw, problems))
 }
 
@@ -174,19 +173,14 @@ fn syntax_problem(error: &serde_yaml::Error) -> Problem {
 }
 
 fn position(location: Location) -> Position {
-    Position {
-        line: location.line().max(1),
-        column: location.column().max(1),
-    }
+    Position { line: location.line().max(1), column: location.column().max(1) }
 }
 
 fn node(raw: Spanned<Raw>, problems: &mut Vec<Problem>) -> Node {
     let at = position(raw.referenced);
     let value = match raw.value {
         Raw::Scalar(value) => value,
-        Raw::List(items) => {
-            Value::List(items.into_iter().map(|item| node(item, problems)).collect())
-        }
+        Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, problems)).collect()),
         Raw::Map(entries) => Value::Map(map(entries, problems)),
     };
     Node { at, value }

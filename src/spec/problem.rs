@@ -27,11 +27,7 @@ impl Problem {
     /// A problem without help.
     #[must_use]
     pub fn new(at: Position, message: impl Into<String>) -> Self {
-        Self {
-            at,
-            message: message.into(),
-            help: Vec::new(),
-        }
+        Self { at, message: message.into(), help: Vec::new() }
     }
 
     /// The same with a line of help.
@@ -81,10 +77,7 @@ impl SpecError {
     pub(super) fn new(path: &Path, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|p| p.at);
         problems.dedup();
-        Self {
-            path: path.to_owned(),
-            problems,
-        }
+        Self { path: path.to_owned(), problems }
     }
 
     /// The problems in file order.

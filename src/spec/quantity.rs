@@ -5,16 +5,8 @@ use std::time::Duration;
 use crate::units::Bytes;
 
 /// Units of time with their nanoseconds.
-const TIME: &[(&str, f64)] = &[
-    ("ns", 1.0),
-    ("us", 1e3),
-    ("µs", 1e3),
-    ("ms", 1e6),
-    ("s", 1e9),
-    ("min", 60e9),
-    ("m", 60e9),
-    ("h", 3600e9),
-];
+const TIME: &[(&str, f64)] =
+    &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("min", 60e9), ("m", 60e9), ("h", 3600e9)];
 
 /// Units of size with their bytes.
 const SIZE: &[(&str, f64)] = &[
@@ -76,13 +68,9 @@ pub fn bytes(text: &str) -> Result<Bytes, String> {
 
 /// The first number with its unit, in the smallest unit, and what follows.
 fn leading<'a>(text: &'a str, units: &[(&str, f64)]) -> Result<(f64, &'a str), String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, rest) = text.split_at(digits);
-    let value: f64 = number
-        .parse()
-        .map_err(|_| "does not begin with a number".to_owned())?;
+    let value: f64 = number.parse().map_err(|_| "does not begin with a number".to_owned())?;
     let rest = rest.trim_start();
     let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
     let (unit, rest) = rest.split_at(letters);
@@ -149,12 +137,7 @@ mod tests {
 
     #[test]
     fn sizes_are_decimal_or_binary_as_written() {
-        for (text, n) in [
-            ("8GiB", 8 << 30),
-            ("500MB", 500_000_000),
-            ("1.5 KiB", 1536),
-            ("12B", 12),
-        ] {
+        for (text, n) in [("8GiB", 8 << 30), ("500MB", 500_000_000), ("1.5 KiB", 1536), ("12B", 12)] {
             assert_eq!(bytes(text), Ok(Bytes(n)), "{text}");
         }
         for (text, reason) in [

@@ -27,8 +27,7 @@ pub enum ReadError {
 /// # Errors
 /// The file cannot be read, or has problems: all of them are told.
 pub fn read(path: &Path) -> Result<Spec, ReadError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     let base = path.parent().unwrap_or(Path::new(""));
     Ok(parse(&text, path, base)?)
 }
@@ -39,8 +38,7 @@ pub fn read(path: &Path) -> Result<Spec, ReadError> {
 /// Every problem of the text.
 pub fn parse(text: &str, path: &Path, base: &Path) -> Result<Spec, SpecError> {
     let mut problems = Vec::new();
-    let mut root = node::parse(text, &mut problems)
-        .map_err(|problem| SpecError::new(path, vec![problem]))?;
+    let mut root = node::parse(text, &mut problems).map_err(|problem| SpecError::new(path, vec![problem]))?;
     check::section(&mut root, &shape::SCENARIO_FILE, &mut problems);
     consistency::check(&root, &mut problems);
     for model in root.get("models").map_or(&[][..], node::Node::items) {

@@ -23,12 +23,8 @@ pub fn check(node: &Node, problems: &mut Vec<Problem>) {
 /// The recipe. `None`: a key is missing or wrong in a way that [`super::check`] has reported.
 pub fn build(node: &Node) -> Option<Synthetic> {
     let size = |key: &str| node.get(key)?.whole::<usize>();
-    let mut recipe = Synthetic::new(
-        word::<Family>(node.get("family")?)?,
-        size("n_layer")?,
-        size("n_embd")?,
-        size("n_head")?,
-    );
+    let mut recipe =
+        Synthetic::new(word::<Family>(node.get("family")?)?, size("n_layer")?, size("n_embd")?, size("n_head")?);
     for (key, value) in [("n_kv_head", &mut recipe.n_kv_head), ("n_inner", &mut recipe.n_inner)] {
         if let Some(given) = node.get(key) {
             *value = Some(given.whole()?);

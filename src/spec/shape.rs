@@ -101,37 +101,19 @@ pub enum Kind {
 }
 
 const fn required(key: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        key,
-        kind,
-        need: Need::Required,
-        doc,
-    }
+    Field { key, kind, need: Need::Required, doc }
 }
 
 const fn optional(key: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        key,
-        kind,
-        need: Need::Optional,
-        doc,
-    }
+    Field { key, kind, need: Need::Optional, doc }
 }
 
 const fn default(key: &'static str, kind: Kind, value: &'static str, doc: &'static str) -> Field {
-    Field {
-        key,
-        kind,
-        need: Need::Default(value),
-        doc,
-    }
+    Field { key, kind, need: Need::Default(value), doc }
 }
 
 const fn words(allowed: &'static [&'static str]) -> Kind {
-    Kind::Word {
-        allowed,
-        explained: &[],
-    }
+    Kind::Word { allowed, explained: &[] }
 }
 
 const fn whole(min: u64, max: u64) -> Kind {
@@ -139,12 +121,7 @@ const fn whole(min: u64, max: u64) -> Kind {
 }
 
 const fn number(min: f64, max: f64) -> Kind {
-    Kind::Number {
-        min,
-        max,
-        above: false,
-        below: false,
-    }
+    Kind::Number { min, max, above: false, below: false }
 }
 
 /// Most tokens of a prompt or a decode loop; far beyond any context, so that sums cannot overflow.
@@ -169,24 +146,11 @@ pub const SCENARIO_FILE: Section = Section {
         default("warmups", WARMUPS, "1", "Warmup calls per cell and load; a backend may say its own."),
         default("repetitions", Kind::Forms(REPETITIONS), "{}", "When a cell has enough timed calls."),
         default("gen_tokens", GEN_TOKENS, "[64]", "Timed decode steps, one cell for each; a scenario may say its own."),
-        default(
-            "modes",
-            Kind::List { item: &MODE, min: 1, unique: true },
-            "[prefill, kv_decode]",
-            "What is timed.",
-        ),
+        default("modes", Kind::List { item: &MODE, min: 1, unique: true }, "[prefill, kv_decode]", "What is timed."),
         default("fit", Kind::Section(&FIT), "{}", "What the scaling fit runs against."),
         default("timeout", Kind::Duration, "120s", "Longest time one call may take."),
-        required(
-            "scenarios",
-            Kind::List { item: &Kind::Section(&SCENARIO), min: 1, unique: false },
-            "The prompts.",
-        ),
-        required(
-            "models",
-            Kind::List { item: &Kind::Section(&MODEL), min: 1, unique: false },
-            "The models.",
-        ),
+        required("scenarios", Kind::List { item: &Kind::Section(&SCENARIO), min: 1, unique: false }, "The prompts."),
+        required("models", Kind::List { item: &Kind::Section(&MODEL), min: 1, unique: false }, "The models."),
         required(
             "backends",
             Kind::List { item: &Kind::Section(&BACKEND), min: 1, unique: false },
@@ -295,7 +259,11 @@ const MODEL: Section = Section {
     fields: &[
         required("name", Kind::Name, "Its name, unique in the file."),
         optional("synthetic", Kind::Section(&SYNTHETIC), "A model with seeded random weights, made on the spot."),
-        optional("huggingface", Kind::Text, "A Hugging Face folder (config.json, model.safetensors, tokenizer.json), relative to the scenario file."),
+        optional(
+            "huggingface",
+            Kind::Text,
+            "A Hugging Face folder (config.json, model.safetensors, tokenizer.json), relative to the scenario file.",
+        ),
     ],
 };
 
@@ -326,7 +294,11 @@ const BACKEND: Section = Section {
         required("name", Kind::Name, "Its name, unique in the file."),
         optional("warmups", WARMUPS, "Warmup calls per cell and load, instead of the file's."),
         optional("onnx", Kind::Section(&ONNX), "ONNX Runtime in this process."),
-        optional("simulated", Kind::Section(&SIMULATED), "Scripted truth instead of an engine: what the analysis must find again."),
+        optional(
+            "simulated",
+            Kind::Section(&SIMULATED),
+            "Scripted truth instead of an engine: what the analysis must find again.",
+        ),
     ],
 };
 
@@ -353,7 +325,12 @@ const SIMULATED: Section = Section {
     choice: None,
     fields: &[
         default("load", Kind::Section(&LAW), "{ base: 50ms, exponent: 0.5 }", "Time to load a model."),
-        default("prefill_per_token", Kind::Section(&LAW), "{ base: 40us, exponent: 0.8 }", "Time to prefill one prompt token of one row."),
+        default(
+            "prefill_per_token",
+            Kind::Section(&LAW),
+            "{ base: 40us, exponent: 0.8 }",
+            "Time to prefill one prompt token of one row.",
+        ),
         default("decode_per_step", Kind::Section(&LAW), "{ base: 300us, exponent: 0.7 }", "Time of one decode step."),
         default("noise", number(0.0, 2.0), "0.05", "Standard deviation of the log of each phase's time."),
         default(
@@ -371,7 +348,12 @@ const SIMULATED: Section = Section {
             "Relative change of every phase's time per call since the session was loaded.",
         ),
         default("early_stop_rate", number(0.0, 1.0), "0", "Share of calls that stop early, at a seeded place."),
-        default("faults", Kind::List { item: &Kind::Section(&FAULT), min: 0, unique: false }, "[]", "Calls that go wrong."),
+        default(
+            "faults",
+            Kind::List { item: &Kind::Section(&FAULT), min: 0, unique: false },
+            "[]",
+            "Calls that go wrong.",
+        ),
         optional(
             "power_w",
             Kind::Number { min: 0.0, max: 1e5, above: true, below: false },
@@ -424,6 +406,10 @@ const LIMITS: Section = Section {
     choice: None,
     fields: &[
         default("degraded_rate", number(0.0, 1.0), "0.05", "Largest share of degraded calls before exit code 3."),
-        optional("memory", Kind::Bytes, "Memory that resident sessions may take together; half of the machine's if not given."),
+        optional(
+            "memory",
+            Kind::Bytes,
+            "Memory that resident sessions may take together; half of the machine's if not given.",
+        ),
     ],
 };
