@@ -114,7 +114,7 @@ impl std::fmt::Display for CellId {
 pub struct SkippedCell {
     /// What it would have been.
     pub cell: Cell,
-    /// The rule by name: `skip`, `only`, `skip`, `context_exceeded`, `memory`, `backend_unavailable`, `prompt_too_short`.
+    /// The rule by name: `only`, `skip`, `context_exceeded`, `memory`, `backend_unavailable`, `prompt_too_short`.
     pub rule: String,
     /// The rule's reason, for people.
     pub reason: String,

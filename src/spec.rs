@@ -12,6 +12,7 @@ mod problem;
 mod quantity;
 mod read;
 mod recipe;
+mod schema;
 mod shape;
 
 use std::path::PathBuf;
@@ -24,7 +25,8 @@ use crate::terms::Mode;
 use crate::units::Bytes;
 
 pub use problem::{Position, Problem, SpecError, nearest};
-pub use read::{ReadError, parse, read};
+pub use read::{parse, read, read_text};
+pub use schema::schema;
 
 /// A whole scenario file.
 #[derive(Debug, Clone, PartialEq)]

@@ -90,10 +90,12 @@ fn repetitions(node: &Node) -> Option<Repetitions> {
 
 fn scenario(node: &Node, base: &Path, decodes: bool, default_steps: &[u32]) -> Option<Scenario> {
     let own = optional(node, "gen_tokens", wholes)?.filter(|_| decodes);
+    let prompt_node = node.get("prompt")?;
+    let texts = prompt_node.get("texts").map_or(1, |texts| texts.items().len());
     Some(Scenario {
         name: text(node, "name")?,
-        prompt: prompt(node.get("prompt")?, base)?,
-        batch: node.get("batch")?.whole()?,
+        prompt: prompt(prompt_node, base)?,
+        batch: optional(node, "batch", Node::whole)?.or(u32::try_from(texts).ok())?,
         gen_tokens: own.unwrap_or_else(|| default_steps.to_vec()),
     })
 }

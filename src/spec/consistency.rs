@@ -10,6 +10,9 @@ pub fn check(root: &Node, problems: &mut Vec<Problem>) {
     for axis in ["scenarios", "models", "backends"] {
         duplicates(items(root, axis), problems);
     }
+    for scenario in items(root, "scenarios") {
+        unused_texts(scenario, problems);
+    }
     repetitions(root, problems);
     skips(root, problems);
     for backend in items(root, "backends") {
@@ -43,6 +46,18 @@ fn duplicates(items: &[Node], problems: &mut Vec<Problem>) {
                     .help("first", format!("line {}", first.at.line)),
             );
         }
+    }
+}
+
+/// Rows take the texts in turn, so a batch smaller than the list would leave some out.
+fn unused_texts(scenario: &Node, problems: &mut Vec<Problem>) {
+    let texts = scenario.get("prompt").and_then(|prompt| prompt.get("texts")).map_or(0, |texts| texts.items().len());
+    if let Some(batch) = scenario.get("batch")
+        && let Some(rows) = batch.whole::<usize>()
+        && (1..texts).contains(&rows)
+    {
+        let message = format!("`batch` is {rows}, but there are {texts} texts: the rest would never be used");
+        problems.push(Problem::new(batch.at, message).help("allowed", format!("{texts} or more")));
     }
 }
 

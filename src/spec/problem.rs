@@ -1,7 +1,7 @@
 //! Problems of a scenario file, all of them at once.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 /// A place in the file, as an editor counts it: both from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,43 +63,53 @@ pub fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
-/// Everything that is wrong with one scenario file.
+/// Why a scenario file makes no [`super::Spec`].
 ///
-/// Displayed as one message per problem in file order; the first has no `error: ` in front, since whoever
-/// prints an error puts it there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpecError {
-    path: PathBuf,
-    problems: Vec<Problem>,
+/// Displayed as people read it, `error: ` included: a file with problems prints one message for each.
+#[derive(Debug)]
+pub enum SpecError {
+    /// The file could not be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file says something wrong.
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Everything wrong with it, in file order; never empty.
+        problems: Vec<Problem>,
+    },
 }
 
 impl SpecError {
-    pub(super) fn new(path: &Path, mut problems: Vec<Problem>) -> Self {
+    pub(super) fn invalid(path: &Path, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|p| p.at);
         problems.dedup();
-        Self { path: path.to_owned(), problems }
-    }
-
-    /// The problems in file order.
-    #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
+        Self::Invalid { path: path.to_owned(), problems }
     }
 }
 
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.problems.iter().enumerate() {
-            if i > 0 {
-                f.write_str("\nerror: ")?;
+        match self {
+            Self::Unreadable { path, source } => {
+                write!(f, "error: cannot read scenario file {}: {source}", path.display())
             }
-            let Position { line, column } = problem.at;
-            write!(f, "{}:{line}:{column}: {}", self.path.display(), problem.message)?;
-            for (label, text) in &problem.help {
-                write!(f, "\n  {label}: {text}")?;
+            Self::Invalid { path, problems } => {
+                for (i, problem) in problems.iter().enumerate() {
+                    let Position { line, column } = problem.at;
+                    let gap = if i > 0 { "\n" } else { "" };
+                    write!(f, "{gap}error: {}:{line}:{column}: {}", path.display(), problem.message)?;
+                    for (label, text) in &problem.help {
+                        write!(f, "\n  {label}: {text}")?;
+                    }
+                }
+                Ok(())
             }
         }
-        Ok(())
     }
 }
 

@@ -212,7 +212,7 @@ const SCENARIO: Section = Section {
     fields: &[
         required("name", Kind::Name, "Its name, unique in the file."),
         required("prompt", Kind::Forms(PROMPT), "Where the prompt's tokens come from; counts include BOS."),
-        default("batch", whole(1, 4096), "1", "Rows decoded together."),
+        optional("batch", whole(1, 4096), "Rows decoded together; as many as there are texts, else 1, if not given."),
         optional("gen_tokens", GEN_TOKENS, "Timed decode steps, instead of the file's."),
     ],
 };
