@@ -17,19 +17,10 @@ fn main() {
         }
     }
     set("PHASEBENCH_COMMIT", commit());
-    set(
-        "PHASEBENCH_RUSTC",
-        output(
-            &variable("RUSTC").unwrap_or_else(|| "rustc".to_owned()),
-            &["--version"],
-        ),
-    );
+    set("PHASEBENCH_RUSTC", output(&variable("RUSTC").unwrap_or_else(|| "rustc".to_owned()), &["--version"]));
     set("PHASEBENCH_PROFILE", variable("PROFILE"));
     set("PHASEBENCH_TARGET", variable("TARGET"));
-    set(
-        "PHASEBENCH_TARGET_FEATURES",
-        variable("CARGO_CFG_TARGET_FEATURE"),
-    );
+    set("PHASEBENCH_TARGET_FEATURES", variable("CARGO_CFG_TARGET_FEATURE"));
 }
 
 /// The commit, with `-modified` where tracked sources differ from it.
@@ -43,16 +34,7 @@ fn commit() -> Option<String> {
     let commit = git(&["rev-parse", "HEAD"])?;
     let changed = output(
         "git",
-        &[
-            "status",
-            "--porcelain",
-            "--untracked-files=no",
-            "--",
-            "src",
-            "build.rs",
-            "Cargo.toml",
-            "Cargo.lock",
-        ],
+        &["status", "--porcelain", "--untracked-files=no", "--", "src", "build.rs", "Cargo.toml", "Cargo.lock"],
     );
     Some(match changed.as_deref() {
         Some("") => commit,
@@ -66,10 +48,7 @@ fn git(arguments: &[&str]) -> Option<String> {
 
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -6,23 +6,25 @@
 //!
 //! Nothing here names the host, its user or a folder of theirs: see [`redact`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
 use crate::backend::Description;
 use crate::plan::SessionKey;
-use crate::spec::Dtype;
 use crate::terms::{Mode, Procedure};
-use crate::units::Bytes;
 
 pub mod gpu;
+pub mod hash;
 pub mod machine;
+pub mod models;
 pub mod redact;
 
 pub use gpu::{Gpu, Gpus};
+use hash::sha256_hex;
 pub use machine::Machine;
+pub use models::{ModelEntry, ModelForm, Source};
 use redact::Redactor;
 
 /// Version of this format. A reader refuses others.
@@ -118,62 +120,6 @@ pub struct BackendEntry {
     pub virtual_clock: bool,
 }
 
-/// One model's weights, and what the engines load in their place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelEntry {
-    /// Where it comes from, without a path: the recipe of a synthetic model, or the last name of a folder.
-    pub source: String,
-    /// Hash of the weights, the same on every row measured with them.
-    pub weights_id: String,
-    /// Parameters, a tied output embedding counted once. `None`: not known.
-    pub params: Option<u64>,
-    /// Shape. `None`: not known.
-    pub architecture: Option<Shape>,
-    /// SHA-256 of the folder's files by name. Empty: nothing on disk.
-    pub file_sha256: BTreeMap<String, String>,
-    /// What each backend loads, by backend name.
-    pub forms: BTreeMap<String, ModelForm>,
-}
-
-/// The shape of a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Shape {
-    /// Family, e.g. `gpt2`.
-    pub family: String,
-    /// Layers.
-    pub n_layer: u32,
-    /// Width of the residual stream.
-    pub n_embd: u32,
-    /// Attention heads.
-    pub n_head: u32,
-    /// Key and value heads.
-    pub n_kv_head: u32,
-    /// Width of one head.
-    pub head_dim: u32,
-    /// Width inside the MLP.
-    pub n_inner: u32,
-    /// Vocabulary.
-    pub vocab: u32,
-    /// Longest context, in tokens.
-    pub n_positions: u32,
-    /// Element type or quantisation as stored.
-    pub stored_dtype: String,
-}
-
-/// A model as one backend loads it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelForm {
-    /// Element type as loaded.
-    pub dtype: Dtype,
-    /// Size of what is loaded. `None`: not known.
-    pub bytes: Option<Bytes>,
-    /// SHA-256 of the file that is loaded. `None`: nothing on disk, or a folder.
-    pub sha256: Option<String>,
-}
-
 /// One process at work on the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -228,9 +174,7 @@ impl Manifest {
     /// Whether every process of the run found the same stack.
     #[must_use]
     pub fn one_stack(&self) -> bool {
-        self.epochs
-            .iter()
-            .all(|epoch| epoch.stack_sha256 == self.stack_sha256)
+        self.epochs.iter().all(|epoch| epoch.stack_sha256 == self.stack_sha256)
     }
 
     /// Reads `manifest.json`.
@@ -261,12 +205,16 @@ impl Stack {
     /// The stack as it is now. Takes some milliseconds; do it before anything is timed.
     #[must_use]
     pub fn collect(backends: BTreeMap<String, BackendEntry>) -> Self {
-        Self {
-            tool: Tool::this(),
-            machine: Machine::collect(),
-            gpus: Gpus::collect(),
-            backends,
-        }
+        Self { tool: Tool::this(), machine: Machine::collect(), gpus: Gpus::collect(), backends }
+    }
+
+    /// What `other` has differently, one line each: `machine.kernel: "6.1" → "6.2"`. Empty: nothing.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let value = |stack| serde_json::to_value(stack).unwrap_or_default();
+        let mut found = Vec::new();
+        differ("", &value(self), &value(other), &mut found);
+        found
     }
 
     /// SHA-256 over all of it.
@@ -289,13 +237,25 @@ impl Tool {
             rustc: own(option_env!("PHASEBENCH_RUSTC")),
             profile: own(option_env!("PHASEBENCH_PROFILE")),
             target: own(option_env!("PHASEBENCH_TARGET")),
-            target_features: features
-                .split(',')
-                .filter(|f| !f.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            target_features: features.split(',').filter(|f| !f.is_empty()).map(str::to_owned).collect(),
         }
     }
+}
+
+/// Walks two trees and notes every leaf that is not the same in both.
+fn differ(path: &str, a: &Value, b: &Value, found: &mut Vec<String>) {
+    if a == b {
+        return;
+    }
+    if let (Value::Object(a), Value::Object(b)) = (a, b) {
+        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        for key in keys {
+            let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            differ(&below, a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null), found);
+        }
+        return;
+    }
+    found.push(format!("{path}: {a} → {b}"));
 }
 
 impl BackendEntry {
@@ -303,10 +263,7 @@ impl BackendEntry {
     #[must_use]
     pub fn new(description: &Description) -> Self {
         let redactor = Redactor::here();
-        let facts = description
-            .facts
-            .iter()
-            .map(|(k, v)| (k.clone(), redactor.text(v)));
+        let facts = description.facts.iter().map(|(k, v)| (k.clone(), redactor.text(v)));
         Self {
             engine: description.engine.clone(),
             version: description.version.clone(),
@@ -320,37 +277,6 @@ impl BackendEntry {
     }
 }
 
-/// SHA-256 in lowercase hexadecimal.
-#[must_use]
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// SHA-256 of a file in lowercase hexadecimal, read in pieces.
-///
-/// # Errors
-/// What the file system says.
-pub fn sha256_file(path: &std::path::Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match std::io::Read::read(&mut file, &mut piece)? {
-            0 => return Ok(hex(&hasher.finalize())),
-            n => hasher.update(&piece[..n]),
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -358,14 +284,6 @@ mod tests {
 
     fn manifest() -> Manifest {
         Manifest::new(Stack::collect(BTreeMap::new()), b"spec", b"plan", 7)
-    }
-
-    #[test]
-    fn hashes_are_sha256() {
-        assert_eq!(
-            sha256_hex(b"abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
     }
 
     #[test]
@@ -383,27 +301,23 @@ mod tests {
         let text = manifest().to_json().unwrap();
         let newer = text.replacen("\"format\": 1", "\"format\": 2", 1);
         let error = Manifest::from_json(newer.as_bytes()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "manifest.json has format 2, this version reads 1"
-        );
+        assert_eq!(error.to_string(), "manifest.json has format 2, this version reads 1");
         let stray = text.replacen("{", "{ \"stray\": 1,", 1);
-        assert!(matches!(
-            Manifest::from_json(stray.as_bytes()),
-            Err(Error::Malformed(_))
-        ));
+        assert!(matches!(Manifest::from_json(stray.as_bytes()), Err(Error::Malformed(_))));
     }
 
     #[test]
     fn two_collections_agree_and_any_change_shows() {
-        let stack = Stack::collect(BTreeMap::new());
-        assert_eq!(stack.sha256(), Stack::collect(BTreeMap::new()).sha256());
+        let mut stack = Stack::collect(BTreeMap::new());
+        stack.machine.governors.clear();
+        let mut again = Stack::collect(BTreeMap::new());
+        again.machine.governors.clear();
+        assert_eq!(stack.sha256(), again.sha256());
         let mut other = stack.clone();
-        other
-            .machine
-            .governors
-            .insert("policy0".to_owned(), "powersave".to_owned());
+        other.machine.governors.insert("policy0".to_owned(), "powersave".to_owned());
         assert_ne!(stack.sha256(), other.sha256());
+        assert!(stack.differences(&stack).is_empty());
+        assert_eq!(stack.differences(&other), ["machine.governors.policy0: null → \"powersave\""]);
         let mut manifest = Manifest::new(stack.clone(), b"", b"", 1);
         manifest.resume(stack, 2);
         assert!(manifest.one_stack());
@@ -416,14 +330,9 @@ mod tests {
     #[test]
     fn an_engines_paths_are_not_published() {
         let home = dirs::home_dir().unwrap();
-        let mut description = Description {
-            engine: "E".to_owned(),
-            ..Description::default()
-        };
+        let mut description = Description { engine: "E".to_owned(), ..Description::default() };
         let path = home.join("somewhere").join("libengine.so");
-        description
-            .facts
-            .insert("library".to_owned(), path.display().to_string());
+        description.facts.insert("library".to_owned(), path.display().to_string());
         let entry = BackendEntry::new(&description);
         assert_eq!(entry.facts["library"], "~/…/libengine.so");
     }

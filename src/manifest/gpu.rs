@@ -46,10 +46,7 @@ impl Gpus {
     pub fn collect() -> Self {
         match nvml::open() {
             Ok(nvml) => Self::of(&nvml),
-            Err(absent) => Self {
-                absent: Some(absent.to_string()),
-                ..Self::default()
-            },
+            Err(absent) => Self { absent: Some(absent.to_string()), ..Self::default() },
         }
     }
 
@@ -81,14 +78,8 @@ impl Gpu {
             uuid: device.uuid().ok(),
             memory_bytes: device.memory_info().ok().map(|memory| Bytes(memory.total)),
             compute_capability: capability.map(|c| format!("{}.{}", c.major, c.minor)),
-            power_limit_w: device
-                .enforced_power_limit()
-                .ok()
-                .map(|mw| f64::from(mw) / 1e3),
-            ecc: device
-                .is_ecc_enabled()
-                .ok()
-                .map(|state| state.currently_enabled),
+            power_limit_w: device.enforced_power_limit().ok().map(|mw| f64::from(mw) / 1e3),
+            ecc: device.is_ecc_enabled().ok().map(|state| state.currently_enabled),
             // 1 is NVML_DEVICE_MIG_ENABLE.
             mig: device.mig_mode().ok().map(|mode| mode.current == 1),
         }

@@ -60,14 +60,12 @@ impl Machine {
     pub fn collect() -> Self {
         let mut machine = Self::read(Path::new("/"));
         let ram = sysinfo::MemoryRefreshKind::nothing().with_ram();
-        let system =
-            sysinfo::System::new_with_specifics(sysinfo::RefreshKind::nothing().with_memory(ram));
+        let system = sysinfo::System::new_with_specifics(sysinfo::RefreshKind::nothing().with_memory(ram));
         machine.memory_gib = system.map_or(0, |system| (system.total_memory() + (1 << 29)) >> 30);
         machine.os = sysinfo::System::long_os_version().ok();
         machine.kernel = sysinfo::System::kernel_version().ok();
-        machine.physical_cores = machine
-            .physical_cores
-            .or_else(|| u32::try_from(sysinfo::System::physical_core_count().ok()?).ok());
+        machine.physical_cores =
+            machine.physical_cores.or_else(|| u32::try_from(sysinfo::System::physical_core_count().ok()?).ok());
         machine.cpu_affinity = affinity().map(|cpus| cpu_list(&cpus));
         machine
     }
@@ -77,11 +75,9 @@ impl Machine {
         let read = |path: &str| read_line(&root.join(path));
         let cpuinfo = std::fs::read_to_string(root.join("proc/cpuinfo")).unwrap_or_default();
         let available = std::thread::available_parallelism().map_or(1, usize::from);
-        let online = read("sys/devices/system/cpu/online")
-            .map_or(available, |list| parse_cpu_list(&list).len());
+        let online = read("sys/devices/system/cpu/online").map_or(available, |list| parse_cpu_list(&list).len());
         let flags = field(&cpuinfo, "flags");
-        let dmi =
-            ["sys_vendor", "product_name"].map(|name| read(&format!("sys/class/dmi/id/{name}")));
+        let dmi = ["sys_vendor", "product_name"].map(|name| read(&format!("sys/class/dmi/id/{name}")));
         let firmware = dmi.into_iter().flatten().collect::<Vec<_>>().join(" ");
         Self {
             cpu_model: field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Hardware")),
@@ -99,11 +95,8 @@ impl Machine {
             governors: governors(&root.join("sys/devices/system/cpu/cpufreq")),
             boost: read("sys/devices/system/cpu/cpufreq/boost")
                 .map(|text| text == "1")
-                .or_else(|| {
-                    read("sys/devices/system/cpu/intel_pstate/no_turbo").map(|text| text == "0")
-                }),
-            huge_pages: read("sys/kernel/mm/transparent_hugepage/enabled")
-                .and_then(|text| chosen(&text)),
+                .or_else(|| read("sys/devices/system/cpu/intel_pstate/no_turbo").map(|text| text == "0")),
+            huge_pages: read("sys/kernel/mm/transparent_hugepage/enabled").and_then(|text| chosen(&text)),
             os: None,
             kernel: None,
             virtualised: flags.map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
@@ -134,10 +127,8 @@ fn field(cpuinfo: &str, name: &str) -> Option<String> {
 
 /// Different pairs of package and core. `None` where the file does not name them, as on ARM.
 fn physical_cores(cpuinfo: &str) -> Option<u32> {
-    let cores: BTreeSet<_> = cpuinfo
-        .split("\n\n")
-        .filter_map(|cpu| Some((field(cpu, "physical id")?, field(cpu, "core id")?)))
-        .collect();
+    let cores: BTreeSet<_> =
+        cpuinfo.split("\n\n").filter_map(|cpu| Some((field(cpu, "physical id")?, field(cpu, "core id")?))).collect();
     u32::try_from(cores.len()).ok().filter(|&n| n > 0)
 }
 
@@ -161,35 +152,20 @@ fn cpu_quota(root: &Path) -> Option<f64> {
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let quotas = groups.lines().flat_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, group) = (
-            parts.next().unwrap_or_default(),
-            parts.next().unwrap_or_default(),
-        );
+        let (controllers, group) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let version_1 = controllers.split(',').any(|controller| controller == "cpu");
-        let base = root.join(if version_1 {
-            "sys/fs/cgroup/cpu"
-        } else {
-            "sys/fs/cgroup"
-        });
-        let folders: Vec<PathBuf> = Path::new(group)
-            .ancestors()
-            .map(|at| base.join(at.strip_prefix("/").unwrap_or(at)))
-            .collect();
+        let base = root.join(if version_1 { "sys/fs/cgroup/cpu" } else { "sys/fs/cgroup" });
+        let folders: Vec<PathBuf> =
+            Path::new(group).ancestors().map(|at| base.join(at.strip_prefix("/").unwrap_or(at))).collect();
         let used = version_1 || controllers.is_empty();
-        folders
-            .into_iter()
-            .filter(move |_| used)
-            .filter_map(move |folder| group_quota(&folder, version_1))
+        folders.into_iter().filter(move |_| used).filter_map(move |folder| group_quota(&folder, version_1))
     });
     quotas.min_by(f64::total_cmp)
 }
 
 fn group_quota(folder: &Path, version_1: bool) -> Option<f64> {
     let (quota, period) = if version_1 {
-        (
-            read_line(&folder.join("cpu.cfs_quota_us"))?,
-            read_line(&folder.join("cpu.cfs_period_us"))?,
-        )
+        (read_line(&folder.join("cpu.cfs_quota_us"))?, read_line(&folder.join("cpu.cfs_period_us"))?)
     } else {
         let text = read_line(&folder.join("cpu.max"))?;
         let (quota, period) = text.split_once(' ')?;
@@ -204,9 +180,7 @@ fn container(root: &Path) -> Option<String> {
     if root.join(".dockerenv").exists() {
         return Some("docker".to_owned());
     }
-    root.join("run/.containerenv")
-        .exists()
-        .then(|| "podman".to_owned())
+    root.join("run/.containerenv").exists().then(|| "podman".to_owned())
 }
 
 /// `0-3,8` → 0, 1, 2, 3, 8.
@@ -268,36 +242,18 @@ mod tests {
             ("proc/cpuinfo", &cpuinfo),
             ("sys/devices/system/cpu/online", "0-3\n"),
             ("sys/devices/system/cpu/smt/active", "1\n"),
-            (
-                "sys/devices/system/cpu/cpufreq/policy0/scaling_governor",
-                "powersave\n",
-            ),
-            (
-                "sys/devices/system/cpu/cpufreq/policy0/scaling_driver",
-                "intel_pstate\n",
-            ),
+            ("sys/devices/system/cpu/cpufreq/policy0/scaling_governor", "powersave\n"),
+            ("sys/devices/system/cpu/cpufreq/policy0/scaling_driver", "intel_pstate\n"),
             ("sys/devices/system/cpu/intel_pstate/no_turbo", "0\n"),
-            (
-                "sys/kernel/mm/transparent_hugepage/enabled",
-                "always [madvise] never\n",
-            ),
+            ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
             ("sys/devices/system/node/online", "0-1\n"),
             ("sys/class/dmi/id/sys_vendor", "ACME\n"),
             (".dockerenv", ""),
         ]);
         assert_eq!(machine.cpu_model.as_deref(), Some("Some CPU"));
-        assert_eq!(
-            (machine.physical_cores, machine.logical_cores),
-            (Some(2), 4)
-        );
-        assert_eq!(
-            (machine.smt, machine.boost, machine.virtualised),
-            (Some(true), Some(true), Some(true))
-        );
-        assert_eq!(
-            machine.governors,
-            BTreeMap::from([("policy0".to_owned(), "powersave".to_owned())])
-        );
+        assert_eq!((machine.physical_cores, machine.logical_cores), (Some(2), 4));
+        assert_eq!((machine.smt, machine.boost, machine.virtualised), (Some(true), Some(true), Some(true)));
+        assert_eq!(machine.governors, BTreeMap::from([("policy0".to_owned(), "powersave".to_owned())]));
         assert_eq!(machine.huge_pages.as_deref(), Some("madvise"));
         assert_eq!(machine.numa_nodes, Some(2));
         assert_eq!(machine.firmware.as_deref(), Some("ACME"));
@@ -308,10 +264,7 @@ mod tests {
     fn what_is_not_told_is_none() {
         let machine = machine_of(&[]);
         assert_eq!(machine.cpu_model, None);
-        assert_eq!(
-            (machine.smt, machine.boost, machine.virtualised),
-            (None, None, None)
-        );
+        assert_eq!((machine.smt, machine.boost, machine.virtualised), (None, None, None));
         assert_eq!(machine.cpu_quota_cores, None);
         assert!(machine.governors.is_empty());
     }

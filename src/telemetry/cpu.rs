@@ -26,44 +26,25 @@ pub fn times() -> Option<Times> {
 pub(super) fn tick() -> Nanos {
     // SAFETY: takes no pointer; an unknown name gives -1.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    Nanos(
-        1_000_000_000
-            / u64::try_from(per_second)
-                .ok()
-                .filter(|&n| n > 0)
-                .unwrap_or(100),
-    )
+    Nanos(1_000_000_000 / u64::try_from(per_second).ok().filter(|&n| n > 0).unwrap_or(100))
 }
 
 /// `cpu user nice system idle iowait irq softirq steal guest guest_nice`; guest time is inside user time.
 fn parse_times(stat: &str, tick: Nanos) -> Option<Times> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let fields: Vec<u64> = line
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .ok()?;
+    let fields: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
     let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = fields[..] else {
         return None;
     };
     let busy = user + nice + system + irq + softirq;
     let scaled = |ticks: u64| Nanos(ticks.saturating_mul(tick.0));
-    Some(Times {
-        busy: scaled(busy),
-        steal: scaled(steal),
-        total: scaled(busy + steal + idle + iowait),
-    })
+    Some(Times { busy: scaled(busy), steal: scaled(steal), total: scaled(busy + steal + idle + iowait) })
 }
 
 /// Load average over one minute. `None`: the system does not tell.
 #[must_use]
 pub fn load_average() -> Option<f64> {
-    std::fs::read_to_string("/proc/loadavg")
-        .ok()?
-        .split(' ')
-        .next()?
-        .parse()
-        .ok()
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
 /// Processors this process may run on. `None`: the system does not tell.
@@ -81,11 +62,7 @@ pub fn affinity() -> Option<Vec<u32>> {
         };
         let size = u32::try_from(libc::CPU_SETSIZE).ok()?;
         // SAFETY: every index is below `CPU_SETSIZE`.
-        Some(
-            (0..size)
-                .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu as usize, &set) })
-                .collect(),
-        )
+        Some((0..size).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu as usize, &set) }).collect())
     }
     #[cfg(not(target_os = "linux"))]
     None
@@ -106,31 +83,15 @@ impl Clocks {
     /// `/proc/cpuinfo` is not used: in virtual machines it shows the nominal clock as if it were the present one.
     pub(super) fn of_this_machine() -> Self {
         let cpus = affinity().unwrap_or_default();
-        let file = |cpu| {
-            PathBuf::from(format!(
-                "/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq"
-            ))
-        };
-        let files = cpus
-            .into_iter()
-            .map(file)
-            .filter(|path| path.exists())
-            .take(Self::MOST);
-        Self {
-            files: files.collect(),
-        }
+        let file = |cpu| PathBuf::from(format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq"));
+        let files = cpus.into_iter().map(file).filter(|path| path.exists()).take(Self::MOST);
+        Self { files: files.collect() }
     }
 
     /// Their mean. Unit: MHz. `None`: no clock can be read.
     #[expect(clippy::cast_precision_loss, reason = "at most 16")]
     pub(super) fn mean_mhz(&self) -> Option<f64> {
-        let read = |path: &PathBuf| {
-            std::fs::read_to_string(path)
-                .ok()?
-                .trim()
-                .parse::<f64>()
-                .ok()
-        };
+        let read = |path: &PathBuf| std::fs::read_to_string(path).ok()?.trim().parse::<f64>().ok();
         let khz: Vec<f64> = self.files.iter().filter_map(read).collect();
         (!khz.is_empty()).then(|| khz.iter().sum::<f64>() / khz.len() as f64 / 1e3)
     }
@@ -145,20 +106,8 @@ mod tests {
     fn the_first_line_is_all_processors() {
         let stat = "cpu  100 10 50 700 40 3 7 90 20 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
         let times = parse_times(stat, Nanos(10)).unwrap();
-        assert_eq!(
-            times,
-            Times {
-                busy: Nanos(1700),
-                steal: Nanos(900),
-                total: Nanos(10_000)
-            }
-        );
-        for bad in [
-            "",
-            "cpu 1 2 3",
-            "cpu0 1 2 3 4 5 6 7 8",
-            "cpu  a b c d e f g h",
-        ] {
+        assert_eq!(times, Times { busy: Nanos(1700), steal: Nanos(900), total: Nanos(10_000) });
+        for bad in ["", "cpu 1 2 3", "cpu0 1 2 3 4 5 6 7 8", "cpu  a b c d e f g h"] {
             assert_eq!(parse_times(bad, Nanos(10)), None, "{bad:?}");
         }
     }
@@ -171,9 +120,7 @@ mod tests {
             std::fs::write(&path, khz).unwrap();
             path
         };
-        let clocks = Clocks {
-            files: vec![file("a", "2000000\n"), file("b", "3000000\n")],
-        };
+        let clocks = Clocks { files: vec![file("a", "2000000\n"), file("b", "3000000\n")] };
         assert_eq!(clocks.mean_mhz(), Some(2500.0));
         assert_eq!(Clocks::default().mean_mhz(), None);
     }

@@ -23,11 +23,7 @@ pub enum Absent {
 /// [`Absent`], which is a finding rather than a fault.
 pub fn open() -> Result<Nvml, Absent> {
     // The unversioned name belongs to development packages; a driver alone installs the versioned one.
-    let opened = Nvml::init().or_else(|_| {
-        Nvml::builder()
-            .lib_path(OsStr::new("libnvidia-ml.so.1"))
-            .init()
-    });
+    let opened = Nvml::init().or_else(|_| Nvml::builder().lib_path(OsStr::new("libnvidia-ml.so.1")).init());
     opened.map_err(|error| match error {
         NvmlError::LibloadingError(_) => Absent::NoLibrary,
         other => Absent::NoDriver(other.to_string()),
@@ -40,11 +36,7 @@ pub fn open() -> Result<Nvml, Absent> {
 pub(super) fn foreign_processes(nvml: &Nvml, ours: impl Fn(u32) -> bool) -> Option<u32> {
     let mut pids = BTreeSet::new();
     for index in 0..nvml.device_count().ok()? {
-        let processes = nvml
-            .device_by_index(index)
-            .ok()?
-            .running_compute_processes()
-            .ok()?;
+        let processes = nvml.device_by_index(index).ok()?.running_compute_processes().ok()?;
         pids.extend(processes.iter().map(|process| process.pid));
     }
     u32::try_from(pids.into_iter().filter(|&pid| !ours(pid)).count()).ok()

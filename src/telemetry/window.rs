@@ -45,12 +45,7 @@ impl History {
         let now = reading.at;
         self.readings.push_back(reading);
         // The second newest may be the mark of a call that lasts for minutes, so two are always kept.
-        while self.readings.len() > 2
-            && self
-                .readings
-                .front()
-                .is_some_and(|old| now.since(old.at) > REACH + SHORTEST)
-        {
+        while self.readings.len() > 2 && self.readings.front().is_some_and(|old| now.since(old.at) > REACH + SHORTEST) {
             self.readings.pop_front();
         }
     }
@@ -66,22 +61,14 @@ impl History {
     /// `None`: no reading is far enough back and still near enough to the call.
     pub(super) fn shares(&self, mark: Nanos) -> Option<Shares> {
         let end = self.readings.back()?;
-        let begin = self
-            .readings
-            .iter()
-            .rev()
-            .find(|reading| reading.at <= mark && end.at.since(reading.at) >= SHORTEST)?;
-        (mark.since(begin.at) <= REACH)
-            .then(|| between(begin, end))
-            .flatten()
+        let begin =
+            self.readings.iter().rev().find(|reading| reading.at <= mark && end.at.since(reading.at) >= SHORTEST)?;
+        (mark.since(begin.at) <= REACH).then(|| between(begin, end)).flatten()
     }
 }
 
 /// `None`: the counters did not move.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "2^53 ns is 104 days of one processor"
-)]
+#[expect(clippy::cast_precision_loss, reason = "2^53 ns is 104 days of one processor")]
 fn between(begin: &Reading, end: &Reading) -> Option<Shares> {
     let total = end.times.total.since(begin.times.total).0 as f64;
     if total <= 0.0 {
@@ -109,14 +96,8 @@ fn ours(begin: &Reading, end: &Reading) -> Option<f64> {
             (_, None) => {}
         }
     }
-    let gone = begin
-        .engines
-        .iter()
-        .filter(|(pid, _)| end.engines.get(pid).copied().flatten().is_none());
-    let counted_before: f64 = gone
-        .filter_map(|(_, time)| *time)
-        .map(|time| time.0 as f64)
-        .sum();
+    let gone = begin.engines.iter().filter(|(pid, _)| end.engines.get(pid).copied().flatten().is_none());
+    let counted_before: f64 = gone.filter_map(|(_, time)| *time).map(|time| time.0 as f64).sum();
     Some((ours - counted_before).max(0.0))
 }
 
@@ -131,11 +112,7 @@ mod tests {
         Reading {
             at: Nanos(at * MS),
             // Two processors.
-            times: Times {
-                busy: Nanos(busy * MS),
-                steal: Nanos(steal * MS),
-                total: Nanos(2 * at * MS),
-            },
+            times: Times { busy: Nanos(busy * MS), steal: Nanos(steal * MS), total: Nanos(2 * at * MS) },
             own: Nanos(own * MS),
             engines: BTreeMap::new(),
         }
@@ -143,22 +120,14 @@ mod tests {
 
     fn history(readings: Vec<Reading>) -> History {
         let mut history = History::default();
-        readings
-            .into_iter()
-            .for_each(|reading| history.push(reading));
+        readings.into_iter().for_each(|reading| history.push(reading));
         history
     }
 
     #[test]
     fn what_is_ours_is_taken_off() {
         let history = history(vec![reading(0, 0, 0, 0), reading(1000, 900, 100, 500)]);
-        assert_eq!(
-            history.shares(Nanos(0)),
-            Some(Shares {
-                foreign: Some(0.2),
-                steal: 0.05
-            })
-        );
+        assert_eq!(history.shares(Nanos(0)), Some(Shares { foreign: Some(0.2), steal: 0.05 }));
     }
 
     #[test]
@@ -185,54 +154,28 @@ mod tests {
 
     #[test]
     fn a_reading_from_long_ago_says_nothing() {
-        let history = history(vec![
-            reading(0, 0, 0, 0),
-            reading(60_000, 0, 0, 0),
-            reading(60_010, 0, 0, 0),
-        ]);
+        let history = history(vec![reading(0, 0, 0, 0), reading(60_000, 0, 0, 0), reading(60_010, 0, 0, 0)]);
         assert_eq!(history.shares(Nanos(60_000 * MS)), None);
     }
 
     #[test]
     fn a_long_call_is_judged_from_its_own_beginning() {
-        let history = history(vec![
-            reading(0, 0, 0, 0),
-            reading(1000, 2000, 0, 0),
-            reading(600_000, 2000, 0, 0),
-        ]);
+        let history = history(vec![reading(0, 0, 0, 0), reading(1000, 2000, 0, 0), reading(600_000, 2000, 0, 0)]);
         assert_eq!(history.shares(Nanos(1000 * MS)).unwrap().foreign, Some(0.0));
     }
 
     #[test]
     fn engines_are_ours_while_they_live_and_after() {
         let with = |mut reading: Reading, engines: &[(u32, Option<u64>)]| {
-            reading.engines = engines
-                .iter()
-                .map(|&(pid, ms)| (pid, ms.map(|ms| Nanos(ms * MS))))
-                .collect();
+            reading.engines = engines.iter().map(|&(pid, ms)| (pid, ms.map(|ms| Nanos(ms * MS)))).collect();
             reading
         };
         let share = |begin, end| history(vec![begin, end]).shares(Nanos(0)).unwrap().foreign;
         let begin = with(reading(0, 0, 0, 0), &[(7, Some(300))]);
-        assert_eq!(
-            share(
-                begin.clone(),
-                with(reading(1000, 1000, 0, 0), &[(7, Some(900))])
-            ),
-            Some(0.2)
-        );
+        assert_eq!(share(begin.clone(), with(reading(1000, 1000, 0, 0), &[(7, Some(900))])), Some(0.2));
         // It ended and was waited for: its 900 ms are now among our own.
-        assert_eq!(
-            share(begin, with(reading(1000, 1000, 0, 900), &[(7, None)])),
-            Some(0.2)
-        );
+        assert_eq!(share(begin, with(reading(1000, 1000, 0, 900), &[(7, None)])), Some(0.2));
         // One that was not watched before makes the sum unknown, not foreign.
-        assert_eq!(
-            share(
-                reading(0, 0, 0, 0),
-                with(reading(1000, 1000, 0, 0), &[(8, Some(1))])
-            ),
-            None
-        );
+        assert_eq!(share(reading(0, 0, 0, 0), with(reading(1000, 1000, 0, 0), &[(8, Some(1))])), None);
     }
 }
