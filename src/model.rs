@@ -1,25 +1,84 @@
-//! The model folder.
+//! The model folder: one logical model is one Hugging Face folder (`config.json`, `model.safetensors`, `tokenizer.json`).
+//!
+//! [`synthetic`] makes such a folder from a recipe, [`folder`] opens one, [`onnx`] derives what an engine loads from
+//! it, [`prompt`] makes token-exact prompts for it and [`verify`] compares an engine's numbers with a reference.
+//! All engines load from the same folder, so all run the same weights.
 
-use std::path::PathBuf;
+pub mod architecture;
+mod cached;
+pub mod config;
+mod error;
+pub mod folder;
+pub mod onnx;
+pub mod prompt;
+pub mod synthetic;
+pub mod tensors;
+pub mod tokenizer;
+pub mod verify;
 
-/// A model of a scenario file: its name and where its folder comes from.
-#[derive(Debug, Clone, PartialEq)]
+use std::path::{Path, PathBuf};
+
+use tokenizers::Tokenizer;
+
+pub use architecture::{Activation, Architecture, Dtype, Family};
+pub use error::Error;
+pub use folder::Folder;
+pub use synthetic::Synthetic;
+
+/// What every function here returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A model as a scenario names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ModelSource {
-    /// Name, unique in the file.
+    /// The name used in every table.
     pub name: String,
-    /// Where the folder comes from.
+    /// Where its folder comes from.
     pub form: Form,
 }
 
-/// Where a model's folder comes from.
-#[derive(Debug, Clone, PartialEq)]
+/// Where a model folder comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// Made by us.
+    /// Made from a recipe, in the cache.
     Synthetic(Synthetic),
-    /// A Hugging Face folder on disk.
+    /// A folder on disk, with weights somebody trained.
     Folder(PathBuf),
 }
 
-/// Recipe of a synthetic model.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Synthetic {}
+/// The shape of a model, without touching its weights. Cheap.
+///
+/// For a [`Form::Folder`] the `dtype` is what `config.json` claims; an opened [`Folder`] knows what is stored.
+///
+/// # Errors
+/// An invalid recipe; a missing or malformed `config.json`; a feature that is not supported.
+pub fn architecture(form: &Form) -> Result<Architecture> {
+    match form {
+        Form::Synthetic(recipe) => recipe.architecture(),
+        Form::Folder(path) => config::read(&path.join("config.json")),
+    }
+}
+
+/// The opened model folder; a synthetic one is generated first unless the cache has it.
+///
+/// `cache_root` is the program's cache folder, see [`crate::cache::root`]. Nothing is written into a user's folder.
+///
+/// # Errors
+/// As [`architecture`]; also missing or misshapen tensors and anything the file system refuses.
+pub fn materialise(form: &Form, cache_root: &Path) -> Result<Folder> {
+    match form {
+        Form::Synthetic(recipe) => Folder::open(&recipe.materialise(cache_root)?, cache_root),
+        Form::Folder(path) => Folder::open(path, cache_root),
+    }
+}
+
+/// The tokenizer of a model. A synthetic one is made in memory; no weights are generated.
+///
+/// # Errors
+/// An invalid recipe; a `tokenizer.json` that is missing or that the tokenizers crate refuses.
+pub fn tokenizer(form: &Form) -> Result<Tokenizer> {
+    match form {
+        Form::Synthetic(recipe) => tokenizer::synthetic(recipe.architecture()?.vocab),
+        Form::Folder(path) => tokenizer::read(&path.join("tokenizer.json")),
+    }
+}

@@ -1,0 +1,237 @@
+//! The shape of a model: what decides its parameter count, its KV cache and its graph.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::tensors;
+
+/// A family of architectures that the exporters know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Learned positions, layer norm, biases everywhere, tied output embedding.
+    Gpt2,
+    /// Rotary positions, RMS norm, gated MLP, grouped key-value heads.
+    Llama,
+    /// As llama, with biases on query, key and value.
+    Qwen2,
+    /// Attention and MLP side by side on one layer norm, part of each head rotated, biases everywhere.
+    Phi,
+}
+
+impl Family {
+    /// Every family, in the order they are documented.
+    pub const ALL: &'static [Self] = &[Self::Gpt2, Self::Llama, Self::Qwen2, Self::Phi];
+
+    /// The name in scenario files and in `model_type` of `config.json`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gpt2 => "gpt2",
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Phi => "phi",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The type a weight or a cache element is held in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dtype {
+    /// IEEE single precision.
+    #[default]
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of a single.
+    Bf16,
+}
+
+impl Dtype {
+    /// The name in files and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Size of one element. Unit: bytes.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The non-linearity of the MLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// Gaussian error linear unit by its error function.
+    Gelu,
+    /// Its tanh approximation, `gelu_new` in configurations.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x · sigmoid(x)`.
+    Silu,
+}
+
+/// Rotary position embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rope {
+    /// Base of the wavelengths.
+    pub theta: f64,
+    /// How many dimensions of each head are rotated, from the first; even.
+    pub rotary_dims: usize,
+    /// How long wavelengths are stretched. `None`: not at all.
+    pub scaling: Option<RopeScaling>,
+}
+
+/// The `llama3` stretching: wavelengths longer than the original context divided by `low_freq_factor` are multiplied
+/// by `factor`, those shorter than it divided by `high_freq_factor` are kept, between them the two are blended.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RopeScaling {
+    /// How much longer the context became.
+    pub factor: f64,
+    /// Turns within the original context below which stretching is whole.
+    pub low_freq_factor: f64,
+    /// Turns within the original context above which there is none.
+    pub high_freq_factor: f64,
+    /// The context of the first training. Unit: tokens.
+    pub original_positions: usize,
+}
+
+impl Rope {
+    /// The angle per position of each rotated pair, `theta^(-2i/rotary_dims)`, after stretching. Unit: radians.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "dimensions are far below 2^53")]
+    pub fn inverse_frequencies(&self) -> Vec<f64> {
+        (0..self.rotary_dims / 2)
+            .map(|i| {
+                let frequency = self.theta.powf(-2.0 * i as f64 / self.rotary_dims as f64);
+                self.scaling.map_or(frequency, |s| s.stretch(frequency))
+            })
+            .collect()
+    }
+}
+
+impl RopeScaling {
+    #[expect(clippy::cast_precision_loss, reason = "a context is far below 2^53 tokens")]
+    fn stretch(&self, frequency: f64) -> f64 {
+        let turns = self.original_positions as f64 * frequency / std::f64::consts::TAU;
+        let keep = (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor);
+        let keep = keep.clamp(0.0, 1.0);
+        keep * frequency + (1.0 - keep) * frequency / self.factor
+    }
+}
+
+/// Which linear layers add a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Biases {
+    /// Query, key and value projections.
+    pub qkv: bool,
+    /// The projection after attention.
+    pub attention_out: bool,
+    /// The MLP's projections.
+    pub mlp: bool,
+    /// The output embedding.
+    pub head: bool,
+}
+
+/// The shape of a decoder-only model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Architecture {
+    /// Which graph it is.
+    pub family: Family,
+    /// Transformer blocks.
+    pub n_layer: usize,
+    /// Width of the residual stream.
+    pub n_embd: usize,
+    /// Query heads.
+    pub n_head: usize,
+    /// Key-value heads; fewer than `n_head` where heads share them.
+    pub n_kv_head: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Width inside the MLP.
+    pub n_inner: usize,
+    /// Token ids, used or not.
+    pub vocab: usize,
+    /// Longest context. Unit: tokens.
+    pub n_positions: usize,
+    /// The output embedding is the input embedding, and is counted once.
+    pub tied_embeddings: bool,
+    /// The small number inside each norm.
+    pub norm_eps: f64,
+    /// Rotary positions. `None`: positions are learned (GPT-2).
+    pub rope: Option<Rope>,
+    /// The non-linearity of the MLP.
+    pub activation: Activation,
+    /// Which layers add a bias.
+    pub biases: Biases,
+    /// The token every sequence starts with. `None`: the configuration names none.
+    pub bos_id: Option<u32>,
+    /// The tokens that end a sequence.
+    pub eos_ids: Vec<u32>,
+    /// How the weights are stored.
+    pub dtype: Dtype,
+}
+
+impl Architecture {
+    /// Parameters, the tied output embedding counted once, learned positions, biases and norms included.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        tensors::expected(self).iter().map(|t| t.elements() as u64).sum()
+    }
+
+    /// What one token adds to the KV cache of one sequence: `2 × n_layer × n_kv_head × head_dim × bytes`. Unit: bytes.
+    ///
+    /// `dtype` is the cache's, which need not be the weights'.
+    #[must_use]
+    pub fn kv_bytes_per_token(&self, dtype: Dtype) -> u64 {
+        (2 * self.n_layer * self.n_kv_head * self.head_dim * dtype.bytes()) as u64
+    }
+
+    /// Width of the concatenated query heads.
+    #[must_use]
+    pub fn query_dims(&self) -> usize {
+        self.n_head * self.head_dim
+    }
+
+    /// Width of the concatenated key (or value) heads.
+    #[must_use]
+    pub fn kv_dims(&self) -> usize {
+        self.n_kv_head * self.head_dim
+    }
+
+    /// True for a bos or eos id.
+    #[must_use]
+    pub fn is_special(&self, id: u32) -> bool {
+        self.bos_id == Some(id) || self.eos_ids.contains(&id)
+    }
+}

@@ -1,0 +1,395 @@
+//! `config.json`, read and written under the names Hugging Face gives its keys.
+//!
+//! A key that would change the numbers in a way no exporter here reproduces is an error, never ignored.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::architecture::{Activation, Architecture, Biases, Dtype, Family, Rope, RopeScaling};
+use super::{Error, Result};
+
+/// Larger sizes are taken for damage; the product of three still fits 64 bits.
+const MAX_SIZE: u64 = 1 << 20;
+const MAX_VOCAB: u64 = 1 << 24;
+const MAX_LAYERS: u64 = 1024;
+
+/// Reads a `config.json`.
+///
+/// # Errors
+/// The file is missing or no JSON object; a key is missing, malformed or asks for something that is not supported.
+pub fn read(path: &Path) -> Result<Architecture> {
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    parse(path, &text)
+}
+
+/// Reads the text of a `config.json`; `path` is only named in errors.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(path: &Path, text: &str) -> Result<Architecture> {
+    let value: Value = serde_json::from_str(text).map_err(|e| Error::malformed(path, format!("not JSON: {e}")))?;
+    let Value::Object(map) = value else {
+        return Err(Error::malformed(path, "not a JSON object"));
+    };
+    let config = Config { path, prefix: "", map: &map };
+    let family = config.text("model_type")?;
+    let known: Vec<_> = Family::ALL.iter().map(|f| f.as_str()).collect();
+    let Some(family) = Family::ALL.iter().copied().find(|f| f.as_str() == family) else {
+        return Err(config.unsupported("model_type", known.join(", ")));
+    };
+    for key in ["quantization_config", "quantization", "encoder_no_repeat_ngram_size"] {
+        config.only(key, &[])?;
+    }
+    for key in ["is_encoder_decoder", "add_cross_attention"] {
+        config.only(key, &[json!(false)])?;
+    }
+    match family {
+        Family::Gpt2 => gpt2(&config),
+        Family::Llama | Family::Qwen2 | Family::Phi => rotary(&config, family),
+    }
+}
+
+fn gpt2(config: &Config) -> Result<Architecture> {
+    config.only("scale_attn_weights", &[json!(true)])?;
+    config.only("scale_attn_by_inverse_layer_idx", &[json!(false)])?;
+    // Computing the same attention in another precision is still the same attention, but only f32 models ask for it.
+    config.only("reorder_and_upcast_attn", &[json!(false)])?;
+    let n_embd = config.size("n_embd", MAX_SIZE)?;
+    let n_head = config.size("n_head", MAX_SIZE)?;
+    let vocab = config.size("vocab_size", MAX_VOCAB)?;
+    Ok(Architecture {
+        family: Family::Gpt2,
+        n_layer: config.size("n_layer", MAX_LAYERS)?,
+        n_embd,
+        n_head,
+        n_kv_head: n_head,
+        head_dim: config.divided("n_embd", n_embd, "n_head", n_head)?,
+        n_inner: config.size_or("n_inner", 4 * n_embd)?,
+        vocab,
+        n_positions: config.size("n_positions", MAX_VOCAB)?,
+        tied_embeddings: config.flag("tie_word_embeddings", true)?,
+        norm_eps: config.number("layer_norm_epsilon", Some(1e-5))?,
+        rope: None,
+        activation: config.activation("activation_function", Activation::GeluTanh)?,
+        biases: Biases { qkv: true, attention_out: true, mlp: true, head: false },
+        bos_id: config.ids("bos_token_id", vocab)?.first().copied(),
+        eos_ids: config.ids("eos_token_id", vocab)?,
+        dtype: config.dtype()?,
+    })
+}
+
+fn rotary(config: &Config, family: Family) -> Result<Architecture> {
+    let n_embd = config.size("hidden_size", MAX_SIZE)?;
+    let n_head = config.size("num_attention_heads", MAX_SIZE)?;
+    let n_kv_head = config.size_or("num_key_value_heads", n_head)?;
+    if !n_head.is_multiple_of(n_kv_head) {
+        return Err(config.unsupported("num_key_value_heads", format!("divisors of num_attention_heads ({n_head})")));
+    }
+    let head_dim = match config.get("head_dim") {
+        Some(_) => config.size("head_dim", MAX_SIZE)?,
+        None => config.divided("hidden_size", n_embd, "num_attention_heads", n_head)?,
+    };
+    config.attention_is_full()?;
+    let (biases, eps, activation, partial) = match family {
+        Family::Phi => {
+            config.only("qk_layernorm", &[json!(false)])?;
+            let all = Biases { qkv: true, attention_out: true, mlp: true, head: true };
+            (all, "layer_norm_eps", Activation::GeluTanh, 0.5)
+        }
+        Family::Qwen2 => {
+            let qkv = Biases { qkv: true, attention_out: false, mlp: false, head: false };
+            (qkv, "rms_norm_eps", Activation::Silu, 1.0)
+        }
+        Family::Llama | Family::Gpt2 => {
+            let attention = config.flag("attention_bias", false)?;
+            let mlp = config.flag("mlp_bias", false)?;
+            let biases = Biases { qkv: attention, attention_out: attention, mlp, head: false };
+            (biases, "rms_norm_eps", Activation::Silu, 1.0)
+        }
+    };
+    let vocab = config.size("vocab_size", MAX_VOCAB)?;
+    Ok(Architecture {
+        family,
+        n_layer: config.size("num_hidden_layers", MAX_LAYERS)?,
+        n_embd,
+        n_head,
+        n_kv_head,
+        head_dim,
+        n_inner: config.size("intermediate_size", MAX_SIZE)?,
+        vocab,
+        n_positions: config.size("max_position_embeddings", MAX_VOCAB)?,
+        tied_embeddings: config.flag("tie_word_embeddings", false)?,
+        norm_eps: config.number(eps, None)?,
+        rope: Some(config.rope(head_dim, partial)?),
+        activation: config.activation("hidden_act", activation)?,
+        biases,
+        bos_id: config.ids("bos_token_id", vocab)?.first().copied(),
+        eos_ids: config.ids("eos_token_id", vocab)?,
+        dtype: config.dtype()?,
+    })
+}
+
+/// A JSON object with typed access that names file, key and value when something is wrong.
+struct Config<'a> {
+    path: &'a Path,
+    /// Put before keys in errors: `rope_scaling.` inside that object.
+    prefix: &'a str,
+    map: &'a Map<String, Value>,
+}
+
+impl Config<'_> {
+    /// The value of a key. `None`: absent or null, which mean the same in these files.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.map.get(key).filter(|v| !v.is_null())
+    }
+
+    fn missing(&self, key: &str, expected: &str) -> Error {
+        let key = format!("{}{key}", self.prefix);
+        Error::MissingKey { path: self.path.to_owned(), key, expected: expected.to_owned() }
+    }
+
+    fn unsupported(&self, key: &str, supported: impl Into<String>) -> Error {
+        Error::Unsupported {
+            path: self.path.to_owned(),
+            key: format!("{}{key}", self.prefix),
+            value: self.map.get(key).map_or_else(|| "absent".to_owned(), Value::to_string),
+            supported: supported.into(),
+        }
+    }
+
+    /// Accepts a key that is absent, null or one of `allowed`.
+    fn only(&self, key: &str, allowed: &[Value]) -> Result<()> {
+        match self.get(key) {
+            Some(value) if !allowed.contains(value) => {
+                let mut names: Vec<_> = allowed.iter().map(Value::to_string).collect();
+                names.push("null".to_owned());
+                Err(self.unsupported(key, names.join(", ")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn text(&self, key: &str) -> Result<&str> {
+        let value = self.get(key).ok_or_else(|| self.missing(key, "a string"))?;
+        value.as_str().ok_or_else(|| self.unsupported(key, "a string"))
+    }
+
+    fn size(&self, key: &str, max: u64) -> Result<usize> {
+        let expected = format!("a whole number from 1 to {max}");
+        let value = self.get(key).ok_or_else(|| self.missing(key, &expected))?;
+        value
+            .as_u64()
+            .filter(|n| (1..=max).contains(n))
+            .and_then(|n| usize::try_from(n).ok())
+            .ok_or_else(|| self.unsupported(key, expected))
+    }
+
+    fn size_or(&self, key: &str, default: usize) -> Result<usize> {
+        if self.get(key).is_some() { self.size(key, MAX_SIZE) } else { Ok(default) }
+    }
+
+    fn number(&self, key: &str, default: Option<f64>) -> Result<f64> {
+        match (self.get(key), default) {
+            (Some(value), _) => value
+                .as_f64()
+                .filter(|x| x.is_finite() && *x > 0.0)
+                .ok_or_else(|| self.unsupported(key, "a positive number")),
+            (None, Some(default)) => Ok(default),
+            (None, None) => Err(self.missing(key, "a positive number")),
+        }
+    }
+
+    fn flag(&self, key: &str, default: bool) -> Result<bool> {
+        match self.get(key) {
+            Some(value) => value.as_bool().ok_or_else(|| self.unsupported(key, "true, false")),
+            None => Ok(default),
+        }
+    }
+
+    fn divided(&self, key: &str, whole: usize, by_key: &str, parts: usize) -> Result<usize> {
+        if !whole.is_multiple_of(parts) {
+            return Err(self.unsupported(by_key, format!("divisors of {key} ({whole})")));
+        }
+        Ok(whole / parts)
+    }
+
+    /// One token id or a list of them. Empty: absent.
+    fn ids(&self, key: &str, vocab: usize) -> Result<Vec<u32>> {
+        let one = |v: &Value| {
+            let id = v.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|&id| (id as usize) < vocab);
+            id.ok_or_else(|| self.unsupported(key, format!("token ids below vocab_size ({vocab})")))
+        };
+        match self.get(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(list)) => list.iter().map(one).collect(),
+            Some(value) => Ok(vec![one(value)?]),
+        }
+    }
+
+    fn activation(&self, key: &str, default: Activation) -> Result<Activation> {
+        if self.get(key).is_none() {
+            return Ok(default);
+        }
+        match self.text(key)? {
+            "gelu" => Ok(Activation::Gelu),
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
+            "relu" => Ok(Activation::Relu),
+            "silu" | "swish" => Ok(Activation::Silu),
+            _ => Err(self.unsupported(key, "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish")),
+        }
+    }
+
+    /// What the file claims; the tensors know better.
+    fn dtype(&self) -> Result<Dtype> {
+        let key = if self.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
+        if self.get(key).is_none() {
+            return Ok(Dtype::F32);
+        }
+        match self.text(key)? {
+            "float32" => Ok(Dtype::F32),
+            "float16" => Ok(Dtype::F16),
+            "bfloat16" => Ok(Dtype::Bf16),
+            _ => Err(self.unsupported(key, "float32, float16, bfloat16")),
+        }
+    }
+
+    /// Refuses every form of attention that does not see the whole past.
+    fn attention_is_full(&self) -> Result<()> {
+        for key in ["use_sliding_window", "use_mrope"] {
+            self.only(key, &[json!(false)])?;
+        }
+        // Qwen2 files name a window that their `use_sliding_window: false` (the default) switches off.
+        if self.map.get("model_type") != Some(&json!(Family::Qwen2.as_str())) {
+            self.only("sliding_window", &[])?;
+        }
+        self.only("dual_chunk_attention_config", &[])?;
+        match self.get("layer_types") {
+            Some(Value::Array(types)) if types.iter().all(|t| t == "full_attention") => Ok(()),
+            None => Ok(()),
+            Some(_) => Err(self.unsupported("layer_types", "a list of \"full_attention\"")),
+        }
+    }
+
+    fn object(&self, key: &str) -> Result<Option<&Map<String, Value>>> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Object(map)) => Ok(Some(map)),
+            Some(_) => Err(self.unsupported(key, "an object")),
+        }
+    }
+
+    /// Either the newer `rope_parameters` object or the older `rope_theta`, `rope_scaling`, `partial_rotary_factor`.
+    fn rope(&self, head_dim: usize, default_partial: f64) -> Result<Rope> {
+        let (scaling_key, parameters) = match self.object("rope_parameters")? {
+            Some(map) => ("rope_parameters.", Config { path: self.path, prefix: "rope_parameters.", map }),
+            None => ("rope_scaling.", Config { path: self.path, prefix: self.prefix, map: self.map }),
+        };
+        let scaling = if parameters.prefix.is_empty() { self.object("rope_scaling")? } else { Some(parameters.map) };
+        let scaling = scaling.map(|map| Config { path: self.path, prefix: scaling_key, map });
+        let partial = parameters.number("partial_rotary_factor", Some(default_partial))?;
+        #[expect(clippy::cast_precision_loss, reason = "a head is narrow")]
+        let rotary = head_dim as f64 * partial;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, truncated as published")]
+        let rotary_dims = rotary as usize;
+        if partial > 1.0 || rotary_dims == 0 || rotary_dims % 2 == 1 {
+            return Err(parameters.unsupported(
+                "partial_rotary_factor",
+                format!("a share of head_dim ({head_dim}) that gives an even number of dimensions"),
+            ));
+        }
+        Ok(Rope {
+            theta: parameters.number("rope_theta", Some(10_000.0))?,
+            rotary_dims,
+            scaling: scaling.map_or(Ok(None), |s| s.rope_scaling())?,
+        })
+    }
+
+    /// Reads the object itself as a scaling.
+    fn rope_scaling(&self) -> Result<Option<RopeScaling>> {
+        let key = if self.get("rope_type").is_some() { "rope_type" } else { "type" };
+        if self.get(key).is_none() {
+            return Ok(None);
+        }
+        match self.text(key)? {
+            "default" => Ok(None),
+            "llama3" => {
+                let scaling = RopeScaling {
+                    factor: self.number("factor", None)?,
+                    low_freq_factor: self.number("low_freq_factor", None)?,
+                    high_freq_factor: self.number("high_freq_factor", None)?,
+                    original_positions: self.size("original_max_position_embeddings", MAX_VOCAB)?,
+                };
+                if scaling.high_freq_factor <= scaling.low_freq_factor {
+                    return Err(self.unsupported("high_freq_factor", "more than low_freq_factor"));
+                }
+                Ok(Some(scaling))
+            }
+            _ => Err(self.unsupported(key, "default, llama3")),
+        }
+    }
+}
+
+/// The `config.json` of a synthetic model, whose rotary wavelengths are never stretched.
+pub(super) fn write(arch: &Architecture) -> Value {
+    let activation = match arch.activation {
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_new",
+        Activation::Relu => "relu",
+        Activation::Silu => "silu",
+    };
+    let dtype = match arch.dtype {
+        Dtype::F32 => "float32",
+        Dtype::F16 => "float16",
+        Dtype::Bf16 => "bfloat16",
+    };
+    let class = match arch.family {
+        Family::Gpt2 => "GPT2LMHeadModel",
+        Family::Llama => "LlamaForCausalLM",
+        Family::Qwen2 => "Qwen2ForCausalLM",
+        Family::Phi => "PhiForCausalLM",
+    };
+    let mut config = json!({
+        "model_type": arch.family.as_str(),
+        "architectures": [class],
+        "vocab_size": arch.vocab,
+        "tie_word_embeddings": arch.tied_embeddings,
+        "bos_token_id": arch.bos_id,
+        "eos_token_id": arch.eos_ids.first(),
+        "torch_dtype": dtype,
+    });
+    let own = match &arch.rope {
+        None => json!({
+            "n_layer": arch.n_layer,
+            "n_embd": arch.n_embd,
+            "n_head": arch.n_head,
+            "n_inner": arch.n_inner,
+            "n_positions": arch.n_positions,
+            "activation_function": activation,
+            "layer_norm_epsilon": arch.norm_eps,
+        }),
+        Some(rope) => {
+            let eps = if arch.family == Family::Phi { "layer_norm_eps" } else { "rms_norm_eps" };
+            #[expect(clippy::cast_precision_loss, reason = "a head is narrow")]
+            let partial = rope.rotary_dims as f64 / arch.head_dim as f64;
+            json!({
+                "num_hidden_layers": arch.n_layer,
+                "hidden_size": arch.n_embd,
+                "num_attention_heads": arch.n_head,
+                "num_key_value_heads": arch.n_kv_head,
+                "head_dim": arch.head_dim,
+                "intermediate_size": arch.n_inner,
+                "max_position_embeddings": arch.n_positions,
+                "hidden_act": activation,
+                eps: arch.norm_eps,
+                "rope_theta": rope.theta,
+                "partial_rotary_factor": partial,
+            })
+        }
+    };
+    if let (Value::Object(config), Value::Object(own)) = (&mut config, own) {
+        config.extend(own);
+    }
+    config
+}
