@@ -14,6 +14,7 @@ use crate::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
 pub mod cancel;
+pub mod onnx;
 
 pub use cancel::{CancelToken, Deadline};
 

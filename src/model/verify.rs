@@ -57,7 +57,8 @@ pub struct Agreement {
 /// The file is missing, malformed, or a step has not as many ids as log-probabilities.
 pub fn read(path: &Path) -> Result<Vec<Reference>> {
     let text = fs::read(path).map_err(Error::io("read", path))?;
-    let references: Vec<Reference> = serde_json::from_slice(&text).map_err(|e| Error::malformed(path, e))?;
+    let references: Vec<Reference> =
+        serde_json::from_slice(&text).map_err(|e| Error::malformed(path, e))?;
     for reference in &references {
         for (n, step) in reference.steps.iter().enumerate() {
             if step.top_ids.is_empty() || step.top_ids.len() != step.top_logprobs.len() {
@@ -125,12 +126,20 @@ pub fn log_softmax(logits: &[f32]) -> Option<Vec<f64>> {
 
 /// True where the row ranks the step's tokens as the reference does, except pairs closer together than `slack`.
 fn agree_in_order(expected: &Step, row: &[f64], slack: f64) -> bool {
-    let pairs: Vec<_> = expected.top_ids.iter().zip(&expected.top_logprobs).collect();
-    pairs.iter().enumerate().all(|(n, &(&better, &better_logprob))| {
-        pairs[n + 1..].iter().all(|&(&worse, &worse_logprob)| {
-            better_logprob - worse_logprob < slack || row.get(better as usize) > row.get(worse as usize)
+    let pairs: Vec<_> = expected
+        .top_ids
+        .iter()
+        .zip(&expected.top_logprobs)
+        .collect();
+    pairs
+        .iter()
+        .enumerate()
+        .all(|(n, &(&better, &better_logprob))| {
+            pairs[n + 1..].iter().all(|&(&worse, &worse_logprob)| {
+                better_logprob - worse_logprob < slack
+                    || row.get(better as usize) > row.get(worse as usize)
+            })
         })
-    })
 }
 
 /// The id of the largest value, the first of equal ones.
@@ -152,14 +161,22 @@ mod tests {
     fn step() -> Step {
         let total: f64 = [3.0_f64, 2.0, 1.0, 0.0].iter().map(|x| x.exp()).sum();
         let top_logprobs = vec![3.0 - total.ln(), 2.0 - total.ln(), 1.0 - total.ln()];
-        Step { token: 2, top_ids: vec![2, 0, 3], top_logprobs }
+        Step {
+            token: 2,
+            top_ids: vec![2, 0, 3],
+            top_logprobs,
+        }
     }
 
     #[test]
     fn equal_logits_agree_whatever_their_offset() {
         let rows = vec![vec![2.0, 0.0, 3.0, 1.0], vec![102.0, 100.0, 103.0, 101.0]];
         let agreement = compare(&[step(), step()], &rows).unwrap();
-        assert!(agreement.largest_difference < 1e-12 && agreement.same_order && agreement.same_greedy_tokens);
+        assert!(
+            agreement.largest_difference < 1e-12
+                && agreement.same_order
+                && agreement.same_greedy_tokens
+        );
     }
 
     #[test]
@@ -167,7 +184,10 @@ mod tests {
         let rows = vec![vec![2.0, 0.0, 3.0, 1.0], vec![2.0, 0.0, 3.0, 1.25]];
         let agreement = compare(&[step(), step()], &rows).unwrap();
         assert_eq!((agreement.step, agreement.token), (1, 3));
-        assert!((0.2..0.25).contains(&agreement.largest_difference), "{agreement:?}");
+        assert!(
+            (0.2..0.25).contains(&agreement.largest_difference),
+            "{agreement:?}"
+        );
         assert!(agreement.same_order);
     }
 
