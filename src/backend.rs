@@ -9,11 +9,12 @@ use std::path::PathBuf;
 
 use crate::clock::SharedClock;
 use crate::model::ModelSource;
-use crate::spec::Dtype;
+use crate::spec::{BackendSpec, Dtype, Engine};
 use crate::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
 pub mod cancel;
+pub mod onnx;
 pub mod simulated;
 
 pub use cancel::{CancelToken, Deadline};
@@ -271,4 +272,15 @@ pub struct Surroundings {
     pub cache: PathBuf,
     /// The run's seed.
     pub seed: u64,
+}
+
+/// The engine a scenario asks for; nothing is started or loaded yet.
+#[must_use]
+pub fn open(spec: &BackendSpec, surroundings: &Surroundings) -> Box<dyn Backend> {
+    match &spec.engine {
+        Engine::Onnx(onnx) => Box::new(onnx::OnnxBackend::new(&spec.name, onnx.clone(), surroundings.clone())),
+        Engine::Simulated(script) => {
+            Box::new(simulated::SimulatedBackend::new(&spec.name, script.as_ref().clone(), surroundings.clone()))
+        }
+    }
 }

@@ -1,0 +1,226 @@
+//! ONNX Runtime inside this process, on the CPU or through CUDA.
+//!
+//! - [`library`] finds the shared library, [`runtime`] starts it once per process.
+//! - [`options`] sets a session as the scenario says, [`graph`] reads what the loaded graph takes and gives,
+//!   [`placement`] turns the runtime's record of where nodes went into evidence.
+//! - [`engine`] is one forward pass, [`generate`] the timed loops over it, [`session`] a call with its deadline.
+
+pub mod argmax;
+pub mod batch;
+pub mod engine;
+pub mod generate;
+pub mod graph;
+pub mod library;
+pub mod memory;
+pub mod options;
+pub mod placement;
+mod raw;
+pub mod runtime;
+pub mod session;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ort::memory::AllocationDevice;
+
+use self::engine::Engine;
+use self::runtime::Runtime;
+use self::session::{Bounds, OnnxSession};
+use super::cancel::{CancelToken, Deadline, Waited};
+use super::{Backend, BackendError, Description, Failure, LoadReport, Prepared, Session, Surroundings};
+use crate::model::{self, ModelSource};
+use crate::spec::{ArgMax, OnnxSpec, Provider};
+use crate::terms::{Degraded, Mode, Procedure};
+use crate::units::Bytes;
+
+/// ONNX Runtime, set one way.
+pub struct OnnxBackend {
+    name: String,
+    spec: OnnxSpec,
+    surroundings: Surroundings,
+}
+
+/// What [`OnnxBackend::prepare`] makes and [`OnnxBackend::load`] takes.
+struct Exported {
+    graph: PathBuf,
+    bounds: Bounds,
+}
+
+impl OnnxBackend {
+    /// An engine with its name in the scenario file. Touches nothing yet.
+    #[must_use]
+    pub fn new(name: &str, spec: OnnxSpec, surroundings: Surroundings) -> Self {
+        Self { name: name.to_owned(), spec, surroundings }
+    }
+}
+
+impl Backend for OnnxBackend {
+    fn describe(&mut self) -> Result<Description, BackendError> {
+        let runtime = runtime::start(&self.surroundings.cache)
+            .map_err(|error| self.unavailable(&error.to_string(), &error.fix()))?;
+        if self.spec.provider == Provider::Cuda {
+            self.preflight(&runtime)?;
+        }
+        let library = &runtime.library;
+        let mut facts = options::facts(&self.spec);
+        for (key, value) in [
+            ("library", library.path.display().to_string()),
+            ("library_sha256", library.sha256.clone()),
+            ("build_info", library.build_info.clone()),
+            ("providers_compiled_in", library.providers.join(" ")),
+            ("ort_api", format!("1.{}", ort::MINOR_VERSION)),
+            ("arg_max", arg_max(self.spec.arg_max).to_owned()),
+        ] {
+            facts.insert(key.to_owned(), value);
+        }
+        Ok(Description {
+            engine: "ONNX Runtime".to_owned(),
+            version: Some(library.version.clone()),
+            facts,
+            max_resident: None,
+            boundary: boundary(self.spec.arg_max),
+            procedures: Procedure::ALL.to_vec(),
+            token_times: true,
+            virtual_clock: false,
+        })
+    }
+
+    fn prepare(&mut self, model: &ModelSource) -> Result<Prepared, BackendError> {
+        let failed = |why: &dyn std::fmt::Display| BackendError::Prepare {
+            model: model.name.clone(),
+            backend: self.name.clone(),
+            why: why.to_string(),
+        };
+        let cache = &self.surroundings.cache;
+        let folder = model::materialise(&model.form, cache).map_err(|e| failed(&e))?;
+        let weights_id = folder.weights_id().map_err(|e| failed(&e))?;
+        let graph = PathBuf::new();
+        let bytes = fs::metadata(&graph).map_err(|e| failed(&e))?.len();
+        let architecture = folder.architecture();
+        Ok(Prepared {
+            model: model.name.clone(),
+            weights_id,
+            dtype: self.spec.dtype,
+            params: Some(folder.parameters()),
+            bytes: Some(Bytes(bytes)),
+            path: Some(graph.clone()),
+            inner: Box::new(Exported {
+                graph,
+                bounds: Bounds { context: architecture.n_positions, vocabulary: architecture.vocab },
+            }),
+        })
+    }
+
+    fn load(&mut self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<Box<dyn Session>, Failure> {
+        let Some(exported) = model.inner.downcast_ref::<Exported>() else {
+            return Err(Failure::new(Degraded::Error, "the model was prepared for another engine"));
+        };
+        Ok(Box::new(self.open(&exported.graph, exported.bounds, by, cancel)?))
+    }
+}
+
+impl OnnxBackend {
+    /// Loads a graph of the exporter's interface.
+    ///
+    /// # Errors
+    /// The runtime's words, or what the graph lacks.
+    pub fn open(
+        &self,
+        graph: &Path,
+        bounds: Bounds,
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<OnnxSession, Failure> {
+        let error = |why: &str| session::failure(why, Waited::Done, by);
+        let clock = self.surroundings.clock.clone();
+        let host_rss_before = memory::resident().0;
+        let runtime = runtime::start(&self.surroundings.cache).map_err(|e| error(&e.to_string()))?;
+        let begin = clock.now();
+        let mut builder = options::builder(&runtime.environment, &self.spec).map_err(|e| error(e.message()))?;
+        let set = clock.now();
+        let canceler = builder.canceler();
+        let (loaded, waited) =
+            watch::watched(by, cancel, move || drop(canceler.cancel()), || builder.commit_from_file(graph));
+        let session = loaded.map_err(|e| session::failure(e.message(), waited, by))?;
+        let created = clock.now();
+        let placed = raw::placement(&session).map_err(|e| error(&e))?;
+        let signature = graph::signature(&session).map_err(|e| error(&e))?;
+        let on_device = self.spec.provider == Provider::Cuda;
+        let engine = if on_device {
+            let device = i32::try_from(self.spec.device).unwrap_or(i32::MAX);
+            Engine::bound(session, signature, AllocationDevice::CUDA, device).map_err(|e| error(e.message()))?
+        } else {
+            Engine::new(session, signature)
+        };
+        let report = LoadReport {
+            parts: vec![
+                ("session_options".to_owned(), set.since(begin)),
+                ("create_session".to_owned(), created.since(set)),
+            ],
+            attribution: placement::attribution(self.spec.provider, &placed),
+            host_rss_before,
+            host_rss_after: memory::resident().0,
+            device_bytes: None,
+        };
+        Ok(OnnxSession { engine, clock, bounds, report, on_device })
+    }
+
+    /// Whether CUDA can be had, before anything is exported or loaded for it.
+    fn preflight(&self, runtime: &Runtime) -> Result<(), BackendError> {
+        const FIX: &str = "phasebench setup onnxruntime --cuda";
+        let library = &runtime.library;
+        if !library.has_cuda() {
+            let what = format!(
+                "provider cuda: {} was built without CUDA (it has {})",
+                library.path.display(),
+                library.providers.join(", ")
+            );
+            return Err(self.unavailable(&what, FIX));
+        }
+        options::preflight(&runtime.environment, &self.spec).map_err(|error| {
+            let what = format!("provider cuda, device {}: {}", self.spec.device, error.message());
+            self.unavailable(&what, &format!("{FIX}   (and check the driver with nvidia-smi)"))
+        })
+    }
+
+    fn unavailable(&self, what: &str, fix: &str) -> BackendError {
+        BackendError::Unavailable { backend: self.name.clone(), what: what.to_owned(), fix: fix.to_owned() }
+    }
+}
+
+fn arg_max(place: ArgMax) -> &'static str {
+    match place {
+        ArgMax::Outside => "outside: by this program, on a view of the logits",
+        ArgMax::Inside => "inside: by a node of the graph",
+    }
+}
+
+/// What lies between the two clock readings of each mode.
+fn boundary(place: ArgMax) -> BTreeMap<Mode, String> {
+    let choice = match place {
+        ArgMax::Outside => "arg-max over the logits by this program",
+        ArgMax::Inside => "arg-max inside the graph",
+    };
+    let left_out = "token ids made, padded and checked before; host buffers allocated before";
+    [
+        (
+            Mode::Prefill,
+            format!("one Run over all prompt tokens, KV cache kept as runtime values, {choice}; {left_out}"),
+        ),
+        (
+            Mode::KvDecode,
+            format!(
+                "per step one Run on one token per row, KV cache fed back without host copies, {choice}; \
+                 ends when the last step's token is known; {left_out}"
+            ),
+        ),
+        (Mode::E2eKv, "prefill and kv_decode added up".to_owned()),
+        (
+            Mode::GenerateUncached,
+            format!("per step one Run over the whole sequence with an empty cache, {choice}; {left_out}"),
+        ),
+    ]
+    .into()
+}

@@ -1,0 +1,96 @@
+//! How sessions are set. Most settings cannot be read back from the runtime, so what is set is what is recorded.
+
+use std::collections::BTreeMap;
+
+use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
+use ort::environment::Environment;
+use ort::ep;
+use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
+use ort::value::{Outlet, Shape, SymbolicDimensions, TensorElementType, ValueType};
+
+use crate::spec::{OnnxSpec, Optimisation, Provider};
+
+/// Configuration entries of every session, with why.
+const ENTRIES: [(&str, &str); 3] = [
+    // The only proof of where nodes were placed.
+    ("session.record_ep_graph_assignment_info", "1"),
+    // Threads wait for work busily while a call runs, as the runtime does by default: fastest.
+    ("session.intra_op.allow_spinning", "1"),
+    // They stop when the call returns: a resident session that is not measured must not load the machine.
+    ("session.force_spinning_stop", "1"),
+];
+
+/// A builder with everything the scenario says, for one session.
+///
+/// # Errors
+/// The runtime's words; for CUDA this is where a provider that cannot be loaded shows.
+pub fn builder(environment: &Environment, spec: &OnnxSpec) -> ort::Result<SessionBuilder> {
+    let level = match spec.optimisation {
+        Optimisation::Disabled => GraphOptimizationLevel::Disable,
+        Optimisation::Basic => GraphOptimizationLevel::Level1,
+        Optimisation::Extended => GraphOptimizationLevel::Level2,
+        Optimisation::All => GraphOptimizationLevel::All,
+    };
+    let threads = spec.threads.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    let mut builder = SessionBuilder::new(environment)?
+        // The crate lets the runtime pick devices by itself unless told not to.
+        .with_auto_device(AutoDevicePolicy::PreferCPU)?
+        .with_optimization_level(level)?
+        .with_parallel_execution(false)?
+        .with_intra_threads(threads)?;
+    for (key, value) in ENTRIES {
+        builder = builder.with_config_entry(key, value)?;
+    }
+    let provider = match spec.provider {
+        Provider::Cpu => ep::CPU::default().build(),
+        Provider::Cuda => ep::CUDA::default().with_device_id(i32::try_from(spec.device).unwrap_or(i32::MAX)).build(),
+    };
+    Ok(builder.with_execution_providers([provider.error_on_failure()])?)
+}
+
+/// What [`builder`] sets, for the manifest.
+#[must_use]
+pub fn facts(spec: &OnnxSpec) -> BTreeMap<String, String> {
+    let threads =
+        spec.threads.map_or_else(|| "one per physical core, as ONNX Runtime counts".to_owned(), |n| n.to_string());
+    let level = match spec.optimisation {
+        Optimisation::Disabled => "disabled",
+        Optimisation::Basic => "basic",
+        Optimisation::Extended => "extended",
+        Optimisation::All => "all",
+    };
+    let mut facts: BTreeMap<_, _> = ENTRIES.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    for (key, value) in [
+        ("provider", super::placement::name(spec.provider).to_owned()),
+        ("intra_op_threads", threads),
+        ("execution_mode", "sequential".to_owned()),
+        ("graph_optimisation", level.to_owned()),
+        ("dtype", spec.dtype.as_str().to_owned()),
+    ] {
+        facts.insert(key.to_owned(), value);
+    }
+    if spec.provider == Provider::Cuda {
+        facts.insert("device".to_owned(), spec.device.to_string());
+    }
+    facts
+}
+
+/// Builds and drops a session of one node, to see whether the provider and the device really start.
+///
+/// # Errors
+/// The runtime's words.
+pub fn preflight(environment: &Environment, spec: &OnnxSpec) -> ort::Result<()> {
+    let tensor = || ValueType::Tensor {
+        ty: TensorElementType::Float32,
+        shape: Shape::new([1]),
+        dimension_symbols: SymbolicDimensions::empty(1),
+    };
+    let mut graph = Graph::new()?;
+    graph.set_inputs([Outlet::new("x", tensor())])?;
+    graph.set_outputs([Outlet::new("y", tensor())])?;
+    graph.add_node(Node::new("Neg", ONNX_DOMAIN, "negate", ["x"], ["y"], [])?)?;
+    let mut model = Model::new([Opset::new(ONNX_DOMAIN, 21)?])?;
+    model.set_graph(graph)?;
+    model.into_session(&builder(environment, spec)?)?;
+    Ok(())
+}

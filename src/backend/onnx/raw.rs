@@ -1,0 +1,155 @@
+//! The few calls into ONNX Runtime's C interface that have no safe wrapper. All unsafe code of this backend.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, c_char};
+use std::path::Path;
+use std::ptr;
+
+use ort::AsPointer;
+use ort::session::Session;
+use ort::sys::{ORT_API_VERSION, OrtApi, OrtApiBase, OrtEpAssignedNode, OrtEpAssignedSubgraph, OrtStatusPtr};
+
+/// What a shared library says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Version of the runtime, e.g. `1.31.1`.
+    pub version: String,
+    /// Build flags and commit. `None`: too old to be asked.
+    pub build_info: Option<String>,
+    /// Execution providers that were compiled in. Empty: too old to be asked.
+    pub providers: Vec<String>,
+}
+
+/// Why a shared library could not be probed.
+#[derive(Debug)]
+pub enum ProbeError {
+    /// The system's loader refused it; its own words.
+    NotLoadable(String),
+    /// It does not export `OrtGetApiBase`, or what that returns is unusable.
+    NotOnnxRuntime,
+}
+
+/// Loads a shared library and asks it who it is. It stays loaded unless it is refused.
+///
+/// # Errors
+/// See [`ProbeError`].
+pub fn probe(path: &Path) -> Result<Probe, ProbeError> {
+    // SAFETY: loading runs the library's initialisers. The user named this file as the runtime to execute,
+    // so running its code is what was asked for; nothing is called before its entry point is found.
+    let library = unsafe { libloading::Library::new(path) }.map_err(|e| ProbeError::NotLoadable(e.to_string()))?;
+    // SAFETY: the symbol's C signature is fixed by ONNX Runtime's stable interface.
+    let entry: libloading::Symbol<'_, unsafe extern "C" fn() -> *const OrtApiBase> =
+        unsafe { library.get(b"OrtGetApiBase\0") }.map_err(|_| ProbeError::NotOnnxRuntime)?;
+    // SAFETY: takes no argument and returns a pointer to static data or null, which `as_ref` checks.
+    let base = unsafe { entry().as_ref() }.ok_or(ProbeError::NotOnnxRuntime)?;
+    // SAFETY: returns a null-terminated string that lives as long as the library.
+    let version = unsafe { string((base.GetVersionString)().cast()) };
+    let version = version.ok_or(ProbeError::NotOnnxRuntime)?;
+    // SAFETY: null where the library is older than the version asked for; otherwise a table that is at least
+    // as long as the one this program was compiled against.
+    let api = unsafe { (base.GetApi)(ORT_API_VERSION).as_ref() };
+    let probe = Probe {
+        version,
+        // SAFETY: a static null-terminated string.
+        build_info: api.and_then(|api| unsafe { string((api.GetBuildInfoString)().cast()) }),
+        providers: api.map(providers).unwrap_or_default(),
+    };
+    // The runtime keeps threads and static state: unloading it again is not safe.
+    std::mem::forget(library);
+    Ok(probe)
+}
+
+/// Loads a library that another one will need, for everyone in this process, and keeps it.
+///
+/// # Errors
+/// The system loader's own words.
+pub fn preload(path: &Path) -> Result<(), String> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    // SAFETY: as for `probe`: a library of the runtime's own vendor set, from the folder the user set up.
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.map_err(|e| e.to_string())?;
+    std::mem::forget(library);
+    Ok(())
+}
+
+/// Operators per execution provider, as a committed session assigned them: provider → operator → nodes.
+///
+/// # Errors
+/// The runtime's own words, e.g. when the session was not told to keep a record.
+pub fn placement(session: &Session) -> Result<BTreeMap<String, BTreeMap<String, u32>>, String> {
+    let api = ort::api();
+    let mut placed = BTreeMap::<String, BTreeMap<String, u32>>::new();
+    let (mut graphs, mut count) = (ptr::null::<*const OrtEpAssignedSubgraph>(), 0);
+    // SAFETY: the session pointer is valid while `session` is borrowed; both out-pointers are.
+    check(unsafe { (api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &raw mut graphs, &raw mut count) })?;
+    // SAFETY: the runtime returned an array of this length that the session owns.
+    for &graph in unsafe { slice(graphs, count) } {
+        let mut name = ptr::null();
+        // SAFETY: `graph` is an element of the session's array.
+        check(unsafe { (api.EpAssignedSubgraph_GetEpName)(graph, &raw mut name) })?;
+        // SAFETY: a null-terminated string that the session owns.
+        let provider = unsafe { string(name.cast()) }.unwrap_or_default();
+        let (mut nodes, mut count) = (ptr::null::<*const OrtEpAssignedNode>(), 0);
+        // SAFETY: as above.
+        check(unsafe { (api.EpAssignedSubgraph_GetNodes)(graph, &raw mut nodes, &raw mut count) })?;
+        let operators = placed.entry(provider).or_default();
+        // SAFETY: the runtime returned an array of this length that the session owns.
+        for &node in unsafe { slice(nodes, count) } {
+            let mut operator = ptr::null();
+            // SAFETY: `node` is an element of the session's array.
+            check(unsafe { (api.EpAssignedNode_GetOperatorType)(node, &raw mut operator) })?;
+            // SAFETY: a null-terminated string that the session owns.
+            let operator = unsafe { string(operator.cast()) }.unwrap_or_default();
+            *operators.entry(operator).or_default() += 1;
+        }
+    }
+    Ok(placed)
+}
+
+/// Execution providers compiled into the library.
+fn providers(api: &OrtApi) -> Vec<String> {
+    let (mut names, mut count) = (ptr::null_mut(), 0);
+    // SAFETY: both out-pointers are valid.
+    if check(unsafe { (api.GetAvailableProviders)(&raw mut names, &raw mut count) }).is_err() {
+        return Vec::new();
+    }
+    let length = usize::try_from(count).unwrap_or(0);
+    // SAFETY: an array of `count` null-terminated strings, ours until it is released.
+    let list = unsafe { slice(names.cast_const(), length) }
+        .iter()
+        // SAFETY: see above.
+        .filter_map(|&name| unsafe { string(name.cast_const().cast()) })
+        .collect();
+    // SAFETY: released once, with what `GetAvailableProviders` returned. A failure to free is not ours to act on.
+    let _ = check(unsafe { (api.ReleaseAvailableProviders)(names, count) });
+    list
+}
+
+/// Turns a status into a result and frees it.
+fn check(status: OrtStatusPtr) -> Result<(), String> {
+    // SAFETY: the status comes straight from a call of the interface and is consumed here once.
+    unsafe { ort::Error::result_from_status(status) }.map_err(|e| e.message().to_owned())
+}
+
+/// A copy of a C string. `None`: null.
+///
+/// # Safety
+/// `text` is null or points to a null-terminated string.
+unsafe fn string(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: the caller promises it.
+    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+/// A slice that may come as null when it is empty.
+///
+/// # Safety
+/// `data` is null, or points to `length` values that live as long as `'a`.
+unsafe fn slice<'a, T>(data: *const T, length: usize) -> &'a [T] {
+    if data.is_null() || length == 0 {
+        return &[];
+    }
+    // SAFETY: the caller promises it.
+    unsafe { std::slice::from_raw_parts(data, length) }
+}

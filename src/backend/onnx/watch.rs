@@ -1,0 +1,63 @@
+//! Stops a call or load that is over its deadline, or that nobody wants any more.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::backend::cancel::{CancelToken, Deadline, Waited};
+
+/// Does `work` while a sleeping thread watches; `stop` is called once if the deadline passes or someone cancels.
+/// Says what the watcher saw last: [`Waited::Done`] if the work ended first.
+pub fn watched<T>(
+    by: Deadline,
+    cancel: &CancelToken,
+    stop: impl FnOnce() + Send,
+    work: impl FnOnce() -> T,
+) -> (T, Waited) {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let waited = cancel.wait(by, || done.load(Ordering::Acquire));
+            if waited != Waited::Done {
+                stop();
+            }
+            waited
+        });
+        let result = work();
+        done.store(true, Ordering::Release);
+        cancel.wake();
+        (result, watcher.join().unwrap_or(Waited::Done))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn work_that_ends_by_itself_is_left_alone() {
+        let stopped = AtomicBool::new(false);
+        let stop = || stopped.store(true, Ordering::SeqCst);
+        let (result, waited) = watched(Deadline(Duration::from_secs(60)), &CancelToken::default(), stop, || 7);
+        assert_eq!((result, waited), (7, Waited::Done));
+        assert!(!stopped.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn the_deadline_and_a_cancel_stop_the_work() {
+        for (by, cancelled, expected) in
+            [(Duration::ZERO, false, Waited::TimedOut), (Duration::from_secs(60), true, Waited::Cancelled)]
+        {
+            let cancel = CancelToken::default();
+            if cancelled {
+                cancel.cancel();
+            }
+            let (tell, told) = mpsc::channel();
+            let work = || told.recv_timeout(Duration::from_secs(60));
+            let (result, waited) = watched(Deadline(by), &cancel, move || drop(tell.send(())), work);
+            assert_eq!((result, waited), (Ok(()), expected));
+        }
+    }
+}
