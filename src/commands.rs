@@ -10,7 +10,10 @@ use crate::run::{PromptError, RunError};
 use crate::spec::SpecError;
 use crate::store::StoreError;
 
+pub mod plan;
 pub mod run;
+pub mod scenario;
+pub mod schema;
 
 /// Does what the command line asks. Results go to `out`.
 ///
@@ -18,7 +21,9 @@ pub mod run;
 /// Whatever stopped it; [`exit_of`] tells which exit code that is.
 pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
+        Command::Plan(args) => plan::execute(args, out),
         Command::Run(args) => run::execute(args, out),
+        Command::Schema => schema::execute(out),
         _ => Ok(Exit::Internal),
     }
 }

@@ -126,9 +126,9 @@ impl Watcher {
 
     fn read(&mut self) -> Nanos {
         let at = Nanos::from(self.started.elapsed());
-        if let Some(times) = cpu::times() {
+        if let (Some(times), Some(own)) = (cpu::times(), process::cpu_own()) {
             let engines = self.engine_pids.iter().map(|&pid| (pid, process::cpu_of(pid))).collect();
-            self.history.push(Reading { at, times, own: process::cpu_own(), engines });
+            self.history.push(Reading { at, times, own, engines });
         }
         at
     }

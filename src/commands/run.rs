@@ -73,7 +73,7 @@ fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
     let prompts = Prompts::build(&spec, &plan)?;
     let stack = Stack::collect(entries(&descriptions));
     let stack_sha256 = stack.sha256();
-    let plan_json = serde_json::to_string_pretty(&plan)? + "\n";
+    let plan_json = String::from_utf8(crate::plan::to_json(&plan)?)?;
     let mut manifest = Manifest::new(stack, loaded.text.as_bytes(), plan_json.as_bytes(), unix_ns());
     manifest.models = models(&spec, &engines);
     manifest.residency = crate::schedule::order::residency(&plan);

@@ -55,8 +55,7 @@ fn folder_of(path: &Path) -> &Path {
 
 fn facts(spec: &Spec) -> anyhow::Result<Vec<ModelFacts>> {
     let fact = |source: &model::ModelSource| {
-        let architecture =
-            model::architecture(&source.form).with_context(|| format!("model `{}`", source.name))?;
+        let architecture = model::architecture(&source.form).with_context(|| format!("model `{}`", source.name))?;
         Ok(ModelFacts::new(&source.name, &architecture))
     };
     spec.models.iter().map(fact).collect()
@@ -65,6 +64,6 @@ fn facts(spec: &Spec) -> anyhow::Result<Vec<ModelFacts>> {
 /// Half of this machine's memory in whole GiB, so that equal machines plan alike; at least 1 GiB.
 fn half_of_memory() -> Bytes {
     let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
-    let half = System::new_with_specifics(memory).total_memory() / 2;
+    let half = System::new_with_specifics(memory).map_or(0, |system| system.total_memory()) / 2;
     Bytes((half >> 30).max(1) << 30)
 }
