@@ -285,13 +285,8 @@ impl Shard {
         let data = 8 + header;
         for (name, info) in metadata.tensors() {
             let (begin, end) = info.data_offsets;
-            let location = Location {
-                shard,
-                dtype: info.dtype,
-                shape: info.shape.clone(),
-                begin: data + begin,
-                end: data + end,
-            };
+            let location =
+                Location { shard, dtype: info.dtype, shape: info.shape.clone(), begin: data + begin, end: data + end };
             if stored.insert(name.clone(), location).is_some() {
                 return Err(Error::malformed(&self.path, format!("tensor `{name}` is also in another file")));
             }

@@ -159,7 +159,8 @@ impl Synthetic {
         between("vocab", self.vocab, tokenizer::FIRST_WORD as usize, tokenizer::MAX_VOCAB)?;
         between("n_positions", self.n_positions, 2, MAX_SIZE)?;
 
-        let refuse = |field, value: usize, allowed: String| Err(Error::Recipe { field, value: value.to_string(), allowed });
+        let refuse =
+            |field, value: usize, allowed: String| Err(Error::Recipe { field, value: value.to_string(), allowed });
         if !self.n_embd.is_multiple_of(self.n_head) {
             return refuse("n_head", self.n_head, format!("divisors of n_embd ({})", self.n_embd));
         }
@@ -204,10 +205,9 @@ impl Synthetic {
 
     /// Writes the three files into an existing folder.
     fn write(&self, arch: &Architecture, folder: &Path) -> Result<()> {
-        for (name, value) in [
-            ("config.json", config::write(arch)),
-            ("tokenizer.json", tokenizer::synthetic_json(arch.vocab)),
-        ] {
+        for (name, value) in
+            [("config.json", config::write(arch)), ("tokenizer.json", tokenizer::synthetic_json(arch.vocab))]
+        {
             let path = folder.join(name);
             fs::write(&path, format!("{value:#}\n")).map_err(Error::io("write", &path))?;
         }
@@ -305,7 +305,10 @@ enum Exception {
     /// Output rows of this width: some are damped.
     DampRows(usize),
     /// Rows of this width whose first columns, the queries and keys, are sharper.
-    SharpColumns { width: usize, sharp: usize },
+    SharpColumns {
+        width: usize,
+        sharp: usize,
+    },
     /// Only the sign of the random number counts; its value is `std`.
     Signs,
 }

@@ -76,8 +76,7 @@ impl<'a> Decoder<'a> {
         graph.enter("shape");
         let rows = graph.op("Shape", &[&ids], &[]);
         let hidden_scores = causal_mask(&mut graph, &rows, &mask);
-        let mut decoder =
-            Self { arch, precision, element, graph, ids, positions, rows, hidden_scores, rotation: None };
+        let mut decoder = Self { arch, precision, element, graph, ids, positions, rows, hidden_scores, rotation: None };
         decoder.rotation = decoder.rotation_table();
         decoder
     }
@@ -165,9 +164,8 @@ impl<'a> Decoder<'a> {
         };
         let matrix = self.graph.joined_weight(&format!("{}.weight", parts.name), &dims, parts.tensors("weight"));
         let mut inputs = vec![x, &matrix];
-        let bias = bias.then(|| {
-            self.graph.joined_weight(&format!("{}.bias", parts.name), &[dims_out], parts.tensors("bias"))
-        });
+        let bias =
+            bias.then(|| self.graph.joined_weight(&format!("{}.bias", parts.name), &[dims_out], parts.tensors("bias")));
         inputs.extend(&bias);
         self.graph.op("Gemm", &inputs, &[int("transB", transposed)])
     }
@@ -246,7 +244,8 @@ impl<'a> Decoder<'a> {
         let [gate, up] = self.graph.split(&x, -1, [a.n_inner; 2]);
         let gate = self.activate(&gate);
         let x = self.mul(&gate, &up);
-        let x = self.linear(&x, &Parts::one(format!("{name}.mlp.down_proj"), Layout::OutIn), a.n_inner, a.n_embd, b.mlp);
+        let x =
+            self.linear(&x, &Parts::one(format!("{name}.mlp.down_proj"), Layout::OutIn), a.n_inner, a.n_embd, b.mlp);
         self.add(&hidden, &x)
     }
 

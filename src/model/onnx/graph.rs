@@ -62,7 +62,13 @@ impl Graph {
     }
 
     /// Adds a node whose one result has a given name: an output of the graph.
-    pub(super) fn named(&mut self, op: &str, inputs: &[&Value], attributes: &[AttributeProto], result: String) -> Value {
+    pub(super) fn named(
+        &mut self,
+        op: &str,
+        inputs: &[&Value],
+        attributes: &[AttributeProto],
+        result: String,
+    ) -> Value {
         self.node(op, inputs, attributes);
         if let Some(node) = self.nodes.last_mut() {
             node.output.push(result.clone());
