@@ -187,7 +187,7 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
     )?;
     let time = plan::time_range(plan, spec, facts);
     let range = if time.min == time.max { time.max.to_string() } else { format!("{} to {}", time.min, time.max) };
-    writeln!(out, "estimate: {range} on an idle machine of two cores; making the models comes on top, once")?;
+    writeln!(out, "estimate: about {range} on an idle machine of two cores; making the models comes on top, once")?;
     Ok(())
 }
 
