@@ -4,6 +4,7 @@
 //! - [`options`] sets a session as the scenario says, [`graph`] reads what the loaded graph takes and gives,
 //!   [`placement`] turns the runtime's record of where nodes went into evidence.
 //! - [`engine`] is one forward pass, [`generate`] the timed loops over it, [`session`] a call with its deadline.
+//! - [`verify`] compares log-probabilities with a reference.
 
 pub mod argmax;
 pub mod batch;
@@ -17,6 +18,7 @@ pub mod placement;
 mod raw;
 pub mod runtime;
 pub mod session;
+pub mod verify;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -128,22 +130,30 @@ impl Backend for OnnxBackend {
         by: Deadline,
         cancel: &CancelToken,
     ) -> Result<Box<dyn Session>, Failure> {
+        Ok(Box::new(self.load_session(model, by, cancel)?))
+    }
+}
+
+impl OnnxBackend {
+    /// As [`Backend::load`], for callers that need more than the contract offers.
+    ///
+    /// # Errors
+    /// See [`Backend::load`].
+    pub fn load_session(
+        &self,
+        model: &Prepared,
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<OnnxSession, Failure> {
         let Some(exported) = model.inner.downcast_ref::<Exported>() else {
             return Err(Failure::new(
                 Degraded::Error,
                 "the model was prepared for another engine",
             ));
         };
-        Ok(Box::new(self.open(
-            &exported.graph,
-            exported.bounds,
-            by,
-            cancel,
-        )?))
+        self.open(&exported.graph, exported.bounds, by, cancel)
     }
-}
 
-impl OnnxBackend {
     /// Loads a graph of the exporter's interface.
     ///
     /// # Errors
