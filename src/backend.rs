@@ -9,12 +9,13 @@ use std::path::PathBuf;
 
 use crate::clock::SharedClock;
 use crate::model::ModelSource;
-use crate::spec::Dtype;
+use crate::spec::{BackendSpec, Dtype, Engine};
 use crate::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
 pub mod cancel;
 pub mod onnx;
+pub mod simulated;
 
 pub use cancel::{CancelToken, Deadline};
 
@@ -36,12 +37,7 @@ pub trait Backend {
     ///
     /// # Errors
     /// The kind of failure with the engine's own words.
-    fn load(
-        &mut self,
-        model: &Prepared,
-        by: Deadline,
-        cancel: &CancelToken,
-    ) -> Result<Box<dyn Session>, Failure>;
+    fn load(&mut self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<Box<dyn Session>, Failure>;
 }
 
 /// A loaded model.
@@ -121,6 +117,8 @@ pub struct LoadReport {
 pub struct Call {
     /// What to do.
     pub procedure: Procedure,
+    /// Scenario it comes from, for messages and scripted faults.
+    pub scenario: String,
     /// One row of token ids per batch element, BOS included, not padded.
     pub prompts: Vec<Vec<u32>>,
     /// The rows as text, for engines that take nothing else. `None`: known as ids only.
@@ -129,6 +127,10 @@ pub struct Call {
     pub padded_to: u32,
     /// Decode steps to time; the first new token comes from the prefill and is not among them.
     pub steps: u32,
+    /// Number of the call among its cell's calls of the same role, from 0.
+    pub index: u32,
+    /// For every random choice an engine makes in this call; the same in a repeated run.
+    pub seed: u64,
 }
 
 /// What came of a call. A failed call keeps what it proved.
@@ -181,7 +183,7 @@ pub struct Memory {
 }
 
 /// A timed stretch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Span {
     /// What was done.
     pub phase: Phase,
@@ -193,6 +195,8 @@ pub struct Span {
     pub clock: SpanClock,
     /// Largest error of either time.
     pub uncertainty: Nanos,
+    /// Mean power over the span as the engine reports it, in watts. `None`: it does not.
+    pub mean_power_w: Option<f64>,
 }
 
 /// How a span's times were obtained.
@@ -221,15 +225,8 @@ impl Failure {
     /// A failure with the engine's words made harmless: control characters out, length bounded.
     #[must_use]
     pub fn new(kind: Degraded, message: &str) -> Self {
-        let clean = message
-            .chars()
-            .filter(|c| !c.is_control() || *c == '\n')
-            .take(Self::MAX)
-            .collect();
-        Self {
-            kind,
-            message: clean,
-        }
+        let clean = message.chars().filter(|c| !c.is_control() || *c == '\n').take(Self::MAX).collect();
+        Self { kind, message: clean }
     }
 }
 
@@ -275,4 +272,15 @@ pub struct Surroundings {
     pub cache: PathBuf,
     /// The run's seed.
     pub seed: u64,
+}
+
+/// The engine a scenario asks for; nothing is started or loaded yet.
+#[must_use]
+pub fn open(spec: &BackendSpec, surroundings: &Surroundings) -> Box<dyn Backend> {
+    match &spec.engine {
+        Engine::Onnx(onnx) => Box::new(onnx::OnnxBackend::new(&spec.name, onnx.clone(), surroundings.clone())),
+        Engine::Simulated(script) => {
+            Box::new(simulated::SimulatedBackend::new(&spec.name, script.as_ref().clone(), surroundings.clone()))
+        }
+    }
 }

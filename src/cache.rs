@@ -7,8 +7,6 @@ use std::path::PathBuf;
 pub fn root() -> PathBuf {
     match std::env::var_os("PHASEBENCH_CACHE") {
         Some(dir) if !dir.is_empty() => PathBuf::from(dir),
-        _ => dirs::cache_dir()
-            .unwrap_or_else(std::env::temp_dir)
-            .join("phasebench"),
+        _ => dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("phasebench"),
     }
 }

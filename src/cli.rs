@@ -16,7 +16,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 good · 1 internal error · 2 bad scenario file or usage · 3 more calls degraded than the scenario allows
-4 run folder cannot be read or written · 7 a backend asked for is unavailable · 130 interrupted (resume with --resume)
+4 run folder cannot be read or written · 6 stack changed, a new run is required · 7 a backend asked for is unavailable · 130 interrupted (resume with --resume)
 
 Results go to stdout, progress and warnings to stderr.";
 

@@ -27,9 +27,7 @@ pub struct RealClock {
 
 impl Default for RealClock {
     fn default() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 }
 

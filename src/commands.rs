@@ -1,1 +1,82 @@
 //! One file per command: the only place where layers meet.
+
+use std::io::{self, Write};
+
+use crate::backend::BackendError;
+use crate::cli::{Cli, Command};
+use crate::exit::Exit;
+use crate::model;
+use crate::run::{PromptError, RunError};
+use crate::spec::SpecError;
+use crate::store::StoreError;
+
+pub mod plan;
+pub mod run;
+pub mod scenario;
+pub mod schema;
+
+/// Does what the command line asks. Results go to `out`.
+///
+/// # Errors
+/// Whatever stopped it; [`exit_of`] tells which exit code that is.
+pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    match &cli.command {
+        Command::Plan(args) => plan::execute(args, out),
+        Command::Run(args) => run::execute(args, out),
+        Command::Schema => schema::execute(out),
+        _ => Ok(Exit::Internal),
+    }
+}
+
+/// The exit code of an error. A closed pipe is success: whoever read had enough.
+#[must_use]
+pub fn exit_of(error: &anyhow::Error) -> Exit {
+    for cause in error.chain() {
+        if let Some(io) = cause.downcast_ref::<io::Error>()
+            && io.kind() == io::ErrorKind::BrokenPipe
+        {
+            return Exit::Good;
+        }
+        if cause.is::<StoreError>() {
+            return Exit::Store;
+        }
+        if cause.is::<run::StackChanged>() {
+            return Exit::StackChanged;
+        }
+        if cause.is::<run::Missing>() {
+            return Exit::Unavailable;
+        }
+        if cause.is::<SpecError>() || cause.is::<PromptError>() || cause.is::<model::Error>() {
+            return Exit::Usage;
+        }
+        if let Some(RunError::Store(_)) = cause.downcast_ref::<RunError>() {
+            return Exit::Store;
+        }
+        if let Some(error) = cause.downcast_ref::<BackendError>() {
+            return match error {
+                BackendError::Unavailable { .. } => Exit::Unavailable,
+                BackendError::Prepare { .. } => Exit::Usage,
+                BackendError::Close { .. } => Exit::Internal,
+            };
+        }
+    }
+    Exit::Internal
+}
+
+/// An error as people read it: `error: what, where, what is allowed`, with its causes.
+#[must_use]
+pub fn describe(error: &anyhow::Error) -> String {
+    if let Some(problems) = error.downcast_ref::<SpecError>() {
+        return problems.to_string();
+    }
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // A transparent error repeats what it wraps.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}

@@ -15,6 +15,8 @@ pub enum Exit {
     Degraded,
     /// A run folder that cannot be read or written.
     Store,
+    /// The stack changed since a run began; a new run is required.
+    StackChanged,
     /// A backend that was asked for is not available; found before the first call.
     Unavailable,
     /// Interrupted; the run can be resumed.
@@ -22,7 +24,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number given to the shell. 5 and 6 are reserved for comparisons.
+    /// The number given to the shell. 5 is kept for regressions found.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -31,6 +33,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Degraded => 3,
             Self::Store => 4,
+            Self::StackChanged => 6,
             Self::Unavailable => 7,
             Self::Interrupted => 130,
         }

@@ -1,1 +1,224 @@
-//! One call.
+//! One call: made, watched, checked and turned into its record.
+
+use crate::backend::{Call, CancelToken, Deadline, LoadReport, Outcome, Reply, Session, Span, SpanClock};
+use crate::clock::Clock;
+use crate::plan::{Cell, Plan};
+use crate::record::{BesideRecord, CallRecord, MemoryRecord, SpanRecord, TokenCounts};
+use crate::schedule::CallTask;
+use crate::spec::Dtype;
+use crate::telemetry::{Beside, Watcher};
+use crate::terms::{Degraded, Finish, Flag, Procedure, Status};
+use crate::units::Nanos;
+
+/// Time inside an in-process call that no phase accounts for may be this long, or [`LARGEST_REST`] of the call.
+const LONGEST_REST: Nanos = Nanos(50_000_000);
+
+/// See [`LONGEST_REST`].
+const LARGEST_REST: f64 = 0.2;
+
+/// What a call is made with and on.
+pub struct Setting<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What the schedule wants.
+    pub task: &'a CallTask,
+    /// The call itself.
+    pub call: &'a Call,
+    /// Hash of the session's weights.
+    pub weights_id: &'a str,
+    /// Element type of the session.
+    pub dtype: Dtype,
+    /// Process, see [`crate::record::Opened::epoch`].
+    pub epoch: u32,
+    /// When the session was loaded.
+    pub loaded_at: Nanos,
+    /// When the previous call ended. `None`: first of the process.
+    pub last_end: Option<Nanos>,
+    /// Sessions of ours that are resident beside this one.
+    pub co_resident: u32,
+}
+
+/// Makes one call and records it. Nothing but the engine runs between the two readings of the clock.
+#[must_use]
+pub fn measure(
+    session: &mut dyn Session,
+    setting: &Setting<'_>,
+    clock: &dyn Clock,
+    watcher: Option<&mut Watcher>,
+    cancel: &CancelToken,
+) -> CallRecord {
+    let by = Deadline(setting.plan.timeout_ns.duration());
+    let mut watcher = watcher;
+    let mark = watcher.as_mut().map(|w| w.start());
+    let begin = clock.now();
+    let outcome = session.call(setting.call, by, cancel);
+    let end = clock.now();
+    let pids = session.engine_pids();
+    let beside = match (watcher, mark) {
+        (Some(watcher), Some(mark)) => watcher.finish(mark, &pids),
+        _ => Beside::default(),
+    };
+    record(setting, outcome, session.loaded(), &beside, begin, end, pids.is_empty())
+}
+
+fn record(
+    setting: &Setting<'_>,
+    outcome: Outcome,
+    loaded: &LoadReport,
+    beside: &Beside,
+    begin: Nanos,
+    end: Nanos,
+    in_process: bool,
+) -> CallRecord {
+    let cell = &setting.plan.cells[setting.task.cell];
+    let wall = end.since(begin);
+    let answered = outcome.reply.is_some();
+    let reply = outcome.reply.unwrap_or_default();
+    let (status, detail) = match outcome.failure {
+        Some(failure) => (Status::Degraded(failure.kind), Some(failure.message)),
+        None => judge(setting.call, &reply, begin, end, in_process),
+    };
+    let mut flags = crate::telemetry::flags(beside);
+    if setting.co_resident > 0 {
+        flags.push(Flag::CoResident);
+    }
+    flags.sort_unstable();
+    CallRecord {
+        call_id: setting.task.call_id(setting.plan),
+        cell_id: cell.id.clone(),
+        role: setting.task.role,
+        index: setting.task.index,
+        regime: setting.task.regime,
+        task_idx: setting.task.task_idx,
+        call_idx: setting.task.call_idx,
+        round: setting.task.round,
+        residency_id: setting.task.residency_id,
+        load_index: setting.task.load_index,
+        epoch: setting.epoch,
+        session: cell.session.clone(),
+        weights_id: setting.weights_id.to_owned(),
+        dtype: setting.dtype,
+        scenario: cell.scenario.clone(),
+        batch: cell.batch,
+        procedure: cell.procedure,
+        status,
+        detail,
+        flags,
+        attribution: if answered { reply.attribution.clone() } else { loaded.attribution.clone() },
+        tokens: tokens(cell, setting.call, &reply),
+        spans: reply.spans.iter().map(span_record).collect(),
+        begin_ns: begin,
+        total_wall_ns: wall,
+        since_last_call_ns: setting.last_end.map(|last| begin.since(last)),
+        session_age_ns: begin.since(setting.loaded_at),
+        client_cpu_ns: beside.own_cpu,
+        outside_engine_ns: reply.outside_engine,
+        step_ns: step_durations(&reply),
+        engine_ns: reply.engine_durations,
+        memory: MemoryRecord {
+            host_rss_bytes: reply.memory.host_rss,
+            host_peak_bytes: reply.memory.host_peak,
+            device_used_bytes: reply.memory.device_used,
+            kv_bytes: reply.memory.kv,
+        },
+        beside: BesideRecord {
+            foreign_cpu: beside.foreign_cpu,
+            steal: beside.steal,
+            load_1min: beside.load_1min,
+            cpu_mhz: beside.cpu_mhz,
+            foreign_gpu_processes: beside.foreign_gpu_processes,
+            co_resident: setting.co_resident,
+        },
+        token_ids: reply.tokens.into_iter().next().unwrap_or_default(),
+        finish: reply.finish,
+        session_lost: !outcome.session_usable,
+    }
+}
+
+fn span_record(span: &Span) -> SpanRecord {
+    SpanRecord {
+        phase: span.phase,
+        begin_ns: span.begin,
+        end_ns: span.end,
+        reconstructed: span.clock == SpanClock::Reconstructed,
+        uncertainty_ns: span.uncertainty,
+        power_mean_w: span.mean_power_w,
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn tokens(cell: &Cell, call: &Call, reply: &Reply) -> TokenCounts {
+    TokenCounts {
+        prompt_requested: cell.prompt_tokens,
+        prompt_sent: call.prompts.iter().map(|row| count(row.len())).sum(),
+        prompt_evaluated: reply.prompt_tokens.as_ref().map(|rows| rows.iter().sum()),
+        prompt_padded: call.padded_to,
+        steps_requested: call.steps,
+        decode_steps_timed: reply.steps_timed,
+    }
+}
+
+/// Step ends as durations, from the begin of the decode span.
+fn step_durations(reply: &Reply) -> Vec<Nanos> {
+    let decode = reply.spans.iter().find(|span| span.phase != crate::terms::Phase::Prefill);
+    let Some(first) = decode.map(|span| span.begin) else { return Vec::new() };
+    let begins = std::iter::once(first).chain(reply.step_ends.iter().copied());
+    reply.step_ends.iter().zip(begins).map(|(end, begin)| end.since(begin)).collect()
+}
+
+/// Whether a reply without a failure is what was asked for, and does not contradict itself.
+fn judge(call: &Call, reply: &Reply, begin: Nanos, end: Nanos, in_process: bool) -> (Status, Option<String>) {
+    let degraded = |kind, why: String| (Status::Degraded(kind), Some(why));
+    if let Some(why) = contradiction(call, reply, begin, end, in_process) {
+        return degraded(Degraded::Invariant, why);
+    }
+    if reply.steps_timed < call.steps {
+        let why = format!("{} of {} decode steps were made", reply.steps_timed, call.steps);
+        let stopped = reply.finish == Some(Finish::Stop);
+        return degraded(if stopped { Degraded::EarlyStop } else { Degraded::Incomplete }, why);
+    }
+    (Status::Ok, None)
+}
+
+/// How a reply contradicts itself or the clock around it; METHOD: phases lie inside the whole, in order, without
+/// overlap, the rest is small for an engine in this process, and the tokens are as asked.
+fn contradiction(call: &Call, reply: &Reply, begin: Nanos, end: Nanos, in_process: bool) -> Option<String> {
+    let mut last = begin;
+    for span in &reply.spans {
+        let slack = span.uncertainty;
+        if span.end < span.begin {
+            return Some(format!("{} ends before it begins", span.phase));
+        }
+        if span.begin + slack < last {
+            return Some(format!("{} begins before what comes before it has ended", span.phase));
+        }
+        last = span.end;
+    }
+    if last > end + reply.spans.last().map_or(Nanos(0), |span| span.uncertainty) {
+        return Some("the last phase ends after the call".to_owned());
+    }
+    let phases: u64 = reply.spans.iter().map(|span| span.end.since(span.begin).0).sum();
+    let rest = end.since(begin).since(Nanos(phases));
+    if in_process && rest > LONGEST_REST && rest.as_ms() > LARGEST_REST * end.since(begin).as_ms() {
+        return Some(format!("{rest} of {} belong to no phase", end.since(begin)));
+    }
+    if reply.steps_timed > call.steps {
+        return Some(format!("{} decode steps timed, {} asked for", reply.steps_timed, call.steps));
+    }
+    let made = match call.procedure {
+        Procedure::Prefill => 1,
+        Procedure::PrefillDecode => reply.steps_timed + 1,
+        Procedure::Uncached => reply.steps_timed,
+    };
+    if reply.tokens.iter().any(|row| count(row.len()) != made) || reply.tokens.len() != call.prompts.len() {
+        return Some(format!("expected {made} new tokens in each of {} rows", call.prompts.len()));
+    }
+    let sent: Vec<u32> = call.prompts.iter().map(|row| count(row.len())).collect();
+    if reply.prompt_tokens.as_ref().is_some_and(|evaluated| *evaluated != sent) {
+        return Some(format!("prompt tokens sent {sent:?}, evaluated {:?}", reply.prompt_tokens));
+    }
+    None
+}

@@ -1,10 +1,23 @@
-//! The matrix as cells with stable ids. Pure: the same scenario file gives the same plan on any machine.
+//! The matrix as cells with stable ids. Pure: the same scenario file, models and memory budget give the same plan.
+
+mod estimate;
+mod expand;
+mod only;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use crate::model::Architecture;
 use crate::spec::{Dtype, FitAxis, Order, Repetitions};
 use crate::terms::{Mode, Procedure};
 use crate::units::{Bytes, Nanos};
+
+pub use estimate::{CallCounts, TimeRange, call_counts, time_range};
+pub use expand::expand;
+pub use only::{Only, OnlyError};
+
+/// Version of `plan.json`. A reader refuses others.
+pub const FORMAT: u32 = 1;
 
 /// What a run is going to do. Written to `plan.json`; the order of calls follows from it and from what is recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,8 +114,80 @@ impl std::fmt::Display for CellId {
 pub struct SkippedCell {
     /// What it would have been.
     pub cell: Cell,
-    /// The rule by name: `skip`, `no_source`, `context_exceeded`, `backend_unavailable`, `prompt_too_short`.
+    /// The rule by name: `only`, `skip`, `context_exceeded`, `memory`, `backend_unavailable`, `prompt_too_short`.
     pub rule: String,
     /// The rule's reason, for people.
     pub reason: String,
+}
+
+/// What planning needs to know about a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// Its name in the scenario file.
+    pub name: String,
+    /// Parameters, a tied output embedding counted once.
+    pub params: u64,
+    /// Elements that one token of one row adds to the KV cache.
+    pub kv_elements_per_token: u64,
+    /// Longest context in tokens.
+    pub n_positions: u64,
+}
+
+impl ModelFacts {
+    /// What is known about a model from its shape.
+    #[must_use]
+    pub fn new(name: &str, architecture: &Architecture) -> Self {
+        let heads = architecture.n_kv_head * architecture.head_dim;
+        Self {
+            name: name.to_owned(),
+            params: architecture.parameters(),
+            kv_elements_per_token: 2 * (architecture.n_layer * heads) as u64,
+            n_positions: architecture.n_positions as u64,
+        }
+    }
+
+    /// Size of the weights held as `dtype`.
+    #[must_use]
+    pub fn weights_bytes(&self, dtype: Dtype) -> Bytes {
+        Bytes(self.params.saturating_mul(dtype.bytes()))
+    }
+
+    /// What one token of one row adds to a KV cache held as `dtype`.
+    #[must_use]
+    pub fn kv_bytes_per_token(&self, dtype: Dtype) -> Bytes {
+        Bytes(self.kv_elements_per_token.saturating_mul(dtype.bytes()))
+    }
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The caller gave no facts about a model of the scenario file.
+    #[error("nothing is known about model `{0}`")]
+    NoFacts(String),
+    /// A plan that JSON cannot hold.
+    #[error("cannot write the plan as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// The bytes of `plan.json`.
+///
+/// # Errors
+/// A value that JSON cannot hold.
+pub fn to_json(plan: &Plan) -> Result<Vec<u8>, PlanError> {
+    let mut bytes = serde_json::to_vec_pretty(plan)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// SHA-256 of [`to_json`]: 64 hexadecimal digits. What it is shortened to names the run folder.
+///
+/// # Errors
+/// As [`to_json`].
+pub fn plan_sha256(plan: &Plan) -> Result<String, PlanError> {
+    Ok(hex(&Sha256::digest(to_json(plan)?)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -176,6 +176,8 @@ pub struct CallRecord {
     pub token_ids: Vec<u32>,
     /// How generation ended. `None`: the engine did not tell.
     pub finish: Option<Finish>,
+    /// True where the session did not survive the call.
+    pub session_lost: bool,
 }
 
 /// Tokens of a call. Counts are per row; a batch multiplies them.
@@ -197,7 +199,7 @@ pub struct TokenCounts {
 }
 
 /// A timed stretch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpanRecord {
     /// What was done.
@@ -210,6 +212,8 @@ pub struct SpanRecord {
     pub reconstructed: bool,
     /// Largest error of either time.
     pub uncertainty_ns: Nanos,
+    /// Mean power over it as the engine reports it, in watts. `None`: it does not.
+    pub power_mean_w: Option<f64>,
 }
 
 impl SpanRecord {
@@ -278,6 +282,8 @@ pub enum Rule {
     MaxCalls,
     /// Its session cannot be loaded.
     LoadFailed,
+    /// Its calls keep ending the session.
+    SessionLost,
 }
 
 /// The end.

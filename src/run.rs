@@ -1,1 +1,272 @@
-//! The loop.
+//! The loop: asks the schedule what comes next, does it, records it, until nothing is left.
+//!
+//! It knows engines by their contract, the order by [`crate::schedule`], and nothing of reports.
+
+use std::collections::BTreeMap;
+
+use crate::backend::{Backend, BackendError, CancelToken, Deadline, Prepared, Session};
+use crate::clock::SharedClock;
+use crate::measure::{Setting, measure};
+use crate::plan::{Plan, SessionKey};
+use crate::record::{Finished, Line, LoadRecord, Opened};
+use crate::schedule::{self, CallTask, LoadTask, Ordering, Recorded, Task, order::seeded};
+use crate::store::{StoreError, Writer};
+use crate::telemetry::Watcher;
+use crate::terms::{Regime, Role, Status};
+use crate::units::{Bytes, Nanos};
+
+pub mod prompts;
+
+pub use prompts::{PromptError, Prompts};
+
+/// A rewarm call makes at most so many decode steps: enough to wake threads and caches, too few to cost much.
+const REWARM_STEPS: u32 = 4;
+
+/// What a run needs besides its plan.
+pub struct Engines {
+    /// Backends by name.
+    pub backends: BTreeMap<String, Box<dyn Backend>>,
+    /// What each session loads.
+    pub prepared: BTreeMap<SessionKey, Prepared>,
+}
+
+/// Why a run ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The record could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An engine could not free a session.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// Plan and engines do not belong together.
+    #[error("session {backend} × {model} was never prepared")]
+    Unprepared {
+        /// Backend name.
+        backend: String,
+        /// Model name.
+        model: String,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every cell is measured or given up.
+    Complete(Finished),
+    /// Someone cancelled; the call in flight is not recorded and will be made again.
+    Interrupted,
+}
+
+/// Watches a run go by.
+pub trait Observer {
+    /// A task is about to be done.
+    fn begins(&mut self, plan: &Plan, recorded: &Recorded, task: &Task);
+    /// A line was recorded.
+    fn recorded(&mut self, plan: &Plan, recorded: &Recorded, line: &Line);
+}
+
+struct OpenSession {
+    session: Box<dyn Session>,
+    loaded_at: Nanos,
+}
+
+/// A run under way.
+pub struct Run<'a> {
+    plan: &'a Plan,
+    ordering: Ordering,
+    recorded: Recorded,
+    engines: &'a mut Engines,
+    prompts: &'a Prompts,
+    writer: &'a mut Writer,
+    clock: SharedClock,
+    watcher: Option<Watcher>,
+    cancel: CancelToken,
+    open: BTreeMap<usize, OpenSession>,
+    started_backends: Vec<String>,
+    last_end: Option<Nanos>,
+    degraded: u32,
+    epoch: u32,
+}
+
+impl<'a> Run<'a> {
+    /// Takes up a plan where `lines` end.
+    #[must_use]
+    pub fn new(
+        plan: &'a Plan,
+        lines: &[Line],
+        engines: &'a mut Engines,
+        prompts: &'a Prompts,
+        writer: &'a mut Writer,
+        clock: SharedClock,
+        cancel: CancelToken,
+    ) -> Self {
+        let mut recorded = Recorded::new(plan);
+        let mut degraded = 0;
+        for line in lines {
+            if let Some(event) = recorded.event(line) {
+                recorded.push(&event);
+            }
+            degraded += u32::from(matches!(line, Line::Call(call) if !call.status.is_ok()));
+        }
+        let watcher = if clock.is_virtual() { None } else { Some(Watcher::new()) };
+        Self {
+            ordering: Ordering::new(plan),
+            plan,
+            epoch: recorded.epochs(),
+            recorded,
+            engines,
+            prompts,
+            writer,
+            clock,
+            watcher,
+            cancel,
+            open: BTreeMap::new(),
+            started_backends: Vec::new(),
+            last_end: None,
+            degraded,
+        }
+    }
+
+    /// Does everything that is left to do.
+    ///
+    /// # Errors
+    /// Only what makes going on pointless: a record that cannot be written. Failed calls and loads are recorded.
+    pub fn execute(mut self, unix_ns: u64, stack_sha256: &str, observer: &mut dyn Observer) -> Result<Ended, RunError> {
+        if self.recorded.finished() {
+            return Ok(Ended::Complete(self.tally()));
+        }
+        let opened = Opened { epoch: self.epoch, unix_ns, stack_sha256: stack_sha256.to_owned() };
+        self.note(Line::Opened(opened), observer)?;
+        let ended = self.work(observer);
+        for (_, open) in std::mem::take(&mut self.open) {
+            open.session.close()?;
+        }
+        ended
+    }
+
+    fn work(&mut self, observer: &mut dyn Observer) -> Result<Ended, RunError> {
+        loop {
+            if self.cancel.is_cancelled() {
+                return Ok(Ended::Interrupted);
+            }
+            let idle = self.last_end.map_or(Nanos(0), |end| self.clock.now().since(end));
+            let Some(task) = schedule::next(self.plan, &self.ordering, &self.recorded, idle) else { break };
+            observer.begins(self.plan, &self.recorded, &task);
+            let line = match &task {
+                Task::Load(load) => self.load(load)?,
+                Task::Call(call) => self.call(call)?,
+                Task::Stop(decision) => Some(Line::Decision(decision.clone())),
+            };
+            let Some(line) = line else { return Ok(Ended::Interrupted) };
+            self.note(line, observer)?;
+        }
+        let finished = self.tally();
+        self.note(Line::Finished(finished), observer)?;
+        Ok(Ended::Complete(finished))
+    }
+
+    fn tally(&self) -> Finished {
+        Finished { calls: self.recorded.calls(), degraded: self.degraded }
+    }
+
+    fn note(&mut self, line: Line, observer: &mut dyn Observer) -> Result<(), RunError> {
+        self.writer.append(&line)?;
+        if let Some(event) = self.recorded.event(&line) {
+            self.recorded.push(&event);
+        }
+        self.degraded += u32::from(matches!(&line, Line::Call(call) if !call.status.is_ok()));
+        observer.recorded(self.plan, &self.recorded, &line);
+        Ok(())
+    }
+
+    /// Loads a session. `None`: cancelled.
+    fn load(&mut self, task: &LoadTask) -> Result<Option<Line>, RunError> {
+        for session in &task.evict {
+            if let Some(open) = self.open.remove(session) {
+                open.session.close()?;
+            }
+        }
+        let planned = &self.plan.sessions[task.session];
+        let key = &planned.key;
+        let unprepared = || RunError::Unprepared { backend: key.backend.clone(), model: key.model.clone() };
+        let backend = self.engines.backends.get_mut(&key.backend).ok_or_else(unprepared)?;
+        let prepared = self.engines.prepared.get(key).ok_or_else(unprepared)?;
+        let regime = if self.started_backends.contains(&key.backend) { Regime::ColdModel } else { Regime::ColdProcess };
+        let by = Deadline(self.plan.timeout_ns.duration());
+        let begin = self.clock.now();
+        let loaded = backend.load(prepared, by, &self.cancel);
+        let end = self.clock.now();
+        if loaded.is_err() && self.cancel.is_cancelled() {
+            return Ok(None);
+        }
+        self.started_backends.push(key.backend.clone());
+        let (status, detail, report) = match &loaded {
+            Ok(session) => (Status::Ok, None, session.loaded().clone()),
+            Err(failure) => (Status::Degraded(failure.kind), Some(failure.message.clone()), Default::default()),
+        };
+        if let Ok(session) = loaded {
+            self.open.insert(task.session, OpenSession { session, loaded_at: end });
+        }
+        let resident: u64 = self.open.keys().map(|&s| self.plan.sessions[s].resident_bytes.0).sum();
+        Ok(Some(Line::Load(Box::new(LoadRecord {
+            load_index: task.load_index,
+            session: key.clone(),
+            evicted: task.evict.iter().map(|&s| self.plan.sessions[s].key.clone()).collect(),
+            residency_id: task.residency_id,
+            round: task.round,
+            status,
+            detail,
+            begin_ns: begin,
+            duration_ns: end.since(begin),
+            parts_ns: report.parts,
+            regime,
+            attribution: report.attribution,
+            weights_id: Some(prepared.weights_id.clone()),
+            host_rss_before_bytes: report.host_rss_before,
+            host_rss_after_bytes: report.host_rss_after,
+            device_bytes: report.device_bytes,
+            planned_resident_bytes: Bytes(resident),
+        }))))
+    }
+
+    /// Makes a call. `None`: cancelled.
+    fn call(&mut self, task: &CallTask) -> Result<Option<Line>, RunError> {
+        let cell = &self.plan.cells[task.cell];
+        let session = self.ordering.session_of(task.cell);
+        let key = &self.plan.sessions[session].key;
+        let unprepared = || RunError::Unprepared { backend: key.backend.clone(), model: key.model.clone() };
+        let prepared = self.engines.prepared.get(key).ok_or_else(unprepared)?;
+        let co_resident = u32::try_from(self.open.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        let open = self.open.get_mut(&session).ok_or_else(unprepared)?;
+        let mut call = self.prompts.call(cell);
+        call.index = task.index;
+        call.seed = seeded(self.plan.seed, &["call", &task.call_id(self.plan)]);
+        if task.role == Role::Rewarm {
+            call.steps = call.steps.min(REWARM_STEPS);
+        }
+        let setting = Setting {
+            plan: self.plan,
+            task,
+            call: &call,
+            weights_id: &prepared.weights_id,
+            dtype: prepared.dtype,
+            epoch: self.epoch,
+            loaded_at: open.loaded_at,
+            last_end: self.last_end,
+            co_resident,
+        };
+        let record = measure(open.session.as_mut(), &setting, &*self.clock, self.watcher.as_mut(), &self.cancel);
+        self.last_end = Some(self.clock.now());
+        if self.cancel.is_cancelled() && !record.status.is_ok() {
+            return Ok(None);
+        }
+        if record.session_lost {
+            // Its engine is gone or unusable; closing may fail for the same reason and tells nothing new.
+            if let Some(open) = self.open.remove(&session) {
+                drop(open.session.close());
+            }
+        }
+        Ok(Some(Line::Call(Box::new(record))))
+    }
+}

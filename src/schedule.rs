@@ -1,1 +1,237 @@
-//! What comes next: a pure function of plan and records.
+//! What comes next: a pure function of the plan and of what is recorded, so that a resumed run, a replay and a
+//! dry run are the same code.
+//!
+//! No random generator is carried along. Every choice is the smallest of seeded hashes of the things chosen
+//! from, which gives a seeded random permutation that does not depend on how far the run has come.
+//!
+//! The three orders differ only in the *key* that ranks a cell's next timed call, and in which sessions are
+//! *resident* for it; loads, warmups and rewarm calls follow from these two.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::plan::Plan;
+use crate::record::{Decision, Rule};
+use crate::spec::{Order, Repetitions};
+use crate::stats;
+use crate::stats::location::{StopDecision, StopReason, adaptive_location, narrow_enough};
+use crate::terms::{Regime, Role};
+use crate::units::Nanos;
+
+pub mod order;
+pub mod recorded;
+
+pub use order::Ordering;
+pub use recorded::{Event, Recorded};
+
+/// An idle gap alone makes a short prefill slower; after a longer one than this a timed call is preceded by a rewarm.
+pub const LONGEST_GAP: Nanos = Nanos(50_000_000);
+
+/// A cell whose calls end the session this often without one good call between is given up.
+const MOST_LOSSES: u32 = 3;
+
+/// A session that fails to load this often in a row is given up.
+const MOST_LOAD_FAILURES: u32 = 2;
+
+/// One thing to do. Each leaves exactly one line in the record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    /// Load a session.
+    Load(LoadTask),
+    /// Make a call.
+    Call(CallTask),
+    /// Note that a cell takes no further calls.
+    Stop(Decision),
+}
+
+/// A session to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadTask {
+    /// Index into [`Plan::sessions`].
+    pub session: usize,
+    /// Sessions to close first.
+    pub evict: Vec<usize>,
+    /// See [`crate::record::LoadRecord`].
+    pub load_index: u32,
+    /// See [`crate::record::LoadRecord`].
+    pub residency_id: u32,
+    /// See [`crate::record::LoadRecord`].
+    pub round: u32,
+}
+
+/// A call to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallTask {
+    /// Index into [`Plan::cells`].
+    pub cell: usize,
+    /// Why.
+    pub role: Role,
+    /// Number among the cell's calls of this role; for warmups, of this load.
+    pub index: u32,
+    /// How fresh the engine is.
+    pub regime: Regime,
+    /// Position of the cell among the cells in order of their first call.
+    pub task_idx: u32,
+    /// Position of the call in the run.
+    pub call_idx: u32,
+    /// Repetition the call belongs to.
+    pub round: u32,
+    /// Set of sessions resident together.
+    pub residency_id: u32,
+    /// The load its session comes from.
+    pub load_index: u32,
+}
+
+impl CallTask {
+    /// The call's id: a timed one exists once ever, others carry the load they belong to.
+    #[must_use]
+    pub fn call_id(&self, plan: &Plan) -> String {
+        let cell = &plan.cells[self.cell].id;
+        match self.role {
+            Role::Timed => format!("{cell}-timed-{:04}", self.index),
+            Role::Rewarm => format!("{cell}-load{}-rewarm-{}", self.load_index, self.call_idx),
+            Role::Cold | Role::Warmup => format!("{cell}-load{}-{}-{}", self.load_index, self.role, self.index),
+        }
+    }
+}
+
+/// The next task, or `None` when everything is measured or given up.
+///
+/// `idle` is the time since the previous call ended, which is the one thing a record cannot tell.
+#[must_use]
+pub fn next(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos) -> Option<Task> {
+    let open: Vec<usize> = (0..plan.cells.len()).filter(|&c| is_open(plan, recorded, c)).collect();
+    if let Some(decision) = open.iter().find_map(|&c| verdict(plan, ordering, recorded, c)) {
+        return Some(Task::Stop(decision));
+    }
+    let target = *open.iter().min_by_key(|&&c| (ordering.key(c, recorded.cell(c).timed), c))?;
+    let wanted: BTreeSet<usize> = ordering.resident_for(target, recorded.cell(target).timed);
+    let unfinished = |session: &usize| open.iter().any(|&c| ordering.session_of(c) == *session);
+    let round = recorded.cell(target).timed;
+
+    let missing = wanted.iter().copied().filter(|s| unfinished(s) && !recorded.is_resident(*s));
+    if let Some(session) = missing.min_by_key(|&s| ordering.session_rank(s)) {
+        let evict: Vec<usize> = recorded.resident().filter(|s| !wanted.contains(s)).collect();
+        let changes = recorded.resident().next().is_none() || !evict.is_empty();
+        return Some(Task::Load(LoadTask {
+            session,
+            load_index: recorded.loads(),
+            residency_id: recorded.next_residency(changes),
+            evict,
+            round,
+        }));
+    }
+    let call = next_call(plan, ordering, recorded, &open, target, &wanted, idle);
+    Some(Task::Call(call))
+}
+
+/// The warmup still owed, a rewarm, or the timed call itself.
+fn next_call(
+    plan: &Plan,
+    ordering: &Ordering,
+    recorded: &Recorded,
+    open: &[usize],
+    target: usize,
+    wanted: &BTreeSet<usize>,
+    idle: Nanos,
+) -> CallTask {
+    let owed = |c: &usize| {
+        let session = ordering.session_of(*c);
+        let planned = plan.sessions[session].warmups;
+        let first = recorded.session_calls(session) == 0;
+        recorded.warmups(*c) < planned.max(u32::from(first))
+    };
+    let warming = open
+        .iter()
+        .copied()
+        .filter(
+            |c| if plan.order == Order::Shuffled { *c == target } else { wanted.contains(&ordering.session_of(*c)) },
+        )
+        .filter(owed)
+        .min_by_key(|&c| (ordering.session_rank(ordering.session_of(c)), ordering.warmup_rank(c)));
+    let (cell, role) = match warming {
+        Some(cell) if recorded.session_calls(ordering.session_of(cell)) == 0 => (cell, Role::Cold),
+        Some(cell) => (cell, Role::Warmup),
+        None => (target, if recorded.needs_rewarm(target, ordering, idle) { Role::Rewarm } else { Role::Timed }),
+    };
+    let session = ordering.session_of(cell);
+    CallTask {
+        cell,
+        role,
+        index: match role {
+            Role::Timed => recorded.cell(cell).timed,
+            Role::Cold | Role::Warmup => recorded.warmups(cell),
+            Role::Rewarm => 0,
+        },
+        regime: recorded.regime(cell, &plan.sessions[session].key.backend, session),
+        task_idx: recorded.task_idx(cell),
+        call_idx: recorded.calls(),
+        round: recorded.cell(cell).timed,
+        residency_id: recorded.residency(),
+        load_index: recorded.load_of(session),
+    }
+}
+
+fn is_open(plan: &Plan, recorded: &Recorded, cell: usize) -> bool {
+    let state = recorded.cell(cell);
+    match plan.repetitions {
+        Repetitions::Fixed(n) => !state.stopped && state.timed < n,
+        Repetitions::Adaptive { .. } => !state.stopped,
+    }
+}
+
+/// Whether a cell is to take no further calls, and by which rule.
+fn verdict(plan: &Plan, ordering: &Ordering, recorded: &Recorded, cell: usize) -> Option<Decision> {
+    let state = recorded.cell(cell);
+    let decision = |rule, relative_ci, why| {
+        let calls_ok = state.good;
+        Some(Decision { cell_id: plan.cells[cell].id.clone(), rule, calls_ok, relative_ci, why })
+    };
+    let failures = recorded.load_failures(ordering.session_of(cell));
+    if failures >= MOST_LOAD_FAILURES {
+        return decision(Rule::LoadFailed, None, format!("its session failed to load {failures} times in a row"));
+    }
+    if state.losses >= MOST_LOSSES {
+        let why = format!("its calls ended the session {} times without a good one between", state.losses);
+        return decision(Rule::SessionLost, None, why);
+    }
+    let Repetitions::Adaptive { min, max, until_relative_ci } = plan.repetitions else { return None };
+    let series = || state.series.values();
+    let widths = series().filter_map(|s| adaptive_location(s, stats::LEVEL).ok()).map(|l| l.relative_half_width);
+    let widest = widths.reduce(f64::max);
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    let narrow = |s: &Vec<f64>| {
+        let decision = narrow_enough(s, min as usize, max as usize, until_relative_ci);
+        matches!(decision, StopDecision::Stop { reason: StopReason::Narrow, .. })
+    };
+    if !state.series.is_empty() && series().all(narrow) {
+        let why = format!("CI {} ≤ {}", widest.map_or_else(|| "?".to_owned(), percent), percent(until_relative_ci));
+        return decision(Rule::NarrowEnough, widest, why);
+    }
+    if state.timed >= max {
+        let reached =
+            widest.map_or_else(|| "too few good calls for an interval".to_owned(), |w| format!("CI {}", percent(w)));
+        return decision(Rule::MaxCalls, widest, format!("{max} calls made, {reached}"));
+    }
+    None
+}
+
+/// A dry run: the tasks a plan leads to if every call succeeds, in order. An adaptive cell is shown with its fewest calls.
+#[must_use]
+pub fn preview(plan: &Plan) -> Vec<Task> {
+    let mut plan = plan.clone();
+    plan.repetitions = Repetitions::Fixed(plan.repetitions.min());
+    let ordering = Ordering::new(&plan);
+    let mut recorded = Recorded::new(&plan);
+    recorded.push(&Event::Opened);
+    let mut tasks = Vec::new();
+    while let Some(task) = next(&plan, &ordering, &recorded, Duration::ZERO.into()) {
+        recorded.push(&Event::expected(&task));
+        tasks.push(task);
+    }
+    tasks
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

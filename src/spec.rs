@@ -4,6 +4,17 @@
 //! problem of a file is reported at once with its line and column. What is here is what is left after that:
 //! no string still to be parsed, no name still to be looked up.
 
+mod build;
+mod check;
+mod consistency;
+mod node;
+mod problem;
+mod quantity;
+mod read;
+mod recipe;
+mod schema;
+mod shape;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +23,10 @@ use serde::{Deserialize, Serialize};
 use crate::model::ModelSource;
 use crate::terms::Mode;
 use crate::units::Bytes;
+
+pub use problem::{Position, Problem, SpecError, nearest};
+pub use read::{parse, read, read_text};
+pub use schema::schema;
 
 /// A whole scenario file.
 #[derive(Debug, Clone, PartialEq)]
@@ -317,7 +332,8 @@ pub struct Fault {
     pub model: Option<String>,
     /// Only calls of this scenario; `None`: of any.
     pub scenario: Option<String>,
-    /// Every how many-th matching call, counted from 1 over the run; 1 is every call.
+    /// Which calls of a matching cell: those whose number among the calls of their role, from 1, is a multiple of
+    /// this; 1 is every call.
     pub every: u32,
 }
 

@@ -1,1 +1,178 @@
-//! What went on beside a call.
+//! What went on beside a call: other programs' load, time the hypervisor took, clocks; and what our own process used.
+//!
+//! Readings are taken before and after a call, never inside it; one takes tens of microseconds on a
+//! small machine without a GPU.
+//! On a virtual clock nothing of this means anything and the watcher is not used.
+
+use std::time::Instant;
+
+use nvml_wrapper::Nvml;
+
+use crate::terms::Flag;
+use crate::units::Nanos;
+
+pub mod cpu;
+pub mod nvml;
+pub mod process;
+mod window;
+
+use cpu::Clocks;
+use window::{History, Reading};
+
+/// Share of all processors' time above which other programs' work is flagged.
+///
+/// A background service or two stays below; a compiler or another benchmark does not.
+pub const FOREIGN_CPU_LIMIT: f64 = 0.10;
+
+/// Share of all processors' time above which the hypervisor's takings are flagged.
+///
+/// Stolen time falls inside timed windows directly, so the limit is tighter than that for foreign work.
+pub const STEAL_LIMIT: f64 = 0.02;
+
+/// What ran beside a call, and what the call took of us. Every field is `None` where it cannot be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Beside {
+    /// Share of all processors' time that programs other than ours used, 0 to 1.
+    pub foreign_cpu: Option<f64>,
+    /// Share of all processors' time that the hypervisor took away, 0 to 1.
+    pub steal: Option<f64>,
+    /// Load average over one minute, in runnable threads; ours included.
+    pub load_1min: Option<f64>,
+    /// Mean clock of the processors we may run on, at the end. Unit: MHz.
+    pub cpu_mhz: Option<f64>,
+    /// Processes of others that compute on a GPU.
+    pub foreign_gpu_processes: Option<u32>,
+    /// Processor time of our own process between the two readings, all threads.
+    pub own_cpu: Option<Nanos>,
+}
+
+/// What of it must be flagged on the row.
+#[must_use]
+pub fn flags(beside: &Beside) -> Vec<Flag> {
+    let above = |share: Option<f64>, limit| share.is_some_and(|share| share > limit);
+    let foreign = above(beside.foreign_cpu, FOREIGN_CPU_LIMIT)
+        || above(beside.steal, STEAL_LIMIT)
+        || beside.foreign_gpu_processes.is_some_and(|n| n > 0);
+    foreign.then_some(Flag::ForeignLoad).into_iter().collect()
+}
+
+/// Watches what goes on around calls.
+///
+/// The system counts processor time in hundredths of a second, so a short call cannot be judged from its own two
+/// readings: shares then cover the last [`window::SHORTEST`] or more up to the call's end.
+pub struct Watcher {
+    started: Instant,
+    history: History,
+    engine_pids: Vec<u32>,
+    clocks: Clocks,
+    nvml: Option<Nvml>,
+}
+
+/// A call's beginning.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "pass it to `finish` when the call is over"]
+pub struct Mark {
+    at: Nanos,
+    own_cpu: Option<Nanos>,
+}
+
+impl Default for Watcher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Watcher {
+    /// Begins to watch. Opens NVML where there is one; takes some milliseconds.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut watcher = Self {
+            started: Instant::now(),
+            history: History::default(),
+            engine_pids: Vec::new(),
+            clocks: Clocks::of_this_machine(),
+            nvml: nvml::open().ok(),
+        };
+        watcher.read();
+        watcher
+    }
+
+    /// Reads before a call.
+    pub fn start(&mut self) -> Mark {
+        let at = self.read();
+        // Last, so that little of the reading itself counts as the call's.
+        Mark { at, own_cpu: process::cpu_self() }
+    }
+
+    /// Reads after a call, and says what happened since its beginning.
+    ///
+    /// `engine_pids` are processes besides our own whose work is ours.
+    pub fn finish(&mut self, mark: Mark, engine_pids: &[u32]) -> Beside {
+        let own_cpu = process::cpu_self().zip(mark.own_cpu).map(|(now, then)| now.since(then));
+        engine_pids.clone_into(&mut self.engine_pids);
+        self.read();
+        let shares = self.history.shares(mark.at);
+        let own = std::process::id();
+        let ours = |pid| pid == own || self.engine_pids.contains(&pid);
+        Beside {
+            own_cpu,
+            foreign_cpu: shares.and_then(|shares| shares.foreign),
+            steal: shares.map(|shares| shares.steal),
+            load_1min: cpu::load_average(),
+            cpu_mhz: self.clocks.mean_mhz(),
+            foreign_gpu_processes: self.nvml.as_ref().and_then(|nvml| nvml::foreign_processes(nvml, ours)),
+        }
+    }
+
+    fn read(&mut self) -> Nanos {
+        let at = Nanos::from(self.started.elapsed());
+        if let (Some(times), Some(own)) = (cpu::times(), process::cpu_own()) {
+            let engines = self.engine_pids.iter().map(|&pid| (pid, process::cpu_of(pid))).collect();
+            self.history.push(Reading { at, times, own, engines });
+        }
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_follow_their_limits() {
+        let beside = |foreign_cpu, steal, foreign_gpu_processes| Beside {
+            foreign_cpu,
+            steal,
+            foreign_gpu_processes,
+            ..Beside::default()
+        };
+        assert!(flags(&beside(None, None, None)).is_empty());
+        assert!(flags(&beside(Some(0.10), Some(0.02), Some(0))).is_empty());
+        for loaded in [
+            beside(Some(0.11), None, None),
+            beside(None, Some(0.021), None),
+            beside(None, None, Some(1)),
+            beside(Some(0.5), Some(0.5), Some(2)),
+        ] {
+            assert_eq!(flags(&loaded), [Flag::ForeignLoad], "{loaded:?}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn our_own_work_is_seen() {
+        const WORK: Nanos = Nanos(30_000_000);
+        let used = || process::cpu_self().unwrap_or_default();
+        let mut watcher = Watcher::new();
+        let mark = watcher.start();
+        let before = used();
+        while used().since(before) < WORK {
+            std::hint::black_box(0);
+        }
+        let beside = watcher.finish(mark, &[]);
+        assert!(beside.own_cpu.is_some_and(|own| own >= WORK), "{beside:?}");
+        assert!(beside.load_1min.is_some());
+        // What the window takes off as ours includes it too.
+        assert!(watcher.history.newest().is_some_and(|newest| newest.own.since(before) >= WORK));
+    }
+}

@@ -7,9 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// A time or a duration in nanoseconds. As a time it counts from a clock's own start, see [`crate::clock`].
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Nanos(pub u64);
 
@@ -29,11 +27,7 @@ impl Nanos {
 
     /// Nanoseconds from milliseconds, rounded; negative values become 0.
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "clamped at 0"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped at 0")]
     pub fn from_ms(ms: f64) -> Self {
         Self((ms * 1e6).round().max(0.0) as u64)
     }
@@ -92,9 +86,7 @@ impl fmt::Display for Nanos {
 }
 
 /// A size in bytes.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 
@@ -120,11 +112,7 @@ impl fmt::Display for Bytes {
 #[must_use]
 pub fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 || !value.is_finite() {
-        return if value == 0.0 {
-            "0".to_owned()
-        } else {
-            value.to_string()
-        };
+        return if value == 0.0 { "0".to_owned() } else { value.to_string() };
     }
     #[expect(clippy::cast_possible_truncation, reason = "an f64's exponent fits")]
     let magnitude = value.abs().log10().floor() as i64;
@@ -153,12 +141,7 @@ mod tests {
 
     #[test]
     fn sizes_are_binary() {
-        for (n, text) in [
-            (512, "512 B"),
-            (1536, "1.50 KiB"),
-            (100 << 20, "100 MiB"),
-            (3 << 30, "3.00 GiB"),
-        ] {
+        for (n, text) in [(512, "512 B"), (1536, "1.50 KiB"), (100 << 20, "100 MiB"), (3 << 30, "3.00 GiB")] {
             assert_eq!(Bytes(n).to_string(), text);
         }
     }

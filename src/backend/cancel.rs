@@ -64,10 +64,7 @@ impl CancelToken {
             if left.is_zero() {
                 return Waited::TimedOut;
             }
-            guard = condition
-                .wait_timeout(guard, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            guard = condition.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

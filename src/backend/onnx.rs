@@ -22,7 +22,6 @@ pub mod verify;
 pub mod watch;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use ort::memory::AllocationDevice;
@@ -31,11 +30,10 @@ use self::engine::Engine;
 use self::runtime::Runtime;
 use self::session::{Bounds, OnnxSession};
 use super::cancel::{CancelToken, Deadline, Waited};
-use super::{
-    Backend, BackendError, Description, Failure, LoadReport, Prepared, Session, Surroundings,
-};
+use super::{Backend, BackendError, Description, Failure, LoadReport, Prepared, Session, Surroundings};
+use crate::model::onnx::Precision;
 use crate::model::{self, ModelSource};
-use crate::spec::{ArgMax, OnnxSpec, Provider};
+use crate::spec::{ArgMax, Dtype, OnnxSpec, Provider};
 use crate::terms::{Degraded, Mode, Procedure};
 use crate::units::Bytes;
 
@@ -56,11 +54,7 @@ impl OnnxBackend {
     /// An engine with its name in the scenario file. Touches nothing yet.
     #[must_use]
     pub fn new(name: &str, spec: OnnxSpec, surroundings: Surroundings) -> Self {
-        Self {
-            name: name.to_owned(),
-            spec,
-            surroundings,
-        }
+        Self { name: name.to_owned(), spec, surroundings }
     }
 }
 
@@ -103,33 +97,33 @@ impl Backend for OnnxBackend {
         };
         let cache = &self.surroundings.cache;
         let folder = model::materialise(&model.form, cache).map_err(|e| failed(&e))?;
-        let weights_id = folder.weights_id().map_err(|e| failed(&e))?;
-        let graph = PathBuf::new();
-        let bytes = fs::metadata(&graph).map_err(|e| failed(&e))?.len();
+        let options = model::onnx::Options {
+            precision: match self.spec.dtype {
+                Dtype::F32 => Precision::F32,
+                Dtype::F16 => Precision::F16,
+            },
+            arg_max: match self.spec.arg_max {
+                ArgMax::Outside => model::onnx::ArgMax::Outside,
+                ArgMax::Inside => model::onnx::ArgMax::Inside,
+            },
+        };
+        let exported = model::onnx::export(&folder, options, cache).map_err(|e| failed(&e))?;
         let architecture = folder.architecture();
         Ok(Prepared {
             model: model.name.clone(),
-            weights_id,
+            weights_id: exported.weights_id,
             dtype: self.spec.dtype,
             params: Some(folder.parameters()),
-            bytes: Some(Bytes(bytes)),
-            path: Some(graph.clone()),
+            bytes: Some(Bytes(exported.bytes)),
+            path: Some(exported.path.clone()),
             inner: Box::new(Exported {
-                graph,
-                bounds: Bounds {
-                    context: architecture.n_positions,
-                    vocabulary: architecture.vocab,
-                },
+                graph: exported.path,
+                bounds: Bounds { context: architecture.n_positions, vocabulary: architecture.vocab },
             }),
         })
     }
 
-    fn load(
-        &mut self,
-        model: &Prepared,
-        by: Deadline,
-        cancel: &CancelToken,
-    ) -> Result<Box<dyn Session>, Failure> {
+    fn load(&mut self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<Box<dyn Session>, Failure> {
         Ok(Box::new(self.load_session(model, by, cancel)?))
     }
 }
@@ -139,17 +133,9 @@ impl OnnxBackend {
     ///
     /// # Errors
     /// See [`Backend::load`].
-    pub fn load_session(
-        &self,
-        model: &Prepared,
-        by: Deadline,
-        cancel: &CancelToken,
-    ) -> Result<OnnxSession, Failure> {
+    pub fn load_session(&self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<OnnxSession, Failure> {
         let Some(exported) = model.inner.downcast_ref::<Exported>() else {
-            return Err(Failure::new(
-                Degraded::Error,
-                "the model was prepared for another engine",
-            ));
+            return Err(Failure::new(Degraded::Error, "the model was prepared for another engine"));
         };
         self.open(&exported.graph, exported.bounds, by, cancel)
     }
@@ -168,19 +154,13 @@ impl OnnxBackend {
         let error = |why: &str| session::failure(why, Waited::Done, by);
         let clock = self.surroundings.clock.clone();
         let host_rss_before = memory::resident().0;
-        let runtime =
-            runtime::start(&self.surroundings.cache).map_err(|e| error(&e.to_string()))?;
+        let runtime = runtime::start(&self.surroundings.cache).map_err(|e| error(&e.to_string()))?;
         let begin = clock.now();
-        let mut builder =
-            options::builder(&runtime.environment, &self.spec).map_err(|e| error(e.message()))?;
+        let mut builder = options::builder(&runtime.environment, &self.spec).map_err(|e| error(e.message()))?;
         let set = clock.now();
         let canceler = builder.canceler();
-        let (loaded, waited) = watch::watched(
-            by,
-            cancel,
-            move || drop(canceler.cancel()),
-            || builder.commit_from_file(graph),
-        );
+        let (loaded, waited) =
+            watch::watched(by, cancel, move || drop(canceler.cancel()), || builder.commit_from_file(graph));
         let session = loaded.map_err(|e| session::failure(e.message(), waited, by))?;
         let created = clock.now();
         let placed = raw::placement(&session).map_err(|e| error(&e))?;
@@ -188,8 +168,7 @@ impl OnnxBackend {
         let on_device = self.spec.provider == Provider::Cuda;
         let engine = if on_device {
             let device = i32::try_from(self.spec.device).unwrap_or(i32::MAX);
-            Engine::bound(session, signature, AllocationDevice::CUDA, device)
-                .map_err(|e| error(e.message()))?
+            Engine::bound(session, signature, AllocationDevice::CUDA, device).map_err(|e| error(e.message()))?
         } else {
             Engine::new(session, signature)
         };
@@ -203,13 +182,7 @@ impl OnnxBackend {
             host_rss_after: memory::resident().0,
             device_bytes: None,
         };
-        Ok(OnnxSession {
-            engine,
-            clock,
-            bounds,
-            report,
-            on_device,
-        })
+        Ok(OnnxSession { engine, clock, bounds, report, on_device })
     }
 
     /// Whether CUDA can be had, before anything is exported or loaded for it.
@@ -225,24 +198,13 @@ impl OnnxBackend {
             return Err(self.unavailable(&what, FIX));
         }
         options::preflight(&runtime.environment, &self.spec).map_err(|error| {
-            let what = format!(
-                "provider cuda, device {}: {}",
-                self.spec.device,
-                error.message()
-            );
-            self.unavailable(
-                &what,
-                &format!("{FIX}   (and check the driver with nvidia-smi)"),
-            )
+            let what = format!("provider cuda, device {}: {}", self.spec.device, error.message());
+            self.unavailable(&what, &format!("{FIX}   (and check the driver with nvidia-smi)"))
         })
     }
 
     fn unavailable(&self, what: &str, fix: &str) -> BackendError {
-        BackendError::Unavailable {
-            backend: self.name.clone(),
-            what: what.to_owned(),
-            fix: fix.to_owned(),
-        }
+        BackendError::Unavailable { backend: self.name.clone(), what: what.to_owned(), fix: fix.to_owned() }
     }
 }
 

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::tensors;
 
 /// A family of architectures that the exporters know.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// Learned positions, layer norm, biases everywhere, tied output embedding.
@@ -46,20 +44,7 @@ impl fmt::Display for Family {
 }
 
 /// The type a weight or a cache element is held in.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dtype {
     /// IEEE single precision.
@@ -154,10 +139,7 @@ impl Rope {
 }
 
 impl RopeScaling {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a context is far below 2^53 tokens"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a context is far below 2^53 tokens")]
     fn stretch(&self, frequency: f64) -> f64 {
         let turns = self.original_positions as f64 * frequency / std::f64::consts::TAU;
         let keep = (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor);
@@ -224,10 +206,7 @@ impl Architecture {
     /// Parameters, the tied output embedding counted once, learned positions, biases and norms included.
     #[must_use]
     pub fn parameters(&self) -> u64 {
-        tensors::expected(self)
-            .iter()
-            .map(|t| t.elements() as u64)
-            .sum()
+        tensors::expected(self).iter().map(|t| t.elements() as u64).sum()
     }
 
     /// What one token adds to the KV cache of one sequence: `2 × n_layer × n_kv_head × head_dim × bytes`. Unit: bytes.

@@ -24,8 +24,7 @@ pub(super) fn folder(at: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resul
     fill(unfinished.path())?;
     for entry in fs::read_dir(unfinished.path()).map_err(Error::io("list", unfinished.path()))? {
         let path = entry.map_err(Error::io("list", unfinished.path()))?.path();
-        fs::set_permissions(&path, Permissions::from_mode(0o644))
-            .map_err(Error::io("set permissions of", &path))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).map_err(Error::io("set permissions of", &path))?;
         let file = fs::File::open(&path).map_err(Error::io("open", &path))?;
         file.sync_all().map_err(Error::io("write", &path))?;
     }

@@ -29,26 +29,17 @@ pub fn read(path: &Path) -> Result<Architecture> {
 /// # Errors
 /// As [`read`].
 pub fn parse(path: &Path, text: &str) -> Result<Architecture> {
-    let value: Value =
-        serde_json::from_str(text).map_err(|e| Error::malformed(path, format!("not JSON: {e}")))?;
+    let value: Value = serde_json::from_str(text).map_err(|e| Error::malformed(path, format!("not JSON: {e}")))?;
     let Value::Object(map) = value else {
         return Err(Error::malformed(path, "not a JSON object"));
     };
-    let config = Config {
-        path,
-        prefix: "",
-        map: &map,
-    };
+    let config = Config { path, prefix: "", map: &map };
     let family = config.text("model_type")?;
     let known: Vec<_> = Family::ALL.iter().map(|f| f.as_str()).collect();
     let Some(family) = Family::ALL.iter().copied().find(|f| f.as_str() == family) else {
         return Err(config.unsupported("model_type", known.join(", ")));
     };
-    for key in [
-        "quantization_config",
-        "quantization",
-        "encoder_no_repeat_ngram_size",
-    ] {
+    for key in ["quantization_config", "quantization", "encoder_no_repeat_ngram_size"] {
         config.only(key, &[])?;
     }
     for key in ["is_encoder_decoder", "add_cross_attention"] {
@@ -82,12 +73,7 @@ fn gpt2(config: &Config) -> Result<Architecture> {
         norm_eps: config.number("layer_norm_epsilon", Some(1e-5))?,
         rope: None,
         activation: config.activation("activation_function", Activation::GeluTanh)?,
-        biases: Biases {
-            qkv: true,
-            attention_out: true,
-            mlp: true,
-            head: false,
-        },
+        biases: Biases { qkv: true, attention_out: true, mlp: true, head: false },
         bos_id: config.ids("bos_token_id", vocab)?.first().copied(),
         eos_ids: config.ids("eos_token_id", vocab)?,
         dtype: config.dtype()?,
@@ -99,10 +85,7 @@ fn rotary(config: &Config, family: Family) -> Result<Architecture> {
     let n_head = config.size("num_attention_heads", MAX_SIZE)?;
     let n_kv_head = config.size_or("num_key_value_heads", n_head)?;
     if !n_head.is_multiple_of(n_kv_head) {
-        return Err(config.unsupported(
-            "num_key_value_heads",
-            format!("divisors of num_attention_heads ({n_head})"),
-        ));
+        return Err(config.unsupported("num_key_value_heads", format!("divisors of num_attention_heads ({n_head})")));
     }
     let head_dim = match config.get("head_dim") {
         Some(_) => config.size("head_dim", MAX_SIZE)?,
@@ -112,32 +95,17 @@ fn rotary(config: &Config, family: Family) -> Result<Architecture> {
     let (biases, eps, activation, partial) = match family {
         Family::Phi => {
             config.only("qk_layernorm", &[json!(false)])?;
-            let all = Biases {
-                qkv: true,
-                attention_out: true,
-                mlp: true,
-                head: true,
-            };
+            let all = Biases { qkv: true, attention_out: true, mlp: true, head: true };
             (all, "layer_norm_eps", Activation::GeluTanh, 0.5)
         }
         Family::Qwen2 => {
-            let qkv = Biases {
-                qkv: true,
-                attention_out: false,
-                mlp: false,
-                head: false,
-            };
+            let qkv = Biases { qkv: true, attention_out: false, mlp: false, head: false };
             (qkv, "rms_norm_eps", Activation::Silu, 1.0)
         }
         Family::Llama | Family::Gpt2 => {
             let attention = config.flag("attention_bias", false)?;
             let mlp = config.flag("mlp_bias", false)?;
-            let biases = Biases {
-                qkv: attention,
-                attention_out: attention,
-                mlp,
-                head: false,
-            };
+            let biases = Biases { qkv: attention, attention_out: attention, mlp, head: false };
             (biases, "rms_norm_eps", Activation::Silu, 1.0)
         }
     };
@@ -179,21 +147,14 @@ impl Config<'_> {
 
     fn missing(&self, key: &str, expected: &str) -> Error {
         let key = format!("{}{key}", self.prefix);
-        Error::MissingKey {
-            path: self.path.to_owned(),
-            key,
-            expected: expected.to_owned(),
-        }
+        Error::MissingKey { path: self.path.to_owned(), key, expected: expected.to_owned() }
     }
 
     fn unsupported(&self, key: &str, supported: impl Into<String>) -> Error {
         Error::Unsupported {
             path: self.path.to_owned(),
             key: format!("{}{key}", self.prefix),
-            value: self
-                .map
-                .get(key)
-                .map_or_else(|| "absent".to_owned(), Value::to_string),
+            value: self.map.get(key).map_or_else(|| "absent".to_owned(), Value::to_string),
             supported: supported.into(),
         }
     }
@@ -212,9 +173,7 @@ impl Config<'_> {
 
     fn text(&self, key: &str) -> Result<&str> {
         let value = self.get(key).ok_or_else(|| self.missing(key, "a string"))?;
-        value
-            .as_str()
-            .ok_or_else(|| self.unsupported(key, "a string"))
+        value.as_str().ok_or_else(|| self.unsupported(key, "a string"))
     }
 
     fn size(&self, key: &str, max: u64) -> Result<usize> {
@@ -228,11 +187,7 @@ impl Config<'_> {
     }
 
     fn size_or(&self, key: &str, default: usize) -> Result<usize> {
-        if self.get(key).is_some() {
-            self.size(key, MAX_SIZE)
-        } else {
-            Ok(default)
-        }
+        if self.get(key).is_some() { self.size(key, MAX_SIZE) } else { Ok(default) }
     }
 
     fn number(&self, key: &str, default: Option<f64>) -> Result<f64> {
@@ -248,9 +203,7 @@ impl Config<'_> {
 
     fn flag(&self, key: &str, default: bool) -> Result<bool> {
         match self.get(key) {
-            Some(value) => value
-                .as_bool()
-                .ok_or_else(|| self.unsupported(key, "true, false")),
+            Some(value) => value.as_bool().ok_or_else(|| self.unsupported(key, "true, false")),
             None => Ok(default),
         }
     }
@@ -265,10 +218,7 @@ impl Config<'_> {
     /// One token id or a list of them. Empty: absent.
     fn ids(&self, key: &str, vocab: usize) -> Result<Vec<u32>> {
         let one = |v: &Value| {
-            let id = v
-                .as_u64()
-                .and_then(|n| u32::try_from(n).ok())
-                .filter(|&id| (id as usize) < vocab);
+            let id = v.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|&id| (id as usize) < vocab);
             id.ok_or_else(|| self.unsupported(key, format!("token ids below vocab_size ({vocab})")))
         };
         match self.get(key) {
@@ -287,20 +237,13 @@ impl Config<'_> {
             "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
             "relu" => Ok(Activation::Relu),
             "silu" | "swish" => Ok(Activation::Silu),
-            _ => Err(self.unsupported(
-                key,
-                "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish",
-            )),
+            _ => Err(self.unsupported(key, "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, swish")),
         }
     }
 
     /// What the file claims; the tensors know better.
     fn dtype(&self) -> Result<Dtype> {
-        let key = if self.get("dtype").is_some() {
-            "dtype"
-        } else {
-            "torch_dtype"
-        };
+        let key = if self.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
         if self.get(key).is_none() {
             return Ok(Dtype::F32);
         }
@@ -340,41 +283,15 @@ impl Config<'_> {
     /// Either the newer `rope_parameters` object or the older `rope_theta`, `rope_scaling`, `partial_rotary_factor`.
     fn rope(&self, head_dim: usize, default_partial: f64) -> Result<Rope> {
         let (scaling_key, parameters) = match self.object("rope_parameters")? {
-            Some(map) => (
-                "rope_parameters.",
-                Config {
-                    path: self.path,
-                    prefix: "rope_parameters.",
-                    map,
-                },
-            ),
-            None => (
-                "rope_scaling.",
-                Config {
-                    path: self.path,
-                    prefix: self.prefix,
-                    map: self.map,
-                },
-            ),
+            Some(map) => ("rope_parameters.", Config { path: self.path, prefix: "rope_parameters.", map }),
+            None => ("rope_scaling.", Config { path: self.path, prefix: self.prefix, map: self.map }),
         };
-        let scaling = if parameters.prefix.is_empty() {
-            self.object("rope_scaling")?
-        } else {
-            Some(parameters.map)
-        };
-        let scaling = scaling.map(|map| Config {
-            path: self.path,
-            prefix: scaling_key,
-            map,
-        });
+        let scaling = if parameters.prefix.is_empty() { self.object("rope_scaling")? } else { Some(parameters.map) };
+        let scaling = scaling.map(|map| Config { path: self.path, prefix: scaling_key, map });
         let partial = parameters.number("partial_rotary_factor", Some(default_partial))?;
         #[expect(clippy::cast_precision_loss, reason = "a head is narrow")]
         let rotary = head_dim as f64 * partial;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "positive, truncated as published"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, truncated as published")]
         let rotary_dims = rotary as usize;
         if partial > 1.0 || rotary_dims == 0 || rotary_dims % 2 == 1 {
             return Err(parameters.unsupported(
@@ -391,11 +308,7 @@ impl Config<'_> {
 
     /// Reads the object itself as a scaling.
     fn rope_scaling(&self) -> Result<Option<RopeScaling>> {
-        let key = if self.get("rope_type").is_some() {
-            "rope_type"
-        } else {
-            "type"
-        };
+        let key = if self.get("rope_type").is_some() { "rope_type" } else { "type" };
         if self.get(key).is_none() {
             return Ok(None);
         }
@@ -457,11 +370,7 @@ pub(super) fn write(arch: &Architecture) -> Value {
             "layer_norm_epsilon": arch.norm_eps,
         }),
         Some(rope) => {
-            let eps = if arch.family == Family::Phi {
-                "layer_norm_eps"
-            } else {
-                "rms_norm_eps"
-            };
+            let eps = if arch.family == Family::Phi { "layer_norm_eps" } else { "rms_norm_eps" };
             #[expect(clippy::cast_precision_loss, reason = "a head is narrow")]
             let partial = rope.rotary_dims as f64 / arch.head_dim as f64;
             json!({

@@ -123,18 +123,11 @@ impl Error {
     /// For `map_err`: attaches what was tried and where.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 
     /// A file that is not what its name says.
     pub(super) fn malformed(path: &Path, message: impl ToString) -> Self {
-        Self::Malformed {
-            path: path.to_owned(),
-            message: message.to_string(),
-        }
+        Self::Malformed { path: path.to_owned(), message: message.to_string() }
     }
 }

@@ -74,10 +74,7 @@ impl Folder {
     /// misshapen, or the output embedding should be tied and differs.
     pub fn open(path: &Path, cache_root: &Path) -> Result<Self> {
         let mut architecture = config::read(&path.join("config.json"))?;
-        let shards = weight_files(path)?
-            .into_iter()
-            .map(Shard::open)
-            .collect::<Result<Vec<_>>>()?;
+        let shards = weight_files(path)?.into_iter().map(Shard::open).collect::<Result<Vec<_>>>()?;
         let mut stored = BTreeMap::new();
         for (n, shard) in shards.iter().enumerate() {
             shard.list(n, &mut stored)?;
@@ -125,10 +122,7 @@ impl Folder {
     /// Size of the tensors that the architecture consists of. Unit: bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.tensors
-            .values()
-            .map(|t| (t.end - t.begin) as u64)
-            .sum()
+        self.tensors.values().map(|t| (t.end - t.begin) as u64).sum()
     }
 
     /// The tokenizer beside the weights.
@@ -144,21 +138,14 @@ impl Folder {
     /// # Errors
     /// The architecture has no such tensor, or it is stored in a type that is not read.
     pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
-        let missing = || Error::MissingTensor {
-            path: self.path.clone(),
-            name: name.to_owned(),
-            expected: Vec::new(),
-        };
+        let missing = || Error::MissingTensor { path: self.path.clone(), name: name.to_owned(), expected: Vec::new() };
         let location = self.tensors.get(name).ok_or_else(missing)?;
         let shard = self.shards.get(location.shard).ok_or_else(missing)?;
         Ok(Tensor {
             name: name.to_owned(),
             dtype: dtype(location.dtype).ok_or_else(|| shard.wrong_dtype(name, location))?,
             shape: location.shape.clone(),
-            bytes: shard
-                .map
-                .get(location.begin..location.end)
-                .ok_or_else(missing)?,
+            bytes: shard.map.get(location.begin..location.end).ok_or_else(missing)?,
         })
     }
 
@@ -179,20 +166,11 @@ impl Folder {
 
     fn remembered_weights_id(&self) -> Result<String> {
         let path = fs::canonicalize(&self.path).map_err(Error::io("find", &self.path))?;
-        let stamps = self
-            .shards
-            .iter()
-            .map(Shard::stamp)
-            .collect::<Result<Vec<_>>>()?;
+        let stamps = self.shards.iter().map(Shard::stamp).collect::<Result<Vec<_>>>()?;
         let folder = self.cache_root.join("weights");
-        let file = folder.join(format!(
-            "{}.json",
-            hex(&Sha256::digest(path.as_os_str().as_encoded_bytes()))
-        ));
+        let file = folder.join(format!("{}.json", hex(&Sha256::digest(path.as_os_str().as_encoded_bytes()))));
         // Whatever is wrong with a remembered hash, hashing again cures it.
-        let known = fs::read(&file)
-            .ok()
-            .and_then(|text| serde_json::from_slice::<Remembered>(&text).ok());
+        let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Remembered>(&text).ok());
         if let Some(known) = known.filter(|known| known.files == stamps) {
             return Ok(known.weights_id);
         }
@@ -200,11 +178,7 @@ impl Folder {
         for shard in &self.shards {
             hash.update(&shard.map);
         }
-        let known = Remembered {
-            path: path.display().to_string(),
-            files: stamps,
-            weights_id: hex(&hash.finalize()),
-        };
+        let known = Remembered { path: path.display().to_string(), files: stamps, weights_id: hex(&hash.finalize()) };
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let text = serde_json::to_vec(&known).map_err(|e| Error::malformed(&file, e))?;
         let write = || -> std::io::Result<()> {
@@ -219,11 +193,7 @@ impl Folder {
 
     /// Finds a tensor under its name or with an optional prefix, and checks it.
     fn find(&self, stored: &BTreeMap<String, Location>, spec: &TensorSpec) -> Result<Location> {
-        let Some(location) = self
-            .names(&spec.name)
-            .iter()
-            .find_map(|name| stored.get(name))
-        else {
+        let Some(location) = self.names(&spec.name).iter().find_map(|name| stored.get(name)) else {
             return Err(Error::MissingTensor {
                 path: self.path.clone(),
                 name: spec.name.clone(),
@@ -249,9 +219,7 @@ impl Folder {
     fn names(&self, name: &str) -> [String; 2] {
         let other = match self.architecture.family {
             Family::Gpt2 => format!("transformer.{name}"),
-            Family::Llama | Family::Qwen2 | Family::Phi => {
-                name.strip_prefix("model.").unwrap_or(name).to_owned()
-            }
+            Family::Llama | Family::Qwen2 | Family::Phi => name.strip_prefix("model.").unwrap_or(name).to_owned(),
         };
         [name.to_owned(), other]
     }
@@ -279,10 +247,7 @@ impl Folder {
                 *bytes.entry(dtype).or_insert(0) += location.end - location.begin;
             }
         }
-        bytes
-            .into_iter()
-            .max_by_key(|&(_, n)| n)
-            .map_or(Dtype::F32, |(dtype, _)| dtype)
+        bytes.into_iter().max_by_key(|&(_, n)| n).map_or(Dtype::F32, |(dtype, _)| dtype)
     }
 }
 
@@ -316,23 +281,14 @@ impl Shard {
 
     /// Adds the file's tensors to `stored`; the crate has checked that they lie inside the file.
     fn list(&self, shard: usize, stored: &mut BTreeMap<String, Location>) -> Result<()> {
-        let (header, metadata) =
-            SafeTensors::read_metadata(&self.map).map_err(|e| Error::malformed(&self.path, e))?;
+        let (header, metadata) = SafeTensors::read_metadata(&self.map).map_err(|e| Error::malformed(&self.path, e))?;
         let data = 8 + header;
         for (name, info) in metadata.tensors() {
             let (begin, end) = info.data_offsets;
-            let location = Location {
-                shard,
-                dtype: info.dtype,
-                shape: info.shape.clone(),
-                begin: data + begin,
-                end: data + end,
-            };
+            let location =
+                Location { shard, dtype: info.dtype, shape: info.shape.clone(), begin: data + begin, end: data + end };
             if stored.insert(name.clone(), location).is_some() {
-                return Err(Error::malformed(
-                    &self.path,
-                    format!("tensor `{name}` is also in another file"),
-                ));
+                return Err(Error::malformed(&self.path, format!("tensor `{name}` is also in another file")));
             }
         }
         Ok(())
@@ -343,23 +299,14 @@ impl Shard {
         let modified = meta.modified().map_err(Error::io("read", &self.path))?;
         let modified = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Stamp {
-            name: self
-                .path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            name: self.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             size_bytes: meta.len(),
             modified_ns: u64::try_from(modified.as_nanos()).unwrap_or(u64::MAX),
         })
     }
 
     fn wrong_dtype(&self, name: &str, location: &Location) -> Error {
-        Error::TensorDtype {
-            path: self.path.clone(),
-            name: name.to_owned(),
-            found: location.dtype.to_string(),
-        }
+        Error::TensorDtype { path: self.path.clone(), name: name.to_owned(), found: location.dtype.to_string() }
     }
 }
 
@@ -384,19 +331,15 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
         return Err(Error::malformed(folder, message));
     }
     let text = fs::read(&index).map_err(Error::io("read", &index))?;
-    let value: Value = serde_json::from_slice(&text)
-        .map_err(|e| Error::malformed(&index, format!("not JSON: {e}")))?;
+    let value: Value = serde_json::from_slice(&text).map_err(|e| Error::malformed(&index, format!("not JSON: {e}")))?;
     let map = value.get("weight_map").and_then(Value::as_object);
     let map = map.ok_or_else(|| Error::malformed(&index, "has no `weight_map` object"))?;
     let mut names = BTreeSet::new();
     for (tensor, file) in map {
         // A name with a separator would reach outside the folder.
-        let plain = file
-            .as_str()
-            .filter(|f| Path::new(f).file_name().is_some_and(|name| name == *f));
+        let plain = file.as_str().filter(|f| Path::new(f).file_name().is_some_and(|name| name == *f));
         let Some(name) = plain else {
-            let message =
-                format!("tensor `{tensor}` lies in {file}, expected a file name without a folder");
+            let message = format!("tensor `{tensor}` lies in {file}, expected a file name without a folder");
             return Err(Error::malformed(&index, message));
         };
         names.insert(name);

@@ -25,10 +25,7 @@ const FEWEST_WORDS: u32 = 26;
 /// `n` is 0.
 pub fn random_ids(arch: &Architecture, n: usize, seed: u64) -> Result<Vec<u32>> {
     if n == 0 {
-        return Err(Error::PromptLength {
-            wanted: 0,
-            found: "the shortest has 1".to_owned(),
-        });
+        return Err(Error::PromptLength { wanted: 0, found: "the shortest has 1".to_owned() });
     }
     let ordinary = ordinary_ids(arch);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -46,18 +43,10 @@ pub fn random_ids(arch: &Architecture, n: usize, seed: u64) -> Result<Vec<u32>> 
 /// # Errors
 /// The tokenizer refuses, or nothing comes out.
 pub fn from_text(tokenizer: &Tokenizer, bos: Option<u32>, text: &str) -> Result<Vec<u32>> {
-    let encoded = tokenizer
-        .encode_fast(text, false)
-        .map_err(|e| Error::Tokenizer(e.to_string()))?;
-    let ids: Vec<u32> = bos
-        .into_iter()
-        .chain(encoded.get_ids().iter().copied())
-        .collect();
+    let encoded = tokenizer.encode_fast(text, false).map_err(|e| Error::Tokenizer(e.to_string()))?;
+    let ids: Vec<u32> = bos.into_iter().chain(encoded.get_ids().iter().copied()).collect();
     if ids.is_empty() {
-        return Err(Error::PromptLength {
-            wanted: 1,
-            found: "the text has none".to_owned(),
-        });
+        return Err(Error::PromptLength { wanted: 1, found: "the text has none".to_owned() });
     }
     Ok(ids)
 }
@@ -66,12 +55,7 @@ pub fn from_text(tokenizer: &Tokenizer, bos: Option<u32>, text: &str) -> Result<
 ///
 /// # Errors
 /// The file cannot be read, is not UTF-8, or has fewer tokens; the number found is named.
-pub fn from_file(
-    tokenizer: &Tokenizer,
-    bos: Option<u32>,
-    path: &Path,
-    n: usize,
-) -> Result<Vec<u32>> {
+pub fn from_file(tokenizer: &Tokenizer, bos: Option<u32>, path: &Path, n: usize) -> Result<Vec<u32>> {
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
     let mut ids = from_text(tokenizer, bos, &text)?;
     if n == 0 || ids.len() < n {
@@ -87,9 +71,7 @@ pub fn from_file(
 /// # Errors
 /// The tokenizer refuses.
 pub fn to_text(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String> {
-    tokenizer
-        .decode(ids, true)
-        .map_err(|e| Error::Tokenizer(e.to_string()))
+    tokenizer.decode(ids, true).map_err(|e| Error::Tokenizer(e.to_string()))
 }
 
 /// Ids that are neither special nor bytes, as far as a vocabulary has such; never empty.
@@ -103,11 +85,7 @@ fn ordinary_ids(arch: &Architecture) -> Range<u32> {
     }
     // Printable bytes where they stand in a synthetic vocabulary, the space left out because it joins a word.
     let printable = tokenizer::FIRST_BYTE + 0x21..tokenizer::FIRST_BYTE + 0x7f;
-    if vocab >= printable.end {
-        printable
-    } else {
-        0..vocab.max(1)
-    }
+    if vocab >= printable.end { printable } else { 0..vocab.max(1) }
 }
 
 #[cfg(test)]
@@ -117,10 +95,7 @@ mod tests {
     use crate::model::{Family, Synthetic};
 
     fn recipe(vocab: usize) -> Synthetic {
-        Synthetic {
-            vocab,
-            ..Synthetic::new(Family::Gpt2, 1, 4, 2)
-        }
+        Synthetic { vocab, ..Synthetic::new(Family::Gpt2, 1, 4, 2) }
     }
 
     #[test]
@@ -134,25 +109,15 @@ mod tests {
                 assert_eq!((ids.len(), ids[0]), (n, tokenizer::BOS));
                 assert!(ids[1..].iter().all(|&id| !arch.is_special(id)));
                 let text = to_text(&tokenizer, &ids).unwrap();
-                assert_eq!(
-                    from_text(&tokenizer, arch.bos_id, &text).unwrap(),
-                    ids,
-                    "vocabulary {vocab}, {n} tokens"
-                );
+                assert_eq!(from_text(&tokenizer, arch.bos_id, &text).unwrap(), ids, "vocabulary {vocab}, {n} tokens");
             }
-            assert_ne!(
-                random_ids(&arch, 64, 1).unwrap(),
-                random_ids(&arch, 64, 2).unwrap()
-            );
+            assert_ne!(random_ids(&arch, 64, 1).unwrap(), random_ids(&arch, 64, 2).unwrap());
         }
     }
 
     #[test]
     fn special_and_unused_ids_of_trained_vocabularies_are_avoided() {
-        for (vocab, bos, eos, last) in [
-            (50_257, 50_256, 50_256, 50_256),
-            (151_936, 151_643, 151_645, 151_643),
-        ] {
+        for (vocab, bos, eos, last) in [(50_257, 50_256, 50_256, 50_256), (151_936, 151_643, 151_645, 151_643)] {
             let mut arch = recipe(300).architecture().unwrap();
             (arch.vocab, arch.bos_id, arch.eos_ids) = (vocab, Some(bos), vec![eos]);
             assert_eq!(ordinary_ids(&arch), tokenizer::FIRST_WORD..last);
@@ -166,22 +131,9 @@ mod tests {
         let tokenizer = tokenizer::synthetic(2000).unwrap();
         let ids = from_file(&tokenizer, Some(0), file.path(), 3).unwrap();
         assert_eq!(to_text(&tokenizer, &ids).unwrap(), " ab cd");
-        assert_eq!(
-            from_file(&tokenizer, Some(0), file.path(), 5)
-                .unwrap()
-                .len(),
-            5
-        );
-        let error = from_file(&tokenizer, Some(0), file.path(), 6)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            format!(
-                "a prompt of 6 tokens was asked for, {} has 5",
-                file.path().display()
-            )
-        );
+        assert_eq!(from_file(&tokenizer, Some(0), file.path(), 5).unwrap().len(), 5);
+        let error = from_file(&tokenizer, Some(0), file.path(), 6).unwrap_err().to_string();
+        assert_eq!(error, format!("a prompt of 6 tokens was asked for, {} has 5", file.path().display()));
         assert!(random_ids(&recipe(300).architecture().unwrap(), 0, 0).is_err());
         assert!(from_text(&tokenizer, None, "").is_err());
     }

@@ -108,19 +108,11 @@ impl Synthetic {
     pub fn architecture(&self) -> Result<Architecture> {
         let n_kv_head = self.n_kv_head.unwrap_or(self.n_head);
         let gated = matches!(self.family, Family::Llama | Family::Qwen2);
-        let inner = if gated {
-            (8 * self.n_embd).div_ceil(3).next_multiple_of(32)
-        } else {
-            4 * self.n_embd
-        };
+        let inner = if gated { (8 * self.n_embd).div_ceil(3).next_multiple_of(32) } else { 4 * self.n_embd };
         let n_inner = self.n_inner.unwrap_or(inner);
         self.check(n_kv_head, n_inner)?;
         let head_dim = self.n_embd / self.n_head;
-        let rotary_dims = if self.family == Family::Phi {
-            head_dim / 2
-        } else {
-            head_dim
-        };
+        let rotary_dims = if self.family == Family::Phi { head_dim / 2 } else { head_dim };
         let biased = matches!(self.family, Family::Gpt2 | Family::Phi);
         Ok(Architecture {
             family: self.family,
@@ -134,16 +126,8 @@ impl Synthetic {
             n_positions: self.n_positions,
             tied_embeddings: self.family == Family::Gpt2,
             norm_eps: 1e-5,
-            rope: (self.family != Family::Gpt2).then_some(Rope {
-                theta: 10_000.0,
-                rotary_dims,
-                scaling: None,
-            }),
-            activation: if gated {
-                Activation::Silu
-            } else {
-                Activation::GeluTanh
-            },
+            rope: (self.family != Family::Gpt2).then_some(Rope { theta: 10_000.0, rotary_dims, scaling: None }),
+            activation: if gated { Activation::Silu } else { Activation::GeluTanh },
             biases: Biases {
                 qkv: biased || self.family == Family::Qwen2,
                 attention_out: biased,
@@ -161,38 +145,20 @@ impl Synthetic {
             if (least..=most).contains(&value) {
                 return Ok(());
             }
-            Err(Error::Recipe {
-                field,
-                value: value.to_string(),
-                allowed: format!("{least} to {most}"),
-            })
+            Err(Error::Recipe { field, value: value.to_string(), allowed: format!("{least} to {most}") })
         };
         between("n_layer", self.n_layer, 1, MAX_LAYERS)?;
         between("n_embd", self.n_embd, 1, MAX_SIZE)?;
         between("n_head", self.n_head, 1, self.n_embd)?;
         between("n_kv_head", n_kv_head, 1, self.n_head)?;
         between("n_inner", n_inner, 1, 4 * MAX_SIZE)?;
-        between(
-            "vocab",
-            self.vocab,
-            tokenizer::FIRST_WORD as usize,
-            tokenizer::MAX_VOCAB,
-        )?;
+        between("vocab", self.vocab, tokenizer::FIRST_WORD as usize, tokenizer::MAX_VOCAB)?;
         between("n_positions", self.n_positions, 2, MAX_SIZE)?;
 
-        let refuse = |field, value: usize, allowed: String| {
-            Err(Error::Recipe {
-                field,
-                value: value.to_string(),
-                allowed,
-            })
-        };
+        let refuse =
+            |field, value: usize, allowed: String| Err(Error::Recipe { field, value: value.to_string(), allowed });
         if !self.n_embd.is_multiple_of(self.n_head) {
-            return refuse(
-                "n_head",
-                self.n_head,
-                format!("divisors of n_embd ({})", self.n_embd),
-            );
+            return refuse("n_head", self.n_head, format!("divisors of n_embd ({})", self.n_embd));
         }
         let unit = match self.family {
             Family::Gpt2 => 1,
@@ -201,25 +167,14 @@ impl Synthetic {
             Family::Phi => 4,
         };
         if !(self.n_embd / self.n_head).is_multiple_of(unit) {
-            let allowed = format!(
-                "values for which n_embd / n_head ({}) is a multiple of {unit}",
-                self.n_embd
-            );
+            let allowed = format!("values for which n_embd / n_head ({}) is a multiple of {unit}", self.n_embd);
             return refuse("n_head", self.n_head, allowed);
         }
         if self.family == Family::Gpt2 && n_kv_head != self.n_head {
-            return refuse(
-                "n_kv_head",
-                n_kv_head,
-                format!("n_head ({}), gpt2 does not share heads", self.n_head),
-            );
+            return refuse("n_kv_head", n_kv_head, format!("n_head ({}), gpt2 does not share heads", self.n_head));
         }
         if !self.n_head.is_multiple_of(n_kv_head) {
-            return refuse(
-                "n_kv_head",
-                n_kv_head,
-                format!("divisors of n_head ({})", self.n_head),
-            );
+            return refuse("n_kv_head", n_kv_head, format!("divisors of n_head ({})", self.n_head));
         }
         Ok(())
     }
@@ -246,10 +201,9 @@ impl Synthetic {
 
     /// Writes the three files into an existing folder.
     fn write(&self, arch: &Architecture, folder: &Path) -> Result<()> {
-        for (name, value) in [
-            ("config.json", config::write(arch)),
-            ("tokenizer.json", tokenizer::synthetic_json(arch.vocab)),
-        ] {
+        for (name, value) in
+            [("config.json", config::write(arch)), ("tokenizer.json", tokenizer::synthetic_json(arch.vocab))]
+        {
             let path = folder.join(name);
             fs::write(&path, format!("{value:#}\n")).map_err(Error::io("write", &path))?;
         }
@@ -259,8 +213,7 @@ impl Synthetic {
             (spec.name.clone(), Generated { arch, spec, seed })
         });
         let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize_to_file(views, Some(format), &path)
-            .map_err(|e| Error::malformed(&path, e))
+        safetensors::serialize_to_file(views, Some(format), &path).map_err(|e| Error::malformed(&path, e))
     }
 
     /// Hash of the resolved shape, the seed and `what`. The stored type is left out of tensor seeds, so that models
@@ -286,12 +239,10 @@ impl Synthetic {
 /// Lower-case hex digits.
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            let _infallible = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A tensor that is generated when the writer asks for its bytes, so that only one is in memory.
@@ -318,21 +269,18 @@ impl safetensors::View for Generated<'_> {
         let size = self.arch.dtype.bytes();
         let shape = Shaping::of(self.arch, &self.spec);
         let mut bytes = vec![0; self.data_len()];
-        bytes
-            .par_chunks_mut(CHUNK * size)
-            .enumerate()
-            .for_each(|(n, chunk)| {
-                let mut random = ChaCha8Rng::from_seed(self.seed);
-                random.set_stream(n as u64);
-                for (i, out) in chunk.chunks_exact_mut(size).enumerate() {
-                    let value = shape.value(n * CHUNK + i, random.sample(StandardNormal));
-                    match self.arch.dtype {
-                        Dtype::F32 => out.copy_from_slice(&value.to_le_bytes()),
-                        Dtype::F16 => out.copy_from_slice(&f16::from_f32(value).to_le_bytes()),
-                        Dtype::Bf16 => out.copy_from_slice(&bf16::from_f32(value).to_le_bytes()),
-                    }
+        bytes.par_chunks_mut(CHUNK * size).enumerate().for_each(|(n, chunk)| {
+            let mut random = ChaCha8Rng::from_seed(self.seed);
+            random.set_stream(n as u64);
+            for (i, out) in chunk.chunks_exact_mut(size).enumerate() {
+                let value = shape.value(n * CHUNK + i, random.sample(StandardNormal));
+                match self.arch.dtype {
+                    Dtype::F32 => out.copy_from_slice(&value.to_le_bytes()),
+                    Dtype::F16 => out.copy_from_slice(&f16::from_f32(value).to_le_bytes()),
+                    Dtype::Bf16 => out.copy_from_slice(&bf16::from_f32(value).to_le_bytes()),
                 }
-            });
+            }
+        });
         Cow::Owned(bytes)
     }
 
@@ -364,11 +312,7 @@ enum Exception {
 impl Shaping {
     #[expect(clippy::cast_precision_loss, reason = "widths are far below 2^24")]
     fn of(arch: &Architecture, spec: &TensorSpec) -> Self {
-        let plain = |std| Self {
-            mean: 0.0,
-            std,
-            exception: Exception::None,
-        };
+        let plain = |std| Self { mean: 0.0, std, exception: Exception::None };
         let width = arch.n_embd as f32;
         // The dimension that a projection sums over: the first of GPT-2's `[in, out]`, the last of all others.
         let summed = match arch.family {
@@ -377,43 +321,24 @@ impl Shaping {
         };
         let keeping = summed.map_or(SMALL, |&n| 1.0 / (n as f32).sqrt());
         match spec.role {
-            Role::Embedding if arch.tied_embeddings => Self {
-                mean: 0.0,
-                std: SMALL,
-                exception: Exception::DampRows(arch.n_embd),
-            },
+            Role::Embedding if arch.tied_embeddings => {
+                Self { mean: 0.0, std: SMALL, exception: Exception::DampRows(arch.n_embd) }
+            }
             Role::Embedding | Role::Positions | Role::Bias => plain(SMALL),
-            Role::FinalNorm if arch.tied_embeddings => Self {
-                mean: 0.0,
-                std: LOGIT_SPREAD / (SMALL * width.sqrt()),
-                exception: Exception::Signs,
-            },
-            Role::Norm | Role::FinalNorm => Self {
-                mean: 1.0,
-                std: SMALL,
-                exception: Exception::None,
-            },
+            Role::FinalNorm if arch.tied_embeddings => {
+                Self { mean: 0.0, std: LOGIT_SPREAD / (SMALL * width.sqrt()), exception: Exception::Signs }
+            }
+            Role::Norm | Role::FinalNorm => Self { mean: 1.0, std: SMALL, exception: Exception::None },
             Role::FusedQkv => {
-                let exception = Exception::SharpColumns {
-                    width: 3 * arch.n_embd,
-                    sharp: 2 * arch.n_embd,
-                };
-                Self {
-                    mean: 0.0,
-                    std: keeping,
-                    exception,
-                }
+                let exception = Exception::SharpColumns { width: 3 * arch.n_embd, sharp: 2 * arch.n_embd };
+                Self { mean: 0.0, std: keeping, exception }
             }
             Role::QueryKey => plain(ATTENTION_GAIN * keeping),
             Role::Inner => plain(keeping),
             Role::Residual => plain(keeping / (2.0 * arch.n_layer as f32).sqrt()),
             Role::Head => {
                 let std = LOGIT_SPREAD / width.sqrt();
-                Self {
-                    mean: 0.0,
-                    std,
-                    exception: Exception::DampRows(arch.n_embd),
-                }
+                Self { mean: 0.0, std, exception: Exception::DampRows(arch.n_embd) }
             }
         }
     }

@@ -64,10 +64,7 @@ pub const HEAD_BIAS_NAME: &str = "lm_head.bias";
 /// Every tensor of an architecture, in the order of the forward pass. A tied output embedding is left out.
 #[must_use]
 pub fn expected(arch: &Architecture) -> Vec<TensorSpec> {
-    let mut list = List {
-        arch,
-        tensors: Vec::new(),
-    };
+    let mut list = List { arch, tensors: Vec::new() };
     match arch.family {
         Family::Gpt2 => list.gpt2(),
         Family::Llama | Family::Qwen2 => list.llama(),
@@ -83,11 +80,7 @@ struct List<'a> {
 
 impl List<'_> {
     fn add(&mut self, name: impl Into<String>, shape: &[usize], role: Role) {
-        self.tensors.push(TensorSpec {
-            name: name.into(),
-            shape: shape.to_vec(),
-            role,
-        });
+        self.tensors.push(TensorSpec { name: name.into(), shape: shape.to_vec(), role });
     }
 
     fn layer_norm(&mut self, name: &str, role: Role) {
@@ -111,34 +104,15 @@ impl List<'_> {
 
     fn gpt2(&mut self) {
         let a = self.arch;
-        self.add(
-            embedding_name(a.family),
-            &[a.vocab, a.n_embd],
-            Role::Embedding,
-        );
+        self.add(embedding_name(a.family), &[a.vocab, a.n_embd], Role::Embedding);
         self.add("wpe.weight", &[a.n_positions, a.n_embd], Role::Positions);
         for i in 0..a.n_layer {
             self.layer_norm(&format!("h.{i}.ln_1"), Role::Norm);
-            self.conv1d(
-                &format!("h.{i}.attn.c_attn"),
-                a.n_embd,
-                3 * a.n_embd,
-                Role::FusedQkv,
-            );
-            self.conv1d(
-                &format!("h.{i}.attn.c_proj"),
-                a.n_embd,
-                a.n_embd,
-                Role::Residual,
-            );
+            self.conv1d(&format!("h.{i}.attn.c_attn"), a.n_embd, 3 * a.n_embd, Role::FusedQkv);
+            self.conv1d(&format!("h.{i}.attn.c_proj"), a.n_embd, a.n_embd, Role::Residual);
             self.layer_norm(&format!("h.{i}.ln_2"), Role::Norm);
             self.conv1d(&format!("h.{i}.mlp.c_fc"), a.n_embd, a.n_inner, Role::Inner);
-            self.conv1d(
-                &format!("h.{i}.mlp.c_proj"),
-                a.n_inner,
-                a.n_embd,
-                Role::Residual,
-            );
+            self.conv1d(&format!("h.{i}.mlp.c_proj"), a.n_inner, a.n_embd, Role::Residual);
         }
         self.layer_norm("ln_f", Role::FinalNorm);
         self.head();
@@ -146,77 +120,23 @@ impl List<'_> {
 
     fn attention(&mut self, layer: &str, out: &str) {
         let (a, b) = (self.arch, self.arch.biases);
-        self.linear(
-            &format!("{layer}.self_attn.q_proj"),
-            a.n_embd,
-            a.query_dims(),
-            Role::QueryKey,
-            b.qkv,
-        );
-        self.linear(
-            &format!("{layer}.self_attn.k_proj"),
-            a.n_embd,
-            a.kv_dims(),
-            Role::QueryKey,
-            b.qkv,
-        );
-        self.linear(
-            &format!("{layer}.self_attn.v_proj"),
-            a.n_embd,
-            a.kv_dims(),
-            Role::Inner,
-            b.qkv,
-        );
-        self.linear(
-            &format!("{layer}.self_attn.{out}"),
-            a.query_dims(),
-            a.n_embd,
-            Role::Residual,
-            b.attention_out,
-        );
+        self.linear(&format!("{layer}.self_attn.q_proj"), a.n_embd, a.query_dims(), Role::QueryKey, b.qkv);
+        self.linear(&format!("{layer}.self_attn.k_proj"), a.n_embd, a.kv_dims(), Role::QueryKey, b.qkv);
+        self.linear(&format!("{layer}.self_attn.v_proj"), a.n_embd, a.kv_dims(), Role::Inner, b.qkv);
+        self.linear(&format!("{layer}.self_attn.{out}"), a.query_dims(), a.n_embd, Role::Residual, b.attention_out);
     }
 
     fn llama(&mut self) {
         let (a, b) = (self.arch, self.arch.biases);
-        self.add(
-            embedding_name(a.family),
-            &[a.vocab, a.n_embd],
-            Role::Embedding,
-        );
+        self.add(embedding_name(a.family), &[a.vocab, a.n_embd], Role::Embedding);
         for i in 0..a.n_layer {
             let layer = format!("model.layers.{i}");
-            self.add(
-                format!("{layer}.input_layernorm.weight"),
-                &[a.n_embd],
-                Role::Norm,
-            );
+            self.add(format!("{layer}.input_layernorm.weight"), &[a.n_embd], Role::Norm);
             self.attention(&layer, "o_proj");
-            self.add(
-                format!("{layer}.post_attention_layernorm.weight"),
-                &[a.n_embd],
-                Role::Norm,
-            );
-            self.linear(
-                &format!("{layer}.mlp.gate_proj"),
-                a.n_embd,
-                a.n_inner,
-                Role::Inner,
-                b.mlp,
-            );
-            self.linear(
-                &format!("{layer}.mlp.up_proj"),
-                a.n_embd,
-                a.n_inner,
-                Role::Inner,
-                b.mlp,
-            );
-            self.linear(
-                &format!("{layer}.mlp.down_proj"),
-                a.n_inner,
-                a.n_embd,
-                Role::Residual,
-                b.mlp,
-            );
+            self.add(format!("{layer}.post_attention_layernorm.weight"), &[a.n_embd], Role::Norm);
+            self.linear(&format!("{layer}.mlp.gate_proj"), a.n_embd, a.n_inner, Role::Inner, b.mlp);
+            self.linear(&format!("{layer}.mlp.up_proj"), a.n_embd, a.n_inner, Role::Inner, b.mlp);
+            self.linear(&format!("{layer}.mlp.down_proj"), a.n_inner, a.n_embd, Role::Residual, b.mlp);
         }
         self.add("model.norm.weight", &[a.n_embd], Role::FinalNorm);
         self.head();
@@ -224,29 +144,13 @@ impl List<'_> {
 
     fn phi(&mut self) {
         let (a, b) = (self.arch, self.arch.biases);
-        self.add(
-            embedding_name(a.family),
-            &[a.vocab, a.n_embd],
-            Role::Embedding,
-        );
+        self.add(embedding_name(a.family), &[a.vocab, a.n_embd], Role::Embedding);
         for i in 0..a.n_layer {
             let layer = format!("model.layers.{i}");
             self.layer_norm(&format!("{layer}.input_layernorm"), Role::Norm);
             self.attention(&layer, "dense");
-            self.linear(
-                &format!("{layer}.mlp.fc1"),
-                a.n_embd,
-                a.n_inner,
-                Role::Inner,
-                b.mlp,
-            );
-            self.linear(
-                &format!("{layer}.mlp.fc2"),
-                a.n_inner,
-                a.n_embd,
-                Role::Residual,
-                b.mlp,
-            );
+            self.linear(&format!("{layer}.mlp.fc1"), a.n_embd, a.n_inner, Role::Inner, b.mlp);
+            self.linear(&format!("{layer}.mlp.fc2"), a.n_inner, a.n_embd, Role::Residual, b.mlp);
         }
         self.layer_norm("model.final_layernorm", Role::FinalNorm);
         self.head();

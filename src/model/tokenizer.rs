@@ -27,8 +27,7 @@ const LETTERS: usize = 26;
 const SPACE: char = 'Ġ';
 
 /// The largest synthetic vocabulary: words of up to four letters.
-pub const MAX_VOCAB: usize =
-    FIRST_WORD as usize + LETTERS * (1 + LETTERS * (1 + LETTERS * (1 + LETTERS)));
+pub const MAX_VOCAB: usize = FIRST_WORD as usize + LETTERS * (1 + LETTERS * (1 + LETTERS * (1 + LETTERS)));
 
 /// Reads a `tokenizer.json`.
 ///
@@ -139,15 +138,8 @@ mod tests {
 
     #[test]
     fn words_count_like_an_odometer() {
-        for (n, text) in [
-            (0, "a"),
-            (25, "z"),
-            (26, "aa"),
-            (701, "zz"),
-            (702, "aaa"),
-            (18_277, "zzz"),
-            (18_278, "aaaa"),
-        ] {
+        for (n, text) in [(0, "a"), (25, "z"), (26, "aa"), (701, "zz"), (702, "aaa"), (18_277, "zzz"), (18_278, "aaaa")]
+        {
             assert_eq!(word(n), text);
         }
     }
@@ -167,19 +159,9 @@ mod tests {
     fn any_text_comes_back() {
         for vocab in [FIRST_WORD as usize, 300, 50_257] {
             let tokenizer = synthetic(vocab).unwrap();
-            for text in [
-                "the rain in Spain",
-                " x\n\ty  z",
-                "naïve – 漢字 🦀",
-                "don't 12345",
-                "",
-            ] {
+            for text in ["the rain in Spain", " x\n\ty  z", "naïve – 漢字 🦀", "don't 12345", ""] {
                 let ids = tokenizer.encode(text, false).unwrap();
-                assert!(
-                    ids.get_ids()
-                        .iter()
-                        .all(|&id| id >= FIRST_BYTE && (id as usize) < vocab)
-                );
+                assert!(ids.get_ids().iter().all(|&id| id >= FIRST_BYTE && (id as usize) < vocab));
                 assert_eq!(tokenizer.decode(ids.get_ids(), false).unwrap(), text);
             }
         }
@@ -189,10 +171,7 @@ mod tests {
     fn bytes_keep_their_published_letters() {
         let letters: Vec<char> = byte_letters().collect();
         assert_eq!(letters.len(), 256);
-        assert_eq!(
-            (letters[0], letters[32], letters[127], letters[173]),
-            ('Ā', 'Ġ', 'ġ', 'Ń')
-        );
+        assert_eq!((letters[0], letters[32], letters[127], letters[173]), ('Ā', 'Ġ', 'ġ', 'Ń'));
         assert!(is_unprintable(BOS as usize) && is_unprintable(FIRST_BYTE as usize + 10));
         assert!(!is_unprintable(FIRST_BYTE as usize + 65) && !is_unprintable(FIRST_WORD as usize));
     }

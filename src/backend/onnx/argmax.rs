@@ -31,9 +31,7 @@ fn first_largest<T, K: Copy + PartialOrd>(
             (largest, start) = (here, i * BLOCK);
         }
     }
-    let found = values[start..]
-        .iter()
-        .position(|value| key(value) == largest);
+    let found = values[start..].iter().position(|value| key(value) == largest);
     found.map(|offset| start + offset)
 }
 
@@ -47,11 +45,7 @@ fn block_f32(values: &[f32]) -> Option<f32> {
         for i in 0..LANES {
             nan[i] |= u32::from(lanes[i].is_nan());
             // Not `f32::max`: its rules for NaN cost instructions, and NaN is looked for anyway.
-            largest[i] = if lanes[i] > largest[i] {
-                lanes[i]
-            } else {
-                largest[i]
-            };
+            largest[i] = if lanes[i] > largest[i] { lanes[i] } else { largest[i] };
         }
     }
     for (i, value) in rest.iter().enumerate() {
@@ -100,9 +94,7 @@ mod tests {
         for seed in 0..200 {
             let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
             let length = random.random_range(1..5000);
-            let values: Vec<f32> = (0..length)
-                .map(|_| random.random_range(-8.0..8.0))
-                .collect();
+            let values: Vec<f32> = (0..length).map(|_| random.random_range(-8.0..8.0)).collect();
             let mut expected = 0;
             for (i, value) in values.iter().enumerate() {
                 if *value > values[expected] {

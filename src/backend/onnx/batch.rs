@@ -48,15 +48,8 @@ impl Batch {
             positions.extend((0_i64..).take(row.len()));
             pads.push(pad);
         }
-        let mut batch = Self {
-            rows: prompts.len(),
-            width: length,
-            total: length,
-            pads,
-            ids,
-            positions,
-            mask: vec![1; capacity],
-        };
+        let mut batch =
+            Self { rows: prompts.len(), width: length, total: length, pads, ids, positions, mask: vec![1; capacity] };
         batch.mask_padding(0);
         batch
     }
@@ -155,38 +148,18 @@ mod tests {
         batch.append(&[12, 13, 14]);
         let view = batch.view();
         assert_eq!((view.width, view.total), (5, 5));
-        assert_eq!(
-            rows(view.ids, 5),
-            [[5, 6, 7, 9, 12], [0, 0, 8, 10, 13], [0, 1, 2, 11, 14]]
-        );
-        assert_eq!(
-            rows(view.positions, 5),
-            [[0, 1, 2, 3, 4], [0, 0, 0, 1, 2], [0, 0, 1, 2, 3]]
-        );
-        assert_eq!(
-            rows(view.mask, 5),
-            [[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 1, 1, 1, 1]]
-        );
+        assert_eq!(rows(view.ids, 5), [[5, 6, 7, 9, 12], [0, 0, 8, 10, 13], [0, 1, 2, 11, 14]]);
+        assert_eq!(rows(view.positions, 5), [[0, 1, 2, 3, 4], [0, 0, 0, 1, 2], [0, 0, 1, 2, 3]]);
+        assert_eq!(rows(view.mask, 5), [[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 1, 1, 1, 1]]);
     }
 
     #[test]
     fn growing_within_the_room_allocates_nothing() {
         let mut batch = Batch::new(&[vec![1], vec![2]], 1, 3);
-        let before = (
-            batch.ids.as_ptr(),
-            batch.positions.as_ptr(),
-            batch.mask.as_ptr(),
-        );
+        let before = (batch.ids.as_ptr(), batch.positions.as_ptr(), batch.mask.as_ptr());
         for _ in 0..3 {
             batch.append(&[3, 4]);
         }
-        assert_eq!(
-            before,
-            (
-                batch.ids.as_ptr(),
-                batch.positions.as_ptr(),
-                batch.mask.as_ptr()
-            )
-        );
+        assert_eq!(before, (batch.ids.as_ptr(), batch.positions.as_ptr(), batch.mask.as_ptr()));
     }
 }

@@ -24,11 +24,7 @@ enum Route {
     /// Outputs are the runtime's own buffers in host memory and are handed back as inputs.
     Values,
     /// The KV cache is bound to a device's memory and stays there; what we look at is copied to the host.
-    Bound {
-        binding: IoBinding,
-        device: MemoryInfo<'static>,
-        host: MemoryInfo<'static>,
-    },
+    Bound { binding: IoBinding, device: MemoryInfo<'static>, host: MemoryInfo<'static> },
 }
 
 /// What a forward pass answered.
@@ -67,11 +63,7 @@ impl Engine {
     /// The KV cache lives in host memory.
     #[must_use]
     pub fn new(session: Session, signature: Signature) -> Self {
-        Self {
-            session,
-            signature,
-            route: Route::Values,
-        }
+        Self { session, signature, route: Route::Values }
     }
 
     /// The KV cache lives in the memory of `device`, e.g. [`AllocationDevice::CUDA`].
@@ -90,11 +82,7 @@ impl Engine {
             device: memory(device, index, MemoryType::Default)?,
             host: memory(AllocationDevice::CPU, 0, MemoryType::CPUOutput)?,
         };
-        Ok(Self {
-            session,
-            signature,
-            route,
-        })
+        Ok(Self { session, signature, route })
     }
 
     /// What the graph takes and gives.
@@ -108,18 +96,10 @@ impl Engine {
     /// # Errors
     /// The runtime's words.
     pub fn empty_cache(&self, rows: usize) -> ort::Result<Cache> {
-        let Signature {
-            heads,
-            head_dim,
-            element,
-            slots,
-            ..
-        } = self.signature;
+        let Signature { heads, head_dim, element, slots, .. } = self.signature;
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
         let empty = || DynTensor::new(&Allocator::default(), element, [rows, heads, 0, head_dim]);
-        (0..slots)
-            .map(|_| empty().map(DynTensor::into_dyn))
-            .collect()
+        (0..slots).map(|_| empty().map(DynTensor::into_dyn)).collect()
     }
 
     /// Evaluates the next columns on the cache `past`; the grown cache becomes `present`.
@@ -135,8 +115,7 @@ impl Engine {
         clock: &dyn Clock,
     ) -> ort::Result<Answer> {
         let ids = TensorRef::from_array_view(([view.rows, view.width], view.ids))?.into_dyn();
-        let positions =
-            TensorRef::from_array_view(([view.rows, view.width], view.positions))?.into_dyn();
+        let positions = TensorRef::from_array_view(([view.rows, view.width], view.positions))?.into_dyn();
         let mask = TensorRef::from_array_view(([view.rows, view.total], view.mask))?.into_dyn();
         let value_of = |role: &Input| match role {
             Input::Ids => ids.view(),
@@ -145,30 +124,22 @@ impl Engine {
             Input::Past(slot) => past[*slot].view(),
         };
         present.clear();
-        let Signature {
-            inputs, outputs, ..
-        } = &self.signature;
+        let Signature { inputs, outputs, .. } = &self.signature;
         let (results, inside) = match &mut self.route {
             Route::Values => {
-                let values: Vec<SessionInputValue<'_>> =
-                    inputs.iter().map(|role| value_of(role).into()).collect();
+                let values: Vec<SessionInputValue<'_>> = inputs.iter().map(|role| value_of(role).into()).collect();
                 let begin = clock.now();
                 let results = self.session.run_with_options(&values[..], options)?;
                 (results, clock.now().since(begin))
             }
-            Route::Bound {
-                binding,
-                device,
-                host,
-            } => {
+            Route::Bound { binding, device, host } => {
                 for (role, outlet) in inputs.iter().zip(self.session.inputs()) {
                     binding.bind_input(outlet.name(), &value_of(role))?;
                 }
                 // Bound again each time: a bound output keeps the last buffer, whose shape is too small now.
                 for (role, outlet) in outputs.iter().zip(self.session.outputs()) {
                     let stays = matches!(role, Output::Present(_));
-                    binding
-                        .bind_output_to_device(outlet.name(), if stays { device } else { host })?;
+                    binding.bind_output_to_device(outlet.name(), if stays { device } else { host })?;
                 }
                 let begin = clock.now();
                 let results = self.session.run_binding_with_options(binding, options)?;
@@ -198,24 +169,14 @@ pub fn choose(answer: &DynValue, tokens: &mut [i64]) -> Result<(), ForwardError>
             tokens.copy_from_slice(answer.try_extract_tensor::<i64>()?.1);
             Ok(())
         }
-        Some(TensorElementType::Float16) => {
-            largest(answer.try_extract_tensor()?.1, tokens, argmax::f16)
-        }
+        Some(TensorElementType::Float16) => largest(answer.try_extract_tensor()?.1, tokens, argmax::f16),
         _ => largest(answer.try_extract_tensor()?.1, tokens, argmax::f32),
     }
 }
 
-fn largest<T>(
-    logits: &[T],
-    tokens: &mut [i64],
-    argmax: impl Fn(&[T]) -> Option<usize>,
-) -> Result<(), ForwardError> {
+fn largest<T>(logits: &[T], tokens: &mut [i64], argmax: impl Fn(&[T]) -> Option<usize>) -> Result<(), ForwardError> {
     let vocabulary = logits.len() / tokens.len().max(1);
-    for (row, (token, logits)) in tokens
-        .iter_mut()
-        .zip(logits.chunks(vocabulary.max(1)))
-        .enumerate()
-    {
+    for (row, (token, logits)) in tokens.iter_mut().zip(logits.chunks(vocabulary.max(1))).enumerate() {
         let place = argmax(logits).ok_or(ForwardError::NotANumber { row })?;
         *token = i64::try_from(place).unwrap_or(i64::MAX);
     }
@@ -234,10 +195,7 @@ pub fn logits(answer: &DynValue, rows: usize) -> Result<Vec<Vec<f32>>, ForwardEr
         }
         _ => answer.try_extract_tensor::<f32>()?.1.to_vec(),
     };
-    Ok(flat
-        .chunks((flat.len() / rows.max(1)).max(1))
-        .map(<[f32]>::to_vec)
-        .collect())
+    Ok(flat.chunks((flat.len() / rows.max(1)).max(1)).map(<[f32]>::to_vec).collect())
 }
 
 /// What a KV cache occupies, from its tensors' own shapes, and the device it lies on.

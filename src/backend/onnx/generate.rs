@@ -44,15 +44,7 @@ pub fn generate(
     progress.spans.reserve(2);
     let past = engine.empty_cache(rows)?;
     progress.cache.reserve(past.len());
-    let mut timed = Timed {
-        engine,
-        clock,
-        options,
-        batch,
-        past,
-        next: vec![0; rows],
-        progress,
-    };
+    let mut timed = Timed { engine, clock, options, batch, past, next: vec![0; rows], progress };
     match call.procedure {
         Procedure::Prefill => timed.prefill(),
         Procedure::PrefillDecode => {
@@ -142,22 +134,14 @@ impl Timed<'_> {
     /// One forward pass and the choice of the next tokens. The time it spent inside the runtime.
     fn pass(&mut self) -> Result<Nanos, ForwardError> {
         let (view, present) = (self.batch.view(), &mut self.progress.cache);
-        let answer = self
-            .engine
-            .forward(view, &self.past, present, self.options, self.clock)?;
+        let answer = self.engine.forward(view, &self.past, present, self.options, self.clock)?;
         choose(&answer.value, &mut self.next)?;
         Ok(answer.inside)
     }
 }
 
 fn exact(phase: Phase, begin: Nanos, end: Nanos) -> Span {
-    Span {
-        phase,
-        begin,
-        end,
-        clock: SpanClock::Exact,
-        uncertainty: Nanos(0),
-    }
+    Span { phase, begin, end, clock: SpanClock::Exact, uncertainty: Nanos(0), mean_power_w: None }
 }
 
 fn size(n: u32) -> usize {

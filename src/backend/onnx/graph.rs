@@ -52,36 +52,25 @@ pub fn signature(session: &Session) -> Result<Signature, String> {
     let inputs = session
         .inputs()
         .iter()
-        .map(|outlet| {
-            input(outlet.name()).ok_or_else(|| format!("unknown input `{}`", outlet.name()))
-        })
+        .map(|outlet| input(outlet.name()).ok_or_else(|| format!("unknown input `{}`", outlet.name())))
         .collect::<Result<Vec<_>, _>>()?;
     let outputs = session
         .outputs()
         .iter()
-        .map(|outlet| {
-            output(outlet.name()).ok_or_else(|| format!("unknown output `{}`", outlet.name()))
-        })
+        .map(|outlet| output(outlet.name()).ok_or_else(|| format!("unknown output `{}`", outlet.name())))
         .collect::<Result<Vec<_>, _>>()?;
-    for (role, name) in [
-        (Input::Ids, "input_ids"),
-        (Input::Mask, "attention_mask"),
-        (Input::Positions, "position_ids"),
-    ] {
+    for (role, name) in [(Input::Ids, "input_ids"), (Input::Mask, "attention_mask"), (Input::Positions, "position_ids")]
+    {
         if !inputs.contains(&role) {
             return Err(format!("the graph has no input `{name}`"));
         }
     }
-    let answers = outputs
-        .iter()
-        .filter(|o| matches!(o, Output::Logits | Output::NextToken))
-        .count();
+    let answers = outputs.iter().filter(|o| matches!(o, Output::Logits | Output::NextToken)).count();
     if answers != 1 {
         return Err("the graph must have one of the outputs `logits` and `next_token`".to_owned());
     }
     let slots = inputs.len() - 3;
-    let paired =
-        |slot| inputs.contains(&Input::Past(slot)) && outputs.contains(&Output::Present(slot));
+    let paired = |slot| inputs.contains(&Input::Past(slot)) && outputs.contains(&Output::Present(slot));
     if slots == 0 || outputs.len() != slots + 1 || !(0..slots).all(paired) {
         return Err("the graph's `past_key_values.*` and `present.*` do not pair up".to_owned());
     }
@@ -93,23 +82,14 @@ pub fn signature(session: &Session) -> Result<Signature, String> {
         return Err("the graph's `present.*` are not in the order of its layers".to_owned());
     }
     let (heads, head_dim, element) = cache(session.inputs(), &inputs)?;
-    Ok(Signature {
-        inputs,
-        outputs,
-        slots,
-        heads,
-        head_dim,
-        element,
-    })
+    Ok(Signature { inputs, outputs, slots, heads, head_dim, element })
 }
 
 /// Shape and element type of the KV cache.
 fn cache(outlets: &[Outlet], roles: &[Input]) -> Result<(i64, i64, TensorElementType), String> {
     let first = roles.iter().position(|role| matches!(role, Input::Past(_)));
     match first.map(|i| outlets[i].dtype()) {
-        Some(ValueType::Tensor { ty, shape, .. })
-            if shape.len() == 4 && shape[1] > 0 && shape[3] > 0 =>
-        {
+        Some(ValueType::Tensor { ty, shape, .. }) if shape.len() == 4 && shape[1] > 0 && shape[3] > 0 => {
             Ok((shape[1], shape[3], *ty))
         }
         _ => Err("`past_key_values.*` is not a tensor [batch, heads, past, width]".to_owned()),
@@ -153,12 +133,7 @@ mod tests {
         assert_eq!(input("past_key_values.3.value"), Some(Input::Past(7)));
         assert_eq!(output("present.0.key"), Some(Output::Present(0)));
         assert_eq!(output("logits"), Some(Output::Logits));
-        for unknown in [
-            "past_key_values.x.key",
-            "past_key_values.1",
-            "present.1.queries",
-            "token_type_ids",
-        ] {
+        for unknown in ["past_key_values.x.key", "past_key_values.1", "present.1.queries", "token_type_ids"] {
             assert_eq!(input(unknown), None, "{unknown}");
             assert_eq!(output(unknown), None, "{unknown}");
         }

@@ -97,9 +97,7 @@ impl LibraryError {
     #[must_use]
     pub fn fix(&self) -> String {
         match self {
-            Self::Write { .. } => {
-                "make the cache folder writable, or set PHASEBENCH_CACHE".to_owned()
-            }
+            Self::Write { .. } => "make the cache folder writable, or set PHASEBENCH_CACHE".to_owned(),
             _ if std::env::var_os(VARIABLE).is_some() => {
                 format!("{FIX}   (and unset {VARIABLE}, or let it name another library)")
             }
@@ -138,9 +136,7 @@ impl Inspected {
     /// Whether CUDA was compiled in.
     #[must_use]
     pub fn has_cuda(&self) -> bool {
-        self.providers
-            .iter()
-            .any(|name| name == "CUDAExecutionProvider")
+        self.providers.iter().any(|name| name == "CUDAExecutionProvider")
     }
 }
 
@@ -171,11 +167,7 @@ pub fn folder(cache: &Path, version: &str, cuda: bool) -> PathBuf {
 /// [`LibraryError::NotSetUp`], [`LibraryError::Selection`].
 pub fn locate(cache: &Path) -> Result<Located, LibraryError> {
     match std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-        Some(path) => Ok(Located {
-            path: PathBuf::from(path),
-            sha256: None,
-            named_by: VARIABLE.to_owned(),
-        }),
+        Some(path) => Ok(Located { path: PathBuf::from(path), sha256: None, named_by: VARIABLE.to_owned() }),
         None => selected(cache),
     }
 }
@@ -189,21 +181,12 @@ fn selected(cache: &Path) -> Result<Located, LibraryError> {
             return Err(LibraryError::NotSetUp { selection });
         }
         Err(e) => {
-            return Err(LibraryError::Selection {
-                selection,
-                why: e.to_string(),
-            });
+            return Err(LibraryError::Selection { selection, why: e.to_string() });
         }
     };
-    let selected: Selected = serde_json::from_str(&text).map_err(|e| LibraryError::Selection {
-        selection: selection.clone(),
-        why: e.to_string(),
-    })?;
-    Ok(Located {
-        path: selected.path,
-        sha256: Some(selected.sha256),
-        named_by: selection.display().to_string(),
-    })
+    let selected: Selected = serde_json::from_str(&text)
+        .map_err(|e| LibraryError::Selection { selection: selection.clone(), why: e.to_string() })?;
+    Ok(Located { path: selected.path, sha256: Some(selected.sha256), named_by: selection.display().to_string() })
 }
 
 /// Loads a library and reports what it is. It stays loaded.
@@ -211,33 +194,18 @@ fn selected(cache: &Path) -> Result<Located, LibraryError> {
 /// # Errors
 /// A file that is missing, no library, no ONNX Runtime, or one that is too old.
 pub fn inspect(path: &Path) -> Result<Inspected, LibraryError> {
-    let unreadable = |e: &io::Error| LibraryError::Unreadable {
-        path: path.to_owned(),
-        why: e.to_string(),
-    };
+    let unreadable = |e: &io::Error| LibraryError::Unreadable { path: path.to_owned(), why: e.to_string() };
     // A relative name would be looked up in the system's library folders.
     let path = path.canonicalize().map_err(|e| unreadable(&e))?;
     let sha256 = sha256(&path).map_err(|e| unreadable(&e))?;
     let probe = raw::probe(&path).map_err(|e| match e {
-        ProbeError::NotLoadable(why) => LibraryError::NotLoadable {
-            path: path.clone(),
-            why,
-        },
+        ProbeError::NotLoadable(why) => LibraryError::NotLoadable { path: path.clone(), why },
         ProbeError::NotOnnxRuntime => LibraryError::NotOnnxRuntime { path: path.clone() },
     })?;
     let (true, Some(build_info)) = (is_supported(&probe.version), probe.build_info) else {
-        return Err(LibraryError::Unsupported {
-            path,
-            found: probe.version,
-        });
+        return Err(LibraryError::Unsupported { path, found: probe.version });
     };
-    Ok(Inspected {
-        path,
-        version: probe.version,
-        build_info,
-        sha256,
-        providers: probe.providers,
-    })
+    Ok(Inspected { path, version: probe.version, build_info, sha256, providers: probe.providers })
 }
 
 /// Finds the library, checks it against its selection, and loads it.
@@ -248,11 +216,9 @@ pub fn open(cache: &Path) -> Result<Inspected, LibraryError> {
     let located = locate(cache)?;
     let inspected = inspect(&located.path)?;
     match located.sha256 {
-        Some(selected) if selected != inspected.sha256 => Err(LibraryError::Changed {
-            path: inspected.path,
-            found: inspected.sha256,
-            selected,
-        }),
+        Some(selected) if selected != inspected.sha256 => {
+            Err(LibraryError::Changed { path: inspected.path, found: inspected.sha256, selected })
+        }
         _ => Ok(inspected),
     }
 }
@@ -264,10 +230,7 @@ pub fn open(cache: &Path) -> Result<Inspected, LibraryError> {
 pub fn select(cache: &Path, path: &Path) -> Result<Inspected, LibraryError> {
     let inspected = inspect(path)?;
     let selection = root(cache).join("selected.json");
-    write(&selection, &inspected).map_err(|e| LibraryError::Write {
-        path: selection,
-        why: e.to_string(),
-    })?;
+    write(&selection, &inspected).map_err(|e| LibraryError::Write { path: selection, why: e.to_string() })?;
     Ok(inspected)
 }
 
@@ -275,11 +238,8 @@ fn write(selection: &Path, inspected: &Inspected) -> io::Result<()> {
     let folder = selection.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    let selected = Selected {
-        path: inspected.path.clone(),
-        sha256: inspected.sha256.clone(),
-        cuda: inspected.has_cuda(),
-    };
+    let selected =
+        Selected { path: inspected.path.clone(), sha256: inspected.sha256.clone(), cuda: inspected.has_cuda() };
     serde_json::to_writer_pretty(&mut file, &selected)?;
     file.write_all(b"\n")?;
     file.persist(selection)?;
@@ -355,14 +315,9 @@ mod tests {
 
     #[test]
     fn the_version_must_offer_our_interface() {
-        for (version, ok) in [
-            ("1.31.1", true),
-            ("1.32.0", true),
-            ("1.30.9", false),
-            ("2.40.0", false),
-            ("1", false),
-            ("nightly", false),
-        ] {
+        for (version, ok) in
+            [("1.31.1", true), ("1.32.0", true), ("1.30.9", false), ("2.40.0", false), ("1", false), ("nightly", false)]
+        {
             assert_eq!(is_supported(version), ok, "{version}");
         }
     }
@@ -372,20 +327,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("libonnxruntime.so");
         let message = inspect(&missing).unwrap_err().to_string();
-        assert!(
-            message.contains("libonnxruntime.so: No such file"),
-            "{message}"
-        );
+        assert!(message.contains("libonnxruntime.so: No such file"), "{message}");
 
         fs::write(&missing, "not a library").unwrap();
         let error = inspect(&missing).unwrap_err();
         assert!(matches!(error, LibraryError::NotLoadable { .. }), "{error}");
-        assert!(
-            error
-                .to_string()
-                .contains("libonnxruntime.so cannot be loaded"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("libonnxruntime.so cannot be loaded"), "{error}");
         assert!(error.fix().contains("phasebench setup onnxruntime"));
     }
 
@@ -393,15 +340,9 @@ mod tests {
     fn a_library_that_is_another_one_is_refused() {
         // Every dynamically linked program on Linux has mapped its C library: a real library, not the runtime.
         let maps = fs::read_to_string("/proc/self/maps").unwrap();
-        let libc = maps
-            .split_whitespace()
-            .find(|word| word.contains("libc.so"))
-            .unwrap();
+        let libc = maps.split_whitespace().find(|word| word.contains("libc.so")).unwrap();
         let error = inspect(Path::new(libc)).unwrap_err();
-        assert!(
-            matches!(error, LibraryError::NotOnnxRuntime { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, LibraryError::NotOnnxRuntime { .. }), "{error}");
     }
 
     #[test]
@@ -410,26 +351,14 @@ mod tests {
         fs::create_dir_all(root(cache.path())).unwrap();
         fs::write(root(cache.path()).join("selected.json"), "{}").unwrap();
         let error = selected(cache.path()).unwrap_err();
-        assert!(
-            error.to_string().contains("missing field `path`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("missing field `path`"), "{error}");
     }
 
     #[test]
     fn nothing_selected_names_the_file_and_the_command() {
         let cache = tempfile::tempdir().unwrap();
         let error = selected(cache.path()).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("onnxruntime/selected.json does not exist"),
-            "{error}"
-        );
-        assert!(
-            error.fix().starts_with("phasebench setup onnxruntime"),
-            "{}",
-            error.fix()
-        );
+        assert!(error.to_string().contains("onnxruntime/selected.json does not exist"), "{error}");
+        assert!(error.fix().starts_with("phasebench setup onnxruntime"), "{}", error.fix());
     }
 }

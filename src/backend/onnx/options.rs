@@ -31,10 +31,7 @@ pub fn builder(environment: &Environment, spec: &OnnxSpec) -> ort::Result<Sessio
         Optimisation::Extended => GraphOptimizationLevel::Level2,
         Optimisation::All => GraphOptimizationLevel::All,
     };
-    let threads = spec
-        .threads
-        .and_then(|n| usize::try_from(n).ok())
-        .unwrap_or(0);
+    let threads = spec.threads.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let mut builder = SessionBuilder::new(environment)?
         // The crate lets the runtime pick devices by itself unless told not to.
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
@@ -46,9 +43,7 @@ pub fn builder(environment: &Environment, spec: &OnnxSpec) -> ort::Result<Sessio
     }
     let provider = match spec.provider {
         Provider::Cpu => ep::CPU::default().build(),
-        Provider::Cuda => ep::CUDA::default()
-            .with_device_id(i32::try_from(spec.device).unwrap_or(i32::MAX))
-            .build(),
+        Provider::Cuda => ep::CUDA::default().with_device_id(i32::try_from(spec.device).unwrap_or(i32::MAX)).build(),
     };
     Ok(builder.with_execution_providers([provider.error_on_failure()])?)
 }
@@ -56,20 +51,15 @@ pub fn builder(environment: &Environment, spec: &OnnxSpec) -> ort::Result<Sessio
 /// What [`builder`] sets, for the manifest.
 #[must_use]
 pub fn facts(spec: &OnnxSpec) -> BTreeMap<String, String> {
-    let threads = spec.threads.map_or_else(
-        || "one per physical core, as ONNX Runtime counts".to_owned(),
-        |n| n.to_string(),
-    );
+    let threads =
+        spec.threads.map_or_else(|| "one per physical core, as ONNX Runtime counts".to_owned(), |n| n.to_string());
     let level = match spec.optimisation {
         Optimisation::Disabled => "disabled",
         Optimisation::Basic => "basic",
         Optimisation::Extended => "extended",
         Optimisation::All => "all",
     };
-    let mut facts: BTreeMap<_, _> = ENTRIES
-        .iter()
-        .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
+    let mut facts: BTreeMap<_, _> = ENTRIES.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
     for (key, value) in [
         ("provider", super::placement::name(spec.provider).to_owned()),
         ("intra_op_threads", threads),

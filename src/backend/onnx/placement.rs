@@ -7,18 +7,8 @@ use crate::terms::Attribution;
 
 /// Operators that compute shapes and indices. The runtime keeps them on the host beside a device on purpose;
 /// none of them does arithmetic on activations.
-const HOST_SIDE: [&str; 10] = [
-    "Cast",
-    "Concat",
-    "ConstantOfShape",
-    "Gather",
-    "Range",
-    "Shape",
-    "Size",
-    "Slice",
-    "Squeeze",
-    "Unsqueeze",
-];
+const HOST_SIDE: [&str; 10] =
+    ["Cast", "Concat", "ConstantOfShape", "Gather", "Range", "Shape", "Size", "Slice", "Squeeze", "Unsqueeze"];
 
 /// Name of a provider in ONNX Runtime.
 #[must_use]
@@ -32,18 +22,12 @@ pub fn name(provider: Provider) -> &'static str {
 /// What the placement proves. `actual` is the requested provider only if every node that computes is there;
 /// otherwise it is `None` and `off_provider_ops` lists what ran elsewhere.
 #[must_use]
-pub fn attribution(
-    requested: Provider,
-    placed: &BTreeMap<String, BTreeMap<String, u32>>,
-) -> Attribution {
+pub fn attribution(requested: Provider, placed: &BTreeMap<String, BTreeMap<String, u32>>) -> Attribution {
     let requested = name(requested);
     let mut evidence = BTreeMap::new();
     let (mut host_side, mut fallen) = (Vec::new(), Vec::new());
     for (provider, operators) in placed {
-        evidence.insert(
-            format!("nodes.{provider}"),
-            operators.values().sum::<u32>().to_string(),
-        );
+        evidence.insert(format!("nodes.{provider}"), operators.values().sum::<u32>().to_string());
         if provider == requested {
             continue;
         }
@@ -60,11 +44,7 @@ pub fn attribution(
     if !fallen.is_empty() {
         evidence.insert("off_provider_ops".to_owned(), fallen.join(" "));
     }
-    Attribution {
-        requested: requested.to_owned(),
-        actual: proven.then(|| requested.to_owned()),
-        evidence,
-    }
+    Attribution { requested: requested.to_owned(), actual: proven.then(|| requested.to_owned()), evidence }
 }
 
 #[cfg(test)]
@@ -74,10 +54,7 @@ mod tests {
     fn placed(nodes: &[(&str, &str, u32)]) -> BTreeMap<String, BTreeMap<String, u32>> {
         let mut placed = BTreeMap::<_, BTreeMap<_, _>>::new();
         for &(provider, operator, count) in nodes {
-            placed
-                .entry(provider.to_owned())
-                .or_default()
-                .insert(operator.to_owned(), count);
+            placed.entry(provider.to_owned()).or_default().insert(operator.to_owned(), count);
         }
         placed
     }
@@ -101,10 +78,7 @@ mod tests {
     fn one_computing_node_elsewhere_does() {
         let found = attribution(
             Provider::Cuda,
-            &placed(&[
-                ("CUDAExecutionProvider", "MatMul", 12),
-                ("CPUExecutionProvider", "Softmax", 1),
-            ]),
+            &placed(&[("CUDAExecutionProvider", "MatMul", 12), ("CPUExecutionProvider", "Softmax", 1)]),
         );
         assert_eq!(found.actual, None);
         assert_eq!(found.evidence["off_provider_ops"], "Softmax×1");

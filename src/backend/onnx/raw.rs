@@ -7,9 +7,7 @@ use std::ptr;
 
 use ort::AsPointer;
 use ort::session::Session;
-use ort::sys::{
-    ORT_API_VERSION, OrtApi, OrtApiBase, OrtEpAssignedNode, OrtEpAssignedSubgraph, OrtStatusPtr,
-};
+use ort::sys::{ORT_API_VERSION, OrtApi, OrtApiBase, OrtEpAssignedNode, OrtEpAssignedSubgraph, OrtStatusPtr};
 
 /// What a shared library says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +36,7 @@ pub enum ProbeError {
 pub fn probe(path: &Path) -> Result<Probe, ProbeError> {
     // SAFETY: loading runs the library's initialisers. The user named this file as the runtime to execute,
     // so running its code is what was asked for; nothing is called before its entry point is found.
-    let library = unsafe { libloading::Library::new(path) }
-        .map_err(|e| ProbeError::NotLoadable(e.to_string()))?;
+    let library = unsafe { libloading::Library::new(path) }.map_err(|e| ProbeError::NotLoadable(e.to_string()))?;
     // SAFETY: the symbol's C signature is fixed by ONNX Runtime's stable interface.
     let entry: libloading::Symbol<'_, unsafe extern "C" fn() -> *const OrtApiBase> =
         unsafe { library.get(b"OrtGetApiBase\0") }.map_err(|_| ProbeError::NotOnnxRuntime)?;
@@ -69,8 +66,7 @@ pub fn probe(path: &Path) -> Result<Probe, ProbeError> {
 pub fn preload(path: &Path) -> Result<(), String> {
     use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
     // SAFETY: as for `probe`: a library of the runtime's own vendor set, from the folder the user set up.
-    let library =
-        unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.map_err(|e| e.to_string())?;
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.map_err(|e| e.to_string())?;
     std::mem::forget(library);
     Ok(())
 }
@@ -84,9 +80,7 @@ pub fn placement(session: &Session) -> Result<BTreeMap<String, BTreeMap<String, 
     let mut placed = BTreeMap::<String, BTreeMap<String, u32>>::new();
     let (mut graphs, mut count) = (ptr::null::<*const OrtEpAssignedSubgraph>(), 0);
     // SAFETY: the session pointer is valid while `session` is borrowed; both out-pointers are.
-    check(unsafe {
-        (api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &raw mut graphs, &raw mut count)
-    })?;
+    check(unsafe { (api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &raw mut graphs, &raw mut count) })?;
     // SAFETY: the runtime returned an array of this length that the session owns.
     for &graph in unsafe { slice(graphs, count) } {
         let mut name = ptr::null();
@@ -145,11 +139,7 @@ unsafe fn string(text: *const c_char) -> Option<String> {
         return None;
     }
     // SAFETY: the caller promises it.
-    Some(
-        unsafe { CStr::from_ptr(text) }
-            .to_string_lossy()
-            .into_owned(),
-    )
+    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
 /// A slice that may come as null when it is empty.

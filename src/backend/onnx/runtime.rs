@@ -67,10 +67,7 @@ pub fn start(cache: &Path) -> Result<Runtime, RuntimeError> {
     }
     let library = library::open(cache)?;
     library::preload_nvidia(&library.path);
-    let failed = |why: String| RuntimeError::Start {
-        path: library.path.clone(),
-        why,
-    };
+    let failed = |why: String| RuntimeError::Start { path: library.path.clone(), why };
     let environment = ort::init_from(&library.path)
         .map_err(|e| failed(e.to_string()))?
         .with_name("phasebench")
@@ -78,10 +75,7 @@ pub fn start(cache: &Path) -> Result<Runtime, RuntimeError> {
         .build()
         .map_err(|e| failed(e.message().to_owned()))?;
     environment.set_log_level(LogLevel::Error);
-    let started = Runtime {
-        library,
-        environment,
-    };
+    let started = Runtime { library, environment };
     *runtime = Some(started.clone());
     Ok(started)
 }
@@ -91,9 +85,6 @@ fn same(running: &Runtime, cache: &Path) -> Result<Runtime, RuntimeError> {
     let asked = library::locate(cache)?.path;
     match asked.canonicalize() {
         Ok(path) if path == running.library.path => Ok(running.clone()),
-        _ => Err(RuntimeError::Another {
-            loaded: running.library.path.clone(),
-            asked,
-        }),
+        _ => Err(RuntimeError::Another { loaded: running.library.path.clone(), asked }),
     }
 }

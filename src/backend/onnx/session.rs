@@ -52,13 +52,7 @@ impl Session for OnnxSession {
         let mut progress = Progress::default();
         let stop = || drop(options.terminate());
         let (result, waited) = watch::watched(by, cancel, stop, || {
-            generate(
-                &mut self.engine,
-                call,
-                &*self.clock,
-                &options,
-                &mut progress,
-            )
+            generate(&mut self.engine, call, &*self.clock, &options, &mut progress)
         });
         let reply = self.reply(call, progress, result.is_ok());
         let failure = match result {
@@ -70,11 +64,7 @@ impl Session for OnnxSession {
             Degraded::Error => !self.on_device,
             _ => true,
         });
-        Outcome {
-            reply: Some(reply),
-            failure,
-            session_usable,
-        }
+        Outcome { reply: Some(reply), failure, session_usable }
     }
 
     fn engine_pids(&self) -> Vec<u32> {
@@ -92,21 +82,11 @@ impl OnnxSession {
         let (host_rss, host_peak) = memory::resident();
         let mut attribution = self.report.attribution.clone();
         if let Some(device) = device.filter(|_| kv.is_some()) {
-            attribution
-                .evidence
-                .insert("kv_cache.memory".to_owned(), device);
+            attribution.evidence.insert("kv_cache.memory".to_owned(), device);
         }
         let rows = call.prompts.len();
         let tokens = (0..rows)
-            .map(|row| {
-                progress
-                    .tokens
-                    .iter()
-                    .skip(row)
-                    .step_by(rows)
-                    .map(|&id| token(id))
-                    .collect()
-            })
+            .map(|row| progress.tokens.iter().skip(row).step_by(rows).map(|&id| token(id)).collect())
             .collect();
         let outside = progress.outside.iter().copied().reduce(|a, b| a + b);
         let mut engine_durations = BTreeMap::new();
@@ -119,11 +99,7 @@ impl OnnxSession {
             steps_timed: u32::try_from(progress.step_ends.len()).unwrap_or(u32::MAX),
             prompt_tokens: Some(call.prompts.iter().map(|row| count(row.len())).collect()),
             tokens,
-            finish: Some(if whole {
-                Finish::Length
-            } else {
-                Finish::Interrupted
-            }),
+            finish: Some(if whole { Finish::Length } else { Finish::Interrupted }),
             attribution,
             step_ends: progress.step_ends,
             outside_engine: outside,
@@ -148,18 +124,12 @@ fn check(call: &Call, bounds: Bounds) -> Result<(), String> {
             return Err(format!("prompt {row} is empty"));
         }
         if let Some(id) = prompt.iter().find(|&&id| id as usize >= bounds.vocabulary) {
-            return Err(format!(
-                "prompt {row}: token {id} is not below the vocabulary of {}",
-                bounds.vocabulary
-            ));
+            return Err(format!("prompt {row}: token {id} is not below the vocabulary of {}", bounds.vocabulary));
         }
         longest = longest.max(prompt.len());
     }
     if (call.padded_to as usize) < longest {
-        return Err(format!(
-            "a prompt of {longest} tokens does not fit into rows padded to {}",
-            call.padded_to
-        ));
+        return Err(format!("a prompt of {longest} tokens does not fit into rows padded to {}", call.padded_to));
     }
     let new = match call.procedure {
         Procedure::Prefill => 0,
@@ -177,11 +147,7 @@ fn check(call: &Call, bounds: Bounds) -> Result<(), String> {
 }
 
 fn refused(why: &str) -> Outcome {
-    Outcome {
-        reply: None,
-        failure: Some(Failure::new(Degraded::Error, why)),
-        session_usable: true,
-    }
+    Outcome { reply: None, failure: Some(Failure::new(Degraded::Error, why)), session_usable: true }
 }
 
 /// What a failed call or load is recorded as.
@@ -190,10 +156,7 @@ pub(super) fn failure(message: &str, waited: Waited, by: Deadline) -> Failure {
         Waited::Cancelled => Failure::new(Degraded::Incomplete, "cancelled"),
         Waited::TimedOut => {
             let limit = Nanos::from(by.0);
-            Failure::new(
-                Degraded::Timeout,
-                &format!("stopped at the deadline of {limit}"),
-            )
+            Failure::new(Degraded::Timeout, &format!("stopped at the deadline of {limit}"))
         }
         Waited::Done => Failure::new(kind(message), message),
     }
@@ -211,11 +174,7 @@ fn kind(message: &str) -> Degraded {
     ];
     let message = message.to_lowercase();
     let out_of_memory = OUT_OF_MEMORY.iter().any(|words| message.contains(words));
-    if out_of_memory {
-        Degraded::Oom
-    } else {
-        Degraded::Error
-    }
+    if out_of_memory { Degraded::Oom } else { Degraded::Error }
 }
 
 fn fallen_back(attribution: &Attribution) -> Option<Failure> {
@@ -224,10 +183,7 @@ fn fallen_back(attribution: &Attribution) -> Option<Failure> {
     }
     let elsewhere = attribution.evidence.get("off_provider_ops");
     let elsewhere = elsewhere.map_or("no record of any node", String::as_str);
-    let message = format!(
-        "not everything ran on {}: {elsewhere}",
-        attribution.requested
-    );
+    let message = format!("not everything ran on {}: {elsewhere}", attribution.requested);
     Some(Failure::new(Degraded::Fallback, &message))
 }
 
@@ -250,31 +206,16 @@ mod tests {
     use super::*;
 
     fn call(procedure: Procedure, prompts: Vec<Vec<u32>>, padded_to: u32, steps: u32) -> Call {
-        Call {
-            procedure,
-            prompts,
-            texts: None,
-            padded_to,
-            steps,
-        }
+        Call { procedure, prompts, texts: None, padded_to, steps }
     }
 
     #[test]
     fn what_the_model_cannot_take_is_refused_with_its_limit() {
-        let bounds = Bounds {
-            context: 8,
-            vocabulary: 100,
-        };
+        let bounds = Bounds { context: 8, vocabulary: 100 };
         let six = vec![1; 6];
         for (call, expected) in [
-            (
-                call(Procedure::Prefill, vec![], 1, 0),
-                Err("the call has no prompts"),
-            ),
-            (
-                call(Procedure::Prefill, vec![six.clone(), vec![]], 6, 0),
-                Err("prompt 1 is empty"),
-            ),
+            (call(Procedure::Prefill, vec![], 1, 0), Err("the call has no prompts")),
+            (call(Procedure::Prefill, vec![six.clone(), vec![]], 6, 0), Err("prompt 1 is empty")),
             (
                 call(Procedure::Prefill, vec![vec![1, 100]], 2, 0),
                 Err("prompt 0: token 100 is not below the vocabulary of 100"),
@@ -283,10 +224,7 @@ mod tests {
                 call(Procedure::Prefill, vec![six.clone()], 5, 0),
                 Err("a prompt of 6 tokens does not fit into rows padded to 5"),
             ),
-            (
-                call(Procedure::PrefillDecode, vec![six.clone()], 6, 2),
-                Ok(()),
-            ),
+            (call(Procedure::PrefillDecode, vec![six.clone()], 6, 2), Ok(())),
             (
                 call(Procedure::PrefillDecode, vec![six.clone()], 6, 3),
                 Err("6 prompt tokens and 3 fed back exceed the model's context of 8 tokens"),
@@ -301,16 +239,10 @@ mod tests {
     #[test]
     fn messages_about_memory_are_out_of_memory() {
         for (message, expected) in [
-            (
-                "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 8",
-                Degraded::Oom,
-            ),
+            ("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 8", Degraded::Oom),
             ("std::bad_alloc", Degraded::Oom),
             ("CUDA failure 2: out of memory ; GPU=0", Degraded::Oom),
-            (
-                "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED",
-                Degraded::Oom,
-            ),
+            ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED", Degraded::Oom),
             ("indices element out of data bounds, idx=9", Degraded::Error),
         ] {
             assert_eq!(kind(message), expected, "{message}");
@@ -321,14 +253,8 @@ mod tests {
     fn who_stopped_the_call_decides_its_kind() {
         let by = Deadline(std::time::Duration::from_secs(2));
         let words = "Exiting due to terminate flag being set to true.";
-        assert_eq!(
-            failure(words, Waited::TimedOut, by).to_string(),
-            "timeout: stopped at the deadline of 2.0 s"
-        );
-        assert_eq!(
-            failure(words, Waited::Cancelled, by).to_string(),
-            "incomplete: cancelled"
-        );
+        assert_eq!(failure(words, Waited::TimedOut, by).to_string(), "timeout: stopped at the deadline of 2.0 s");
+        assert_eq!(failure(words, Waited::Cancelled, by).to_string(), "incomplete: cancelled");
         assert_eq!(failure(words, Waited::Done, by).kind, Degraded::Error);
     }
 }

@@ -65,39 +65,25 @@ pub fn verify(
     surroundings: Surroundings,
 ) -> Result<Vec<Verified>, VerifyError> {
     let references = model::verify::read(reference)?;
-    let spec = OnnxSpec {
-        arg_max: ArgMax::Outside,
-        ..spec
-    };
+    let spec = OnnxSpec { arg_max: ArgMax::Outside, ..spec };
     let mut backend = OnnxBackend::new("verify", spec, surroundings);
     backend.describe()?;
     let prepared = backend.prepare(source)?;
     let by = Deadline(Duration::from_secs(3600));
-    let mut session = backend
-        .load_session(&prepared, by, &CancelToken::default())
-        .map_err(VerifyError::Load)?;
+    let mut session = backend.load_session(&prepared, by, &CancelToken::default()).map_err(VerifyError::Load)?;
     let mut verified = Vec::new();
     for reference in references {
         let prompt = reference.prompt;
         // What the last step chose is never fed in.
         let fed: Vec<_> = reference.steps.iter().map(|step| step.token).collect();
         let fed = &fed[..fed.len().saturating_sub(1)];
-        let rows =
-            teacher_forced(&mut session, &[reference.prompt_ids], 0, &[fed]).map_err(|why| {
-                VerifyError::Forward {
-                    prompt: prompt.clone(),
-                    why,
-                }
-            })?;
+        let rows = teacher_forced(&mut session, &[reference.prompt_ids], 0, &[fed])
+            .map_err(|why| VerifyError::Forward { prompt: prompt.clone(), why })?;
         let logits = rows.into_iter().next().unwrap_or_default();
         let Some(agreement) = compare(&reference.steps, &logits) else {
             return Err(VerifyError::Nothing { prompt });
         };
-        verified.push(Verified {
-            prompt,
-            steps: logits.len(),
-            agreement,
-        });
+        verified.push(Verified { prompt, steps: logits.len(), agreement });
     }
     Ok(verified)
 }
@@ -113,12 +99,7 @@ pub fn teacher_forced(
     padded_to: usize,
     fed: &[&[u32]],
 ) -> Result<Vec<Vec<Vec<f32>>>, ForwardError> {
-    let length = prompts
-        .iter()
-        .map(Vec::len)
-        .max()
-        .unwrap_or(0)
-        .max(padded_to);
+    let length = prompts.iter().map(Vec::len).max().unwrap_or(0).max(padded_to);
     let steps = fed.iter().map(|tokens| tokens.len()).min().unwrap_or(0);
     let engine = &mut session.engine;
     let options = RunOptions::new()?;

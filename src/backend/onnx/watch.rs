@@ -40,30 +40,23 @@ mod tests {
     fn work_that_ends_by_itself_is_left_alone() {
         let stopped = AtomicBool::new(false);
         let stop = || stopped.store(true, Ordering::SeqCst);
-        let (result, waited) = watched(
-            Deadline(Duration::from_secs(60)),
-            &CancelToken::default(),
-            stop,
-            || 7,
-        );
+        let (result, waited) = watched(Deadline(Duration::from_secs(60)), &CancelToken::default(), stop, || 7);
         assert_eq!((result, waited), (7, Waited::Done));
         assert!(!stopped.load(Ordering::SeqCst));
     }
 
     #[test]
     fn the_deadline_and_a_cancel_stop_the_work() {
-        for (by, cancelled, expected) in [
-            (Duration::ZERO, false, Waited::TimedOut),
-            (Duration::from_secs(60), true, Waited::Cancelled),
-        ] {
+        for (by, cancelled, expected) in
+            [(Duration::ZERO, false, Waited::TimedOut), (Duration::from_secs(60), true, Waited::Cancelled)]
+        {
             let cancel = CancelToken::default();
             if cancelled {
                 cancel.cancel();
             }
             let (tell, told) = mpsc::channel();
             let work = || told.recv_timeout(Duration::from_secs(60));
-            let (result, waited) =
-                watched(Deadline(by), &cancel, move || drop(tell.send(())), work);
+            let (result, waited) = watched(Deadline(by), &cancel, move || drop(tell.send(())), work);
             assert_eq!((result, waited), (Ok(()), expected));
         }
     }

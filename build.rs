@@ -1,0 +1,62 @@
+//! Tells the program what it was built from. Works without git, and in an unpacked archive.
+
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src");
+    println!("cargo:rerun-if-changed=Cargo.toml");
+    println!("cargo:rerun-if-changed=Cargo.lock");
+    for file in ["HEAD", "index", "packed-refs"] {
+        // A worktree keeps these elsewhere than in `.git`; git knows where.
+        if let Some(path) = git(&["rev-parse", "--git-path", file])
+            && Path::new(&path).exists()
+        {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
+    set("PHASEBENCH_COMMIT", commit());
+    set("PHASEBENCH_RUSTC", output(&variable("RUSTC").unwrap_or_else(|| "rustc".to_owned()), &["--version"]));
+    set("PHASEBENCH_PROFILE", variable("PROFILE"));
+    set("PHASEBENCH_TARGET", variable("TARGET"));
+    set("PHASEBENCH_TARGET_FEATURES", variable("CARGO_CFG_TARGET_FEATURE"));
+}
+
+/// The commit, with `-modified` where tracked sources differ from it.
+fn commit() -> Option<String> {
+    // An archive unpacked inside somebody else's repository must not take that repository's commit.
+    let here = std::fs::canonicalize(".").ok()?;
+    let top = std::fs::canonicalize(git(&["rev-parse", "--show-toplevel"])?).ok()?;
+    if here != top {
+        return None;
+    }
+    let commit = git(&["rev-parse", "HEAD"])?;
+    let changed = output(
+        "git",
+        &["status", "--porcelain", "--untracked-files=no", "--", "src", "build.rs", "Cargo.toml", "Cargo.lock"],
+    );
+    Some(match changed.as_deref() {
+        Some("") => commit,
+        _ => format!("{commit}-modified"),
+    })
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    output("git", arguments).filter(|text| !text.is_empty())
+}
+
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn set(name: &str, value: Option<String>) {
+    if let Some(value) = value {
+        println!("cargo:rustc-env={name}={value}");
+    }
+}

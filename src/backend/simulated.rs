@@ -1,0 +1,318 @@
+//! Scripted truth: an engine whose every time is known, so that the whole program can be tested against it.
+//!
+//! Nothing about a call depends on the calls of another process, so that a resumed run meets the same faults.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::distr::{Distribution, Uniform};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+
+use crate::backend::{
+    Backend, BackendError, Call, CancelToken, Deadline, Description, Failure, LoadReport, Memory, Outcome, Prepared,
+    Reply, Session, Span, SpanClock, Surroundings, cancel::Waited,
+};
+use crate::model::{self, Architecture, ModelSource};
+use crate::spec::{Dtype, Fault, FaultKind, Law, Pace, SimulatedSpec};
+use crate::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure};
+use crate::units::{Bytes, Nanos};
+
+/// The scripted engine.
+pub struct SimulatedBackend {
+    name: String,
+    script: SimulatedSpec,
+    surroundings: Surroundings,
+}
+
+impl SimulatedBackend {
+    /// An engine that follows `script`.
+    #[must_use]
+    pub fn new(name: &str, script: SimulatedSpec, surroundings: Surroundings) -> Self {
+        Self { name: name.to_owned(), script, surroundings }
+    }
+}
+
+impl Backend for SimulatedBackend {
+    fn describe(&mut self) -> Result<Description, BackendError> {
+        let boundary = "scripted; no engine ran and no number of this backend is a measurement";
+        let modes = [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached];
+        let pace = match self.script.pace {
+            Pace::Virtual => "virtual",
+            Pace::Real => "real",
+        };
+        Ok(Description {
+            engine: "simulated".to_owned(),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            facts: BTreeMap::from([("pace".to_owned(), pace.to_owned())]),
+            max_resident: self.script.max_resident,
+            boundary: modes.into_iter().map(|mode| (mode, boundary.to_owned())).collect(),
+            procedures: Procedure::ALL.to_vec(),
+            token_times: true,
+            virtual_clock: self.script.pace == Pace::Virtual,
+        })
+    }
+
+    fn prepare(&mut self, model: &ModelSource) -> Result<Prepared, BackendError> {
+        let architecture = model::architecture(&model.form).map_err(|e| BackendError::Prepare {
+            model: model.name.clone(),
+            backend: self.name.clone(),
+            why: e.to_string(),
+        })?;
+        let params = architecture.parameters();
+        Ok(Prepared {
+            model: model.name.clone(),
+            weights_id: format!("simulated-{}", crate::store::sha256(format!("{architecture:?}").as_bytes())),
+            dtype: Dtype::F32,
+            params: Some(params),
+            bytes: Some(Bytes(params * Dtype::F32.bytes())),
+            path: None,
+            inner: Box::new(architecture),
+        })
+    }
+
+    fn load(&mut self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<Box<dyn Session>, Failure> {
+        let Some(architecture) = model.inner.downcast_ref::<Architecture>() else {
+            return Err(Failure::new(Degraded::Error, "prepared by another backend"));
+        };
+        let millions = millions(architecture);
+        let time = self.script.load.at(millions);
+        pass(&self.script, &self.surroundings, time.min(by.0), cancel)?;
+        if time > by.0 {
+            return Err(Failure::new(Degraded::Timeout, "the load did not end in time"));
+        }
+        let attribution = Attribution {
+            requested: "simulated".to_owned(),
+            actual: Some("simulated".to_owned()),
+            evidence: BTreeMap::from([("script".to_owned(), "scenario file".to_owned())]),
+        };
+        Ok(Box::new(SimulatedSession {
+            script: self.script.clone(),
+            surroundings: self.surroundings.clone(),
+            model: model.model.clone(),
+            architecture: architecture.clone(),
+            millions,
+            calls: 0,
+            shapes: BTreeSet::new(),
+            noise: BTreeMap::new(),
+            report: LoadReport { parts: vec![("load".to_owned(), time.into())], attribution, ..LoadReport::default() },
+        }))
+    }
+}
+
+impl Law {
+    /// The law's time for a model of so many million parameters.
+    #[must_use]
+    pub fn at(&self, millions: f64) -> Duration {
+        self.base.mul_f64(millions.powf(self.exponent))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "2^53 parameters are beyond any model")]
+fn millions(architecture: &Architecture) -> f64 {
+    architecture.parameters() as f64 / 1e6
+}
+
+/// Lets scripted time pass, on the virtual clock or really.
+fn pass(
+    script: &SimulatedSpec,
+    surroundings: &Surroundings,
+    time: Duration,
+    cancel: &CancelToken,
+) -> Result<(), Failure> {
+    let cancelled = match script.pace {
+        Pace::Virtual => {
+            surroundings.clock.pass(time);
+            cancel.is_cancelled()
+        }
+        Pace::Real => cancel.wait(Deadline(time), || false) == Waited::Cancelled,
+    };
+    if cancelled { Err(Failure::new(Degraded::Incomplete, "cancelled")) } else { Ok(()) }
+}
+
+/// What makes a shape cold: procedure, rows, prompt length.
+type Shape = (Procedure, usize, u32);
+
+struct SimulatedSession {
+    script: SimulatedSpec,
+    surroundings: Surroundings,
+    model: String,
+    architecture: Architecture,
+    millions: f64,
+    calls: u32,
+    shapes: BTreeSet<Shape>,
+    /// Last standardised deviation of each phase, for the autocorrelation.
+    noise: BTreeMap<Phase, f64>,
+    report: LoadReport,
+}
+
+impl Session for SimulatedSession {
+    fn loaded(&self) -> &LoadReport {
+        &self.report
+    }
+
+    fn call(&mut self, call: &Call, by: Deadline, cancel: &CancelToken) -> Outcome {
+        let mut random = ChaCha8Rng::seed_from_u64(call.seed);
+        let rested = self.rested_factor(call);
+        let fault = self.script.faults.iter().find(|fault| self.strikes(fault, call)).map(|fault| fault.kind);
+        match fault {
+            Some(FaultKind::Error) => return lost(Degraded::Error, "scripted error", true),
+            Some(FaultKind::Oom) => return lost(Degraded::Oom, "scripted out of memory", false),
+            Some(FaultKind::Crashed) => return lost(Degraded::Crashed, "scripted crash", false),
+            Some(FaultKind::Timeout) => {
+                let waited = pass(&self.script, &self.surroundings, by.0, cancel);
+                let failure = waited.err().unwrap_or_else(|| Failure::new(Degraded::Timeout, "scripted hang"));
+                return Outcome { reply: None, failure: Some(failure), session_usable: true };
+            }
+            Some(FaultKind::EarlyStop) | None => {}
+        }
+        let steps = self.steps_made(call, fault == Some(FaultKind::EarlyStop), &mut random);
+        self.reply(call, steps, rested, &mut random, by, cancel)
+    }
+
+    fn engine_pids(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn close(self: Box<Self>) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+fn lost(kind: Degraded, message: &str, session_usable: bool) -> Outcome {
+    Outcome { reply: None, failure: Some(Failure::new(kind, message)), session_usable }
+}
+
+impl SimulatedSession {
+    /// Factor on every phase for how fresh the session and the shape are, and for drift.
+    fn rested_factor(&mut self, call: &Call) -> f64 {
+        let shape = (call.procedure, call.prompts.len(), call.padded_to);
+        let new_shape = self.shapes.insert(shape);
+        let rested = match (self.calls, new_shape) {
+            (0, _) => self.script.cold_factor,
+            (_, true) => self.script.cold_shape_factor,
+            (_, false) => 1.0,
+        };
+        let drift = 1.0 + self.script.drift_per_call * f64::from(self.calls);
+        self.calls += 1;
+        rested * drift
+    }
+
+    fn strikes(&self, fault: &Fault, call: &Call) -> bool {
+        let model = fault.model.as_ref().is_none_or(|m| *m == self.model);
+        let scenario = fault.scenario.as_ref().is_none_or(|s| *s == call.scenario);
+        model && scenario && (call.index + 1).is_multiple_of(fault.every.max(1))
+    }
+
+    fn steps_made(&self, call: &Call, scripted: bool, random: &mut ChaCha8Rng) -> u32 {
+        let unit = Uniform::new(0.0, 1.0).ok();
+        let mut draw = || unit.map_or(1.0, |u| u.sample(random));
+        let (stops, place) = (draw() < self.script.early_stop_rate, draw());
+        if scripted {
+            call.steps / 2
+        } else if stops {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below steps, a u32")]
+            let made = (place * f64::from(call.steps)) as u32;
+            made
+        } else {
+            call.steps
+        }
+    }
+
+    /// Next factor of a phase's noise: log-normal with median 1, first-order autoregressive within the session.
+    fn noise(&mut self, phase: Phase, random: &mut ChaCha8Rng) -> f64 {
+        let fresh: f64 = StandardNormal.sample(random);
+        let rho = self.script.autocorrelation;
+        let deviation = match self.noise.get(&phase) {
+            None => fresh,
+            Some(last) => rho * last + (1.0 - rho * rho).sqrt() * fresh,
+        };
+        self.noise.insert(phase, deviation);
+        (self.script.noise * deviation).exp()
+    }
+
+    /// Scripted time of a phase before noise.
+    fn truth(&self, phase: Phase, call: &Call, steps: u32) -> Duration {
+        let rows = u32::try_from(call.prompts.len()).unwrap_or(u32::MAX);
+        let per_token = self.script.prefill_per_token.at(self.millions) * rows;
+        match phase {
+            Phase::Prefill => per_token * call.padded_to,
+            Phase::KvDecode => self.script.decode_per_step.at(self.millions) * steps,
+            // One full pass over a sequence that grows by a token a step.
+            Phase::GenerateUncached => per_token * (0..steps).map(|step| call.padded_to + step).sum::<u32>(),
+        }
+    }
+
+    fn reply(
+        &mut self,
+        call: &Call,
+        steps: u32,
+        rested: f64,
+        random: &mut ChaCha8Rng,
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Outcome {
+        let phases: &[Phase] = match call.procedure {
+            Procedure::Prefill => &[Phase::Prefill],
+            Procedure::PrefillDecode => &[Phase::Prefill, Phase::KvDecode],
+            Procedure::Uncached => &[Phase::GenerateUncached],
+        };
+        let started = self.surroundings.clock.now();
+        let mut reply = Reply { attribution: self.report.attribution.clone(), ..Reply::default() };
+        for &phase in phases {
+            let time = self.truth(phase, call, steps).mul_f64(rested * self.noise(phase, random));
+            let begin = self.surroundings.clock.now();
+            let left = by.0.saturating_sub(begin.since(started).duration());
+            let passed = pass(&self.script, &self.surroundings, time.min(left), cancel);
+            let failure = match passed {
+                Err(failure) => Some(failure),
+                Ok(()) if time > left => Some(Failure::new(Degraded::Timeout, "the call did not end in time")),
+                Ok(()) => None,
+            };
+            if failure.is_some() {
+                reply.finish = Some(Finish::Interrupted);
+                return Outcome { reply: Some(reply), failure, session_usable: true };
+            }
+            reply.spans.push(Span {
+                phase,
+                begin,
+                end: self.surroundings.clock.now(),
+                clock: SpanClock::Exact,
+                uncertainty: Nanos(0),
+                mean_power_w: self.script.power_w,
+            });
+        }
+        self.complete(call, steps, &mut reply);
+        Outcome { reply: Some(reply), failure: None, session_usable: true }
+    }
+
+    /// Fills in what does not take time: counts, tokens, memory.
+    fn complete(&self, call: &Call, steps: u32, reply: &mut Reply) {
+        let decodes = call.procedure != Procedure::Prefill;
+        let made = if call.procedure == Procedure::Uncached { steps } else { steps + 1 };
+        let vocab = u32::try_from(self.architecture.vocab).unwrap_or(u32::MAX);
+        let token = Uniform::new(2, vocab.max(3)).ok();
+        reply.steps_timed = if decodes { steps } else { 0 };
+        reply.tokens = call
+            .prompts
+            .iter()
+            .map(|prompt| {
+                // The same prompt gives the same tokens, as greedy decoding does.
+                let seed = prompt.iter().fold(self.surroundings.seed, |hash, &id| hash.rotate_left(5) ^ u64::from(id));
+                let mut random = ChaCha8Rng::seed_from_u64(seed);
+                (0..made).map(|_| token.map_or(2, |t| t.sample(&mut random))).collect()
+            })
+            .collect();
+        reply.prompt_tokens = Some(call.prompts.iter().map(|p| u32::try_from(p.len()).unwrap_or(u32::MAX)).collect());
+        reply.finish = Some(if steps < call.steps { Finish::Stop } else { Finish::Length });
+        let length = u64::from(call.padded_to + if call.procedure == Procedure::PrefillDecode { steps } else { 0 });
+        let kv = self.architecture.kv_bytes_per_token(model::Dtype::F32) * length * call.prompts.len() as u64;
+        reply.memory = Memory { kv: (call.procedure != Procedure::Uncached).then_some(Bytes(kv)), ..Memory::default() };
+        let decode = reply.spans.iter().find(|s| s.phase != Phase::Prefill);
+        if let (Some(span), true) = (decode, steps > 0) {
+            let step = span.end.since(span.begin).0 / u64::from(steps);
+            reply.step_ends = (1..=u64::from(steps)).map(|i| span.begin + Nanos(step * i)).collect();
+        }
+    }
+}

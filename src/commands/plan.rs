@@ -1,0 +1,236 @@
+//! `phasebench plan`: what a scenario file would measure, in which order, and roughly how long it takes.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::cli::PlanArgs;
+use crate::commands::scenario::{self, Loaded};
+use crate::exit::Exit;
+use crate::plan::{self, Cell, Plan, SkippedCell};
+use crate::schedule::{self, Task};
+use crate::terms::{Procedure, Role};
+use crate::units::significant;
+
+/// How many tasks of the order are printed for people.
+const HEAD: usize = 12;
+/// Digits of the plan's hash that are printed for people.
+const HASH_DIGITS: usize = 12;
+
+/// Prints the plan; runs nothing.
+///
+/// # Errors
+/// A bad scenario file or filter, a model that cannot be read, standard output refuses.
+pub fn execute(args: &PlanArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let loaded = scenario::load(&args.spec, args.only.as_deref())?;
+    let sha256 = plan::plan_sha256(&loaded.plan)?;
+    if args.json {
+        writeln!(out, "{:#}", as_json(&loaded, &sha256)?)?;
+        return Ok(Exit::Good);
+    }
+    matrix(&loaded, out)?;
+    order(&loaded.plan, out)?;
+    skips(&loaded.plan, out)?;
+    totals(&loaded, out)?;
+    writeln!(out, "plan {}", &sha256[..HASH_DIGITS.min(sha256.len())])?;
+    Ok(Exit::Good)
+}
+
+/// One table per backend: models down, scenarios across, in each place what is timed.
+fn matrix(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
+    let Loaded { spec, plan, facts, .. } = loaded;
+    writeln!(out, "{}: order {}, seed {}", plan.name, snake(&plan.order)?, plan.seed)?;
+    for backend in &spec.backends {
+        let mut header = vec![format!("{} ({})", backend.name, backend.engine.kind()), "params".to_owned()];
+        header.extend(spec.scenarios.iter().map(|s| match s.batch {
+            1 => s.name.clone(),
+            rows => format!("{} ×{rows}", s.name),
+        }));
+        let mut rows = vec![header];
+        for model in facts {
+            let millions = model.params as f64 / 1e6;
+            let mut row = vec![model.name.clone(), format!("{} M", significant(millions, 3))];
+            let place = |scenario: &str| {
+                let here = |cell: &Cell| {
+                    cell.session.backend == backend.name
+                        && cell.session.model == model.name
+                        && cell.scenario == scenario
+                };
+                timed(plan.cells.iter().filter(|c| here(c)), plan.skipped.iter().filter(|s| here(&s.cell)))
+            };
+            row.extend(spec.scenarios.iter().map(|s| place(&s.name)));
+            rows.push(row);
+        }
+        writeln!(out)?;
+        table(&rows, out)?;
+    }
+    writeln!(out, "\np: prefill; d: decode steps after it; u: uncached steps; ×: rows decoded together")?;
+    Ok(())
+}
+
+/// `p d8,16 u8,16`, or the rule that left all of it out.
+fn timed<'a>(cells: impl Iterator<Item = &'a Cell>, skipped: impl Iterator<Item = &'a SkippedCell>) -> String {
+    let (mut prefill, mut decode, mut uncached) = (false, Vec::new(), Vec::new());
+    for cell in cells {
+        match cell.procedure {
+            Procedure::Prefill => prefill = true,
+            Procedure::PrefillDecode => {
+                prefill = true;
+                decode.push(cell.gen_tokens.to_string());
+            }
+            Procedure::Uncached => uncached.push(cell.gen_tokens.to_string()),
+        }
+    }
+    let mut parts = Vec::new();
+    if prefill {
+        parts.push("p".to_owned());
+    }
+    for (letter, steps) in [("d", decode), ("u", uncached)] {
+        if !steps.is_empty() {
+            parts.push(format!("{letter}{}", steps.join(",")));
+        }
+    }
+    if parts.is_empty() {
+        let rules: Vec<&str> = skipped.map(|s| s.rule.as_str()).collect();
+        return rules.first().map_or_else(|| "-".to_owned(), |rule| format!("({rule})"));
+    }
+    parts.join(" ")
+}
+
+/// Columns as wide as their widest entry.
+fn table(rows: &[Vec<String>], out: &mut dyn Write) -> anyhow::Result<()> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in rows {
+        let padded: Vec<String> = row.iter().zip(&widths).map(|(c, &width)| format!("{c:<width$}")).collect();
+        writeln!(out, "{}", padded.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+/// The beginning of the order, as it goes if every call succeeds.
+fn order(plan: &Plan, out: &mut dyn Write) -> anyhow::Result<()> {
+    let tasks: Vec<String> = schedule::preview(plan).iter().filter_map(|task| described(plan, task)).collect();
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\norder")?;
+    for task in tasks.iter().take(HEAD) {
+        writeln!(out, "  {task}")?;
+    }
+    if tasks.len() > HEAD {
+        writeln!(out, "  … and {} more", tasks.len() - HEAD)?;
+    }
+    Ok(())
+}
+
+/// A task in words. `None`: it does nothing to an engine.
+fn described(plan: &Plan, task: &Task) -> Option<String> {
+    match task {
+        Task::Load(load) => {
+            let key = &plan.sessions.get(load.session)?.key;
+            Some(format!("load    {} {}", key.backend, key.model))
+        }
+        Task::Call(call) => {
+            let cell = plan.cells.get(call.cell)?;
+            let steps = match cell.procedure {
+                Procedure::Prefill => "prefill".to_owned(),
+                Procedure::PrefillDecode => format!("prefill + {} steps", cell.gen_tokens),
+                Procedure::Uncached => format!("{} uncached steps", cell.gen_tokens),
+            };
+            let session = &cell.session;
+            Some(format!("{:<7} {} {} {}, {steps}", call.role, session.backend, session.model, cell.scenario))
+        }
+        Task::Stop(_) => None,
+    }
+}
+
+/// Skipped cells by rule and reason.
+fn skips(plan: &Plan, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut groups: BTreeMap<(&str, &str), Vec<&Cell>> = BTreeMap::new();
+    for skipped in &plan.skipped {
+        groups.entry((&skipped.rule, &skipped.reason)).or_default().push(&skipped.cell);
+    }
+    if !groups.is_empty() {
+        writeln!(out, "\nskipped")?;
+    }
+    for ((rule, reason), cells) in groups {
+        let first = cells.first().map(|c| format!("{} {} {}", c.session.backend, c.session.model, c.scenario));
+        let more = if cells.len() > 1 { " and others" } else { "" };
+        writeln!(
+            out,
+            "  {} by rule {rule}: {reason} [{}{more}]",
+            counted(cells.len() as u64, "cell"),
+            first.unwrap_or_default()
+        )?;
+    }
+    Ok(())
+}
+
+fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
+    let Loaded { spec, plan, facts, .. } = loaded;
+    let calls = plan::call_counts(plan);
+    let timed = if calls.timed_min == calls.timed_max {
+        calls.timed_max.to_string()
+    } else {
+        format!("{} to {}", calls.timed_min, calls.timed_max)
+    };
+    writeln!(
+        out,
+        "\n{} in {}, {} skipped; {} and {timed} timed",
+        counted(plan.cells.len() as u64, "cell"),
+        counted(plan.sessions.len() as u64, "session"),
+        plan.skipped.len(),
+        counted(calls.warmup, "warmup call"),
+    )?;
+    let time = plan::time_range(plan, spec, facts);
+    let range = if time.min == time.max { time.max.to_string() } else { format!("{} to {}", time.min, time.max) };
+    writeln!(out, "estimate: {range} on an idle machine of two cores; making the models comes on top, once")?;
+    Ok(())
+}
+
+fn counted(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// An enum's name in files.
+fn snake(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_value(value)?.as_str().unwrap_or_default().to_owned())
+}
+
+fn as_json(loaded: &Loaded, sha256: &str) -> anyhow::Result<Value> {
+    let plan = &loaded.plan;
+    let calls = plan::call_counts(plan);
+    let time = plan::time_range(plan, &loaded.spec, &loaded.facts);
+    let models: Vec<Value> = loaded
+        .facts
+        .iter()
+        .map(|f| json!({ "name": f.name, "params": f.params, "n_positions": f.n_positions }))
+        .collect();
+    Ok(json!({
+        "plan_sha256": sha256,
+        "plan": serde_json::to_value(plan)?,
+        "models": models,
+        "calls": { "warmup": calls.warmup, "timed_min": calls.timed_min, "timed_max": calls.timed_max },
+        "estimate": { "min_ms": time.min.as_ms(), "max_ms": time.max.as_ms() },
+        "order": schedule::preview(plan).iter().filter_map(|task| ordered(plan, task)).collect::<Vec<_>>(),
+    }))
+}
+
+/// A task for scripts. `None`: it does nothing to an engine.
+fn ordered(plan: &Plan, task: &Task) -> Option<Value> {
+    match task {
+        Task::Load(load) => {
+            let key = &plan.sessions.get(load.session)?.key;
+            Some(json!({ "task": "load", "backend": key.backend, "model": key.model }))
+        }
+        Task::Call(call) => {
+            let cell = plan.cells.get(call.cell)?;
+            let role: Role = call.role;
+            Some(json!({ "task": "call", "cell_id": cell.id.0, "role": role.as_str(), "index": call.index }))
+        }
+        Task::Stop(_) => None,
+    }
+}

@@ -1,0 +1,310 @@
+//! `phasebench run`: a scenario file, or a run folder to resume, to a complete record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+
+use crate::backend::{self, Backend, BackendError, CancelToken, Description, Surroundings};
+use crate::cli::RunArgs;
+use crate::clock::{RealClock, SharedClock, VirtualClock};
+use crate::commands::scenario;
+use crate::exit::Exit;
+use crate::manifest::{BackendEntry, Manifest, ModelEntry, Stack};
+use crate::plan::{Plan, SkippedCell};
+use crate::record::{Finished, Line};
+use crate::run::{Ended, Engines, Prompts, Run};
+use crate::spec::{Engine, Pace, Spec};
+use crate::store::{self, Writer};
+use crate::units::Nanos;
+
+mod progress;
+
+/// Facts of this machine that resuming needs and that nobody else does.
+const LOCAL: &str = "local.json";
+
+/// Runs or resumes.
+///
+/// # Errors
+/// A bad scenario file, an unavailable backend, a model that cannot be prepared, a store that cannot be written.
+pub fn execute(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let job = match (&args.resume, &args.spec) {
+        (Some(folder), _) => resume(folder)?,
+        (None, Some(spec)) => match begin(args, spec)? {
+            Begun::Ready(job) => *job,
+            Begun::NothingToDo(exit) => return Ok(exit),
+        },
+        (None, None) => return Ok(Exit::Usage),
+    };
+    go(job, out)
+}
+
+/// Everything a run needs, checked and prepared; nothing measured yet.
+struct Job {
+    plan: Plan,
+    engines: Engines,
+    prompts: Prompts,
+    writer: Writer,
+    lines: Vec<Line>,
+    clock: SharedClock,
+    cancel: CancelToken,
+    stack_sha256: String,
+}
+
+enum Begun {
+    Ready(Box<Job>),
+    NothingToDo(Exit),
+}
+
+fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
+    let loaded = scenario::load(path, args.only.as_deref())?;
+    let (spec, mut plan) = (loaded.spec, loaded.plan);
+    let cancel = cancel_on_signal()?;
+    let surroundings = surroundings(&spec);
+    let mut backends = open(&spec, &plan, &surroundings);
+    let descriptions = preflight(&mut backends, &mut plan, args.skip_missing)?;
+    if plan.cells.is_empty() {
+        return nothing_left(&plan);
+    }
+    let engines = prepare(&spec, &plan, backends)?;
+    let prompts = Prompts::build(&spec, &plan)?;
+    let stack = Stack::collect(entries(&descriptions));
+    let stack_sha256 = stack.sha256();
+    let plan_json = String::from_utf8(crate::plan::to_json(&plan)?)?;
+    let mut manifest = Manifest::new(stack, loaded.text.as_bytes(), plan_json.as_bytes(), unix_ns());
+    manifest.models = models(&spec, &engines);
+    manifest.residency = crate::schedule::order::residency(&plan);
+    let folder = args.out.clone().unwrap_or_else(|| {
+        store::default_folder(&plan.name, &store::sha256(plan_json.as_bytes()), jiff::Timestamp::now())
+    });
+    let writer = Writer::create(&folder, &loaded.text, &plan_json, &manifest.to_json()?)?;
+    let base = path.parent().unwrap_or(Path::new("")).canonicalize().unwrap_or_default();
+    let local = serde_json::json!({ "scenario_folder": base });
+    store::write_atomically(&folder.join(LOCAL), local.to_string().as_bytes())?;
+    let clock = surroundings.clock;
+    Ok(Begun::Ready(Box::new(Job { plan, engines, prompts, writer, lines: Vec::new(), clock, cancel, stack_sha256 })))
+}
+
+fn resume(folder: &Path) -> anyhow::Result<Job> {
+    let (writer, recording) = Writer::resume(folder)?;
+    let plan: Plan = serde_json::from_str(&store::read_text(folder, store::PLAN)?)
+        .with_context(|| format!("{}: not a plan of this version", folder.join(store::PLAN).display()))?;
+    let spec = scenario::parse(&folder.join(store::SPEC), &scenario_folder(folder))?;
+    let cancel = cancel_on_signal()?;
+    let surroundings = surroundings(&spec);
+    let mut backends = open(&spec, &plan, &surroundings);
+    let descriptions = preflight(&mut backends, &mut plan.clone(), false)?;
+    let engines = prepare(&spec, &plan, backends)?;
+    let prompts = Prompts::build(&spec, &plan)?;
+    let stack = Stack::collect(entries(&descriptions));
+    let stack_sha256 = stack.sha256();
+    let mut manifest = Manifest::from_json(store::read_text(folder, store::MANIFEST)?.as_bytes())
+        .with_context(|| folder.join(store::MANIFEST).display().to_string())?;
+    unchanged(folder, &manifest, &stack, &models(&spec, &engines))?;
+    if !recording.finished() {
+        manifest.resume(stack, unix_ns());
+        writer.write_manifest(&manifest.to_json()?)?;
+    }
+    Ok(Job { plan, engines, prompts, writer, lines: recording.lines, clock: surroundings.clock, cancel, stack_sha256 })
+}
+
+/// The run began on another stack or with other weights: its rows must not be mixed with new ones.
+#[derive(Debug, thiserror::Error)]
+#[error("{folder}: {what} changed since the run began\n  try: a new run of its {}, and compare", store::SPEC)]
+pub struct StackChanged {
+    folder: String,
+    what: String,
+}
+
+fn unchanged(
+    folder: &Path,
+    manifest: &Manifest,
+    stack: &Stack,
+    models: &BTreeMap<String, ModelEntry>,
+) -> Result<(), StackChanged> {
+    let changed = |what: String| Err(StackChanged { folder: folder.display().to_string(), what });
+    if manifest.stack_sha256 != stack.sha256() {
+        return changed(manifest.stack.differences(stack).join(", "));
+    }
+    for (name, before) in &manifest.models {
+        if models.get(name).is_some_and(|now| now.weights_id != before.weights_id) {
+            return changed(format!("the weights of model `{name}`"));
+        }
+    }
+    Ok(())
+}
+
+fn scenario_folder(run: &Path) -> PathBuf {
+    let local =
+        store::read_text(run, LOCAL).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    local.and_then(|v| v["scenario_folder"].as_str().map(PathBuf::from)).unwrap_or_default()
+}
+
+/// A virtual clock only where nothing real is measured; the scenario reader has seen to it that they never mix.
+fn surroundings(spec: &Spec) -> Surroundings {
+    let is_virtual = |engine: &Engine| matches!(engine, Engine::Simulated(s) if s.pace == Pace::Virtual);
+    let clock: SharedClock = if spec.backends.iter().all(|b| is_virtual(&b.engine)) {
+        Arc::new(VirtualClock::default())
+    } else {
+        Arc::new(RealClock::default())
+    };
+    Surroundings { clock, cache: crate::cache::root(), seed: spec.seed }
+}
+
+fn open(spec: &Spec, plan: &Plan, surroundings: &Surroundings) -> BTreeMap<String, Box<dyn Backend>> {
+    let used: BTreeSet<&str> = plan.sessions.iter().map(|s| s.key.backend.as_str()).collect();
+    spec.backends
+        .iter()
+        .filter(|b| used.contains(b.name.as_str()))
+        .map(|b| (b.name.clone(), backend::open(b, surroundings)))
+        .collect()
+}
+
+/// Several backends are missing; each with its fix.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Missing(pub Vec<BackendError>);
+
+/// Asks every backend what it is. A missing one is an error, or its cells are skipped.
+fn preflight(
+    backends: &mut BTreeMap<String, Box<dyn Backend>>,
+    plan: &mut Plan,
+    skip_missing: bool,
+) -> anyhow::Result<BTreeMap<String, Description>> {
+    let mut descriptions = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (name, backend) in backends.iter_mut() {
+        match backend.describe() {
+            Ok(description) => {
+                for session in plan.sessions.iter_mut().filter(|s| s.key.backend == *name) {
+                    session.max_resident = description.max_resident;
+                }
+                descriptions.insert(name.clone(), description);
+            }
+            Err(BackendError::Unavailable { what, fix, .. }) if skip_missing => {
+                let reason = format!("{what}; try: {fix}");
+                warn(&format!("backend `{name}` skipped: {reason}"));
+                skip_backend(plan, name, &reason);
+            }
+            Err(error) => missing.push(error),
+        }
+    }
+    if missing.is_empty() { Ok(descriptions) } else { Err(Missing(missing).into()) }
+}
+
+fn skip_backend(plan: &mut Plan, backend: &str, reason: &str) {
+    let (gone, kept) = std::mem::take(&mut plan.cells).into_iter().partition(|c| c.session.backend == backend);
+    plan.cells = kept;
+    let gone: Vec<_> = gone;
+    let skipped = |cell| SkippedCell { cell, rule: "backend_unavailable".to_owned(), reason: reason.to_owned() };
+    plan.skipped.extend(gone.into_iter().map(skipped));
+    plan.sessions.retain(|s| s.key.backend != backend);
+}
+
+fn nothing_left(plan: &Plan) -> anyhow::Result<Begun> {
+    for skipped in &plan.skipped {
+        let cell = &skipped.cell;
+        let name = format!("{} × {} × {}", cell.session.backend, cell.session.model, cell.scenario);
+        warn(&format!("{name}: skipped by rule {}: {}", skipped.rule, skipped.reason));
+    }
+    warn("nothing to measure: every cell is skipped");
+    Ok(Begun::NothingToDo(Exit::Good))
+}
+
+/// Exports what the sessions load, before anything is timed.
+fn prepare(spec: &Spec, plan: &Plan, mut backends: BTreeMap<String, Box<dyn Backend>>) -> anyhow::Result<Engines> {
+    let mut prepared = BTreeMap::new();
+    let bar = progress::preparing(plan.sessions.len());
+    for session in &plan.sessions {
+        bar.set_message(format!("{} for {}", session.key.model, session.key.backend));
+        let model = spec.models.iter().find(|m| m.name == session.key.model);
+        if let (Some(model), Some(backend)) = (model, backends.get_mut(&session.key.backend)) {
+            prepared.insert(session.key.clone(), backend.prepare(model)?);
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(Engines { backends, prepared })
+}
+
+fn entries(descriptions: &BTreeMap<String, Description>) -> BTreeMap<String, BackendEntry> {
+    descriptions.iter().map(|(name, description)| (name.clone(), BackendEntry::new(description))).collect()
+}
+
+fn models(spec: &Spec, engines: &Engines) -> BTreeMap<String, ModelEntry> {
+    let mut entries: BTreeMap<String, ModelEntry> = BTreeMap::new();
+    for (key, prepared) in &engines.prepared {
+        let Some(source) = spec.models.iter().find(|m| m.name == key.model) else { continue };
+        let entry = entries.entry(key.model.clone()).or_insert_with(|| ModelEntry::new(source, prepared));
+        entry.add_form(&key.backend, prepared);
+    }
+    entries
+}
+
+fn go(mut job: Job, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let folder = job.writer.folder().to_owned();
+    let mut watching = progress::Watching::new(&job.plan, &job.lines);
+    let run = Run::new(
+        &job.plan,
+        &job.lines,
+        &mut job.engines,
+        &job.prompts,
+        &mut job.writer,
+        job.clock.clone(),
+        job.cancel.clone(),
+    );
+    // The calendar time at which the run's clock stood at 0.
+    let start = unix_ns().saturating_sub(if job.clock.is_virtual() { 0 } else { job.clock.now().0 });
+    let ended = run.execute(start, &job.stack_sha256, &mut watching);
+    watching.finish();
+    match ended? {
+        Ended::Interrupted => {
+            warn(&format!("interrupted; go on with: phasebench run --resume {}", folder.display()));
+            Ok(Exit::Interrupted)
+        }
+        Ended::Complete(finished) => complete(&job.plan, &folder, finished, out),
+    }
+}
+
+fn complete(plan: &Plan, folder: &Path, finished: Finished, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let Finished { calls, degraded } = finished;
+    let rate = if calls == 0 { 0.0 } else { f64::from(degraded) / f64::from(calls) };
+    let skipped = plan.skipped.len();
+    writeln!(out, "{calls} calls recorded in {}", folder.display())?;
+    if degraded > 0 || skipped > 0 {
+        writeln!(out, "  {degraded} degraded ({:.1} %), {skipped} cells skipped", rate * 100.0)?;
+    }
+    writeln!(out, "  next: phasebench report {}", folder.display())?;
+    if rate > plan.degraded_rate {
+        let limit = plan.degraded_rate * 100.0;
+        warn(&format!("{:.1} % of the calls are degraded, more than the limit of {limit:.1} %", rate * 100.0));
+        return Ok(Exit::Degraded);
+    }
+    Ok(Exit::Good)
+}
+
+fn cancel_on_signal() -> anyhow::Result<CancelToken> {
+    let cancel = CancelToken::default();
+    let on_signal = cancel.clone();
+    ctrlc::set_handler(move || {
+        if on_signal.is_cancelled() {
+            // Asked twice: the record is safe at any moment, so do not insist on a clean end.
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        }
+        on_signal.cancel();
+    })
+    .context("cannot listen for signals")?;
+    Ok(cancel)
+}
+
+fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| Nanos::from(d).0)
+}
+
+fn warn(message: &str) {
+    // A closed standard error must not stop a run.
+    let _ = writeln!(std::io::stderr(), "phasebench: {message}");
+}

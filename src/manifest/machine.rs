@@ -1,0 +1,298 @@
+//! The processor side of a machine: what its speed depends on and can be read without privileges.
+//!
+//! Portable facts come from `sysinfo`, the rest from Linux's `/proc` and `/sys`; elsewhere those are `None`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::sha256_hex;
+use crate::telemetry::cpu::affinity;
+
+/// A machine, as far as it is the same from one run to the next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// Processor model. `None`: the system does not tell.
+    pub cpu_model: Option<String>,
+    /// Microcode revision. `None`: not told.
+    pub microcode: Option<String>,
+    /// Instruction set, e.g. `x86_64`.
+    pub arch: String,
+    /// Cores. `None`: not told.
+    pub physical_cores: Option<u32>,
+    /// Processors as the scheduler counts them, whether this process may use them or not.
+    pub logical_cores: u32,
+    /// Whether cores run several threads at once. `None`: not told.
+    pub smt: Option<bool>,
+    /// NUMA nodes. `None`: not told.
+    pub numa_nodes: Option<u32>,
+    /// Processors this process may run on, e.g. `0-3,8`. `None`: not told.
+    pub cpu_affinity: Option<String>,
+    /// Processor time a control group grants, in processors. `None`: no limit, or not told.
+    pub cpu_quota_cores: Option<f64>,
+    /// Memory, rounded to whole GiB because the last kilobytes change with every boot. Unit: GiB.
+    pub memory_gib: u64,
+    /// Frequency driver. `None`: the system does not control frequencies.
+    pub frequency_driver: Option<String>,
+    /// Frequency governor by policy. Empty: the system does not control frequencies.
+    pub governors: BTreeMap<String, String>,
+    /// Whether clocks above the nominal one are allowed. `None`: not told.
+    pub boost: Option<bool>,
+    /// Chosen mode of transparent huge pages. `None`: not told.
+    pub huge_pages: Option<String>,
+    /// Operating system by name and version. `None`: not told.
+    pub os: Option<String>,
+    /// Kernel release. `None`: not told.
+    pub kernel: Option<String>,
+    /// Whether it runs under a hypervisor. `None`: cannot be told.
+    pub virtualised: Option<bool>,
+    /// The hypervisor or the machine's maker and model as firmware tells. `None`: it does not.
+    pub firmware: Option<String>,
+    /// Kind of container this process runs in. `None`: in none that shows.
+    pub container: Option<String>,
+}
+
+impl Machine {
+    /// This machine now.
+    #[must_use]
+    pub fn collect() -> Self {
+        let mut machine = Self::read(Path::new("/"));
+        let ram = sysinfo::MemoryRefreshKind::nothing().with_ram();
+        let system = sysinfo::System::new_with_specifics(sysinfo::RefreshKind::nothing().with_memory(ram));
+        machine.memory_gib = system.map_or(0, |system| (system.total_memory() + (1 << 29)) >> 30);
+        machine.os = sysinfo::System::long_os_version().ok();
+        machine.kernel = sysinfo::System::kernel_version().ok();
+        machine.physical_cores =
+            machine.physical_cores.or_else(|| u32::try_from(sysinfo::System::physical_core_count().ok()?).ok());
+        machine.cpu_affinity = affinity().map(|cpus| cpu_list(&cpus));
+        machine
+    }
+
+    /// What `/proc` and `/sys` below `root` tell; tests give a root of their own.
+    fn read(root: &Path) -> Self {
+        let read = |path: &str| read_line(&root.join(path));
+        let cpuinfo = std::fs::read_to_string(root.join("proc/cpuinfo")).unwrap_or_default();
+        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        let online = read("sys/devices/system/cpu/online").map_or(available, |list| parse_cpu_list(&list).len());
+        let flags = field(&cpuinfo, "flags");
+        let dmi = ["sys_vendor", "product_name"].map(|name| read(&format!("sys/class/dmi/id/{name}")));
+        let firmware = dmi.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        Self {
+            cpu_model: field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Hardware")),
+            microcode: field(&cpuinfo, "microcode"),
+            arch: std::env::consts::ARCH.to_owned(),
+            physical_cores: physical_cores(&cpuinfo),
+            logical_cores: u32::try_from(online).unwrap_or(u32::MAX),
+            smt: read("sys/devices/system/cpu/smt/active").map(|text| text == "1"),
+            numa_nodes: read("sys/devices/system/node/online")
+                .map(|list| u32::try_from(parse_cpu_list(&list).len()).unwrap_or(u32::MAX)),
+            cpu_affinity: None,
+            cpu_quota_cores: cpu_quota(root),
+            memory_gib: 0,
+            frequency_driver: read("sys/devices/system/cpu/cpufreq/policy0/scaling_driver"),
+            governors: governors(&root.join("sys/devices/system/cpu/cpufreq")),
+            boost: read("sys/devices/system/cpu/cpufreq/boost")
+                .map(|text| text == "1")
+                .or_else(|| read("sys/devices/system/cpu/intel_pstate/no_turbo").map(|text| text == "0")),
+            huge_pages: read("sys/kernel/mm/transparent_hugepage/enabled").and_then(|text| chosen(&text)),
+            os: None,
+            kernel: None,
+            virtualised: flags.map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
+            firmware: (!firmware.is_empty()).then_some(firmware),
+            container: container(root),
+        }
+    }
+}
+
+/// Tells one boot from another without naming the machine: the kernel's random boot id, hashed.
+#[must_use]
+pub fn boot_sha256() -> Option<String> {
+    read_line(Path::new("/proc/sys/kernel/random/boot_id")).map(|id| sha256_hex(id.as_bytes()))
+}
+
+fn read_line(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.trim();
+    (!line.is_empty()).then(|| line.to_owned())
+}
+
+/// The first `name : value` of `/proc/cpuinfo`.
+fn field(cpuinfo: &str, name: &str) -> Option<String> {
+    let lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    let mut values = lines.filter(|(key, _)| key.trim() == name);
+    values.next().map(|(_, value)| value.trim().to_owned())
+}
+
+/// Different pairs of package and core. `None` where the file does not name them, as on ARM.
+fn physical_cores(cpuinfo: &str) -> Option<u32> {
+    let cores: BTreeSet<_> =
+        cpuinfo.split("\n\n").filter_map(|cpu| Some((field(cpu, "physical id")?, field(cpu, "core id")?))).collect();
+    u32::try_from(cores.len()).ok().filter(|&n| n > 0)
+}
+
+fn governors(folder: &Path) -> BTreeMap<String, String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let policies = entries.filter_map(|entry| {
+        let governor = read_line(&entry.path().join("scaling_governor"))?;
+        Some((entry.file_name().to_string_lossy().into_owned(), governor))
+    });
+    policies.collect()
+}
+
+/// `always [madvise] never` → `madvise`.
+fn chosen(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once('[')?;
+    rest.split_once(']').map(|(mode, _)| mode.to_owned())
+}
+
+/// The tightest limit on the way from this process's control group to the root, version 2 then 1.
+fn cpu_quota(root: &Path) -> Option<f64> {
+    let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let quotas = groups.lines().flat_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, group) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let version_1 = controllers.split(',').any(|controller| controller == "cpu");
+        let base = root.join(if version_1 { "sys/fs/cgroup/cpu" } else { "sys/fs/cgroup" });
+        let folders: Vec<PathBuf> =
+            Path::new(group).ancestors().map(|at| base.join(at.strip_prefix("/").unwrap_or(at))).collect();
+        let used = version_1 || controllers.is_empty();
+        folders.into_iter().filter(move |_| used).filter_map(move |folder| group_quota(&folder, version_1))
+    });
+    quotas.min_by(f64::total_cmp)
+}
+
+fn group_quota(folder: &Path, version_1: bool) -> Option<f64> {
+    let (quota, period) = if version_1 {
+        (read_line(&folder.join("cpu.cfs_quota_us"))?, read_line(&folder.join("cpu.cfs_period_us"))?)
+    } else {
+        let text = read_line(&folder.join("cpu.max"))?;
+        let (quota, period) = text.split_once(' ')?;
+        (quota.to_owned(), period.to_owned())
+    };
+    // `max` in version 2 and -1 in version 1 mean no limit.
+    let (quota, period): (f64, f64) = (quota.parse().ok()?, period.parse().ok()?);
+    (quota > 0.0 && period > 0.0).then(|| quota / period)
+}
+
+fn container(root: &Path) -> Option<String> {
+    if root.join(".dockerenv").exists() {
+        return Some("docker".to_owned());
+    }
+    root.join("run/.containerenv").exists().then(|| "podman".to_owned())
+}
+
+/// `0-3,8` → 0, 1, 2, 3, 8.
+fn parse_cpu_list(list: &str) -> Vec<u32> {
+    let ranges = list.trim().split(',').filter_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?)
+    });
+    ranges.flatten().collect()
+}
+
+/// 0, 1, 2, 3, 8 → `0-3,8`.
+fn cpu_list(cpus: &[u32]) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for &cpu in cpus {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == cpu => *last = cpu,
+            _ => ranges.push((cpu, cpu)),
+        }
+    }
+    let texts = ranges.iter().map(|(first, last)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    });
+    texts.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn machine_of(files: &[(&str, &str)]) -> Machine {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        Machine::read(root.path())
+    }
+
+    #[test]
+    fn cpu_lists_go_both_ways() {
+        for list in ["0", "0-3,8", "1,3,5-6"] {
+            assert_eq!(cpu_list(&parse_cpu_list(list)), list);
+        }
+    }
+
+    #[test]
+    fn a_server_with_two_packages() {
+        let cpu = |n, package, core| {
+            format!(
+                "processor\t: {n}\nmodel name\t: Some CPU\nphysical id\t: {package}\ncore id\t: {core}\nmicrocode\t: 0x1\nflags\t\t: fpu hypervisor\n\n"
+            )
+        };
+        let cpuinfo = [cpu(0, 0, 0), cpu(1, 0, 0), cpu(2, 1, 0), cpu(3, 1, 0)].concat();
+        let machine = machine_of(&[
+            ("proc/cpuinfo", &cpuinfo),
+            ("sys/devices/system/cpu/online", "0-3\n"),
+            ("sys/devices/system/cpu/smt/active", "1\n"),
+            ("sys/devices/system/cpu/cpufreq/policy0/scaling_governor", "powersave\n"),
+            ("sys/devices/system/cpu/cpufreq/policy0/scaling_driver", "intel_pstate\n"),
+            ("sys/devices/system/cpu/intel_pstate/no_turbo", "0\n"),
+            ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
+            ("sys/devices/system/node/online", "0-1\n"),
+            ("sys/class/dmi/id/sys_vendor", "ACME\n"),
+            (".dockerenv", ""),
+        ]);
+        assert_eq!(machine.cpu_model.as_deref(), Some("Some CPU"));
+        assert_eq!((machine.physical_cores, machine.logical_cores), (Some(2), 4));
+        assert_eq!((machine.smt, machine.boost, machine.virtualised), (Some(true), Some(true), Some(true)));
+        assert_eq!(machine.governors, BTreeMap::from([("policy0".to_owned(), "powersave".to_owned())]));
+        assert_eq!(machine.huge_pages.as_deref(), Some("madvise"));
+        assert_eq!(machine.numa_nodes, Some(2));
+        assert_eq!(machine.firmware.as_deref(), Some("ACME"));
+        assert_eq!(machine.container.as_deref(), Some("docker"));
+    }
+
+    #[test]
+    fn what_is_not_told_is_none() {
+        let machine = machine_of(&[]);
+        assert_eq!(machine.cpu_model, None);
+        assert_eq!((machine.smt, machine.boost, machine.virtualised), (None, None, None));
+        assert_eq!(machine.cpu_quota_cores, None);
+        assert!(machine.governors.is_empty());
+    }
+
+    #[test]
+    fn the_tightest_quota_counts() {
+        let machine = machine_of(&[
+            ("proc/self/cgroup", "0::/outer/inner\n"),
+            ("sys/fs/cgroup/outer/cpu.max", "150000 100000\n"),
+            ("sys/fs/cgroup/outer/inner/cpu.max", "max 100000\n"),
+        ]);
+        assert_eq!(machine.cpu_quota_cores, Some(1.5));
+        let machine = machine_of(&[
+            ("proc/self/cgroup", "4:memory:/m\n3:cpu,cpuacct:/job\n"),
+            ("sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "200000\n"),
+            ("sys/fs/cgroup/cpu/job/cpu.cfs_period_us", "100000\n"),
+            ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n"),
+            ("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"),
+        ]);
+        assert_eq!(machine.cpu_quota_cores, Some(2.0));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_machine_is_told() {
+        let machine = Machine::collect();
+        assert!(machine.memory_gib > 0);
+        assert!(machine.os.is_some() && machine.kernel.is_some());
+        assert!(!affinity().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,227 @@
+//! Writes a graph with its weights straight from the mapped folder into the file, one chunk in memory at a time.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use half::{bf16, f16};
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+
+use super::graph::{Weight, signed};
+use super::proto::{self, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
+use super::{
+    DATA_FILE, EXPORTER_VERSION, FILE, IR_VERSION, META_ARG_MAX, META_DTYPE, META_FAMILY, META_PARAMETERS,
+    META_WEIGHTS_ID, OPSET, Options, Precision, decoder,
+};
+use crate::model::architecture::Dtype;
+use crate::model::folder::{Folder, Tensor};
+use crate::model::{Error, Result};
+
+/// Weights in a file of their own begin at multiples of this, as mapping them needs.
+const PAGE: u64 = 4096;
+/// How many numbers are converted at a time.
+const CHUNK: usize = 1 << 18;
+
+/// Writes the graph file, and the weights beside it if they are more than `inline_limit` bytes.
+pub(super) fn write(folder: &Folder, options: Options, into: &Path, inline_limit: u64) -> Result<()> {
+    let graph = decoder::build(folder.architecture(), options);
+    let size = options.precision.dtype().bytes() as u64;
+    let weights: Vec<(u64, &Weight)> = graph.weights.iter().map(|w| (w.elements() as u64 * size, w)).collect();
+    let inline = weights.iter().map(|(bytes, _)| bytes).sum::<u64>() <= inline_limit;
+
+    let mut offset = 0;
+    let tensors: Vec<(u64, TensorProto)> = weights
+        .iter()
+        .map(|&(bytes, weight)| {
+            let tensor = describe(weight, options.precision, (!inline).then_some((offset, bytes)));
+            offset = (offset + bytes).next_multiple_of(PAGE);
+            (bytes, tensor)
+        })
+        .collect();
+    let rest = GraphProto {
+        node: graph.nodes.clone(),
+        name: folder.architecture().family.to_string(),
+        initializer: graph.constants.clone(),
+        input: graph.inputs.clone(),
+        output: graph.outputs.clone(),
+    };
+    let source = Source { folder, precision: options.precision };
+    let path = into.join(FILE);
+    let file = File::create(&path).map_err(Error::io("create", &path))?;
+    let mut file = Output { out: BufWriter::with_capacity(1 << 20, file), path: &path };
+    write_graph(&mut file, &model(folder, options)?, &rest, &tensors, inline, |file, n| {
+        source.copy(&graph.weights[n], file)
+    })?;
+    if inline {
+        return Ok(());
+    }
+    let path = into.join(DATA_FILE);
+    let file = File::create(&path).map_err(Error::io("create", &path))?;
+    let mut file = Output { out: BufWriter::with_capacity(1 << 20, file), path: &path };
+    for (bytes, weight) in &weights {
+        source.copy(weight, &mut file)?;
+        let padding = bytes.next_multiple_of(PAGE) - bytes;
+        file.put(&vec![0; usize::try_from(padding).unwrap_or(0)])?;
+    }
+    file.finish()
+}
+
+/// Everything of the model but its graph.
+fn model(folder: &Folder, options: Options) -> Result<ModelProto> {
+    let arch = folder.architecture();
+    let properties = [
+        (META_WEIGHTS_ID, folder.weights_id()?),
+        (META_FAMILY, arch.family.to_string()),
+        (META_PARAMETERS, folder.parameters().to_string()),
+        (META_DTYPE, options.precision.to_string()),
+        (META_ARG_MAX, options.arg_max.to_string()),
+    ];
+    Ok(ModelProto {
+        ir_version: IR_VERSION,
+        producer_name: "phasebench".to_owned(),
+        producer_version: EXPORTER_VERSION.to_string(),
+        graph: None,
+        opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: OPSET }],
+        metadata_props: properties.into_iter().map(|(key, value)| entry(key, value)).collect(),
+    })
+}
+
+fn entry(key: &str, value: impl ToString) -> StringStringEntryProto {
+    StringStringEntryProto { key: key.to_owned(), value: value.to_string() }
+}
+
+/// A weight without its bytes; `external` is where they are in the other file: offset and length.
+fn describe(weight: &Weight, precision: Precision, external: Option<(u64, u64)>) -> TensorProto {
+    let data_type = match precision {
+        Precision::F32 => proto::FLOAT,
+        Precision::F16 => proto::FLOAT16,
+    };
+    TensorProto {
+        dims: weight.dims.iter().map(|&n| signed(n)).collect(),
+        data_type,
+        name: weight.name.clone(),
+        raw_data: None,
+        external_data: external.map_or_else(Vec::new, |(offset, length)| {
+            vec![entry("location", DATA_FILE), entry("offset", offset), entry("length", length)]
+        }),
+        data_location: external.map(|_| proto::EXTERNAL),
+    }
+}
+
+/// Writes the model message by hand around the raw bytes, since its length must stand before it.
+fn write_graph<'a>(
+    file: &mut Output<'a>,
+    model: &ModelProto,
+    graph: &GraphProto,
+    tensors: &[(u64, TensorProto)],
+    inline: bool,
+    copy: impl Fn(&mut Output<'a>, usize) -> Result<()>,
+) -> Result<()> {
+    let raw_field = |bytes: u64| (key_len(proto::TENSOR_RAW_DATA) + encoded_len_varint(bytes)) as u64 + bytes;
+    let tensor_lengths: Vec<u64> = tensors
+        .iter()
+        .map(|(bytes, tensor)| tensor.encoded_len() as u64 + if inline { raw_field(*bytes) } else { 0 })
+        .collect();
+    let field = |tag, length: u64| (key_len(tag) + encoded_len_varint(length)) as u64 + length;
+    let graph_length = graph.encoded_len() as u64
+        + tensor_lengths.iter().map(|&length| field(proto::GRAPH_INITIALIZER, length)).sum::<u64>();
+
+    let mut head = model.encode_to_vec();
+    begin(&mut head, proto::MODEL_GRAPH, graph_length);
+    head.extend(graph.encode_to_vec());
+    file.put(&head)?;
+    for (n, ((bytes, tensor), &length)) in tensors.iter().zip(&tensor_lengths).enumerate() {
+        let mut head = Vec::new();
+        begin(&mut head, proto::GRAPH_INITIALIZER, length);
+        head.extend(tensor.encode_to_vec());
+        if inline {
+            begin(&mut head, proto::TENSOR_RAW_DATA, *bytes);
+        }
+        file.put(&head)?;
+        if inline {
+            copy(file, n)?;
+        }
+    }
+    file.finish()
+}
+
+/// Tag and length of a field of known length.
+fn begin(out: &mut Vec<u8>, tag: u32, length: u64) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(length, out);
+}
+
+/// A file being written, that knows its name for errors.
+struct Output<'a> {
+    out: BufWriter<File>,
+    path: &'a Path,
+}
+
+impl Output<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(Error::io("write", self.path))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.out.flush().map_err(Error::io("write", self.path))
+    }
+}
+
+/// The folder's tensors in the graph's precision.
+struct Source<'a> {
+    folder: &'a Folder,
+    precision: Precision,
+}
+
+impl Source<'_> {
+    fn copy(&self, weight: &Weight, file: &mut Output<'_>) -> Result<()> {
+        let mut elements = 0;
+        for name in &weight.tensors {
+            let tensor = self.folder.tensor(name)?;
+            elements += tensor.bytes.len() / tensor.dtype.bytes();
+            if tensor.dtype == self.precision.dtype() {
+                file.put(tensor.bytes)?;
+            } else {
+                self.convert(&tensor, file)?;
+            }
+        }
+        if elements == weight.elements() {
+            return Ok(());
+        }
+        // The lengths in the file were promised before; a wrong one would shift everything after it.
+        let message = format!("weight `{}` has {elements} elements, expected {}", weight.name, weight.elements());
+        Err(Error::io("write", file.path)(io::Error::other(message)))
+    }
+
+    fn convert(&self, tensor: &Tensor<'_>, file: &mut Output<'_>) -> Result<()> {
+        let mut converted = Vec::with_capacity(CHUNK * 4);
+        for chunk in tensor.bytes.chunks(CHUNK * tensor.dtype.bytes()) {
+            converted.clear();
+            for number in chunk.chunks_exact(tensor.dtype.bytes()) {
+                let value = decode(tensor.dtype, number);
+                match self.precision {
+                    Precision::F32 => converted.extend_from_slice(&value.to_le_bytes()),
+                    Precision::F16 => {
+                        let half = f16::from_f32(value);
+                        if half.is_infinite() && value.is_finite() {
+                            return Err(Error::Overflow { name: tensor.name.clone(), value });
+                        }
+                        converted.extend_from_slice(&half.to_le_bytes());
+                    }
+                }
+            }
+            file.put(&converted)?;
+        }
+        Ok(())
+    }
+}
+
+fn decode(dtype: Dtype, bytes: &[u8]) -> f32 {
+    match (dtype, bytes) {
+        (Dtype::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
+        (Dtype::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
+        (Dtype::Bf16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
+        _ => f32::NAN,
+    }
+}

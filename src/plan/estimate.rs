@@ -1,0 +1,123 @@
+//! How many calls a plan makes, and roughly how long they take.
+
+use std::collections::BTreeMap;
+
+use super::{Cell, ModelFacts, Plan};
+use crate::spec::{Engine, Law, Pace, SimulatedSpec, Spec};
+use crate::terms::Procedure;
+use crate::units::Nanos;
+
+/// Calls of a plan, each session loaded once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallCounts {
+    /// Warmup calls, a session's first one among them.
+    pub warmup: u64,
+    /// Timed calls, if every cell stops as early as it may.
+    pub timed_min: u64,
+    /// Timed calls, if none does.
+    pub timed_max: u64,
+}
+
+/// A rough time from fewest to most repetitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeRange {
+    /// With the fewest timed calls.
+    pub min: Nanos,
+    /// With the most.
+    pub max: Nanos,
+}
+
+/// Counts the calls of a plan. A load more than once per session repeats that session's warmups.
+#[must_use]
+pub fn call_counts(plan: &Plan) -> CallCounts {
+    let cells = plan.cells.len() as u64;
+    let warmup = plan.cells.iter().map(|cell| warmups(plan, cell)).sum();
+    CallCounts {
+        warmup,
+        timed_min: cells * u64::from(plan.repetitions.min()),
+        timed_max: cells * u64::from(plan.repetitions.max()),
+    }
+}
+
+fn warmups(plan: &Plan, cell: &Cell) -> u64 {
+    let session = plan.sessions.iter().find(|s| s.key == cell.session);
+    session.map_or(0, |s| u64::from(s.warmups))
+}
+
+/// Milliseconds of one decode step of one row per million f32 parameters: what a two-core machine with 20 GB/s
+/// of memory bandwidth takes to read the weights once.
+const STEP_MS: f64 = 0.2;
+/// Milliseconds per million parameters that one more token costs once the weights are read: arithmetic alone.
+const TOKEN_MS: f64 = 0.03;
+/// Milliseconds of one forward pass beside its arithmetic.
+const PASS_MS: f64 = 1.0;
+/// Milliseconds to load a model, and more for each million parameters.
+const LOAD_MS: (f64, f64) = (300.0, 5.0);
+
+/// Roughly how long a plan takes, for an idle machine of two cores; a faster one takes less. Making the models and
+/// exporting them comes on top, once. A simulated engine takes what its script says, or nothing on a virtual clock.
+#[must_use]
+pub fn time_range(plan: &Plan, spec: &Spec, facts: &[ModelFacts]) -> TimeRange {
+    let engines: BTreeMap<&str, &Engine> = spec.backends.iter().map(|b| (b.name.as_str(), &b.engine)).collect();
+    let millions = |model: &str| {
+        let params = facts.iter().find(|f| f.name == model).map_or(0, |f| f.params);
+        params as f64 / 1e6
+    };
+    let (mut min, mut max) = (0.0, 0.0);
+    for session in &plan.sessions {
+        if let Some(engine) = engines.get(session.key.backend.as_str()) {
+            let load = load_ms(engine, millions(&session.key.model));
+            min += load;
+            max += load;
+        }
+    }
+    for cell in &plan.cells {
+        let Some(engine) = engines.get(cell.session.backend.as_str()) else {
+            continue;
+        };
+        let call = call_ms(engine, millions(&cell.session.model), cell);
+        let calls = |timed: u32| call * (warmups(plan, cell) as f64 + f64::from(timed));
+        min += calls(plan.repetitions.min());
+        max += calls(plan.repetitions.max());
+    }
+    TimeRange { min: Nanos::from_ms(min), max: Nanos::from_ms(max) }
+}
+
+fn load_ms(engine: &Engine, millions: f64) -> f64 {
+    match engine {
+        Engine::Onnx(_) => LOAD_MS.0 + LOAD_MS.1 * millions,
+        Engine::Simulated(script) => scripted(script, &script.load, millions),
+    }
+}
+
+/// One call's time.
+fn call_ms(engine: &Engine, millions: f64, cell: &Cell) -> f64 {
+    // A text of unknown length: typical of short prompts; the estimate is rough anyway.
+    let prompt = f64::from(cell.prompt_tokens.unwrap_or(16));
+    let rows = f64::from(cell.batch);
+    let steps = f64::from(cell.gen_tokens);
+    let (prefill, step) = match engine {
+        Engine::Onnx(_) => (pass_ms(millions, prompt * rows), pass_ms(millions, rows)),
+        Engine::Simulated(script) => (
+            prompt * rows * scripted(script, &script.prefill_per_token, millions),
+            scripted(script, &script.decode_per_step, millions),
+        ),
+    };
+    match cell.procedure {
+        Procedure::Prefill => prefill,
+        Procedure::PrefillDecode => prefill + steps * step,
+        // Every step is a pass over everything so far, on average half of the new tokens.
+        Procedure::Uncached => steps * prefill * (1.0 + steps / 2.0 / prompt),
+    }
+}
+
+fn pass_ms(millions: f64, tokens: f64) -> f64 {
+    PASS_MS + millions * (STEP_MS + TOKEN_MS * (tokens - 1.0))
+}
+
+fn scripted(script: &SimulatedSpec, law: &Law, millions: f64) -> f64 {
+    match script.pace {
+        Pace::Virtual => 0.0,
+        Pace::Real => law.base.as_secs_f64() * 1e3 * millions.powf(law.exponent),
+    }
+}

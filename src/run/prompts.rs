@@ -1,0 +1,133 @@
+//! Prompts as token ids, made before the run so that no tokeniser works while an engine is timed.
+
+use std::collections::BTreeMap;
+
+use crate::backend::Call;
+use crate::model::{self, ModelSource, prompt};
+use crate::plan::{Cell, Plan};
+use crate::schedule::order::seeded;
+use crate::spec::{Prompt, Scenario, Spec};
+
+/// Why a prompt cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptError {
+    /// The model's tokenizer or the prompt file does not give it.
+    #[error("scenario `{scenario}` for model `{model}`: {source}")]
+    Model {
+        /// Scenario name.
+        scenario: String,
+        /// Model name.
+        model: String,
+        /// What the model layer says.
+        source: model::Error,
+    },
+    /// A row is longer than all rows are to be.
+    #[error("scenario `{scenario}` for model `{model}`: a row has {tokens} tokens, more than `pad_to: {pad_to}`")]
+    LongerThanPadding {
+        /// Scenario name.
+        scenario: String,
+        /// Model name.
+        model: String,
+        /// Tokens of the row.
+        tokens: usize,
+        /// The length asked for.
+        pad_to: u32,
+    },
+}
+
+/// The rows of one scenario for one model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rows {
+    ids: Vec<Vec<u32>>,
+    texts: Option<Vec<String>>,
+    padded_to: u32,
+}
+
+/// Every prompt of a plan.
+#[derive(Debug, Clone, Default)]
+pub struct Prompts {
+    rows: BTreeMap<(String, String), Rows>,
+}
+
+impl Prompts {
+    /// Makes the prompts that the plan's cells need.
+    ///
+    /// # Errors
+    /// The first prompt that cannot be made, by scenario and model.
+    pub fn build(spec: &Spec, plan: &Plan) -> Result<Self, PromptError> {
+        let mut rows = BTreeMap::new();
+        for cell in &plan.cells {
+            let key = (cell.scenario.clone(), cell.session.model.clone());
+            if rows.contains_key(&key) {
+                continue;
+            }
+            let scenario = spec.scenarios.iter().find(|s| s.name == cell.scenario);
+            let model = spec.models.iter().find(|m| m.name == cell.session.model);
+            if let (Some(scenario), Some(model)) = (scenario, model) {
+                rows.insert(key, build_rows(spec.seed, scenario, model)?);
+            }
+        }
+        Ok(Self { rows })
+    }
+
+    /// Longest row of a cell after padding. `None`: the cell's prompt was never made.
+    #[must_use]
+    pub fn padded_to(&self, cell: &Cell) -> Option<u32> {
+        self.rows.get(&(cell.scenario.clone(), cell.session.model.clone())).map(|rows| rows.padded_to)
+    }
+
+    /// The call a cell makes, but for index and seed.
+    #[must_use]
+    pub fn call(&self, cell: &Cell) -> Call {
+        let rows = self.rows.get(&(cell.scenario.clone(), cell.session.model.clone()));
+        Call {
+            procedure: cell.procedure,
+            scenario: cell.scenario.clone(),
+            prompts: rows.map(|r| r.ids.clone()).unwrap_or_default(),
+            texts: rows.and_then(|r| r.texts.clone()),
+            padded_to: rows.map_or(0, |r| r.padded_to),
+            steps: cell.gen_tokens,
+            index: 0,
+            seed: 0,
+        }
+    }
+}
+
+fn build_rows(seed: u64, scenario: &Scenario, model: &ModelSource) -> Result<Rows, PromptError> {
+    let failed = |source| PromptError::Model { scenario: scenario.name.clone(), model: model.name.clone(), source };
+    let architecture = model::architecture(&model.form).map_err(failed)?;
+    let bos = architecture.bos_id;
+    let batch = scenario.batch as usize;
+    let (ids, texts, pad_to) = match &scenario.prompt {
+        Prompt::Tokens(tokens) => {
+            let row = |i: usize| {
+                let seed = seeded(seed, &["prompt", &scenario.name, &i.to_string()]);
+                prompt::random_ids(&architecture, *tokens as usize, seed)
+            };
+            ((0..batch).map(row).collect::<Result<Vec<_>, _>>().map_err(failed)?, None, None)
+        }
+        Prompt::Text(text) => {
+            let tokenizer = model::tokenizer(&model.form).map_err(failed)?;
+            let row = prompt::from_text(&tokenizer, bos, text).map_err(failed)?;
+            (vec![row; batch], Some(vec![text.clone(); batch]), None)
+        }
+        Prompt::Texts { texts, pad_to } => {
+            let tokenizer = model::tokenizer(&model.form).map_err(failed)?;
+            let chosen: Vec<String> = texts.iter().cycle().take(batch).cloned().collect();
+            let ids = chosen.iter().map(|text| prompt::from_text(&tokenizer, bos, text));
+            (ids.collect::<Result<Vec<_>, _>>().map_err(failed)?, Some(chosen), *pad_to)
+        }
+        Prompt::File { path, tokens } => {
+            let tokenizer = model::tokenizer(&model.form).map_err(failed)?;
+            let row = prompt::from_file(&tokenizer, bos, path, *tokens as usize).map_err(failed)?;
+            (vec![row; batch], None, None)
+        }
+    };
+    let longest = ids.iter().map(Vec::len).max().unwrap_or(0);
+    if let Some(pad_to) = pad_to.filter(|&pad| longest > pad as usize) {
+        let (scenario, model) = (scenario.name.clone(), model.name.clone());
+        return Err(PromptError::LongerThanPadding { scenario, model, tokens: longest, pad_to });
+    }
+    let padded_to = pad_to.unwrap_or_else(|| u32::try_from(longest).unwrap_or(u32::MAX));
+    Ok(Rows { ids, texts, padded_to })
+}

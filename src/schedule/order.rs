@@ -1,0 +1,193 @@
+//! The three orders: what ranks a cell's next timed call, and which sessions are resident for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use crate::plan::{Plan, SessionKey};
+use crate::spec::{Order, Repetitions};
+
+/// A rank: compared element by element.
+pub type Key = [u64; 3];
+
+/// The seeded order of a plan, worked out once.
+#[derive(Debug, Clone)]
+pub struct Ordering {
+    order: Order,
+    /// Session of each cell.
+    sessions: Vec<usize>,
+    /// Rank of each session.
+    session_ranks: Vec<u64>,
+    /// Rank of each cell.
+    cell_ranks: Vec<u64>,
+    /// Residency group of each session; all 0 but for `interleaved`.
+    groups: Vec<usize>,
+    group_count: usize,
+    /// For each cell the ranks of its repetitions, ascending.
+    repetitions: Vec<Vec<Key>>,
+}
+
+impl Ordering {
+    /// Works out the order.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let hash = |parts: &[&str]| seeded(plan.seed, parts);
+        let index: BTreeMap<_, _> = plan.sessions.iter().enumerate().map(|(i, s)| (&s.key, i)).collect();
+        let sessions: Vec<usize> =
+            plan.cells.iter().map(|c| index.get(&c.session).copied().unwrap_or_default()).collect();
+        let by_hash = |tag: &str, names: Vec<[&str; 2]>| {
+            ranks(&names.iter().map(|n| hash(&[tag, n[0], n[1]])).collect::<Vec<_>>())
+        };
+        let session_ranks =
+            by_hash("session", plan.sessions.iter().map(|s| [s.key.backend.as_str(), s.key.model.as_str()]).collect());
+        let cell_ranks = by_hash("cell", plan.cells.iter().map(|c| [c.id.0.as_str(), ""]).collect());
+        let groups = match plan.order {
+            Order::Interleaved => residency_groups(plan),
+            Order::Blocked | Order::Shuffled => vec![0; plan.sessions.len()],
+        };
+        let group_count = groups.iter().max().map_or(1, |g| g + 1);
+        let mut ordering = Self {
+            order: plan.order,
+            sessions,
+            session_ranks,
+            cell_ranks,
+            groups,
+            group_count,
+            repetitions: Vec::new(),
+        };
+        ordering.repetitions = (0..plan.cells.len()).map(|c| ordering.keys(plan, c)).collect();
+        ordering
+    }
+
+    /// Rank of the call that follows a cell's first `done` timed calls.
+    #[must_use]
+    pub fn key(&self, cell: usize, done: u32) -> Key {
+        let keys = &self.repetitions[cell];
+        keys.get(done as usize).or(keys.last()).copied().unwrap_or_default()
+    }
+
+    /// The sessions to keep loaded for that call.
+    #[must_use]
+    pub fn resident_for(&self, cell: usize, _done: u32) -> BTreeSet<usize> {
+        let own = self.sessions[cell];
+        match self.order {
+            Order::Blocked | Order::Shuffled => BTreeSet::from([own]),
+            Order::Interleaved => (0..self.groups.len()).filter(|&s| self.groups[s] == self.groups[own]).collect(),
+        }
+    }
+
+    /// Index of a cell's session.
+    #[must_use]
+    pub fn session_of(&self, cell: usize) -> usize {
+        self.sessions[cell]
+    }
+
+    /// Place of a session in the order of loads.
+    #[must_use]
+    pub fn session_rank(&self, session: usize) -> u64 {
+        self.session_ranks[session]
+    }
+
+    /// Place of a cell in the order of warmups.
+    #[must_use]
+    pub fn warmup_rank(&self, cell: usize) -> u64 {
+        self.cell_ranks[cell]
+    }
+
+    /// Ranks of a cell's repetitions, ascending.
+    fn keys(&self, plan: &Plan, cell: usize) -> Vec<Key> {
+        let id = plan.cells[cell].id.0.as_str();
+        let session = self.sessions[cell];
+        let draw = |repetition: u32| seeded(plan.seed, &["timed", id, &repetition.to_string()]);
+        let mut keys: Vec<Key> = (0..plan.repetitions.max())
+            .map(|repetition| match self.order {
+                Order::Blocked => {
+                    // One random permutation of cells × repetitions; past the fewest calls, a round each.
+                    let block = match plan.repetitions {
+                        Repetitions::Fixed(_) => 0,
+                        Repetitions::Adaptive { min, .. } => u64::from((repetition + 1).saturating_sub(min)),
+                    };
+                    [self.session_ranks[session], block, draw(repetition)]
+                }
+                Order::Interleaved => {
+                    // Groups take turns at being first, so that none is always measured last.
+                    let turn = (self.groups[session] + repetition as usize) % self.group_count;
+                    [u64::from(repetition), turn as u64, draw(repetition)]
+                }
+                Order::Shuffled => [self.cell_ranks[cell], u64::from(repetition), 0],
+            })
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+/// Which sessions are resident together: residency groups of the interleaved order, else each session by itself.
+#[must_use]
+pub fn residency(plan: &Plan) -> Vec<Vec<SessionKey>> {
+    let groups = match plan.order {
+        Order::Interleaved => residency_groups(plan),
+        Order::Blocked | Order::Shuffled => (0..plan.sessions.len()).collect(),
+    };
+    let count = groups.iter().max().map_or(0, |g| g + 1);
+    let mut sets = vec![Vec::new(); count];
+    for (session, group) in groups.into_iter().enumerate() {
+        sets[group].push(plan.sessions[session].key.clone());
+    }
+    sets
+}
+
+/// Sessions that fit into the memory budget and their backends' limits together. Sessions of one model are kept
+/// together where they fit, since they are what is compared.
+fn residency_groups(plan: &Plan) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..plan.sessions.len()).collect();
+    order.sort_by_key(|&s| {
+        let key = &plan.sessions[s].key;
+        (seeded(plan.seed, &["group", &key.model]), seeded(plan.seed, &["group", &key.model, &key.backend]))
+    });
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for session in order {
+        let candidate = &plan.sessions[session];
+        let fits = |members: &Vec<usize>| {
+            let bytes: u64 = members.iter().map(|&m| plan.sessions[m].resident_bytes.0).sum();
+            let beside = members.iter().filter(|&&m| plan.sessions[m].key.backend == candidate.key.backend).count();
+            bytes + candidate.resident_bytes.0 <= plan.memory_budget_bytes.0
+                && candidate.max_resident.is_none_or(|most| beside < most as usize)
+        };
+        match groups.iter_mut().find(|members| fits(members)) {
+            Some(members) => members.push(session),
+            None => groups.push(vec![session]),
+        }
+    }
+    let mut group_of = vec![0; plan.sessions.len()];
+    for (group, members) in groups.iter().enumerate() {
+        for &member in members {
+            group_of[member] = group;
+        }
+    }
+    group_of
+}
+
+/// Places in ascending order of the values.
+fn ranks(values: &[u64]) -> Vec<u64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by_key(|&i| (values[i], i));
+    let mut ranks = vec![0; values.len()];
+    for (rank, &i) in order.iter().enumerate() {
+        ranks[i] = rank as u64;
+    }
+    ranks
+}
+
+/// A uniform number from the seed and what it is for.
+#[must_use]
+pub fn seeded(seed: u64, parts: &[&str]) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_le_bytes());
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let digest = hash.finalize();
+    digest.iter().take(8).fold(0, |value, &byte| value << 8 | u64::from(byte))
+}

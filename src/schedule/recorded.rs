@@ -1,0 +1,355 @@
+//! What the record says so far, folded line by line into what the schedule asks of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::plan::Plan;
+use crate::record::{CallRecord, Line};
+use crate::schedule::{LONGEST_GAP, Ordering, Task};
+use crate::terms::{Mode, Phase, Regime, Role};
+use crate::units::Nanos;
+
+/// The part of a line that matters for what comes next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A process took up the run; nothing is loaded.
+    Opened,
+    /// A session was loaded, or not.
+    Load {
+        /// Index of the session.
+        session: usize,
+        /// Sessions closed before.
+        evicted: Vec<usize>,
+        /// See [`crate::record::LoadRecord`].
+        residency_id: u32,
+        /// Whether it worked.
+        ok: bool,
+    },
+    /// A call was made.
+    Call {
+        /// Index of the cell.
+        cell: usize,
+        /// Why.
+        role: Role,
+        /// Whether it counts.
+        ok: bool,
+        /// Whether the session is gone.
+        lost: bool,
+        /// Latency per timed mode, in milliseconds; empty unless it counts and the engine was warm.
+        latencies: Vec<(Mode, f64)>,
+    },
+    /// A cell takes no further calls.
+    Stopped(usize),
+    /// Nothing is left to do.
+    Finished,
+}
+
+impl Event {
+    /// What a task is expected to leave in the record, for dry runs.
+    #[must_use]
+    pub fn expected(task: &Task) -> Self {
+        match task {
+            Task::Load(load) => Self::Load {
+                session: load.session,
+                evicted: load.evict.clone(),
+                residency_id: load.residency_id,
+                ok: true,
+            },
+            Task::Call(call) => {
+                Self::Call { cell: call.cell, role: call.role, ok: true, lost: false, latencies: Vec::new() }
+            }
+            Task::Stop(_) => Self::Finished,
+        }
+    }
+}
+
+/// How far a cell has come.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CellState {
+    /// Timed calls made, whatever came of them.
+    pub timed: u32,
+    /// Of these, those that count.
+    pub good: u32,
+    /// A rule has stopped it.
+    pub stopped: bool,
+    /// Calls that ended the session since the last good one.
+    pub losses: u32,
+    /// Latencies of the good calls in order, per timed mode, in milliseconds.
+    pub series: BTreeMap<Mode, Vec<f64>>,
+    first_visit: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Resident {
+    load_index: u32,
+    calls: u32,
+    /// Warmups made since the load, per cell.
+    warmups: BTreeMap<usize, u32>,
+    /// Cells that were called since the load.
+    shapes: BTreeSet<usize>,
+}
+
+/// The record so far.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    cell_index: BTreeMap<String, usize>,
+    session_index: BTreeMap<(String, String), usize>,
+    cell_sessions: Vec<usize>,
+    backends: Vec<String>,
+    cells: Vec<CellState>,
+    resident: BTreeMap<usize, Resident>,
+    load_failures: BTreeMap<usize, u32>,
+    started: BTreeSet<String>,
+    /// Last call of this process: cell and role.
+    last: Option<(usize, Role)>,
+    loads: u32,
+    calls: u32,
+    visits: u32,
+    residency: u32,
+    any_load: bool,
+    epochs: u32,
+    finished: bool,
+}
+
+impl Recorded {
+    /// Nothing recorded yet.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let session_index: BTreeMap<_, _> =
+            plan.sessions.iter().enumerate().map(|(i, s)| ((s.key.backend.clone(), s.key.model.clone()), i)).collect();
+        let cell_sessions = plan
+            .cells
+            .iter()
+            .map(|c| {
+                session_index.get(&(c.session.backend.clone(), c.session.model.clone())).copied().unwrap_or_default()
+            })
+            .collect();
+        Self {
+            cell_index: plan.cells.iter().enumerate().map(|(i, c)| (c.id.0.clone(), i)).collect(),
+            session_index,
+            cell_sessions,
+            backends: plan.sessions.iter().map(|s| s.key.backend.clone()).collect(),
+            cells: vec![CellState::default(); plan.cells.len()],
+            resident: BTreeMap::new(),
+            load_failures: BTreeMap::new(),
+            started: BTreeSet::new(),
+            last: None,
+            loads: 0,
+            calls: 0,
+            visits: 0,
+            residency: 0,
+            any_load: false,
+            epochs: 0,
+            finished: false,
+        }
+    }
+
+    /// What a line of the file means here. `None`: nothing, or it is about something the plan does not have.
+    #[must_use]
+    pub fn event(&self, line: &Line) -> Option<Event> {
+        let session =
+            |key: &crate::plan::SessionKey| self.session_index.get(&(key.backend.clone(), key.model.clone())).copied();
+        match line {
+            Line::Header(_) => None,
+            Line::Opened(_) => Some(Event::Opened),
+            Line::Load(load) => Some(Event::Load {
+                session: session(&load.session)?,
+                evicted: load.evicted.iter().filter_map(session).collect(),
+                residency_id: load.residency_id,
+                ok: load.status.is_ok(),
+            }),
+            Line::Call(call) => Some(Event::Call {
+                cell: *self.cell_index.get(&call.cell_id.0)?,
+                role: call.role,
+                ok: call.status.is_ok(),
+                lost: call.session_lost,
+                latencies: latencies(call),
+            }),
+            Line::Decision(decision) => Some(Event::Stopped(*self.cell_index.get(&decision.cell_id.0)?)),
+            Line::Finished(_) => Some(Event::Finished),
+        }
+    }
+
+    /// Takes one more event.
+    pub fn push(&mut self, event: &Event) {
+        match event {
+            Event::Opened => {
+                self.resident.clear();
+                self.load_failures.clear();
+                self.started.clear();
+                self.last = None;
+                self.epochs += 1;
+                self.finished = false;
+            }
+            Event::Load { session, evicted, residency_id, ok } => {
+                for gone in evicted {
+                    self.resident.remove(gone);
+                }
+                self.residency = *residency_id;
+                self.any_load = true;
+                if *ok {
+                    self.load_failures.remove(session);
+                    self.resident.insert(*session, Resident { load_index: self.loads, ..Resident::default() });
+                } else {
+                    *self.load_failures.entry(*session).or_default() += 1;
+                }
+                self.loads += 1;
+            }
+            Event::Call { cell, role, ok, lost, latencies } => self.push_call(*cell, *role, *ok, *lost, latencies),
+            Event::Stopped(cell) => self.cells[*cell].stopped = true,
+            Event::Finished => self.finished = true,
+        }
+    }
+
+    fn push_call(&mut self, cell: usize, role: Role, ok: bool, lost: bool, latencies: &[(Mode, f64)]) {
+        let session = self.cell_sessions[cell];
+        let state = &mut self.cells[cell];
+        if state.first_visit.is_none() {
+            state.first_visit = Some(self.visits);
+            self.visits += 1;
+        }
+        if role == Role::Timed {
+            state.timed += 1;
+            state.good += u32::from(ok);
+            for (mode, ms) in latencies {
+                state.series.entry(*mode).or_default().push(*ms);
+            }
+        }
+        if lost {
+            state.losses += 1;
+        } else if ok {
+            state.losses = 0;
+        }
+        if let Some(resident) = self.resident.get_mut(&session) {
+            resident.calls += 1;
+            resident.shapes.insert(cell);
+            if matches!(role, Role::Cold | Role::Warmup) {
+                *resident.warmups.entry(cell).or_default() += 1;
+            }
+        }
+        if lost {
+            self.resident.remove(&session);
+        }
+        self.started.insert(self.backends[session].clone());
+        self.last = Some((cell, role));
+        self.calls += 1;
+    }
+
+    /// How far a cell has come.
+    #[must_use]
+    pub fn cell(&self, cell: usize) -> &CellState {
+        &self.cells[cell]
+    }
+
+    /// Sessions that are loaded now.
+    pub fn resident(&self) -> impl Iterator<Item = usize> + '_ {
+        self.resident.keys().copied()
+    }
+
+    /// Whether a session is loaded now.
+    #[must_use]
+    pub fn is_resident(&self, session: usize) -> bool {
+        self.resident.contains_key(&session)
+    }
+
+    /// Loads so far, failed ones too.
+    #[must_use]
+    pub fn loads(&self) -> u32 {
+        self.loads
+    }
+
+    /// Calls so far, of any role and status.
+    #[must_use]
+    pub fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    /// Processes that worked on the run so far.
+    #[must_use]
+    pub fn epochs(&self) -> u32 {
+        self.epochs
+    }
+
+    /// Whether the record is complete.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Calls on a session since it was loaded.
+    #[must_use]
+    pub fn session_calls(&self, session: usize) -> u32 {
+        self.resident.get(&session).map_or(0, |r| r.calls)
+    }
+
+    /// The load a resident session comes from.
+    #[must_use]
+    pub fn load_of(&self, session: usize) -> u32 {
+        self.resident.get(&session).map_or(0, |r| r.load_index)
+    }
+
+    /// Warmups of a cell since its session was loaded; a cold call counts.
+    #[must_use]
+    pub fn warmups(&self, cell: usize) -> u32 {
+        let session = self.cell_sessions[cell];
+        self.resident.get(&session).and_then(|r| r.warmups.get(&cell)).copied().unwrap_or(0)
+    }
+
+    /// Times in a row that a session failed to load.
+    #[must_use]
+    pub fn load_failures(&self, session: usize) -> u32 {
+        self.load_failures.get(&session).copied().unwrap_or(0)
+    }
+
+    /// The present set of resident sessions.
+    #[must_use]
+    pub fn residency(&self) -> u32 {
+        self.residency
+    }
+
+    /// The set after another load, which `changes` it or adds to it.
+    #[must_use]
+    pub fn next_residency(&self, changes: bool) -> u32 {
+        self.residency + u32::from(changes && self.any_load)
+    }
+
+    /// Place of a cell among the cells in order of their first call.
+    #[must_use]
+    pub fn task_idx(&self, cell: usize) -> u32 {
+        self.cells[cell].first_visit.unwrap_or(self.visits)
+    }
+
+    /// How fresh the engine is for a cell.
+    #[must_use]
+    pub fn regime(&self, cell: usize, backend: &str, session: usize) -> Regime {
+        match self.resident.get(&session) {
+            _ if !self.started.contains(backend) => Regime::ColdProcess,
+            None => Regime::ColdModel,
+            Some(resident) if resident.calls == 0 => Regime::ColdModel,
+            Some(resident) if !resident.shapes.contains(&cell) => Regime::ColdShape,
+            Some(_) => Regime::Warm,
+        }
+    }
+
+    /// Whether a timed call of this cell has to be preceded by a rewarm: another session ran in between, or the
+    /// engine idled for too long. One rewarm is enough.
+    #[must_use]
+    pub fn needs_rewarm(&self, cell: usize, ordering: &Ordering, idle: Nanos) -> bool {
+        self.last.is_some_and(|(last, role)| {
+            let moved = ordering.session_of(last) != ordering.session_of(cell);
+            moved || (role != Role::Rewarm && idle > LONGEST_GAP)
+        })
+    }
+}
+
+/// Latency per timed mode of a call that counts and found the engine warm.
+fn latencies(call: &CallRecord) -> Vec<(Mode, f64)> {
+    if call.role != Role::Timed || !call.status.is_ok() || call.regime != Regime::Warm {
+        return Vec::new();
+    }
+    let mode = |phase| match phase {
+        Phase::Prefill => Mode::Prefill,
+        Phase::KvDecode => Mode::KvDecode,
+        Phase::GenerateUncached => Mode::GenerateUncached,
+    };
+    call.spans.iter().map(|span| (mode(span.phase), span.duration().as_ms())).collect()
+}

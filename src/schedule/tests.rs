@@ -1,0 +1,247 @@
+//! The order as its users see it: every timed call once, sessions within their limits, the seed deciding the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::plan::{Cell, CellId, PlannedSession, SessionKey};
+use crate::spec::{Dtype, FitAxis};
+use crate::terms::{Mode, Procedure};
+use crate::units::Bytes;
+
+fn plan(order: Order, backends: usize, models: usize, scenarios: usize, repetitions: Repetitions, seed: u64) -> Plan {
+    let key = |b: usize, m: usize| SessionKey { backend: format!("b{b}"), model: format!("m{m}") };
+    let pairs: Vec<(usize, usize)> = (0..backends).flat_map(|b| (0..models).map(move |m| (b, m))).collect();
+    let cell = |(b, m): (usize, usize), s: usize| Cell {
+        id: CellId(format!("{b}-{m}-{s}")),
+        session: key(b, m),
+        dtype: Dtype::F32,
+        scenario: format!("s{s}"),
+        batch: 1,
+        prompt_tokens: Some(8),
+        gen_tokens: 4,
+        procedure: Procedure::PrefillDecode,
+    };
+    Plan {
+        format: 1,
+        name: "test".to_owned(),
+        seed,
+        order,
+        repetitions,
+        modes: vec![Mode::Prefill, Mode::KvDecode],
+        fit: FitAxis::Params,
+        timeout_ns: Nanos(1_000_000_000),
+        degraded_rate: 0.05,
+        memory_budget_bytes: Bytes(100),
+        sessions: pairs
+            .iter()
+            .map(|&(b, m)| PlannedSession { key: key(b, m), warmups: 2, resident_bytes: Bytes(30), max_resident: None })
+            .collect(),
+        cells: pairs.iter().flat_map(|&pair| (0..scenarios).map(move |s| cell(pair, s))).collect(),
+        skipped: Vec::new(),
+    }
+}
+
+fn timed(tasks: &[Task]) -> Vec<(usize, u32)> {
+    let of = |task: &Task| match task {
+        Task::Call(call) if call.role == Role::Timed => Some((call.cell, call.index)),
+        _ => None,
+    };
+    tasks.iter().filter_map(of).collect()
+}
+
+/// Replays tasks and checks what must hold at every step; returns the largest resident memory seen.
+fn check(plan: &Plan, tasks: &[Task]) -> u64 {
+    let ordering = Ordering::new(plan);
+    let mut resident: BTreeSet<usize> = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    let mut warmups: BTreeMap<(u32, usize), u32> = BTreeMap::new();
+    let mut last_session = None;
+    let mut largest = 0;
+    for task in tasks {
+        match task {
+            Task::Load(load) => {
+                for gone in &load.evict {
+                    assert!(resident.remove(gone), "evicts what is loaded");
+                }
+                assert!(resident.insert(load.session), "loads what is not loaded");
+                largest = largest.max(resident.iter().map(|&s| plan.sessions[s].resident_bytes.0).sum());
+            }
+            Task::Call(call) => {
+                let session = ordering.session_of(call.cell);
+                assert!(resident.contains(&session), "calls only loaded sessions");
+                assert!(ids.insert(call.call_id(plan)), "a call id exists once: {}", call.call_id(plan));
+                match call.role {
+                    Role::Cold | Role::Warmup => *warmups.entry((call.load_index, call.cell)).or_default() += 1,
+                    Role::Timed => {
+                        assert_eq!(warmups.get(&(call.load_index, call.cell)), Some(&2), "warm before timed");
+                        assert_eq!(call.regime, Regime::Warm);
+                        assert_eq!(last_session, Some(session), "no other session since the last call");
+                    }
+                    Role::Rewarm => {}
+                }
+                last_session = Some(session);
+            }
+            Task::Stop(_) => unreachable!("nothing fails in a preview"),
+        }
+    }
+    largest
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_timed_call_exactly_once_in_every_order(
+        order in prop::sample::select(vec![Order::Blocked, Order::Interleaved, Order::Shuffled]),
+        backends in 1_usize..3, models in 1_usize..4, scenarios in 1_usize..4, n in 1_u32..5, seed: u64,
+    ) {
+        let plan = plan(order, backends, models, scenarios, Repetitions::Fixed(n), seed);
+        let tasks = preview(&plan);
+        let largest = check(&plan, &tasks);
+        prop_assert!(largest <= plan.memory_budget_bytes.0, "resident memory {} over the budget", largest);
+        let mut calls = timed(&tasks);
+        calls.sort_unstable();
+        let expected: Vec<_> = (0..plan.cells.len()).flat_map(|c| (0..n).map(move |i| (c, i))).collect();
+        prop_assert_eq!(calls, expected);
+        prop_assert_eq!(&preview(&plan), &tasks, "the same seed, the same order");
+    }
+
+    /// Wherever a run is cut, the timed calls that are left come in the order they would have come in.
+    #[test]
+    fn a_resumed_run_keeps_its_order(
+        order in prop::sample::select(vec![Order::Blocked, Order::Interleaved, Order::Shuffled]),
+        share in 0.0_f64..1.0, seed: u64,
+    ) {
+        let plan = plan(order, 2, 2, 2, Repetitions::Fixed(3), seed);
+        let tasks = preview(&plan);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "test")]
+        let cut = (share * tasks.len() as f64) as usize;
+        let ordering = Ordering::new(&plan);
+        let mut recorded = Recorded::new(&plan);
+        recorded.push(&Event::Opened);
+        tasks[..cut].iter().for_each(|task| recorded.push(&Event::expected(task)));
+        recorded.push(&Event::Opened);
+        let mut rest = Vec::new();
+        while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
+            recorded.push(&Event::expected(&task));
+            rest.push(task);
+        }
+        check(&plan, &rest);
+        let mut all = timed(&tasks[..cut]);
+        all.extend(timed(&rest));
+        prop_assert_eq!(all, timed(&tasks));
+    }
+}
+
+#[test]
+fn another_seed_is_another_order() {
+    for order in [Order::Blocked, Order::Interleaved, Order::Shuffled] {
+        let of = |seed| timed(&preview(&plan(order, 2, 3, 3, Repetitions::Fixed(4), seed)));
+        assert_ne!(of(1), of(2), "{order:?}");
+    }
+}
+
+#[test]
+fn blocked_loads_each_session_once_and_mixes_its_cells() {
+    let plan = plan(Order::Blocked, 2, 3, 3, Repetitions::Fixed(5), 3);
+    let tasks = preview(&plan);
+    assert_eq!(tasks.iter().filter(|t| matches!(t, Task::Load(_))).count(), 6);
+    let cells: Vec<usize> = timed(&tasks).iter().map(|&(cell, _)| cell).collect();
+    let switches = cells.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(switches > 6 * 3, "cells of a session alternate: {switches} switches");
+}
+
+#[test]
+fn interleaved_visits_every_cell_once_per_round_and_rewarms_after_another_session() {
+    let plan = plan(Order::Interleaved, 1, 3, 2, Repetitions::Fixed(4), 5);
+    let tasks = preview(&plan);
+    let calls = timed(&tasks);
+    for round in calls.chunks(6) {
+        let cells: BTreeSet<usize> = round.iter().map(|&(cell, _)| cell).collect();
+        assert_eq!(cells.len(), 6, "each cell once: {round:?}");
+    }
+    assert_eq!(tasks.iter().filter(|t| matches!(t, Task::Load(_))).count(), 3, "all three fit the budget");
+    let rewarms = tasks.iter().filter(|t| matches!(t, Task::Call(c) if c.role == Role::Rewarm)).count();
+    assert!(rewarms > 6, "{rewarms}");
+}
+
+#[test]
+fn a_backend_that_keeps_one_model_gets_groups_that_take_turns() {
+    let mut plan = plan(Order::Interleaved, 1, 2, 1, Repetitions::Fixed(4), 5);
+    plan.sessions.iter_mut().for_each(|s| s.max_resident = Some(1));
+    let cells: Vec<usize> = timed(&preview(&plan)).iter().map(|&(cell, _)| cell).collect();
+    assert!(cells == [0, 1, 1, 0, 0, 1, 1, 0] || cells == [1, 0, 0, 1, 1, 0, 0, 1], "{cells:?}");
+}
+
+#[test]
+fn an_idle_gap_is_ended_by_one_rewarm() {
+    let plan = plan(Order::Blocked, 1, 1, 1, Repetitions::Fixed(2), 5);
+    let ordering = Ordering::new(&plan);
+    let mut recorded = Recorded::new(&plan);
+    recorded.push(&Event::Opened);
+    let long = LONGEST_GAP + Nanos(1);
+    let mut roles = Vec::new();
+    while let Some(task) = next(&plan, &ordering, &recorded, long) {
+        recorded.push(&Event::expected(&task));
+        if let Task::Call(call) = task {
+            roles.push(call.role);
+        }
+    }
+    use Role::{Cold, Rewarm, Timed, Warmup};
+    assert_eq!(roles, [Cold, Warmup, Rewarm, Timed, Rewarm, Timed]);
+}
+
+#[test]
+fn a_cell_that_keeps_ending_its_session_is_given_up() {
+    let plan = plan(Order::Blocked, 1, 1, 2, Repetitions::Fixed(50), 5);
+    let ordering = Ordering::new(&plan);
+    let mut recorded = Recorded::new(&plan);
+    recorded.push(&Event::Opened);
+    let (mut stops, mut timed_good) = (Vec::new(), 0);
+    while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
+        let event = match &task {
+            Task::Call(call) if call.cell == 0 => {
+                Event::Call { cell: 0, role: call.role, ok: false, lost: true, latencies: Vec::new() }
+            }
+            Task::Stop(decision) => {
+                stops.push((decision.cell_id.0.clone(), decision.rule));
+                Event::Stopped(0)
+            }
+            other => Event::expected(other),
+        };
+        timed_good += u32::from(matches!(&task, Task::Call(c) if c.cell == 1 && c.role == Role::Timed));
+        recorded.push(&event);
+    }
+    assert_eq!(stops, [("0-0-0".to_owned(), Rule::SessionLost)]);
+    assert_eq!(timed_good, 50, "the other cell is measured");
+}
+
+#[test]
+fn a_session_that_does_not_load_is_given_up_and_the_rest_measured() {
+    let plan = plan(Order::Interleaved, 1, 2, 2, Repetitions::Fixed(3), 5);
+    let ordering = Ordering::new(&plan);
+    let mut recorded = Recorded::new(&plan);
+    recorded.push(&Event::Opened);
+    let mut stopped = Vec::new();
+    let mut done = 0;
+    while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
+        let event = match &task {
+            Task::Load(load) if load.session == 0 => {
+                Event::Load { session: 0, evicted: load.evict.clone(), residency_id: load.residency_id, ok: false }
+            }
+            Task::Stop(decision) => {
+                assert_eq!(decision.rule, Rule::LoadFailed);
+                let cell = plan.cells.iter().position(|c| c.id == decision.cell_id).unwrap();
+                stopped.push(cell);
+                Event::Stopped(cell)
+            }
+            other => Event::expected(other),
+        };
+        done += u32::from(matches!(&task, Task::Call(c) if c.role == Role::Timed));
+        recorded.push(&event);
+    }
+    assert_eq!(stopped, [0, 1]);
+    assert_eq!(done, 6);
+}

@@ -1,0 +1,163 @@
+//! What the keys of a scenario file say about each other: names, references, contradictions.
+//!
+//! Works on the tree, so that one broken value does not hide what is wrong elsewhere.
+
+use super::node::Node;
+use super::problem::Problem;
+
+/// Reports every contradiction in a tree whose keys were checked.
+pub fn check(root: &Node, problems: &mut Vec<Problem>) {
+    for axis in ["scenarios", "models", "backends"] {
+        duplicates(items(root, axis), problems);
+    }
+    for scenario in items(root, "scenarios") {
+        unused_texts(scenario, problems);
+    }
+    repetitions(root, problems);
+    skips(root, problems);
+    for backend in items(root, "backends") {
+        onnx(backend, problems);
+        faults(root, backend, problems);
+    }
+    clocks(items(root, "backends"), problems);
+}
+
+fn items<'a>(root: &'a Node, key: &str) -> &'a [Node] {
+    root.get(key).map_or(&[], Node::items)
+}
+
+fn text<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+    node.get(key).and_then(Node::text)
+}
+
+fn names<'a>(root: &'a Node, axis: &str) -> Vec<&'a str> {
+    items(root, axis).iter().filter_map(|item| text(item, "name")).collect()
+}
+
+fn duplicates(items: &[Node], problems: &mut Vec<Problem>) {
+    for (i, item) in items.iter().enumerate() {
+        let (Some(node), Some(name)) = (item.get("name"), text(item, "name")) else {
+            continue;
+        };
+        let first = items[..i].iter().find(|other| text(other, "name") == Some(name));
+        if let Some(first) = first.and_then(|first| first.get("name")) {
+            problems.push(
+                Problem::new(node.at, format!("the name `{name}` is taken"))
+                    .help("first", format!("line {}", first.at.line)),
+            );
+        }
+    }
+}
+
+/// Rows take the texts in turn, so a batch smaller than the list would leave some out.
+fn unused_texts(scenario: &Node, problems: &mut Vec<Problem>) {
+    let texts = scenario.get("prompt").and_then(|prompt| prompt.get("texts")).map_or(0, |texts| texts.items().len());
+    if let Some(batch) = scenario.get("batch")
+        && let Some(rows) = batch.whole::<usize>()
+        && (1..texts).contains(&rows)
+    {
+        let message = format!("`batch` is {rows}, but there are {texts} texts: the rest would never be used");
+        problems.push(Problem::new(batch.at, message).help("allowed", format!("{texts} or more")));
+    }
+}
+
+fn repetitions(root: &Node, problems: &mut Vec<Problem>) {
+    let Some(repetitions) = root.get("repetitions") else {
+        return;
+    };
+    let bounds = (repetitions.get("min"), repetitions.get("max"));
+    if let (Some(min), Some(max)) = bounds
+        && let (Some(least), Some(most)) = (min.whole::<u64>(), max.whole::<u64>())
+        && most < least
+    {
+        let message = format!("`max` is {most}, less than `min`, which is {least}");
+        problems.push(Problem::new(max.at.max(min.at), message));
+    }
+}
+
+/// The selectors of a skip rule and the axes they choose from.
+const SELECTORS: [(&str, &str); 3] = [("model", "models"), ("backend", "backends"), ("scenario", "scenarios")];
+
+fn skips(root: &Node, problems: &mut Vec<Problem>) {
+    let rules = items(root, "skip");
+    for (i, rule) in rules.iter().enumerate() {
+        let mut selected = false;
+        for (selector, axis) in SELECTORS {
+            selected |= rule.get(selector).is_some();
+            reference(root, rule, selector, axis, problems);
+        }
+        if !selected && text(rule, "reason").is_some() {
+            let message = "a skip rule without model, backend or scenario would skip everything";
+            problems.push(Problem::new(rule.at, message));
+        }
+        if let Some(earlier) = rules[..i].iter().find(|earlier| covers(earlier, rule)) {
+            problems.push(
+                Problem::new(rule.at, "this rule skips nothing that an earlier one has not")
+                    .help("first", format!("line {}", earlier.at.line)),
+            );
+        }
+    }
+}
+
+/// Whether every combination of `rule` is one of `earlier`.
+fn covers(earlier: &Node, rule: &Node) -> bool {
+    let mut selects = false;
+    SELECTORS.iter().all(|(selector, _)| match text(earlier, selector) {
+        None => earlier.get(selector).is_none(),
+        Some(name) => {
+            selects = true;
+            text(rule, selector) == Some(name)
+        }
+    }) && selects
+}
+
+fn reference(root: &Node, node: &Node, key: &str, axis: &str, problems: &mut Vec<Problem>) {
+    let (Some(at), Some(name)) = (node.get(key).map(|n| n.at), text(node, key)) else {
+        return;
+    };
+    let known = names(root, axis);
+    if !known.contains(&name) {
+        problems.push(Problem::new(at, format!("there is no {key} `{name}`")).known(name, &known));
+    }
+}
+
+fn onnx(backend: &Node, problems: &mut Vec<Problem>) {
+    let Some(onnx) = backend.get("onnx") else {
+        return;
+    };
+    if let Some(device) = onnx.get("device")
+        && text(onnx, "provider") == Some("cpu")
+    {
+        problems.push(
+            Problem::new(device.at, "`device` is an index of a GPU, but the provider is cpu")
+                .help("try", "provider: cuda, or remove `device`"),
+        );
+    }
+}
+
+fn faults(root: &Node, backend: &Node, problems: &mut Vec<Problem>) {
+    let faults = backend.get("simulated").and_then(|s| s.get("faults"));
+    for fault in faults.map_or(&[][..], Node::items) {
+        reference(root, fault, "model", "models", problems);
+        reference(root, fault, "scenario", "scenarios", problems);
+    }
+}
+
+/// One run has one clock: what a virtual one says cannot be set beside what a real one says.
+fn clocks(backends: &[Node], problems: &mut Vec<Problem>) {
+    let pace = |backend: &Node| {
+        let simulated = backend.get("simulated")?;
+        text(simulated, "pace").map(|pace| (simulated.at, pace == "virtual"))
+    };
+    let real = backends.iter().find(|b| b.get("onnx").is_some() || pace(b).is_some_and(|(_, is_virtual)| !is_virtual));
+    let Some(real) = real else {
+        return;
+    };
+    let beside = text(real, "name").unwrap_or("another backend");
+    for (at, is_virtual) in backends.iter().filter_map(pace) {
+        if is_virtual {
+            let message = format!("a virtual clock cannot run beside the real one of `{beside}`");
+            problems.push(Problem::new(at, message).help("try", "pace: real"));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! From a scenario file's text to a validated [`Spec`], or to every problem it has.
+
+use std::path::Path;
+
+use super::problem::{Position, Problem, SpecError};
+use super::{Spec, build, check, consistency, node, recipe, shape};
+
+/// Reads and validates a scenario file. No other file is touched: models and prompt files are looked at later.
+///
+/// # Errors
+/// The file cannot be read, or has problems: all of them are told.
+pub fn read(path: &Path) -> Result<Spec, SpecError> {
+    parse(&read_text(path)?, path, path.parent().unwrap_or(Path::new("")))
+}
+
+/// The text of a scenario file, unchecked.
+///
+/// # Errors
+/// The file cannot be read, or is not text.
+pub fn read_text(path: &Path) -> Result<String, SpecError> {
+    std::fs::read_to_string(path).map_err(|source| SpecError::Unreadable { path: path.to_owned(), source })
+}
+
+/// Validates a scenario file's text. `path` is for messages, `base` is where relative paths start.
+///
+/// # Errors
+/// Every problem of the text.
+pub fn parse(text: &str, path: &Path, base: &Path) -> Result<Spec, SpecError> {
+    let mut problems = Vec::new();
+    let mut root = node::parse(text, &mut problems).map_err(|problem| SpecError::invalid(path, vec![problem]))?;
+    check::section(&mut root, &shape::SCENARIO_FILE, &mut problems);
+    consistency::check(&root, &mut problems);
+    for model in root.get("models").map_or(&[][..], node::Node::items) {
+        if let Some(synthetic) = model.get("synthetic") {
+            recipe::check(synthetic, &mut problems);
+        }
+    }
+    match build::spec(&root, base) {
+        Some(spec) if problems.is_empty() => Ok(spec),
+        None if problems.is_empty() => {
+            let message = "this file passed every check and still makes no scenario: please report it";
+            let at = Position { line: 1, column: 1 };
+            Err(SpecError::invalid(path, vec![Problem::new(at, message)]))
+        }
+        _ => Err(SpecError::invalid(path, problems)),
+    }
+}

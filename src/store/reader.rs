@@ -1,0 +1,137 @@
+//! Reads a run's record, whole or torn.
+
+use std::fs;
+use std::path::Path;
+
+use crate::record::{CallRecord, Decision, FORMAT, Header, Line, LoadRecord};
+use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, read_text, sha256};
+
+/// What the header calls the file.
+pub const FILE_KIND: &str = "phasebench-measurements";
+
+/// Everything recorded of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Recording {
+    /// The lines in order.
+    pub lines: Vec<Line>,
+    /// Length of the file up to the last whole line, in bytes.
+    pub length: u64,
+    /// Whether something after that was left out: a torn last line.
+    pub torn: bool,
+}
+
+impl Recording {
+    /// The calls in order.
+    pub fn calls(&self) -> impl Iterator<Item = &CallRecord> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Call(call) => Some(&**call),
+            _ => None,
+        })
+    }
+
+    /// The loads in order.
+    pub fn loads(&self) -> impl Iterator<Item = &LoadRecord> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Load(load) => Some(&**load),
+            _ => None,
+        })
+    }
+
+    /// The decisions in order.
+    pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Decision(decision) => Some(decision),
+            _ => None,
+        })
+    }
+
+    /// The first line.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        match self.lines.first() {
+            Some(Line::Header(header)) => Some(header),
+            _ => None,
+        }
+    }
+
+    /// Whether the run came to its end.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        matches!(self.lines.last(), Some(Line::Finished(_)))
+    }
+
+    /// Checks that scenario file and plan are the ones the record was made with.
+    ///
+    /// # Errors
+    /// Which file changed.
+    pub fn check(&self, folder: &Path, plan_json: &str) -> Result<(), StoreError> {
+        let expected = self.header().map(|h| h.plan_sha256.clone()).unwrap_or_default();
+        let found = sha256(plan_json.as_bytes());
+        if found != expected {
+            return Err(StoreError::Changed { path: folder.join(PLAN).display().to_string(), found, expected });
+        }
+        let manifest = read_text(folder, MANIFEST)?;
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).map_err(|e| StoreError::Content {
+            path: folder.join(MANIFEST).display().to_string(),
+            why: format!("not JSON: {e}"),
+        })?;
+        let expected = manifest.get("config_sha256").and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+        let found = sha256(read_text(folder, SPEC)?.as_bytes());
+        if found != expected {
+            return Err(StoreError::Changed { path: folder.join(SPEC).display().to_string(), found, expected });
+        }
+        Ok(())
+    }
+}
+
+/// Reads a run for analysis, and checks it.
+///
+/// # Errors
+/// The folder is no run, is damaged, was changed, or was written in another format.
+pub fn read(folder: &Path) -> Result<Recording, StoreError> {
+    let plan_json = read_text(folder, PLAN)?;
+    let recording = read_file(folder)?;
+    if recording.lines.is_empty() {
+        let path = folder.join(MEASUREMENTS).display().to_string();
+        return Err(StoreError::Content { path, why: "holds no complete line: nothing was measured".to_owned() });
+    }
+    recording.check(folder, &plan_json)?;
+    Ok(recording)
+}
+
+/// Reads the record alone; a missing file is an empty record.
+pub(super) fn read_file(folder: &Path) -> Result<Recording, StoreError> {
+    let path = folder.join(MEASUREMENTS);
+    let bytes = fs::read(&path).map_err(io_error(&path, "read"))?;
+    let mut recording = Recording::default();
+    for (number, line) in bytes.split_inclusive(|&b| b == b'\n').enumerate() {
+        if line.last() != Some(&b'\n') {
+            recording.torn = true;
+            break;
+        }
+        let parsed: Line = serde_json::from_slice(line).map_err(|e| StoreError::Line {
+            path: path.display().to_string(),
+            line: number + 1,
+            why: e.to_string(),
+        })?;
+        if number == 0 {
+            check_header(&path, &parsed)?;
+        }
+        recording.lines.push(parsed);
+        recording.length += line.len() as u64;
+    }
+    Ok(recording)
+}
+
+fn check_header(path: &Path, first: &Line) -> Result<(), StoreError> {
+    let why = match first {
+        Line::Header(header) if header.file != FILE_KIND => format!("is `{}`, expected `{FILE_KIND}`", header.file),
+        Line::Header(header) if header.format != FORMAT => format!(
+            "has format {}, this version of phasebench reads format {FORMAT}; use phasebench {}",
+            header.format, header.tool_version
+        ),
+        Line::Header(_) => return Ok(()),
+        _ => "does not begin with a header line".to_owned(),
+    };
+    Err(StoreError::Content { path: path.display().to_string(), why })
+}

@@ -1,0 +1,144 @@
+//! The one writer of a run.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::record::{FORMAT, Header, Line};
+use crate::store::{
+    LOCK, MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, reader, sha256, sync_folder, write_atomically,
+};
+
+/// Appends to a run's record while it holds the folder's lock.
+#[derive(Debug)]
+pub struct Writer {
+    folder: PathBuf,
+    file: File,
+    /// Length of the file up to the last whole line.
+    length: u64,
+    _lock: File,
+}
+
+impl Writer {
+    /// Makes a new run folder with its scenario file, plan and manifest, and the record's first line.
+    ///
+    /// # Errors
+    /// The folder exists with something in it, is locked, or cannot be written.
+    pub fn create(folder: &Path, spec: &str, plan_json: &str, manifest_json: &str) -> Result<Self, StoreError> {
+        let occupied = fs::read_dir(folder).map(|mut entries| entries.next().is_some()).unwrap_or(false);
+        if occupied {
+            return Err(StoreError::Exists { path: folder.display().to_string() });
+        }
+        fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
+        let lock = lock(folder)?;
+        write_atomically(&folder.join(SPEC), spec.as_bytes())?;
+        write_atomically(&folder.join(PLAN), plan_json.as_bytes())?;
+        write_atomically(&folder.join(MANIFEST), manifest_json.as_bytes())?;
+        let path = folder.join(MEASUREMENTS);
+        let file = OpenOptions::new().append(true).create_new(true).open(&path).map_err(io_error(&path, "create"))?;
+        let mut writer = Self { folder: folder.to_owned(), file, length: 0, _lock: lock };
+        writer.append(&Line::Header(header(plan_json)))?;
+        sync_folder(folder)?;
+        Ok(writer)
+    }
+
+    /// Takes up a run: locks it, checks that scenario file and plan are the ones it began with, cuts off a torn
+    /// last line, and returns what is recorded.
+    ///
+    /// # Errors
+    /// The folder is no run, is locked, was changed, or its record is damaged anywhere but at the end.
+    pub fn resume(folder: &Path) -> Result<(Self, reader::Recording), StoreError> {
+        if !folder.join(PLAN).exists() {
+            let why = format!("not a run folder: no {PLAN} in it");
+            return Err(StoreError::Content { path: folder.display().to_string(), why });
+        }
+        let lock = lock(folder)?;
+        let path = folder.join(MEASUREMENTS);
+        let file =
+            OpenOptions::new().append(true).read(true).create(true).open(&path).map_err(io_error(&path, "open"))?;
+        let mut recording = reader::read_file(folder)?;
+        file.set_len(recording.length).map_err(io_error(&path, "cut off the torn last line"))?;
+        let mut writer = Self { folder: folder.to_owned(), file, length: recording.length, _lock: lock };
+        let plan_json = super::read_text(folder, PLAN)?;
+        if recording.lines.is_empty() {
+            // Killed before the first line was complete: nothing was measured yet.
+            let first = Line::Header(header(&plan_json));
+            writer.append(&first)?;
+            recording.lines.push(first);
+        }
+        recording.check(folder, &plan_json)?;
+        Ok((writer, recording))
+    }
+
+    /// Appends one line; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// What the system says. What was written before stays whole.
+    pub fn append(&mut self, line: &Line) -> Result<(), StoreError> {
+        let path = self.folder.join(MEASUREMENTS);
+        let mut text = serde_json::to_vec(line).map_err(|e| StoreError::Content {
+            path: path.display().to_string(),
+            why: format!("a record cannot be written as JSON: {e}"),
+        })?;
+        text.push(b'\n');
+        // fsync per call: a power cut may cost one line, never two.
+        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
+        if let Err(source) = written {
+            // Half a line may be there; a reader would accept it as torn, but the next append would not know.
+            let _ = self.file.set_len(self.length);
+            return Err(io_error(&path, "append")(source));
+        }
+        self.length += text.len() as u64;
+        Ok(())
+    }
+
+    /// Replaces the manifest, e.g. with another process's entry.
+    ///
+    /// # Errors
+    /// What the system says, with the path.
+    pub fn write_manifest(&self, manifest_json: &str) -> Result<(), StoreError> {
+        write_atomically(&self.folder.join(MANIFEST), manifest_json.as_bytes())
+    }
+
+    /// The run folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+fn header(plan_json: &str) -> Header {
+    Header {
+        file: reader::FILE_KIND.to_owned(),
+        format: FORMAT,
+        plan_sha256: sha256(plan_json.as_bytes()),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Takes the folder's lock, which the system drops with the process however it ends.
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join(LOCK);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io_error(&path, "lock"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            let _ = file.read_to_string(&mut owner);
+            let owner = owner.trim().parse::<u32>().ok().map(|id| id.to_string());
+            return Err(StoreError::Locked { path: folder.display().to_string(), owner });
+        }
+        Err(TryLockError::Error(source)) => return Err(io_error(&path, "lock")(source)),
+    }
+    let id = std::process::id().to_string();
+    let noted =
+        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(id.as_bytes()));
+    noted.map_err(io_error(&path, "lock"))?;
+    Ok(file)
+}

@@ -1,0 +1,43 @@
+//! NVIDIA's management library: opened where there is one, and why not where there is none.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+
+use nvml_wrapper::Nvml;
+use nvml_wrapper::error::NvmlError;
+
+/// Why NVML cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Absent {
+    /// The library is not installed.
+    #[error("no NVIDIA driver library (libnvidia-ml.so.1) on this machine")]
+    NoLibrary,
+    /// It is installed, and does not work.
+    #[error("the NVIDIA driver does not answer: {0}")]
+    NoDriver(String),
+}
+
+/// Opens NVML. Takes tens of milliseconds with a GPU; do it once.
+///
+/// # Errors
+/// [`Absent`], which is a finding rather than a fault.
+pub fn open() -> Result<Nvml, Absent> {
+    // The unversioned name belongs to development packages; a driver alone installs the versioned one.
+    let opened = Nvml::init().or_else(|_| Nvml::builder().lib_path(OsStr::new("libnvidia-ml.so.1")).init());
+    opened.map_err(|error| match error {
+        NvmlError::LibloadingError(_) => Absent::NoLibrary,
+        other => Absent::NoDriver(other.to_string()),
+    })
+}
+
+/// Processes that compute on any GPU, leaving out `ours`; programs that only draw are not counted.
+///
+/// `None`: the driver does not tell. Inside a container it may list none of the host's.
+pub(super) fn foreign_processes(nvml: &Nvml, ours: impl Fn(u32) -> bool) -> Option<u32> {
+    let mut pids = BTreeSet::new();
+    for index in 0..nvml.device_count().ok()? {
+        let processes = nvml.device_by_index(index).ok()?.running_compute_processes().ok()?;
+        pids.extend(processes.iter().map(|process| process.pid));
+    }
+    u32::try_from(pids.into_iter().filter(|&pid| !ours(pid)).count()).ok()
+}
