@@ -4,6 +4,7 @@
 //! - [`options`] sets a session as the scenario says, [`graph`] reads what the loaded graph takes and gives,
 //!   [`placement`] turns the runtime's record of where nodes went into evidence.
 //! - [`engine`] is one forward pass, [`generate`] the timed loops over it, [`session`] a call with its deadline.
+//! - [`verify`] compares log-probabilities with a reference.
 
 pub mod argmax;
 pub mod batch;
@@ -17,10 +18,10 @@ pub mod placement;
 mod raw;
 pub mod runtime;
 pub mod session;
+pub mod verify;
 pub mod watch;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use ort::memory::AllocationDevice;
@@ -30,8 +31,9 @@ use self::runtime::Runtime;
 use self::session::{Bounds, OnnxSession};
 use super::cancel::{CancelToken, Deadline, Waited};
 use super::{Backend, BackendError, Description, Failure, LoadReport, Prepared, Session, Surroundings};
+use crate::model::onnx::Precision;
 use crate::model::{self, ModelSource};
-use crate::spec::{ArgMax, OnnxSpec, Provider};
+use crate::spec::{ArgMax, Dtype, OnnxSpec, Provider};
 use crate::terms::{Degraded, Mode, Procedure};
 use crate::units::Bytes;
 
@@ -95,33 +97,49 @@ impl Backend for OnnxBackend {
         };
         let cache = &self.surroundings.cache;
         let folder = model::materialise(&model.form, cache).map_err(|e| failed(&e))?;
-        let weights_id = folder.weights_id().map_err(|e| failed(&e))?;
-        let graph = PathBuf::new();
-        let bytes = fs::metadata(&graph).map_err(|e| failed(&e))?.len();
+        let options = model::onnx::Options {
+            precision: match self.spec.dtype {
+                Dtype::F32 => Precision::F32,
+                Dtype::F16 => Precision::F16,
+            },
+            arg_max: match self.spec.arg_max {
+                ArgMax::Outside => model::onnx::ArgMax::Outside,
+                ArgMax::Inside => model::onnx::ArgMax::Inside,
+            },
+        };
+        let exported = model::onnx::export(&folder, options, cache).map_err(|e| failed(&e))?;
         let architecture = folder.architecture();
         Ok(Prepared {
             model: model.name.clone(),
-            weights_id,
+            weights_id: exported.weights_id,
             dtype: self.spec.dtype,
             params: Some(folder.parameters()),
-            bytes: Some(Bytes(bytes)),
-            path: Some(graph.clone()),
+            bytes: Some(Bytes(exported.bytes)),
+            path: Some(exported.path.clone()),
             inner: Box::new(Exported {
-                graph,
+                graph: exported.path,
                 bounds: Bounds { context: architecture.n_positions, vocabulary: architecture.vocab },
             }),
         })
     }
 
     fn load(&mut self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<Box<dyn Session>, Failure> {
-        let Some(exported) = model.inner.downcast_ref::<Exported>() else {
-            return Err(Failure::new(Degraded::Error, "the model was prepared for another engine"));
-        };
-        Ok(Box::new(self.open(&exported.graph, exported.bounds, by, cancel)?))
+        Ok(Box::new(self.load_session(model, by, cancel)?))
     }
 }
 
 impl OnnxBackend {
+    /// As [`Backend::load`], for callers that need more than the contract offers.
+    ///
+    /// # Errors
+    /// See [`Backend::load`].
+    pub fn load_session(&self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<OnnxSession, Failure> {
+        let Some(exported) = model.inner.downcast_ref::<Exported>() else {
+            return Err(Failure::new(Degraded::Error, "the model was prepared for another engine"));
+        };
+        self.open(&exported.graph, exported.bounds, by, cancel)
+    }
+
     /// Loads a graph of the exporter's interface.
     ///
     /// # Errors
