@@ -59,7 +59,9 @@ fn one_description_gives_page_and_markdown() -> Result<(), Box<dyn Error>> {
 fn the_page_needs_nothing_from_elsewhere() {
     let html = to_html(&sample());
     let outside = html.replace("http://www.w3.org/2000/svg", "");
-    for part in ["http:", "https:", "src=", "<script", "<link", "@import", "url("] {
+    for part in [
+        "http:", "https:", "src=", "<script", "<link", "@import", "url(",
+    ] {
         assert!(!outside.contains(part), "page holds {part}");
     }
 }
@@ -98,7 +100,9 @@ fn a_missing_chart_says_why() {
         made_by: "phasebench".to_owned(),
     };
     assert_eq!(document.figures().count(), 0);
-    assert!(to_markdown(&document).contains("> No chart `decode_share`: no decode shares to draw."));
+    assert!(
+        to_markdown(&document).contains("> No chart `decode_share`: no decode shares to draw.")
+    );
     assert!(to_html(&document).contains("no decode shares to draw"));
 }
 
@@ -109,7 +113,10 @@ fn sample() -> Document {
             ("machine".to_owned(), "2 cores, 8 GiB, Linux 6.1".into()),
             ("engines".to_owned(), "ONNX Runtime 1.23 (CPU)".into()),
             ("calls".to_owned(), "480 timed, 3 degraded (0.6 %)".into()),
-            ("run".to_owned(), Text::default().code("20250301T101500Z-quickstart-1a2b3c4d")),
+            (
+                "run".to_owned(),
+                Text::default().code("20250301T101500Z-quickstart-1a2b3c4d"),
+            ),
         ],
         verdict: vec![Block::Findings(findings())],
         sections: vec![scaling_section(), warmup_section(), spread_section()],
@@ -128,13 +135,17 @@ fn findings() -> Vec<Finding> {
         finding(
             "Prefill scaling",
             Standing::Holds,
-            Text::plain("Grows as parameters").strong("^0.83 [0.71, 0.95]").and("."),
+            Text::plain("Grows as parameters")
+                .strong("^0.83 [0.71, 0.95]")
+                .and("."),
             "5 models, R² 0.991; both intervals exclude 0. Every call ran on the provider asked for.",
         ),
         finding(
             "Decode scaling",
             Standing::Caution,
-            Text::plain("Grows as parameters").strong("^0.94 [0.52, 1.36]").and("."),
+            Text::plain("Grows as parameters")
+                .strong("^0.94 [0.52, 1.36]")
+                .and("."),
             "5 models, R² 0.962; the interval spans sublinear and superlinear growth.",
         ),
         finding(
@@ -148,7 +159,9 @@ fn findings() -> Vec<Finding> {
 
 fn scaling_section() -> Section {
     let table = Table {
-        caption: Text::plain("Power-law fits on medians, from ").code("analysis/scaling_fits.csv").and("."),
+        caption: Text::plain("Power-law fits on medians, from ")
+            .code("analysis/scaling_fits.csv")
+            .and("."),
         columns: vec![
             Column::words("scenario"),
             Column::words("phase"),
@@ -189,11 +202,29 @@ fn scaling_section() -> Section {
         id: "scaling",
         title: "How latency scales".to_owned(),
         blocks: vec![
-            Block::Paragraph("Medians of timed calls, warmups excluded. Whiskers and bands are 95 % intervals.".into()),
-            Block::figure("scaling_prefill", "Prefill latency against model size.".into(), scaling(&law("Prefill on ort-cpu", 0.9, 0.85))),
-            Block::figure("scaling_decode", "Latency of 64 decode steps against model size.".into(), scaling(&law("Decode on ort-cpu, 64 steps", 28.0, 0.94))),
+            Block::Paragraph(
+                "Medians of timed calls, warmups excluded. Whiskers and bands are 95 % intervals."
+                    .into(),
+            ),
+            Block::figure(
+                "scaling_prefill",
+                "Prefill latency against model size.".into(),
+                scaling(&law("Prefill on ort-cpu", 0.9, 0.85)),
+            ),
+            Block::figure(
+                "scaling_decode",
+                "Latency of 64 decode steps against model size.".into(),
+                scaling(&law("Decode on ort-cpu, 64 steps", 28.0, 0.94)),
+            ),
             Block::Table(table),
-            Block::figure("decode_share", "Decode's share of a request.".into(), shares(&Shares { title: "Decode share of end-to-end time, 64 steps".to_owned(), rows: share_rows })),
+            Block::figure(
+                "decode_share",
+                "Decode's share of a request.".into(),
+                shares(&Shares {
+                    title: "Decode share of end-to-end time, 64 steps".to_owned(),
+                    rows: share_rows,
+                }),
+            ),
         ],
     }
 }
@@ -201,14 +232,25 @@ fn scaling_section() -> Section {
 fn law(title: &str, scale: f64, slope: f64) -> Scaling {
     let latency = |x: f64, s: usize| scale * [1.0, 2.2, 6.0, 31.0][s] * x.powf(slope);
     let series = |s: usize| ScalingSeries {
-        name: if s == 3 { HOSTILE.to_owned() } else { SCENARIOS[s].to_owned() },
+        name: if s == 3 {
+            HOSTILE.to_owned()
+        } else {
+            SCENARIOS[s].to_owned()
+        },
         points: MODELS
             .iter()
             .enumerate()
             .map(|(i, (_, x))| {
                 let median_ms = latency(*x, s) * [1.06, 0.94, 1.03, 0.98, 1.02][(i + s) % 5];
-                let interval_ms = (i > 0).then_some(Interval { low: median_ms * 0.93, high: median_ms * 1.09 });
-                ScalingPoint { x: *x, median_ms, interval_ms }
+                let interval_ms = (i > 0).then_some(Interval {
+                    low: median_ms * 0.93,
+                    high: median_ms * 1.09,
+                });
+                ScalingPoint {
+                    x: *x,
+                    median_ms,
+                    interval_ms,
+                }
             })
             .collect(),
         curve: (0..=24)
@@ -216,7 +258,14 @@ fn law(title: &str, scale: f64, slope: f64) -> Scaling {
                 let x = 5.1 * (124.4f64 / 5.1).powf(f64::from(k) / 24.0);
                 let fit_ms = latency(x, s);
                 let width = 1.08 + 0.1 * (f64::from(k) / 12.0 - 1.0).powi(2);
-                CurvePoint { x, fit_ms, band_ms: Some(Interval { low: fit_ms / width, high: fit_ms * width }) }
+                CurvePoint {
+                    x,
+                    fit_ms,
+                    band_ms: Some(Interval {
+                        low: fit_ms / width,
+                        high: fit_ms * width,
+                    }),
+                }
             })
             .collect(),
     };
@@ -236,7 +285,10 @@ fn warmup_section() -> Section {
             Ratio {
                 name: format!("{model} · medium · prefill · ort-cpu"),
                 ratio,
-                interval: (i % 2 == 0).then_some(Interval { low: ratio * 0.8, high: ratio * 1.3 }),
+                interval: (i % 2 == 0).then_some(Interval {
+                    low: ratio * 0.8,
+                    high: ratio * 1.3,
+                }),
             }
         })
         .collect();
@@ -244,8 +296,14 @@ fn warmup_section() -> Section {
         title: "Warmup ratio".to_owned(),
         x_name: "median(cold + warmup) ÷ median(timed)".to_owned(),
         references: vec![
-            Reference { ratio: 1.0, label: "no warmup".to_owned() },
-            Reference { ratio: 10.0, label: "warm pool needed".to_owned() },
+            Reference {
+                ratio: 1.0,
+                label: "no warmup".to_owned(),
+            },
+            Reference {
+                ratio: 10.0,
+                label: "warm pool needed".to_owned(),
+            },
         ],
         rows,
     };
@@ -254,8 +312,15 @@ fn warmup_section() -> Section {
         title: "What the first calls cost".to_owned(),
         blocks: vec![
             Block::Note("Ratios of one cold call each; read them as orders of magnitude.".into()),
-            Block::figure("warmup_ratio", "Cold and warmup calls against timed ones.".into(), ratios(&data)),
-            Block::List(vec!["4 of 5 cells are below 10.".into(), Text::plain("The largest is ").code("gpt2-124m").and(".")]),
+            Block::figure(
+                "warmup_ratio",
+                "Cold and warmup calls against timed ones.".into(),
+                ratios(&data),
+            ),
+            Block::List(vec![
+                "4 of 5 cells are below 10.".into(),
+                Text::plain("The largest is ").code("gpt2-124m").and("."),
+            ]),
         ],
     }
 }
@@ -267,14 +332,30 @@ fn wobble(i: u32) -> f64 {
 
 fn spread_section() -> Section {
     let cell = |row: u32| SpreadRow {
-        name: format!("{} · {} · prefill", MODELS[row as usize % 5].0, SCENARIOS[row as usize % 4]),
+        name: format!(
+            "{} · {} · prefill",
+            MODELS[row as usize % 5].0,
+            SCENARIOS[row as usize % 4]
+        ),
         note: "CV 2.1 %".to_owned(),
         calls: (0..30)
             .map(|i| match (row, i) {
-                (2, 4) => SpreadCall { deviation_percent: 412.0, outlier: true },
-                (2, 9) => SpreadCall { deviation_percent: 95.0, outlier: true },
-                (4, 7) => SpreadCall { deviation_percent: 9.5, outlier: true },
-                _ => SpreadCall { deviation_percent: wobble(i + row * 31) * 4.0, outlier: false },
+                (2, 4) => SpreadCall {
+                    deviation_percent: 412.0,
+                    outlier: true,
+                },
+                (2, 9) => SpreadCall {
+                    deviation_percent: 95.0,
+                    outlier: true,
+                },
+                (4, 7) => SpreadCall {
+                    deviation_percent: 9.5,
+                    outlier: true,
+                },
+                _ => SpreadCall {
+                    deviation_percent: wobble(i + row * 31) * 4.0,
+                    outlier: false,
+                },
             })
             .collect(),
     };
@@ -283,7 +364,8 @@ fn spread_section() -> Section {
         calls: (0..40)
             .map(|i| DriftCall {
                 call_idx: u64::from(20 + i * 12 + s),
-                deviation_percent: wobble(i + s * 17) * 1.5 + f64::from(i) * 0.1 * f64::from(s) - 2.0 * f64::from(s),
+                deviation_percent: wobble(i + s * 17) * 1.5 + f64::from(i) * 0.1 * f64::from(s)
+                    - 2.0 * f64::from(s),
             })
             .collect(),
     };
@@ -291,8 +373,22 @@ fn spread_section() -> Section {
         id: "spread",
         title: "Can it be trusted".to_owned(),
         blocks: vec![
-            Block::figure("spread_prefill", "Every timed call around its cell's median.".into(), spread(&Spread { title: "Spread of prefill calls".to_owned(), rows: (0..13).map(cell).collect() })),
-            Block::figure("drift_prefill", "The three cells that wander most.".into(), drift(&Drift { title: "Prefill latency over the run, largest drift".to_owned(), series: (0..3).map(wander).collect() })),
+            Block::figure(
+                "spread_prefill",
+                "Every timed call around its cell's median.".into(),
+                spread(&Spread {
+                    title: "Spread of prefill calls".to_owned(),
+                    rows: (0..13).map(cell).collect(),
+                }),
+            ),
+            Block::figure(
+                "drift_prefill",
+                "The three cells that wander most.".into(),
+                drift(&Drift {
+                    title: "Prefill latency over the run, largest drift".to_owned(),
+                    series: (0..3).map(wander).collect(),
+                }),
+            ),
         ],
     }
 }

@@ -85,9 +85,10 @@ impl Svg {
     }
 
     fn element(&self, style: Option<&str>) -> Markup {
+        let unit = sheet::PX.unsigned_abs();
         html! {
             svg xmlns="http://www.w3.org/2000/svg" role="img" width=(self.width_px) height=(self.height_px)
-                viewBox={ "0 0 " (self.width_px) " " (self.height_px) } {
+                viewBox={ "0 0 " (self.width_px * unit) " " (self.height_px * unit) } {
                 title { (self.title) }
                 desc { (self.description) }
                 @if let Some(style) = style { style { (PreEscaped(style)) } }

@@ -25,10 +25,7 @@ pub fn number(value: impl Into<Option<f64>>, digits: usize) -> String {
 /// A number with that many decimals and a true minus sign.
 #[must_use]
 pub fn fixed(value: impl Into<Option<f64>>, decimals: usize) -> String {
-    finite(value).map_or_else(
-        || ABSENT.to_owned(),
-        |v| minus(&format!("{v:.decimals$}")),
-    )
+    finite(value).map_or_else(|| ABSENT.to_owned(), |v| minus(&format!("{v:.decimals$}")))
 }
 
 /// A count.
@@ -56,7 +53,7 @@ pub fn percent(share: impl Into<Option<f64>>) -> String {
     let value = share * 100.0;
     let text = if value > 0.0 && value < 0.05 {
         "<0.1".to_owned()
-    } else if value < 100.0 && value >= 99.95 {
+    } else if (99.95..100.0).contains(&value) {
         ">99.9".to_owned()
     } else {
         minus(&format!("{value:.1}"))
@@ -88,10 +85,7 @@ pub fn p_value(p: impl Into<Option<f64>>) -> String {
 ///
 /// The estimate decides the decimals of all three. Without an interval the estimate alone, followed by `[–]`.
 #[must_use]
-pub fn interval(
-    estimate: impl Into<Option<f64>>,
-    bounds: impl Into<Option<(f64, f64)>>,
-) -> String {
+pub fn interval(estimate: impl Into<Option<f64>>, bounds: impl Into<Option<(f64, f64)>>) -> String {
     let Some(estimate) = finite(estimate) else {
         return ABSENT.to_owned();
     };
@@ -114,11 +108,13 @@ fn finite(value: impl Into<Option<f64>>) -> Option<f64> {
 }
 
 fn signed(value: f64, digits: usize) -> String {
-    // 9.999 has three digits as 10.0, not as 10.00: round first, then count.
-    let rounded: f64 = format!("{value:.*e}", digits.saturating_sub(1))
+    // 9.999 has three digits as 10.0, not as 10.00: round first, then count. Whole digits are never rounded away.
+    let rounded = format!("{value:.*e}", digits.saturating_sub(1));
+    let rounded = rounded
         .parse()
-        .unwrap_or(value);
-    minus(&significant(rounded, digits))
+        .ok()
+        .filter(|r: &f64| significant(*r, digits).contains('.'));
+    minus(&significant(rounded.unwrap_or(value), digits))
 }
 
 /// A hyphen in front of digits as a minus sign; `-0.0` without one.

@@ -46,7 +46,9 @@ fn blocks(out: &mut String, blocks: &[Block]) {
             }
             Block::Table(table) => write_table(out, table),
             Block::Figure(figure) => {
-                let (alt, path) = (escape(figure.svg.title()), figure.path());
+                // A bracket would end the title early, or begin a link inside it.
+                let alt = escape(&figure.svg.title().replace(['[', ']'], " "));
+                let path = figure.path();
                 let _ = writeln!(out, "![{alt}]({path})\n\n{}", line(&figure.caption));
             }
         }
@@ -75,7 +77,7 @@ fn write_table(out: &mut String, table: &Table) {
     let head: Vec<String> = table
         .columns
         .iter()
-        .map(|c| escape(&c.title).replace('|', "\\|"))
+        .map(|c| escape_before(&c.title, Next::End).replace('|', "\\|"))
         .collect();
     let rows: Vec<Vec<String>> = table.rows.iter().map(|r| cells(r, head.len())).collect();
     let widths: Vec<usize> = head
@@ -128,7 +130,7 @@ fn line(text: &Text) -> String {
     let text = inline(text);
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     match text[digits..].chars().next() {
-        Some('#' | '+' | '-' | '=') if digits == 0 => format!("\\{text}"),
+        Some('#' | '+' | '-' | '=' | '>' | '[') if digits == 0 => format!("\\{text}"),
         Some('.' | ')') if digits > 0 => {
             format!("{}\\{}", &text[..digits], &text[digits..])
         }
@@ -137,15 +139,15 @@ fn line(text: &Text) -> String {
 }
 
 fn inline(text: &Text) -> String {
-    text.spans()
-        .iter()
-        .map(|span| match span {
-            Span::Plain(t) => escape(t),
-            Span::Strong(t) if t.trim().is_empty() => escape(t),
-            Span::Strong(t) => format!("**{}**", escape(t.trim())),
-            Span::Code(t) => code(t),
-        })
-        .collect()
+    let spans = text.spans();
+    let print = |(i, span): (usize, &Span)| match span {
+        Span::Plain(t) if i + 1 == spans.len() => escape_before(t, Next::End),
+        Span::Plain(t) => escape(t),
+        Span::Strong(t) if t.trim().is_empty() => escape(t),
+        Span::Strong(t) => format!("**{}**", escape(t.trim())),
+        Span::Code(t) => code(t),
+    };
+    spans.iter().enumerate().map(print).collect()
 }
 
 /// A code span: its fence is longer than any run of backticks inside.
@@ -166,25 +168,49 @@ fn code(text: &str) -> String {
 
 /// `text` cleaned, and with every character that Markdown or HTML would act on made plain.
 ///
-/// An underscore inside a word (`kv_decode`) means nothing and stays. Pipes are the table's business.
+/// Characters that mean something only in company (`<` before a letter, `]` before `(`) stay where they are alone,
+/// so that `<0.001` and `[1.10, 1.40]` read as such in the source; at the text's end nobody knows the company.
+/// Pipes are the table's business.
 fn escape(text: &str) -> String {
+    escape_before(text, Next::Unknown)
+}
+
+/// What stands behind a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Perhaps something that gives its last character a meaning.
+    Unknown,
+    /// The end of a line or cell.
+    End,
+}
+
+fn escape_before(text: &str, next: Next) -> String {
     let chars: Vec<char> = clean(text).chars().collect();
-    let word = |i: Option<usize>| {
-        i.and_then(|i| chars.get(i))
-            .is_some_and(|c| c.is_alphanumeric())
-    };
     let mut out = String::with_capacity(chars.len());
     for (i, c) in chars.iter().enumerate() {
+        let (before, after) = (
+            i.checked_sub(1).and_then(|i| chars.get(i)),
+            chars.get(i + 1),
+        );
+        let company = |acts: fn(char) -> bool| after.map_or(next == Next::Unknown, |c| acts(*c));
+        let word = |c: Option<&char>| c.is_some_and(|c| c.is_alphanumeric());
+        let acts = match c {
+            '\\' | '`' | '*' | '~' | '$' => true,
+            '_' => !(word(before) && word(after)),
+            ']' => company(|c| matches!(c, '(' | '[' | ':')),
+            '<' => company(|c| c.is_alphabetic() || matches!(c, '/' | '!' | '?')),
+            '&' => company(|c| c.is_alphanumeric() || c == '#'),
+            _ => false,
+        };
         match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '_' if word(i.checked_sub(1)) && word(Some(i + 1)) => out.push('_'),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '~' | '$' => {
-                out.push('\\');
+            '<' if acts => out.push_str("&lt;"),
+            '&' if acts => out.push_str("&amp;"),
+            c => {
+                if acts {
+                    out.push('\\');
+                }
                 out.push(*c);
             }
-            c => out.push(*c),
         }
     }
     out
@@ -198,17 +224,30 @@ mod tests {
     #[test]
     fn hostile_text_stays_text() {
         for (given, printed) in [
-            ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
-            ("a *b* [c](d) `e`", "a \\*b\\* \\[c\\](d) \\`e\\`"),
+            (
+                "<script>alert(1)</script>",
+                "&lt;script>alert(1)&lt;/script>",
+            ),
+            ("a *b* [c](d) `e`", "a \\*b\\* [c\\](d) \\`e\\`"),
             ("kv_decode _x_", "kv_decode \\_x\\_"),
             ("\x1b[31mred\x1b[0m", "red"),
             ("two\nlines", "two lines"),
             ("&lt;", "&amp;lt;"),
+            ("p <0.001, R & D", "p <0.001, R & D"),
+            ("1.23 [1.10, 1.40] ms", "1.23 [1.10, 1.40] ms"),
+            ("[a]: http://x", "[a\\]: http://x"),
+            ("ends in <", "ends in &lt;"),
         ] {
             assert_eq!(escape(given), printed);
         }
+        assert_eq!(inline(&"0.8 [0.7, 0.9]".into()), "0.8 [0.7, 0.9]");
+        assert_eq!(
+            inline(&Text::plain("[a]").and("(http://x)")),
+            "[a\\](http://x)"
+        );
         assert_eq!(code("a`b``c"), "``` a`b``c ```");
         assert_eq!(line(&"# not a heading".into()), "\\# not a heading");
+        assert_eq!(line(&"> not a quote".into()), "\\> not a quote");
         assert_eq!(line(&"1. not a list".into()), "1\\. not a list");
         assert_eq!(line(&"1.5 ms".into()), "1\\.5 ms");
         assert_eq!(line(&"25 models".into()), "25 models");

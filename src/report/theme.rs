@@ -79,7 +79,7 @@ pub fn css() -> String {
     // The halo keeps text legible where it crosses a line.
     css.push_str(
         "svg text{font-family:system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",Arial,sans-serif;\
-         font-variant-numeric:tabular-nums;paint-order:stroke;stroke:var(--paper);stroke-width:3px;\
+         font-variant-numeric:tabular-nums;paint-order:stroke;stroke:var(--paper);stroke-width:.24em;\
          stroke-linejoin:round}\n",
     );
     css

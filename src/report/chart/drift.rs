@@ -3,17 +3,16 @@
 use std::fmt::Write as _;
 
 use plotters::coord::ranged1d::Ranged;
-use plotters::element::{PathElement, Text};
+use plotters::element::PathElement;
 use plotters::style::Color;
-use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, percent_label};
 use super::mark::Mark;
-use super::sheet::{Frame, Head, LABEL_PX, font, line, render};
+use super::sheet::{Frame, Head, PX, line, render};
 use super::{ChartError, Svg, check};
 use crate::report::format;
 use crate::report::text::clean;
-use crate::report::theme::{AXIS, MUTED};
+use crate::report::theme::AXIS;
 
 const BODY_PX: i32 = 320;
 
@@ -62,7 +61,9 @@ pub fn drift(data: &Drift) -> Result<Svg, ChartError> {
     }
     let calls = || data.series.iter().flat_map(|s| &s.calls);
     let order = calls().map(|c| position(c.call_idx));
-    let narrow = [-0.1, 0.0, 0.1].into_iter().take(calls().take(1).count() * 3);
+    let narrow = [-0.1, 0.0, 0.1]
+        .into_iter()
+        .take(calls().take(1).count() * 3);
     let deviations = calls().map(|c| c.deviation_percent).chain(narrow);
     let (Some(x), Some(y)) = (
         Axis::linear(order, 7, order_label),
@@ -80,17 +81,14 @@ pub fn drift(data: &Drift) -> Result<Svg, ChartError> {
         .collect();
     let head = Head::new(&data.title, &legend);
     render(&head, describe(data), BODY_PX, |area| {
-        let name = font(LABEL_PX, MUTED, HPos::Left, VPos::Center);
-        area.draw(&Text::new("difference from median (%)", (0, 8), name))?;
-        let (_, below) = area.split_vertically(22);
         let frame = Frame {
             x: &x,
             y: &y,
             x_name: "number of the call in the run's order",
-            y_labels_px: 62,
+            y_name: Some(("difference from the cell's median (%)", 56)),
             ticks_on_top: false,
         };
-        let plot = frame.draw(&below)?;
+        let plot = frame.draw(area)?;
         let area = plot.plotting_area();
         let ends = x.range();
         area.draw(&line((ends.start, 0.0), (ends.end, 0.0), AXIS, 1))?;
@@ -101,7 +99,7 @@ pub fn drift(data: &Drift) -> Result<Svg, ChartError> {
                 .iter()
                 .map(|c| (position(c.call_idx), c.deviation_percent))
                 .collect();
-            let thin = mark.colour.light.mix(0.6).stroke_width(1);
+            let thin = mark.colour.light.mix(0.6).stroke_width(PX.unsigned_abs());
             area.draw(&PathElement::new(path.clone(), thin))?;
             for at in path {
                 area.draw(&mark.at(at, 3, 1.0))?;

@@ -4,6 +4,7 @@ use plotters::element::{Circle, DynElement, EmptyElement, IntoDynElement, PathEl
 use plotters::prelude::SVGBackend;
 use plotters::style::{Color, ShapeStyle};
 
+use super::sheet::PX;
 use crate::report::theme::{Colour, SERIES};
 
 /// A mark's outline.
@@ -54,26 +55,31 @@ impl Mark {
         opacity: f64,
     ) -> DynElement<'a, SVGBackend<'a>, C> {
         let fill: ShapeStyle = self.colour.light.mix(opacity).filled();
-        let line: ShapeStyle = self.colour.light.mix(opacity).stroke_width(2);
+        let line: ShapeStyle = self
+            .colour
+            .light
+            .mix(opacity)
+            .stroke_width(2 * PX.unsigned_abs());
+        let r = r * PX;
         let center = EmptyElement::at(place);
         let polygon = |points: Vec<(i32, i32)>| Polygon::new(points, fill);
         match self.shape {
             Shape::Disc => (center + Circle::new((0, 0), r, fill)).into_dyn(),
             Shape::Triangle => {
-                (center + polygon(vec![(0, -r - 1), (r + 1, r), (-r - 1, r)])).into_dyn()
+                (center + polygon(vec![(0, -r - PX), (r + PX, r), (-r - PX, r)])).into_dyn()
             }
             Shape::TriangleDown => {
-                (center + polygon(vec![(0, r + 1), (r + 1, -r), (-r - 1, -r)])).into_dyn()
+                (center + polygon(vec![(0, r + PX), (r + PX, -r), (-r - PX, -r)])).into_dyn()
             }
             Shape::Square => {
                 (center + polygon(vec![(-r, -r), (r, -r), (r, r), (-r, r)])).into_dyn()
             }
             Shape::Diamond => {
-                let d = r + 1;
+                let d = r + PX;
                 (center + polygon(vec![(0, -d), (d, 0), (0, d), (-d, 0)])).into_dyn()
             }
-            Shape::Beyond => (center + polygon(vec![(0, -r), (r + 2, 0), (0, r)])).into_dyn(),
-            Shape::Below => (center + polygon(vec![(0, -r), (-r - 2, 0), (0, r)])).into_dyn(),
+            Shape::Beyond => (center + polygon(vec![(0, -r), (r + 2 * PX, 0), (0, r)])).into_dyn(),
+            Shape::Below => (center + polygon(vec![(0, -r), (-r - 2 * PX, 0), (0, r)])).into_dyn(),
             Shape::Cross => (center
                 + PathElement::new(vec![(-r, -r), (r, r)], line)
                 + PathElement::new(vec![(-r, r), (r, -r)], line))

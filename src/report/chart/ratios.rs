@@ -7,7 +7,7 @@ use super::axis::Axis;
 use super::mark::{Mark, Shape};
 use super::rows::{Label, Rows};
 use super::scaling::Interval;
-use super::sheet::{Head, LABEL_PX, Plot, font, line, render};
+use super::sheet::{Head, LABEL_PX, PX, Plot, font, line, render};
 use super::{ChartError, Svg, check};
 use crate::report::format;
 use crate::report::text::clean;
@@ -71,25 +71,26 @@ pub fn ratios(data: &Ratios) -> Result<Svg, ChartError> {
     };
     let head = Head::new(&data.title, &[]);
     render(&head, describe(data), rows.body_px(), |area| {
-        let plot = rows.draw(area)?;
-        draw_references(&plot, &rows, data)?;
-        let mark = Mark {
-            colour: SERIES[0],
-            shape: Shape::Disc,
-        };
-        let from = data.references.first().map(|r| r.ratio);
-        for (i, row) in data.rows.iter().enumerate() {
-            let at = (row.ratio, Rows::y(i));
-            let area = plot.plotting_area();
-            if let Some(from) = from {
-                area.draw(&line((from, at.1), at, AXIS, 1))?;
+        rows.draw(area, |plot| {
+            draw_references(plot, &rows, data)?;
+            let mark = Mark {
+                colour: SERIES[0],
+                shape: Shape::Disc,
+            };
+            let from = data.references.first().map(|r| r.ratio);
+            for (i, row) in data.rows.iter().enumerate() {
+                let at = (row.ratio, Rows::y(i));
+                let area = plot.plotting_area();
+                if let Some(from) = from {
+                    area.draw(&line((from, at.1), at, AXIS, 1))?;
+                }
+                if let Some(Interval { low, high }) = row.interval {
+                    area.draw(&line((low, at.1), (high, at.1), mark.colour, 2))?;
+                }
+                area.draw(&mark.at(at, 5, 1.0))?;
             }
-            if let Some(Interval { low, high }) = row.interval {
-                area.draw(&line((low, at.1), (high, at.1), mark.colour, 2))?;
-            }
-            area.draw(&mark.at(at, 5, 1.0))?;
-        }
-        Ok(())
+            Ok(())
+        })
     })
 }
 
@@ -101,12 +102,12 @@ fn draw_references(plot: &Plot<'_>, rows: &Rows<'_>, data: &Ratios) -> Result<()
         // Near the right end there is room only to the left of the line.
         let near_end = rows.x.fraction(r.ratio) > 0.7;
         let (side, dx) = if near_end {
-            (HPos::Right, -6)
+            (HPos::Right, -6 * PX)
         } else {
-            (HPos::Left, 6)
+            (HPos::Left, 6 * PX)
         };
         let style = font(LABEL_PX, MUTED, side, VPos::Center);
-        let label = Text::new(clean(&r.label), (dx, 10), style);
+        let label = Text::new(clean(&r.label), (dx, 10 * PX), style);
         area.draw(&(EmptyElement::at(top) + label))?;
     }
     Ok(())

@@ -6,13 +6,18 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::ChartError;
 use super::axis::Axis;
-use super::sheet::{Area, Frame, LABEL_PX, Plot, WIDTH_PX, as_px, font, shorten, text_width};
+use super::sheet::{
+    Area, Frame, LABEL_PX, PX, Plot, TOP_TICKS_PX, WIDTH_PX, X_LABELS_PX, as_px, font, shorten,
+    text_width,
+};
 use crate::report::text::clean;
-use crate::report::theme::{INK, MUTED};
+use crate::report::theme::INK;
 
-const ROW_PX: i32 = 38;
+const ROW_PX: i32 = 42;
+/// Where in a row its name stands, from its top.
+const NAME_AT_PX: i32 = 14;
 /// Where in a row its values are drawn, as a fraction from its top.
-const VALUES_AT: f64 = 0.7;
+const VALUES_AT: f64 = 0.74;
 /// Rows from which on the axis is named at the top too.
 const TALL_ROWS: usize = 12;
 
@@ -35,7 +40,8 @@ pub(super) struct Rows<'a> {
 impl Rows<'_> {
     /// The height of the sheet below its head.
     pub fn body_px(&self) -> i32 {
-        ROW_PX * as_px(self.labels.len()) + self.room_px + 46 + if self.tall() { 46 } else { 6 }
+        let axes = X_LABELS_PX + if self.tall() { TOP_TICKS_PX } else { 0 };
+        ROW_PX * as_px(self.labels.len()) + self.room_px + axes
     }
 
     fn tall(&self) -> bool {
@@ -60,29 +66,36 @@ impl Rows<'_> {
         -f64::from(as_px(self.labels.len()))
     }
 
-    /// Draws the axis and the labels, and gives the plot for the values.
-    pub fn draw<'a>(&self, area: &Area<'a>) -> Result<Plot<'a>, ChartError> {
+    /// Draws the axis, what `values` puts into the plot, and the labels on top.
+    pub fn draw(
+        &self,
+        area: &Area<'_>,
+        values: impl for<'a> FnOnce(&Plot<'a>) -> Result<(), ChartError>,
+    ) -> Result<(), ChartError> {
         let y = Axis::fixed(self.bottom()..self.top(), Vec::new());
         let frame = Frame {
             x: self.x,
             y: &y,
             x_name: self.x_name,
-            y_labels_px: 0,
+            y_name: None,
             ticks_on_top: self.tall(),
         };
         let plot = frame.draw(area)?;
+        values(&plot)?;
         let ends = self.x.range();
         for (i, label) in self.labels.iter().enumerate() {
             let top = -f64::from(as_px(i));
             let value = clean(&label.value);
-            let room = WIDTH_PX - 40 - text_width(&value, LABEL_PX);
+            let room = WIDTH_PX - 44 - text_width(&value, LABEL_PX);
             let name = shorten(&clean(&label.name), LABEL_PX, room);
-            let left = font(LABEL_PX, INK, HPos::Left, VPos::Center);
-            let right = font(LABEL_PX, MUTED, HPos::Right, VPos::Center);
+            let text = |text, side| {
+                let style = font(LABEL_PX, INK, side, VPos::Center);
+                Text::new(text, (0, NAME_AT_PX * PX), style)
+            };
             let area = plot.plotting_area();
-            area.draw(&(EmptyElement::at((ends.start, top)) + Text::new(name, (4, 13), left)))?;
-            area.draw(&(EmptyElement::at((ends.end, top)) + Text::new(value, (0, 13), right)))?;
+            area.draw(&(EmptyElement::at((ends.start, top)) + text(name, HPos::Left)))?;
+            area.draw(&(EmptyElement::at((ends.end, top)) + text(value, HPos::Right)))?;
         }
-        Ok(plot)
+        Ok(())
     }
 }

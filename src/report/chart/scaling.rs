@@ -2,19 +2,17 @@
 
 use std::fmt::Write as _;
 
-use plotters::element::{PathElement, Polygon, Text};
+use plotters::element::{PathElement, Polygon};
 use plotters::style::Color;
-use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
 use super::mark::Mark;
-use super::sheet::{Area, Frame, Head, LABEL_PX, Plot, font, line, render};
+use super::sheet::{Area, Frame, Head, PX, Plot, line, render};
 use super::{ChartError, Svg, check};
 use crate::report::format;
 use crate::report::text::clean;
-use crate::report::theme::MUTED;
 
-const BODY_PX: i32 = 380;
+const BODY_PX: i32 = 350;
 /// How far a fit's band may stretch the axis beyond the points, in powers of ten. A band from three points can
 /// span a universe; beyond this it runs off the plot's edge.
 const BAND_STRETCH: f64 = 0.4;
@@ -89,17 +87,14 @@ pub fn scaling(data: &Scaling) -> Result<Svg, ChartError> {
         .collect();
     let head = Head::new(&data.title, &legend);
     render(&head, describe(data), BODY_PX, |area| {
-        let name = font(LABEL_PX, MUTED, HPos::Left, VPos::Center);
-        area.draw(&Text::new("latency (ms)", (0, 8), name))?;
-        let (_, below) = area.split_vertically(22);
         let frame = Frame {
             x: &x,
             y: &y,
             x_name: &data.x_name,
-            y_labels_px: 48,
+            y_name: Some(("latency (ms)", 48)),
             ticks_on_top: false,
         };
-        draw(&frame, &below, data)
+        draw(&frame, area, data)
     })
 }
 
@@ -136,7 +131,10 @@ fn draw_curve(plot: &Plot<'_>, series: &ScalingSeries, mark: Mark) -> Result<(),
     }
     if series.curve.len() >= 2 {
         let path: Vec<_> = series.curve.iter().map(|c| (c.x, c.fit_ms)).collect();
-        area.draw(&PathElement::new(path, mark.colour.light.stroke_width(2)))?;
+        area.draw(&PathElement::new(
+            path,
+            mark.colour.light.stroke_width(2 * PX.unsigned_abs()),
+        ))?;
     }
     Ok(())
 }
@@ -157,9 +155,9 @@ fn y_axis(data: &Scaling) -> Option<Axis> {
         .chain(whiskers.flat_map(ends))
         .chain(curves.clone().map(|c| c.fit_ms))
         .collect();
-    let (low, high) = seen.iter().fold((f64::INFINITY, 0.0f64), |(l, h), v| {
-        (l.min(*v), h.max(*v))
-    });
+    let (low, high) = seen
+        .iter()
+        .fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(*v), h.max(*v)));
     let stretch = 10f64.powf(BAND_STRETCH);
     let band = curves
         .filter_map(|c| c.band_ms.as_ref())

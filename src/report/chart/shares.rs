@@ -51,7 +51,7 @@ pub fn shares(data: &Shares) -> Result<Svg, ChartError> {
     }
     let ticks = [0.0, 25.0, 50.0, 75.0, 100.0].map(|v| Tick {
         value: v / 100.0,
-        label: format!("{v}\u{a0}%"),
+        label: v.to_string(),
     });
     let x = Axis::fixed(0.0..1.0, ticks.into());
     let labels: Vec<_> = data
@@ -81,18 +81,19 @@ pub fn shares(data: &Shares) -> Result<Svg, ChartError> {
         ],
     );
     render(&head, describe(data), rows.body_px(), |area| {
-        let plot = rows.draw(area)?;
-        for (i, row) in data.rows.iter().enumerate() {
-            let y = Rows::y(i);
-            let (top, bottom) = (y + Rows::HALF_BAR, y - Rows::HALF_BAR);
-            let bar = |from, to, colour: crate::report::theme::Colour| {
-                Rectangle::new([(from, top), (to, bottom)], colour.light.filled())
-            };
-            let area = plot.plotting_area();
-            area.draw(&bar(0.0, row.decode_fraction, decode))?;
-            area.draw(&bar(row.decode_fraction, 1.0, prefill))?;
-        }
-        Ok(())
+        rows.draw(area, |plot| {
+            for (i, row) in data.rows.iter().enumerate() {
+                let y = Rows::y(i);
+                let (top, bottom) = (y + Rows::HALF_BAR, y - Rows::HALF_BAR);
+                let bar = |from, to, colour: crate::report::theme::Colour| {
+                    Rectangle::new([(from, top), (to, bottom)], colour.light.filled())
+                };
+                let area = plot.plotting_area();
+                area.draw(&bar(0.0, row.decode_fraction, decode))?;
+                area.draw(&bar(row.decode_fraction, 1.0, prefill))?;
+            }
+            Ok(())
+        })
     })
 }
 

@@ -15,13 +15,23 @@ use super::{ChartError, Svg};
 use crate::report::text::clean;
 use crate::report::theme::{AXIS, Colour, INK, MUTED, PAPER, RULE};
 
-/// Width of every chart. Two stand side by side on a desk; one is still legible on a phone.
-pub(super) const WIDTH_PX: i32 = 560;
+/// Width of every chart: a phone shows it whole with legible text, a desk shows two side by side.
+pub(super) const WIDTH_PX: i32 = 440;
+/// Drawing units in a pixel: the SVG writer rounds to whole units, which at one per pixel bends straight lines.
+pub(super) const PX: i32 = 10;
 /// Text size of labels.
 pub(super) const LABEL_PX: f64 = 13.0;
 const TITLE_PX: f64 = 16.0;
 const TITLE_LINE_PX: i32 = 21;
 const LEGEND_LINE_PX: i32 = 21;
+/// Free space beside a plot: half of a tick's label may stand there.
+const SIDE_PX: i32 = 15;
+/// Height of the vertical axis' name.
+const Y_NAME_PX: i32 = 26;
+/// Height of the horizontal axis' tick labels and name.
+pub(super) const X_LABELS_PX: i32 = 48;
+/// Height of the tick labels above a tall plot.
+pub(super) const TOP_TICKS_PX: i32 = 28;
 /// What the SVG writer divides font sizes by.
 const WRITER_FONT_SCALE: f64 = 1.24;
 
@@ -30,7 +40,7 @@ pub(super) type Plot<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Axis, Ax
 
 /// Text of `size` pixels.
 pub(super) fn font(size: f64, colour: Colour, h: HPos, v: VPos) -> TextStyle<'static> {
-    ("sans-serif", size * WRITER_FONT_SCALE)
+    ("sans-serif", size * f64::from(PX) * WRITER_FONT_SCALE)
         .into_font()
         .color(&colour.light)
         .pos(Pos::new(h, v))
@@ -74,7 +84,7 @@ impl Head {
     }
 
     fn draw(&self, area: &Area<'_>) -> Result<(), ChartError> {
-        let bold = ("sans-serif", TITLE_PX * WRITER_FONT_SCALE)
+        let bold = ("sans-serif", TITLE_PX * f64::from(PX) * WRITER_FONT_SCALE)
             .into_font()
             .style(plotters::style::FontStyle::Bold)
             .color(&INK.light)
@@ -82,14 +92,15 @@ impl Head {
         for (i, line) in self.lines.iter().enumerate() {
             area.draw(&Text::new(
                 line.clone(),
-                (0, 2 + TITLE_LINE_PX * as_px(i)),
+                (0, (2 + TITLE_LINE_PX * as_px(i)) * PX),
                 bold.clone(),
             ))?;
         }
         let style = font(LABEL_PX, INK, HPos::Left, VPos::Center);
         for (x, y, mark, label) in &self.legend {
-            area.draw(&mark.at((x + 7, y + 8), 5, 1.0))?;
-            area.draw(&Text::new(label.clone(), (x + 20, y + 8), style.clone()))?;
+            let y = (y + 8) * PX;
+            area.draw(&mark.at(((x + 7) * PX, y), 5, 1.0))?;
+            area.draw(&Text::new(label.clone(), ((x + 20) * PX, y), style.clone()))?;
         }
         Ok(())
     }
@@ -108,10 +119,12 @@ pub(super) fn render(
     );
     let mut written = String::new();
     {
-        let root = SVGBackend::with_string(&mut written, (width_px, height_px)).into_drawing_area();
+        let unit = PX.unsigned_abs();
+        let size = (width_px * unit, height_px * unit);
+        let root = SVGBackend::with_string(&mut written, size).into_drawing_area();
         root.fill(&PAPER.light)?;
         head.draw(&root)?;
-        let (_, body) = root.split_vertically(head.height_px);
+        let (_, body) = root.split_vertically(head.height_px * PX);
         draw(&body)?;
         root.present()?;
     }
@@ -131,10 +144,11 @@ pub(super) fn render(
 pub(super) struct Frame<'a> {
     pub x: &'a Axis,
     pub y: &'a Axis,
-    /// Name and unit of the horizontal axis.
+    /// Name and unit of the horizontal axis, printed below it.
     pub x_name: &'a str,
-    /// Room for the labels of the vertical axis; 0 where rows are labelled otherwise.
-    pub y_labels_px: i32,
+    /// Name and unit of the vertical axis, printed above it; the room for its tick labels. `None`: rows are
+    /// labelled otherwise.
+    pub y_name: Option<(&'a str, i32)>,
     /// Names the ticks above the plot as well, for plots taller than a screen.
     pub ticks_on_top: bool,
 }
@@ -142,25 +156,38 @@ pub(super) struct Frame<'a> {
 impl Frame<'_> {
     /// Draws grid, axes and their names, and gives the plot inside them.
     pub fn draw<'a>(&self, area: &Area<'a>) -> Result<Plot<'a>, ChartError> {
-        let mut builder = ChartBuilder::on(area);
+        let name = |h, v| font(LABEL_PX, MUTED, h, v);
+        let (y_labels_px, top_px) = match self.y_name {
+            Some((y_name, room_px)) => {
+                let style = name(HPos::Left, VPos::Center);
+                area.draw(&Text::new(clean(y_name), (0, 11 * PX), style))?;
+                (room_px, Y_NAME_PX)
+            }
+            None => (0, 0),
+        };
+        let (_, area) = area.split_vertically(top_px * PX);
+        let mut builder = ChartBuilder::on(&area);
         builder
-            .margin_right(14)
-            .margin_left(if self.y_labels_px == 0 { 8 } else { 0 })
-            .x_label_area_size(46)
-            .y_label_area_size(self.y_labels_px);
+            .margin_right(SIDE_PX * PX)
+            .margin_left(if y_labels_px == 0 { SIDE_PX * PX } else { 0 })
+            .x_label_area_size(X_LABELS_PX * PX)
+            .y_label_area_size(y_labels_px * PX);
         if self.ticks_on_top {
-            builder.set_label_area_size(LabelAreaPosition::Top, 46);
+            builder.set_label_area_size(LabelAreaPosition::Top, TOP_TICKS_PX * PX);
         }
         let mut plot = builder.build_cartesian_2d(self.x.clone(), self.y.clone())?;
         plot.configure_mesh()
             .max_light_lines(0)
-            .bold_line_style(RULE.light)
-            .axis_style(AXIS.light)
-            .set_all_tick_mark_size(3)
+            .bold_line_style(RULE.light.stroke_width(PX.unsigned_abs()))
+            .axis_style(AXIS.light.stroke_width(PX.unsigned_abs()))
+            .set_all_tick_mark_size(3 * PX)
             .label_style(font(LABEL_PX, INK, HPos::Center, VPos::Center))
-            .axis_desc_style(font(LABEL_PX, MUTED, HPos::Center, VPos::Center))
-            .x_desc(clean(self.x_name))
             .draw()?;
+        let (across, down) = plot.plotting_area().get_pixel_range();
+        let (_, base) = area.get_base_pixel();
+        let x_name = shorten(&clean(self.x_name), LABEL_PX, WIDTH_PX);
+        let below = ((across.start + across.end) / 2, down.end - base + 36 * PX);
+        area.draw(&Text::new(x_name, below, name(HPos::Center, VPos::Center)))?;
         Ok(plot)
     }
 }
@@ -172,7 +199,10 @@ pub(super) fn line(
     colour: Colour,
     width_px: u32,
 ) -> PathElement<(f64, f64)> {
-    PathElement::new(vec![from, to], colour.light.stroke_width(width_px))
+    PathElement::new(
+        vec![from, to],
+        colour.light.stroke_width(width_px * PX.unsigned_abs()),
+    )
 }
 
 /// How wide text will be, about: no font is at hand to ask. Rather too wide than too narrow.
@@ -204,11 +234,7 @@ pub(super) fn shorten(text: &str, size: f64, most_px: i32) -> String {
         .rev()
         .map(|n| {
             let (start, end) = (&chars[..n], &chars[chars.len() - n..]);
-            start
-                .iter()
-                .chain(&['…'])
-                .chain(end)
-                .collect::<String>()
+            start.iter().chain(&['…']).chain(end).collect::<String>()
         })
         .find(|short| text_width(short, size) <= most_px)
         .unwrap_or_else(|| "…".to_owned())

@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::axis::{Axis, percent_label};
 use super::mark::{Mark, Shape};
 use super::rows::{Label, Rows};
-use super::sheet::{Head, LABEL_PX, Plot, font, line, render};
+use super::sheet::{Head, LABEL_PX, PX, Plot, font, line, render};
 use super::{ChartError, Svg, check};
 use crate::report::format;
 use crate::report::text::clean;
@@ -87,13 +87,14 @@ pub fn spread(data: &Spread) -> Result<Svg, ChartError> {
     }
     let head = Head::new(&data.title, &legend);
     render(&head, describe(data), rows.body_px(), |area| {
-        let plot = rows.draw(area)?;
-        let zero = ((0.0, rows.top()), (0.0, rows.bottom()));
-        plot.plotting_area().draw(&line(zero.0, zero.1, AXIS, 1))?;
-        for (i, row) in data.rows.iter().enumerate() {
-            draw_row(&plot, &x, Rows::y(i), row)?;
-        }
-        Ok(())
+        rows.draw(area, |plot| {
+            let zero = ((0.0, rows.top()), (0.0, rows.bottom()));
+            plot.plotting_area().draw(&line(zero.0, zero.1, AXIS, 1))?;
+            for (i, row) in data.rows.iter().enumerate() {
+                draw_row(plot, &x, Rows::y(i), row)?;
+            }
+            Ok(())
+        })
     })
 }
 
@@ -125,7 +126,13 @@ fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow) -> Result<(), Ch
             .calls
             .iter()
             .map(|c| c.deviation_percent)
-            .filter(|v| if above { *v >= ends.end } else { *v < ends.start })
+            .filter(|v| {
+                if above {
+                    *v >= ends.end
+                } else {
+                    *v < ends.start
+                }
+            })
             .collect();
         let farthest = beyond
             .iter()
@@ -133,13 +140,13 @@ fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow) -> Result<(), Ch
             .max_by(|a, b| a.abs().total_cmp(&b.abs()));
         let Some(farthest) = farthest else { continue };
         let (end, shape, side, dx) = if above {
-            (ends.end, Shape::Beyond, HPos::Right, -8)
+            (ends.end, Shape::Beyond, HPos::Right, -8 * PX)
         } else {
-            (ends.start, Shape::Below, HPos::Left, 8)
+            (ends.start, Shape::Below, HPos::Left, 8 * PX)
         };
         let mut text = percent_label(farthest, 0);
         if beyond.len() > 1 {
-            text = format!("{} up to {text}", beyond.len());
+            text = format!("{} calls, up to {text}", beyond.len());
         }
         let mark = Mark { shape, ..OUTLIER };
         area.draw(&mark.at((end, y), 5, 1.0))?;
