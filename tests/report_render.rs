@@ -6,25 +6,17 @@ use std::fs;
 use std::path::Path;
 
 use phasebench::report::chart::{
-    CurvePoint, Drift, DriftCall, DriftSeries, Interval, Ratio, Ratios, Reference, Scaling,
-    ScalingPoint, ScalingSeries, Share, Shares, Spread, SpreadCall, SpreadRow, drift, ratios,
-    scaling, shares, spread,
+    CurvePoint, Drift, DriftCall, DriftSeries, Interval, Ratio, Ratios, Reference, Scaling, ScalingPoint,
+    ScalingSeries, Share, Shares, Spread, SpreadCall, SpreadRow, drift, ratios, scaling, shares, spread,
 };
-use phasebench::report::document::{
-    Block, Column, Document, Finding, Section, Standing, Table, Text,
-};
+use phasebench::report::document::{Block, Column, Document, Finding, Section, Standing, Table, Text};
 use phasebench::report::format;
 use phasebench::report::html::to_html;
 use phasebench::report::markdown::to_markdown;
 
 const HOSTILE: &str = "<script>alert('x')</script>|`*\x1b[31mred\x1b[0m\u{202e}";
-const MODELS: [(&str, f64); 5] = [
-    ("gpt2-5m", 5.1),
-    ("gpt2-25m", 25.2),
-    ("gpt2-45m", 45.2),
-    ("gpt2-75m", 74.8),
-    ("gpt2-124m", 124.4),
-];
+const MODELS: [(&str, f64); 5] =
+    [("gpt2-5m", 5.1), ("gpt2-25m", 25.2), ("gpt2-45m", 45.2), ("gpt2-75m", 74.8), ("gpt2-124m", 124.4)];
 const SCENARIOS: [&str; 4] = ["micro", "short", "medium", "rag"];
 
 #[test]
@@ -41,11 +33,7 @@ fn one_description_gives_page_and_markdown() -> Result<(), Box<dyn Error>> {
     let mut figures = 0;
     for figure in document.figures() {
         let svg = figure.svg.standalone();
-        assert!(
-            svg.contains("prefers-color-scheme:dark"),
-            "{} follows the reader's colours",
-            figure.id
-        );
+        assert!(svg.contains("prefers-color-scheme:dark"), "{} follows the reader's colours", figure.id);
         assert!(markdown.contains(&format!("]({})", figure.path())));
         assert!(html.contains(&format!("id=\"figure-{}\"", figure.id)));
         fs::write(folder.join(figure.path()), svg)?;
@@ -59,9 +47,7 @@ fn one_description_gives_page_and_markdown() -> Result<(), Box<dyn Error>> {
 fn the_page_needs_nothing_from_elsewhere() {
     let html = to_html(&sample());
     let outside = html.replace("http://www.w3.org/2000/svg", "");
-    for part in [
-        "http:", "https:", "src=", "<script", "<link", "@import", "url(",
-    ] {
+    for part in ["http:", "https:", "src=", "<script", "<link", "@import", "url("] {
         assert!(!outside.contains(part), "page holds {part}");
     }
 }
@@ -75,34 +61,22 @@ fn hostile_names_are_text_in_both_forms() {
         assert!(!text.contains('\u{202e}'), "{form}: reordering");
     }
     assert!(html.contains("&lt;script&gt;"));
-    let row = markdown
-        .lines()
-        .find(|l| l.starts_with("| ") && l.contains("script"))
-        .unwrap_or_default();
+    let row = markdown.lines().find(|l| l.starts_with("| ") && l.contains("script")).unwrap_or_default();
     assert_eq!(row.replace("\\|", "").matches('|').count(), 8, "{row}");
 }
 
 #[test]
 fn a_missing_chart_says_why() {
-    let empty = Shares {
-        title: "Nothing".to_owned(),
-        rows: Vec::new(),
-    };
+    let empty = Shares { title: "Nothing".to_owned(), rows: Vec::new() };
     let document = Document {
         title: "empty".to_owned(),
         facts: Vec::new(),
-        verdict: vec![Block::figure(
-            "decode_share",
-            "Never shown.".into(),
-            shares(&empty),
-        )],
+        verdict: vec![Block::figure("decode_share", "Never shown.".into(), shares(&empty))],
         sections: Vec::new(),
         made_by: "phasebench".to_owned(),
     };
     assert_eq!(document.figures().count(), 0);
-    assert!(
-        to_markdown(&document).contains("> No chart `decode_share`: no decode shares to draw.")
-    );
+    assert!(to_markdown(&document).contains("> No chart `decode_share`: no decode shares to draw."));
     assert!(to_html(&document).contains("no decode shares to draw"));
 }
 
@@ -113,10 +87,7 @@ fn sample() -> Document {
             ("machine".to_owned(), "2 cores, 8 GiB, Linux 6.1".into()),
             ("engines".to_owned(), "ONNX Runtime 1.23 (CPU)".into()),
             ("calls".to_owned(), "480 timed, 3 degraded (0.6 %)".into()),
-            (
-                "run".to_owned(),
-                Text::default().code("20250301T101500Z-quickstart-1a2b3c4d"),
-            ),
+            ("run".to_owned(), Text::default().code("20250301T101500Z-quickstart-1a2b3c4d")),
         ],
         verdict: vec![Block::Findings(findings())],
         sections: vec![scaling_section(), warmup_section(), spread_section()],
@@ -135,17 +106,13 @@ fn findings() -> Vec<Finding> {
         finding(
             "Prefill scaling",
             Standing::Holds,
-            Text::plain("Grows as parameters")
-                .strong("^0.83 [0.71, 0.95]")
-                .and("."),
+            Text::plain("Grows as parameters").strong("^0.83 [0.71, 0.95]").and("."),
             "5 models, R² 0.991; both intervals exclude 0. Every call ran on the provider asked for.",
         ),
         finding(
             "Decode scaling",
             Standing::Caution,
-            Text::plain("Grows as parameters")
-                .strong("^0.94 [0.52, 1.36]")
-                .and("."),
+            Text::plain("Grows as parameters").strong("^0.94 [0.52, 1.36]").and("."),
             "5 models, R² 0.962; the interval spans sublinear and superlinear growth.",
         ),
         finding(
@@ -159,9 +126,7 @@ fn findings() -> Vec<Finding> {
 
 fn scaling_section() -> Section {
     let table = Table {
-        caption: Text::plain("Power-law fits on medians, from ")
-            .code("analysis/scaling_fits.csv")
-            .and("."),
+        caption: Text::plain("Power-law fits on medians, from ").code("analysis/scaling_fits.csv").and("."),
         columns: vec![
             Column::words("scenario"),
             Column::words("phase"),
@@ -202,10 +167,7 @@ fn scaling_section() -> Section {
         id: "scaling",
         title: "How latency scales".to_owned(),
         blocks: vec![
-            Block::Paragraph(
-                "Medians of timed calls, warmups excluded. Whiskers and bands are 95 % intervals."
-                    .into(),
-            ),
+            Block::Paragraph("Medians of timed calls, warmups excluded. Whiskers and bands are 95 % intervals.".into()),
             Block::figure(
                 "scaling_prefill",
                 "Prefill latency against model size.".into(),
@@ -220,10 +182,7 @@ fn scaling_section() -> Section {
             Block::figure(
                 "decode_share",
                 "Decode's share of a request.".into(),
-                shares(&Shares {
-                    title: "Decode share of end-to-end time, 64 steps".to_owned(),
-                    rows: share_rows,
-                }),
+                shares(&Shares { title: "Decode share of end-to-end time, 64 steps".to_owned(), rows: share_rows }),
             ),
         ],
     }
@@ -232,25 +191,14 @@ fn scaling_section() -> Section {
 fn law(title: &str, scale: f64, slope: f64) -> Scaling {
     let latency = |x: f64, s: usize| scale * [1.0, 2.2, 6.0, 31.0][s] * x.powf(slope);
     let series = |s: usize| ScalingSeries {
-        name: if s == 3 {
-            HOSTILE.to_owned()
-        } else {
-            SCENARIOS[s].to_owned()
-        },
+        name: if s == 3 { HOSTILE.to_owned() } else { SCENARIOS[s].to_owned() },
         points: MODELS
             .iter()
             .enumerate()
             .map(|(i, (_, x))| {
                 let median_ms = latency(*x, s) * [1.06, 0.94, 1.03, 0.98, 1.02][(i + s) % 5];
-                let interval_ms = (i > 0).then_some(Interval {
-                    low: median_ms * 0.93,
-                    high: median_ms * 1.09,
-                });
-                ScalingPoint {
-                    x: *x,
-                    median_ms,
-                    interval_ms,
-                }
+                let interval_ms = (i > 0).then_some(Interval { low: median_ms * 0.93, high: median_ms * 1.09 });
+                ScalingPoint { x: *x, median_ms, interval_ms }
             })
             .collect(),
         curve: (0..=24)
@@ -258,14 +206,7 @@ fn law(title: &str, scale: f64, slope: f64) -> Scaling {
                 let x = 5.1 * (124.4f64 / 5.1).powf(f64::from(k) / 24.0);
                 let fit_ms = latency(x, s);
                 let width = 1.08 + 0.1 * (f64::from(k) / 12.0 - 1.0).powi(2);
-                CurvePoint {
-                    x,
-                    fit_ms,
-                    band_ms: Some(Interval {
-                        low: fit_ms / width,
-                        high: fit_ms * width,
-                    }),
-                }
+                CurvePoint { x, fit_ms, band_ms: Some(Interval { low: fit_ms / width, high: fit_ms * width }) }
             })
             .collect(),
     };
@@ -285,10 +226,7 @@ fn warmup_section() -> Section {
             Ratio {
                 name: format!("{model} · medium · prefill · ort-cpu"),
                 ratio,
-                interval: (i % 2 == 0).then_some(Interval {
-                    low: ratio * 0.8,
-                    high: ratio * 1.3,
-                }),
+                interval: (i % 2 == 0).then_some(Interval { low: ratio * 0.8, high: ratio * 1.3 }),
             }
         })
         .collect();
@@ -296,14 +234,8 @@ fn warmup_section() -> Section {
         title: "Warmup ratio".to_owned(),
         x_name: "median(cold + warmup) ÷ median(timed)".to_owned(),
         references: vec![
-            Reference {
-                ratio: 1.0,
-                label: "no warmup".to_owned(),
-            },
-            Reference {
-                ratio: 10.0,
-                label: "warm pool needed".to_owned(),
-            },
+            Reference { ratio: 1.0, label: "no warmup".to_owned() },
+            Reference { ratio: 10.0, label: "warm pool needed".to_owned() },
         ],
         rows,
     };
@@ -312,11 +244,7 @@ fn warmup_section() -> Section {
         title: "What the first calls cost".to_owned(),
         blocks: vec![
             Block::Note("Ratios of one cold call each; read them as orders of magnitude.".into()),
-            Block::figure(
-                "warmup_ratio",
-                "Cold and warmup calls against timed ones.".into(),
-                ratios(&data),
-            ),
+            Block::figure("warmup_ratio", "Cold and warmup calls against timed ones.".into(), ratios(&data)),
             Block::List(vec![
                 "4 of 5 cells are below 10.".into(),
                 Text::plain("The largest is ").code("gpt2-124m").and("."),
@@ -332,30 +260,14 @@ fn wobble(i: u32) -> f64 {
 
 fn spread_section() -> Section {
     let cell = |row: u32| SpreadRow {
-        name: format!(
-            "{} · {} · prefill",
-            MODELS[row as usize % 5].0,
-            SCENARIOS[row as usize % 4]
-        ),
+        name: format!("{} · {} · prefill", MODELS[row as usize % 5].0, SCENARIOS[row as usize % 4]),
         note: "CV 2.1 %".to_owned(),
         calls: (0..30)
             .map(|i| match (row, i) {
-                (2, 4) => SpreadCall {
-                    deviation_percent: 412.0,
-                    outlier: true,
-                },
-                (2, 9) => SpreadCall {
-                    deviation_percent: 95.0,
-                    outlier: true,
-                },
-                (4, 7) => SpreadCall {
-                    deviation_percent: 9.5,
-                    outlier: true,
-                },
-                _ => SpreadCall {
-                    deviation_percent: wobble(i + row * 31) * 4.0,
-                    outlier: false,
-                },
+                (2, 4) => SpreadCall { deviation_percent: 412.0, outlier: true },
+                (2, 9) => SpreadCall { deviation_percent: 95.0, outlier: true },
+                (4, 7) => SpreadCall { deviation_percent: 9.5, outlier: true },
+                _ => SpreadCall { deviation_percent: wobble(i + row * 31) * 4.0, outlier: false },
             })
             .collect(),
     };
@@ -364,8 +276,7 @@ fn spread_section() -> Section {
         calls: (0..40)
             .map(|i| DriftCall {
                 call_idx: u64::from(20 + i * 12 + s),
-                deviation_percent: wobble(i + s * 17) * 1.5 + f64::from(i) * 0.1 * f64::from(s)
-                    - 2.0 * f64::from(s),
+                deviation_percent: wobble(i + s * 17) * 1.5 + f64::from(i) * 0.1 * f64::from(s) - 2.0 * f64::from(s),
             })
             .collect(),
     };
@@ -376,10 +287,7 @@ fn spread_section() -> Section {
             Block::figure(
                 "spread_prefill",
                 "Every timed call around its cell's median.".into(),
-                spread(&Spread {
-                    title: "Spread of prefill calls".to_owned(),
-                    rows: (0..13).map(cell).collect(),
-                }),
+                spread(&Spread { title: "Spread of prefill calls".to_owned(), rows: (0..13).map(cell).collect() }),
             ),
             Block::figure(
                 "drift_prefill",

@@ -58,8 +58,7 @@ fn folder_of(path: &Path) -> &Path {
 
 fn facts(spec: &Spec) -> anyhow::Result<Vec<ModelFacts>> {
     let fact = |source: &model::ModelSource| {
-        let architecture =
-            model::architecture(&source.form).with_context(|| format!("model `{}`", source.name))?;
+        let architecture = model::architecture(&source.form).with_context(|| format!("model `{}`", source.name))?;
         Ok(ModelFacts::new(&source.name, &architecture))
     };
     spec.models.iter().map(fact).collect()

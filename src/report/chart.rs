@@ -109,10 +109,5 @@ fn check(
     if value.is_finite() && range.contains(&value) {
         return Ok(value);
     }
-    Err(ChartError::Value {
-        name: crate::report::text::clean(name),
-        what,
-        value,
-        allowed,
-    })
+    Err(ChartError::Value { name: crate::report::text::clean(name), what, value, allowed })
 }

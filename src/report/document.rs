@@ -61,16 +61,8 @@ impl Block {
     #[must_use]
     pub fn figure(id: &str, caption: Text, chart: Result<Svg, ChartError>) -> Self {
         match chart {
-            Ok(svg) => Self::Figure(Figure {
-                id: id.to_owned(),
-                caption,
-                svg,
-            }),
-            Err(reason) => Self::Note(
-                Text::plain("No chart ")
-                    .code(id)
-                    .and(format!(": {reason}.")),
-            ),
+            Ok(svg) => Self::Figure(Figure { id: id.to_owned(), caption, svg }),
+            Err(reason) => Self::Note(Text::plain("No chart ").code(id).and(format!(": {reason}."))),
         }
     }
 }
@@ -134,18 +126,12 @@ pub struct Column {
 impl Column {
     /// A column of words.
     pub fn words(title: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            align: Align::Left,
-        }
+        Self { title: title.into(), align: Align::Left }
     }
 
     /// A column of numbers; the title names their unit.
     pub fn numbers(title: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            align: Align::Right,
-        }
+        Self { title: title.into(), align: Align::Right }
     }
 }
 

@@ -31,9 +31,7 @@ pub fn fixed(value: impl Into<Option<f64>>, decimals: usize) -> String {
 /// A count.
 #[must_use]
 pub fn count(value: impl Into<Option<u64>>) -> String {
-    value
-        .into()
-        .map_or_else(|| ABSENT.to_owned(), |n| n.to_string())
+    value.into().map_or_else(|| ABSENT.to_owned(), |n| n.to_string())
 }
 
 /// A ratio such as `1.23×`, three significant digits.
@@ -64,10 +62,7 @@ pub fn percent(share: impl Into<Option<f64>>) -> String {
 /// A change in percent with its sign and one decimal: 3.2 is `+3.2 %`.
 #[must_use]
 pub fn change_percent(percent: impl Into<Option<f64>>) -> String {
-    finite(percent).map_or_else(
-        || ABSENT.to_owned(),
-        |v| format!("{}{NO_BREAK_SPACE}%", minus(&format!("{v:+.1}"))),
-    )
+    finite(percent).map_or_else(|| ABSENT.to_owned(), |v| format!("{}{NO_BREAK_SPACE}%", minus(&format!("{v:+.1}"))))
 }
 
 /// A probability: two significant digits, `<0.001` below that.
@@ -89,15 +84,9 @@ pub fn interval(estimate: impl Into<Option<f64>>, bounds: impl Into<Option<(f64,
     let Some(estimate) = finite(estimate) else {
         return ABSENT.to_owned();
     };
-    let decimals = significant(estimate, 3)
-        .split_once('.')
-        .map_or(0, |(_, fraction)| fraction.len())
-        .clamp(0, 6);
+    let decimals = significant(estimate, 3).split_once('.').map_or(0, |(_, fraction)| fraction.len()).clamp(0, 6);
     let print = |v: f64| minus(&format!("{v:.decimals$}"));
-    match bounds
-        .into()
-        .filter(|(l, h)| l.is_finite() && h.is_finite())
-    {
+    match bounds.into().filter(|(l, h)| l.is_finite() && h.is_finite()) {
         Some((low, high)) => format!("{} [{}, {}]", print(estimate), print(low), print(high)),
         None => format!("{} [{ABSENT}]", print(estimate)),
     }
@@ -110,10 +99,7 @@ fn finite(value: impl Into<Option<f64>>) -> Option<f64> {
 fn signed(value: f64, digits: usize) -> String {
     // 9.999 has three digits as 10.0, not as 10.00: round first, then count. Whole digits are never rounded away.
     let rounded = format!("{value:.*e}", digits.saturating_sub(1));
-    let rounded = rounded
-        .parse()
-        .ok()
-        .filter(|r: &f64| significant(*r, digits).contains('.'));
+    let rounded = rounded.parse().ok().filter(|r: &f64| significant(*r, digits).contains('.'));
     minus(&significant(rounded.unwrap_or(value), digits))
 }
 

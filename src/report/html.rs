@@ -2,9 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::report::document::{
-    Align, Block, Document, Figure, Finding, Section, Span, Standing, Table, Text,
-};
+use crate::report::document::{Align, Block, Document, Figure, Finding, Section, Span, Standing, Table, Text};
 use crate::report::text::clean;
 use crate::report::theme;
 

@@ -56,13 +56,8 @@ fn blocks(out: &mut String, blocks: &[Block]) {
 }
 
 fn write_finding(out: &mut String, finding: &Finding) {
-    let _ = write!(
-        out,
-        "- **{}** ({}): {}",
-        escape(&finding.question),
-        finding.standing.as_str(),
-        inline(&finding.answer)
-    );
+    let _ =
+        write!(out, "- **{}** ({}): {}", escape(&finding.question), finding.standing.as_str(), inline(&finding.answer));
     if !finding.grounds.is_empty() {
         let _ = write!(out, "  \n  {}", line(&finding.grounds));
     }
@@ -74,21 +69,14 @@ fn write_table(out: &mut String, table: &Table) {
     if !table.caption.is_empty() {
         let _ = writeln!(out, "{}\n", line(&table.caption));
     }
-    let head: Vec<String> = table
-        .columns
-        .iter()
-        .map(|c| escape_before(&c.title, Next::End).replace('|', "\\|"))
-        .collect();
+    let head: Vec<String> =
+        table.columns.iter().map(|c| escape_before(&c.title, Next::End).replace('|', "\\|")).collect();
     let rows: Vec<Vec<String>> = table.rows.iter().map(|r| cells(r, head.len())).collect();
     let widths: Vec<usize> = head
         .iter()
         .enumerate()
         .map(|(i, title)| {
-            rows.iter()
-                .map(|r| r[i].chars().count())
-                .chain([title.chars().count(), 3])
-                .max()
-                .unwrap_or(3)
+            rows.iter().map(|r| r[i].chars().count()).chain([title.chars().count(), 3]).max().unwrap_or(3)
         })
         .collect();
     let columns = || table.columns.iter().map(|c| c.align).zip(&widths);
@@ -117,12 +105,7 @@ fn write_table(out: &mut String, table: &Table) {
 
 /// A row's cells, as many as there are columns; a pipe would end a cell even inside code.
 fn cells(row: &[Text], columns: usize) -> Vec<String> {
-    (0..columns)
-        .map(|i| {
-            row.get(i)
-                .map_or_else(String::new, |t| inline(t).replace('|', "\\|"))
-        })
-        .collect()
+    (0..columns).map(|i| row.get(i).map_or_else(String::new, |t| inline(t).replace('|', "\\|"))).collect()
 }
 
 /// Text at the start of a line, where a few more characters mean something.
@@ -156,11 +139,7 @@ fn code(text: &str) -> String {
     if text.trim().is_empty() {
         return String::new();
     }
-    let longest = text
-        .split(|c| c != '`')
-        .map(str::len)
-        .max()
-        .unwrap_or_default();
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest + 1);
     let space = if longest > 0 { " " } else { "" };
     format!("{fence}{space}{text}{space}{fence}")
@@ -188,10 +167,7 @@ fn escape_before(text: &str, next: Next) -> String {
     let chars: Vec<char> = clean(text).chars().collect();
     let mut out = String::with_capacity(chars.len());
     for (i, c) in chars.iter().enumerate() {
-        let (before, after) = (
-            i.checked_sub(1).and_then(|i| chars.get(i)),
-            chars.get(i + 1),
-        );
+        let (before, after) = (i.checked_sub(1).and_then(|i| chars.get(i)), chars.get(i + 1));
         let company = |acts: fn(char) -> bool| after.map_or(next == Next::Unknown, |c| acts(*c));
         let word = |c: Option<&char>| c.is_some_and(|c| c.is_alphanumeric());
         let acts = match c {
@@ -224,10 +200,7 @@ mod tests {
     #[test]
     fn hostile_text_stays_text() {
         for (given, printed) in [
-            (
-                "<script>alert(1)</script>",
-                "&lt;script>alert(1)&lt;/script>",
-            ),
+            ("<script>alert(1)</script>", "&lt;script>alert(1)&lt;/script>"),
             ("a *b* [c](d) `e`", "a \\*b\\* [c\\](d) \\`e\\`"),
             ("kv_decode _x_", "kv_decode \\_x\\_"),
             ("\x1b[31mred\x1b[0m", "red"),
@@ -241,10 +214,7 @@ mod tests {
             assert_eq!(escape(given), printed);
         }
         assert_eq!(inline(&"0.8 [0.7, 0.9]".into()), "0.8 [0.7, 0.9]");
-        assert_eq!(
-            inline(&Text::plain("[a]").and("(http://x)")),
-            "[a\\](http://x)"
-        );
+        assert_eq!(inline(&Text::plain("[a]").and("(http://x)")), "[a\\](http://x)");
         assert_eq!(code("a`b``c"), "``` a`b``c ```");
         assert_eq!(line(&"# not a heading".into()), "\\# not a heading");
         assert_eq!(line(&"> not a quote".into()), "\\> not a quote");
@@ -258,10 +228,7 @@ mod tests {
         let table = Table {
             caption: "Cells.".into(),
             columns: vec![Column::words("model"), Column::numbers("median (ms)")],
-            rows: vec![
-                vec!["a|b".into(), "1.23".into()],
-                vec![Text::default().code("x|y")],
-            ],
+            rows: vec![vec!["a|b".into(), "1.23".into()], vec![Text::default().code("x|y")]],
         };
         let mut out = String::new();
         write_table(&mut out, &table);

@@ -19,11 +19,7 @@ pub struct Colour {
 }
 
 const fn colour(name: &'static str, light: u32, dark: u32) -> Colour {
-    Colour {
-        name,
-        light: rgb(light),
-        dark: rgb(dark),
-    }
+    Colour { name, light: rgb(light), dark: rgb(dark) }
 }
 
 const fn rgb(hex: u32) -> RGBColor {
@@ -98,11 +94,7 @@ mod tests {
     fn luminance(RGBColor(r, g, b): RGBColor) -> f64 {
         let linear = |c: u8| {
             let c = f64::from(c) / 255.0;
-            if c <= 0.040_45 {
-                c / 12.92
-            } else {
-                ((c + 0.055) / 1.055).powf(2.4)
-            }
+            if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
         };
         0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
     }

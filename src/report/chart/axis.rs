@@ -31,11 +31,7 @@ impl Axis {
         // One value, or nearly one, stands in the middle of an axis that reaches a bit to both sides.
         let pad = (0.06 * (high - low)).max(0.05);
         let ends = low - pad..high + pad;
-        Some(Self {
-            log: true,
-            ticks: log_ticks(&ends, most),
-            ends,
-        })
+        Some(Self { log: true, ticks: log_ticks(&ends, most), ends })
     }
 
     /// A linear axis with at most `most` ticks, labelled by `label(value, decimals)`; `None` without values.
@@ -45,32 +41,16 @@ impl Axis {
         label: impl Fn(f64, usize) -> String,
     ) -> Option<Self> {
         let (low, high) = extent(values)?;
-        let pad = if high > low {
-            0.04 * (high - low)
-        } else {
-            (0.04 * low.abs()).max(0.5)
-        };
+        let pad = if high > low { 0.04 * (high - low) } else { (0.04 * low.abs()).max(0.5) };
         let ends = low - pad..high + pad;
-        let ticks = linear_values(&ends, most)
-            .map(|(value, decimals)| Tick {
-                value,
-                label: label(value, decimals),
-            })
-            .collect();
-        Some(Self {
-            log: false,
-            ends,
-            ticks,
-        })
+        let ticks =
+            linear_values(&ends, most).map(|(value, decimals)| Tick { value, label: label(value, decimals) }).collect();
+        Some(Self { log: false, ends, ticks })
     }
 
     /// A linear axis from end to end exactly, with the ticks given.
     pub fn fixed(ends: Range<f64>, ticks: Vec<Tick>) -> Self {
-        Self {
-            log: false,
-            ends,
-            ticks,
-        }
+        Self { log: false, ends, ticks }
     }
 
     /// How far along the axis a value lies: 0 at the start, 1 at the end. What is beyond an end lies at that end.
@@ -98,11 +78,7 @@ impl Ranged for Axis {
     }
 
     fn range(&self) -> Range<f64> {
-        if self.log {
-            10f64.powf(self.ends.start)..10f64.powf(self.ends.end)
-        } else {
-            self.ends.clone()
-        }
+        if self.log { 10f64.powf(self.ends.start)..10f64.powf(self.ends.end) } else { self.ends.clone() }
     }
 }
 
@@ -134,13 +110,7 @@ fn log_ticks(range: &Range<f64>, most: usize) -> Vec<Tick> {
             .find(|v| v.len() <= most.max(1))
             .unwrap_or_default()
     };
-    values
-        .into_iter()
-        .map(|value| Tick {
-            value,
-            label: power_label(value),
-        })
-        .collect()
+    values.into_iter().map(|value| Tick { value, label: power_label(value) }).collect()
 }
 
 /// `mantissa × 10^k` inside the range for every `every`-th k.
@@ -175,10 +145,7 @@ fn linear_values(range: &Range<f64>, most: usize) -> impl Iterator<Item = (f64, 
         .find(|s| *s >= rough * (1.0 - 1e-9))
         .unwrap_or(rough);
     let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
-    let (first, last) = (
-        (range.start / step).ceil() as i64,
-        (range.end / step).floor() as i64,
-    );
+    let (first, last) = ((range.start / step).ceil() as i64, (range.end / step).floor() as i64);
     (first..=last).map(move |i| {
         let exact = format!("{:.decimals$}", i as f64 * step);
         (exact.parse().unwrap_or(0.0), decimals)
@@ -210,8 +177,7 @@ mod tests {
     use crate::report::format::fixed;
 
     fn labels(axis: Option<Axis>) -> Vec<String> {
-        axis.map(|a| a.ticks.into_iter().map(|t| t.label).collect())
-            .unwrap_or_default()
+        axis.map(|a| a.ticks.into_iter().map(|t| t.label).collect()).unwrap_or_default()
     }
 
     #[test]
@@ -224,11 +190,7 @@ mod tests {
             (10.0, 14.0, "9 10 11 12 13 14 15"),
             (85.4, 85.4, "80 85 90 95"),
         ] {
-            assert_eq!(
-                labels(Axis::log([low, high], 7)).join(" "),
-                expected,
-                "{low} to {high}"
-            );
+            assert_eq!(labels(Axis::log([low, high], 7)).join(" "), expected, "{low} to {high}");
         }
     }
 
@@ -238,10 +200,7 @@ mod tests {
             let high = 10f64.powf(f64::from(decades) / 2.0);
             for most in 3..9 {
                 let n = labels(Axis::log([0.7, 0.7 * high], most)).len();
-                assert!(
-                    (1..=most + 1).contains(&n),
-                    "{decades} half decades, {most}: {n}"
-                );
+                assert!((1..=most + 1).contains(&n), "{decades} half decades, {most}: {n}");
             }
         }
     }
@@ -252,19 +211,13 @@ mod tests {
             labels(Axis::linear([-3.0, 7.0], 6, percent_label)).join(" "),
             "−2\u{a0}% 0 +2\u{a0}% +4\u{a0}% +6\u{a0}%"
         );
-        assert_eq!(
-            labels(Axis::linear([1.0, 1.0], 5, fixed)).join(" "),
-            "0.6 0.8 1.0 1.2 1.4"
-        );
+        assert_eq!(labels(Axis::linear([1.0, 1.0], 5, fixed)).join(" "), "0.6 0.8 1.0 1.2 1.4");
         assert_eq!(Axis::linear([], 5, fixed), None);
     }
 
     #[test]
     fn values_beyond_the_ends_lie_at_the_ends() {
         let axis = Axis::fixed(0.0..1.0, Vec::new());
-        assert_eq!(
-            [-5.0, 0.5, 7.0].map(|v| axis.map(&v, (10, 110))),
-            [10, 60, 110]
-        );
+        assert_eq!([-5.0, 0.5, 7.0].map(|v| axis.map(&v, (10, 110))), [10, 60, 110]);
     }
 }

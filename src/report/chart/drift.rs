@@ -50,35 +50,17 @@ pub struct DriftCall {
 pub fn drift(data: &Drift) -> Result<Svg, ChartError> {
     for s in &data.series {
         for call in &s.calls {
-            check(
-                &s.name,
-                "deviation in percent",
-                call.deviation_percent,
-                ..,
-                "finite numbers",
-            )?;
+            check(&s.name, "deviation in percent", call.deviation_percent, .., "finite numbers")?;
         }
     }
     let calls = || data.series.iter().flat_map(|s| &s.calls);
     let order = calls().map(|c| position(c.call_idx));
-    let narrow = [-0.1, 0.0, 0.1]
-        .into_iter()
-        .take(calls().take(1).count() * 3);
+    let narrow = [-0.1, 0.0, 0.1].into_iter().take(calls().take(1).count() * 3);
     let deviations = calls().map(|c| c.deviation_percent).chain(narrow);
-    let (Some(x), Some(y)) = (
-        Axis::linear(order, 7, order_label),
-        Axis::linear(deviations, 7, percent_label),
-    ) else {
-        return Err(ChartError::Empty {
-            what: "timed calls",
-        });
+    let (Some(x), Some(y)) = (Axis::linear(order, 7, order_label), Axis::linear(deviations, 7, percent_label)) else {
+        return Err(ChartError::Empty { what: "timed calls" });
     };
-    let legend: Vec<_> = data
-        .series
-        .iter()
-        .enumerate()
-        .map(|(i, s)| (Mark::nth(i), s.name.clone()))
-        .collect();
+    let legend: Vec<_> = data.series.iter().enumerate().map(|(i, s)| (Mark::nth(i), s.name.clone())).collect();
     let head = Head::new(&data.title, &legend);
     render(&head, describe(data), BODY_PX, |area| {
         let frame = Frame {
@@ -94,11 +76,7 @@ pub fn drift(data: &Drift) -> Result<Svg, ChartError> {
         area.draw(&line((ends.start, 0.0), (ends.end, 0.0), AXIS, 1))?;
         for (i, s) in data.series.iter().enumerate() {
             let mark = Mark::nth(i);
-            let path: Vec<_> = s
-                .calls
-                .iter()
-                .map(|c| (position(c.call_idx), c.deviation_percent))
-                .collect();
+            let path: Vec<_> = s.calls.iter().map(|c| (position(c.call_idx), c.deviation_percent)).collect();
             let thin = mark.colour.light.mix(0.6).stroke_width(PX.unsigned_abs());
             area.draw(&PathElement::new(path.clone(), thin))?;
             for at in path {
@@ -116,21 +94,14 @@ fn position(call_idx: u64) -> f64 {
 
 /// Calls have whole numbers: ticks between them stay unnamed.
 fn order_label(value: f64, _decimals: usize) -> String {
-    if value.fract() == 0.0 {
-        format::fixed(value, 0)
-    } else {
-        String::new()
-    }
+    if value.fract() == 0.0 { format::fixed(value, 0) } else { String::new() }
 }
 
 fn describe(data: &Drift) -> String {
     let mut text = String::from("Difference from the cell's median in percent, in order of calls.");
     for s in &data.series {
         let ends = (s.calls.first(), s.calls.last());
-        let (first, last) = (
-            ends.0.map(|c| c.deviation_percent),
-            ends.1.map(|c| c.deviation_percent),
-        );
+        let (first, last) = (ends.0.map(|c| c.deviation_percent), ends.1.map(|c| c.deviation_percent));
         let _ = write!(
             text,
             " {}: {} calls, first {}, last {};",

@@ -32,48 +32,24 @@ pub(super) struct Mark {
 impl Mark {
     /// The mark of the `index`-th series: 36 before one returns, and neighbours share neither colour nor shape.
     pub fn nth(index: usize) -> Self {
-        const SHAPES: [Shape; 6] = [
-            Shape::Disc,
-            Shape::Triangle,
-            Shape::Square,
-            Shape::Diamond,
-            Shape::TriangleDown,
-            Shape::Cross,
-        ];
+        const SHAPES: [Shape; 6] =
+            [Shape::Disc, Shape::Triangle, Shape::Square, Shape::Diamond, Shape::TriangleDown, Shape::Cross];
         let (colour, turn) = (index % SERIES.len(), index / SERIES.len());
-        Self {
-            colour: SERIES[colour],
-            shape: SHAPES[(colour + turn) % SHAPES.len()],
-        }
+        Self { colour: SERIES[colour], shape: SHAPES[(colour + turn) % SHAPES.len()] }
     }
 
     /// The mark of radius `r` pixels at a place.
-    pub fn at<'a, C: Clone + 'a>(
-        self,
-        place: C,
-        r: i32,
-        opacity: f64,
-    ) -> DynElement<'a, SVGBackend<'a>, C> {
+    pub fn at<'a, C: Clone + 'a>(self, place: C, r: i32, opacity: f64) -> DynElement<'a, SVGBackend<'a>, C> {
         let fill: ShapeStyle = self.colour.light.mix(opacity).filled();
-        let line: ShapeStyle = self
-            .colour
-            .light
-            .mix(opacity)
-            .stroke_width(2 * PX.unsigned_abs());
+        let line: ShapeStyle = self.colour.light.mix(opacity).stroke_width(2 * PX.unsigned_abs());
         let r = r * PX;
         let center = EmptyElement::at(place);
         let polygon = |points: Vec<(i32, i32)>| Polygon::new(points, fill);
         match self.shape {
             Shape::Disc => (center + Circle::new((0, 0), r, fill)).into_dyn(),
-            Shape::Triangle => {
-                (center + polygon(vec![(0, -r - PX), (r + PX, r), (-r - PX, r)])).into_dyn()
-            }
-            Shape::TriangleDown => {
-                (center + polygon(vec![(0, r + PX), (r + PX, -r), (-r - PX, -r)])).into_dyn()
-            }
-            Shape::Square => {
-                (center + polygon(vec![(-r, -r), (r, -r), (r, r), (-r, r)])).into_dyn()
-            }
+            Shape::Triangle => (center + polygon(vec![(0, -r - PX), (r + PX, r), (-r - PX, r)])).into_dyn(),
+            Shape::TriangleDown => (center + polygon(vec![(0, r + PX), (r + PX, -r), (-r - PX, -r)])).into_dyn(),
+            Shape::Square => (center + polygon(vec![(-r, -r), (r, -r), (r, r), (-r, r)])).into_dyn(),
             Shape::Diamond => {
                 let d = r + PX;
                 (center + polygon(vec![(0, -d), (d, 0), (0, d), (-d, 0)])).into_dyn()

@@ -55,28 +55,15 @@ pub fn ratios(data: &Ratios) -> Result<Svg, ChartError> {
     let Some(x) = Axis::log(values, 7).filter(|_| !data.rows.is_empty()) else {
         return Err(ChartError::Empty { what: "ratios" });
     };
-    let labels: Vec<_> = data
-        .rows
-        .iter()
-        .map(|r| Label {
-            name: r.name.clone(),
-            value: format::ratio(r.ratio),
-        })
-        .collect();
-    let rows = Rows {
-        labels: &labels,
-        x: &x,
-        x_name: &data.x_name,
-        room_px: if data.references.is_empty() { 0 } else { 22 },
-    };
+    let labels: Vec<_> =
+        data.rows.iter().map(|r| Label { name: r.name.clone(), value: format::ratio(r.ratio) }).collect();
+    let rows =
+        Rows { labels: &labels, x: &x, x_name: &data.x_name, room_px: if data.references.is_empty() { 0 } else { 22 } };
     let head = Head::new(&data.title, &[]);
     render(&head, describe(data), rows.body_px(), |area| {
         rows.draw(area, |plot| {
             draw_references(plot, &rows, data)?;
-            let mark = Mark {
-                colour: SERIES[0],
-                shape: Shape::Disc,
-            };
+            let mark = Mark { colour: SERIES[0], shape: Shape::Disc };
             let from = data.references.first().map(|r| r.ratio);
             for (i, row) in data.rows.iter().enumerate() {
                 let at = (row.ratio, Rows::y(i));
@@ -101,11 +88,7 @@ fn draw_references(plot: &Plot<'_>, rows: &Rows<'_>, data: &Ratios) -> Result<()
         area.draw(&line(top, bottom, AXIS, 2))?;
         // Near the right end there is room only to the left of the line.
         let near_end = rows.x.fraction(r.ratio) > 0.7;
-        let (side, dx) = if near_end {
-            (HPos::Right, -6 * PX)
-        } else {
-            (HPos::Left, 6 * PX)
-        };
+        let (side, dx) = if near_end { (HPos::Right, -6 * PX) } else { (HPos::Left, 6 * PX) };
         let style = font(LABEL_PX, MUTED, side, VPos::Center);
         let label = Text::new(clean(&r.label), (dx, 10 * PX), style);
         area.draw(&(EmptyElement::at(top) + label))?;
@@ -114,8 +97,7 @@ fn draw_references(plot: &Plot<'_>, rows: &Rows<'_>, data: &Ratios) -> Result<()
 }
 
 fn values(data: &Ratios) -> Result<Vec<f64>, ChartError> {
-    let positive =
-        |name: &str, what, v| check(name, what, v, f64::MIN_POSITIVE.., "positive numbers");
+    let positive = |name: &str, what, v| check(name, what, v, f64::MIN_POSITIVE.., "positive numbers");
     let mut values = Vec::new();
     for r in &data.references {
         values.push(positive(&r.label, "reference ratio", r.ratio)?);
@@ -131,14 +113,6 @@ fn values(data: &Ratios) -> Result<Vec<f64>, ChartError> {
 }
 
 fn describe(data: &Ratios) -> String {
-    let rows: Vec<_> = data
-        .rows
-        .iter()
-        .map(|r| format!("{}: {}", clean(&r.name), format::ratio(r.ratio)))
-        .collect();
-    format!(
-        "{}, logarithmic axis. {}.",
-        clean(&data.x_name),
-        rows.join("; ")
-    )
+    let rows: Vec<_> = data.rows.iter().map(|r| format!("{}: {}", clean(&r.name), format::ratio(r.ratio))).collect();
+    format!("{}, logarithmic axis. {}.", clean(&data.x_name), rows.join("; "))
 }

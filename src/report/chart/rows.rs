@@ -7,8 +7,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::ChartError;
 use super::axis::Axis;
 use super::sheet::{
-    Area, Frame, LABEL_PX, PX, Plot, TOP_TICKS_PX, WIDTH_PX, X_LABELS_PX, as_px, font, shorten,
-    text_width,
+    Area, Frame, LABEL_PX, PX, Plot, TOP_TICKS_PX, WIDTH_PX, X_LABELS_PX, as_px, font, shorten, text_width,
 };
 use crate::report::text::clean;
 use crate::report::theme::INK;
@@ -73,13 +72,7 @@ impl Rows<'_> {
         values: impl for<'a> FnOnce(&Plot<'a>) -> Result<(), ChartError>,
     ) -> Result<(), ChartError> {
         let y = Axis::fixed(self.bottom()..self.top(), Vec::new());
-        let frame = Frame {
-            x: self.x,
-            y: &y,
-            x_name: self.x_name,
-            y_name: None,
-            ticks_on_top: self.tall(),
-        };
+        let frame = Frame { x: self.x, y: &y, x_name: self.x_name, y_name: None, ticks_on_top: self.tall() };
         let plot = frame.draw(area)?;
         values(&plot)?;
         let ends = self.x.range();

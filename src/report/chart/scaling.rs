@@ -79,21 +79,11 @@ pub fn scaling(data: &Scaling) -> Result<Svg, ChartError> {
     let (Some(x), Some(y)) = (x_axis(data), y_axis(data)) else {
         return Err(ChartError::Empty { what: "medians" });
     };
-    let legend: Vec<_> = data
-        .series
-        .iter()
-        .enumerate()
-        .map(|(i, s)| (Mark::nth(i), s.name.clone()))
-        .collect();
+    let legend: Vec<_> = data.series.iter().enumerate().map(|(i, s)| (Mark::nth(i), s.name.clone())).collect();
     let head = Head::new(&data.title, &legend);
     render(&head, describe(data), BODY_PX, |area| {
-        let frame = Frame {
-            x: &x,
-            y: &y,
-            x_name: &data.x_name,
-            y_name: Some(("latency (ms)", 48)),
-            ticks_on_top: false,
-        };
+        let frame =
+            Frame { x: &x, y: &y, x_name: &data.x_name, y_name: Some(("latency (ms)", 48)), ticks_on_top: false };
         draw(&frame, area, data)
     })
 }
@@ -117,12 +107,8 @@ fn draw(frame: &Frame<'_>, area: &Area<'_>, data: &Scaling) -> Result<(), ChartE
 }
 
 fn draw_curve(plot: &Plot<'_>, series: &ScalingSeries, mark: Mark) -> Result<(), ChartError> {
-    let edge = |of: fn(&Interval) -> f64| {
-        series
-            .curve
-            .iter()
-            .filter_map(move |c| c.band_ms.as_ref().map(|b| (c.x, of(b))))
-    };
+    let edge =
+        |of: fn(&Interval) -> f64| series.curve.iter().filter_map(move |c| c.band_ms.as_ref().map(|b| (c.x, of(b))));
     let mut band: Vec<_> = edge(|b| b.high).collect();
     band.extend(edge(|b| b.low).collect::<Vec<_>>().into_iter().rev());
     let area = plot.plotting_area();
@@ -131,10 +117,7 @@ fn draw_curve(plot: &Plot<'_>, series: &ScalingSeries, mark: Mark) -> Result<(),
     }
     if series.curve.len() >= 2 {
         let path: Vec<_> = series.curve.iter().map(|c| (c.x, c.fit_ms)).collect();
-        area.draw(&PathElement::new(
-            path,
-            mark.colour.light.stroke_width(2 * PX.unsigned_abs()),
-        ))?;
+        area.draw(&PathElement::new(path, mark.colour.light.stroke_width(2 * PX.unsigned_abs())))?;
     }
     Ok(())
 }
@@ -150,14 +133,9 @@ fn y_axis(data: &Scaling) -> Option<Axis> {
     let points = data.series.iter().flat_map(|s| &s.points);
     let whiskers = points.clone().filter_map(|p| p.interval_ms.as_ref());
     let curves = data.series.iter().flat_map(|s| &s.curve);
-    let seen: Vec<f64> = points
-        .map(|p| p.median_ms)
-        .chain(whiskers.flat_map(ends))
-        .chain(curves.clone().map(|c| c.fit_ms))
-        .collect();
-    let (low, high) = seen
-        .iter()
-        .fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(*v), h.max(*v)));
+    let seen: Vec<f64> =
+        points.map(|p| p.median_ms).chain(whiskers.flat_map(ends)).chain(curves.clone().map(|c| c.fit_ms)).collect();
+    let (low, high) = seen.iter().fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(*v), h.max(*v)));
     let stretch = 10f64.powf(BAND_STRETCH);
     let band = curves
         .filter_map(|c| c.band_ms.as_ref())
@@ -171,9 +149,7 @@ fn validate(data: &Scaling) -> Result<(), ChartError> {
     if data.series.iter().all(|s| s.points.is_empty()) {
         return Err(ChartError::Empty { what: "medians" });
     }
-    let positive = |name: &str, what, v| {
-        check(name, what, v, f64::MIN_POSITIVE.., "positive numbers").map(|_| ())
-    };
+    let positive = |name: &str, what, v| check(name, what, v, f64::MIN_POSITIVE.., "positive numbers").map(|_| ());
     for s in &data.series {
         for p in &s.points {
             positive(&s.name, "model size", p.x)?;
@@ -196,10 +172,7 @@ fn validate(data: &Scaling) -> Result<(), ChartError> {
 }
 
 fn describe(data: &Scaling) -> String {
-    let mut text = format!(
-        "Latency in ms against {}, both axes logarithmic.",
-        clean(&data.x_name)
-    );
+    let mut text = format!("Latency in ms against {}, both axes logarithmic.", clean(&data.x_name));
     for s in &data.series {
         let _ = write!(text, " {}:", clean(&s.name));
         for p in &s.points {

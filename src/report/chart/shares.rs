@@ -36,50 +36,20 @@ pub struct Share {
 /// [`ChartError::Empty`] without a row, [`ChartError::Value`] for a share outside 0 to 1.
 pub fn shares(data: &Shares) -> Result<Svg, ChartError> {
     if data.rows.is_empty() {
-        return Err(ChartError::Empty {
-            what: "decode shares",
-        });
+        return Err(ChartError::Empty { what: "decode shares" });
     }
     for row in &data.rows {
-        check(
-            &row.name,
-            "decode share",
-            row.decode_fraction,
-            0.0..=1.0,
-            "0 to 1",
-        )?;
+        check(&row.name, "decode share", row.decode_fraction, 0.0..=1.0, "0 to 1")?;
     }
-    let ticks = [0.0, 25.0, 50.0, 75.0, 100.0].map(|v| Tick {
-        value: v / 100.0,
-        label: v.to_string(),
-    });
+    let ticks = [0.0, 25.0, 50.0, 75.0, 100.0].map(|v| Tick { value: v / 100.0, label: v.to_string() });
     let x = Axis::fixed(0.0..1.0, ticks.into());
-    let labels: Vec<_> = data
-        .rows
-        .iter()
-        .map(|r| Label {
-            name: r.name.clone(),
-            value: format::percent(r.decode_fraction),
-        })
-        .collect();
-    let rows = Rows {
-        labels: &labels,
-        x: &x,
-        x_name: "share of end-to-end time (%)",
-        room_px: 0,
-    };
-    let square = |colour| Mark {
-        colour,
-        shape: Shape::Square,
-    };
+    let labels: Vec<_> =
+        data.rows.iter().map(|r| Label { name: r.name.clone(), value: format::percent(r.decode_fraction) }).collect();
+    let rows = Rows { labels: &labels, x: &x, x_name: "share of end-to-end time (%)", room_px: 0 };
+    let square = |colour| Mark { colour, shape: Shape::Square };
     let (decode, prefill) = (SERIES[0], SERIES[4]);
-    let head = Head::new(
-        &data.title,
-        &[
-            (square(decode), "decode".to_owned()),
-            (square(prefill), "prefill".to_owned()),
-        ],
-    );
+    let head =
+        Head::new(&data.title, &[(square(decode), "decode".to_owned()), (square(prefill), "prefill".to_owned())]);
     render(&head, describe(data), rows.body_px(), |area| {
         rows.draw(area, |plot| {
             for (i, row) in data.rows.iter().enumerate() {
@@ -98,10 +68,7 @@ pub fn shares(data: &Shares) -> Result<Svg, ChartError> {
 }
 
 fn describe(data: &Shares) -> String {
-    let rows: Vec<_> = data
-        .rows
-        .iter()
-        .map(|r| format!("{}: {}", clean(&r.name), format::percent(r.decode_fraction)))
-        .collect();
+    let rows: Vec<_> =
+        data.rows.iter().map(|r| format!("{}: {}", clean(&r.name), format::percent(r.decode_fraction))).collect();
     format!("Decode's share of end-to-end time. {}.", rows.join("; "))
 }

@@ -40,10 +40,7 @@ pub(super) type Plot<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Axis, Ax
 
 /// Text of `size` pixels.
 pub(super) fn font(size: f64, colour: Colour, h: HPos, v: VPos) -> TextStyle<'static> {
-    ("sans-serif", size * f64::from(PX) * WRITER_FONT_SCALE)
-        .into_font()
-        .color(&colour.light)
-        .pos(Pos::new(h, v))
+    ("sans-serif", size * f64::from(PX) * WRITER_FONT_SCALE).into_font().color(&colour.light).pos(Pos::new(h, v))
 }
 
 /// Title and legend, laid out before the sheet's height is known.
@@ -70,17 +67,8 @@ impl Head {
             placed.push((x, y, *mark, label));
             x += width + 18;
         }
-        let height_px = if placed.is_empty() {
-            y
-        } else {
-            y + LEGEND_LINE_PX
-        };
-        Self {
-            title,
-            lines,
-            legend: placed,
-            height_px,
-        }
+        let height_px = if placed.is_empty() { y } else { y + LEGEND_LINE_PX };
+        Self { title, lines, legend: placed, height_px }
     }
 
     fn draw(&self, area: &Area<'_>) -> Result<(), ChartError> {
@@ -90,11 +78,7 @@ impl Head {
             .color(&INK.light)
             .pos(Pos::new(HPos::Left, VPos::Top));
         for (i, line) in self.lines.iter().enumerate() {
-            area.draw(&Text::new(
-                line.clone(),
-                (0, (2 + TITLE_LINE_PX * as_px(i)) * PX),
-                bold.clone(),
-            ))?;
+            area.draw(&Text::new(line.clone(), (0, (2 + TITLE_LINE_PX * as_px(i)) * PX), bold.clone()))?;
         }
         let style = font(LABEL_PX, INK, HPos::Left, VPos::Center);
         for (x, y, mark, label) in &self.legend {
@@ -113,10 +97,7 @@ pub(super) fn render(
     body_px: i32,
     draw: impl for<'a> FnOnce(&Area<'a>) -> Result<(), ChartError>,
 ) -> Result<Svg, ChartError> {
-    let (width_px, height_px) = (
-        WIDTH_PX.unsigned_abs(),
-        (head.height_px + body_px).unsigned_abs(),
-    );
+    let (width_px, height_px) = (WIDTH_PX.unsigned_abs(), (head.height_px + body_px).unsigned_abs());
     let mut written = String::new();
     {
         let unit = PX.unsigned_abs();
@@ -131,13 +112,7 @@ pub(super) fn render(
     // The writer's own outer element has no room for a title and a description.
     let inner = written.split_once(">\n").map_or("", |(_, rest)| rest);
     let inner = inner.trim_end().strip_suffix("</svg>").unwrap_or(inner);
-    Ok(Svg {
-        title: head.title.clone(),
-        description,
-        width_px,
-        height_px,
-        body: inner.replace(" opacity=\"1\"", ""),
-    })
+    Ok(Svg { title: head.title.clone(), description, width_px, height_px, body: inner.replace(" opacity=\"1\"", "") })
 }
 
 /// What surrounds a plot.
@@ -193,23 +168,12 @@ impl Frame<'_> {
 }
 
 /// A straight line between two places.
-pub(super) fn line(
-    from: (f64, f64),
-    to: (f64, f64),
-    colour: Colour,
-    width_px: u32,
-) -> PathElement<(f64, f64)> {
-    PathElement::new(
-        vec![from, to],
-        colour.light.stroke_width(width_px * PX.unsigned_abs()),
-    )
+pub(super) fn line(from: (f64, f64), to: (f64, f64), colour: Colour, width_px: u32) -> PathElement<(f64, f64)> {
+    PathElement::new(vec![from, to], colour.light.stroke_width(width_px * PX.unsigned_abs()))
 }
 
 /// How wide text will be, about: no font is at hand to ask. Rather too wide than too narrow.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "lengths of labels, in pixels"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "lengths of labels, in pixels")]
 pub(super) fn text_width(text: &str, size: f64) -> i32 {
     let em: f64 = text
         .chars()
@@ -278,17 +242,15 @@ mod tests {
     #[test]
     fn titles_and_legends_break_into_lines() {
         let one = Head::new("Prefill", &[]);
-        let entries: Vec<_> = (0..12)
-            .map(|i| (Mark::nth(i), format!("a scenario of some length {i}")))
-            .collect();
-        let many = Head::new(
-            "A title that is a good deal longer than the width of one chart allows it to be",
-            &entries,
-        );
+        let entries: Vec<_> = (0..12).map(|i| (Mark::nth(i), format!("a scenario of some length {i}"))).collect();
+        let many =
+            Head::new("A title that is a good deal longer than the width of one chart allows it to be", &entries);
         assert_eq!((one.lines.len(), many.lines.len()), (1, 2));
-        assert!(many.legend.iter().all(|(x, y, _, label)| {
-            x + 20 + text_width(label, LABEL_PX) <= WIDTH_PX && y + 8 < many.height_px
-        }));
+        assert!(
+            many.legend
+                .iter()
+                .all(|(x, y, _, label)| { x + 20 + text_width(label, LABEL_PX) <= WIDTH_PX && y + 8 < many.height_px })
+        );
         assert!(many.height_px > one.height_px + 5 * LEGEND_LINE_PX);
     }
 }

@@ -52,34 +52,14 @@ pub struct SpreadCall {
 pub fn spread(data: &Spread) -> Result<Svg, ChartError> {
     for row in &data.rows {
         for call in &row.calls {
-            check(
-                &row.name,
-                "deviation in percent",
-                call.deviation_percent,
-                ..,
-                "finite numbers",
-            )?;
+            check(&row.name, "deviation in percent", call.deviation_percent, .., "finite numbers")?;
         }
     }
     let Some(x) = axis(data) else {
-        return Err(ChartError::Empty {
-            what: "timed calls",
-        });
+        return Err(ChartError::Empty { what: "timed calls" });
     };
-    let labels: Vec<_> = data
-        .rows
-        .iter()
-        .map(|r| Label {
-            name: r.name.clone(),
-            value: r.note.clone(),
-        })
-        .collect();
-    let rows = Rows {
-        labels: &labels,
-        x: &x,
-        x_name: "difference from the cell's median (%)",
-        room_px: 0,
-    };
+    let labels: Vec<_> = data.rows.iter().map(|r| Label { name: r.name.clone(), value: r.note.clone() }).collect();
+    let rows = Rows { labels: &labels, x: &x, x_name: "difference from the cell's median (%)", room_px: 0 };
     let mut legend = vec![(CALL, "timed call".to_owned())];
     let mut calls = data.rows.iter().flat_map(|r| &r.calls);
     if calls.any(|c| c.outlier) {
@@ -98,14 +78,8 @@ pub fn spread(data: &Spread) -> Result<Svg, ChartError> {
     })
 }
 
-const CALL: Mark = Mark {
-    colour: SERIES[0],
-    shape: Shape::Disc,
-};
-const OUTLIER: Mark = Mark {
-    colour: SERIES[1],
-    shape: Shape::Cross,
-};
+const CALL: Mark = Mark { colour: SERIES[0], shape: Shape::Disc };
+const OUTLIER: Mark = Mark { colour: SERIES[1], shape: Shape::Cross };
 
 fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow) -> Result<(), ChartError> {
     let area = plot.plotting_area();
@@ -113,11 +87,7 @@ fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow) -> Result<(), Ch
     for call in &row.calls {
         let at = (call.deviation_percent, y);
         if ends.contains(&call.deviation_percent) {
-            let (mark, opacity) = if call.outlier {
-                (OUTLIER, 1.0)
-            } else {
-                (CALL, 0.55)
-            };
+            let (mark, opacity) = if call.outlier { (OUTLIER, 1.0) } else { (CALL, 0.55) };
             area.draw(&mark.at(at, 4, opacity))?;
         }
     }
@@ -126,18 +96,9 @@ fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow) -> Result<(), Ch
             .calls
             .iter()
             .map(|c| c.deviation_percent)
-            .filter(|v| {
-                if above {
-                    *v >= ends.end
-                } else {
-                    *v < ends.start
-                }
-            })
+            .filter(|v| if above { *v >= ends.end } else { *v < ends.start })
             .collect();
-        let farthest = beyond
-            .iter()
-            .copied()
-            .max_by(|a, b| a.abs().total_cmp(&b.abs()));
+        let farthest = beyond.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs()));
         let Some(farthest) = farthest else { continue };
         let (end, shape, side, dx) = if above {
             (ends.end, Shape::Beyond, HPos::Right, -8 * PX)
@@ -160,10 +121,7 @@ fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow) -> Result<(), Ch
 fn axis(data: &Spread) -> Option<Axis> {
     let calls = || data.rows.iter().flat_map(|r| &r.calls);
     let reach = |outliers: bool| {
-        calls()
-            .filter(|c| outliers || !c.outlier)
-            .map(|c| c.deviation_percent.abs())
-            .fold(0.0, f64::max)
+        calls().filter(|c| outliers || !c.outlier).map(|c| c.deviation_percent.abs()).fold(0.0, f64::max)
     };
     let all = reach(true);
     let limit = match reach(false) {
@@ -193,8 +151,5 @@ fn describe(data: &Spread) -> String {
             )
         })
         .collect();
-    format!(
-        "Each timed call's difference from its cell's median. {}.",
-        rows.join("; ")
-    )
+    format!("Each timed call's difference from its cell's median. {}.", rows.join("; "))
 }

@@ -4,22 +4,14 @@ use super::*;
 use crate::report::theme;
 
 fn point(x: f64, median_ms: f64) -> ScalingPoint {
-    ScalingPoint {
-        x,
-        median_ms,
-        interval_ms: None,
-    }
+    ScalingPoint { x, median_ms, interval_ms: None }
 }
 
 fn one_series(name: &str, points: Vec<ScalingPoint>) -> Scaling {
     Scaling {
         title: name.to_owned(),
         x_name: "parameters (millions)".to_owned(),
-        series: vec![ScalingSeries {
-            name: name.to_owned(),
-            points,
-            curve: Vec::new(),
-        }],
+        series: vec![ScalingSeries { name: name.to_owned(), points, curve: Vec::new() }],
     }
 }
 
@@ -27,15 +19,8 @@ fn one_ratio(name: &str, ratio: f64) -> Ratios {
     Ratios {
         title: "Warmup".to_owned(),
         x_name: "warmup ÷ timed".to_owned(),
-        references: vec![Reference {
-            ratio: 1.0,
-            label: "no warmup".to_owned(),
-        }],
-        rows: vec![super::Ratio {
-            name: name.to_owned(),
-            ratio,
-            interval: None,
-        }],
+        references: vec![Reference { ratio: 1.0, label: "no warmup".to_owned() }],
+        rows: vec![super::Ratio { name: name.to_owned(), ratio, interval: None }],
     }
 }
 
@@ -69,19 +54,10 @@ fn texts(svg: &str) -> Vec<&str> {
 fn no_data_gives_a_reason_and_no_picture() {
     let reasons = [
         scaling(&one_series("a", Vec::new())),
-        shares(&Shares {
-            title: String::new(),
-            rows: Vec::new(),
-        }),
-        ratios(&Ratios {
-            rows: Vec::new(),
-            ..one_ratio("a", 1.0)
-        }),
+        shares(&Shares { title: String::new(), rows: Vec::new() }),
+        ratios(&Ratios { rows: Vec::new(), ..one_ratio("a", 1.0) }),
         spread(&one_spread(&[])),
-        drift(&Drift {
-            title: String::new(),
-            series: Vec::new(),
-        }),
+        drift(&Drift { title: String::new(), series: Vec::new() }),
     ]
     .map(|c| c.map_or_else(|e| e.to_string(), |_| "drawn".to_owned()));
     assert_eq!(
@@ -111,44 +87,23 @@ fn values_without_a_place_are_refused_by_name() {
         text(spread(&one_spread(&[(f64::INFINITY, true)]))),
         "`cell` has a deviation in percent of inf, allowed: finite numbers"
     );
-    let share = Shares {
-        title: String::new(),
-        rows: vec![Share {
-            name: "cell".to_owned(),
-            decode_fraction: 1.2,
-        }],
-    };
-    assert_eq!(
-        text(shares(&share)),
-        "`cell` has a decode share of 1.2, allowed: 0 to 1"
-    );
+    let share = Shares { title: String::new(), rows: vec![Share { name: "cell".to_owned(), decode_fraction: 1.2 }] };
+    assert_eq!(text(shares(&share)), "`cell` has a decode share of 1.2, allowed: 0 to 1");
 }
 
 #[test]
 fn a_single_point_and_forty_decades_are_charts_too() -> Result<(), ChartError> {
     let single = scaling(&one_series("a", vec![point(25.0, 1.5)]))?.inline();
     assert!(texts(&single).contains(&"25"), "{:?}", texts(&single));
-    let wide = scaling(&one_series(
-        "a",
-        vec![point(1e-20, 1e-20), point(1e20, 1e20)],
-    ))?
-    .inline();
+    let wide = scaling(&one_series("a", vec![point(1e-20, 1e-20), point(1e20, 1e20)]))?.inline();
     assert!(texts(&wide).len() < 24, "{:?}", texts(&wide));
     for svg in [&single, &wide] {
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
     }
     spread(&one_spread(&[(0.0, false)]))?;
-    let one_call = DriftSeries {
-        name: "cell".to_owned(),
-        calls: vec![DriftCall {
-            call_idx: 7,
-            deviation_percent: 0.0,
-        }],
-    };
-    let one_call = drift(&Drift {
-        title: "Drift".to_owned(),
-        series: vec![one_call],
-    })?;
+    let one_call =
+        DriftSeries { name: "cell".to_owned(), calls: vec![DriftCall { call_idx: 7, deviation_percent: 0.0 }] };
+    let one_call = drift(&Drift { title: "Drift".to_owned(), series: vec![one_call] })?;
     assert!(texts(&one_call.inline()).contains(&"7"));
     Ok(())
 }
@@ -168,11 +123,7 @@ fn names_cannot_break_out_of_the_picture() -> Result<(), ChartError> {
 fn far_outliers_are_named_at_the_edge_not_dropped() -> Result<(), ChartError> {
     let calls = [(-1.0, false), (1.0, false), (912.0, true), (300.0, true)];
     let svg = spread(&one_spread(&calls))?.inline();
-    assert!(
-        texts(&svg).contains(&"2 calls, up to +912\u{a0}%"),
-        "{:?}",
-        texts(&svg)
-    );
+    assert!(texts(&svg).contains(&"2 calls, up to +912\u{a0}%"), "{:?}", texts(&svg));
     Ok(())
 }
 
