@@ -9,7 +9,10 @@ use std::time::SystemTime;
 
 use half::bf16;
 use phasebench::model::onnx::{self, ArgMax, Options, Precision};
-use phasebench::model::{Architecture, Dtype, Family, Folder, Form, Synthetic, config, materialise, tensors, verify};
+use phasebench::model::{
+    Architecture, Dtype, Family, Folder, Form, Synthetic, architecture, config, materialise, prompt, tensors,
+    tokenizer, verify,
+};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -356,11 +359,16 @@ fn a_weight_too_large_for_half_precision_is_named() {
 }
 
 #[test]
-fn references_are_read() {
+fn references_are_read_and_their_prompts_encode_to_their_ids() {
     for &family in Family::ALL {
         let references = verify::read(&fixture(family).join("reference.json")).unwrap();
         assert_eq!(references.len(), 6);
-        assert!(references.iter().all(|r| r.prompt_ids[0] == 0 && r.steps.len() == 6));
+        assert!(references.iter().all(|r| r.steps.len() == 6));
+        let form = Form::Folder(fixture(family));
+        let (tokenizer, bos) = (tokenizer(&form).unwrap(), architecture(&form).unwrap().bos_id);
+        for r in &references {
+            assert_eq!(prompt::from_text(&tokenizer, bos, &r.prompt).unwrap(), r.prompt_ids);
+        }
         assert!(references.iter().flat_map(|r| &r.steps).all(|s| s.token == s.top_ids[0] && s.top_ids.len() == 20));
     }
 }

@@ -1,6 +1,6 @@
 //! Writes a graph with its weights straight from the mapped folder into the file, one chunk in memory at a time.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -47,6 +47,10 @@ pub(super) fn write(folder: &Folder, options: Options, into: &Path, inline_limit
         output: graph.outputs.clone(),
     };
     let source = Source { folder, precision: options.precision };
+    let data_path = into.join(DATA_FILE);
+    if data_path.exists() {
+        fs::remove_file(&data_path).map_err(Error::io("replace", &data_path))?;
+    }
     let path = into.join(FILE);
     let file = File::create(&path).map_err(Error::io("create", &path))?;
     let mut file = Output { out: BufWriter::with_capacity(1 << 20, file), path: &path };
@@ -56,9 +60,8 @@ pub(super) fn write(folder: &Folder, options: Options, into: &Path, inline_limit
     if inline {
         return Ok(());
     }
-    let path = into.join(DATA_FILE);
-    let file = File::create(&path).map_err(Error::io("create", &path))?;
-    let mut file = Output { out: BufWriter::with_capacity(1 << 20, file), path: &path };
+    let file = File::create(&data_path).map_err(Error::io("create", &data_path))?;
+    let mut file = Output { out: BufWriter::with_capacity(1 << 20, file), path: &data_path };
     for (bytes, weight) in &weights {
         source.copy(weight, &mut file)?;
         let padding = bytes.next_multiple_of(PAGE) - bytes;
@@ -229,8 +232,6 @@ fn decode(dtype: Dtype, bytes: &[u8]) -> f32 {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::model::{Family, Form, Synthetic, materialise};
 
@@ -245,8 +246,8 @@ mod tests {
             joined.extend(folder.tensor(&name).unwrap().bytes);
         }
         let mut graphs = Vec::new();
-        for limit in [super::super::INLINE_LIMIT, 1000] {
-            let into = tempfile::tempdir().unwrap();
+        let into = tempfile::tempdir().unwrap();
+        for limit in [1000, super::super::INLINE_LIMIT] {
             write(&folder, Options::default(), into.path(), limit).unwrap();
             let model = ModelProto::decode(&*fs::read(into.path().join(FILE)).unwrap()).unwrap();
             assert_eq!(model.metadata_props[0].value, folder.weights_id().unwrap());
