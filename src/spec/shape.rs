@@ -302,11 +302,16 @@ const BACKEND: Section = Section {
     ],
 };
 
+const PROVIDER: Kind = Kind::Word {
+    allowed: &["cpu", "cuda"],
+    explained: &[("gpu", "is no execution provider: ONNX Runtime's is `cuda`")],
+};
+
 const ONNX: Section = Section {
     what: "an ONNX Runtime engine",
     choice: None,
     fields: &[
-        default("provider", words(&["cpu", "cuda"]), "cpu", "Execution provider that must run the graph."),
+        default("provider", PROVIDER, "cpu", "Execution provider that must run the graph."),
         optional("device", whole(0, 63), "GPU index, for cuda; the first if not given."),
         optional("threads", whole(1, 1024), "Threads inside an operator; as many as physical cores if not given."),
         default("optimisation", words(&["disabled", "basic", "extended", "all"]), "all", "Graph optimisation level."),
