@@ -10,10 +10,13 @@ use crate::run::{PromptError, RunError};
 use crate::spec::SpecError;
 use crate::store::StoreError;
 
+pub mod completions;
+pub mod doctor;
 pub mod plan;
 pub mod run;
 pub mod scenario;
 pub mod schema;
+pub mod setup;
 
 /// Does what the command line asks. Results go to `out`.
 ///
@@ -21,6 +24,9 @@ pub mod schema;
 /// Whatever stopped it; [`exit_of`] tells which exit code that is.
 pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
+        Command::Doctor(args) => doctor::execute(args, out),
+        Command::Setup(command) => setup::execute(command, out),
+        Command::Completions(args) => completions::execute(args, out),
         Command::Plan(args) => plan::execute(args, out),
         Command::Run(args) => run::execute(args, out),
         Command::Schema => schema::execute(out),

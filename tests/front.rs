@@ -1,0 +1,124 @@
+//! The commands around a run, through the program itself: doctor, setup, completions.
+//!
+//! Nothing is fetched: where setup needs Python, a script stands in for it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn phasebench(cache: &Path, path: Option<&Path>, arguments: &[&str]) -> std::io::Result<Output> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
+    command.args(arguments).env("PHASEBENCH_CACHE", cache).env_remove("PHASEBENCH_ONNXRUNTIME");
+    if let Some(path) = path {
+        command.env("PATH", path);
+    }
+    command.output()
+}
+
+/// A folder with a `python3` whose pip "downloads" whatever `download` does; `$dest` is where to.
+fn python(download: &str) -> std::io::Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
+    let script = format!(
+        "#!/bin/sh
+case \"$*\" in
+  --version) echo Python 3.99 ;;
+  '-m pip --version') echo pip 99 from /private/place ;;
+  '-m pip download '*)
+    while [ $# -gt 0 ]; do [ \"$1\" = --dest ] && dest=$2; shift; done
+    {download} ;;
+  *) exit 9 ;;
+esac
+"
+    );
+    let file = folder.path().join("python3");
+    fs::write(&file, script)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+    Ok(folder)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn doctor_finds_things_missing_and_is_content() -> Outcome {
+    let cache = tempfile::tempdir()?;
+    let output = phasebench(cache.path(), None, &["doctor"])?;
+    let found = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{found}");
+    assert!(found.contains("try: phasebench setup onnxruntime\n"), "{found}");
+    assert!(found.contains("simulated"), "{found}");
+
+    let output = phasebench(cache.path(), None, &["doctor", "--json"])?;
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let findings = found["findings"].as_array().ok_or("no findings")?;
+    let cpu = findings.iter().find(|finding| finding["name"] == "onnx, provider cpu").ok_or("no cpu")?;
+    assert_eq!(cpu["ready"], false);
+    assert_eq!(cpu["fix"], "phasebench setup onnxruntime");
+    // The reason does not tell where the user's folders are.
+    assert!(!cpu["detail"].to_string().contains(&cache.path().display().to_string()), "{cpu}");
+    assert_eq!(found["machine"]["arch"], std::env::consts::ARCH);
+    Ok(())
+}
+
+#[test]
+fn setup_without_python_says_what_to_install() -> Outcome {
+    let (cache, nothing) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let output = phasebench(cache.path(), Some(nothing.path()), &["setup", "onnxruntime"])?;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert!(said.contains("python3 is not installed") && said.contains("apt install python3"), "{said}");
+    assert!(output.stdout.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_wheel_that_is_not_the_pinned_one_is_refused_with_both_hashes() -> Outcome {
+    let (cache, python) = (tempfile::tempdir()?, python("printf abc > \"$dest/some.whl\"")?);
+    let output = phasebench(cache.path(), Some(python.path()), &["setup", "onnxruntime"])?;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    let found = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert!(said.contains(&format!("some.whl: sha256 is {found}, expected ")), "{said}");
+    let left: Vec<_> = fs::read_dir(cache.path().join("onnxruntime"))?.flatten().collect();
+    assert!(left.is_empty(), "nothing half done stays behind: {left:?}");
+    Ok(())
+}
+
+#[test]
+fn a_pip_that_fails_is_an_error_that_names_the_way_out() -> Outcome {
+    let (cache, python) = (tempfile::tempdir()?, python("echo 'no such host' >&2; exit 1")?);
+    let output = phasebench(cache.path(), Some(python.path()), &["setup", "onnxruntime"])?;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert!(said.contains("no such host") && said.contains("could not download onnxruntime"), "{said}");
+    assert!(said.contains("--library PATH"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_file_that_is_no_library_is_not_selected() -> Outcome {
+    let cache = tempfile::tempdir()?;
+    let file = cache.path().join("libonnxruntime.so");
+    fs::write(&file, "no library")?;
+    let output = phasebench(cache.path(), None, &["setup", "onnxruntime", "--library", &file.display().to_string()])?;
+    assert_eq!(output.status.code(), Some(7));
+    assert!(text(&output.stderr).contains("cannot be loaded"), "{}", text(&output.stderr));
+    assert!(!cache.path().join("onnxruntime/selected.json").exists());
+    Ok(())
+}
+
+#[test]
+fn completions_know_the_commands() -> Outcome {
+    let cache = tempfile::tempdir()?;
+    let output = phasebench(cache.path(), None, &["completions", "bash"])?;
+    let script = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    for command in ["doctor", "setup", "run", "report"] {
+        assert!(script.contains(command), "{command}");
+    }
+    Ok(())
+}
