@@ -24,6 +24,7 @@ pub mod scaling;
 pub mod scope;
 pub mod shifts;
 pub mod summary;
+pub mod validate;
 pub mod warmup;
 pub mod write;
 
