@@ -10,10 +10,13 @@ use crate::run::{PromptError, RunError};
 use crate::spec::SpecError;
 use crate::store::StoreError;
 
+pub mod analyze;
+pub mod fit;
 pub mod plan;
 pub mod run;
 pub mod scenario;
 pub mod schema;
+pub mod validate;
 
 /// Does what the command line asks. Results go to `out`.
 ///
@@ -21,9 +24,12 @@ pub mod schema;
 /// Whatever stopped it; [`exit_of`] tells which exit code that is.
 pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
+        Command::Analyze(args) => analyze::execute(args, out),
+        Command::Fit(args) => fit::execute(args, out),
         Command::Plan(args) => plan::execute(args, out),
         Command::Run(args) => run::execute(args, out),
         Command::Schema => schema::execute(out),
+        Command::Validate(args) => validate::execute(args, out),
         _ => Ok(Exit::Internal),
     }
 }
@@ -45,6 +51,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if cause.is::<run::Missing>() {
             return Exit::Unavailable;
+        }
+        if cause.is::<fit::FitError>() {
+            return Exit::Usage;
         }
         if cause.is::<SpecError>() || cause.is::<PromptError>() || cause.is::<model::Error>() {
             return Exit::Usage;

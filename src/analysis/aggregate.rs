@@ -97,7 +97,8 @@ fn same_aggregate(a: &SummaryRow, b: &SummaryRow) -> bool {
 }
 
 /// The names in order of their first appearance, each once.
-pub(super) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+#[must_use]
+pub fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut found = Vec::new();
     for name in names {
         if !found.contains(&name) {

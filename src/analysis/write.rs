@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::store::{StoreError, write_atomically};
+use crate::store::{StoreError, io_error, write_atomically};
 
 use super::Tables;
 
@@ -21,17 +21,9 @@ pub const FOLDER: &str = "analysis";
 /// Why tables cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// A file could not be written.
-    #[error(transparent)]
+    /// A file or the folder could not be written.
+    #[error("{0}")]
     Store(#[from] StoreError),
-    /// The folder could not be made.
-    #[error("{path}: create: {source}")]
-    Folder {
-        /// The folder.
-        path: String,
-        /// The system's error.
-        source: std::io::Error,
-    },
     /// A row does not fit its table.
     #[error("{table}: {source}")]
     Csv {
@@ -92,8 +84,7 @@ pub fn files(tables: &Tables) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> 
 pub fn write(tables: &Tables, run: &Path) -> Result<Vec<PathBuf>, WriteError> {
     let files = files(tables)?;
     let folder = run.join(FOLDER);
-    let failed = |source| WriteError::Folder { path: folder.display().to_string(), source };
-    fs::create_dir_all(&folder).map_err(failed)?;
+    fs::create_dir_all(&folder).map_err(io_error(&folder, "create"))?;
     for (path, bytes) in &files {
         write_atomically(&run.join(path), bytes)?;
     }

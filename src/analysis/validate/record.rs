@@ -34,7 +34,7 @@ struct Run<'a> {
     cells: BTreeMap<&'a str, &'a Cell>,
 }
 
-/// All of [`NAMES`], and whether the run came to its end.
+/// All of [`NAMES`].
 pub(super) fn checks(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Vec<Check> {
     let cells = plan.cells.iter().map(|cell| (cell.id.0.as_str(), cell)).collect();
     let run = Run { recording, plan, manifest, cells };
