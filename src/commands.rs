@@ -12,11 +12,14 @@ use crate::store::StoreError;
 
 pub mod completions;
 pub mod doctor;
+pub mod analyze;
+pub mod fit;
 pub mod plan;
 pub mod run;
 pub mod scenario;
 pub mod schema;
 pub mod setup;
+pub mod validate;
 
 /// Does what the command line asks. Results go to `out`.
 ///
@@ -27,9 +30,12 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Doctor(args) => doctor::execute(args, out),
         Command::Setup(command) => setup::execute(command, out),
         Command::Completions(args) => completions::execute(args, out),
+        Command::Analyze(args) => analyze::execute(args, out),
+        Command::Fit(args) => fit::execute(args, out),
         Command::Plan(args) => plan::execute(args, out),
         Command::Run(args) => run::execute(args, out),
         Command::Schema => schema::execute(out),
+        Command::Validate(args) => validate::execute(args, out),
         _ => Ok(Exit::Internal),
     }
 }
@@ -51,6 +57,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if cause.is::<run::Missing>() {
             return Exit::Unavailable;
+        }
+        if cause.is::<fit::FitError>() {
+            return Exit::Usage;
         }
         if cause.is::<SpecError>() || cause.is::<PromptError>() || cause.is::<model::Error>() {
             return Exit::Usage;
