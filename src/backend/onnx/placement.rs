@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::raw::Node;
 use crate::spec::Provider;
 use crate::terms::Attribution;
 
-/// Operators that compute shapes and indices. The runtime keeps them on the host beside a device on purpose;
-/// none of them does arithmetic on activations.
-const HOST_SIDE: [&str; 10] =
-    ["Cast", "Concat", "ConstantOfShape", "Gather", "Range", "Shape", "Size", "Slice", "Squeeze", "Unsqueeze"];
+/// Operators that make shapes, wherever they stand. The runtime keeps them on the host beside a device on purpose.
+const SHAPES: [&str; 4] = ["Concat", "ConstantOfShape", "Shape", "Size"];
+
+/// Operators that compute with shapes where the exporter says so; elsewhere the same ones work on activations.
+const INDICES: [&str; 7] = ["Add", "Cast", "Gather", "Range", "Squeeze", "Sub", "Unsqueeze"];
+
+/// Scope of the exporter's node names under which lengths and positions are computed.
+const SCOPE: &str = "shape/";
 
 /// Name of a provider in ONNX Runtime.
 #[must_use]
@@ -22,72 +27,84 @@ pub fn name(provider: Provider) -> &'static str {
 /// What the placement proves. `actual` is the requested provider only if every node that computes is there;
 /// otherwise it is `None` and `off_provider_ops` lists what ran elsewhere.
 #[must_use]
-pub fn attribution(requested: Provider, placed: &BTreeMap<String, BTreeMap<String, u32>>) -> Attribution {
+pub(super) fn attribution(requested: Provider, nodes: &[Node]) -> Attribution {
     let requested = name(requested);
-    let mut evidence = BTreeMap::new();
-    let (mut host_side, mut fallen) = (Vec::new(), Vec::new());
-    for (provider, operators) in placed {
-        evidence.insert(format!("nodes.{provider}"), operators.values().sum::<u32>().to_string());
-        if provider == requested {
-            continue;
-        }
-        for (operator, count) in operators {
-            let allowed = HOST_SIDE.contains(&operator.as_str());
-            let list = if allowed { &mut host_side } else { &mut fallen };
-            list.push(format!("{operator}×{count}"));
+    let mut placed = BTreeMap::<&str, u32>::new();
+    let (mut host_side, mut fallen) = (BTreeMap::new(), BTreeMap::new());
+    for node in nodes {
+        *placed.entry(&node.provider).or_default() += 1;
+        if node.provider != requested {
+            let list = if is_host_side(node) { &mut host_side } else { &mut fallen };
+            *list.entry(node.operator.as_str()).or_default() += 1;
         }
     }
-    if !host_side.is_empty() {
-        evidence.insert("host_shape_ops".to_owned(), host_side.join(" "));
+    let mut evidence: BTreeMap<_, _> =
+        placed.iter().map(|(provider, count)| (format!("nodes.{provider}"), count.to_string())).collect();
+    for (key, operators) in [("host_shape_ops", &host_side), ("off_provider_ops", &fallen)] {
+        if !operators.is_empty() {
+            evidence.insert(key.to_owned(), list(operators));
+        }
     }
     let proven = placed.contains_key(requested) && fallen.is_empty();
-    if !fallen.is_empty() {
-        evidence.insert("off_provider_ops".to_owned(), fallen.join(" "));
-    }
     Attribution { requested: requested.to_owned(), actual: proven.then(|| requested.to_owned()), evidence }
+}
+
+fn is_host_side(node: &Node) -> bool {
+    let operator = node.operator.as_str();
+    SHAPES.contains(&operator) || (node.name.starts_with(SCOPE) && INDICES.contains(&operator))
+}
+
+/// `Concat×2 Shape×1`
+fn list(operators: &BTreeMap<&str, u32>) -> String {
+    let each: Vec<_> = operators.iter().map(|(operator, count)| format!("{operator}×{count}")).collect();
+    each.join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn placed(nodes: &[(&str, &str, u32)]) -> BTreeMap<String, BTreeMap<String, u32>> {
-        let mut placed = BTreeMap::<_, BTreeMap<_, _>>::new();
-        for &(provider, operator, count) in nodes {
-            placed.entry(provider.to_owned()).or_default().insert(operator.to_owned(), count);
-        }
-        placed
+    fn node(provider: &str, name: &str, operator: &str) -> Node {
+        Node { provider: provider.to_owned(), name: name.to_owned(), operator: operator.to_owned() }
     }
 
     #[test]
     fn host_side_shape_operators_do_not_take_the_device_away() {
         let found = attribution(
             Provider::Cuda,
-            &placed(&[
-                ("CUDAExecutionProvider", "MatMul", 12),
-                ("CUDAExecutionProvider", "Add", 8),
-                ("CPUExecutionProvider", "Shape", 2),
-            ]),
+            &[
+                node("CUDAExecutionProvider", "h.0.mlp/MatMul_7", "MatMul"),
+                node("CPUExecutionProvider", "shape/Shape_0", "Shape"),
+                node("CPUExecutionProvider", "shape/Gather_1", "Gather"),
+                node("CPUExecutionProvider", "h.0.attn/Concat_9", "Concat"),
+                node("CPUExecutionProvider", "h.1.attn/Concat_19", "Concat"),
+            ],
         );
         assert_eq!(found.actual.as_deref(), Some("CUDAExecutionProvider"));
-        assert_eq!(found.evidence["nodes.CUDAExecutionProvider"], "20");
-        assert_eq!(found.evidence["host_shape_ops"], "Shape×2");
+        assert_eq!(found.evidence["nodes.CUDAExecutionProvider"], "1");
+        assert_eq!(found.evidence["nodes.CPUExecutionProvider"], "4");
+        assert_eq!(found.evidence["host_shape_ops"], "Concat×2 Gather×1 Shape×1");
     }
 
     #[test]
     fn one_computing_node_elsewhere_does() {
-        let found = attribution(
-            Provider::Cuda,
-            &placed(&[("CUDAExecutionProvider", "MatMul", 12), ("CPUExecutionProvider", "Softmax", 1)]),
-        );
-        assert_eq!(found.actual, None);
-        assert_eq!(found.evidence["off_provider_ops"], "Softmax×1");
+        for (name, operator) in [("h.0.attn/Softmax_8", "Softmax"), ("embed/Gather_3", "Gather"), ("", "Sub")] {
+            let found = attribution(
+                Provider::Cuda,
+                &[
+                    node("CUDAExecutionProvider", "h.0.mlp/MatMul_7", "MatMul"),
+                    node("CPUExecutionProvider", name, operator),
+                ],
+            );
+            assert_eq!(found.actual, None, "{name}");
+            assert_eq!(found.evidence["off_provider_ops"], format!("{operator}×1"));
+        }
     }
 
     #[test]
     fn no_record_proves_nothing() {
-        assert_eq!(attribution(Provider::Cpu, &BTreeMap::new()).actual, None);
-        let all_elsewhere = placed(&[("CPUExecutionProvider", "Shape", 1)]);
-        assert_eq!(attribution(Provider::Cuda, &all_elsewhere).actual, None);
+        assert_eq!(attribution(Provider::Cpu, &[]).actual, None);
+        let elsewhere = [node("CPUExecutionProvider", "shape/Shape_0", "Shape")];
+        assert_eq!(attribution(Provider::Cuda, &elsewhere).actual, None);
     }
 }

@@ -1,6 +1,5 @@
 //! The few calls into ONNX Runtime's C interface that have no safe wrapper. All unsafe code of this backend.
 
-use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::ptr;
@@ -27,6 +26,17 @@ pub enum ProbeError {
     NotLoadable(String),
     /// It does not export `OrtGetApiBase`, or what that returns is unusable.
     NotOnnxRuntime,
+}
+
+/// A node of a graph and where it was placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Execution provider, e.g. `CPUExecutionProvider`.
+    pub provider: String,
+    /// Its name in the graph. Empty: the runtime made it.
+    pub name: String,
+    /// Operator, e.g. `MatMul`.
+    pub operator: String,
 }
 
 /// Loads a shared library and asks it who it is. It stays loaded unless it is refused.
@@ -71,13 +81,13 @@ pub fn preload(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Operators per execution provider, as a committed session assigned them: provider → operator → nodes.
+/// Every node of a committed session with the execution provider it was assigned to.
 ///
 /// # Errors
 /// The runtime's own words, e.g. when the session was not told to keep a record.
-pub fn placement(session: &Session) -> Result<BTreeMap<String, BTreeMap<String, u32>>, String> {
+pub fn placement(session: &Session) -> Result<Vec<Node>, String> {
     let api = ort::api();
-    let mut placed = BTreeMap::<String, BTreeMap<String, u32>>::new();
+    let mut placed = Vec::new();
     let (mut graphs, mut count) = (ptr::null::<*const OrtEpAssignedSubgraph>(), 0);
     // SAFETY: the session pointer is valid while `session` is borrowed; both out-pointers are.
     check(unsafe { (api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &raw mut graphs, &raw mut count) })?;
@@ -91,15 +101,20 @@ pub fn placement(session: &Session) -> Result<BTreeMap<String, BTreeMap<String, 
         let (mut nodes, mut count) = (ptr::null::<*const OrtEpAssignedNode>(), 0);
         // SAFETY: as above.
         check(unsafe { (api.EpAssignedSubgraph_GetNodes)(graph, &raw mut nodes, &raw mut count) })?;
-        let operators = placed.entry(provider).or_default();
         // SAFETY: the runtime returned an array of this length that the session owns.
         for &node in unsafe { slice(nodes, count) } {
-            let mut operator = ptr::null();
+            let (mut name, mut operator) = (ptr::null(), ptr::null());
             // SAFETY: `node` is an element of the session's array.
+            check(unsafe { (api.EpAssignedNode_GetName)(node, &raw mut name) })?;
+            // SAFETY: as above.
             check(unsafe { (api.EpAssignedNode_GetOperatorType)(node, &raw mut operator) })?;
-            // SAFETY: a null-terminated string that the session owns.
-            let operator = unsafe { string(operator.cast()) }.unwrap_or_default();
-            *operators.entry(operator).or_default() += 1;
+            // SAFETY: null-terminated strings that the session owns.
+            let (name, operator) = unsafe { (string(name.cast()), string(operator.cast())) };
+            placed.push(Node {
+                provider: provider.clone(),
+                name: name.unwrap_or_default(),
+                operator: operator.unwrap_or_default(),
+            });
         }
     }
     Ok(placed)

@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     fn call(procedure: Procedure, prompts: Vec<Vec<u32>>, padded_to: u32, steps: u32) -> Call {
-        Call { procedure, prompts, texts: None, padded_to, steps }
+        Call { procedure, scenario: "test".to_owned(), prompts, texts: None, padded_to, steps, index: 0, seed: 0 }
     }
 
     #[test]
