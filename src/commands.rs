@@ -10,9 +10,9 @@ use crate::run::{PromptError, RunError};
 use crate::spec::SpecError;
 use crate::store::StoreError;
 
+pub mod analyze;
 pub mod completions;
 pub mod doctor;
-pub mod analyze;
 pub mod fit;
 pub mod plan;
 pub mod run;

@@ -34,7 +34,8 @@ fn a_full_file_system_is_named_as_such() {
     let fixture = Fixture::new(&Scenario::default());
     let binary = env!("CARGO_BIN_EXE_phasebench");
     let small = "mkdir small && mount -t tmpfs -o size=40k none small";
-    let script = format!("{small} || exit 99; {binary} run scenario.yaml --out small/run; code=$?; df small >&2; exit $code");
+    let script =
+        format!("{small} || exit 99; {binary} run scenario.yaml --out small/run; code=$?; df small >&2; exit $code");
     let as_root = Command::new("unshare").args(["-rm", "sh", "-c", &script]).current_dir(fixture.path()).output();
     let Ok(output) = as_root else { return eprintln!("not run: no unshare command here") };
     if output.status.code() == Some(99) || stderr(&output).contains("unshare") {
@@ -43,7 +44,10 @@ fn a_full_file_system_is_named_as_such() {
     assert_exit(&output, 4);
     let message = stderr(&output);
     assert!(message.contains("No space left on device"), "{message}");
-    assert!(message.contains("every call recorded so far is kept; free some space and go on with --resume"), "{message}");
+    assert!(
+        message.contains("every call recorded so far is kept; free some space and go on with --resume"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -102,7 +106,11 @@ fn a_changed_plan_is_refused() {
     for arguments in [&["run", "--resume", "run"][..], &["analyze", "run"], &["report", "run"]] {
         let output = fixture.command(arguments).output().unwrap();
         assert_exit(&output, 4);
-        assert!(stderr(&output).starts_with("error: run/plan.json: has changed since the run began"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).starts_with("error: run/plan.json: has changed since the run began"),
+            "{}",
+            stderr(&output)
+        );
     }
 }
 
@@ -145,7 +153,8 @@ fn a_closed_pipe_is_success() {
 #[test]
 fn only_narrows_the_run_and_names_what_it_does_not_know() {
     let fixture = Fixture::new(&Scenario::default());
-    let output = fixture.command(&["run", "scenario.yaml", "--out", "run", "--only", "model=m1,scenario=p8"]).output().unwrap();
+    let output =
+        fixture.command(&["run", "scenario.yaml", "--out", "run", "--only", "model=m1,scenario=p8"]).output().unwrap();
     assert_exit(&output, 0);
     assert!(fixture.calls().iter().all(|c| c.session.model == "m1" && c.scenario == "p8"));
     assert_eq!(fixture.timed().len(), 5);

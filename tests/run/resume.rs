@@ -27,7 +27,8 @@ fn complete_and_in_order(fixture: &Fixture, undisturbed: &[String], what: &str) 
 fn a_record_cut_at_any_byte_is_completed() {
     let seed = 20_261_122;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    for (order, repetitions) in [("blocked", "{ fixed: 6 }"), ("interleaved", "{ fixed: 4 }"), ("shuffled", "{ fixed: 4 }")]
+    for (order, repetitions) in
+        [("blocked", "{ fixed: 6 }"), ("interleaved", "{ fixed: 4 }"), ("shuffled", "{ fixed: 4 }")]
     {
         let fixture = Fixture::new(&Scenario { order, repetitions, script: "{ noise: 0.02 }", ..Scenario::default() });
         assert_exit(&fixture.run(), 0);

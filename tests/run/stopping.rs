@@ -26,11 +26,8 @@ impl Observer for Silent {
 
 /// One run in this process; the decode times of its timed calls in order, in milliseconds.
 fn decode_times(spec: &Spec, folder: &std::path::Path) -> Vec<f64> {
-    let facts: Vec<_> = spec
-        .models
-        .iter()
-        .map(|m| plan::ModelFacts::new(&m.name, &model::architecture(&m.form).unwrap()))
-        .collect();
+    let facts: Vec<_> =
+        spec.models.iter().map(|m| plan::ModelFacts::new(&m.name, &model::architecture(&m.form).unwrap())).collect();
     let plan = plan::expand(spec, &facts, units::Bytes(1 << 34), &plan::Only::default()).unwrap();
     let clock = Arc::new(VirtualClock::default());
     let surroundings = Surroundings { clock: clock.clone(), cache: folder.join("cache"), seed: spec.seed };
