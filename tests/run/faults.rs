@@ -81,7 +81,7 @@ fn a_folder_that_may_not_be_written_to_is_an_error_with_a_way_out() {
 
 #[test]
 fn a_second_writer_is_refused_while_the_first_goes_on() {
-    let script = "{ pace: real, decode_per_step: { base: 1ms } }";
+    let script = "{ pace: real, decode_per_step: { base: 1ms, exponent: 0 } }";
     let fixture = Fixture::new(&Scenario { repetitions: "{ fixed: 20 }", script, ..Scenario::default() });
     let mut first = fixture.start().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while !fixture.run.join("measurements.jsonl").exists() {

@@ -49,7 +49,7 @@ fn a_record_cut_at_any_byte_is_completed() {
 fn an_adaptive_record_cut_at_any_byte_is_completed() {
     let seed = 7;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let script = "{ noise: 0.03 }";
+    let script = "{ noise: 0.03, autocorrelation: 0 }";
     let fixture = Fixture::new(&Scenario { repetitions: ADAPTIVE, script, ..Scenario::default() });
     assert_exit(&fixture.run(), 0);
     let undisturbed = fixture.timed();
@@ -70,7 +70,8 @@ fn a_run_killed_at_random_moments_is_completed() {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     for attempt in 0..10 {
         let repetitions = if attempt % 2 == 0 { "{ fixed: 5 }" } else { ADAPTIVE };
-        let script = "{ pace: real, noise: 0.03, load: { base: 4ms }, prefill_per_token: { base: 30us }, decode_per_step: { base: 100us } }";
+        let script = "{ pace: real, noise: 0.03, autocorrelation: 0, load: { base: 4ms, exponent: 0 }, \
+                      prefill_per_token: { base: 30us, exponent: 0 }, decode_per_step: { base: 100us, exponent: 0 } }";
         let scenario = Scenario { repetitions, script, ..Scenario::default() };
         let fixture = Fixture::new(&scenario);
         let virtual_twin = Fixture::new(&Scenario { script: &script.replace("real", "virtual"), ..scenario });
@@ -110,7 +111,7 @@ fn a_run_killed_at_random_moments_is_completed() {
 
 #[test]
 fn an_interrupted_run_says_how_to_go_on_and_loses_nothing() {
-    let script = "{ pace: real, load: { base: 1ms }, decode_per_step: { base: 2s } }";
+    let script = "{ pace: real, load: { base: 1ms, exponent: 0 }, decode_per_step: { base: 2s, exponent: 0 } }";
     let fixture = Fixture::new(&Scenario { models: 1, prompts: &[8], script, ..Scenario::default() });
     let mut child = fixture.start().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let path = fixture.run.join("measurements.jsonl");
