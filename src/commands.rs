@@ -6,7 +6,7 @@ use crate::backend::BackendError;
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 use crate::model;
-use crate::plan::PlanError;
+use crate::plan::OnlyError;
 use crate::run::{PromptError, RunError};
 use crate::spec::SpecError;
 use crate::store::StoreError;
@@ -59,7 +59,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.is::<run::Missing>() {
             return Exit::Unavailable;
         }
-        if cause.is::<fit::FitError>() || cause.is::<PlanError>() {
+        if cause.is::<fit::FitError>() || cause.is::<OnlyError>() {
             return Exit::Usage;
         }
         if cause.is::<SpecError>() || cause.is::<PromptError>() || cause.is::<model::Error>() {

@@ -1,4 +1,4 @@
-//! Checks a tree of nodes against the table in [`super::shape`], and fills in the defaults.
+//! Checks a tree of nodes against the table in [`super::format`], and fills in the defaults.
 //!
 //! What one key says about itself is checked here; what keys say about each other in [`super::consistency`].
 

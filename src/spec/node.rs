@@ -12,7 +12,7 @@ use serde_yaml::{Location, MessageFormatter, Spanned, UserMessageFormatter};
 use super::problem::{Position, Problem};
 
 /// Largest file that is read. Unit: bytes. A prompt longer than this belongs in a file of its own.
-const MAX_TEXT: usize = 1 << 20;
+pub(super) const MAX_TEXT: usize = 1 << 20;
 /// Deepest nesting; the format itself needs five.
 const MAX_DEPTH: usize = 32;
 /// Most nodes after aliases are expanded.
@@ -155,7 +155,7 @@ pub(super) fn shortened(text: &str) -> String {
 /// Text that is not YAML, is more than one document, or exceeds the limits of size and depth.
 pub fn parse(text: &str, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
     if text.len() > MAX_TEXT {
-        let message = format!("the file has {} bytes, allowed: {MAX_TEXT}", text.len());
+        let message = format!("the file has more than {MAX_TEXT} bytes");
         return Err(Problem::new(Position { line: 1, column: 1 }, message)
             .help("try", "move long prompts into files of their own: `prompt: { file: …, tokens: … }`"));
     }

@@ -60,7 +60,7 @@ fn a_file_too_large_to_be_a_scenario_is_refused_unparsed() {
     let text = minimal(&format!("# {}", "x".repeat(2 << 20)));
     let Err(SpecError::Invalid { problems, .. }) = parse(&text) else { panic!("taken for good") };
     assert_eq!(problems.len(), 1);
-    assert!(problems[0].message.contains("allowed: 1048576"), "{}", problems[0].message);
+    assert!(problems[0].message.contains("more than 1048576 bytes"), "{}", problems[0].message);
 }
 
 #[test]
