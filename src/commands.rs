@@ -15,6 +15,7 @@ pub mod analyze;
 pub mod completions;
 pub mod doctor;
 pub mod fit;
+pub mod models;
 pub mod plan;
 pub mod run;
 pub mod scenario;
@@ -30,6 +31,7 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Doctor(args) => doctor::execute(args, out),
         Command::Setup(command) => setup::execute(command, out),
+        Command::Models(command) => models::execute(command, out),
         Command::Completions(args) => completions::execute(args, out),
         Command::Analyze(args) => analyze::execute(args, out),
         Command::Fit(args) => fit::execute(args, out),

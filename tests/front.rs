@@ -1,6 +1,7 @@
-//! The commands around a run, through the program itself: doctor, setup, completions.
+//! The commands around a run, through the program itself: doctor, setup, models, completions.
 //!
-//! Nothing is fetched: where setup needs Python, a script stands in for it.
+//! Nothing is fetched: where setup needs Python, a script stands in for it. `models verify` needs the real runtime,
+//! from `PHASEBENCH_ONNXRUNTIME` or from the user's cache; without one its test fails.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -120,5 +121,70 @@ fn completions_know_the_commands() -> Outcome {
     for command in ["doctor", "setup", "run", "report"] {
         assert!(script.contains(command), "{command}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_synthetic_model_is_made_looked_at_and_exported() -> Outcome {
+    let cache = tempfile::tempdir()?;
+    let folder = cache.path().join("a/model");
+    let at = folder.display().to_string();
+    let shape = ["--n-layer", "2", "--n-embd", "8", "--n-head", "2", "--vocab", "300", "--n-positions", "16"];
+    let synth = |family| {
+        let made = ["models", "synth", "--family", family, "--out", &at];
+        phasebench(cache.path(), None, &[&made[..], &shape].concat())
+    };
+    let output = synth("gtp2")?;
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert_eq!(said, "error: synthetic model: `family` is `gtp2`, allowed: gpt2, llama, qwen2, phi\n");
+
+    assert_eq!(synth("gpt2")?.status.code(), Some(0));
+    let again = synth("gpt2")?;
+    assert_eq!(again.status.code(), Some(2), "what is there is not overwritten");
+
+    let output = phasebench(cache.path(), None, &["models", "inspect", "--json", &at])?;
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    // Embedding, positions, two blocks of 12 n² + 13 n, the last norm.
+    assert_eq!(found["params"], 300 * 8 + 16 * 8 + 2 * (12 * 64 + 13 * 8) + 16);
+    assert_eq!(found["kv_bytes_per_token_f32"], 2 * 2 * 8 * 4);
+
+    let into = cache.path().join("exported").display().to_string();
+    let output = phasebench(cache.path(), None, &["models", "export", "--onnx", "--out", &into, &at])?;
+    assert_eq!(text(&output.stdout), format!("{into}/model.onnx\n"));
+    assert!(Path::new(&into).join("model.onnx").is_file());
+    Ok(())
+}
+
+#[test]
+fn models_are_verified_against_their_reference() -> Outcome {
+    let verify = |folder: &Path, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
+        command.args(["models", "verify"]).args(arguments).arg(folder).output()
+    };
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/same-weights/tiny-llama");
+    let output = verify(&fixture, &["--json"])?;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!((found["agrees"].as_bool(), found["prompts"].as_array().map(Vec::len)), (Some(true), Some(6)));
+
+    // Other weights under the same reference: found out, and told by the exit code.
+    let folder = tempfile::tempdir()?;
+    for name in ["config.json", "tokenizer.json", "reference.json", "model.safetensors"] {
+        fs::copy(fixture.join(name), folder.path().join(name))?;
+    }
+    let weights = folder.path().join("model.safetensors");
+    let mut bytes = fs::read(&weights)?;
+    let at = bytes.len() - 4096;
+    bytes[at..].fill(0);
+    fs::write(&weights, bytes)?;
+    let output = verify(folder.path(), &[])?;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("DISAGREES"), "{}", text(&output.stdout));
+
+    fs::remove_file(folder.path().join("reference.json"))?;
+    let output = verify(folder.path(), &[])?;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("reference.json: is not there"), "{}", text(&output.stderr));
     Ok(())
 }
