@@ -1,6 +1,6 @@
 //! The program as its users run it, on a simulated engine whose every time and fault is scripted.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "tests")]
 
 mod faults;
 mod fixture;
