@@ -204,7 +204,7 @@ def main():
                 difference = abs(ours - float(theirs)) / scale
                 worst = max(worst, (difference, f"{figure} of {row['fit_id']}"))
                 if not difference <= TOLERANCE:
-                    problems.append(f"{row['fit_id']}: {figure} is {theirs}, computed again {ours!r}")
+                    problems.append(f"{row['fit_id']}: {figure} is {theirs}, computed again {float(ours)!r}")
     problems += [f"{row['fit_id']}: nothing in the record gives this fit" for row in published.values()]
     print(f"{compared} figures of {len(rows)} fits computed again; largest difference {worst[0]:.1e} ({worst[1]})")
     if sampled:
