@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 /// Bottom up. `commands` is where layers meet; nothing but `main` may use it or `cli`.
 const ALLOWED: &[(&str, &str)] = &[
-    ("cache", ""),
     ("exit", ""),
     ("hash", ""),
     ("stats", ""),
     ("terms", ""),
     ("units", ""),
+    ("cache", "units"),
     ("clock", "units"),
     ("model", "cache hash"),
     ("telemetry", "terms units"),
