@@ -139,6 +139,8 @@ fn unproven_rows_are_labelled() {
     assert_eq!((row.n, row.attribution, row.actual.as_deref()), (4, Evidence::Unattributed, None));
     assert!(tables.aggregate.iter().all(|row| row.attribution == Evidence::Unattributed));
     assert!(tables.scaling_fits.iter().all(|row| row.attribution == Evidence::Unattributed));
+    let note = tables.overhead_compute_fits[0].note.as_deref();
+    assert_eq!(note, Some("nothing proves where `a` ran"));
 }
 
 #[test]

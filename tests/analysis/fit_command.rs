@@ -52,7 +52,7 @@ fn published_fits_are_found_again() {
     let text = FitArgs { json: false, ..args(&golden(), "params_millions", "prefill_ms") };
     fit::execute(&text, &mut printed).unwrap();
     let printed = String::from_utf8(printed).unwrap();
-    assert!(printed.contains("prefill_ms = 7.81 * params_millions^0.281, R2 0.873"), "{printed}");
+    assert!(printed.contains("prefill_ms = 7.81 * params_millions^0.281, R² 0.873"), "{printed}");
     assert!(printed.contains(": actionable\n"), "{printed}");
 }
 
@@ -92,7 +92,7 @@ fn empty_cells_are_left_out_and_said_to_be() {
     let mut out = Vec::new();
     fit::execute(&FitArgs { json: false, ..args(&path, "x", "y") }, &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
-    assert!(text.ends_with("1 rows without a value are left out\n"), "{text}");
+    assert!(text.ends_with("1 row without a value is left out\n"), "{text}");
 }
 
 #[test]
