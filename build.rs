@@ -8,8 +8,8 @@ fn main() {
     println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-changed=Cargo.toml");
     println!("cargo:rerun-if-changed=Cargo.lock");
-    for file in ["HEAD", "index", "packed-refs"] {
-        // A worktree keeps these elsewhere than in `.git`; git knows where.
+    // Written whenever another commit is checked out or made. A worktree keeps them elsewhere than in `.git`.
+    for file in ["HEAD", "logs/HEAD"] {
         if let Some(path) = git(&["rev-parse", "--git-path", file])
             && Path::new(&path).exists()
         {
@@ -23,7 +23,7 @@ fn main() {
     set("PHASEBENCH_TARGET_FEATURES", variable("CARGO_CFG_TARGET_FEATURE"));
 }
 
-/// The commit, with `-modified` where tracked sources differ from it.
+/// The commit, with `-modified` where the sources differ from it.
 fn commit() -> Option<String> {
     // An archive unpacked inside somebody else's repository must not take that repository's commit.
     let here = std::fs::canonicalize(".").ok()?;
@@ -34,7 +34,8 @@ fn commit() -> Option<String> {
     let commit = git(&["rev-parse", "HEAD"])?;
     let changed = output(
         "git",
-        &["status", "--porcelain", "--untracked-files=no", "--", "src", "build.rs", "Cargo.toml", "Cargo.lock"],
+        // Without the option git would write its index, and a build must not write to the repository.
+        &["--no-optional-locks", "status", "--porcelain", "--", "src", "build.rs", "Cargo.toml", "Cargo.lock"],
     );
     Some(match changed.as_deref() {
         Some("") => commit,

@@ -1,1 +1,131 @@
-//! Derives every table from records alone.
+//! Derives every table from records alone: pure, and the same bytes every time.
+//!
+//! [`derive`] makes [`Tables`] from what was recorded, the plan and the manifest's models; [`write()`] puts them into the
+//! run folder as CSV. It knows no engine. All tables come from `metrics.csv`, one row per call and mode:
+//!
+//! ```text
+//! record → metrics → summary (per cell) → aggregate (over scenarios)
+//!                  │                    └ scope → scaling, predictors, shifts
+//!                  └ warmup, phases                  record → loads, degraded
+//! ```
+//!
+//! What may enter an aggregate is decided in one place, [`MetricRow::counts`]. Rows stand in the plan's order. A figure
+//! that is not there is `None` and an empty field, never 0; where a fit cannot be made its row says why.
+
+pub mod aggregate;
+pub mod degraded;
+mod groups;
+pub mod loads;
+pub mod metrics;
+pub mod models;
+pub mod phases;
+pub mod predictors;
+pub mod scaling;
+pub mod scope;
+pub mod shifts;
+pub mod summary;
+pub mod validate;
+pub mod warmup;
+pub mod write;
+
+use crate::manifest::Manifest;
+use crate::plan::Plan;
+use crate::store::Recording;
+use crate::terms::Finish;
+
+pub use aggregate::AggregateRow;
+pub use degraded::{DecisionRow, DegradedRow, SkippedRow};
+pub use loads::{LoadPartRow, LoadRow};
+pub use metrics::{MetricRow, Standing};
+pub use models::ModelRow;
+pub use phases::{DecodeFractionRow, DecodeFractionSummaryRow};
+pub use predictors::{CorrelationRow, MultivariateRow, OverheadRow};
+pub use scaling::{CurvePoint, ScalingFitRow, ScalingResidualRow, curve};
+pub use scope::ScopeKind;
+pub use shifts::{Metric, ShiftRow};
+pub use summary::{CvBand, Evidence, IntervalKind, SummaryRow};
+pub use warmup::{WarmupRow, WarmupSummaryRow};
+pub use write::{WriteError, files, write};
+
+/// Every table of a run. A field is named after its file; see the row types for columns.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tables {
+    /// `metrics.csv`: every call in every mode it timed, in the record's order.
+    pub metrics: Vec<MetricRow>,
+    /// `summary_by_model_backend_mode.csv`: every cell and mode that has a call that counts.
+    pub summary: Vec<SummaryRow>,
+    /// `summary_by_model_backend_mode_agg.csv`: over the scenarios of one batch and decode length.
+    pub aggregate: Vec<AggregateRow>,
+    /// `scaling_fits.csv`: of each backend, element type, mode and shape the aggregate first, then its scenarios.
+    pub scaling_fits: Vec<ScalingFitRow>,
+    /// `scaling_residuals.csv`: the models of each fit that worked.
+    pub scaling_residuals: Vec<ScalingResidualRow>,
+    /// `scaling_fits_length_limited.csv`: the same fits over calls that ended by length, or do not tell how they ended.
+    pub scaling_fits_length_limited: Vec<ScalingFitRow>,
+    /// `multivariate_fits.csv`: size and depth together.
+    pub multivariate_fits: Vec<MultivariateRow>,
+    /// `overhead_compute_fits.csv`: a constant plus a part proportional to size.
+    pub overhead_compute_fits: Vec<OverheadRow>,
+    /// `architecture_correlations.csv`: ranks of latency against size, depth, width and heads.
+    pub architecture_correlations: Vec<CorrelationRow>,
+    /// `model_architecture.csv`: every model as each backend loads it.
+    pub model_architecture: Vec<ModelRow>,
+    /// `warmup_effect.csv`: per cell and mode.
+    pub warmup_effect: Vec<WarmupRow>,
+    /// `warmup_summary.csv`: over the cells of a backend and mode.
+    pub warmup_summary: Vec<WarmupSummaryRow>,
+    /// `load_breakdown.csv`: every load, failed ones too.
+    pub load_breakdown: Vec<LoadRow>,
+    /// `load_parts.csv`: the engine's own division of each load.
+    pub load_parts: Vec<LoadPartRow>,
+    /// `decode_fraction.csv`: per cell.
+    pub decode_fraction: Vec<DecodeFractionRow>,
+    /// `decode_fraction_summary.csv`: over the cells of a backend and decode length.
+    pub decode_fraction_summary: Vec<DecodeFractionSummaryRow>,
+    /// `batch_shift.csv`: whether fits survive another batch.
+    pub batch_shift: Vec<ShiftRow>,
+    /// `decode_length_shift.csv`: whether fits survive another decode length.
+    pub decode_length_shift: Vec<ShiftRow>,
+    /// `degraded.csv`: the run, then every cell.
+    pub degraded: Vec<DegradedRow>,
+    /// `skipped.csv`: cells that a rule left out.
+    pub skipped: Vec<SkippedRow>,
+    /// `decisions.csv`: why cells took no further calls.
+    pub decisions: Vec<DecisionRow>,
+}
+
+/// Derives every table. Calls of cells that the plan does not have are in `metrics` only.
+#[must_use]
+pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Tables {
+    let metrics = metrics::derive(recording, plan, manifest);
+    let summary = summary::derive(plan, &metrics, |_| true);
+    let scopes = scope::scopes(&summary);
+    let (scaling_fits, scaling_residuals) = scaling::derive(&scopes, plan.fit);
+    let limited = summary::derive(plan, &metrics, |row| row.finish.is_none_or(|finish| finish == Finish::Length));
+    let (scaling_fits_length_limited, _) = scaling::derive(&scope::scopes(&limited), plan.fit);
+    let warmup_effect = warmup::derive(plan, &metrics);
+    let decode_fraction = phases::derive(plan, &metrics);
+    Tables {
+        aggregate: aggregate::derive(&summary),
+        scaling_fits,
+        scaling_residuals,
+        scaling_fits_length_limited,
+        multivariate_fits: predictors::multivariate(&scopes),
+        overhead_compute_fits: predictors::overhead(&scopes, plan.fit),
+        architecture_correlations: predictors::correlations(&scopes),
+        model_architecture: models::derive(plan, manifest),
+        warmup_summary: warmup::summarise(&warmup_effect),
+        warmup_effect,
+        load_breakdown: loads::derive(recording),
+        load_parts: loads::parts(recording),
+        decode_fraction_summary: phases::summarise(&decode_fraction),
+        decode_fraction,
+        batch_shift: shifts::batch(&scopes, plan.fit),
+        decode_length_shift: shifts::decode_length(&scopes, plan.fit),
+        degraded: degraded::derive(recording, plan),
+        skipped: degraded::skipped(plan),
+        decisions: degraded::decisions(recording, plan),
+        summary,
+        metrics,
+    }
+}

@@ -6,14 +6,22 @@ use crate::backend::BackendError;
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 use crate::model;
+use crate::plan::OnlyError;
 use crate::run::{PromptError, RunError};
 use crate::spec::SpecError;
 use crate::store::StoreError;
 
+pub mod analyze;
+pub mod completions;
+pub mod doctor;
+pub mod fit;
+pub mod models;
 pub mod plan;
 pub mod run;
 pub mod scenario;
 pub mod schema;
+pub mod setup;
+pub mod validate;
 
 /// Does what the command line asks. Results go to `out`.
 ///
@@ -21,9 +29,16 @@ pub mod schema;
 /// Whatever stopped it; [`exit_of`] tells which exit code that is.
 pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
+        Command::Doctor(args) => doctor::execute(args, out),
+        Command::Setup(command) => setup::execute(command, out),
+        Command::Models(command) => models::execute(command, out),
+        Command::Completions(args) => completions::execute(args, out),
+        Command::Analyze(args) => analyze::execute(args, out),
+        Command::Fit(args) => fit::execute(args, out),
         Command::Plan(args) => plan::execute(args, out),
         Command::Run(args) => run::execute(args, out),
         Command::Schema => schema::execute(out),
+        Command::Validate(args) => validate::execute(args, out),
         _ => Ok(Exit::Internal),
     }
 }
@@ -45,6 +60,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if cause.is::<run::Missing>() {
             return Exit::Unavailable;
+        }
+        if cause.is::<fit::FitError>() || cause.is::<OnlyError>() {
+            return Exit::Usage;
         }
         if cause.is::<SpecError>() || cause.is::<PromptError>() || cause.is::<model::Error>() {
             return Exit::Usage;

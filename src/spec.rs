@@ -7,6 +7,7 @@
 mod build;
 mod check;
 mod consistency;
+mod format;
 mod node;
 mod problem;
 mod quantity;

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::plan::{self, Cell, Plan, SkippedCell};
 use crate::schedule::{self, Task};
 use crate::terms::{Procedure, Role};
-use crate::units::significant;
+use crate::units::{Nanos, significant};
 
 /// How many tasks of the order are printed for people.
 const HEAD: usize = 12;
@@ -186,8 +186,12 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
         counted(calls.warmup, "warmup call"),
     )?;
     let time = plan::time_range(plan, spec, facts);
+    if time.max == Nanos(0) && !plan.cells.is_empty() {
+        writeln!(out, "estimate: next to nothing, on a virtual clock")?;
+        return Ok(());
+    }
     let range = if time.min == time.max { time.max.to_string() } else { format!("{} to {}", time.min, time.max) };
-    writeln!(out, "estimate: {range} on an idle machine of two cores; making the models comes on top, once")?;
+    writeln!(out, "estimate: about {range} on an idle machine of two cores; making the models comes on top, once")?;
     Ok(())
 }
 

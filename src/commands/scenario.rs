@@ -36,7 +36,10 @@ pub fn load(path: &Path, only: Option<&str>) -> anyhow::Result<Loaded> {
         None => Only::default(),
     };
     let facts = facts(&spec)?;
-    let budget = spec.limits.memory.unwrap_or_else(half_of_memory);
+    let budget = match spec.limits.memory {
+        Some(given) => given,
+        None => half_of_memory()?,
+    };
     let plan = plan::expand(&spec, &facts, budget, &only)?;
     Ok(Loaded { text, spec, facts, plan })
 }
@@ -62,8 +65,9 @@ fn facts(spec: &Spec) -> anyhow::Result<Vec<ModelFacts>> {
 }
 
 /// Half of this machine's memory in whole GiB, so that equal machines plan alike; at least 1 GiB.
-fn half_of_memory() -> Bytes {
+fn half_of_memory() -> anyhow::Result<Bytes> {
     let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
-    let half = System::new_with_specifics(memory).map_or(0, |system| system.total_memory()) / 2;
-    Bytes((half >> 30).max(1) << 30)
+    let system = System::new_with_specifics(memory)
+        .context("cannot tell how much memory this machine has: give `limits: { memory: … }` in the scenario file")?;
+    Ok(Bytes((system.total_memory() >> 31).max(1) << 30))
 }

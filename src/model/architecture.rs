@@ -235,3 +235,32 @@ impl Architecture {
         self.bos_id == Some(id) || self.eos_ids.contains(&id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wavelengths_stretch_as_published() {
+        let scaling =
+            RopeScaling { factor: 32.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_positions: 8192 };
+        let plain = Rope { theta: 500_000.0, rotary_dims: 64, scaling: None }.inverse_frequencies();
+        let stretched = Rope { theta: 500_000.0, rotary_dims: 64, scaling: Some(scaling) }.inverse_frequencies();
+        assert_eq!(plain.len(), 32);
+        // Computed apart from this code; kept, blended and wholly stretched ones.
+        for (i, expected) in [
+            (0, 1.0),
+            (10, 0.016_560_440_080_994_446),
+            (14, 0.003_211_445_994_752_591_3),
+            (15, 0.001_290_547_928_209_264),
+            (16, 0.000_429_556_796_559_368_15),
+            (17, 9.708_287_802_627_67e-5),
+            (20, 8.570_255_489_881_478e-6),
+            (31, 9.418_306_725_434_909e-8),
+        ] {
+            assert!((stretched[i] / expected - 1.0).abs() < 1e-12, "{i}: {}", stretched[i]);
+        }
+        assert!((plain[14] / stretched[14] - 1.0).abs() < 1e-15);
+        assert!((plain[31] / stretched[31] - 32.0).abs() < 1e-12);
+    }
+}

@@ -19,6 +19,7 @@
 //! one. In half precision weights, cache and logits are f16; norms, rotary angles and the softmax are computed in f32.
 //! A tied output embedding is in the file once.
 
+mod attention;
 mod decoder;
 mod graph;
 pub mod proto;

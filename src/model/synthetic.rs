@@ -29,8 +29,12 @@ use super::{Error, Result, cached, config, tokenizer};
 /// Part of the hash a cached model is found by: raised whenever the same recipe gives other bytes.
 const GENERATOR_VERSION: u32 = 1;
 
-/// Standard deviation of embeddings, biases and of norm scales around 1.
+/// Standard deviation of biases, and of norm scales around 1.
 const SMALL: f32 = 0.02;
+/// Standard deviation of token embeddings: less than what the blocks add, but not lost in it.
+const EMBEDDING: f32 = 0.2;
+/// Standard deviation of learned positions: the same token at the next place is a clearly different input.
+const POSITION: f32 = 0.3;
 /// Query and key against a projection that keeps its input's scale: attention is then spread over a few tokens.
 const ATTENTION_GAIN: f32 = 1.5;
 /// Standard deviation of the logits.
@@ -322,11 +326,13 @@ impl Shaping {
         let keeping = summed.map_or(SMALL, |&n| 1.0 / (n as f32).sqrt());
         match spec.role {
             Role::Embedding if arch.tied_embeddings => {
-                Self { mean: 0.0, std: SMALL, exception: Exception::DampRows(arch.n_embd) }
+                Self { mean: 0.0, std: EMBEDDING, exception: Exception::DampRows(arch.n_embd) }
             }
-            Role::Embedding | Role::Positions | Role::Bias => plain(SMALL),
+            Role::Embedding => plain(EMBEDDING),
+            Role::Positions => plain(POSITION),
+            Role::Bias => plain(SMALL),
             Role::FinalNorm if arch.tied_embeddings => {
-                Self { mean: 0.0, std: LOGIT_SPREAD / (SMALL * width.sqrt()), exception: Exception::Signs }
+                Self { mean: 0.0, std: LOGIT_SPREAD / (EMBEDDING * width.sqrt()), exception: Exception::Signs }
             }
             Role::Norm | Role::FinalNorm => Self { mean: 1.0, std: SMALL, exception: Exception::None },
             Role::FusedQkv => {

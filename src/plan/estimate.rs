@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cell, ModelFacts, Plan};
+use super::{Cell, ModelFacts, Plan, PlannedSession};
 use crate::spec::{Engine, Law, Pace, SimulatedSpec, Spec};
 use crate::terms::Procedure;
 use crate::units::Nanos;
@@ -31,7 +31,12 @@ pub struct TimeRange {
 #[must_use]
 pub fn call_counts(plan: &Plan) -> CallCounts {
     let cells = plan.cells.len() as u64;
-    let warmup = plan.cells.iter().map(|cell| warmups(plan, cell)).sum();
+    let per_session = |session: &PlannedSession| {
+        let cells = plan.cells.iter().filter(|cell| cell.session == session.key).count() as u64;
+        // A session's first call is cold whatever was planned, so it is never a timed one.
+        (cells * u64::from(session.warmups)).max(1)
+    };
+    let warmup = plan.sessions.iter().map(per_session).sum();
     CallCounts {
         warmup,
         timed_min: cells * u64::from(plan.repetitions.min()),

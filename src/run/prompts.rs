@@ -19,7 +19,7 @@ pub enum PromptError {
         /// Model name.
         model: String,
         /// What the model layer says.
-        source: model::Error,
+        source: Box<model::Error>,
     },
     /// A row is longer than all rows are to be.
     #[error("scenario `{scenario}` for model `{model}`: a row has {tokens} tokens, more than `pad_to: {pad_to}`")]
@@ -94,7 +94,11 @@ impl Prompts {
 }
 
 fn build_rows(seed: u64, scenario: &Scenario, model: &ModelSource) -> Result<Rows, PromptError> {
-    let failed = |source| PromptError::Model { scenario: scenario.name.clone(), model: model.name.clone(), source };
+    let failed = |source| PromptError::Model {
+        scenario: scenario.name.clone(),
+        model: model.name.clone(),
+        source: Box::new(source),
+    };
     let architecture = model::architecture(&model.form).map_err(failed)?;
     let bos = architecture.bos_id;
     let batch = scenario.batch as usize;

@@ -1,4 +1,4 @@
-//! Checks a tree of nodes against the table in [`super::shape`], and fills in the defaults.
+//! Checks a tree of nodes against the table in [`super::format`], and fills in the defaults.
 //!
 //! What one key says about itself is checked here; what keys say about each other in [`super::consistency`].
 
@@ -16,27 +16,33 @@ pub const NAME_MARKS: &str = "._-";
 
 /// Reports everything about `node` that is not as `section` says, and puts defaults where keys are absent.
 pub fn section(node: &mut Node, section: &Section, problems: &mut Vec<Problem>) {
+    labelled(node, section, section.what, problems);
+}
+
+fn labelled(node: &mut Node, section: &Section, label: &str, problems: &mut Vec<Problem>) {
     let at = node.at;
     let found = node.described();
     let Value::Map(entries) = &mut node.value else {
-        let message = format!("{} must be a mapping, found {found}", section.what);
+        let message = format!("{label} must be a mapping, found {found}");
         problems.push(Problem::new(at, message).help("keys", keys(section).join(", ")));
         return;
     };
-    let chosen = section.choice.as_ref().map(|choice| choose(entries, choice, problems));
-    let mut misnamed = false;
+    let unchosen = section.choice.as_ref().filter(|choice| choose(entries, choice, problems) == 0);
+    let mut meant = Vec::new();
     for entry in entries.iter_mut() {
         match section.fields.iter().find(|f| f.key == entry.key) {
             Some(field) => value(&mut entry.value, &field.kind, &quoted(field.key), problems),
-            None => misnamed |= unknown(entry, section, chosen == Some(0), problems),
+            None => meant.extend(unknown(entry, section, unchosen, problems)),
         }
     }
-    if let (Some(choice), Some(0), false) = (&section.choice, chosen, misnamed) {
+    if let Some(choice) = unchosen
+        && !choice.keys.iter().any(|key| meant.contains(key))
+    {
         let message = format!("{} needs its {}", section.what, choice.what);
         problems.push(Problem::new(at, message).help("one of", choice.keys.join(", ")));
     }
     for field in section.fields {
-        if !entries.iter().any(|e| e.key == field.key) {
+        if !entries.iter().any(|e| e.key == field.key) && !meant.contains(&field.key) {
             absent(at, entries, section, field, problems);
         }
     }
@@ -52,20 +58,26 @@ fn choose(entries: &[Entry], choice: &Choice, problems: &mut Vec<Problem>) -> us
     chosen.len()
 }
 
-/// Reports a key that a section does not have. True if it was taken for the name of a missing choice.
-fn unknown(entry: &Entry, section: &Section, unchosen: bool, problems: &mut Vec<Problem>) -> bool {
+/// Reports a key that a section does not have. Returns the key it was perhaps meant to be, which is then not
+/// reported as missing as well; where a choice is open, an unknown name is taken for one of its keys.
+fn unknown(
+    entry: &Entry,
+    section: &Section,
+    unchosen: Option<&Choice>,
+    problems: &mut Vec<Problem>,
+) -> Option<&'static str> {
     let known = keys(section);
-    if let (Some(choice), true) = (&section.choice, unchosen) {
+    if let Some(choice) = unchosen {
         let others: Vec<&str> = known.iter().copied().filter(|k| !choice.keys.contains(k)).collect();
         if nearest(&entry.key, &others).is_none() {
             let message = format!("unknown {} `{}`", choice.what, shortened(&entry.key));
             problems.push(Problem::new(entry.at, message).known(&entry.key, choice.keys));
-            return true;
+            return choice.keys.first().copied();
         }
     }
     let message = format!("unknown key `{}` in {}", shortened(&entry.key), section.what);
     problems.push(Problem::new(entry.at, message).known(&entry.key, &known));
-    false
+    nearest(&entry.key, &known)
 }
 
 /// Fills in a default, or reports that there is none.
@@ -102,7 +114,7 @@ fn place(node: &mut Node, at: Position) {
 /// Reports what is wrong with one value, called `label` in messages.
 fn value(node: &mut Node, kind: &Kind, label: &str, problems: &mut Vec<Problem>) {
     match kind {
-        Kind::Section(inner) => section(node, inner, problems),
+        Kind::Section(inner) => labelled(node, inner, label, problems),
         Kind::Forms(forms) => form(node, forms, label, problems),
         Kind::List { item, min, unique } => {
             list(node, item, *min, label, problems);
@@ -164,7 +176,10 @@ fn list(node: &mut Node, item: &Kind, min: usize, label: &str, problems: &mut Ve
     if items.len() < min {
         problems.push(Problem::new(at, format!("{label} is empty, needed: at least {min}")));
     }
-    let label = format!("an item of {label}");
+    let label = match item {
+        Kind::Section(section) => section.what.to_owned(),
+        _ => format!("an item of {label}"),
+    };
     for entry in items {
         value(entry, item, &label, problems);
     }
@@ -174,7 +189,7 @@ fn repeated(node: &Node, label: &str, problems: &mut Vec<Problem>) {
     let items = node.items();
     for (i, item) in items.iter().enumerate() {
         if let Some(first) = items[..i].iter().find(|other| other.value == item.value) {
-            let message = format!("{label} lists {} twice", item.described());
+            let message = format!("{label} lists {} twice", item.shown());
             let place = format!("line {}, column {}", first.at.line, first.at.column);
             problems.push(Problem::new(item.at, message).help("first", place));
         }
@@ -202,7 +217,7 @@ fn scalar(node: &Node, kind: &Kind, label: &str) -> Option<Problem> {
     match kind {
         Kind::Name => match node.text() {
             Some(text) => name(text).map(|m| Problem::new(node.at, format!("{label} {m}"))),
-            None => expected("a name"),
+            None => expected("text"),
         },
         Kind::Text => match node.text() {
             Some(text) if text.trim().is_empty() => wrong(format!("{label} is empty")),
@@ -248,6 +263,9 @@ fn scalar(node: &Node, kind: &Kind, label: &str) -> Option<Problem> {
 
 /// What is wrong with a name, if anything.
 fn name(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some("is empty".to_owned());
+    }
     let marks = |c: char| NAME_MARKS.contains(c);
     let good = text.chars().all(|c| c.is_ascii_alphanumeric() || marks(c))
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())

@@ -12,7 +12,7 @@ use serde_yaml::{Location, MessageFormatter, Spanned, UserMessageFormatter};
 use super::problem::{Position, Problem};
 
 /// Largest file that is read. Unit: bytes. A prompt longer than this belongs in a file of its own.
-const MAX_TEXT: usize = 1 << 20;
+pub(super) const MAX_TEXT: usize = 1 << 20;
 /// Deepest nesting; the format itself needs five.
 const MAX_DEPTH: usize = 32;
 /// Most nodes after aliases are expanded.
@@ -111,17 +111,27 @@ impl Node {
         }
     }
 
+    /// The value itself, for messages: `3`, `a list`, a text in backquotes.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match &self.value {
+            Value::Null => "nothing".to_owned(),
+            Value::Flag(b) => format!("`{b}`"),
+            Value::Whole(n) => n.to_string(),
+            Value::Number(x) => format!("{x:?}"),
+            Value::Text(text) => format!("`{}`", shortened(text)),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a mapping".to_owned(),
+        }
+    }
+
     /// What stands there, for messages: `the number 3`, `a list`.
     #[must_use]
     pub fn described(&self) -> String {
         match &self.value {
-            Value::Null => "nothing".to_owned(),
-            Value::Flag(b) => format!("`{b}`"),
-            Value::Whole(n) => format!("the number {n}"),
-            Value::Number(x) => format!("the number {x:?}"),
-            Value::Text(text) => format!("the text `{}`", shortened(text)),
-            Value::List(_) => "a list".to_owned(),
-            Value::Map(_) => "a mapping".to_owned(),
+            Value::Whole(_) | Value::Number(_) => format!("the number {}", self.shown()),
+            Value::Text(_) => format!("the text {}", self.shown()),
+            _ => self.shown(),
         }
     }
 }
@@ -145,16 +155,14 @@ pub(super) fn shortened(text: &str) -> String {
 /// Text that is not YAML, is more than one document, or exceeds the limits of size and depth.
 pub fn parse(text: &str, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
     if text.len() > MAX_TEXT {
-        let message = format!("the file has {} bytes, allowed: {MAX_TEXT}", text.len());
+        let message = format!("the file has more than {MAX_TEXT} bytes");
         return Err(Problem::new(Position { line: 1, column: 1 }, message)
             .help("try", "move long prompts into files of their own: `prompt: { file: …, tokens: … }`"));
     }
     let options = serde_yaml::options! {
         budget: serde_yaml::budget! {
             max_depth: MAX_DEPTH,
-            flow_nesting_limit: MAX_DEPTH,
             max_nodes: MAX_NODES,
-            max_documents: 1,
         },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
@@ -168,8 +176,18 @@ pub fn parse(text: &str, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
 
 fn syntax_problem(error: &serde_yaml::Error) -> Problem {
     let at = error.location().map_or(Position { line: 1, column: 1 }, position);
-    let message = UserMessageFormatter.format_message(error.without_snippet());
-    Problem::new(at, format!("not readable as YAML: {message}"))
+    let error = error.without_snippet();
+    Problem::new(
+        at,
+        match error {
+            serde_yaml::Error::MultipleDocuments { .. } => "a second document begins here, allowed: one".to_owned(),
+            serde_yaml::Error::UnknownAnchor { .. } => "no anchor of this name stands before its alias".to_owned(),
+            serde_yaml::Error::Budget { .. } => {
+                format!("too large or too deeply nested, allowed: {MAX_NODES} values, {MAX_DEPTH} levels")
+            }
+            other => format!("not readable as YAML: {}", UserMessageFormatter.format_message(other)),
+        },
+    )
 }
 
 fn position(location: Location) -> Position {

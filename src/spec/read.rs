@@ -1,9 +1,11 @@
 //! From a scenario file's text to a validated [`Spec`], or to every problem it has.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use super::problem::{Position, Problem, SpecError};
-use super::{Spec, build, check, consistency, node, recipe, shape};
+use super::{Spec, build, check, consistency, format, node, recipe};
 
 /// Reads and validates a scenario file. No other file is touched: models and prompt files are looked at later.
 ///
@@ -13,12 +15,16 @@ pub fn read(path: &Path) -> Result<Spec, SpecError> {
     parse(&read_text(path)?, path, path.parent().unwrap_or(Path::new("")))
 }
 
-/// The text of a scenario file, unchecked.
+/// The text of a scenario file, unchecked; of a file too large to be one, only the beginning.
 ///
 /// # Errors
 /// The file cannot be read, or is not text.
 pub fn read_text(path: &Path) -> Result<String, SpecError> {
-    std::fs::read_to_string(path).map_err(|source| SpecError::Unreadable { path: path.to_owned(), source })
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(node::MAX_TEXT as u64 + 1).read_to_string(&mut text))
+        .map_err(|source| SpecError::Unreadable { path: path.to_owned(), source })?;
+    Ok(text)
 }
 
 /// Validates a scenario file's text. `path` is for messages, `base` is where relative paths start.
@@ -28,7 +34,7 @@ pub fn read_text(path: &Path) -> Result<String, SpecError> {
 pub fn parse(text: &str, path: &Path, base: &Path) -> Result<Spec, SpecError> {
     let mut problems = Vec::new();
     let mut root = node::parse(text, &mut problems).map_err(|problem| SpecError::invalid(path, vec![problem]))?;
-    check::section(&mut root, &shape::SCENARIO_FILE, &mut problems);
+    check::section(&mut root, &format::SCENARIO_FILE, &mut problems);
     consistency::check(&root, &mut problems);
     for model in root.get("models").map_or(&[][..], node::Node::items) {
         if let Some(synthetic) = model.get("synthetic") {

@@ -68,6 +68,12 @@ pub fn affinity() -> Option<Vec<u32>> {
     None
 }
 
+/// Mean clock of the processors this process may run on. Unit: MHz. `None`: no clock can be read.
+#[must_use]
+pub fn mean_mhz() -> Option<f64> {
+    Clocks::of_this_machine().mean_mhz()
+}
+
 /// Where clocks of processors can be read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Clocks {

@@ -4,16 +4,12 @@
 //! with its bias inside and its matrix as it is stored. Query, key and value are one `Gemm`, so are gate and up.
 
 use super::graph::{Dim, Graph, Value, float, int, ints, signed, text};
-use super::proto;
 use super::{
-    ATTENTION_MASK, ArgMax, INPUT_IDS, LOGITS, NEXT_TOKEN, Options, POSITION_IDS, Precision, past_key, past_value,
-    present_key, present_value,
+    ATTENTION_MASK, ArgMax, INPUT_IDS, LOGITS, NEXT_TOKEN, Options, POSITION_IDS, Precision, attention, past_key,
+    past_value, present_key, present_value, proto,
 };
 use crate::model::architecture::{Activation, Architecture, Family};
 use crate::model::tensors;
-
-/// Added to the scores of what may not be seen: far below any score, and still a number where nothing may be seen.
-const HIDDEN: f32 = -1e9;
 
 /// Builds the graph of an architecture.
 pub(super) fn build(arch: &Architecture, options: Options) -> Graph {
@@ -40,20 +36,20 @@ enum Layout {
     OutIn,
 }
 
-struct Decoder<'a> {
-    arch: &'a Architecture,
+pub(super) struct Decoder<'a> {
+    pub(super) arch: &'a Architecture,
     precision: Precision,
     /// Element type of weights, cache and logits.
     element: i32,
-    graph: Graph,
+    pub(super) graph: Graph,
     ids: Value,
-    positions: Value,
+    pub(super) positions: Value,
     /// `[batch, seq]`.
-    rows: Value,
+    pub(super) rows: Value,
     /// Added to the scores, `[batch, 1, seq, past + seq]`, f32.
-    hidden_scores: Value,
+    pub(super) hidden_scores: Value,
     /// Cosine and sine by position, `[batch, 1, seq, rotary_dims / 2]`. `None`: positions are learned.
-    rotation: Option<(Value, Value)>,
+    pub(super) rotation: Option<(Value, Value)>,
 }
 
 impl<'a> Decoder<'a> {
@@ -75,35 +71,18 @@ impl<'a> Decoder<'a> {
         }
         graph.enter("shape");
         let rows = graph.op("Shape", &[&ids], &[]);
-        let hidden_scores = causal_mask(&mut graph, &rows, &mask);
+        let hidden_scores = attention::causal_mask(&mut graph, &rows, &mask);
         let mut decoder = Self { arch, precision, element, graph, ids, positions, rows, hidden_scores, rotation: None };
         decoder.rotation = decoder.rotation_table();
         decoder
     }
 
-    /// Cosine and sine of position × frequency, in f32 whatever the precision: positions do not fit an f16.
-    fn rotation_table(&mut self) -> Option<(Value, Value)> {
-        let rope = self.arch.rope?;
-        #[expect(clippy::cast_possible_truncation, reason = "the graph computes in f32")]
-        let frequencies: Vec<f32> = rope.inverse_frequencies().iter().map(|&f| f as f32).collect();
-        self.graph.enter("rotation");
-        let frequencies = self.graph.floats(&frequencies);
-        let positions = self.positions.clone();
-        let positions = self.cast(&positions, proto::FLOAT);
-        let axes = self.graph.ints(&[1, 3]);
-        let positions = self.graph.op("Unsqueeze", &[&positions, &axes], &[]);
-        let angles = self.graph.op("Mul", &[&positions, &frequencies], &[]);
-        let cos = self.graph.op("Cos", &[&angles], &[]);
-        let sin = self.graph.op("Sin", &[&angles], &[]);
-        Some((self.narrow(&cos), self.narrow(&sin)))
-    }
-
-    fn cast(&mut self, value: &Value, to: i32) -> Value {
+    pub(super) fn cast(&mut self, value: &Value, to: i32) -> Value {
         self.graph.op("Cast", &[value], &[int("to", i64::from(to))])
     }
 
     /// From f32 to the graph's precision.
-    fn narrow(&mut self, value: &Value) -> Value {
+    pub(super) fn narrow(&mut self, value: &Value) -> Value {
         match self.precision {
             Precision::F32 => value.clone(),
             Precision::F16 => self.cast(value, proto::FLOAT16),
@@ -111,7 +90,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// From the graph's precision to f32.
-    fn widen(&mut self, value: &Value) -> Value {
+    pub(super) fn widen(&mut self, value: &Value) -> Value {
         match self.precision {
             Precision::F32 => value.clone(),
             Precision::F16 => self.cast(value, proto::FLOAT),
@@ -119,27 +98,27 @@ impl<'a> Decoder<'a> {
     }
 
     /// A number in the graph's precision.
-    fn number(&mut self, value: f32) -> Value {
+    pub(super) fn number(&mut self, value: f32) -> Value {
         match self.precision {
             Precision::F32 => self.graph.float(value),
             Precision::F16 => self.graph.half(half::f16::from_f32(value)),
         }
     }
 
-    fn reshape(&mut self, value: &Value, shape: &[i64]) -> Value {
+    pub(super) fn reshape(&mut self, value: &Value, shape: &[i64]) -> Value {
         let shape = self.graph.ints(shape);
         self.graph.op("Reshape", &[value, &shape], &[])
     }
 
-    fn add(&mut self, a: &Value, b: &Value) -> Value {
+    pub(super) fn add(&mut self, a: &Value, b: &Value) -> Value {
         self.graph.op("Add", &[a, b], &[])
     }
 
-    fn mul(&mut self, a: &Value, b: &Value) -> Value {
+    pub(super) fn mul(&mut self, a: &Value, b: &Value) -> Value {
         self.graph.op("Mul", &[a, b], &[])
     }
 
-    fn transpose(&mut self, value: &Value, order: [i64; 4]) -> Value {
+    pub(super) fn transpose(&mut self, value: &Value, order: [i64; 4]) -> Value {
         self.graph.op("Transpose", &[value], &[ints("perm", &order)])
     }
 
@@ -274,75 +253,6 @@ impl<'a> Decoder<'a> {
         self.linear(&x, &out, a.query_dims(), a.n_embd, b.attention_out)
     }
 
-    /// From `[batch × seq, (n_head + 2 n_kv_head) × head_dim]` to `[batch × seq, n_head × head_dim]`.
-    fn attention(&mut self, layer: usize, qkv: &Value) -> Value {
-        let a = self.arch;
-        let (heads, kv_heads, dim) = (signed(a.n_head), signed(a.n_kv_head), signed(a.head_dim));
-        let by_head = self.graph.ints(&[heads + 2 * kv_heads, dim]);
-        let by_head = self.graph.op("Concat", &[&self.rows.clone(), &by_head], &[int("axis", 0)]);
-        let qkv = self.graph.op("Reshape", &[qkv, &by_head], &[]);
-        let qkv = self.transpose(&qkv, [0, 2, 1, 3]);
-        let [query, key, value] = self.rotated(&qkv);
-
-        let along = [int("axis", 2)];
-        let key = self.graph.named("Concat", &[&past_key(layer), &key], &along, present_key(layer));
-        let value = self.graph.named("Concat", &[&past_value(layer), &value], &along, present_value(layer));
-
-        #[expect(clippy::cast_precision_loss, reason = "a head is narrow")]
-        let scale = self.number(1.0 / (a.head_dim as f32).sqrt());
-        let mut query = self.mul(&query, &scale);
-        let shared = a.n_kv_head < a.n_head;
-        if shared {
-            // The heads that share a key stand below each other, so that the key is read once for all of them.
-            query = self.reshape(&query, &[0, kv_heads, -1, dim]);
-        }
-        let key = self.transpose(&key, [0, 1, 3, 2]);
-        let mut scores = self.graph.op("MatMul", &[&query, &key], &[]);
-        if shared {
-            scores = self.reshape(&scores, &[0, heads, -1, 0]);
-        }
-        let scores = self.widen(&scores);
-        let scores = self.add(&scores, &self.hidden_scores.clone());
-        let shares = self.graph.op("Softmax", &[&scores], &[int("axis", -1)]);
-        let mut shares = self.narrow(&shares);
-        if shared {
-            shares = self.reshape(&shares, &[0, kv_heads, -1, 0]);
-        }
-        let mut seen = self.graph.op("MatMul", &[&shares, &value], &[]);
-        if shared {
-            seen = self.reshape(&seen, &[0, heads, -1, dim]);
-        }
-        let seen = self.transpose(&seen, [0, 2, 1, 3]);
-        self.reshape(&seen, &[-1, heads * dim])
-    }
-
-    /// Splits `[batch, heads, seq, head_dim]` into query, key and value, the first two rotated to their positions.
-    fn rotated(&mut self, qkv: &Value) -> [Value; 3] {
-        let a = self.arch;
-        let (Some((cos, sin)), Some(rope)) = (self.rotation.clone(), a.rope) else {
-            return self.graph.split(qkv, 1, [a.n_head, a.n_kv_head, a.n_kv_head]);
-        };
-        let [query_key, value] = self.graph.split(qkv, 1, [a.n_head + a.n_kv_head, a.n_kv_head]);
-        let half = rope.rotary_dims / 2;
-        let rest = a.head_dim - rope.rotary_dims;
-        let (x, y, rest) = if rest == 0 {
-            let [x, y] = self.graph.split(&query_key, -1, [half, half]);
-            (x, y, None)
-        } else {
-            let [x, y, rest] = self.graph.split(&query_key, -1, [half, half, rest]);
-            (x, y, Some(rest))
-        };
-        let (x_cos, y_sin) = (self.mul(&x, &cos), self.mul(&y, &sin));
-        let (y_cos, x_sin) = (self.mul(&y, &cos), self.mul(&x, &sin));
-        let turned_x = self.graph.op("Sub", &[&x_cos, &y_sin], &[]);
-        let turned_y = self.add(&y_cos, &x_sin);
-        let mut parts = vec![&turned_x, &turned_y];
-        parts.extend(&rest);
-        let turned = self.graph.op("Concat", &parts, &[int("axis", -1)]);
-        let [query, key] = self.graph.split(&turned, 1, [a.n_head, a.n_kv_head]);
-        [query, key, value]
-    }
-
     /// Output embedding of the last position of every row.
     fn head(&mut self, hidden: &Value, arg_max: ArgMax) {
         let a = self.arch;
@@ -413,26 +323,4 @@ impl Parts {
     fn tensors(&self, kind: &str) -> Vec<String> {
         self.sources.iter().map(|source| format!("{source}.{kind}")).collect()
     }
-}
-
-/// 0 where a query may see a key, [`HIDDEN`] elsewhere: `[batch, 1, seq, past + seq]`.
-///
-/// A query may see itself and what came before it, unless that is padding.
-fn causal_mask(graph: &mut Graph, rows: &Value, mask: &Value) -> Value {
-    let (zero, one) = (graph.index(0), graph.index(1));
-    let mask_shape = graph.op("Shape", &[mask], &[]);
-    let total = graph.op("Gather", &[&mask_shape, &one], &[int("axis", 0)]);
-    let seq = graph.op("Gather", &[rows, &one], &[int("axis", 0)]);
-    let past = graph.op("Sub", &[&total, &seq], &[]);
-    let keys = graph.op("Range", &[&zero, &total, &one], &[]);
-    let queries = graph.op("Range", &[&past, &total, &one], &[]);
-    let as_column = graph.ints(&[1]);
-    let queries = graph.op("Unsqueeze", &[&queries, &as_column], &[]);
-    let earlier = graph.op("LessOrEqual", &[&keys, &queries], &[]);
-    let real = graph.op("Cast", &[mask], &[int("to", i64::from(proto::BOOL))]);
-    let between = graph.ints(&[1, 2]);
-    let real = graph.op("Unsqueeze", &[&real, &between], &[]);
-    let visible = graph.op("And", &[&earlier, &real], &[]);
-    let (shown, hidden) = (graph.float(0.0), graph.float(HIDDEN));
-    graph.op("Where", &[&visible, &shown, &hidden], &[])
 }

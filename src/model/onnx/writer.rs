@@ -1,6 +1,6 @@
 //! Writes a graph with its weights straight from the mapped folder into the file, one chunk in memory at a time.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -47,6 +47,10 @@ pub(super) fn write(folder: &Folder, options: Options, into: &Path, inline_limit
         output: graph.outputs.clone(),
     };
     let source = Source { folder, precision: options.precision };
+    let data_path = into.join(DATA_FILE);
+    if data_path.exists() {
+        fs::remove_file(&data_path).map_err(Error::io("replace", &data_path))?;
+    }
     let path = into.join(FILE);
     let file = File::create(&path).map_err(Error::io("create", &path))?;
     let mut file = Output { out: BufWriter::with_capacity(1 << 20, file), path: &path };
@@ -56,9 +60,8 @@ pub(super) fn write(folder: &Folder, options: Options, into: &Path, inline_limit
     if inline {
         return Ok(());
     }
-    let path = into.join(DATA_FILE);
-    let file = File::create(&path).map_err(Error::io("create", &path))?;
-    let mut file = Output { out: BufWriter::with_capacity(1 << 20, file), path: &path };
+    let file = File::create(&data_path).map_err(Error::io("create", &data_path))?;
+    let mut file = Output { out: BufWriter::with_capacity(1 << 20, file), path: &data_path };
     for (bytes, weight) in &weights {
         source.copy(weight, &mut file)?;
         let padding = bytes.next_multiple_of(PAGE) - bytes;
@@ -223,5 +226,60 @@ fn decode(dtype: Dtype, bytes: &[u8]) -> f32 {
         (Dtype::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
         (Dtype::Bf16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
         _ => f32::NAN,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::model::{Family, Form, Synthetic, materialise};
+
+    #[test]
+    fn weights_are_inline_or_beside_and_the_same_bytes() {
+        let cache = tempfile::tempdir().unwrap();
+        let recipe = Synthetic { vocab: 300, n_kv_head: Some(2), ..Synthetic::new(Family::Qwen2, 2, 32, 4) };
+        let folder = materialise(&Form::Synthetic(recipe), cache.path()).unwrap();
+        let mut joined: Vec<u8> = Vec::new();
+        for part in ["q", "k", "v"] {
+            let name = format!("model.layers.1.self_attn.{part}_proj.bias");
+            joined.extend(folder.tensor(&name).unwrap().bytes);
+        }
+        let mut graphs = Vec::new();
+        let into = tempfile::tempdir().unwrap();
+        for limit in [1000, super::super::INLINE_LIMIT] {
+            write(&folder, Options::default(), into.path(), limit).unwrap();
+            let model = ModelProto::decode(&*fs::read(into.path().join(FILE)).unwrap()).unwrap();
+            assert_eq!(model.metadata_props[0].value, folder.weights_id().unwrap());
+            let graph = model.graph.unwrap();
+            let data = fs::read(into.path().join(DATA_FILE)).ok();
+            assert_eq!(data.is_some(), limit == 1000);
+            let bytes = |t: &TensorProto| match &data {
+                Some(data) if t.data_location == Some(proto::EXTERNAL) => {
+                    let number = |n: usize| t.external_data[n].value.parse::<usize>().unwrap();
+                    let (offset, length) = (number(1), number(2));
+                    assert!(offset.is_multiple_of(4096), "{offset}");
+                    data[offset..offset + length].to_vec()
+                }
+                _ => t.raw_data.clone().unwrap(),
+            };
+            let weights: Vec<_> =
+                graph.initializer.iter().map(|t| (t.name.clone(), t.dims.clone(), bytes(t))).collect();
+            let name = "model.layers.1.self_attn.qkv_proj.bias";
+            assert_eq!(weights.iter().find(|w| w.0 == name).unwrap().2, joined);
+            graphs.push((graph.node, weights));
+        }
+        assert!(graphs[0] == graphs[1], "where weights lie changes neither nodes nor weights");
+    }
+
+    #[test]
+    fn every_stored_type_is_read() {
+        for (dtype, bytes, value) in [
+            (Dtype::F32, 1.5_f32.to_le_bytes().to_vec(), 1.5),
+            (Dtype::F16, f16::from_f32(-0.25).to_le_bytes().to_vec(), -0.25),
+            (Dtype::Bf16, bf16::from_f32(3.0).to_le_bytes().to_vec(), 3.0),
+        ] {
+            assert!((decode(dtype, &bytes) - value).abs() < f32::EPSILON);
+        }
     }
 }

@@ -1,0 +1,126 @@
+//! `model_architecture.csv`: what was measured, from the manifest.
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::{Manifest, ModelEntry, Source};
+use crate::model::Family;
+use crate::plan::{ModelFacts, Plan};
+use crate::spec::Dtype;
+
+/// One model as one backend loads it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelRow {
+    /// Model name.
+    pub model: String,
+    /// Backend name.
+    pub backend: String,
+    /// `synthetic`, or the name of the folder.
+    pub source: String,
+    /// Hash of the weights.
+    pub weights_id: String,
+    /// Which graph it is. `None`: not known.
+    pub family: Option<Family>,
+    /// Parameters counted from the weights, a tied output embedding once. `None`: not counted.
+    pub params: Option<u64>,
+    /// The same in millions; counted from the configuration where the weights were not. `None`: neither is known.
+    pub params_millions_effective: Option<f64>,
+    /// Transformer blocks. `None`, here and below: not known.
+    pub n_layer: Option<u64>,
+    /// Width of the residual stream.
+    pub n_embd: Option<u64>,
+    /// Query heads.
+    pub n_head: Option<u64>,
+    /// Key-value heads.
+    pub n_kv_head: Option<u64>,
+    /// Width of one head.
+    pub head_dim: Option<u64>,
+    /// Width inside the MLP.
+    pub n_inner: Option<u64>,
+    /// Token ids.
+    pub vocab: Option<u64>,
+    /// Longest context in tokens.
+    pub n_positions: Option<u64>,
+    /// Whether the output embedding is the input embedding.
+    pub tied_embeddings: Option<bool>,
+    /// Element type as loaded.
+    pub dtype: Option<Dtype>,
+    /// Size of what is loaded.
+    pub bytes: Option<u64>,
+    /// What one token of one row adds to the KV cache, in theory.
+    pub kv_bytes_per_token: Option<u64>,
+}
+
+/// What the tables say about a row's model; every field `None` where it is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Facts {
+    pub(super) params_millions: Option<f64>,
+    pub(super) n_layer: Option<u64>,
+    pub(super) n_embd: Option<u64>,
+    pub(super) n_head: Option<u64>,
+    pub(super) n_kv_head: Option<u64>,
+}
+
+impl Facts {
+    /// The facts about a row's model, if the manifest's entry is of the weights that were measured.
+    pub(super) fn of_row(manifest: &Manifest, model: &str, weights_id: &str) -> Self {
+        manifest.models.get(model).filter(|entry| entry.weights_id == weights_id).map(Self::of).unwrap_or_default()
+    }
+
+    fn of(entry: &ModelEntry) -> Self {
+        let shape = entry.architecture.as_ref();
+        Self {
+            params_millions: params_millions(entry),
+            n_layer: shape.map(|shape| shape.n_layer as u64),
+            n_embd: shape.map(|shape| shape.n_embd as u64),
+            n_head: shape.map(|shape| shape.n_head as u64),
+            n_kv_head: shape.map(|shape| shape.n_kv_head as u64),
+        }
+    }
+}
+
+/// Counted from the weights, else from the configuration.
+fn params_millions(entry: &ModelEntry) -> Option<f64> {
+    let configured = || entry.architecture.as_ref().map(|shape| shape.parameters());
+    entry.params.or_else(configured).map(|params| params as f64 / 1e6)
+}
+
+/// One row per planned session whose model the manifest knows, in file order.
+pub(super) fn derive(plan: &Plan, manifest: &Manifest) -> Vec<ModelRow> {
+    let rows = plan.sessions.iter().filter_map(|session| {
+        let entry = manifest.models.get(&session.key.model)?;
+        Some(row(&session.key.model, &session.key.backend, entry))
+    });
+    rows.collect()
+}
+
+fn row(model: &str, backend: &str, entry: &ModelEntry) -> ModelRow {
+    let facts = Facts::of(entry);
+    let shape = entry.architecture.as_ref();
+    let form = entry.forms.get(backend);
+    ModelRow {
+        model: model.to_owned(),
+        backend: backend.to_owned(),
+        source: match &entry.source {
+            Source::Synthetic(_) => "synthetic".to_owned(),
+            Source::Folder(name) => name.clone(),
+        },
+        weights_id: entry.weights_id.clone(),
+        family: shape.map(|shape| shape.family),
+        params: entry.params,
+        params_millions_effective: facts.params_millions,
+        n_layer: facts.n_layer,
+        n_embd: facts.n_embd,
+        n_head: facts.n_head,
+        n_kv_head: facts.n_kv_head,
+        head_dim: shape.map(|shape| shape.head_dim as u64),
+        n_inner: shape.map(|shape| shape.n_inner as u64),
+        vocab: shape.map(|shape| shape.vocab as u64),
+        n_positions: shape.map(|shape| shape.n_positions as u64),
+        tied_embeddings: shape.map(|shape| shape.tied_embeddings),
+        dtype: form.map(|form| form.dtype),
+        bytes: form.and_then(|form| form.bytes).map(|bytes| bytes.0),
+        kv_bytes_per_token: shape
+            .zip(form)
+            .map(|(shape, form)| ModelFacts::new(model, shape).kv_bytes_per_token(form.dtype).0),
+    }
+}

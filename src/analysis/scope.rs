@@ -1,0 +1,240 @@
+//! What a fit runs over: one point per model, all alike in backend, element type, mode and shape.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::FitAxis;
+use crate::stats::InputError;
+use crate::stats::summary::geometric_mean;
+
+use super::aggregate::{comparable, distinct};
+use super::summary::{Evidence, SummaryRow};
+
+/// Over what a fit's latencies were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeKind {
+    /// Geometric mean of medians over the scenarios that every model has.
+    Aggregate,
+    /// One scenario's medians.
+    Scenario,
+}
+
+/// The models of one fit.
+#[derive(Debug, Clone)]
+pub(super) struct Scope<'a> {
+    /// Any of the rows: all agree in backend, dtype, mode, batch and decode length.
+    pub(super) like: &'a SummaryRow,
+    pub(super) kind: ScopeKind,
+    pub(super) scenarios: Vec<&'a str>,
+    /// The aggregate over most scenarios of its backend, element type and mode.
+    pub(super) headline: bool,
+    pub(super) points: Vec<Point<'a>>,
+    /// What was left out, and why.
+    pub(super) notes: Vec<String>,
+}
+
+/// One model.
+#[derive(Debug, Clone)]
+pub(super) struct Point<'a> {
+    /// Any of its rows: for names and architecture.
+    pub(super) row: &'a SummaryRow,
+    pub(super) latency_ms: f64,
+    pub(super) ms_per_token: Option<f64>,
+    pub(super) evidence: Evidence,
+    /// Prompt tokens per row of its scenarios, ascending.
+    pub(super) prompts: Vec<f64>,
+}
+
+/// The name of a predictor's column in the tables.
+pub(super) fn axis_name(axis: FitAxis) -> &'static str {
+    match axis {
+        FitAxis::Params => "params_millions",
+        FitAxis::NLayer => "n_layer",
+        FitAxis::NEmbd => "n_embd",
+        FitAxis::NHead => "n_head",
+    }
+}
+
+/// A model's value of a predictor. `None`: not known.
+pub(super) fn axis_value(axis: FitAxis, row: &SummaryRow) -> Option<f64> {
+    let whole = |n: Option<u64>| n.map(|n| n as f64);
+    match axis {
+        FitAxis::Params => row.params_millions,
+        FitAxis::NLayer => whole(row.n_layer),
+        FitAxis::NEmbd => whole(row.n_embd),
+        FitAxis::NHead => whole(row.n_head),
+    }
+}
+
+/// Why there is no fit, in terms of models and their columns instead of x and y.
+pub(super) fn explain(error: &InputError, predictors: &[&str]) -> String {
+    let column = |axis: &str| match axis {
+        "x" | "x1" => predictors.first().copied(),
+        "x2" => predictors.get(1).copied(),
+        _ => None,
+    };
+    match error {
+        InputError::TooFew { n, needed } => {
+            format!("{n} model{}, at least {needed} are needed", if *n == 1 { "" } else { "s" })
+        }
+        InputError::Constant { axis } => match column(axis) {
+            Some(name) => format!("all models have the same {name}"),
+            None => "all models have the same latency".to_owned(),
+        },
+        other => other.to_string(),
+    }
+}
+
+impl<'a> Scope<'a> {
+    /// Stable name: `backend/dtype/mode/aggregate/batch1/gen64`, or `…/scenario:micro/…`.
+    pub(super) fn id(&self) -> String {
+        let scope = self.scenario().map_or_else(|| "aggregate".to_owned(), |name| format!("scenario:{name}"));
+        let SummaryRow { backend, dtype, mode, batch, gen_tokens, .. } = self.like;
+        format!("{backend}/{}/{mode}/{scope}/batch{batch}/gen{gen_tokens}", dtype.as_str())
+    }
+
+    /// The scenario of a [`ScopeKind::Scenario`].
+    pub(super) fn scenario(&self) -> Option<&'a str> {
+        match self.kind {
+            ScopeKind::Aggregate => None,
+            ScopeKind::Scenario => self.scenarios.first().copied(),
+        }
+    }
+
+    /// [`Evidence::Attributed`] if every point is.
+    pub(super) fn evidence(&self) -> Evidence {
+        Evidence::of(self.points.iter().map(|point| point.evidence == Evidence::Attributed))
+    }
+
+    /// Keeps the points whose predictors are all known, and notes the others.
+    pub(super) fn with(&self, axes: &[FitAxis]) -> Self {
+        let mut kept = self.clone();
+        kept.points.retain(|point| axes.iter().all(|&axis| axis_value(axis, point.row).is_some()));
+        let unknown = self.points.iter().filter(|p| axes.iter().any(|&axis| axis_value(axis, p.row).is_none()));
+        kept.notes.extend(unknown.map(|p| format!("`{}` is left out: its architecture is not known", p.row.model)));
+        kept
+    }
+
+    /// A predictor's column; of points that [`Scope::with`] has kept.
+    pub(super) fn column(&self, axis: FitAxis) -> Vec<f64> {
+        self.points.iter().filter_map(|point| axis_value(axis, point.row)).collect()
+    }
+
+    /// The latencies.
+    pub(super) fn latencies(&self) -> Vec<f64> {
+        self.points.iter().map(|point| point.latency_ms).collect()
+    }
+
+    /// The notes as one cell. `None`: nothing was left out.
+    pub(super) fn note(&self) -> Option<String> {
+        (!self.notes.is_empty()).then(|| self.notes.join("; "))
+    }
+}
+
+/// Every scope, in the summary's order; of each backend, element type, mode and shape the aggregate comes first.
+pub(super) fn scopes(summary: &[SummaryRow]) -> Vec<Scope<'_>> {
+    let mut shapes: Vec<Vec<&SummaryRow>> = Vec::new();
+    for row in summary {
+        match shapes.iter_mut().find(|rows| comparable(rows[0], row)) {
+            Some(rows) => rows.push(row),
+            None => shapes.push(vec![row]),
+        }
+    }
+    let mut scopes: Vec<Scope<'_>> = shapes.iter().flat_map(|rows| of_shape(rows)).collect();
+    mark_headlines(&mut scopes);
+    scopes
+}
+
+fn mark_headlines(scopes: &mut [Scope<'_>]) {
+    let aggregates: Vec<usize> = (0..scopes.len()).filter(|&i| scopes[i].kind == ScopeKind::Aggregate).collect();
+    for &i in &aggregates {
+        let alike = |j: usize| {
+            let (a, b) = (scopes[i].like, scopes[j].like);
+            a.backend == b.backend && a.dtype == b.dtype && a.mode == b.mode
+        };
+        let larger = |j: usize| {
+            let (own, other) = (scopes[i].scenarios.len(), scopes[j].scenarios.len());
+            other > own || (other == own && j < i)
+        };
+        let beaten = aggregates.iter().any(|&j| j != i && alike(j) && larger(j));
+        scopes[i].headline = !beaten;
+    }
+}
+
+/// The aggregate and the scenarios of rows that differ in nothing but model and scenario.
+fn of_shape<'a>(rows: &[&'a SummaryRow]) -> Vec<Scope<'a>> {
+    let (rows, notes) = once_per_weights(rows);
+    let names = distinct(rows.iter().map(|row| row.scenario.as_str()));
+    let mut scopes = vec![aggregate(&rows, &names, notes.clone())];
+    for name in names {
+        let points: Vec<Point<'_>> = rows.iter().filter(|row| row.scenario == name).map(|row| single(row)).collect();
+        scopes.push(Scope {
+            like: rows[0],
+            kind: ScopeKind::Scenario,
+            scenarios: vec![name],
+            headline: false,
+            points,
+            notes: notes.clone(),
+        });
+    }
+    scopes
+}
+
+/// Leaves out models whose weights another name has already brought in: they are no second observation.
+fn once_per_weights<'a>(rows: &[&'a SummaryRow]) -> (Vec<&'a SummaryRow>, Vec<String>) {
+    let first_name = |row: &SummaryRow| rows.iter().find(|other| other.weights_id == row.weights_id).map(|r| &r.model);
+    let (kept, twice): (Vec<&SummaryRow>, Vec<&SummaryRow>) =
+        rows.iter().copied().partition(|row| first_name(row) == Some(&row.model));
+    let names = distinct(twice.iter().map(|row| row.model.as_str()));
+    let notes = names.iter().map(|name| {
+        let original = twice.iter().find(|row| row.model == *name).and_then(|row| first_name(row));
+        format!("`{name}` has the weights of `{}` and is counted once", original.map_or("", |name| name))
+    });
+    (kept, notes.collect())
+}
+
+fn single(row: &SummaryRow) -> Point<'_> {
+    Point {
+        row,
+        latency_ms: row.median_ms,
+        ms_per_token: row.ms_per_token,
+        evidence: row.attribution,
+        prompts: vec![row.prompt_tokens],
+    }
+}
+
+fn aggregate<'a>(rows: &[&'a SummaryRow], names: &[&'a str], mut notes: Vec<String>) -> Scope<'a> {
+    let mut models: Vec<Vec<&'a SummaryRow>> = Vec::new();
+    for row in rows {
+        match models.iter_mut().find(|m| m[0].model == row.model && m[0].weights_id == row.weights_id) {
+            Some(rows) => rows.push(row),
+            None => models.push(vec![row]),
+        }
+    }
+    let common = |name: &&str| models.iter().all(|rows| rows.iter().any(|row| row.scenario == *name));
+    let (kept, left_out): (Vec<&str>, Vec<&str>) = names.iter().copied().partition(common);
+    if !left_out.is_empty() {
+        notes.push(format!("scenarios that not every model has are left out: {}", left_out.join(", ")));
+    }
+    let points = models.iter().filter_map(|rows| {
+        let rows: Vec<&SummaryRow> = rows.iter().copied().filter(|r| kept.contains(&r.scenario.as_str())).collect();
+        pooled(&rows)
+    });
+    let points = points.collect();
+    Scope { like: rows[0], kind: ScopeKind::Aggregate, scenarios: kept, headline: false, points, notes }
+}
+
+/// One model over several scenarios.
+fn pooled<'a>(rows: &[&'a SummaryRow]) -> Option<Point<'a>> {
+    let medians: Vec<f64> = rows.iter().map(|row| row.median_ms).collect();
+    let per_token: Option<Vec<f64>> = rows.iter().map(|row| row.ms_per_token).collect();
+    let mut prompts: Vec<f64> = rows.iter().map(|row| row.prompt_tokens).collect();
+    prompts.sort_by(f64::total_cmp);
+    Some(Point {
+        row: rows.first()?,
+        latency_ms: geometric_mean(&medians)?,
+        ms_per_token: per_token.and_then(|values| geometric_mean(&values)),
+        evidence: Evidence::of(rows.iter().map(|row| row.attribution == Evidence::Attributed)),
+        prompts,
+    })
+}

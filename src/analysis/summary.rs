@@ -1,0 +1,257 @@
+//! `summary_by_model_backend_mode.csv`: one row per cell and mode.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Plan;
+use crate::spec::{Dtype, Repetitions};
+use crate::stats::location::{adaptive_location, log_location};
+use crate::stats::series::{self, autocorrelation};
+use crate::stats::summary::Summary;
+use crate::stats::{self, LEVEL};
+use crate::terms::{Mode, Regime, Role};
+
+use super::groups::{Group, groups, latencies};
+use super::metrics::{MetricRow, Standing, tokens_per_s};
+
+/// Mean and median that differ by more than this share tell different stories.
+pub const SKEW: f64 = 0.10;
+
+/// One cell in one mode, over its timed calls on a warm engine that are not degraded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SummaryRow {
+    /// The plan's cell.
+    pub cell_id: String,
+    /// Backend name.
+    pub backend: String,
+    /// Model name.
+    pub model: String,
+    /// Hash of the weights.
+    pub weights_id: String,
+    /// Element type of the session.
+    pub dtype: Dtype,
+    /// Scenario name.
+    pub scenario: String,
+    /// Rows decoded together.
+    pub batch: u32,
+    /// Timed decode steps.
+    pub gen_tokens: u32,
+    /// What is timed.
+    pub mode: Mode,
+    /// Always [`Regime::Warm`]: others are in `metrics.csv` and `warmup_effect.csv`.
+    pub regime: Regime,
+    /// Whether every pooled row proves where it ran.
+    pub attribution: Evidence,
+    /// Where they ran. `None`: not proven, or not the same for all.
+    pub actual: Option<String>,
+    /// Parameters in millions, see [`MetricRow::params_millions`].
+    pub params_millions: Option<f64>,
+    /// Transformer blocks.
+    pub n_layer: Option<u64>,
+    /// Width of the residual stream.
+    pub n_embd: Option<u64>,
+    /// Query heads.
+    pub n_head: Option<u64>,
+    /// Key-value heads.
+    pub n_kv_head: Option<u64>,
+    /// Prompt tokens sent per row, the mean where rows differ.
+    pub prompt_tokens: f64,
+    /// Calls pooled.
+    pub n: usize,
+    /// Timed calls left out because they are degraded.
+    pub n_degraded: usize,
+    /// Pooled calls that carry a flag.
+    pub n_flagged: usize,
+    /// Median latency: what fits and aggregates use.
+    pub median_ms: f64,
+    /// Arithmetic mean.
+    pub mean_ms: f64,
+    /// Sample standard deviation. `None`: one call.
+    pub sd_ms: Option<f64>,
+    /// Smallest.
+    pub min_ms: f64,
+    /// Largest.
+    pub max_ms: f64,
+    /// 95th percentile. `None`: fewer than [`stats::summary::P95_NEEDS`] calls.
+    pub p95_ms: Option<f64>,
+    /// 99th percentile. `None`: fewer than [`stats::summary::P99_NEEDS`] calls.
+    pub p99_ms: Option<f64>,
+    /// Coefficient of variation, a fraction. `None`: one call.
+    pub cv: Option<f64>,
+    /// Where `cv` lies. `None`: one call.
+    pub cv_band: Option<CvBand>,
+    /// How the interval was made.
+    pub interval_kind: IntervalKind,
+    /// What the interval is of: `exp` of the mean logarithm. `None`, here and in the four below: fewer than 3 calls.
+    pub location_ms: Option<f64>,
+    /// Lower end of the 95 % interval.
+    pub ci_low_ms: Option<f64>,
+    /// Upper end of the 95 % interval.
+    pub ci_high_ms: Option<f64>,
+    /// Half its width ÷ `location_ms`.
+    pub ci_relative: Option<f64>,
+    /// Independent calls that these are worth.
+    pub n_effective: Option<f64>,
+    /// Lag-1 autocorrelation in call order. `None`: fewer than 3 calls, or all equal.
+    pub rho1: Option<f64>,
+    /// Fitted change from first call to last, a fraction. `None`: fewer than 5 calls, or all equal.
+    pub drift_relative: Option<f64>,
+    /// Two-sided p of no drift. `None`: as above.
+    pub drift_p: Option<f64>,
+    /// Calls outside the Tukey fences; they are pooled all the same. `None`: fewer than 4 calls.
+    pub outliers: Option<usize>,
+    /// Mean ÷ median.
+    pub mean_over_median: Option<f64>,
+    /// Whether mean and median differ by more than [`SKEW`].
+    pub skewed: bool,
+    /// Tokens per call over all rows, of the first pooled call.
+    pub tokens: Option<u64>,
+    /// `tokens` ÷ median latency.
+    pub tokens_per_s: Option<f64>,
+    /// Median latency per decode step, or per prompt token of a row. `None` for `e2e_kv`.
+    pub ms_per_token: Option<f64>,
+}
+
+/// Whether rows prove where they ran; those that do not are kept out of rankings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// All do.
+    Attributed,
+    /// At least one does not.
+    Unattributed,
+}
+
+impl Evidence {
+    /// [`Evidence::Attributed`] if all are.
+    #[must_use]
+    pub fn of(attributed: impl IntoIterator<Item = bool>) -> Self {
+        if attributed.into_iter().all(|proven| proven) { Self::Attributed } else { Self::Unattributed }
+    }
+}
+
+/// How much repetitions of a cell vary.
+///
+/// The limits are ours: what a difference of a few per cent between engines needs to be seen in some ten calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CvBand {
+    /// Up to 2 %.
+    Steady,
+    /// Up to 5 %.
+    Moderate,
+    /// Up to 15 %.
+    Noisy,
+    /// Above.
+    Unstable,
+}
+
+impl CvBand {
+    /// The band that a coefficient of variation lies in; a limit belongs to the band below it.
+    #[must_use]
+    pub fn of(cv: f64) -> Self {
+        match cv {
+            cv if cv <= 0.02 => Self::Steady,
+            cv if cv <= 0.05 => Self::Moderate,
+            cv if cv <= 0.15 => Self::Noisy,
+            _ => Self::Unstable,
+        }
+    }
+}
+
+/// How a cell's interval was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IntervalKind {
+    /// [`log_location`]: the number of calls was fixed beforehand.
+    LogLocation,
+    /// [`adaptive_location`]: wider, because the calls themselves decided how many there are.
+    AdaptiveLocation,
+}
+
+/// One row per group with a call that counts, in the plan's order. `keep` leaves rows out beforehand.
+pub(super) fn derive(plan: &Plan, metrics: &[MetricRow], keep: impl Fn(&MetricRow) -> bool) -> Vec<SummaryRow> {
+    let kept = metrics.iter().filter(|row| keep(row));
+    groups(plan, kept).iter().filter_map(|group| row(group, plan.repetitions)).collect()
+}
+
+fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
+    let counted = group.counted();
+    let first = counted.first()?;
+    let values = latencies(&counted);
+    let summary = Summary::of(&values).ok()?;
+    let (interval_kind, location) = match repetitions {
+        Repetitions::Fixed(_) => (IntervalKind::LogLocation, log_location(&values, LEVEL)),
+        Repetitions::Adaptive { .. } => (IntervalKind::AdaptiveLocation, adaptive_location(&values, LEVEL)),
+    };
+    let location = location.ok();
+    let drift = series::drift(&values).ok();
+    let mean_over_median = (summary.median > 0.0).then(|| summary.mean / summary.median);
+    let per_token: Vec<f64> = counted.iter().filter_map(|row| row.ms_per_token).collect();
+    let degraded = |row: &&&MetricRow| row.role == Role::Timed && row.status == Standing::Degraded;
+    Some(SummaryRow {
+        cell_id: group.cell.id.0.clone(),
+        backend: group.cell.session.backend.clone(),
+        model: group.cell.session.model.clone(),
+        weights_id: group.weights_id.to_owned(),
+        dtype: group.dtype,
+        scenario: group.cell.scenario.clone(),
+        batch: group.cell.batch,
+        gen_tokens: group.cell.gen_tokens,
+        mode: group.mode,
+        regime: Regime::Warm,
+        attribution: Evidence::of(counted.iter().map(|row| row.attributed)),
+        actual: first.actual.clone().filter(|_| counted.iter().all(|row| row.actual == first.actual)),
+        params_millions: first.params_millions,
+        n_layer: first.n_layer,
+        n_embd: first.n_embd,
+        n_head: first.n_head,
+        n_kv_head: first.n_kv_head,
+        prompt_tokens: first.prompt_tokens,
+        n: summary.n,
+        n_degraded: group.rows.iter().filter(degraded).count(),
+        n_flagged: counted.iter().filter(|row| !row.flags.is_empty()).count(),
+        median_ms: summary.median,
+        mean_ms: summary.mean,
+        sd_ms: summary.sd,
+        min_ms: summary.min,
+        max_ms: summary.max,
+        p95_ms: summary.p95,
+        p99_ms: summary.p99,
+        cv: summary.cv,
+        cv_band: summary.cv.map(CvBand::of),
+        interval_kind,
+        location_ms: location.map(|l| l.estimate),
+        ci_low_ms: location.map(|l| l.interval.low),
+        ci_high_ms: location.map(|l| l.interval.high),
+        ci_relative: location.map(|l| l.relative_half_width),
+        n_effective: location.map(|l| l.n_effective),
+        rho1: autocorrelation(&values),
+        drift_relative: drift.map(|d| d.relative_change),
+        drift_p: drift.map(|d| d.p),
+        outliers: summary.outliers,
+        mean_over_median,
+        skewed: mean_over_median.is_some_and(|ratio| (ratio - 1.0).abs() > SKEW),
+        tokens: first.tokens,
+        tokens_per_s: first.tokens.and_then(|tokens| tokens_per_s(tokens as f64, summary.median)),
+        ms_per_token: stats::summary::median(&per_token),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_belongs_to_the_band_below_it() {
+        for (cv, band) in [
+            (0.0, CvBand::Steady),
+            (0.02, CvBand::Steady),
+            (0.0201, CvBand::Moderate),
+            (0.05, CvBand::Moderate),
+            (0.15, CvBand::Noisy),
+            (0.151, CvBand::Unstable),
+        ] {
+            assert_eq!(CvBand::of(cv), band, "{cv}");
+        }
+    }
+}

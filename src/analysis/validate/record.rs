@@ -1,0 +1,285 @@
+//! Whether the record says what the plan asks for, and does not contradict itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::manifest::Manifest;
+use crate::plan::{Cell, Plan};
+use crate::record::{CallRecord, Decision, Line, Opened, Rule};
+use crate::spec::Repetitions;
+use crate::stats::location::NEVER_BEFORE;
+use crate::store::Recording;
+use crate::terms::{Phase, Procedure, Role};
+
+use super::Check;
+
+/// The checks, in order.
+pub(super) const NAMES: [&str; 10] = [
+    "call ids are unique",
+    "calls belong to the plan",
+    "timed calls are numbered without gaps",
+    "repetitions follow the rule",
+    "warmups come before timed calls",
+    "phases lie inside the call, in order",
+    "tokens are as asked",
+    "figures are in range",
+    "weights are the manifest's",
+    "one stack throughout",
+];
+
+/// What the checks look at.
+struct Run<'a> {
+    recording: &'a Recording,
+    plan: &'a Plan,
+    manifest: &'a Manifest,
+    cells: BTreeMap<&'a str, &'a Cell>,
+}
+
+/// All of [`NAMES`].
+pub(super) fn checks(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Vec<Check> {
+    let cells = plan.cells.iter().map(|cell| (cell.id.0.as_str(), cell)).collect();
+    let run = Run { recording, plan, manifest, cells };
+    let calls = recording.calls().count();
+    let per_call = |problem: fn(&Run<'_>, &CallRecord) -> Option<String>| -> Vec<String> {
+        let of_call = |call| problem(&run, call).map(|why| format!("{}: {why}", call.call_id));
+        recording.calls().filter_map(of_call).collect()
+    };
+    let [unique, known, numbered, repeated, warmed, phases, tokens, range, weights, stack] = NAMES;
+    let good = |what: &str| format!("{calls} calls{what}");
+    vec![
+        Check::of(unique, &run.repeated_ids(), good("")),
+        Check::of(known, &per_call(foreign), good("")),
+        Check::of(numbered, &run.gaps(), good("")),
+        if recording.finished() {
+            Check::of(repeated, &run.repetitions(), format!("{} cells", plan.cells.len()))
+        } else {
+            Check::skip(repeated, "the run is not finished; phasebench run --resume goes on with it")
+        },
+        Check::of(warmed, &run.unwarmed(), good("")),
+        Check::of(phases, &per_call(misplaced), good("")),
+        Check::of(tokens, &per_call(wrong_tokens), good(", degraded ones aside")),
+        Check::of(range, &per_call(out_of_range), good("")),
+        Check::of(weights, &run.other_weights(), format!("{} models", manifest.models.len())),
+        Check::of(stack, &run.other_stacks(), format!("{} processes", manifest.epochs.len())),
+    ]
+}
+
+impl Run<'_> {
+    fn repeated_ids(&self) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let again = self.recording.calls().filter(|call| !seen.insert(call.call_id.as_str()));
+        again.map(|call| format!("{} is recorded twice", call.call_id)).collect()
+    }
+
+    /// Timed calls of every cell must be 0, 1, 2, … in the record's order.
+    fn gaps(&self) -> Vec<String> {
+        let mut next: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for call in self.timed() {
+            let expected = next.entry(call.cell_id.0.as_str()).or_default();
+            if call.index != *expected {
+                problems.push(format!("{}: index {}, expected {expected}", call.call_id, call.index));
+            }
+            *expected = call.index + 1;
+        }
+        problems
+    }
+
+    fn timed(&self) -> impl Iterator<Item = &CallRecord> {
+        self.recording.calls().filter(|call| call.role == Role::Timed)
+    }
+
+    /// In a finished run every cell has its calls, or a decision that says why not.
+    fn repetitions(&self) -> Vec<String> {
+        let problem = |cell: &Cell| {
+            let own = || self.timed().filter(|call| call.cell_id == cell.id);
+            let made = own().count();
+            let good = own().filter(|call| call.status.is_ok()).count();
+            let decisions: Vec<&Decision> = self.recording.decisions().filter(|d| d.cell_id == cell.id).collect();
+            let why = match decisions.as_slice() {
+                [] => undecided(self.plan.repetitions, made),
+                [decision] => contradicted(self.plan.repetitions, decision, made, good),
+                _ => Some(format!("{} decisions, at most one is allowed", decisions.len())),
+            };
+            why.map(|why| format!("cell {}: {why}", cell.id))
+        };
+        self.plan.cells.iter().filter_map(problem).collect()
+    }
+
+    /// Before a timed call, the cell must have had its planned warmups on the same load, and the load a cold call.
+    fn unwarmed(&self) -> Vec<String> {
+        let planned: BTreeMap<_, u32> = self.plan.sessions.iter().map(|s| (&s.key, s.warmups)).collect();
+        let mut warmed: BTreeMap<(u32, &str), u32> = BTreeMap::new();
+        let mut started = BTreeSet::new();
+        let mut problems = Vec::new();
+        for call in self.recording.calls() {
+            let first = started.insert(call.load_index);
+            if first != (call.role == Role::Cold) {
+                let which = if first { "first" } else { "later" };
+                problems.push(format!("{}: the {which} call of a load has role {}", call.call_id, call.role));
+            }
+            let made = warmed.entry((call.load_index, call.cell_id.0.as_str())).or_default();
+            match call.role {
+                Role::Cold | Role::Warmup => *made += 1,
+                Role::Rewarm => {}
+                Role::Timed => {
+                    let needed = planned.get(&call.session).copied().unwrap_or(0);
+                    if *made < needed {
+                        problems.push(format!("{}: after {made} warmups of {needed}", call.call_id));
+                    }
+                }
+            }
+        }
+        problems
+    }
+
+    fn other_weights(&self) -> Vec<String> {
+        let calls = self.recording.calls().map(|call| (&call.call_id, &call.session.model, &call.weights_id));
+        let problems = calls.filter_map(|(id, model, found)| match self.manifest.models.get(model) {
+            Some(entry) if entry.weights_id == *found => None,
+            Some(entry) => Some(format!("{id}: weights {found:.12}, the manifest has {:.12}", entry.weights_id)),
+            None => Some(format!("{id}: the manifest has no model `{model}`")),
+        });
+        problems.collect()
+    }
+
+    fn other_stacks(&self) -> Vec<String> {
+        let opened: Vec<&Opened> = self
+            .recording
+            .lines
+            .iter()
+            .filter_map(|line| match line {
+                Line::Opened(opened) => Some(opened),
+                _ => None,
+            })
+            .collect();
+        let expected = &self.manifest.stack_sha256;
+        let other = |epoch: u32, found: &str| {
+            (found != expected).then(|| format!("process {epoch} found stack {found:.12}, the first {expected:.12}"))
+        };
+        let mut problems: Vec<String> = opened.iter().filter_map(|o| other(o.epoch, &o.stack_sha256)).collect();
+        problems.extend(self.manifest.epochs.iter().zip(0..).filter_map(|(e, epoch)| other(epoch, &e.stack_sha256)));
+        let out_of_order = opened.iter().zip(0..).find(|(opened, epoch)| opened.epoch != *epoch);
+        problems.extend(out_of_order.map(|(opened, epoch)| format!("process {}, expected {epoch}", opened.epoch)));
+        // The manifest is written first: a process killed right after it has left no line.
+        if opened.len() > self.manifest.epochs.len() {
+            problems.push(format!(
+                "{} processes in the record, {} in the manifest",
+                opened.len(),
+                self.manifest.epochs.len()
+            ));
+        }
+        problems
+    }
+}
+
+fn undecided(rule: Repetitions, made: usize) -> Option<String> {
+    match rule {
+        Repetitions::Fixed(n) if made == n as usize => None,
+        Repetitions::Fixed(n) => Some(format!("{made} timed calls of {n}, and no decision that says why")),
+        Repetitions::Adaptive { .. } => Some(format!("{made} timed calls and no decision that stopped it")),
+    }
+}
+
+fn contradicted(rule: Repetitions, decision: &Decision, made: usize, good: usize) -> Option<String> {
+    if decision.calls_ok as usize != good {
+        return Some(format!("decided on {} good calls, {good} are recorded", decision.calls_ok));
+    }
+    match (decision.rule, rule) {
+        (Rule::LoadFailed | Rule::SessionLost, _) => None,
+        (_, Repetitions::Fixed(n)) => Some(format!("stopped by an adaptive rule, but always {n} calls are planned")),
+        (Rule::MaxCalls, Repetitions::Adaptive { max, .. }) => {
+            (made != max as usize).then(|| format!("stopped at the most calls, {max}, after {made}"))
+        }
+        (Rule::NarrowEnough, Repetitions::Adaptive { min, until_relative_ci, .. }) => {
+            let fewest = NEVER_BEFORE.max(min as usize);
+            let wide = decision.relative_ci.is_none_or(|width| width > until_relative_ci);
+            if good < fewest {
+                Some(format!("called narrow after {good} good calls, at least {fewest} are needed"))
+            } else {
+                wide.then(|| format!("called narrow at {:?}, allowed: {until_relative_ci}", decision.relative_ci))
+            }
+        }
+    }
+}
+
+/// A call that is not what its cell says.
+fn foreign(run: &Run<'_>, call: &CallRecord) -> Option<String> {
+    let Some(cell) = run.cells.get(call.cell_id.0.as_str()) else {
+        return Some(format!("cell {} is not in the plan", call.cell_id));
+    };
+    let same = cell.session == call.session
+        && cell.scenario == call.scenario
+        && cell.batch == call.batch
+        && cell.procedure == call.procedure;
+    (!same).then(|| "backend, model, scenario, batch or procedure is not its cell's".to_owned())
+}
+
+fn misplaced(_: &Run<'_>, call: &CallRecord) -> Option<String> {
+    if !call.status.is_ok() {
+        return None;
+    }
+    let mut last = call.begin_ns;
+    for span in &call.spans {
+        if span.end_ns < span.begin_ns {
+            return Some(format!("{} ends before it begins", span.phase));
+        }
+        if span.begin_ns + span.uncertainty_ns < last {
+            return Some(format!("{} begins before what comes before it has ended", span.phase));
+        }
+        last = span.end_ns;
+    }
+    let slack = call.spans.last().map(|span| span.uncertainty_ns).unwrap_or_default();
+    if last > call.begin_ns + call.total_wall_ns + slack {
+        return Some("the last phase ends after the call".to_owned());
+    }
+    let expected: &[Phase] = match call.procedure {
+        Procedure::Prefill => &[Phase::Prefill],
+        Procedure::PrefillDecode => &[Phase::Prefill, Phase::KvDecode],
+        Procedure::Uncached => &[Phase::GenerateUncached],
+    };
+    let found: Vec<Phase> = call.spans.iter().map(|span| span.phase).collect();
+    (found != expected).then(|| format!("phases {found:?}, expected {expected:?}"))
+}
+
+fn wrong_tokens(run: &Run<'_>, call: &CallRecord) -> Option<String> {
+    if !call.status.is_ok() {
+        return None;
+    }
+    let counts = call.tokens;
+    let asked = run.cells.get(call.cell_id.0.as_str()).map_or(counts.steps_requested, |cell| cell.gen_tokens);
+    if counts.decode_steps_timed != counts.steps_requested {
+        return Some(format!("{} decode steps timed of {}", counts.decode_steps_timed, counts.steps_requested));
+    }
+    // A rewarm call makes fewer steps on purpose.
+    if call.role != Role::Rewarm && counts.steps_requested != asked {
+        return Some(format!("{} decode steps asked for, the cell has {asked}", counts.steps_requested));
+    }
+    if counts.prompt_evaluated.is_some_and(|evaluated| evaluated != counts.prompt_sent) {
+        return Some(format!("{} prompt tokens sent, {:?} evaluated", counts.prompt_sent, counts.prompt_evaluated));
+    }
+    if counts.prompt_sent > counts.prompt_padded.saturating_mul(call.batch) {
+        return Some(format!(
+            "{} prompt tokens in {} rows of {}",
+            counts.prompt_sent, call.batch, counts.prompt_padded
+        ));
+    }
+    let requested = counts.prompt_requested.filter(|&requested| requested != counts.prompt_padded);
+    requested.map(|requested| format!("{requested} prompt tokens asked for, rows have {}", counts.prompt_padded))
+}
+
+fn out_of_range(_: &Run<'_>, call: &CallRecord) -> Option<String> {
+    let share = |name, value: Option<f64>| value.filter(|v| !(0.0..=1.0).contains(v)).map(|v| (name, v));
+    let amount = |name, value: Option<f64>| value.filter(|v| !v.is_finite() || *v < 0.0).map(|v| (name, v));
+    let power = call.spans.iter().find_map(|span| amount("power_mean_w", span.power_mean_w));
+    let wrong = share("foreign_cpu", call.beside.foreign_cpu)
+        .or_else(|| share("steal", call.beside.steal))
+        .or_else(|| amount("load_1min", call.beside.load_1min))
+        .or_else(|| amount("cpu_mhz", call.beside.cpu_mhz))
+        .or(power);
+    if let Some((name, value)) = wrong {
+        return Some(format!("{name} is {value}"));
+    }
+    call.outside_engine_ns
+        .filter(|&outside| outside > call.total_wall_ns)
+        .map(|outside| format!("{outside} outside the engine in a call of {}", call.total_wall_ns))
+}

@@ -1,0 +1,111 @@
+//! Tables as files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::store::{StoreError, io_error, write_atomically};
+
+use super::Tables;
+
+mod columns;
+
+pub use columns::columns;
+
+/// The folder inside a run for all tables but `metrics.csv`.
+pub const FOLDER: &str = "analysis";
+
+/// Why tables cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// A file or the folder could not be written.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A row does not fit its table.
+    #[error("{table}: {source}")]
+    Csv {
+        /// The file inside the run folder.
+        table: String,
+        /// What the CSV writer says.
+        source: csv::Error,
+    },
+    /// A table was left unfinished by the writer.
+    #[error("{table}: {source}")]
+    Flush {
+        /// The file inside the run folder.
+        table: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+}
+
+/// The bytes of every file that [`write`] writes, by path inside the run folder.
+///
+/// A table without rows has its header only.
+///
+/// # Errors
+/// [`WriteError::Csv`] for a row that CSV cannot hold.
+pub fn files(tables: &Tables) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> {
+    let mut files = Files::default();
+    files.add("metrics.csv", &tables.metrics)?;
+    let table = |name: &str| format!("{FOLDER}/{name}.csv");
+    files.add(&table("summary_by_model_backend_mode"), &tables.summary)?;
+    files.add(&table("summary_by_model_backend_mode_agg"), &tables.aggregate)?;
+    files.add(&table("scaling_fits"), &tables.scaling_fits)?;
+    files.add(&table("scaling_residuals"), &tables.scaling_residuals)?;
+    files.add(&table("scaling_fits_length_limited"), &tables.scaling_fits_length_limited)?;
+    files.add(&table("multivariate_fits"), &tables.multivariate_fits)?;
+    files.add(&table("overhead_compute_fits"), &tables.overhead_compute_fits)?;
+    files.add(&table("architecture_correlations"), &tables.architecture_correlations)?;
+    files.add(&table("model_architecture"), &tables.model_architecture)?;
+    files.add(&table("warmup_effect"), &tables.warmup_effect)?;
+    files.add(&table("warmup_summary"), &tables.warmup_summary)?;
+    files.add(&table("load_breakdown"), &tables.load_breakdown)?;
+    files.add(&table("load_parts"), &tables.load_parts)?;
+    files.add(&table("decode_fraction"), &tables.decode_fraction)?;
+    files.add(&table("decode_fraction_summary"), &tables.decode_fraction_summary)?;
+    files.add(&table("batch_shift"), &tables.batch_shift)?;
+    files.add(&table("decode_length_shift"), &tables.decode_length_shift)?;
+    files.add(&table("degraded"), &tables.degraded)?;
+    files.add(&table("skipped"), &tables.skipped)?;
+    files.add(&table("decisions"), &tables.decisions)?;
+    Ok(files.0)
+}
+
+/// Writes every table into a run folder: `metrics.csv` beside the record, the others below [`FOLDER`].
+///
+/// Each file is replaced whole. Returns their paths inside the run folder.
+///
+/// # Errors
+/// What the system says, with the path.
+pub fn write(tables: &Tables, run: &Path) -> Result<Vec<PathBuf>, WriteError> {
+    let files = files(tables)?;
+    let folder = run.join(FOLDER);
+    fs::create_dir_all(&folder).map_err(io_error(&folder, "create"))?;
+    for (path, bytes) in &files {
+        write_atomically(&run.join(path), bytes)?;
+    }
+    Ok(files.into_keys().collect())
+}
+
+#[derive(Default)]
+struct Files(BTreeMap<PathBuf, Vec<u8>>);
+
+impl Files {
+    fn add<R: Serialize + DeserializeOwned>(&mut self, path: &str, rows: &[R]) -> Result<(), WriteError> {
+        // The header is written apart from the rows, so that a table without any has one.
+        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+        let failed = |source| WriteError::Csv { table: path.to_owned(), source };
+        writer.write_record(columns::<R>()).map_err(failed)?;
+        for row in rows {
+            writer.serialize(row).map_err(failed)?;
+        }
+        let unfinished =
+            |error: csv::IntoInnerError<_>| WriteError::Flush { table: path.to_owned(), source: error.into_error() };
+        self.0.insert(PathBuf::from(path), writer.into_inner().map_err(unfinished)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,307 @@
+//! `phasebench doctor`: what this machine can run, and how to get what is missing.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::setup::python_version;
+use crate::backend::{self, BackendError, Description, Surroundings};
+use crate::cli::DoctorArgs;
+use crate::clock::RealClock;
+use crate::exit::Exit;
+use crate::manifest::redact::Redactor;
+use crate::manifest::{Gpus, Machine, Tool};
+use crate::spec::{ArgMax, BackendSpec, Dtype, Engine, OnnxSpec, Optimisation, Provider};
+use crate::units::Bytes;
+
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+struct Findings {
+    format: u32,
+    tool: Tool,
+    machine: Machine,
+    gpus: Gpus,
+    findings: Vec<Finding>,
+    cache: Cache,
+}
+
+/// One thing that is there or not.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Finding {
+    kind: Kind,
+    name: &'static str,
+    ready: bool,
+    detail: String,
+    /// The command that helps. `None`: nothing to do, or nothing that can be done.
+    fix: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Backend,
+    Sensor,
+    Tool,
+}
+
+/// The cache folder.
+#[derive(Debug, Serialize)]
+struct Cache {
+    path: String,
+    bytes: Bytes,
+    /// `None`: the system does not tell.
+    free_bytes: Option<Bytes>,
+}
+
+/// Looks and tells. What is missing is a finding, not an error.
+///
+/// # Errors
+/// `out` cannot be written.
+pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let findings = look();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?;
+    } else {
+        print(&findings, out)?;
+    }
+    Ok(Exit::Good)
+}
+
+fn look() -> Findings {
+    let root = crate::cache::root();
+    let gpus = Gpus::collect();
+    let findings = vec![
+        onnx("onnx, provider cpu", Provider::Cpu, &root),
+        cuda(&gpus, &root),
+        Finding::ready(Kind::Backend, "simulated", "scripted timings on a virtual clock".to_owned()),
+        foreign_load(),
+        clocks(),
+        gpu_sensor(&gpus),
+        package_energy(Path::new("/sys/class/powercap")),
+        python("python3", &["--version"], "apt install python3   (setup fetches runtimes with it)"),
+        python("pip", &["-m", "pip", "--version"], "apt install python3-pip   (setup fetches runtimes with it)"),
+    ];
+    let redactor = Redactor::here();
+    let cache = Cache {
+        path: root.display().to_string(),
+        bytes: crate::cache::size(&root),
+        free_bytes: crate::cache::free(&root),
+    };
+    let findings = findings.into_iter().map(|finding| Finding { detail: redactor.text(&finding.detail), ..finding });
+    Findings { format: 1, tool: Tool::this(), machine: Machine::collect(), gpus, findings: findings.collect(), cache }
+}
+
+impl Finding {
+    fn ready(kind: Kind, name: &'static str, detail: String) -> Self {
+        Self { kind, name, ready: true, detail, fix: None }
+    }
+
+    fn missing(kind: Kind, name: &'static str, detail: String, fix: Option<String>) -> Self {
+        Self { kind, name, ready: false, detail, fix }
+    }
+}
+
+/// Asks the backend itself, as a run does before its first call.
+fn onnx(name: &'static str, provider: Provider, cache: &Path) -> Finding {
+    let spec = OnnxSpec {
+        provider,
+        device: 0,
+        threads: None,
+        optimisation: Optimisation::All,
+        dtype: Dtype::F32,
+        arg_max: ArgMax::Outside,
+    };
+    let spec = BackendSpec { name: "onnx".to_owned(), warmups: 0, engine: Engine::Onnx(spec) };
+    let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: cache.to_owned(), seed: 0 };
+    match backend::open(&spec, &surroundings).describe() {
+        Ok(description) => Finding::ready(Kind::Backend, name, described(&description)),
+        Err(BackendError::Unavailable { what, fix, .. }) => Finding::missing(Kind::Backend, name, what, Some(fix)),
+        Err(error) => Finding::missing(Kind::Backend, name, error.to_string(), None),
+    }
+}
+
+/// As [`onnx`]; but where there is no GPU, no command helps.
+fn cuda(gpus: &Gpus, cache: &Path) -> Finding {
+    const NAME: &str = "onnx, provider cuda";
+    match &gpus.absent {
+        Some(absent) => Finding::missing(Kind::Backend, NAME, absent.clone(), None),
+        None => onnx(NAME, Provider::Cuda, cache),
+    }
+}
+
+fn described(description: &Description) -> String {
+    let mut text = description.engine.clone();
+    if let Some(version) = &description.version {
+        text = format!("{text} {version}");
+    }
+    for (label, key) in [("", "library"), ("sha256 ", "library_sha256")] {
+        if let Some(fact) = description.facts.get(key) {
+            text = format!("{text}, {label}{fact}");
+        }
+    }
+    text
+}
+
+fn foreign_load() -> Finding {
+    const NAME: &str = "other programs' load";
+    match (crate::telemetry::cpu::times(), crate::telemetry::cpu::load_average()) {
+        (Some(_), Some(load)) => {
+            Finding::ready(Kind::Sensor, NAME, format!("watched around every call; load average {load:.2} now"))
+        }
+        _ => Finding::missing(Kind::Sensor, NAME, "this system does not tell processor times".to_owned(), None),
+    }
+}
+
+fn clocks() -> Finding {
+    const NAME: &str = "processor clocks";
+    match crate::telemetry::cpu::mean_mhz() {
+        Some(mhz) => Finding::ready(Kind::Sensor, NAME, format!("{mhz:.0} MHz now")),
+        None => {
+            let why = "the system shows none (usual in virtual machines)";
+            Finding::missing(Kind::Sensor, NAME, why.to_owned(), None)
+        }
+    }
+}
+
+fn gpu_sensor(gpus: &Gpus) -> Finding {
+    const NAME: &str = "NVIDIA management library";
+    match &gpus.absent {
+        Some(absent) => Finding::missing(Kind::Sensor, NAME, absent.clone(), None),
+        None => {
+            let driver = gpus.driver.as_deref().unwrap_or("of unknown version");
+            Finding::ready(Kind::Sensor, NAME, format!("{} GPUs, driver {driver}", gpus.devices.len()))
+        }
+    }
+}
+
+/// Whether the processor's energy counters can be read. This version does not record them.
+fn package_energy(powercap: &Path) -> Finding {
+    const NAME: &str = "processor energy counter";
+    let zones = fs::read_dir(powercap).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut counters: Vec<_> = zones.map(|zone| zone.join("energy_uj")).filter(|file| file.exists()).collect();
+    counters.sort();
+    let Some(counter) = counters.first() else {
+        let why = "the system shows none (usual in virtual machines)";
+        return Finding::missing(Kind::Sensor, NAME, why.to_owned(), None);
+    };
+    match fs::read_to_string(counter) {
+        Ok(_) => {
+            let text = format!("{} can be read; this version does not record it", counter.display());
+            Finding::ready(Kind::Sensor, NAME, text)
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let text = format!("{} is there; only root may read it", counter.display());
+            Finding::missing(Kind::Sensor, NAME, text, Some(format!("sudo chmod a+r {}", counter.display())))
+        }
+        Err(error) => Finding::missing(Kind::Sensor, NAME, format!("{}: {error}", counter.display()), None),
+    }
+}
+
+fn python(name: &'static str, arguments: &[&str], fix: &str) -> Finding {
+    match python_version(arguments) {
+        // `pip 23.2 from /a/private/folder (python 3.11)`: where it lies is nobody's business.
+        Some(version) => {
+            let short = version.split(" from ").next().unwrap_or_default();
+            Finding::ready(Kind::Tool, name, short.to_owned())
+        }
+        None => Finding::missing(Kind::Tool, name, "not installed".to_owned(), Some(fix.to_owned())),
+    }
+}
+
+fn print(findings: &Findings, out: &mut dyn Write) -> io::Result<()> {
+    let Tool { version, commit, .. } = &findings.tool;
+    let commit = commit.as_deref().map(|commit| format!(" ({})", short(commit)));
+    writeln!(out, "phasebench {version}{}", commit.unwrap_or_default())?;
+    writeln!(out, "{}", machine_line(&findings.machine))?;
+    for gpu in &findings.gpus.devices {
+        let memory = gpu.memory_bytes.map(|bytes| format!(", {bytes}"));
+        let name = gpu.name.as_deref().unwrap_or("a GPU without a name");
+        writeln!(out, "{name}{}", memory.unwrap_or_default())?;
+    }
+    let width = findings.findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
+    for (kind, title) in [(Kind::Backend, "backends"), (Kind::Sensor, "sensors"), (Kind::Tool, "tools")] {
+        writeln!(out, "\n{title}")?;
+        for finding in findings.findings.iter().filter(|finding| finding.kind == kind) {
+            let state = if finding.ready { "ready" } else { "missing" };
+            writeln!(out, "  {:width$}  {state:7}  {}", finding.name, finding.detail)?;
+            for line in finding.fix.iter().flat_map(|fix| fix.lines()) {
+                writeln!(out, "  {:width$}           try: {}", "", line.trim())?;
+            }
+        }
+    }
+    let Cache { path, bytes, free_bytes } = &findings.cache;
+    let free = free_bytes.map(|free| format!(", {free} free on that disk"));
+    writeln!(out, "\ncache {path}: {bytes}{}", free.unwrap_or_default())
+}
+
+/// The first 12 digits, and whether the sources were changed.
+fn short(commit: &str) -> String {
+    let (hash, rest) = commit.split_at_checked(12).unwrap_or((commit, ""));
+    format!("{hash}{}", if rest.ends_with("-modified") { ", modified" } else { "" })
+}
+
+fn machine_line(machine: &Machine) -> String {
+    let mut parts = vec![machine.cpu_model.clone().unwrap_or_else(|| machine.arch.clone())];
+    if let Some(cores) = machine.physical_cores {
+        parts.push(format!("{cores} cores"));
+    }
+    parts.push(format!("{} threads", machine.logical_cores));
+    if let Some(quota) = machine.cpu_quota_cores {
+        parts.push(format!("limited to {quota} by a control group"));
+    }
+    parts.push(format!("{} GiB", machine.memory_gib));
+    parts.extend(machine.os.clone());
+    parts.extend(machine.kernel.clone().map(|kernel| format!("kernel {kernel}")));
+    if machine.virtualised == Some(true) {
+        parts.push("virtual machine".to_owned());
+    }
+    parts.extend(machine.container.clone().map(|kind| format!("in a {kind} container")));
+    let governors: std::collections::BTreeSet<_> = machine.governors.values().cloned().collect();
+    if !governors.is_empty() {
+        let governors: Vec<_> = governors.into_iter().collect();
+        parts.push(format!("governor {}", governors.join(" and ")));
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_energy_counter_is_found_where_there_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!package_energy(folder.path()).ready);
+        let zone = folder.path().join("intel-rapl:0");
+        fs::create_dir(&zone).unwrap();
+        fs::write(zone.join("energy_uj"), "123\n").unwrap();
+        let found = package_energy(folder.path());
+        assert!(found.ready && found.detail.contains("intel-rapl:0/energy_uj can be read"), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_missing_says_what_helps() {
+        let cache = tempfile::tempdir().unwrap();
+        let findings = Findings {
+            format: 1,
+            tool: Tool::this(),
+            machine: Machine::collect(),
+            gpus: Gpus::default(),
+            findings: vec![
+                Finding::ready(Kind::Backend, "a", "fine".to_owned()),
+                Finding::missing(Kind::Tool, "bb", "not installed".to_owned(), Some("one\n  or two".to_owned())),
+            ],
+            cache: Cache { path: cache.path().display().to_string(), bytes: Bytes(2048), free_bytes: None },
+        };
+        let mut text = Vec::new();
+        print(&findings, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("\nbackends\n  a   ready    fine\n"), "{text}");
+        assert!(text.contains("  bb  missing  not installed\n               try: one\n"), "{text}");
+        assert!(text.ends_with(": 2.00 KiB\n"), "{text}");
+    }
+}

@@ -1,0 +1,172 @@
+//! The columns of a CSV file that a fit needs.
+
+use std::path::Path;
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use crate::cli::FitArgs;
+use crate::spec::nearest;
+
+/// Why a table cannot be fitted.
+#[derive(Debug, thiserror::Error)]
+pub enum FitError {
+    /// It cannot be read, or is no CSV file.
+    #[error("{path}: {source}")]
+    Csv {
+        /// The file.
+        path: String,
+        /// What the reader says, with the line.
+        source: csv::Error,
+    },
+    /// No column of that name.
+    #[error("{path}:1: unknown column `{name}`{}\n  known: {}", guess(name, known), known.join(", "))]
+    Column {
+        /// The file.
+        path: String,
+        /// The name asked for.
+        name: String,
+        /// The file's columns.
+        known: Vec<String>,
+    },
+    /// Several columns of that name.
+    #[error("{path}:1: column `{name}` stands there {times} times, once is allowed")]
+    Ambiguous {
+        /// The file.
+        path: String,
+        /// The name asked for.
+        name: String,
+        /// How often it stands in the header.
+        times: usize,
+    },
+    /// A cell that is no number.
+    #[error("{path}:{line}: column `{column}`: `{found}` is no number; allowed: a finite number, or nothing")]
+    Cell {
+        /// The file.
+        path: String,
+        /// Line of the file, from 1.
+        line: u64,
+        /// The column's name.
+        column: String,
+        /// The cell's text.
+        found: String,
+    },
+}
+
+fn guess(name: &str, known: &[String]) -> String {
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    nearest(name, &known).map(|near| format!(", did you mean `{near}`?")).unwrap_or_default()
+}
+
+/// The rows of a table that have every value asked for.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// In order of their first row; one without a name where no column groups.
+    pub(super) groups: Vec<Group>,
+    /// Rows with an empty cell in a column that is needed.
+    pub(super) left_out: usize,
+}
+
+/// Rows that are fitted together.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// The value they share. `None`: no column groups.
+    pub(super) name: Option<String>,
+    pub(super) x: Vec<f64>,
+    pub(super) y: Vec<f64>,
+    pub(super) x2: Option<Vec<f64>>,
+}
+
+struct Columns<'a> {
+    path: &'a str,
+    header: &'a StringRecord,
+}
+
+impl Columns<'_> {
+    fn find(&self, name: &str) -> Result<usize, FitError> {
+        let places: Vec<usize> = (0..self.header.len()).filter(|&i| self.header.get(i) == Some(name)).collect();
+        match places.as_slice() {
+            [place] => Ok(*place),
+            [] => Err(FitError::Column {
+                path: self.path.to_owned(),
+                name: name.to_owned(),
+                known: self.header.iter().map(str::to_owned).collect(),
+            }),
+            _ => Err(FitError::Ambiguous { path: self.path.to_owned(), name: name.to_owned(), times: places.len() }),
+        }
+    }
+
+    /// A cell's number. `None`: it is empty.
+    fn number(&self, record: &StringRecord, column: usize) -> Result<Option<f64>, FitError> {
+        let text = record.get(column).unwrap_or_default();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
+        value.map(Some).ok_or_else(|| FitError::Cell {
+            path: self.path.to_owned(),
+            line: record.position().map_or(0, csv::Position::line),
+            column: self.header.get(column).unwrap_or_default().to_owned(),
+            found: text.to_owned(),
+        })
+    }
+}
+
+impl Table {
+    /// Reads the columns that `args` names.
+    ///
+    /// # Errors
+    /// The first thing in the file that cannot be used.
+    pub(super) fn read(args: &FitArgs) -> Result<Self, FitError> {
+        let path = &path_text(&args.table);
+        let failed = |source| FitError::Csv { path: path.clone(), source };
+        let mut reader = ReaderBuilder::new().trim(Trim::All).from_path(&args.table).map_err(failed)?;
+        let header = reader.headers().map_err(failed)?.clone();
+        let columns = Columns { path, header: &header };
+        let (x, y) = (columns.find(&args.x)?, columns.find(&args.y)?);
+        let x2 = args.x2.as_deref().map(|name| columns.find(name)).transpose()?;
+        let by = args.group.as_deref().map(|name| columns.find(name)).transpose()?;
+
+        let mut table = Self { groups: Vec::new(), left_out: 0 };
+        if by.is_none() {
+            table.groups.push(Group::new(None, x2.is_some()));
+        }
+        for record in reader.records() {
+            let record = record.map_err(failed)?;
+            let (x, y) = (columns.number(&record, x)?, columns.number(&record, y)?);
+            let second = x2.map(|column| columns.number(&record, column)).transpose()?;
+            let (Some(x), Some(y), None | Some(Some(_))) = (x, y, second) else {
+                table.left_out += 1;
+                continue;
+            };
+            let name = by.map(|column| record.get(column).unwrap_or_default().to_owned());
+            table.group(name, x2.is_some()).push(x, y, second.flatten());
+        }
+        Ok(table)
+    }
+
+    fn group(&mut self, name: Option<String>, two: bool) -> &mut Group {
+        let place = self.groups.iter().position(|group| group.name == name).unwrap_or_else(|| {
+            self.groups.push(Group::new(name, two));
+            self.groups.len() - 1
+        });
+        &mut self.groups[place]
+    }
+}
+
+impl Group {
+    fn new(name: Option<String>, two: bool) -> Self {
+        Self { name, x2: two.then(Vec::new), ..Self::default() }
+    }
+
+    fn push(&mut self, x: f64, y: f64, x2: Option<f64>) {
+        self.x.push(x);
+        self.y.push(y);
+        if let (Some(column), Some(value)) = (&mut self.x2, x2) {
+            column.push(value);
+        }
+    }
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,176 @@
+//! `phasebench setup`: fetches a runtime into the cache and makes it the one in use.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::backend::BackendError;
+use crate::backend::onnx::library::{self, Inspected, LibraryError};
+use crate::cli::{SetupCommand, SetupOnnxruntimeArgs};
+use crate::exit::Exit;
+use crate::telemetry::nvml;
+use crate::units::Bytes;
+
+mod fetch;
+mod pins;
+
+pub(super) use fetch::version as python_version;
+
+/// Why a runtime could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// No Python.
+    #[error("python3 is not installed; its pip fetches the runtime")]
+    NoPython,
+    /// A Python without pip.
+    #[error("python3 has no pip, which fetches the runtime")]
+    NoPip,
+    /// Nothing is pinned for this system.
+    #[error(
+        "no {build} build of ONNX Runtime {} is pinned for {} on {}",
+        library::PINNED,
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )]
+    NoBuild {
+        /// `CPU` or `CUDA`.
+        build: &'static str,
+    },
+    /// The disk is too full.
+    #[error("{}: {free} free, {needed} needed", folder.display())]
+    NoSpace {
+        /// On which file system.
+        folder: PathBuf,
+        /// How much is needed.
+        needed: Bytes,
+        /// How much there is.
+        free: Bytes,
+    },
+    /// Pip failed; it has said why on standard error.
+    #[error("pip could not download {project} {version}")]
+    Download {
+        /// The project.
+        project: &'static str,
+        /// Its version.
+        version: &'static str,
+    },
+    /// The download is not what was pinned.
+    #[error("{file}: sha256 is {found}, expected {expected}")]
+    Hash {
+        /// The wheel.
+        file: String,
+        /// Its hash.
+        found: String,
+        /// The pinned one.
+        expected: &'static str,
+    },
+    /// A wheel could not be unpacked.
+    #[error("{project}: cannot unpack its wheel: {why}")]
+    Unpack {
+        /// The project.
+        project: &'static str,
+        /// The unpacker's words.
+        why: String,
+    },
+    /// The library that was named or fetched cannot be used.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The file system refused.
+    #[error("cannot {action} {}: {why}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's words.
+        why: String,
+    },
+}
+
+impl SetupError {
+    fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), why: error.to_string() }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn fix(&self) -> String {
+        const OR: &str = "or name a library you have: phasebench setup onnxruntime --library PATH";
+        match self {
+            Self::NoPython => format!("apt install python3 python3-pip   (or your system's equivalent)\n  {OR}"),
+            Self::NoPip => format!("apt install python3-pip   (or: python3 -m ensurepip --user)\n  {OR}"),
+            Self::NoBuild { .. } => OR.replacen("or name", "name", 1),
+            Self::NoSpace { .. } => "free some space, or set PHASEBENCH_CACHE to a folder on another disk".to_owned(),
+            Self::Download { .. } => format!("python3 -m pip config list   shows which index pip uses\n  {OR}"),
+            Self::Hash { .. } => {
+                format!("again, in case the download was damaged; else ask who runs the index\n  {OR}")
+            }
+            Self::Unpack { .. } => "again".to_owned(),
+            Self::Library(error) => error.fix(),
+            Self::Io { .. } => "make the cache folder writable, or set PHASEBENCH_CACHE to another".to_owned(),
+        }
+    }
+}
+
+/// Sets a runtime up.
+///
+/// # Errors
+/// [`BackendError::Unavailable`] with what is missing and what helps.
+pub fn execute(command: &SetupCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let SetupCommand::Onnxruntime(args) = command;
+    let cache = crate::cache::root();
+    let done = onnxruntime(args, &cache, &mut io::stderr()).map_err(|error| BackendError::Unavailable {
+        backend: "onnx".to_owned(),
+        what: error.to_string(),
+        fix: error.fix(),
+    })?;
+    let Ready { library, before } = done;
+    let build = if library.has_cuda() { "with CUDA" } else { "for CPUs" };
+    let is = if before { "was there already, and is the one in use" } else { "is ready" };
+    writeln!(out, "ONNX Runtime {} {build} {is}", library.version)?;
+    writeln!(out, "  {}", library.path.display())?;
+    writeln!(out, "  sha256 {}", library.sha256)?;
+    Ok(Exit::Good)
+}
+
+/// A library that is the one in use from now on.
+struct Ready {
+    library: Inspected,
+    /// It was unpacked before.
+    before: bool,
+}
+
+fn onnxruntime(args: &SetupOnnxruntimeArgs, cache: &Path, progress: &mut dyn Write) -> Result<Ready, SetupError> {
+    if let Some(path) = &args.library {
+        let library = library::select(cache, path)?;
+        return Ok(Ready { library, before: false });
+    }
+    let build = if args.cuda { "CUDA" } else { "CPU" };
+    let wheels = pins::wheels(std::env::consts::OS, std::env::consts::ARCH, args.cuda);
+    let wheels = wheels.ok_or(SetupError::NoBuild { build })?;
+    let folder = library::folder(cache, library::PINNED, args.cuda);
+    let before = fetch::is_whole(&folder, wheels);
+    if !before {
+        announce(wheels, &folder, args.cuda, progress);
+        fetch::install(wheels, &folder, progress)?;
+    }
+    let library = library::select(cache, &folder.join(format!("libonnxruntime.so.{}", library::PINNED)))?;
+    Ok(Ready { library, before })
+}
+
+fn announce(wheels: &[pins::Wheel], folder: &Path, cuda: bool, progress: &mut dyn Write) {
+    let total = |size: fn(&pins::Wheel) -> Bytes| Bytes(wheels.iter().map(|wheel| size(wheel).0).sum());
+    let (download, disk) = (total(|wheel| wheel.size), total(|wheel| wheel.unpacked));
+    let files = if wheels.len() == 1 { "file" } else { "files" };
+    let mut lines =
+        vec![format!("{} {files}, {download} to download, {disk} on disk in {}", wheels.len(), folder.display())];
+    if folder.exists() {
+        lines.push("what is there is incomplete or damaged, and is replaced".to_owned());
+    }
+    if let (true, Err(absent)) = (cuda, nvml::open()) {
+        lines.push(format!("{absent}: it can be set up, but will not run"));
+    }
+    for line in lines {
+        // Progress is for people; a closed standard error must not stop the work.
+        let _ = writeln!(progress, "{line}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Marks: what stands for a value, told apart by colour and by shape.
+
+use plotters::element::{Circle, DynElement, EmptyElement, IntoDynElement, PathElement, Polygon};
+use plotters::prelude::SVGBackend;
+use plotters::style::{Color, ShapeStyle};
+
+use super::sheet::PX;
+use crate::report::theme::{Colour, SERIES};
+
+/// A mark's outline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Disc,
+    Triangle,
+    Square,
+    Diamond,
+    TriangleDown,
+    Cross,
+    /// Points to the right: the value lies beyond the axis.
+    Beyond,
+    /// As [`Shape::Beyond`], to the left.
+    Below,
+}
+
+/// How one series is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub colour: Colour,
+    pub shape: Shape,
+}
+
+impl Mark {
+    /// The mark of the `index`-th series: 36 before one returns, and neighbours share neither colour nor shape.
+    pub fn nth(index: usize) -> Self {
+        const SHAPES: [Shape; 6] =
+            [Shape::Disc, Shape::Triangle, Shape::Square, Shape::Diamond, Shape::TriangleDown, Shape::Cross];
+        let (colour, turn) = (index % SERIES.len(), index / SERIES.len());
+        Self { colour: SERIES[colour], shape: SHAPES[(colour + turn) % SHAPES.len()] }
+    }
+
+    /// The mark of radius `r` pixels at a place.
+    pub fn at<'a, C: Clone + 'a>(self, place: C, r: i32, opacity: f64) -> DynElement<'a, SVGBackend<'a>, C> {
+        let fill: ShapeStyle = self.colour.light.mix(opacity).filled();
+        let line: ShapeStyle = self.colour.light.mix(opacity).stroke_width(2 * PX.unsigned_abs());
+        let r = r * PX;
+        let center = EmptyElement::at(place);
+        let polygon = |points: Vec<(i32, i32)>| Polygon::new(points, fill);
+        match self.shape {
+            Shape::Disc => (center + Circle::new((0, 0), r, fill)).into_dyn(),
+            Shape::Triangle => (center + polygon(vec![(0, -r - PX), (r + PX, r), (-r - PX, r)])).into_dyn(),
+            Shape::TriangleDown => (center + polygon(vec![(0, r + PX), (r + PX, -r), (-r - PX, -r)])).into_dyn(),
+            Shape::Square => (center + polygon(vec![(-r, -r), (r, -r), (r, r), (-r, r)])).into_dyn(),
+            Shape::Diamond => {
+                let d = r + PX;
+                (center + polygon(vec![(0, -d), (d, 0), (0, d), (-d, 0)])).into_dyn()
+            }
+            Shape::Beyond => (center + polygon(vec![(0, -r), (r + 2 * PX, 0), (0, r)])).into_dyn(),
+            Shape::Below => (center + polygon(vec![(0, -r), (-r - 2 * PX, 0), (0, r)])).into_dyn(),
+            Shape::Cross => (center
+                + PathElement::new(vec![(-r, -r), (r, r)], line)
+                + PathElement::new(vec![(-r, r), (r, -r)], line))
+            .into_dyn(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thirty_six_series_are_told_apart() {
+        let marks: Vec<_> = (0..36).map(Mark::nth).collect();
+        for (i, a) in marks.iter().enumerate() {
+            assert!(!marks[i + 1..].contains(a), "series {i} has a double");
+            if let Some(b) = marks.get(i + 1) {
+                assert!(a.colour != b.colour && (a.shape != b.shape || i % 6 == 5));
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Every timed call, cell by cell, around its cell's median.
+
+use plotters::coord::ranged1d::Ranged;
+use plotters::element::{EmptyElement, Text};
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::{Axis, percent_label};
+use super::mark::{Mark, Shape};
+use super::rows::{Label, Rows};
+use super::sheet::{Head, LABEL_PX, PX, Plot, font, line, render};
+use super::{ChartError, Svg, check};
+use crate::report::format;
+use crate::report::text::clean;
+use crate::report::theme::{AXIS, MUTED, SERIES};
+
+/// Outliers may stretch the axis by this factor; what lies beyond is drawn at its end with its value.
+const OUTLIER_STRETCH: f64 = 3.0;
+
+/// How far calls lie from their cell's median.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spread {
+    /// Names the phase.
+    pub title: String,
+    /// One row per cell, top to bottom.
+    pub rows: Vec<SpreadRow>,
+}
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpreadRow {
+    /// The cell.
+    pub name: String,
+    /// Stands at the row's right end, e.g. the coefficient of variation.
+    pub note: String,
+    /// Every timed call.
+    pub calls: Vec<SpreadCall>,
+}
+
+/// One call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SpreadCall {
+    /// Difference from the cell's median, in percent of it.
+    pub deviation_percent: f64,
+    /// Flagged as outlier; drawn apart, never left out.
+    pub outlier: bool,
+}
+
+/// Draws one dot per call.
+///
+/// # Errors
+/// [`ChartError::Empty`] without a call, [`ChartError::Value`] for a deviation that is not a number.
+pub fn spread(data: &Spread) -> Result<Svg, ChartError> {
+    for row in &data.rows {
+        for call in &row.calls {
+            check(&row.name, "deviation in percent", call.deviation_percent, .., "finite numbers")?;
+        }
+    }
+    let Some(x) = axis(data) else {
+        return Err(ChartError::Empty { what: "timed calls" });
+    };
+    let labels: Vec<_> = data.rows.iter().map(|r| Label { name: r.name.clone(), value: r.note.clone() }).collect();
+    let rows = Rows { labels: &labels, x: &x, x_name: "difference from the cell's median (%)", room_px: 0 };
+    let mut legend = vec![(CALL, "timed call".to_owned())];
+    let mut calls = data.rows.iter().flat_map(|r| &r.calls);
+    if calls.any(|c| c.outlier) {
+        legend.push((OUTLIER, "outlier (flagged, kept)".to_owned()));
+    }
+    let head = Head::new(&data.title, &legend);
+    render(&head, describe(data), rows.body_px(), |area| {
+        rows.draw(area, |plot| {
+            let zero = ((0.0, rows.top()), (0.0, rows.bottom()));
+            plot.plotting_area().draw(&line(zero.0, zero.1, AXIS, 1))?;
+            for (i, row) in data.rows.iter().enumerate() {
+                draw_row(plot, &x, Rows::y(i), row)?;
+            }
+            Ok(())
+        })
+    })
+}
+
+const CALL: Mark = Mark { colour: SERIES[0], shape: Shape::Disc };
+const OUTLIER: Mark = Mark { colour: SERIES[1], shape: Shape::Cross };
+
+fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow) -> Result<(), ChartError> {
+    let area = plot.plotting_area();
+    let ends = x.range();
+    for call in &row.calls {
+        let at = (call.deviation_percent, y);
+        if ends.contains(&call.deviation_percent) {
+            let (mark, opacity) = if call.outlier { (OUTLIER, 1.0) } else { (CALL, 0.55) };
+            area.draw(&mark.at(at, 4, opacity))?;
+        }
+    }
+    for above in [false, true] {
+        let beyond: Vec<f64> = row
+            .calls
+            .iter()
+            .map(|c| c.deviation_percent)
+            .filter(|v| if above { *v >= ends.end } else { *v < ends.start })
+            .collect();
+        let farthest = beyond.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs()));
+        let Some(farthest) = farthest else { continue };
+        let (end, shape, side, dx) = if above {
+            (ends.end, Shape::Beyond, HPos::Right, -8 * PX)
+        } else {
+            (ends.start, Shape::Below, HPos::Left, 8 * PX)
+        };
+        let mut text = percent_label(farthest, 0);
+        if beyond.len() > 1 {
+            text = format!("{} calls, up to {text}", beyond.len());
+        }
+        let mark = Mark { shape, ..OUTLIER };
+        area.draw(&mark.at((end, y), 5, 1.0))?;
+        let style = font(LABEL_PX, MUTED, side, VPos::Center);
+        area.draw(&(EmptyElement::at((end, y)) + Text::new(text, (dx, 0), style)))?;
+    }
+    Ok(())
+}
+
+/// Wide enough for all but far outliers; 0 is always on it. `None` without a call.
+fn axis(data: &Spread) -> Option<Axis> {
+    let calls = || data.rows.iter().flat_map(|r| &r.calls);
+    let reach = |outliers: bool| {
+        calls().filter(|c| outliers || !c.outlier).map(|c| c.deviation_percent.abs()).fold(0.0, f64::max)
+    };
+    let all = reach(true);
+    let limit = match reach(false) {
+        0.0 => all,
+        usual => usual.max(1.0) * OUTLIER_STRETCH,
+    };
+    calls().next()?;
+    let shown = calls().map(|c| c.deviation_percent.clamp(-limit, limit));
+    let narrow = [-0.1, 0.0, 0.1];
+    Axis::linear(shown.chain(narrow), 7, percent_label)
+}
+
+fn describe(data: &Spread) -> String {
+    let rows: Vec<_> = data
+        .rows
+        .iter()
+        .map(|r| {
+            let values = || r.calls.iter().map(|c| c.deviation_percent);
+            let (low, high) = (values().reduce(f64::min), values().reduce(f64::max));
+            let outliers = r.calls.iter().filter(|c| c.outlier).count();
+            format!(
+                "{}: {} calls from {} to {}, {outliers} outliers",
+                clean(&r.name),
+                r.calls.len(),
+                format::change_percent(low),
+                format::change_percent(high)
+            )
+        })
+        .collect();
+    format!("Each timed call's difference from its cell's median. {}.", rows.join("; "))
+}

@@ -1,0 +1,152 @@
+//! What holds for every chart.
+
+use super::*;
+use crate::report::theme;
+
+fn point(x: f64, median_ms: f64) -> ScalingPoint {
+    ScalingPoint { x, median_ms, interval_ms: None }
+}
+
+fn one_series(name: &str, points: Vec<ScalingPoint>) -> Scaling {
+    Scaling {
+        title: name.to_owned(),
+        x_name: "parameters (millions)".to_owned(),
+        series: vec![ScalingSeries { name: name.to_owned(), points, curve: Vec::new() }],
+    }
+}
+
+fn one_ratio(name: &str, ratio: f64) -> Ratios {
+    Ratios {
+        title: "Warmup".to_owned(),
+        x_name: "warmup ÷ timed".to_owned(),
+        references: vec![Reference { ratio: 1.0, label: "no warmup".to_owned() }],
+        rows: vec![super::Ratio { name: name.to_owned(), ratio, interval: None }],
+    }
+}
+
+fn one_spread(deviations: &[(f64, bool)]) -> Spread {
+    Spread {
+        title: "Spread".to_owned(),
+        rows: vec![SpreadRow {
+            name: "cell".to_owned(),
+            note: String::new(),
+            calls: deviations
+                .iter()
+                .map(|(deviation_percent, outlier)| SpreadCall {
+                    deviation_percent: *deviation_percent,
+                    outlier: *outlier,
+                })
+                .collect(),
+        }],
+    }
+}
+
+/// The text of an element's children, by the crude means that suffice for our own output.
+fn texts(svg: &str) -> Vec<&str> {
+    svg.split("<text")
+        .skip(1)
+        .filter_map(|t| t.split_once('>')?.1.split_once("</text>"))
+        .map(|(t, _)| t.trim())
+        .collect()
+}
+
+#[test]
+fn no_data_gives_a_reason_and_no_picture() {
+    let reasons = [
+        scaling(&one_series("a", Vec::new())),
+        shares(&Shares { title: String::new(), rows: Vec::new() }),
+        ratios(&Ratios { rows: Vec::new(), ..one_ratio("a", 1.0) }),
+        spread(&one_spread(&[])),
+        drift(&Drift { title: String::new(), series: Vec::new() }),
+    ]
+    .map(|c| c.map_or_else(|e| e.to_string(), |_| "drawn".to_owned()));
+    assert_eq!(
+        reasons,
+        [
+            "no medians to draw",
+            "no decode shares to draw",
+            "no ratios to draw",
+            "no timed calls to draw",
+            "no timed calls to draw",
+        ]
+    );
+}
+
+#[test]
+fn values_without_a_place_are_refused_by_name() {
+    let text = |c: Result<Svg, ChartError>| c.map_or_else(|e| e.to_string(), |_| String::new());
+    assert_eq!(
+        text(scaling(&one_series("micro", vec![point(25.0, 0.0)]))),
+        "`micro` has a median latency in ms of 0, allowed: positive numbers"
+    );
+    assert_eq!(
+        text(ratios(&one_ratio("a\x1b[31m cell", f64::NAN))),
+        "`a cell` has a ratio of NaN, allowed: positive numbers"
+    );
+    assert_eq!(
+        text(spread(&one_spread(&[(f64::INFINITY, true)]))),
+        "`cell` has a deviation in percent of inf, allowed: finite numbers"
+    );
+    let share = Shares { title: String::new(), rows: vec![Share { name: "cell".to_owned(), decode_fraction: 1.2 }] };
+    assert_eq!(text(shares(&share)), "`cell` has a decode share of 1.2, allowed: 0 to 1");
+}
+
+#[test]
+fn a_single_point_and_forty_decades_are_charts_too() -> Result<(), ChartError> {
+    let single = scaling(&one_series("a", vec![point(25.0, 1.5)]))?.inline();
+    assert!(texts(&single).contains(&"25"), "{:?}", texts(&single));
+    let wide = scaling(&one_series("a", vec![point(1e-20, 1e-20), point(1e20, 1e20)]))?.inline();
+    assert!(texts(&wide).len() < 24, "{:?}", texts(&wide));
+    for svg in [&single, &wide] {
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+    spread(&one_spread(&[(0.0, false)]))?;
+    let one_call =
+        DriftSeries { name: "cell".to_owned(), calls: vec![DriftCall { call_idx: 7, deviation_percent: 0.0 }] };
+    let one_call = drift(&Drift { title: "Drift".to_owned(), series: vec![one_call] })?;
+    assert!(texts(&one_call.inline()).contains(&"7"));
+    Ok(())
+}
+
+#[test]
+fn names_cannot_break_out_of_the_picture() -> Result<(), ChartError> {
+    let name = "</svg><script>x</script>\x1b[31m\0";
+    let svg = ratios(&one_ratio(name, 2.0))?.standalone();
+    assert!(!svg.contains("<script"));
+    assert_eq!(svg.matches("</svg>").count(), 1);
+    assert!(svg.chars().all(|c| c == '\n' || !c.is_control()));
+    assert!(texts(&svg).contains(&"&lt;/svg&gt;&lt;script&gt;x&lt;/script&gt;"));
+    Ok(())
+}
+
+#[test]
+fn far_outliers_are_named_at_the_edge_not_dropped() -> Result<(), ChartError> {
+    let calls = [(-1.0, false), (1.0, false), (912.0, true), (300.0, true)];
+    let svg = spread(&one_spread(&calls))?.inline();
+    assert!(texts(&svg).contains(&"2 calls, up to +912\u{a0}%"), "{:?}", texts(&svg));
+    Ok(())
+}
+
+#[test]
+fn every_colour_follows_the_theme() -> Result<(), ChartError> {
+    let points = vec![point(1.0, 1.0), point(2.0, 2.0)];
+    let mut data = one_series("a", points);
+    data.series = vec![data.series[0].clone(); 7];
+    let svg = scaling(&data)?.inline();
+    let css = theme::css();
+    let used = svg.match_indices("=\"#").map(|(i, _)| &svg[i + 2..i + 9]);
+    for colour in used {
+        assert!(css.contains(&format!("[fill=\"{colour}\"]")), "{colour}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_chart_speaks_to_those_who_cannot_see_it() -> Result<(), ChartError> {
+    let svg = ratios(&one_ratio("gpt2-25m", 12.34))?.inline();
+    assert!(svg.contains("role=\"img\""));
+    assert!(svg.contains("<title>Warmup</title>"));
+    assert!(svg.contains("gpt2-25m: 12.3×"));
+    assert_eq!(svg, ratios(&one_ratio("gpt2-25m", 12.34))?.inline());
+    Ok(())
+}

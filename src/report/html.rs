@@ -1,0 +1,181 @@
+//! Prints a document as one self-contained HTML page: no script, no font, no image from elsewhere.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::report::document::{Align, Block, Document, Figure, Finding, Section, Span, Standing, Table, Text};
+use crate::report::text::clean;
+use crate::report::theme;
+
+const STYLE: &str = include_str!("html/page.css");
+
+/// Keeps a page that holds strangers' text from loading or running anything, whatever a browser makes of it.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// The document as an HTML page.
+#[must_use]
+pub fn to_html(document: &Document) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (clean(&document.title)) " – report" }
+                style { (PreEscaped(theme::css())) (PreEscaped(STYLE)) }
+            }
+            body {
+                (header(document))
+                main {
+                    section.verdict aria-label="Verdict" { (blocks(&document.verdict)) }
+                    (contents(&document.sections))
+                    @for section in &document.sections {
+                        section id=(section.id) {
+                            h2 { (clean(&section.title)) }
+                            (blocks(&section.blocks))
+                        }
+                    }
+                }
+                footer { p { (clean(&document.made_by)) } }
+            }
+        }
+    };
+    let mut page = page.into_string();
+    page.push('\n');
+    page
+}
+
+fn header(document: &Document) -> Markup {
+    html! {
+        header {
+            h1 { (clean(&document.title)) }
+            @if !document.facts.is_empty() {
+                dl.facts {
+                    @for (name, value) in &document.facts {
+                        div { dt { (clean(name)) } dd { (text(value)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn contents(sections: &[Section]) -> Markup {
+    html! {
+        @if sections.len() > 1 {
+            nav aria-label="Contents" {
+                ul {
+                    @for section in sections {
+                        li { a href={ "#" (section.id) } { (clean(&section.title)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Blocks in order; charts that follow each other share a row where there is room.
+fn blocks(blocks: &[Block]) -> Markup {
+    let runs = blocks.chunk_by(|a, b| is_figure(a) && is_figure(b));
+    html! {
+        @for run in runs {
+            @if is_figure(&run[0]) {
+                div.charts {
+                    @for block in run { (one(block)) }
+                }
+            } @else {
+                @for block in run { (one(block)) }
+            }
+        }
+    }
+}
+
+fn is_figure(block: &Block) -> bool {
+    matches!(block, Block::Figure(_))
+}
+
+fn one(block: &Block) -> Markup {
+    match block {
+        Block::Paragraph(t) => html! { p { (text(t)) } },
+        Block::Note(t) => html! { p.note { (text(t)) } },
+        Block::List(items) => html! { ul { @for item in items { li { (text(item)) } } } },
+        Block::Findings(findings) => findings_grid(findings),
+        Block::Table(t) => table(t),
+        Block::Figure(f) => figure(f),
+    }
+}
+
+fn findings_grid(findings: &[Finding]) -> Markup {
+    html! {
+        div.findings {
+            @for finding in findings {
+                article class=(class(finding.standing)) {
+                    h3 {
+                        (clean(&finding.question)) " "
+                        span.standing { (finding.standing.as_str()) }
+                    }
+                    p.answer { (text(&finding.answer)) }
+                    @if !finding.grounds.is_empty() { p.grounds { (text(&finding.grounds)) } }
+                }
+            }
+        }
+    }
+}
+
+fn class(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Holds => "holds",
+        Standing::Caution => "caution",
+        Standing::Withheld => "withheld",
+    }
+}
+
+fn table(table: &Table) -> Markup {
+    let side = |i: usize| match table.columns.get(i).map(|c| c.align) {
+        Some(Align::Right) => Some("num"),
+        _ => None,
+    };
+    html! {
+        figure.table {
+            @if !table.caption.is_empty() { figcaption { (text(&table.caption)) } }
+            // Focusable, so that it can be scrolled from the keyboard.
+            div.scroll tabindex="0" {
+                table {
+                    thead { tr {
+                        @for (i, column) in table.columns.iter().enumerate() {
+                            th scope="col" class=[side(i)] { (clean(&column.title)) }
+                        }
+                    } }
+                    tbody { @for row in &table.rows { tr {
+                        @for i in 0..table.columns.len() {
+                            @let cell = row.get(i).map(text);
+                            @if i == 0 { th scope="row" class=[side(i)] { (cell.unwrap_or_default()) } }
+                            @else { td class=[side(i)] { (cell.unwrap_or_default()) } }
+                        }
+                    } } }
+                }
+            }
+        }
+    }
+}
+
+fn figure(figure: &Figure) -> Markup {
+    html! {
+        figure.chart id={ "figure-" (figure.id) } {
+            div.scroll tabindex="0" { (PreEscaped(figure.svg.inline())) }
+            @if !figure.caption.is_empty() { figcaption { (text(&figure.caption)) } }
+        }
+    }
+}
+
+fn text(text: &Text) -> Markup {
+    html! {
+        @for span in text.spans() {
+            @match span {
+                Span::Plain(t) => (clean(t)),
+                Span::Strong(t) => strong { (clean(t)) },
+                Span::Code(t) => code { (clean(t)) },
+            }
+        }
+    }
+}

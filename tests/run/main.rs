@@ -1,0 +1,10 @@
+//! The program as its users run it, on a simulated engine whose every time and fault is scripted.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "tests")]
+
+mod faults;
+mod fixture;
+mod order;
+mod resume;
+mod script;
+mod stopping;

@@ -1,0 +1,162 @@
+//! What scenario files expand to.
+
+use std::collections::BTreeSet;
+
+use phasebench::plan::{self, Only, Plan};
+use phasebench::spec::Spec;
+use phasebench::terms::{Mode, Procedure};
+use phasebench::units::{Bytes, Nanos};
+
+use super::{BUDGET, expand, facts, parse, random};
+
+fn all(text: &str) -> (Spec, Plan) {
+    let spec = parse(text).unwrap_or_else(|error| panic!("{error}"));
+    let plan = expand(&spec, &Only::default());
+    (spec, plan)
+}
+
+/// How many cells one model on one backend has without skips, counted by modes instead of by calls.
+fn per_session(spec: &Spec) -> usize {
+    let has = |mode| spec.modes.contains(&mode);
+    let decoding = usize::from(has(Mode::KvDecode)) + usize::from(has(Mode::GenerateUncached));
+    let prefill_alone = usize::from(has(Mode::Prefill) && !has(Mode::KvDecode));
+    spec.scenarios.iter().map(|s| s.gen_tokens.len() * decoding + prefill_alone).sum()
+}
+
+#[test]
+fn a_plan_has_as_many_cells_as_the_axes_multiply_to() {
+    for seed in 0..300 {
+        let (spec, plan) = all(&random::scenario_file(seed));
+        let size = spec.backends.len() * spec.models.len() * per_session(&spec);
+        assert_eq!(plan.cells.len() + plan.skipped.len(), size, "seed {seed}");
+        assert_eq!(plan.skipped.len(), spec.skip.len() * per_session(&spec), "seed {seed}");
+        assert!(plan.skipped.iter().all(|s| s.rule == "skip" && s.reason == "no"), "seed {seed}");
+
+        let ids: BTreeSet<&str> =
+            plan.cells.iter().chain(plan.skipped.iter().map(|s| &s.cell)).map(|c| c.id.0.as_str()).collect();
+        assert_eq!(ids.len(), size, "seed {seed}: ids are unique");
+        assert!(ids.iter().all(|id| id.len() == 12), "seed {seed}");
+        for cell in &plan.cells {
+            assert_eq!(plan.sessions.iter().filter(|s| s.key == cell.session).count(), 1, "seed {seed}");
+            assert_eq!(cell.gen_tokens == 0, cell.procedure == Procedure::Prefill, "seed {seed}");
+        }
+        assert_eq!(expand(&spec, &Only::default()), plan, "seed {seed}: the same again");
+    }
+}
+
+const SMALL: &str = "
+version: 1
+name: small
+gen_tokens: [8, 16]
+repetitions: { min: 3, max: 10 }
+scenarios:
+  - { name: short, prompt: { tokens: 4 } }
+  - { name: long, prompt: { tokens: 100 } }
+models:
+  - { name: tiny, synthetic: { family: gpt2, n_layer: 2, n_embd: 32, n_head: 4, vocab: 300, n_positions: 64 } }
+  - { name: other, synthetic: { family: gpt2, n_layer: 2, n_embd: 32, n_head: 4, vocab: 300 } }
+backends:
+  - { name: cpu, onnx: { threads: 1 } }
+  - { name: half, warmups: 3, onnx: { dtype: f16 } }
+";
+
+#[test]
+fn ids_depend_on_what_a_cell_is_and_on_nothing_else() {
+    let (_, plan) = all(SMALL);
+    let (_, reseeded) = all(&SMALL.replace("name: small", "name: renamed\nseed: 3\norder: shuffled"));
+    let ids = |plan: &Plan| plan.cells.iter().map(|c| c.id.0.clone()).collect::<BTreeSet<_>>();
+    assert_eq!(ids(&plan), ids(&reseeded));
+    let (_, longer) = all(&SMALL.replace("tokens: 4 }", "tokens: 5 }"));
+    let shared = ids(&plan).intersection(&ids(&longer)).count();
+    assert_eq!(shared, plan.cells.len() / 3, "only the two cells of `other` and `long` per backend stay");
+    // SHA-256 of its key as compact JSON with sorted keys. Written down, so that runs of different versions of this program can be compared cell by cell.
+    assert_eq!(plan.cells[0].id.0, "4bd91ebbea29");
+}
+
+#[test]
+fn a_prompt_beyond_the_context_is_skipped_with_the_numbers() {
+    let (_, plan) = all(SMALL);
+    assert_eq!((plan.cells.len(), plan.skipped.len()), (12, 4));
+    let first = &plan.skipped[0];
+    assert_eq!((first.cell.session.model.as_str(), first.cell.scenario.as_str()), ("tiny", "long"));
+    assert_eq!(first.rule, "context_exceeded");
+    assert_eq!(first.reason, "100 prompt tokens and 8 decode steps exceed the context of 64");
+    let (_, fits) = all(&SMALL.replace("tokens: 100", "tokens: 48"));
+    assert!(fits.skipped.is_empty(), "48 + 16 = 64 is the whole context");
+}
+
+#[test]
+fn a_session_that_does_not_fit_into_memory_is_skipped_with_the_numbers() {
+    let (spec, _) = all(SMALL);
+    let plan = plan::expand(&spec, &facts(&spec), Bytes(1 << 20), &Only::default()).unwrap();
+    assert!(plan.cells.is_empty() && plan.sessions.is_empty());
+    let memory: Vec<&str> = plan.skipped.iter().filter(|s| s.rule == "memory").map(|s| s.reason.as_str()).collect();
+    assert_eq!(memory.len(), 12);
+    assert!(memory[0].starts_with("needs about 64") && memory[0].ends_with("allowed: 1.00 MiB (limits.memory)"));
+}
+
+#[test]
+fn resident_memory_counts_packed_weights_and_the_largest_cache() {
+    let (spec, plan) = all(SMALL);
+    let facts = facts(&spec);
+    let other = plan.sessions.iter().find(|s| s.key.model == "other" && s.key.backend == "cpu").unwrap();
+    let weights = facts[1].params * 4;
+    // 2 layers × (keys and values) × 32 wide × 4 bytes × 116 tokens, before and after a step.
+    let cache = 2 * 2 * 32 * 4 * 116 * 2;
+    assert_eq!(other.resident_bytes, Bytes(weights / 5 * 11 + cache + (64 << 20)));
+}
+
+#[test]
+fn only_keeps_what_it_names() {
+    let (spec, plan) = all(SMALL);
+    let only = |text: &str| Only::parse(text, &spec);
+    let kept = expand(&spec, &only("backend=cpu,model=other").unwrap());
+    assert!(kept.cells.iter().all(|c| c.session.backend == "cpu" && c.session.model == "other"));
+    assert_eq!((kept.cells.len(), kept.sessions.len()), (4, 1));
+    assert_eq!(kept.cells.len() + kept.skipped.len(), plan.cells.len() + plan.skipped.len());
+    assert_eq!(kept.skipped[0].reason, "not selected by --only backend=cpu,model=other");
+    let both = expand(&spec, &only("model=other, model=tiny").unwrap());
+    assert_eq!(both.cells.len(), plan.cells.len(), "a key given twice keeps either value");
+    for (text, message) in [
+        ("model", "--only: `model` is not key=value, known keys: backend, model, scenario"),
+        ("", "--only: `` is not key=value, known keys: backend, model, scenario"),
+        ("engine=onnx", "--only: unknown key `engine`, known: backend, model, scenario"),
+        ("model=othr", "--only: there is no model `othr`, known: tiny, other; nearest: other"),
+        ("scenario=xyz", "--only: there is no scenario `xyz`, known: short, long"),
+    ] {
+        assert_eq!(only(text).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn calls_and_time_are_counted_from_fewest_to_most() {
+    let (spec, plan) = all(SMALL);
+    let calls = plan::call_counts(&plan);
+    // Per backend 6 cells; one warmup each on `cpu`, three on `half`.
+    assert_eq!((calls.warmup, calls.timed_min, calls.timed_max), (6 + 18, 12 * 3, 12 * 10));
+    let time = plan::time_range(&plan, &spec, &facts(&spec));
+    assert!(Nanos(0) < time.min && time.min < time.max, "{time:?}");
+    let (unwarmed, bare) =
+        all(&SMALL.replace("warmups: 3", "warmups: 0").replace("gen_tokens", "warmups: 0\ngen_tokens"));
+    assert_eq!(plan::call_counts(&bare).warmup, 4, "a session's first call is cold, so never a timed one");
+    assert!(plan::time_range(&bare, &unwarmed, &facts(&unwarmed)).min < time.min);
+}
+
+#[test]
+fn the_hash_is_of_the_written_plan() {
+    let (_, plan) = all(SMALL);
+    let json = plan::to_json(&plan).unwrap();
+    let read: Plan = serde_json::from_slice(&json).unwrap();
+    assert_eq!(read, plan);
+    assert_eq!(plan::plan_sha256(&read).unwrap(), plan::plan_sha256(&plan).unwrap());
+    let mut other = plan.clone();
+    other.memory_budget_bytes = Bytes(BUDGET.0 + 1);
+    assert_ne!(plan::plan_sha256(&other).unwrap(), plan::plan_sha256(&plan).unwrap());
+}
+
+#[test]
+fn facts_are_needed_for_every_model() {
+    let (spec, _) = all(SMALL);
+    let error = plan::expand(&spec, &facts(&spec)[..1], BUDGET, &Only::default()).unwrap_err();
+    assert_eq!(error.to_string(), "nothing is known about model `other`");
+}
