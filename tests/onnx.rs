@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ort::memory::AllocationDevice;
+use phasebench::backend::onnx::engine::Engine;
 use phasebench::backend::onnx::session::OnnxSession;
 use phasebench::backend::onnx::verify::{teacher_forced, verify};
-use phasebench::backend::onnx::{OnnxBackend, library};
+use phasebench::backend::onnx::{OnnxBackend, graph, library, options, runtime};
 use phasebench::backend::{Backend, Call, CancelToken, Deadline, Outcome, Session, Surroundings};
 use phasebench::clock::RealClock;
 use phasebench::model::{Family, Form, ModelSource, Synthetic};
@@ -78,14 +80,13 @@ fn tokens(session: &mut OnnxSession, call: &Call) -> Vec<Vec<u32>> {
 const LONG: [u32; 9] = [0, 41, 42, 43, 44, 45, 46, 47, 48];
 const SHORT: [u32; 4] = [0, 71, 72, 73];
 
-#[test]
-fn log_probabilities_are_the_reference_s_in_every_step() {
+fn check_log_probabilities(spec: &OnnxSpec) {
     for &family in Family::ALL {
         let source = fixture(family);
         let Form::Folder(folder) = &source.form else { unreachable!() };
         let reference = folder.join("reference.json");
         for (dtype, tolerance) in [(Dtype::F32, 1e-4), (Dtype::F16, 2e-2)] {
-            let spec = OnnxSpec { dtype, ..SPEC };
+            let spec = OnnxSpec { dtype, ..spec.clone() };
             let verified = verify(&source, &reference, spec, surroundings()).unwrap();
             assert_eq!(verified.len(), 6);
             for row in verified {
@@ -100,49 +101,84 @@ fn log_probabilities_are_the_reference_s_in_every_step() {
     }
 }
 
+/// Rows of equal prompts and padded rows against a row alone: logits and tokens.
+fn check_rows(session: &mut OnnxSession, what: &str) {
+    let fed = [5, 6, 7];
+    let alone = teacher_forced(session, &[SHORT.to_vec()], 0, &[&fed]).unwrap().remove(0);
+    let equal = teacher_forced(session, &vec![SHORT.to_vec(); 4], 0, &[&fed[..]; 4]).unwrap();
+    let padded = teacher_forced(session, &[LONG.to_vec(), SHORT.to_vec()], 12, &[&fed, &fed]).unwrap();
+    for row in equal.iter().chain([&padded[1]]) {
+        assert_eq!(row.len(), 4);
+        for (step, (logits, expected)) in row.iter().zip(&alone).enumerate() {
+            let largest = logits.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(largest < 1e-4, "{what}, step {step}: {largest}");
+        }
+    }
+    let one = tokens(session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 6));
+    let four = tokens(session, &call(Procedure::PrefillDecode, &[&SHORT[..]; 4], 4, 6));
+    assert_eq!(four, vec![one[0].clone(); 4], "{what}");
+    let mixed = tokens(session, &call(Procedure::PrefillDecode, &[&LONG, &SHORT], 12, 6));
+    assert_eq!(mixed[1], one[0], "{what}");
+}
+
+fn check_without_cache(session: &mut OnnxSession, what: &str) {
+    let cached = tokens(session, &call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 7));
+    let uncached = tokens(session, &call(Procedure::Uncached, &[&LONG, &SHORT], 9, 8));
+    assert_eq!(cached, uncached, "{what}");
+}
+
+fn check_arg_max(spec: &OnnxSpec) {
+    for &family in Family::ALL {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let spec = OnnxSpec { dtype, ..spec.clone() };
+            let call = call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 8);
+            let outside = tokens(&mut load(&fixture(family), spec.clone()), &call);
+            let inside = tokens(&mut load(&fixture(family), OnnxSpec { arg_max: ArgMax::Inside, ..spec }), &call);
+            assert_eq!(outside, inside, "{family} {dtype:?}");
+        }
+    }
+}
+
+#[test]
+fn log_probabilities_are_the_reference_s_in_every_step() {
+    check_log_probabilities(&SPEC);
+}
+
 #[test]
 fn a_row_does_not_depend_on_its_batch_or_padding() {
     for &family in Family::ALL {
-        let mut session = load(&fixture(family), SPEC);
-        let fed = [5, 6, 7];
-        let alone = teacher_forced(&mut session, &[SHORT.to_vec()], 0, &[&fed]).unwrap().remove(0);
-        let equal = teacher_forced(&mut session, &vec![SHORT.to_vec(); 4], 0, &[&fed[..]; 4]).unwrap();
-        let padded = teacher_forced(&mut session, &[LONG.to_vec(), SHORT.to_vec()], 12, &[&fed, &fed]).unwrap();
-        for row in equal.iter().chain([&padded[1]]) {
-            for (step, (logits, expected)) in row.iter().zip(&alone).enumerate() {
-                let largest = logits.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                assert!(largest < 1e-4, "{family}, step {step}: {largest}");
-            }
-        }
-
-        let one = tokens(&mut session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 6));
-        let four = tokens(&mut session, &call(Procedure::PrefillDecode, &[&SHORT[..]; 4], 4, 6));
-        assert_eq!(four, vec![one[0].clone(); 4], "{family}");
-        let mixed = tokens(&mut session, &call(Procedure::PrefillDecode, &[&LONG, &SHORT], 12, 6));
-        assert_eq!(mixed[1], one[0], "{family}");
+        check_rows(&mut load(&fixture(family), SPEC), family.as_str());
     }
 }
 
 #[test]
 fn without_a_cache_the_same_tokens_come_out() {
     for &family in Family::ALL {
-        let mut session = load(&fixture(family), SPEC);
-        let cached = tokens(&mut session, &call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 7));
-        let uncached = tokens(&mut session, &call(Procedure::Uncached, &[&LONG, &SHORT], 9, 8));
-        assert_eq!(cached, uncached, "{family}");
+        check_without_cache(&mut load(&fixture(family), SPEC), family.as_str());
     }
 }
 
 #[test]
 fn the_arg_max_inside_the_graph_chooses_the_same_tokens() {
+    check_arg_max(&SPEC);
+}
+
+/// The way a device's memory is used, on the memory that every machine has.
+#[test]
+fn bound_memory_gives_the_same_rows() {
     for &family in Family::ALL {
-        for dtype in [Dtype::F32, Dtype::F16] {
-            let spec = OnnxSpec { dtype, ..SPEC };
-            let call = call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 8);
-            let outside = tokens(&mut load(&fixture(family), spec.clone()), &call);
-            let inside = tokens(&mut load(&fixture(family), OnnxSpec { arg_max: ArgMax::Inside, ..spec }), &call);
-            assert_eq!(outside, inside, "{family} {dtype:?}");
-        }
+        let mut session = load(&fixture(family), SPEC);
+        let expected = tokens(&mut session, &call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 8));
+
+        let runtime = runtime::start(&surroundings().cache).unwrap();
+        let graph = OnnxBackend::new("ort", SPEC, surroundings()).prepare(&fixture(family)).unwrap().path.unwrap();
+        let bound = options::builder(&runtime.environment, &SPEC).unwrap().commit_from_file(graph).unwrap();
+        let signature = graph::signature(&bound).unwrap();
+        session.engine = Engine::bound(bound, signature, AllocationDevice::CPU, 0).unwrap();
+        let found = tokens(&mut session, &call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 8));
+        assert_eq!(found, expected, "{family}");
+        check_rows(&mut session, family.as_str());
+        check_without_cache(&mut session, family.as_str());
     }
 }
 
@@ -298,12 +334,55 @@ fn a_wrong_library_is_named_with_the_way_out() {
 
 #[test]
 fn cuda_that_is_not_there_is_an_error_before_anything_is_loaded() {
-    if std::env::var_os("PHASEBENCH_TEST_CUDA").is_some() {
-        return;
-    }
-    let spec = OnnxSpec { provider: Provider::Cuda, ..SPEC };
+    // Either the library has no CUDA, or the machine has not so many devices.
+    let spec = OnnxSpec { provider: Provider::Cuda, device: 63, ..SPEC };
     let error = OnnxBackend::new("ort-gpu", spec, surroundings()).describe().unwrap_err().to_string();
     let lines: Vec<_> = error.lines().collect();
     assert!(lines[0].starts_with("backend `ort-gpu`: provider cuda"), "{error}");
     assert!(lines.last().unwrap().starts_with("  try: phasebench setup onnxruntime --cuda"), "{error}");
+}
+
+const CUDA: OnnxSpec = OnnxSpec { provider: Provider::Cuda, ..SPEC };
+
+#[test]
+#[ignore = "needs a CUDA device: scripts/gpu-check"]
+fn cuda_log_probabilities_are_the_reference_s_in_every_step() {
+    check_log_probabilities(&CUDA);
+}
+
+#[test]
+#[ignore = "needs a CUDA device: scripts/gpu-check"]
+fn cuda_rows_caches_and_arg_max_agree() {
+    for &family in Family::ALL {
+        let mut session = load(&fixture(family), CUDA);
+        check_rows(&mut session, family.as_str());
+        check_without_cache(&mut session, family.as_str());
+    }
+    check_arg_max(&CUDA);
+}
+
+#[test]
+#[ignore = "needs a CUDA device: scripts/gpu-check"]
+fn cuda_runs_every_computing_node_and_holds_the_kv_cache() {
+    for &family in Family::ALL {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let mut session = load(&fixture(family), OnnxSpec { dtype, ..CUDA });
+            let reply = run(&mut session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 4)).reply.unwrap();
+            let attribution = reply.attribution;
+            assert_eq!(attribution.actual.as_deref(), Some("CUDAExecutionProvider"), "{attribution:?}");
+            assert_eq!(attribution.evidence["kv_cache.memory"], "Cuda");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA device: scripts/gpu-check"]
+fn cuda_calls_are_stopped_and_the_session_goes_on() {
+    let mut session = load(&slow(), CUDA);
+    let prompt: Vec<u32> = (0..200).collect();
+    let long = call(Procedure::PrefillDecode, &[&prompt], 200, 800);
+    let outcome = session.call(&long, Deadline(Duration::from_millis(50)), &CancelToken::default());
+    assert_eq!(outcome.failure.unwrap().kind, Degraded::Timeout);
+    assert!(outcome.session_usable);
+    run(&mut session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 2));
 }

@@ -1,8 +1,8 @@
 //! One forward pass: the KV cache goes in as values and comes out as values, never through our memory.
 
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
-use ort::session::{IoBinding, RunOptions, Session, SessionInputValue};
-use ort::value::{DynTensor, DynValue, TensorElementType, TensorRef, ValueType};
+use ort::session::{IoBinding, RunOptions, Session, SessionInputValue, SessionOutputs};
+use ort::value::{DynTensor, DynValue, Tensor, TensorElementType, TensorRef, ValueType};
 
 use super::argmax;
 use super::batch::View;
@@ -24,7 +24,28 @@ enum Route {
     /// Outputs are the runtime's own buffers in host memory and are handed back as inputs.
     Values,
     /// The KV cache is bound to a device's memory and stays there; what we look at is copied to the host.
-    Bound { binding: IoBinding, device: MemoryInfo<'static>, host: MemoryInfo<'static> },
+    Bound(Bound),
+}
+
+/// Values bound to the memory of a device.
+#[derive(Debug)]
+struct Bound {
+    binding: IoBinding,
+    device: MemoryInfo<'static>,
+    host: MemoryInfo<'static>,
+}
+
+/// What a forward pass takes.
+#[derive(Clone, Copy)]
+pub struct Pass<'a> {
+    /// The next columns.
+    pub view: View<'a>,
+    /// The KV cache of the columns before.
+    pub past: &'a Cache,
+    /// Lets another thread end the pass.
+    pub options: &'a RunOptions,
+    /// Tells the time spent inside the runtime.
+    pub clock: &'a dyn Clock,
 }
 
 /// What a forward pass answered.
@@ -77,12 +98,12 @@ impl Engine {
         index: i32,
     ) -> ort::Result<Self> {
         let memory = |on, index, kind| MemoryInfo::new(on, index, AllocatorType::Device, kind);
-        let route = Route::Bound {
+        let bound = Bound {
             binding: session.create_binding()?,
             device: memory(device, index, MemoryType::Default)?,
             host: memory(AllocationDevice::CPU, 0, MemoryType::CPUOutput)?,
         };
-        Ok(Self { session, signature, route })
+        Ok(Self { session, signature, route: Route::Bound(bound) })
     }
 
     /// What the graph takes and gives.
@@ -102,61 +123,90 @@ impl Engine {
         (0..slots).map(|_| empty().map(DynTensor::into_dyn)).collect()
     }
 
-    /// Evaluates the next columns on the cache `past`; the grown cache becomes `present`.
+    /// Evaluates the next columns; the grown cache becomes `present`.
     ///
     /// # Errors
     /// The runtime's words; after a [`RunOptions::terminate`] too. `present` is then empty.
-    pub fn forward(
-        &mut self,
-        view: View<'_>,
-        past: &Cache,
-        present: &mut Cache,
-        options: &RunOptions,
-        clock: &dyn Clock,
-    ) -> ort::Result<Answer> {
-        let ids = TensorRef::from_array_view(([view.rows, view.width], view.ids))?.into_dyn();
-        let positions = TensorRef::from_array_view(([view.rows, view.width], view.positions))?.into_dyn();
-        let mask = TensorRef::from_array_view(([view.rows, view.total], view.mask))?.into_dyn();
-        let value_of = |role: &Input| match role {
-            Input::Ids => ids.view(),
-            Input::Positions => positions.view(),
-            Input::Mask => mask.view(),
-            Input::Past(slot) => past[*slot].view(),
-        };
+    pub fn forward(&mut self, pass: &Pass<'_>, present: &mut Cache) -> ort::Result<Answer> {
         present.clear();
-        let Signature { inputs, outputs, .. } = &self.signature;
-        let (results, inside) = match &mut self.route {
-            Route::Values => {
-                let values: Vec<SessionInputValue<'_>> = inputs.iter().map(|role| value_of(role).into()).collect();
-                let begin = clock.now();
-                let results = self.session.run_with_options(&values[..], options)?;
-                (results, clock.now().since(begin))
-            }
-            Route::Bound { binding, device, host } => {
-                for (role, outlet) in inputs.iter().zip(self.session.inputs()) {
-                    binding.bind_input(outlet.name(), &value_of(role))?;
-                }
-                // Bound again each time: a bound output keeps the last buffer, whose shape is too small now.
-                for (role, outlet) in outputs.iter().zip(self.session.outputs()) {
-                    let stays = matches!(role, Output::Present(_));
-                    binding.bind_output_to_device(outlet.name(), if stays { device } else { host })?;
-                }
-                let begin = clock.now();
-                let results = self.session.run_binding_with_options(binding, options)?;
-                binding.synchronize_outputs()?;
-                (results, clock.now().since(begin))
-            }
+        let Self { session, signature, route } = self;
+        let (value, inside) = match route {
+            Route::Values => by_value(session, signature, pass, present)?,
+            Route::Bound(bound) => bound.run(session, signature, pass, present)?,
         };
-        let mut answer = None;
-        for (role, (_, value)) in outputs.iter().zip(results) {
-            match role {
-                Output::Present(_) => present.push(value),
-                Output::Logits | Output::NextToken => answer = Some(value),
-            }
-        }
-        let value = answer.ok_or_else(|| ort::Error::new("the session returned no logits"))?;
+        let value = value.ok_or_else(|| ort::Error::new("the session returned no logits"))?;
         Ok(Answer { value, inside })
     }
+}
+
+fn by_value(
+    session: &mut Session,
+    signature: &Signature,
+    pass: &Pass<'_>,
+    present: &mut Cache,
+) -> ort::Result<(Option<DynValue>, Nanos)> {
+    let view = pass.view;
+    let tensor = |width, values| TensorRef::from_array_view(([view.rows, width], values));
+    let mut values: Vec<SessionInputValue<'_>> = Vec::with_capacity(signature.inputs.len());
+    for role in &signature.inputs {
+        values.push(match role {
+            Input::Ids => tensor(view.width, view.ids)?.into(),
+            Input::Positions => tensor(view.width, view.positions)?.into(),
+            Input::Mask => tensor(view.total, view.mask)?.into(),
+            Input::Past(slot) => pass.past[*slot].view().into(),
+        });
+    }
+    let begin = pass.clock.now();
+    let results = session.run_with_options(&values[..], pass.options)?;
+    let inside = pass.clock.now().since(begin);
+    Ok((sort(&signature.outputs, results, present), inside))
+}
+
+impl Bound {
+    fn run(
+        &mut self,
+        session: &mut Session,
+        signature: &Signature,
+        pass: &Pass<'_>,
+        present: &mut Cache,
+    ) -> ort::Result<(Option<DynValue>, Nanos)> {
+        let view = pass.view;
+        // Owned: when the crate binds a borrowed tensor it copies it with a graph of its own, and hangs in that.
+        let tensor = |width, values: &[i64]| Tensor::from_array(([view.rows, width], values.to_vec()));
+        for (role, outlet) in signature.inputs.iter().zip(session.inputs()) {
+            let name = outlet.name();
+            match role {
+                Input::Ids => self.binding.bind_input(name, &tensor(view.width, view.ids)?)?,
+                Input::Positions => self.binding.bind_input(name, &tensor(view.width, view.positions)?)?,
+                Input::Mask => self.binding.bind_input(name, &tensor(view.total, view.mask)?)?,
+                Input::Past(slot) => self.binding.bind_input(name, &pass.past[*slot])?,
+            }
+        }
+        for (role, outlet) in signature.outputs.iter().zip(session.outputs()) {
+            let stays = matches!(role, Output::Present(_));
+            self.binding.bind_output_to_device(outlet.name(), if stays { &self.device } else { &self.host })?;
+        }
+        let begin = pass.clock.now();
+        let results = session.run_binding_with_options(&self.binding, pass.options)?;
+        self.binding.synchronize_outputs()?;
+        let inside = pass.clock.now().since(begin);
+        let value = sort(&signature.outputs, results, present);
+        // A bound output would be written again, into a buffer that is too small by then; and the cache would live on.
+        self.binding.clear();
+        Ok((value, inside))
+    }
+}
+
+/// Keeps the grown cache and returns the answer.
+fn sort(roles: &[Output], results: SessionOutputs<'_>, present: &mut Cache) -> Option<DynValue> {
+    let mut answer = None;
+    for (role, (_, value)) in roles.iter().zip(results) {
+        match role {
+            Output::Present(_) => present.push(value),
+            Output::Logits | Output::NextToken => answer = Some(value),
+        }
+    }
+    answer
 }
 
 /// Chooses the next token of every row.

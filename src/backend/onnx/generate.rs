@@ -4,7 +4,7 @@
 use ort::session::RunOptions;
 
 use super::batch::Batch;
-use super::engine::{Cache, Engine, ForwardError, choose};
+use super::engine::{Cache, Engine, ForwardError, Pass, choose};
 use crate::backend::{Call, Span, SpanClock};
 use crate::clock::Clock;
 use crate::terms::{Phase, Procedure};
@@ -133,8 +133,8 @@ impl Timed<'_> {
 
     /// One forward pass and the choice of the next tokens. The time it spent inside the runtime.
     fn pass(&mut self) -> Result<Nanos, ForwardError> {
-        let (view, present) = (self.batch.view(), &mut self.progress.cache);
-        let answer = self.engine.forward(view, &self.past, present, self.options, self.clock)?;
+        let pass = Pass { view: self.batch.view(), past: &self.past, options: self.options, clock: self.clock };
+        let answer = self.engine.forward(&pass, &mut self.progress.cache)?;
         choose(&answer.value, &mut self.next)?;
         Ok(answer.inside)
     }

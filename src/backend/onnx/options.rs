@@ -71,6 +71,7 @@ pub fn facts(spec: &OnnxSpec) -> BTreeMap<String, String> {
     }
     if spec.provider == Provider::Cuda {
         facts.insert("device".to_owned(), spec.device.to_string());
+        facts.insert("tf32".to_owned(), "off".to_owned());
     }
     facts
 }

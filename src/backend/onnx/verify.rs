@@ -8,7 +8,7 @@ use ort::session::RunOptions;
 
 use super::OnnxBackend;
 use super::batch::Batch;
-use super::engine::{ForwardError, logits};
+use super::engine::{ForwardError, Pass, logits};
 use super::session::OnnxSession;
 use crate::backend::{Backend, BackendError, CancelToken, Deadline, Failure, Surroundings};
 use crate::model::verify::{Agreement, compare};
@@ -112,8 +112,8 @@ pub fn teacher_forced(
             batch.step(&tokens);
             std::mem::swap(&mut past, &mut present);
         }
-        let clock = &*session.clock;
-        let answer = engine.forward(batch.view(), &past, &mut present, &options, clock)?;
+        let pass = Pass { view: batch.view(), past: &past, options: &options, clock: &*session.clock };
+        let answer = engine.forward(&pass, &mut present)?;
         for (row, logits) in found.iter_mut().zip(logits(&answer.value, prompts.len())?) {
             row.push(logits);
         }
