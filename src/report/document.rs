@@ -1,6 +1,9 @@
 //! A report's content, apart from how it is printed.
 
+use std::fmt;
+
 use crate::report::chart::{ChartError, Svg};
+use crate::report::text::clean;
 
 /// A whole report.
 #[derive(Debug, Clone, PartialEq)]
@@ -216,6 +219,15 @@ impl Text {
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|s| match s {
             Span::Plain(t) | Span::Strong(t) | Span::Code(t) => t.is_empty(),
+        })
+    }
+}
+
+/// The text cleaned for a terminal, without emphasis.
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|span| match span {
+            Span::Plain(t) | Span::Strong(t) | Span::Code(t) => f.write_str(&clean(t)),
         })
     }
 }
