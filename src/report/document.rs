@@ -181,6 +181,16 @@ pub enum Span {
     Code(String),
 }
 
+impl Span {
+    /// The text as given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Plain(t) | Self::Strong(t) | Self::Code(t) => t,
+        }
+    }
+}
+
 impl Text {
     /// Plain text.
     pub fn plain(text: impl Into<String>) -> Self {
@@ -217,18 +227,14 @@ impl Text {
     /// True if it prints nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|s| match s {
-            Span::Plain(t) | Span::Strong(t) | Span::Code(t) => t.is_empty(),
-        })
+        self.0.iter().all(|s| s.as_str().is_empty())
     }
 }
 
 /// The text cleaned for a terminal, without emphasis.
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|span| match span {
-            Span::Plain(t) | Span::Strong(t) | Span::Code(t) => f.write_str(&clean(t)),
-        })
+        self.0.iter().try_for_each(|span| f.write_str(&clean(span.as_str())))
     }
 }
 

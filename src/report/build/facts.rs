@@ -77,7 +77,7 @@ fn order(source: &Source<'_>) -> String {
     let repetitions = match source.plan.repetitions {
         Repetitions::Fixed(n) => format!("{n} timed calls per cell"),
         Repetitions::Adaptive { min, max, until_relative_ci } => {
-            format!("{min} to {max} timed calls per cell, until ±{:.1} %", until_relative_ci * 100.0)
+            format!("{min} to {max} timed calls per cell, until ±{:.1}\u{a0}%", until_relative_ci * 100.0)
         }
     };
     format!("{order}, seed {}; {repetitions}", source.plan.seed)

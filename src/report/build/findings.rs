@@ -46,7 +46,7 @@ fn scaling(source: &Source<'_>, names: &Names, fit: &ScalingFitRow) -> Finding {
         };
     };
     let reservations = reservations(source, fit);
-    let mut grounds = format!("R² {}, {}.", format::number(fit.r2, 3), base(source, fit));
+    let mut grounds = format!("R² {}, {}.", format::r2(fit.r2), base(source, fit));
     for reservation in &reservations {
         grounds.push(' ');
         grounds.push_str(reservation);
@@ -67,11 +67,17 @@ fn law(fit_axis: FitAxis, slope: f64, (low, high): (f64, f64)) -> Text {
         () if low > 1.0 => ("grows", ", more than in proportion"),
         () => ("grows", "; in proportion is within the interval"),
     };
-    let doubled = format::interval(slope.exp2(), (low.exp2(), high.exp2()));
+    let (factor, low_factor, high_factor) = (slope.exp2(), low.exp2(), high.exp2());
+    let doubled = format!(
+        "{} [{}, {}] the time",
+        format::ratio(factor),
+        format::number(low_factor, 3),
+        format::number(high_factor, 3)
+    );
     let unit = axis(fit_axis);
     Text::plain(format!("Time {verb} as {unit}"))
         .strong(format!("^{}", format::interval(slope, (low, high))))
-        .and(format!("{proportion}. Twice the {unit}: {doubled} times the time."))
+        .and(format!("{proportion}. Twice the {unit}: {doubled}."))
 }
 
 /// What a fit was made from.
@@ -110,7 +116,7 @@ fn reservations(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<String> {
     }
     let share = trust::share(beside, n);
     if share.is_some_and(|share| share > FOREIGN_SHARE) {
-        found.push(format!("Other programs were busy during {} of its calls.", format::percent(share)));
+        found.push(format!("Other programs were busy during {} of its calls.", trust::part(share)));
     }
     if !source.manifest.one_stack() {
         found.push("The software stack changed during the run.".to_owned());

@@ -22,8 +22,8 @@ pub(super) fn table(source: &Source<'_>, names: &Names) -> Block {
     }
     columns.extend([
         Column::numbers("models"),
-        Column::numbers("slope [95 % t]"),
-        Column::numbers("[95 % bootstrap]"),
+        Column::numbers("slope [95\u{a0}% t]"),
+        Column::numbers("[95\u{a0}% bootstrap]"),
         Column::numbers("R²"),
         Column::words("verdict"),
     ]);
@@ -60,10 +60,10 @@ fn row(names: &Names, fit: &ScalingFitRow) -> Vec<Text> {
         bootstrap
             .map_or_else(
                 || format::ABSENT.to_owned(),
-                |(low, high)| format!("[{}, {}]", format::number(low, 3), format::number(high, 3)),
+                |(low, high)| format!("[{}, {}]", format::fixed(low, 3), format::fixed(high, 3)),
             )
             .into(),
-        format::number(fit.r2, 3).into(),
+        format::r2(fit.r2).into(),
         fit.reason.as_ref().map_or_else(|| "actionable".to_owned(), |why| format!("not identifiable: {why}")).into(),
     ]);
     row

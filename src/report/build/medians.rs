@@ -11,7 +11,7 @@ use super::names::Names;
 
 pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
     let mut blocks = vec![Block::Paragraph(
-        "Medians of timed calls on a warm engine, with the 95 % interval of the location (the exponential of the mean \
+        "Medians of timed calls on a warm engine, with the 95\u{a0}% interval of the location (the exponential of the mean \
          logarithm, corrected for how far calls depend on the one before). CV is the coefficient of variation."
             .into(),
     )];
@@ -68,13 +68,13 @@ fn phases(names: &Names, backend: &str, rows: &[&SummaryRow]) -> Block {
     let mut columns = cell_columns(names);
     columns.extend([
         Column::numbers("n"),
-        Column::numbers("prefill (ms) [95 %]"),
+        Column::numbers("prefill (ms) [95\u{a0}%]"),
         Column::numbers("CV"),
         Column::numbers("tokens/s"),
     ]);
     if decodes {
         columns.extend([
-            Column::numbers("decode (ms/token) [95 %]"),
+            Column::numbers("decode (ms/token) [95\u{a0}%]"),
             Column::numbers("CV"),
             Column::numbers("tokens/s"),
         ]);
@@ -100,7 +100,7 @@ fn without_cache(names: &Names, backend: &str, rows: &[&SummaryRow]) -> Block {
     let mut columns = cell_columns(names);
     columns.extend([
         Column::numbers("n"),
-        Column::numbers("uncached (ms/token) [95 %]"),
+        Column::numbers("uncached (ms/token) [95\u{a0}%]"),
         Column::numbers("CV"),
         Column::numbers("tokens/s"),
     ]);

@@ -37,8 +37,8 @@ fn overhead(source: &Source<'_>, names: &Names, rows: &[&OverheadRow]) -> Block 
         Column::words("backend"),
         Column::words("mode"),
         Column::numbers("models"),
-        Column::numbers("overhead a (ms) [95 % t]"),
-        Column::numbers("b (ms per unit) [95 % t]"),
+        Column::numbers("overhead a (ms) [95\u{a0}% t]"),
+        Column::numbers("b (ms per unit) [95\u{a0}% t]"),
         Column::numbers("R²"),
         Column::numbers("overhead share"),
         Column::words("verdict"),
@@ -51,13 +51,13 @@ fn overhead(source: &Source<'_>, names: &Names, rows: &[&OverheadRow]) -> Block 
             row.n_models.to_string().into(),
             format::interval(shown(row.a_ms), row.a_low_ms.zip(row.a_high_ms)).into(),
             format::interval(shown(row.b_ms_per_x), row.b_low_ms_per_x.zip(row.b_high_ms_per_x)).into(),
-            format::number(row.r2, 3).into(),
+            format::r2(row.r2).into(),
             format::percent(row.overhead_share).into(),
             verdict(row.reason.as_ref()),
         ]
     };
     let caption = Text::plain(format!(
-        "Overhead plus compute, latency = a + b · {}: how much of a middling model's time would be there with no model \
+        "Overhead plus compute, latency of a whole call = a + b · {}: how much of a middling model's time would be there with no model \
          at all. From ",
         axis_title(source.plan.fit)
     ))
@@ -71,8 +71,8 @@ fn size_and_depth(names: &Names, rows: &[&MultivariateRow]) -> Block {
         Column::words("backend"),
         Column::words("mode"),
         Column::numbers("models"),
-        Column::numbers("size exponent [95 % t]"),
-        Column::numbers("depth exponent [95 % t]"),
+        Column::numbers("size exponent [95\u{a0}% t]"),
+        Column::numbers("depth exponent [95\u{a0}% t]"),
         Column::numbers("R²"),
         Column::numbers("condition"),
         Column::words("verdict"),
@@ -85,7 +85,7 @@ fn size_and_depth(names: &Names, rows: &[&MultivariateRow]) -> Block {
             row.n_models.to_string().into(),
             format::interval(shown(row.beta_ln_params), row.beta_low.zip(row.beta_high)).into(),
             format::interval(shown(row.gamma_ln_n_layer), row.gamma_low.zip(row.gamma_high)).into(),
-            format::number(row.r2, 3).into(),
+            format::r2(row.r2).into(),
             format::number(row.condition_number, 2).into(),
             verdict(row.reason.as_ref()),
         ]

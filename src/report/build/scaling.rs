@@ -18,8 +18,8 @@ const STEPS: usize = 40;
 const SERIES: usize = 6;
 
 pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
-    let intro = "A line is drawn only for a fit that is actionable: at least 4 models, R² of at least 0.2, and both 95 % \
-                 intervals of the slope exclude 0. The band is where the law itself lies at 95 %.";
+    let intro = "A line is drawn only for a fit that is actionable: at least 4 models, R² of at least 0.2, and both 95\u{a0}% \
+                 intervals of the slope exclude 0. The band is where the law itself lies at 95\u{a0}%.";
     let mut blocks = vec![Block::Paragraph(intro.into())];
     for mode in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
         let fits: Vec<&ScalingFitRow> = headlines(source).filter(|fit| fit.mode == mode).collect();
@@ -76,7 +76,7 @@ fn by_scenario(source: &Source<'_>, names: &Names, headline: &ScalingFitRow) -> 
         y_name: y_name(headline.mode).to_owned(),
         series: series.collect(),
     };
-    let mut caption = Text::plain("Medians with 95 % intervals, from ")
+    let mut caption = Text::plain("Medians with 95\u{a0}% intervals, from ")
         .code("analysis/summary_by_model_backend_mode.csv")
         .and(". Bands are left out where lines would hide each other.");
     if left_out > 0 {

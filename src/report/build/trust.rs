@@ -26,6 +26,11 @@ pub(super) fn share(part: usize, whole: usize) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
+/// A share in words: percent, or `all`.
+pub(super) fn part(share: Option<f64>) -> String {
+    if share == Some(1.0) { "all".to_owned() } else { format::percent(share) }
+}
+
 /// Whether a row carries a flag.
 pub(super) fn has_flag(row: &MetricRow, flag: Flag) -> bool {
     row.flags.split(';').any(|name| name == flag.as_str())
@@ -122,12 +127,12 @@ fn steadiness(source: &Source<'_>, names: &Names) -> Finding {
     let load = match foreign {
         None => "What other programs did could not be seen.".to_owned(),
         Some(_) if beside == 0 => "No call ran beside other programs' load.".to_owned(),
-        Some(_) => format!("Other programs were busy during {} of the calls that count.", format::percent(foreign)),
+        Some(_) => format!("Other programs were busy during {} of the calls that count.", part(foreign)),
     };
-    let varying = format!("{noisy} of {n} medians come from calls that vary by more than 5 %.");
+    let varying = format!("{noisy} of {n} medians come from calls that vary by more than 5\u{a0}%.");
     let grounds = format!(
         "Largest coefficient of variation: {} ({} of {} on {}). {drifting} of {n} drift over the run; \
-         mean and median disagree by more than 10 % in {skewed}.",
+         mean and median disagree by more than 10\u{a0}% in {skewed}.",
         format::percent(worst.cv),
         mode(worst.mode).to_lowercase(),
         names.cell(&worst.model, &worst.scenario, worst.batch, worst.gen_tokens),

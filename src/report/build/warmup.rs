@@ -69,7 +69,7 @@ fn ratios(source: &Source<'_>, names: &Names, backend: &str, timed: Mode) -> Opt
             interval: None,
         })
     };
-    let mut references = vec![Reference { ratio: 1.0, label: "no warmup".to_owned() }];
+    let mut references = vec![Reference { ratio: 1.0, label: "as fast as timed".to_owned() }];
     if all.iter().any(|row| row.ratio > Some(WARM_POOL)) {
         references.push(Reference { ratio: WARM_POOL, label: "warm pool needed".to_owned() });
     }
