@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Our ONNX Runtime client against Python's, on the same graph, settings and prompt, in interleaved rounds.
 
 Each round asks every client once, in random order, for one call: a short one that ends the idle gap, then a prefill and
@@ -153,10 +154,17 @@ def report(shape, inside, steps, outside, best):
     verdict = f"≤ {GOAL}" if high <= GOAL else f"> {GOAL}" if low > GOAL else "not resolved"
     goal = GOAL_INSIDE if inside else GOAL_OUTSIDE
     gap = statistics.median(outside)
-    ms = [f"{statistics.median(steps[name]) / 1e6:.2f}" for name in ["ours", *FORMS]]
-    print(f"| {shape[0]} ({shape[1]}, {shape[2]}, {shape[3]}) | {'inside' if inside else 'outside'} | {gap:.0f} "
-          f"({'≤' if gap <= goal else '>'} {goal:.0f}) | {' | '.join(ms)} | {best} | {point:.3f} ({low:.3f} to {high:.3f}) "
-          f"| {len(outside)} | {verdict} |", flush=True)
+    cells = [
+        f"{shape[0]} ({shape[1]}, {shape[2]}, {shape[3]})",
+        "inside" if inside else "outside",
+        f"{gap:.0f} ({'≤' if gap <= goal else '>'} {goal:.0f})",
+        *(f"{statistics.median(steps[name]) / 1e6:.2f}" for name in ["ours", *FORMS]),
+        best,
+        f"{point:.3f} ({low:.3f} to {high:.3f})",
+        str(len(outside)),
+        verdict,
+    ]
+    print("|", " | ".join(cells), "|", flush=True)
 
 
 def main():
@@ -170,8 +178,8 @@ def main():
     if arguments.rounds < FEWEST_ROUNDS:
         parser.error(f"--rounds must be at least {FEWEST_ROUNDS}")
     rng = random.Random(arguments.seed)
-    print(f"Decode of a synthetic GPT-2 on {arguments.threads} threads, 17 prompt tokens, {arguments.steps} timed steps a "
-          f"call, seed {arguments.seed}. Ratio: ours ÷ the faster Python form, 95 % interval.\n")
+    print(f"Decode of a synthetic GPT-2 on {arguments.threads} threads, 17 prompt tokens, {arguments.steps} timed steps, "
+          f"seed {arguments.seed}. Ratio: ours ÷ the faster Python form, with its 95 % interval.\n")
     print("| model (layers, width, heads) | arg-max | outside Run, µs/step | ours, ms/step "
           f"| Python {FORMS[0]} | Python {FORMS[1]} | faster form | ratio | rounds | goal |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
