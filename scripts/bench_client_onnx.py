@@ -178,7 +178,7 @@ def main():
     if arguments.rounds < FEWEST_ROUNDS:
         parser.error(f"--rounds must be at least {FEWEST_ROUNDS}")
     rng = random.Random(arguments.seed)
-    print(f"Decode of a synthetic GPT-2 on {arguments.threads} threads, 17 prompt tokens, {arguments.steps} timed steps, "
+    print(f"Decode of a synthetic GPT-2: {arguments.threads} threads, 17 prompt tokens, {arguments.steps} steps, "
           f"seed {arguments.seed}. Ratio: ours ÷ the faster Python form, with its 95 % interval.\n")
     print("| model (layers, width, heads) | arg-max | outside Run, µs/step | ours, ms/step "
           f"| Python {FORMS[0]} | Python {FORMS[1]} | faster form | ratio | rounds | goal |")

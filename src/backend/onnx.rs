@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use ort::memory::AllocationDevice;
 
 use self::engine::Engine;
-use self::runtime::Runtime;
+use self::runtime::{Runtime, words};
 use self::session::{Bounds, OnnxSession};
 use super::cancel::{CancelToken, Deadline, Waited};
 use super::{Backend, BackendError, Description, Failure, LoadReport, Prepared, Session, Surroundings};
@@ -156,19 +156,19 @@ impl OnnxBackend {
         let host_rss_before = memory::resident().0;
         let runtime = runtime::start(&self.surroundings.cache).map_err(|e| error(&e.to_string()))?;
         let begin = clock.now();
-        let mut builder = options::builder(&runtime.environment, &self.spec).map_err(|e| error(e.message()))?;
+        let mut builder = options::builder(&runtime.environment, &self.spec).map_err(|e| error(&words(&e)))?;
         let set = clock.now();
         let canceler = builder.canceler();
         let (loaded, waited) =
             watch::watched(by, cancel, move || drop(canceler.cancel()), || builder.commit_from_file(graph));
-        let session = loaded.map_err(|e| session::failure(e.message(), waited, by))?;
+        let session = loaded.map_err(|e| session::failure(&words(&e), waited, by))?;
         let created = clock.now();
         let placed = raw::placement(&session).map_err(|e| error(&e))?;
         let signature = graph::signature(&session).map_err(|e| error(&e))?;
         let on_device = self.spec.provider == Provider::Cuda;
         let engine = if on_device {
             let device = i32::try_from(self.spec.device).unwrap_or(i32::MAX);
-            Engine::bound(session, signature, AllocationDevice::CUDA, device).map_err(|e| error(e.message()))?
+            Engine::bound(session, signature, AllocationDevice::CUDA, device).map_err(|e| error(&words(&e)))?
         } else {
             Engine::new(session, signature)
         };
@@ -198,7 +198,7 @@ impl OnnxBackend {
             return Err(self.unavailable(&what, FIX));
         }
         options::preflight(&runtime.environment, &self.spec).map_err(|error| {
-            let what = format!("provider cuda, device {}: {}", self.spec.device, error.message());
+            let what = format!("provider cuda, device {}: {}", self.spec.device, words(&error));
             self.unavailable(&what, &format!("{FIX}   (and check the driver with nvidia-smi)"))
         })
     }

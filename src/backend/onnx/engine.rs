@@ -7,6 +7,7 @@ use ort::value::{DynTensor, DynValue, Tensor, TensorElementType, TensorRef, Valu
 use super::argmax;
 use super::batch::View;
 use super::graph::{Input, Output, Signature};
+use super::runtime::words;
 use crate::clock::Clock;
 use crate::units::{Bytes, Nanos};
 
@@ -73,7 +74,7 @@ pub enum ForwardError {
 
 impl From<ort::Error> for ForwardError {
     fn from(error: ort::Error) -> Self {
-        Self::Runtime(error.message().to_owned())
+        Self::Runtime(words(&error))
     }
 }
 

@@ -6,6 +6,7 @@ use ort::session::RunOptions;
 
 use super::engine::{Engine, cache_size};
 use super::generate::{Progress, generate};
+use super::runtime::words;
 use super::{memory, watch};
 use crate::backend::cancel::{CancelToken, Deadline, Waited};
 use crate::backend::{BackendError, Call, Failure, LoadReport, Memory, Outcome, Reply, Session};
@@ -47,7 +48,7 @@ impl Session for OnnxSession {
         }
         let options = match RunOptions::new() {
             Ok(options) => options,
-            Err(error) => return refused(error.message()),
+            Err(error) => return refused(&words(&error)),
         };
         let mut progress = Progress::default();
         let stop = || drop(options.terminate());
