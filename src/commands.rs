@@ -41,7 +41,6 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Run(args) => run::execute(args, out),
         Command::Schema => schema::execute(out),
         Command::Validate(args) => validate::execute(args, out),
-        _ => Ok(Exit::Internal),
     }
 }
 

@@ -194,7 +194,7 @@ fn several_backends_batches_and_lengths_are_told_apart() {
     assert!(
         markdown.contains("plots/spread_prefill_1_sim-a.svg") && markdown.contains("plots/spread_prefill_2_sim-a.svg")
     );
-    assert!(markdown.contains("conclusions survive"), "{markdown}");
+    assert!(markdown.contains(" survive**"), "{markdown}");
     assert!(markdown.contains("takes too long"));
     assert!(!markdown.contains("No chart"), "{markdown}");
 }
