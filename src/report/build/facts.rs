@@ -25,8 +25,8 @@ pub(super) fn facts(source: &Source<'_>) -> Vec<(String, Text)> {
     }
     facts.extend([
         ("engines".to_owned(), engines.join(", ").into()),
-        ("measured by".to_owned(), format!("phasebench {}", tool(&stack.tool)).into()),
-        ("measured on".to_owned(), started(source).into()),
+        ("tool".to_owned(), format!("phasebench {}", tool(&stack.tool)).into()),
+        ("date".to_owned(), started(source).into()),
         ("calls".to_owned(), format!("{calls}, {degraded} degraded; {} skipped", counted(skipped, "cell")).into()),
         ("order".to_owned(), order(source).into()),
     ]);

@@ -154,7 +154,7 @@ fn how() -> Vec<Text> {
 
 fn limits(source: &Source<'_>) -> Vec<Text> {
     let mut limits: Vec<Text> = vec![
-        "Tokenisation, sampling, transport and logging: they stay outside the timed regions.".into(),
+        "Tokenisation, transport and logging: they stay outside the timed regions.".into(),
         "Several requests at once: one call runs at a time.".into(),
         "Quality of what is generated: decode runs for a fixed number of steps, whatever the tokens are.".into(),
     ];

@@ -55,9 +55,9 @@ impl Names {
         self.several_lengths
     }
 
-    /// A backend, with the element type where that differs in the run.
-    pub(super) fn engine(&self, backend: &str, dtype: Dtype) -> String {
-        if self.several_dtypes { format!("{backend} ({})", dtype.as_str()) } else { backend.to_owned() }
+    /// A backend or what is measured on one, with the element type where that differs in the run.
+    pub(super) fn engine(&self, name: &str, dtype: Dtype) -> String {
+        if self.several_dtypes { format!("{name} ({})", dtype.as_str()) } else { name.to_owned() }
     }
 
     /// A cell within its backend.

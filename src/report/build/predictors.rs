@@ -37,8 +37,8 @@ fn overhead(source: &Source<'_>, names: &Names, rows: &[&OverheadRow]) -> Block 
         Column::words("backend"),
         Column::words("mode"),
         Column::numbers("models"),
-        Column::numbers("overhead a (ms) [95\u{a0}% t]"),
-        Column::numbers("b (ms per unit) [95\u{a0}% t]"),
+        Column::numbers("overhead a (ms) [95\u{a0}%\u{a0}t]"),
+        Column::numbers("b (ms per unit) [95\u{a0}%\u{a0}t]"),
         Column::numbers("R²"),
         Column::numbers("overhead share"),
         Column::words("verdict"),
@@ -71,8 +71,8 @@ fn size_and_depth(names: &Names, rows: &[&MultivariateRow]) -> Block {
         Column::words("backend"),
         Column::words("mode"),
         Column::numbers("models"),
-        Column::numbers("size exponent [95\u{a0}% t]"),
-        Column::numbers("depth exponent [95\u{a0}% t]"),
+        Column::numbers("size [95\u{a0}%\u{a0}t]"),
+        Column::numbers("depth [95\u{a0}%\u{a0}t]"),
         Column::numbers("R²"),
         Column::numbers("condition"),
         Column::words("verdict"),
@@ -91,7 +91,7 @@ fn size_and_depth(names: &Names, rows: &[&MultivariateRow]) -> Block {
         ]
     };
     let caption = Text::plain(
-        "Size and depth together: what more parameters cost at the same number of layers, and the other way round. With \
+        "Exponents of size and depth together: what more parameters cost at the same number of layers, and the other way round. With \
          a condition number above about 10 the two are hardly told apart. From ",
     )
     .code("analysis/multivariate_fits.csv")

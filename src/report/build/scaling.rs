@@ -28,7 +28,7 @@ pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
             blocks.extend(by_scenario(source, names, fit));
         }
     }
-    blocks.push(fits::table(source, names));
+    blocks.extend(names.backends().iter().filter_map(|backend| fits::table(source, names, backend)));
     Section { id: "scaling", title: "How latency scales".to_owned(), blocks }
 }
 
