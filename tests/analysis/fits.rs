@@ -308,3 +308,25 @@ fn a_shift_without_a_fit_has_no_verdict() {
     assert_eq!((row.conclusion_survives, row.intervals_overlap, row.slope_a), (None, None, None));
     assert_eq!(row.reason, "no fit at the smaller value: 2 models, at least 3 are needed");
 }
+
+#[test]
+fn too_few_models_refute_nothing() {
+    let mut run = Run::measured(&FOUR, &[MICRO, shape("wide", 2, 8, 64)], 3, power);
+    run.forget("d", "wide");
+    let row = shift(&run.tables().batch_shift, Mode::Prefill, ScopeKind::Scenario, Metric::LatencyMs);
+    assert_eq!((row.actionable_a, row.actionable_b, row.conclusion_survives), (true, false, None));
+    assert_eq!(row.reason, "3 models at the larger value, at least 4 are needed");
+}
+
+#[test]
+fn a_fit_that_is_lost_refutes() {
+    let noise = [5.0, 3.0, 6.0, 4.0];
+    let tables = Run::measured(&FOUR, &[MICRO, shape("wide", 2, 8, 64)], 3, |model, shape, i| {
+        let place = FOUR.iter().position(|m| m.name == model.name).unwrap();
+        (if shape.batch == 8 { noise[place] } else { power(model, shape, i).0 }, 1.0)
+    })
+    .tables();
+    let row = shift(&tables.batch_shift, Mode::Prefill, ScopeKind::Scenario, Metric::LatencyMs);
+    assert_eq!((row.actionable_a, row.actionable_b, row.conclusion_survives), (true, false, Some(false)));
+    assert!(row.reason.starts_with("actionable only at the smaller value; at the larger one R²"), "{}", row.reason);
+}
