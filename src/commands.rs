@@ -17,6 +17,7 @@ pub mod doctor;
 pub mod fit;
 pub mod models;
 pub mod plan;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod schema;
@@ -36,10 +37,10 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Analyze(args) => analyze::execute(args, out),
         Command::Fit(args) => fit::execute(args, out),
         Command::Plan(args) => plan::execute(args, out),
+        Command::Report(args) => report::execute(args, out),
         Command::Run(args) => run::execute(args, out),
         Command::Schema => schema::execute(out),
         Command::Validate(args) => validate::execute(args, out),
-        _ => Ok(Exit::Internal),
     }
 }
 

@@ -23,6 +23,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod exit;
+pub mod hash;
 pub mod manifest;
 pub mod measure;
 pub mod model;

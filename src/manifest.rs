@@ -16,13 +16,12 @@ use crate::plan::SessionKey;
 use crate::terms::{Mode, Procedure};
 
 pub mod gpu;
-pub mod hash;
 pub mod machine;
 pub mod models;
 pub mod redact;
 
+use crate::hash::sha256_hex;
 pub use gpu::{Gpu, Gpus};
-use hash::sha256_hex;
 pub use machine::Machine;
 pub use models::{ModelEntry, ModelForm, Source};
 use redact::Redactor;

@@ -5,8 +5,8 @@ mod expand;
 mod only;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::hash::sha256_hex;
 use crate::model::Architecture;
 use crate::spec::{Dtype, FitAxis, Order, Repetitions};
 use crate::terms::{Mode, Procedure};
@@ -185,9 +185,5 @@ pub fn to_json(plan: &Plan) -> Result<Vec<u8>, PlanError> {
 /// # Errors
 /// As [`to_json`].
 pub fn plan_sha256(plan: &Plan) -> Result<String, PlanError> {
-    Ok(hex(&Sha256::digest(to_json(plan)?)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(sha256_hex(&to_json(plan)?))
 }

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use crate::backend::{Backend, BackendError, CancelToken, Deadline, Prepared, Session};
 use crate::clock::SharedClock;
+use crate::hash::seeded;
 use crate::measure::{Setting, measure};
 use crate::plan::{Plan, SessionKey};
 use crate::record::{Finished, Line, LoadRecord, Opened};
-use crate::schedule::{self, CallTask, LoadTask, Ordering, Recorded, Task, order::seeded};
+use crate::schedule::{self, CallTask, LoadTask, Ordering, Recorded, Task};
 use crate::store::{StoreError, Writer};
 use crate::telemetry::Watcher;
 use crate::terms::{Regime, Role, Status};

@@ -7,8 +7,6 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 pub mod reader;
 pub mod writer;
 
@@ -99,12 +97,6 @@ fn hint(source: &io::Error) -> &'static str {
 
 pub(crate) fn io_error<'a>(path: &'a Path, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError + 'a {
     move |source| StoreError::Io { path: path.display().to_string(), doing, source }
-}
-
-/// SHA-256 of some bytes, in hexadecimal.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Writes a whole file so that a reader sees the old content or the new one, never half.

@@ -342,47 +342,49 @@ fn cuda_that_is_not_there_is_an_error_before_anything_is_loaded() {
     assert!(lines.last().unwrap().starts_with("  try: phasebench setup onnxruntime --cuda"), "{error}");
 }
 
-const CUDA: OnnxSpec = OnnxSpec { provider: Provider::Cuda, ..SPEC };
+/// The same contract on a CUDA device; built and run by scripts/gpu-check.
+#[cfg(feature = "cuda-tests")]
+mod cuda {
+    use super::*;
 
-#[test]
-#[ignore = "needs a CUDA device: scripts/gpu-check"]
-fn cuda_log_probabilities_are_the_reference_s_in_every_step() {
-    check_log_probabilities(&CUDA);
-}
+    const CUDA: OnnxSpec = OnnxSpec { provider: Provider::Cuda, ..SPEC };
 
-#[test]
-#[ignore = "needs a CUDA device: scripts/gpu-check"]
-fn cuda_rows_caches_and_arg_max_agree() {
-    for &family in Family::ALL {
-        let mut session = load(&fixture(family), CUDA);
-        check_rows(&mut session, family.as_str());
-        check_without_cache(&mut session, family.as_str());
+    #[test]
+    fn log_probabilities_are_the_reference_s_in_every_step() {
+        check_log_probabilities(&CUDA);
     }
-    check_arg_max(&CUDA);
-}
 
-#[test]
-#[ignore = "needs a CUDA device: scripts/gpu-check"]
-fn cuda_runs_every_computing_node_and_holds_the_kv_cache() {
-    for &family in Family::ALL {
-        for dtype in [Dtype::F32, Dtype::F16] {
-            let mut session = load(&fixture(family), OnnxSpec { dtype, ..CUDA });
-            let reply = run(&mut session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 4)).reply.unwrap();
-            let attribution = reply.attribution;
-            assert_eq!(attribution.actual.as_deref(), Some("CUDAExecutionProvider"), "{attribution:?}");
-            assert_eq!(attribution.evidence["kv_cache.memory"], "Cuda");
+    #[test]
+    fn rows_caches_and_arg_max_agree() {
+        for &family in Family::ALL {
+            let mut session = load(&fixture(family), CUDA);
+            check_rows(&mut session, family.as_str());
+            check_without_cache(&mut session, family.as_str());
+        }
+        check_arg_max(&CUDA);
+    }
+
+    #[test]
+    fn runs_every_computing_node_and_holds_the_kv_cache() {
+        for &family in Family::ALL {
+            for dtype in [Dtype::F32, Dtype::F16] {
+                let mut session = load(&fixture(family), OnnxSpec { dtype, ..CUDA });
+                let reply = run(&mut session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 4)).reply.unwrap();
+                let attribution = reply.attribution;
+                assert_eq!(attribution.actual.as_deref(), Some("CUDAExecutionProvider"), "{attribution:?}");
+                assert_eq!(attribution.evidence["kv_cache.memory"], "Cuda");
+            }
         }
     }
-}
 
-#[test]
-#[ignore = "needs a CUDA device: scripts/gpu-check"]
-fn cuda_calls_are_stopped_and_the_session_goes_on() {
-    let mut session = load(&slow(), CUDA);
-    let prompt: Vec<u32> = (0..200).collect();
-    let long = call(Procedure::PrefillDecode, &[&prompt], 200, 800);
-    let outcome = session.call(&long, Deadline(Duration::from_millis(50)), &CancelToken::default());
-    assert_eq!(outcome.failure.unwrap().kind, Degraded::Timeout);
-    assert!(outcome.session_usable);
-    run(&mut session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 2));
+    #[test]
+    fn calls_are_stopped_and_the_session_goes_on() {
+        let mut session = load(&slow(), CUDA);
+        let prompt: Vec<u32> = (0..200).collect();
+        let long = call(Procedure::PrefillDecode, &[&prompt], 200, 800);
+        let outcome = session.call(&long, Deadline(Duration::from_millis(50)), &CancelToken::default());
+        assert_eq!(outcome.failure.unwrap().kind, Degraded::Timeout);
+        assert!(outcome.session_usable);
+        run(&mut session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 2));
+    }
 }

@@ -213,6 +213,7 @@ fn law(title: &str, scale: f64, slope: f64) -> Scaling {
     Scaling {
         title: title.to_owned(),
         x_name: "parameters (millions)".to_owned(),
+        y_name: "latency (ms)".to_owned(),
         series: (0..4).map(series).collect(),
     }
 }

@@ -55,7 +55,7 @@ pub struct MultivariateRow {
     pub actionable: bool,
     /// Why not. `None`: they may.
     pub reason: Option<String>,
-    /// What was left out of the fit, and why. `None`: nothing.
+    /// What was left out of the fit and why, and what in it is unproven. `None`: nothing.
     pub note: Option<String>,
 }
 
@@ -106,7 +106,7 @@ pub struct OverheadRow {
     pub actionable: bool,
     /// Why not. `None`: it may.
     pub reason: Option<String>,
-    /// What was left out of the fit, and why. `None`: nothing.
+    /// What was left out of the fit and why, and what in it is unproven. `None`: nothing.
     pub note: Option<String>,
 }
 
@@ -144,7 +144,7 @@ pub struct CorrelationRow {
     pub p_exact: Option<f64>,
     /// Why there is none. `None`: there is.
     pub reason: Option<String>,
-    /// What was left out, and why. `None`: nothing.
+    /// What was left out and why, and what is unproven. `None`: nothing.
     pub note: Option<String>,
 }
 

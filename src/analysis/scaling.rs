@@ -67,7 +67,7 @@ pub struct ScalingFitRow {
     pub actionable: bool,
     /// Why it may not. `None`: it may.
     pub reason: Option<String>,
-    /// What was left out of the fit, and why. `None`: nothing.
+    /// What was left out of the fit and why, and what in it is unproven. `None`: nothing.
     pub note: Option<String>,
 }
 

@@ -125,9 +125,12 @@ impl<'a> Scope<'a> {
         self.points.iter().map(|point| point.latency_ms).collect()
     }
 
-    /// The notes as one cell. `None`: nothing was left out.
+    /// The notes as one cell, and whose latencies lack proof. `None`: nothing to note.
     pub(super) fn note(&self) -> Option<String> {
-        (!self.notes.is_empty()).then(|| self.notes.join("; "))
+        let mut notes = self.notes.clone();
+        let unproven = self.points.iter().filter(|point| point.evidence == Evidence::Unattributed);
+        notes.extend(unproven.map(|point| format!("nothing proves where `{}` ran", point.row.model)));
+        (!notes.is_empty()).then(|| notes.join("; "))
     }
 }
 

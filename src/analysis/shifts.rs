@@ -1,12 +1,14 @@
 //! `batch_shift.csv`, `decode_length_shift.csv`: whether what a fit says survives another batch or decode length.
 //!
 //! A fit's conclusion is whether latency depends on the predictor, and in which direction. It survives a shift where
-//! both fits are actionable with the same sign, or neither is and their intervals overlap.
+//! both fits are actionable with the same sign, or neither is and their intervals overlap. Where one of them has too few
+//! models to be actionable at all, nothing can be said.
 
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{Dtype, FitAxis};
 use crate::stats::fit::{self, ScalingFit};
+use crate::stats::gate::MIN_POINTS;
 use crate::stats::interval::Interval;
 use crate::stats::summary::geometric_mean;
 use crate::terms::Mode;
@@ -216,6 +218,12 @@ fn verdict(a: &Result<ScalingFit, String>, b: &Result<ScalingFit, String>) -> Ve
         (Err(why), _) => return Verdict::unknown(&format!("no fit at the smaller value: {why}")),
         (_, Err(why)) => return Verdict::unknown(&format!("no fit at the larger value: {why}")),
     };
+    for (value, fit) in [("smaller", a), ("larger", b)] {
+        let n = fit.fit.logs.n;
+        if n < MIN_POINTS {
+            return Verdict::unknown(&format!("{n} models at the {value} value, at least {MIN_POINTS} are needed"));
+        }
+    }
     let (slope_a, slope_b) = (a.fit.slope(), b.fit.slope());
     let overlapping = overlap(slope_a.interval, slope_b.interval);
     let (survives, reason) = match (a.gate.reason(), b.gate.reason()) {

@@ -10,10 +10,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hash::sha256_hex;
 use crate::manifest::Manifest;
 use crate::plan::{self, Plan};
 use crate::record::{FORMAT, Line};
-use crate::store::{MANIFEST, MEASUREMENTS, PLAN, Recording, SPEC, reader::FILE_KIND, sha256};
+use crate::store::{MANIFEST, MEASUREMENTS, PLAN, Recording, SPEC, reader::FILE_KIND};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,9 +158,9 @@ impl Hashes<'_> {
     fn problems(&self, recording: &Recording, manifest: &Manifest) -> Vec<String> {
         let recorded = recording.header().map_or("", |header| header.plan_sha256.as_str());
         let stack = manifest.stack.sha256();
-        let plan = self.plan.map(sha256);
+        let plan = self.plan.map(sha256_hex);
         let comparisons = [
-            (SPEC, self.spec.map(sha256), manifest.config_sha256.as_str(), MANIFEST),
+            (SPEC, self.spec.map(sha256_hex), manifest.config_sha256.as_str(), MANIFEST),
             (PLAN, plan.clone(), manifest.plan_sha256.as_str(), MANIFEST),
             (PLAN, plan, recorded, MEASUREMENTS),
             ("the stack", Some(stack), manifest.stack_sha256.as_str(), MANIFEST),

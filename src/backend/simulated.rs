@@ -14,6 +14,7 @@ use crate::backend::{
     Backend, BackendError, Call, CancelToken, Deadline, Description, Failure, LoadReport, Memory, Outcome, Prepared,
     Reply, Session, Span, SpanClock, Surroundings, cancel::Waited,
 };
+use crate::hash::sha256_hex;
 use crate::model::{self, Architecture, ModelSource};
 use crate::spec::{Dtype, Fault, FaultKind, Law, Pace, SimulatedSpec};
 use crate::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure};
@@ -63,7 +64,7 @@ impl Backend for SimulatedBackend {
         let params = architecture.parameters();
         Ok(Prepared {
             model: model.name.clone(),
-            weights_id: format!("simulated-{}", crate::store::sha256(format!("{architecture:?}").as_bytes())),
+            weights_id: format!("simulated-{}", sha256_hex(format!("{architecture:?}").as_bytes())),
             dtype: Dtype::F32,
             params: Some(params),
             bytes: Some(Bytes(params * Dtype::F32.bytes())),

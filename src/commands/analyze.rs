@@ -113,7 +113,8 @@ fn fits(tables: &Tables, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn as_json(tables: &Tables, plan: &Plan, recording: &Recording, files: &[String]) -> anyhow::Result<Value> {
+/// The run and its headline fits as JSON; `files` are what was written.
+pub(super) fn as_json(tables: &Tables, plan: &Plan, recording: &Recording, files: &[String]) -> anyhow::Result<Value> {
     let (calls, degraded) = counts(tables);
     Ok(json!({
         "finished": recording.finished(),

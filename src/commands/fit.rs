@@ -41,7 +41,8 @@ pub fn execute(args: &FitArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         }
     }
     if table.left_out > 0 {
-        writeln!(out, "{} rows without a value are left out", table.left_out)?;
+        let rows = if table.left_out == 1 { "row without a value is" } else { "rows without a value are" };
+        writeln!(out, "{} {rows} left out", table.left_out)?;
     }
     Ok(Exit::Good)
 }
@@ -207,7 +208,7 @@ fn described(fit: &Fit, args: &FitArgs) -> String {
         return match (fit.rho, fit.p_t) {
             (Some(rho), Some(p)) => {
                 let exact = fit.p_exact.map(|p| format!(", {} exact", short(p))).unwrap_or_default();
-                format!("rank          rho {}, p {} by t{exact}", short(rho), short(p))
+                format!("rank          ρ {}, p {} by t{exact}", short(rho), short(p))
             }
             _ => format!("{:<13} {verdict}", fit.form),
         };
@@ -220,7 +221,7 @@ fn described(fit: &Fit, args: &FitArgs) -> String {
             format!("{y} = {} * {x}^{} * {x2}^{}", short(intercept.exp()), short(slope), short(second))
         }
     };
-    let mut line = format!("{:<13} {law}, R2 {}, slope 95 % t {}", fit.form, short(r2), interval(fit.ci_t));
+    let mut line = format!("{:<13} {law}, R² {}, slope 95 % t {}", fit.form, short(r2), interval(fit.ci_t));
     if fit.ci_bootstrap.is_some() {
         line.push_str(&format!(", bootstrap {}", interval(fit.ci_bootstrap)));
     }

@@ -13,6 +13,7 @@ use crate::cli::RunArgs;
 use crate::clock::{RealClock, SharedClock, VirtualClock};
 use crate::commands::scenario;
 use crate::exit::Exit;
+use crate::hash::sha256_hex;
 use crate::manifest::{BackendEntry, Manifest, ModelEntry, Stack};
 use crate::plan::{Plan, SkippedCell};
 use crate::record::{Finished, Line};
@@ -78,7 +79,7 @@ fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
     manifest.models = models(&spec, &engines);
     manifest.residency = crate::schedule::order::residency(&plan);
     let folder = args.out.clone().unwrap_or_else(|| {
-        store::default_folder(&plan.name, &store::sha256(plan_json.as_bytes()), jiff::Timestamp::now())
+        store::default_folder(&plan.name, &sha256_hex(plan_json.as_bytes()), jiff::Timestamp::now())
     });
     let writer = Writer::create(&folder, &loaded.text, &plan_json, &manifest.to_json()?)?;
     let base = path.parent().unwrap_or(Path::new("")).canonicalize().unwrap_or_default();

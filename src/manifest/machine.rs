@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::sha256_hex;
+use crate::hash::sha256_hex;
 use crate::telemetry::cpu::affinity;
 
 /// A machine, as far as it is the same from one run to the next.

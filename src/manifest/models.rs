@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::hash::sha256_file;
 use crate::backend::Prepared;
+use crate::hash::sha256_file;
 use crate::model::{self, Architecture, Form, ModelSource, Synthetic};
 use crate::spec::Dtype;
 use crate::units::Bytes;
@@ -94,7 +94,7 @@ fn file_hashes(path: &Path) -> BTreeMap<String, String> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::manifest::hash::sha256_hex;
+    use crate::hash::sha256_hex;
 
     #[test]
     fn a_model_names_its_recipe_and_hashes_what_is_loaded() {

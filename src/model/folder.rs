@@ -15,9 +15,9 @@ use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use super::architecture::{Architecture, Dtype, Family};
-use super::synthetic::hex;
 use super::tensors::{self, TensorSpec};
 use super::{Error, Result, config, tokenizer};
+use crate::hash::hex;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";

@@ -36,8 +36,8 @@ use sha2::{Digest, Sha256};
 
 use super::architecture::Dtype;
 use super::folder::Folder;
-use super::synthetic::hex;
 use super::{Error, Result, cached};
+use crate::hash::hex;
 
 /// Raised whenever the same folder gives another file.
 pub const EXPORTER_VERSION: u32 = 1;

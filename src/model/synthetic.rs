@@ -22,6 +22,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hash::hex;
+
 use super::architecture::{Activation, Architecture, Biases, Dtype, Family, Rope};
 use super::tensors::{self, Role, TensorSpec};
 use super::{Error, Result, cached, config, tokenizer};
@@ -238,15 +240,6 @@ impl Synthetic {
         );
         Sha256::digest(text.as_bytes()).into()
     }
-}
-
-/// Lower-case hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A tensor that is generated when the writer asks for its bytes, so that only one is in memory.

@@ -1,10 +1,10 @@
 //! Scenario file → plan: every combination of the axes, either as a cell or as a skipped one with its rule.
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::only::Only;
 use super::{Cell, CellId, FORMAT, ModelFacts, Plan, PlanError, PlannedSession, SessionKey, SkippedCell};
+use crate::hash::sha256_hex;
 use crate::model::ModelSource;
 use crate::spec::{BackendSpec, Dtype, Engine, Prompt, Provider, Scenario, Spec};
 use crate::terms::{Mode, Procedure};
@@ -113,7 +113,7 @@ fn cell(session: &SessionKey, dtype: Dtype, scenario: &Scenario, procedure: Proc
         "scenario": scenario.name,
     });
     Cell {
-        id: CellId(super::hex(&Sha256::digest(key.to_string()))[..12].to_owned()),
+        id: CellId(sha256_hex(key.to_string().as_bytes())[..12].to_owned()),
         session: session.clone(),
         dtype,
         scenario: scenario.name.clone(),

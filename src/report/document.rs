@@ -1,6 +1,9 @@
 //! A report's content, apart from how it is printed.
 
+use std::fmt;
+
 use crate::report::chart::{ChartError, Svg};
+use crate::report::text::clean;
 
 /// A whole report.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,6 +181,16 @@ pub enum Span {
     Code(String),
 }
 
+impl Span {
+    /// The text as given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Plain(t) | Self::Strong(t) | Self::Code(t) => t,
+        }
+    }
+}
+
 impl Text {
     /// Plain text.
     pub fn plain(text: impl Into<String>) -> Self {
@@ -214,9 +227,14 @@ impl Text {
     /// True if it prints nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|s| match s {
-            Span::Plain(t) | Span::Strong(t) | Span::Code(t) => t.is_empty(),
-        })
+        self.0.iter().all(|s| s.as_str().is_empty())
+    }
+}
+
+/// The text cleaned for a terminal, without emphasis.
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|span| f.write_str(&clean(span.as_str())))
     }
 }
 

@@ -59,6 +59,15 @@ pub fn percent(share: impl Into<Option<f64>>) -> String {
     format!("{text}{NO_BREAK_SPACE}%")
 }
 
+/// An R² with three digits; one that is not quite 1 never prints as 1.
+#[must_use]
+pub fn r2(value: impl Into<Option<f64>>) -> String {
+    match finite(value) {
+        Some(r2) if (0.9995..1.0).contains(&r2) => ">0.999".to_owned(),
+        r2 => fixed(r2, 3),
+    }
+}
+
 /// A change in percent with its sign and one decimal: 3.2 is `+3.2 %`.
 #[must_use]
 pub fn change_percent(percent: impl Into<Option<f64>>) -> String {
@@ -148,6 +157,7 @@ mod tests {
         assert_eq!(percent(0.0002), "<0.1\u{a0}%");
         assert_eq!(change_percent(3.21), "+3.2\u{a0}%");
         assert_eq!(change_percent(-11.81), "−11.8\u{a0}%");
+        assert_eq!([r2(0.999_96), r2(1.0), r2(0.91), r2(None)], [">0.999", "1.000", "0.910", ABSENT]);
         assert_eq!(p_value(0.0342), "0.034");
         assert_eq!(p_value(0.000_01), "<0.001");
         assert_eq!(p_value(0.999), "1.0");

@@ -2,9 +2,12 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::report::document::{Align, Block, Document, Figure, Finding, Section, Span, Standing, Table, Text};
+use crate::report::document::{Align, Block, Column, Document, Figure, Finding, Section, Span, Standing, Table, Text};
 use crate::report::text::clean;
 use crate::report::theme;
+
+/// Words beyond this many characters in a table's cell make its column break lines.
+const LONG: usize = 36;
 
 const STYLE: &str = include_str!("html/page.css");
 
@@ -131,10 +134,14 @@ fn class(standing: Standing) -> &'static str {
 }
 
 fn table(table: &Table) -> Markup {
-    let side = |i: usize| match table.columns.get(i).map(|c| c.align) {
-        Some(Align::Right) => Some("num"),
-        _ => None,
+    let length = |cell: &Text| cell.spans().iter().map(|s| s.as_str().chars().count()).sum::<usize>();
+    let wraps = |i: usize| table.rows.iter().filter_map(|row| row.get(i)).any(|cell| length(cell) > LONG);
+    let class = |(i, column): (usize, &Column)| match column.align {
+        Align::Right => Some("num"),
+        Align::Left if wraps(i) => Some("long"),
+        Align::Left => None,
     };
+    let classes: Vec<_> = table.columns.iter().enumerate().map(class).collect();
     html! {
         figure.table {
             @if !table.caption.is_empty() { figcaption { (text(&table.caption)) } }
@@ -143,14 +150,14 @@ fn table(table: &Table) -> Markup {
                 table {
                     thead { tr {
                         @for (i, column) in table.columns.iter().enumerate() {
-                            th scope="col" class=[side(i)] { (clean(&column.title)) }
+                            th scope="col" class=[classes[i]] { (clean(&column.title)) }
                         }
                     } }
                     tbody { @for row in &table.rows { tr {
                         @for i in 0..table.columns.len() {
                             @let cell = row.get(i).map(text);
-                            @if i == 0 { th scope="row" class=[side(i)] { (cell.unwrap_or_default()) } }
-                            @else { td class=[side(i)] { (cell.unwrap_or_default()) } }
+                            @if i == 0 { th scope="row" class=[classes[i]] { (cell.unwrap_or_default()) } }
+                            @else { td class=[classes[i]] { (cell.unwrap_or_default()) } }
                         }
                     } } }
                 }

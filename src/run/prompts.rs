@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::backend::Call;
+use crate::hash::seeded;
 use crate::model::{self, ModelSource, prompt};
 use crate::plan::{Cell, Plan};
-use crate::schedule::order::seeded;
 use crate::spec::{Prompt, Scenario, Spec};
 
 /// Why a prompt cannot be made.

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest, Sha256};
-
+use crate::hash::seeded;
 use crate::plan::{Plan, SessionKey};
 use crate::spec::{Order, Repetitions};
 
@@ -177,17 +176,4 @@ fn ranks(values: &[u64]) -> Vec<u64> {
         ranks[i] = rank as u64;
     }
     ranks
-}
-
-/// A uniform number from the seed and what it is for.
-#[must_use]
-pub fn seeded(seed: u64, parts: &[&str]) -> u64 {
-    let mut hash = Sha256::new();
-    hash.update(seed.to_le_bytes());
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part.as_bytes());
-    }
-    let digest = hash.finalize();
-    digest.iter().take(8).fold(0, |value, &byte| value << 8 | u64::from(byte))
 }

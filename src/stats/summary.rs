@@ -1,5 +1,6 @@
 //! What one sample looks like.
 
+use crate::stats::interval::Interval;
 use crate::stats::{InputError, finite};
 
 /// Fewest values for a 95th percentile: below, it is little more than the maximum.
@@ -46,8 +47,6 @@ impl Summary {
         let n = sorted.len();
         let (mean, sd) = (mean(&sorted), sd(&sorted));
         let at = |p: f64| quantile_of_sorted(&sorted, p);
-        let iqr = at(0.75) - at(0.25);
-        let (low, high) = (at(0.25) - 1.5 * iqr, at(0.75) + 1.5 * iqr);
         Ok(Self {
             n,
             median: at(0.5),
@@ -59,9 +58,19 @@ impl Summary {
             p99: (n >= P99_NEEDS).then(|| at(0.99)),
             geometric_mean: geometric_mean(&sorted),
             cv: sd.filter(|_| mean > 0.0).map(|sd| sd / mean),
-            outliers: (n >= 4).then(|| sorted.iter().filter(|v| **v < low || **v > high).count()),
+            outliers: tukey_fences(&sorted).map(|fences| sorted.iter().filter(|v| !fences.contains(**v)).count()),
         })
     }
+}
+
+/// Where Tukey's rule begins to call a value an outlier: 1.5 interquartile ranges outside the quartiles.
+///
+/// `None`: fewer than 4 values, or one not finite.
+#[must_use]
+pub fn tukey_fences(values: &[f64]) -> Option<Interval> {
+    let (low, high) = (quantile(values, 0.25)?, quantile(values, 0.75)?);
+    let reach = 1.5 * (high - low);
+    (values.len() >= 4).then_some(Interval { low: low - reach, high: high + reach })
 }
 
 /// Quantile `p` of unsorted values, linear between order statistics (type 7, NumPy's default).

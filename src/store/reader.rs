@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::hash::sha256_hex;
 use crate::record::{CallRecord, Decision, FORMAT, Header, Line, LoadRecord};
-use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, read_text, sha256};
+use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, read_text};
 
 /// What the header calls the file.
 pub const FILE_KIND: &str = "phasebench-measurements";
@@ -66,7 +67,7 @@ impl Recording {
     /// Which file changed.
     pub fn check(&self, folder: &Path, plan_json: &str) -> Result<(), StoreError> {
         let expected = self.header().map(|h| h.plan_sha256.clone()).unwrap_or_default();
-        let found = sha256(plan_json.as_bytes());
+        let found = sha256_hex(plan_json.as_bytes());
         if found != expected {
             return Err(StoreError::Changed { path: folder.join(PLAN).display().to_string(), found, expected });
         }
@@ -76,7 +77,7 @@ impl Recording {
             why: format!("not JSON: {e}"),
         })?;
         let expected = manifest.get("config_sha256").and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-        let found = sha256(read_text(folder, SPEC)?.as_bytes());
+        let found = sha256_hex(read_text(folder, SPEC)?.as_bytes());
         if found != expected {
             return Err(StoreError::Changed { path: folder.join(SPEC).display().to_string(), found, expected });
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::hash::sha256_hex;
 use crate::record::{Finished, Line, Opened};
 
 const PLAN_JSON: &str = "{}\n";
@@ -16,7 +17,7 @@ fn opened(epoch: u32) -> Line {
 }
 
 fn manifest() -> String {
-    format!("{{\"config_sha256\": \"{}\"}}", sha256(SPEC_TEXT.as_bytes()))
+    format!("{{\"config_sha256\": \"{}\"}}", sha256_hex(SPEC_TEXT.as_bytes()))
 }
 
 fn create(folder: &Path) -> Writer {

@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::hash::sha256_hex;
 use crate::record::{FORMAT, Header, Line};
 use crate::store::{
-    LOCK, MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, reader, sha256, sync_folder, write_atomically,
+    LOCK, MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, reader, sync_folder, write_atomically,
 };
 
 /// Appends to a run's record while it holds the folder's lock.
@@ -111,7 +112,7 @@ fn header(plan_json: &str) -> Header {
     Header {
         file: reader::FILE_KIND.to_owned(),
         format: FORMAT,
-        plan_sha256: sha256(plan_json.as_bytes()),
+        plan_sha256: sha256_hex(plan_json.as_bytes()),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

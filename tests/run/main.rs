@@ -4,6 +4,7 @@
 
 mod faults;
 mod fixture;
+mod missing;
 mod order;
 mod resume;
 mod script;

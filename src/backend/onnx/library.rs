@@ -7,12 +7,13 @@
 //! <cache>/onnxruntime/selected.json  the one in use
 //! ```
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::hash::sha256_file;
 
 use super::raw::{self, ProbeError};
 
@@ -197,7 +198,7 @@ pub fn inspect(path: &Path) -> Result<Inspected, LibraryError> {
     let unreadable = |e: &io::Error| LibraryError::Unreadable { path: path.to_owned(), why: e.to_string() };
     // A relative name would be looked up in the system's library folders.
     let path = path.canonicalize().map_err(|e| unreadable(&e))?;
-    let sha256 = sha256(&path).map_err(|e| unreadable(&e))?;
+    let sha256 = sha256_file(&path).map_err(|e| unreadable(&e))?;
     let probe = raw::probe(&path).map_err(|e| match e {
         ProbeError::NotLoadable(why) => LibraryError::NotLoadable { path: path.clone(), why },
         ProbeError::NotOnnxRuntime => LibraryError::NotOnnxRuntime { path: path.clone() },
@@ -288,24 +289,6 @@ fn is_supported(version: &str) -> bool {
         (Some(Ok(major)), Some(Ok(minor))) => major == 1 && minor >= ort::MINOR_VERSION,
         _ => false,
     }
-}
-
-/// Hash of a file, in hex.
-fn sha256(path: &Path) -> io::Result<String> {
-    use std::fmt::Write as _;
-    let mut file = File::open(path)?;
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            n => hasher.update(&buffer[..n]),
-        }
-    }
-    let mut text = String::with_capacity(64);
-    for byte in hasher.finalize() {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The columns of a CSV file that a fit needs.
 
-use std::path::Path;
+use std::fs;
+use std::io;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{Position, ReaderBuilder, StringRecord, Trim};
 
 use crate::cli::FitArgs;
 use crate::spec::nearest;
@@ -10,7 +11,15 @@ use crate::spec::nearest;
 /// Why a table cannot be fitted.
 #[derive(Debug, thiserror::Error)]
 pub enum FitError {
-    /// It cannot be read, or is no CSV file.
+    /// It cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// It is no CSV file.
     #[error("{path}: {source}")]
     Csv {
         /// The file.
@@ -78,6 +87,7 @@ pub(super) struct Group {
 
 struct Columns<'a> {
     path: &'a str,
+    text: &'a [u8],
     header: &'a StringRecord,
 }
 
@@ -95,6 +105,14 @@ impl Columns<'_> {
         }
     }
 
+    /// The line that a record begins on, from 1. The reader's own count is one behind where lines end in CR LF.
+    fn line(&self, at: &Position) -> u64 {
+        let begin = usize::try_from(at.byte()).unwrap_or(usize::MAX).min(self.text.len());
+        let (before, rest) = self.text.split_at(begin);
+        let ends = rest.iter().take_while(|byte| byte.is_ascii_whitespace());
+        1 + before.iter().chain(ends).filter(|byte| **byte == b'\n').count() as u64
+    }
+
     /// A cell's number. `None`: it is empty.
     fn number(&self, record: &StringRecord, column: usize) -> Result<Option<f64>, FitError> {
         let text = record.get(column).unwrap_or_default();
@@ -104,7 +122,7 @@ impl Columns<'_> {
         let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
         value.map(Some).ok_or_else(|| FitError::Cell {
             path: self.path.to_owned(),
-            line: record.position().map_or(0, csv::Position::line),
+            line: record.position().map_or(0, |at| self.line(at)),
             column: self.header.get(column).unwrap_or_default().to_owned(),
             found: text.to_owned(),
         })
@@ -117,11 +135,12 @@ impl Table {
     /// # Errors
     /// The first thing in the file that cannot be used.
     pub(super) fn read(args: &FitArgs) -> Result<Self, FitError> {
-        let path = &path_text(&args.table);
+        let path = &args.table.display().to_string();
+        let text = &fs::read(&args.table).map_err(|source| FitError::Read { path: path.clone(), source })?;
         let failed = |source| FitError::Csv { path: path.clone(), source };
-        let mut reader = ReaderBuilder::new().trim(Trim::All).from_path(&args.table).map_err(failed)?;
+        let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(text.as_slice());
         let header = reader.headers().map_err(failed)?.clone();
-        let columns = Columns { path, header: &header };
+        let columns = Columns { path, text, header: &header };
         let (x, y) = (columns.find(&args.x)?, columns.find(&args.y)?);
         let x2 = args.x2.as_deref().map(|name| columns.find(name)).transpose()?;
         let by = args.group.as_deref().map(|name| columns.find(name)).transpose()?;
@@ -165,8 +184,4 @@ impl Group {
             column.push(value);
         }
     }
-}
-
-fn path_text(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SetupError;
 use super::pins::Wheel;
-use crate::manifest::hash::sha256_file;
+use crate::hash::sha256_file;
 use crate::units::Bytes;
 
 /// What is written beside unpacked libraries.

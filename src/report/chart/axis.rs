@@ -103,8 +103,12 @@ fn log_ticks(range: &Range<f64>, most: usize) -> Vec<Tick> {
         let linear = 10f64.powf(range.start)..10f64.powf(range.end);
         linear_values(&linear, most).map(|(v, _)| v).collect()
     } else {
-        [&[1, 2, 5][..], &[1, 3], &[1]]
-            .iter()
+        // On a short range the usual three in a decade would leave two or three ticks in all.
+        let usual = decade_values(range, &[1, 2, 5], 1).len();
+        let dense = (usual < 4).then_some(&[1, 2, 3, 5, 7][..]);
+        dense
+            .into_iter()
+            .chain([&[1, 2, 5][..], &[1, 3], &[1]])
             .map(|mantissas| decade_values(range, mantissas, 1))
             .chain((2..).map(|every| decade_values(range, &[1], every)))
             .find(|v| v.len() <= most.max(1))
@@ -183,7 +187,7 @@ mod tests {
     #[test]
     fn log_ticks_are_round_and_few() {
         for (low, high, expected) in [
-            (25.0, 124.0, "50 100"),
+            (25.0, 124.0, "30 50 70 100"),
             (3.0, 400.0, "5 10 20 50 100 200 500"),
             (0.4, 9000.0, "1 10 100 1000 10k"),
             (1e-3, 1e9, "0.01 1 100 10k 1M 100M"),

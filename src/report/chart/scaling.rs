@@ -24,6 +24,8 @@ pub struct Scaling {
     pub title: String,
     /// Name and unit of the horizontal axis, e.g. `parameters (millions)`.
     pub x_name: String,
+    /// Name and unit of the vertical axis, e.g. `latency (ms)`; every latency here is in it.
+    pub y_name: String,
     /// Scenarios or backends.
     pub series: Vec<ScalingSeries>,
 }
@@ -82,8 +84,7 @@ pub fn scaling(data: &Scaling) -> Result<Svg, ChartError> {
     let legend: Vec<_> = data.series.iter().enumerate().map(|(i, s)| (Mark::nth(i), s.name.clone())).collect();
     let head = Head::new(&data.title, &legend);
     render(&head, describe(data), BODY_PX, |area| {
-        let frame =
-            Frame { x: &x, y: &y, x_name: &data.x_name, y_name: Some(("latency (ms)", 48)), ticks_on_top: false };
+        let frame = Frame { x: &x, y: &y, x_name: &data.x_name, y_name: Some((&data.y_name, 48)), ticks_on_top: false };
         draw(&frame, area, data)
     })
 }
@@ -172,7 +173,7 @@ fn validate(data: &Scaling) -> Result<(), ChartError> {
 }
 
 fn describe(data: &Scaling) -> String {
-    let mut text = format!("Latency in ms against {}, both axes logarithmic.", clean(&data.x_name));
+    let mut text = format!("{} against {}, both axes logarithmic.", clean(&data.y_name), clean(&data.x_name));
     for s in &data.series {
         let _ = write!(text, " {}:", clean(&s.name));
         for p in &s.points {

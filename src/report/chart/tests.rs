@@ -11,6 +11,7 @@ fn one_series(name: &str, points: Vec<ScalingPoint>) -> Scaling {
     Scaling {
         title: name.to_owned(),
         x_name: "parameters (millions)".to_owned(),
+        y_name: "latency (ms)".to_owned(),
         series: vec![ScalingSeries { name: name.to_owned(), points, curve: Vec::new() }],
     }
 }

@@ -1,4 +1,4 @@
-//! SHA-256 of bytes and of files.
+//! SHA-256 of bytes and of files, and random choices made from it.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -29,12 +29,27 @@ pub fn sha256_file(path: &Path) -> io::Result<String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in lowercase hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// A uniform number from the seed and what it is for.
+#[must_use]
+pub fn seeded(seed: u64, parts: &[&str]) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_le_bytes());
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let digest = hash.finalize();
+    digest.iter().take(8).fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
 #[cfg(test)]

@@ -1,0 +1,84 @@
+//! The short facts below the title.
+
+use crate::manifest::{Machine, Tool};
+use crate::report::document::Text;
+use crate::report::format::ABSENT;
+use crate::spec::{Order, Repetitions};
+
+use super::Source;
+use super::names::counted;
+use super::trust;
+
+pub(super) fn facts(source: &Source<'_>) -> Vec<(String, Text)> {
+    let stack = &source.manifest.stack;
+    let engines: Vec<String> = stack
+        .backends
+        .iter()
+        .map(|(name, entry)| format!("{} {} ({name})", entry.engine, entry.version.as_deref().unwrap_or(ABSENT)))
+        .collect();
+    let (calls, degraded) = trust::counts(source.tables);
+    let skipped = source.tables.skipped.len();
+    let mut facts = vec![("machine".to_owned(), machine(&stack.machine).into())];
+    if !stack.gpus.devices.is_empty() {
+        let names: Vec<&str> = stack.gpus.devices.iter().map(|gpu| gpu.name.as_deref().unwrap_or(ABSENT)).collect();
+        facts.push(("GPU".to_owned(), names.join(", ").into()));
+    }
+    facts.extend([
+        ("engines".to_owned(), engines.join(", ").into()),
+        ("tool".to_owned(), format!("phasebench {}", tool(&stack.tool)).into()),
+        ("date".to_owned(), started(source).into()),
+        ("calls".to_owned(), format!("{calls}, {degraded} degraded; {} skipped", counted(skipped, "cell")).into()),
+        ("order".to_owned(), order(source).into()),
+    ]);
+    facts
+}
+
+/// Version, commit and build of the tool.
+pub(super) fn tool(tool: &Tool) -> String {
+    let mut text = tool.version.clone();
+    if let Some(commit) = &tool.commit {
+        let modified = if commit.ends_with("-modified") { ", modified" } else { "" };
+        text.push_str(&format!(" (commit {}{modified})", commit.get(..10).unwrap_or(commit)));
+    }
+    text
+}
+
+fn machine(machine: &Machine) -> String {
+    let cores = machine.physical_cores.unwrap_or(machine.logical_cores);
+    let mut parts = vec![
+        machine.cpu_model.clone().unwrap_or_else(|| machine.arch.clone()),
+        counted(cores as usize, "core"),
+        format!("{} GiB", machine.memory_gib),
+    ];
+    parts.extend(machine.os.clone());
+    if machine.virtualised == Some(true) {
+        parts.push("virtual machine".to_owned());
+    }
+    parts.join(", ")
+}
+
+/// The day of the first process, in UTC.
+fn started(source: &Source<'_>) -> String {
+    let first = source.manifest.epochs.first();
+    let time = first.and_then(|epoch| jiff::Timestamp::from_nanosecond(i128::from(epoch.started_unix_ns)).ok());
+    let day = time.map_or_else(|| ABSENT.to_owned(), |time| time.strftime("%Y-%m-%d").to_string());
+    match source.manifest.epochs.len() {
+        0 | 1 => day,
+        n => format!("{day}, {n} processes"),
+    }
+}
+
+fn order(source: &Source<'_>) -> String {
+    let order = match source.plan.order {
+        Order::Blocked => "blocked",
+        Order::Interleaved => "interleaved",
+        Order::Shuffled => "shuffled",
+    };
+    let repetitions = match source.plan.repetitions {
+        Repetitions::Fixed(n) => format!("{n} timed calls per cell"),
+        Repetitions::Adaptive { min, max, until_relative_ci } => {
+            format!("{min} to {max} timed calls per cell, until ±{:.1}\u{a0}%", until_relative_ci * 100.0)
+        }
+    };
+    format!("{order}, seed {}; {repetitions}", source.plan.seed)
+}

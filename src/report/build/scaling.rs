@@ -1,0 +1,174 @@
+//! Latency against model size: charts and the table of fits.
+
+use crate::analysis::summary::SummaryRow;
+use crate::analysis::{self, AggregateRow, ScalingFitRow};
+use crate::report::chart::{self, CurvePoint, Interval, Scaling, ScalingPoint, ScalingSeries};
+use crate::report::document::{Block, Section, Text};
+use crate::spec::FitAxis;
+use crate::terms::Mode;
+
+use super::Source;
+use super::findings::headlines;
+use super::fits;
+use super::names::{Names, axis_title, mode, shape};
+
+/// Points on a fitted line.
+const STEPS: usize = 40;
+/// Most series in one chart of scenarios.
+const SERIES: usize = 6;
+
+pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
+    let intro = "A line is drawn only for a fit that is actionable: at least 4 models, R² of at least 0.2, and both 95\u{a0}% \
+                 intervals of the slope exclude 0. The band is where the law itself lies at 95\u{a0}%.";
+    let mut blocks = vec![Block::Paragraph(intro.into())];
+    for mode in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
+        let fits: Vec<&ScalingFitRow> = headlines(source).filter(|fit| fit.mode == mode).collect();
+        blocks.extend(overview(source, names, mode, &fits));
+        for fit in fits {
+            blocks.extend(by_scenario(source, names, fit));
+        }
+    }
+    blocks.extend(names.backends().iter().filter_map(|backend| fits::table(source, names, backend)));
+    Section { id: "scaling", title: "How latency scales".to_owned(), blocks }
+}
+
+/// Aggregates of every backend in one chart.
+fn overview(source: &Source<'_>, names: &Names, timed: Mode, fits: &[&ScalingFitRow]) -> Option<Block> {
+    let first = fits.first()?;
+    let alike = fits.iter().all(|fit| (fit.batch, fit.gen_tokens) == (first.batch, first.gen_tokens));
+    let series = fits.iter().map(|fit| {
+        let mut name = names.engine(&fit.backend, fit.dtype);
+        if !alike {
+            name = format!("{name}, {}", shape(timed, fit.batch, fit.gen_tokens));
+        }
+        ScalingSeries { name, points: aggregate_points(source, fit), curve: curve(source, fit) }
+    });
+    let of = if alike { format!(", {}", shape(timed, first.batch, first.gen_tokens)) } else { String::new() };
+    let data = Scaling {
+        title: format!("{}{of}: geometric mean over scenarios", mode(timed)),
+        x_name: axis_title(source.plan.fit).to_owned(),
+        y_name: y_name(timed).to_owned(),
+        series: series.collect(),
+    };
+    let caption = Text::plain("One point per model: the geometric mean of its scenarios' medians, from ")
+        .code("analysis/scaling_residuals.csv")
+        .and(".");
+    Some(Block::figure(&format!("scaling_{timed}"), caption, chart::scaling(&data)))
+}
+
+/// The scenarios behind one aggregate, apart. `None`: there is but one.
+fn by_scenario(source: &Source<'_>, names: &Names, headline: &ScalingFitRow) -> Option<Block> {
+    let scenarios: Vec<&ScalingFitRow> =
+        source.tables.scaling_fits.iter().filter(|fit| fit.scenario.is_some() && same_shape(fit, headline)).collect();
+    if scenarios.len() < 2 {
+        return None;
+    }
+    let left_out = scenarios.len().saturating_sub(SERIES);
+    let series = scenarios.iter().take(SERIES).map(|fit| ScalingSeries {
+        name: fit.scenario.clone().unwrap_or_default(),
+        points: scenario_points(source, fit),
+        curve: without_band(curve(source, fit)),
+    });
+    let engine = names.engine(&headline.backend, headline.dtype);
+    let data = Scaling {
+        title: format!("{} on {engine}, by scenario", mode(headline.mode)),
+        x_name: axis_title(source.plan.fit).to_owned(),
+        y_name: y_name(headline.mode).to_owned(),
+        series: series.collect(),
+    };
+    let mut caption = Text::plain("Medians with 95\u{a0}% intervals, from ")
+        .code("analysis/summary_by_model_backend_mode.csv")
+        .and(". Bands are left out where lines would hide each other.");
+    if left_out > 0 {
+        caption = caption.and(format!(" {left_out} more scenarios are in the table of fits."));
+    }
+    let id = names.figure(&format!("scaling_{}_by_scenario", headline.mode), &headline.backend);
+    Some(Block::figure(&id, caption, chart::scaling(&data)))
+}
+
+fn same_shape(a: &ScalingFitRow, b: &ScalingFitRow) -> bool {
+    (&a.backend, a.dtype, a.mode, a.batch, a.gen_tokens) == (&b.backend, b.dtype, b.mode, b.batch, b.gen_tokens)
+}
+
+fn y_name(timed: Mode) -> &'static str {
+    match timed {
+        Mode::Prefill | Mode::E2eKv => "latency (ms)",
+        Mode::KvDecode | Mode::GenerateUncached => "latency per step (ms)",
+    }
+}
+
+/// What latencies of a fit are divided by to be per step; a prefill has no steps.
+fn steps(fit: &ScalingFitRow) -> f64 {
+    match fit.mode {
+        Mode::Prefill | Mode::E2eKv => 1.0,
+        Mode::KvDecode | Mode::GenerateUncached => f64::from(fit.gen_tokens.max(1)),
+    }
+}
+
+/// The models a fit was made from; where there is none, the models as aggregated.
+fn aggregate_points(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint> {
+    let point = |x: f64, latency_ms: f64| ScalingPoint { x, median_ms: latency_ms / steps(fit), interval_ms: None };
+    let fitted: Vec<ScalingPoint> = source
+        .tables
+        .scaling_residuals
+        .iter()
+        .filter(|row| row.fit_id == fit.fit_id)
+        .map(|row| point(row.x, row.latency_ms))
+        .collect();
+    if !fitted.is_empty() {
+        return fitted;
+    }
+    let of_fit = |row: &&AggregateRow| {
+        (&row.backend, row.dtype, row.mode, row.batch, row.gen_tokens)
+            == (&fit.backend, fit.dtype, fit.mode, fit.batch, fit.gen_tokens)
+    };
+    let models = source.tables.aggregate.iter().filter(of_fit);
+    let x = |row: &AggregateRow| place(source.plan.fit, row.params_millions, [row.n_layer, row.n_embd, row.n_head]);
+    models.filter_map(|row| Some(point(x(row)?, row.latency_ms))).collect()
+}
+
+fn scenario_points(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint> {
+    let of_fit = |row: &&SummaryRow| {
+        (&row.backend, row.dtype, row.mode, row.batch, row.gen_tokens)
+            == (&fit.backend, fit.dtype, fit.mode, fit.batch, fit.gen_tokens)
+            && Some(&row.scenario) == fit.scenario.as_ref()
+    };
+    let point = |row: &SummaryRow| {
+        let interval = row.ci_low_ms.zip(row.ci_high_ms);
+        Some(ScalingPoint {
+            x: place(source.plan.fit, row.params_millions, [row.n_layer, row.n_embd, row.n_head])?,
+            median_ms: row.median_ms / steps(fit),
+            interval_ms: interval.map(|(low, high)| Interval { low: low / steps(fit), high: high / steps(fit) }),
+        })
+    };
+    source.tables.summary.iter().filter(of_fit).filter_map(point).collect()
+}
+
+fn place(axis: FitAxis, params_millions: Option<f64>, [layers, width, heads]: [Option<u64>; 3]) -> Option<f64> {
+    match axis {
+        FitAxis::Params => params_millions,
+        FitAxis::NLayer => layers.map(|n| n as f64),
+        FitAxis::NEmbd => width.map(|n| n as f64),
+        FitAxis::NHead => heads.map(|n| n as f64),
+    }
+}
+
+/// The law with its band. Empty: it is not actionable.
+fn curve(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<CurvePoint> {
+    if !fit.actionable {
+        return Vec::new();
+    }
+    let points: Vec<_> =
+        source.tables.scaling_residuals.iter().filter(|row| row.fit_id == fit.fit_id).cloned().collect();
+    let steps = steps(fit);
+    let draw = |point: analysis::CurvePoint| CurvePoint {
+        x: point.x,
+        fit_ms: point.fitted_ms / steps,
+        band_ms: Some(Interval { low: point.band_ms.low / steps, high: point.band_ms.high / steps }),
+    };
+    analysis::curve(&points, STEPS).unwrap_or_default().into_iter().map(draw).collect()
+}
+
+fn without_band(curve: Vec<CurvePoint>) -> Vec<CurvePoint> {
+    curve.into_iter().map(|point| CurvePoint { band_ms: None, ..point }).collect()
+}

@@ -1,0 +1,117 @@
+//! How calls of one cell differ: spread and drift.
+
+use crate::analysis::{MetricRow, SummaryRow};
+use crate::report::chart::{self, Drift, DriftCall, DriftSeries, Spread, SpreadCall, SpreadRow};
+use crate::report::document::{Block, Section, Text};
+use crate::report::format;
+use crate::stats::summary::tukey_fences;
+use crate::terms::Mode;
+
+use super::names::{Names, mode};
+use super::{ROWS, Source, strongest, trust};
+
+/// Rows of a spread chart where not all cells fit.
+const WORST: usize = 12;
+/// Cells in the drift chart.
+const DRIFTING: usize = 4;
+
+pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
+    let intro = "Nothing is removed for being an outlier. A cell drifts where its calls change from first to last more \
+                 than chance explains, with the level corrected for the number of cells looked at.";
+    let mut blocks = vec![Block::Paragraph(intro.into())];
+    for backend in names.backends() {
+        for timed in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
+            blocks.extend(spread(source, names, backend, timed));
+        }
+    }
+    blocks.extend(drift(source, names));
+    if source.tables.summary.is_empty() {
+        blocks.push(Block::Note("No call counts, so there is no spread.".into()));
+    }
+    Section { id: "steadiness", title: "How steady the calls are".to_owned(), blocks }
+}
+
+/// The calls behind a summary's row, in call order, with their latency.
+fn calls<'a>(source: &Source<'a>, cell: &SummaryRow) -> Vec<(&'a MetricRow, f64)> {
+    let of_cell = |row: &&MetricRow| {
+        row.counts()
+            && row.cell_id == cell.cell_id
+            && (row.mode, row.dtype) == (cell.mode, cell.dtype)
+            && row.weights_id == cell.weights_id
+    };
+    source.tables.metrics.iter().filter(of_cell).filter_map(|row| Some((row, row.latency_ms?))).collect()
+}
+
+fn deviation_percent(cell: &SummaryRow, latency_ms: f64) -> f64 {
+    (latency_ms / cell.median_ms - 1.0) * 100.0
+}
+
+fn spread(source: &Source<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
+    let all: Vec<&SummaryRow> =
+        source.tables.summary.iter().filter(|row| row.backend == backend && row.mode == timed).collect();
+    if all.is_empty() {
+        return None;
+    }
+    let most = if all.len() > ROWS { WORST } else { ROWS };
+    let cells = strongest(&all, most, |row| row.cv.unwrap_or_default());
+    let row = |cell: &&&SummaryRow| {
+        let calls = calls(source, cell);
+        let latencies: Vec<f64> = calls.iter().map(|(_, latency)| *latency).collect();
+        let fences = tukey_fences(&latencies);
+        SpreadRow {
+            name: names.cell(&cell.model, &cell.scenario, cell.batch, cell.gen_tokens),
+            note: format!("CV {}", format::percent(cell.cv)),
+            calls: latencies
+                .iter()
+                .map(|&latency| SpreadCall {
+                    deviation_percent: deviation_percent(cell, latency),
+                    outlier: fences.is_some_and(|fences| !fences.contains(latency)),
+                })
+                .collect(),
+        }
+    };
+    let data = Spread {
+        title: format!("{} on {backend}: every timed call", mode(timed)),
+        rows: cells.iter().map(row).collect(),
+    };
+    let choice = if all.len() > ROWS {
+        format!("The {WORST} of {} cells with the largest CV. ", all.len())
+    } else {
+        "Every cell. ".to_owned()
+    };
+    let caption = Text::plain(format!("{choice}From ")).code("metrics.csv").and(".");
+    Some(Block::figure(&names.figure(&format!("spread_{timed}"), backend), caption, chart::spread(&data)))
+}
+
+/// The cells in which drift is least likely chance.
+fn drift(source: &Source<'_>, names: &Names) -> Option<Block> {
+    let timed = trust::timed(source.tables);
+    let tested: Vec<&SummaryRow> = timed.iter().copied().filter(|row| row.drift_p.is_some()).collect();
+    let chosen = strongest(&tested, DRIFTING, |row| -row.drift_p.unwrap_or(1.0));
+    if chosen.is_empty() {
+        return None;
+    }
+    let drifting = tested.iter().filter(|row| trust::drifts(row, timed.len())).count();
+    let series = |cell: &&&SummaryRow| {
+        let mut name = names.cell(&cell.model, &cell.scenario, cell.batch, cell.gen_tokens);
+        name = format!("{name} · {}", mode(cell.mode).to_lowercase());
+        if names.several_backends() {
+            name = format!("{name} · {}", cell.backend);
+        }
+        let call = |(row, latency): &(&MetricRow, f64)| DriftCall {
+            call_idx: u64::from(row.call_idx),
+            deviation_percent: deviation_percent(cell, *latency),
+        };
+        DriftSeries { name, calls: calls(source, cell).iter().map(call).collect() }
+    };
+    let data = Drift { title: "Drift: the likeliest cells".to_owned(), series: chosen.iter().map(series).collect() };
+    let changes: Vec<String> =
+        chosen.iter().map(|row| format::change_percent(row.drift_relative.map(|share| share * 100.0))).collect();
+    let caption = format!(
+        "{drifting} of {} medians come from calls that drift. Shown are those with the smallest p; fitted change from \
+         first call to last, in the legend's order: {}.",
+        timed.len(),
+        changes.join(", ")
+    );
+    Some(Block::figure("drift", caption.into(), chart::drift(&data)))
+}

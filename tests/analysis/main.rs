@@ -1,0 +1,10 @@
+//! Tables against numbers worked out by hand, on runs made up in code.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod cells;
+mod files;
+mod fit_command;
+mod fits;
+mod run;
+mod validation;

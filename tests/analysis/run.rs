@@ -1,0 +1,299 @@
+//! Runs made up in code, with latencies that a test chooses.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use phasebench::analysis::{Tables, derive};
+use phasebench::manifest::{Manifest, ModelEntry, ModelForm, Source, Stack};
+use phasebench::model::{Family, Synthetic};
+use phasebench::plan::{self, Cell, CellId, Plan, PlannedSession, SessionKey};
+use phasebench::record::{
+    BesideRecord, CallRecord, FORMAT, Finished, Header, Line, LoadRecord, MemoryRecord, Opened, SpanRecord, TokenCounts,
+};
+use phasebench::spec::{Dtype, FitAxis, Order, Repetitions};
+use phasebench::store::{self, Recording};
+use phasebench::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure, Regime, Role, Status};
+use phasebench::units::{Bytes, Nanos};
+
+/// The scenario file of every run here.
+const SPEC: &str = "version: 1\n";
+
+/// A model by name, with its parameters in millions and its depth.
+#[derive(Debug, Clone, Copy)]
+pub struct Model {
+    pub name: &'static str,
+    pub millions: f64,
+    pub n_layer: usize,
+}
+
+/// Four models whose sizes are 1, 4, 16 and 64 million.
+pub const FOUR: [Model; 4] = [model("a", 1.0, 2), model("b", 4.0, 3), model("c", 16.0, 3), model("d", 64.0, 5)];
+
+pub const fn model(name: &'static str, millions: f64, n_layer: usize) -> Model {
+    Model { name, millions, n_layer }
+}
+
+/// A scenario with its decode length.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shape {
+    pub scenario: &'static str,
+    pub prompt: u32,
+    pub batch: u32,
+    pub steps: u32,
+}
+
+pub const fn shape(scenario: &'static str, prompt: u32, batch: u32, steps: u32) -> Shape {
+    Shape { scenario, prompt, batch, steps }
+}
+
+/// A run as recorded.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub plan: Plan,
+    pub manifest: Manifest,
+    pub lines: Vec<Line>,
+    now: Nanos,
+    calls: u32,
+}
+
+impl Run {
+    /// Every model measured by backend `eng` in every shape: a load, one cold or warmup call per cell, then `n` timed
+    /// calls, whose prefill and decode latencies in milliseconds `law` gives by model, shape and number of the call.
+    /// Warmups take twice as long as the first timed call, cold calls three times.
+    pub fn measured(models: &[Model], shapes: &[Shape], n: u32, law: impl Fn(Model, Shape, u32) -> (f64, f64)) -> Self {
+        let mut run = Self::planned(models, shapes, n);
+        run.lines.push(Line::Opened(Opened { epoch: 0, unix_ns: 7, stack_sha256: run.manifest.stack_sha256.clone() }));
+        for (load, model) in (0..).zip(models) {
+            run.load(load, *model);
+            for (place, shape) in shapes.iter().enumerate() {
+                let (role, factor) = if place == 0 { (Role::Cold, 3.0) } else { (Role::Warmup, 2.0) };
+                let (prefill, decode) = law(*model, *shape, 0);
+                run.call(*model, *shape, role, load, 0, (prefill * factor, decode * factor));
+            }
+            for shape in shapes {
+                for index in 0..n {
+                    run.call(*model, *shape, Role::Timed, load, index, law(*model, *shape, index));
+                }
+            }
+        }
+        run.lines.push(Line::Finished(Finished { calls: run.calls, degraded: 0 }));
+        run
+    }
+
+    fn planned(models: &[Model], shapes: &[Shape], n: u32) -> Self {
+        let sessions = models.iter().map(|m| PlannedSession {
+            key: key(m.name),
+            warmups: 1,
+            resident_bytes: Bytes(1),
+            max_resident: None,
+        });
+        let cells = models.iter().flat_map(|model| shapes.iter().map(|shape| cell(*model, *shape)));
+        let plan = Plan {
+            format: plan::FORMAT,
+            name: "made-up".to_owned(),
+            seed: 1,
+            order: Order::Blocked,
+            repetitions: Repetitions::Fixed(n),
+            modes: vec![Mode::Prefill, Mode::KvDecode],
+            fit: FitAxis::Params,
+            timeout_ns: Nanos(1),
+            degraded_rate: 0.05,
+            memory_budget_bytes: Bytes(1 << 40),
+            sessions: sessions.collect(),
+            cells: cells.collect(),
+            skipped: Vec::new(),
+        };
+        let plan_json = plan::to_json(&plan).unwrap();
+        let mut manifest = Manifest::new(Stack::collect(BTreeMap::new()), SPEC.as_bytes(), &plan_json, 7);
+        manifest.models = models.iter().map(|model| (model.name.to_owned(), entry(*model))).collect();
+        let header = Header {
+            file: store::reader::FILE_KIND.to_owned(),
+            format: FORMAT,
+            plan_sha256: store::sha256(&plan_json),
+            tool_version: "0".to_owned(),
+        };
+        Self { plan, manifest, lines: vec![Line::Header(header)], now: Nanos(0), calls: 0 }
+    }
+
+    fn load(&mut self, load_index: u32, model: Model) {
+        self.lines.push(Line::Load(Box::new(LoadRecord {
+            load_index,
+            session: key(model.name),
+            evicted: Vec::new(),
+            residency_id: 0,
+            round: 0,
+            status: Status::Ok,
+            detail: None,
+            begin_ns: self.now,
+            duration_ns: Nanos::from_ms(50.0),
+            parts_ns: vec![("read".to_owned(), Nanos::from_ms(30.0)), ("plan".to_owned(), Nanos::from_ms(15.0))],
+            regime: if load_index == 0 { Regime::ColdProcess } else { Regime::ColdModel },
+            attribution: attribution(),
+            weights_id: Some(weights(model.name)),
+            host_rss_before_bytes: Some(Bytes(1000)),
+            host_rss_after_bytes: Some(Bytes(900)),
+            device_bytes: None,
+            planned_resident_bytes: Bytes(5),
+        })));
+        self.now = self.now + Nanos::from_ms(50.0);
+    }
+
+    /// Appends one call that went well.
+    pub fn call(&mut self, model: Model, shape: Shape, role: Role, load: u32, index: u32, latency_ms: (f64, f64)) {
+        let cell = cell(model, shape);
+        let call_id = match role {
+            Role::Timed => format!("{}-timed-{index:04}", cell.id),
+            _ => format!("{}-load{load}-{role}-{index}", cell.id),
+        };
+        let begin = self.now;
+        let first = begin + Nanos::from_ms(latency_ms.0);
+        let end = first + Nanos::from_ms(latency_ms.1);
+        self.now = end;
+        self.lines.push(Line::Call(Box::new(CallRecord {
+            call_id,
+            cell_id: cell.id.clone(),
+            role,
+            index,
+            regime: match role {
+                Role::Cold => Regime::ColdModel,
+                Role::Warmup => Regime::ColdShape,
+                Role::Rewarm | Role::Timed => Regime::Warm,
+            },
+            task_idx: 0,
+            call_idx: self.calls,
+            round: index,
+            residency_id: 0,
+            load_index: load,
+            epoch: 0,
+            session: cell.session,
+            weights_id: weights(model.name),
+            dtype: Dtype::F32,
+            scenario: cell.scenario,
+            batch: shape.batch,
+            procedure: Procedure::PrefillDecode,
+            status: Status::Ok,
+            detail: None,
+            flags: Vec::new(),
+            attribution: attribution(),
+            tokens: TokenCounts {
+                prompt_requested: Some(shape.prompt),
+                prompt_sent: shape.prompt * shape.batch,
+                prompt_evaluated: None,
+                prompt_padded: shape.prompt,
+                steps_requested: shape.steps,
+                decode_steps_timed: shape.steps,
+            },
+            spans: vec![span(Phase::Prefill, begin, first), span(Phase::KvDecode, first, end)],
+            begin_ns: begin,
+            total_wall_ns: end - begin,
+            since_last_call_ns: None,
+            session_age_ns: Nanos(0),
+            client_cpu_ns: None,
+            outside_engine_ns: None,
+            step_ns: Vec::new(),
+            engine_ns: BTreeMap::new(),
+            memory: MemoryRecord::default(),
+            beside: BesideRecord::default(),
+            token_ids: Vec::new(),
+            finish: None,
+            session_lost: false,
+        })));
+        self.calls += 1;
+    }
+
+    /// The calls, to be changed.
+    pub fn calls(&mut self) -> impl Iterator<Item = &mut CallRecord> {
+        self.lines.iter_mut().filter_map(|line| match line {
+            Line::Call(call) => Some(&mut **call),
+            _ => None,
+        })
+    }
+
+    /// The call of this id, to be changed.
+    pub fn find(&mut self, call_id: &str) -> &mut CallRecord {
+        self.calls().find(|call| call.call_id == call_id).unwrap()
+    }
+
+    /// Leaves out every call of a model in a scenario.
+    pub fn forget(&mut self, model: &str, scenario: &str) {
+        let of = |call: &CallRecord| call.session.model == model && call.scenario == scenario;
+        self.lines.retain(|line| !matches!(line, Line::Call(call) if of(call)));
+    }
+
+    /// What a reader makes of it.
+    pub fn recording(&self) -> Recording {
+        Recording { lines: self.lines.clone(), length: 0, torn: false }
+    }
+
+    pub fn tables(&self) -> Tables {
+        derive(&self.recording(), &self.plan, &self.manifest)
+    }
+
+    /// Writes the run folder, with hashes that fit.
+    pub fn write(&self, folder: &Path) {
+        let plan_json = plan::to_json(&self.plan).unwrap();
+        let mut manifest = self.manifest.clone();
+        manifest.plan_sha256 = store::sha256(&plan_json);
+        let mut lines = self.lines.clone();
+        if let Some(Line::Header(header)) = lines.first_mut() {
+            header.plan_sha256 = store::sha256(&plan_json);
+        }
+        let text: String = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
+        fs::write(folder.join(store::SPEC), SPEC).unwrap();
+        fs::write(folder.join(store::PLAN), plan_json).unwrap();
+        fs::write(folder.join(store::MANIFEST), manifest.to_json().unwrap()).unwrap();
+        fs::write(folder.join(store::MEASUREMENTS), text).unwrap();
+    }
+}
+
+/// Makes a call degraded.
+pub fn degrade(call: &mut CallRecord, kind: Degraded, detail: &str) {
+    call.status = Status::Degraded(kind);
+    call.detail = Some(detail.to_owned());
+}
+
+/// Says that a call's generation ended so.
+pub fn finish(call: &mut CallRecord, finish: Finish) {
+    call.finish = Some(finish);
+}
+
+fn key(model: &str) -> SessionKey {
+    SessionKey { backend: "eng".to_owned(), model: model.to_owned() }
+}
+
+fn weights(model: &str) -> String {
+    format!("weights-{model}")
+}
+
+fn attribution() -> Attribution {
+    Attribution { requested: "cpu".to_owned(), actual: Some("cpu".to_owned()), evidence: BTreeMap::new() }
+}
+
+fn span(phase: Phase, begin_ns: Nanos, end_ns: Nanos) -> SpanRecord {
+    SpanRecord { phase, begin_ns, end_ns, reconstructed: false, uncertainty_ns: Nanos(0), power_mean_w: None }
+}
+
+fn cell(model: Model, shape: Shape) -> Cell {
+    Cell {
+        id: CellId(format!("{}-{}-{}-{}", model.name, shape.scenario, shape.batch, shape.steps)),
+        session: key(model.name),
+        dtype: Dtype::F32,
+        scenario: shape.scenario.to_owned(),
+        batch: shape.batch,
+        prompt_tokens: Some(shape.prompt),
+        gen_tokens: shape.steps,
+        procedure: Procedure::PrefillDecode,
+    }
+}
+
+fn entry(model: Model) -> ModelEntry {
+    let form = ModelForm { dtype: Dtype::F32, bytes: Some(Bytes(4)), file_sha256: BTreeMap::new() };
+    ModelEntry {
+        source: Source::Folder(model.name.to_owned()),
+        weights_id: weights(model.name),
+        params: Some((model.millions * 1e6) as u64),
+        architecture: Some(Synthetic::new(Family::Gpt2, model.n_layer, 64, 2).architecture().unwrap()),
+        forms: BTreeMap::from([("eng".to_owned(), form)]),
+    }
+}

@@ -1,0 +1,95 @@
+//! Arrows between modules go one way: each may use only what stands in its line here.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Bottom up. `commands` is where layers meet; nothing but `main` may use it or `cli`.
+const ALLOWED: &[(&str, &str)] = &[
+    ("exit", ""),
+    ("hash", ""),
+    ("stats", ""),
+    ("terms", ""),
+    ("units", ""),
+    ("cache", "units"),
+    ("clock", "units"),
+    ("model", "cache hash"),
+    ("telemetry", "terms units"),
+    ("spec", "model terms units"),
+    ("plan", "hash model spec terms units"),
+    ("record", "plan spec terms units"),
+    ("store", "hash record units"),
+    ("schedule", "hash plan record spec stats terms units"),
+    ("backend", "cache clock hash model spec terms units"),
+    ("manifest", "backend cache hash model plan spec telemetry terms units"),
+    ("measure", "backend clock plan record schedule spec telemetry terms units"),
+    ("run", "backend clock hash measure model plan record schedule spec store telemetry terms units"),
+    ("analysis", "hash manifest model plan record spec stats store terms units"),
+    ("report", "analysis manifest model plan record spec stats store terms units"),
+    ("cli", "spec"),
+    (
+        "commands",
+        "analysis backend cache cli clock exit hash manifest model plan record report run schedule spec stats store \
+         telemetry terms units",
+    ),
+];
+
+fn files(at: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(at).unwrap().map(|e| e.unwrap().path()) {
+        if entry.is_dir() {
+            files(&entry, found);
+        } else if entry.extension().is_some_and(|e| e == "rs") {
+            found.push(entry);
+        }
+    }
+}
+
+/// Modules of the crate that a file names in code; comments may name what they like.
+fn used(text: &str) -> BTreeSet<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split("crate::").skip(1).map(str::to_owned).collect::<Vec<_>>())
+        .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect())
+        .collect()
+}
+
+#[test]
+fn modules_use_only_what_they_may() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    files(&source, &mut all);
+    assert!(all.len() > 50, "{} files", all.len());
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        ALLOWED.iter().map(|(module, uses)| (*module, uses.split_whitespace().collect())).collect();
+    let mut wrong = Vec::new();
+    for file in all {
+        let relative = file.strip_prefix(&source).unwrap();
+        let module =
+            relative.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if matches!(module.as_str(), "main" | "lib") {
+            continue;
+        }
+        let Some(allowed) = allowed.get(module.as_str()) else {
+            wrong.push(format!("{}: module `{module}` has no line", relative.display()));
+            continue;
+        };
+        for used in used(&fs::read_to_string(&file).unwrap()) {
+            if used != module && !allowed.contains(used.as_str()) {
+                wrong.push(format!("{}: uses {used}", relative.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The list itself has no cycle: whatever a module uses stands above it.
+#[test]
+fn the_list_goes_one_way() {
+    for (place, (module, uses)) in ALLOWED.iter().enumerate() {
+        for used in uses.split_whitespace() {
+            let above = ALLOWED[..place].iter().any(|(name, _)| *name == used);
+            assert!(above, "{module} uses {used}, which does not stand above it");
+        }
+    }
+}
