@@ -42,7 +42,8 @@ pub fn builder(environment: &Environment, spec: &OnnxSpec) -> ort::Result<Sessio
         builder = builder.with_config_entry(key, value)?;
     }
     let provider = match spec.provider {
-        Provider::Cpu => ep::CPU::default().build(),
+        // The crate turns the runtime's arena off unless asked; without it every step pays for `malloc`.
+        Provider::Cpu => ep::CPU::default().with_arena_allocator(true).build(),
         Provider::Cuda => ep::CUDA::default().with_device_id(i32::try_from(spec.device).unwrap_or(i32::MAX)).build(),
     };
     Ok(builder.with_execution_providers([provider.error_on_failure()])?)
@@ -64,6 +65,7 @@ pub fn facts(spec: &OnnxSpec) -> BTreeMap<String, String> {
         ("provider", super::placement::name(spec.provider).to_owned()),
         ("intra_op_threads", threads),
         ("execution_mode", "sequential".to_owned()),
+        ("cpu_memory_arena", "on".to_owned()),
         ("graph_optimisation", level.to_owned()),
         ("dtype", spec.dtype.as_str().to_owned()),
     ] {
