@@ -25,7 +25,7 @@ enum Route {
     /// Outputs are the runtime's own buffers in host memory and are handed back as inputs.
     Values,
     /// The KV cache is bound to a device's memory and stays there; what we look at is copied to the host.
-    Bound(Bound),
+    Bound(Box<Bound>),
 }
 
 /// Values bound to the memory of a device.
@@ -104,7 +104,7 @@ impl Engine {
             device: memory(device, index, MemoryType::Default)?,
             host: memory(AllocationDevice::CPU, 0, MemoryType::CPUOutput)?,
         };
-        Ok(Self { session, signature, route: Route::Bound(bound) })
+        Ok(Self { session, signature, route: Route::Bound(Box::new(bound)) })
     }
 
     /// What the graph takes and gives.

@@ -56,7 +56,7 @@ mod tests {
             }
             let (tell, told) = mpsc::channel();
             let work = || told.recv_timeout(Duration::from_secs(60));
-            let (result, waited) = watched(Deadline(by), &cancel, move || drop(tell.send(())), work);
+            let (result, waited) = watched(Deadline(by), &cancel, move || assert!(tell.send(()).is_ok()), work);
             assert_eq!((result, waited), (Ok(()), expected));
         }
     }
