@@ -1,6 +1,6 @@
 //! Derives every table from records alone: pure, and the same bytes every time.
 //!
-//! [`derive`] makes [`Tables`] from what was recorded, the plan and the manifest's models; [`write()`] puts them into the
+//! [`derive()`] makes [`Tables`] from what was recorded, the plan and the manifest's models; [`write()`] puts them into the
 //! run folder as CSV. It knows no engine. All tables come from `metrics.csv`, one row per call and mode:
 //!
 //! ```text

@@ -187,7 +187,7 @@ pub struct RunArgs {
     /// The scenario file
     #[arg(required_unless_present = "resume")]
     pub spec: Option<PathBuf>,
-    /// The run folder; results/<utc>-<name>-<plan> if not given
+    /// The run folder; named by time, scenario and plan below results/ if not given
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
     /// Only cells where these hold, e.g. backend=ort-cpu,model=gpt2-25m

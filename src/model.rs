@@ -64,7 +64,7 @@ pub fn architecture(form: &Form) -> Result<Architecture> {
 /// `cache_root` is the program's cache folder, see [`crate::cache::root`]. Nothing is written into a user's folder.
 ///
 /// # Errors
-/// As [`architecture`]; also missing or misshapen tensors and anything the file system refuses.
+/// As [`architecture()`]; also missing or misshapen tensors and anything the file system refuses.
 pub fn materialise(form: &Form, cache_root: &Path) -> Result<Folder> {
     match form {
         Form::Synthetic(recipe) => Folder::open(&recipe.materialise(cache_root)?, cache_root),

@@ -59,7 +59,7 @@ pub fn flags(beside: &Beside) -> Vec<Flag> {
 /// Watches what goes on around calls.
 ///
 /// The system counts processor time in hundredths of a second, so a short call cannot be judged from its own two
-/// readings: shares then cover the last [`window::SHORTEST`] or more up to the call's end.
+/// readings: shares then cover the last 200 ms or more up to the call's end.
 pub struct Watcher {
     started: Instant,
     history: History,

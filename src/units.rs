@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn durations_read_like_durations() {
         for (ns, text) in [
-            (850, "0.9 µs"),
+            (860, "0.9 µs"),
             (1_234_000, "1.23 ms"),
             (85_400_000, "85.4 ms"),
             (4_520_000_000, "4.5 s"),

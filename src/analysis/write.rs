@@ -42,7 +42,7 @@ pub enum WriteError {
     },
 }
 
-/// The bytes of every file that [`write`] writes, by path inside the run folder.
+/// The bytes of every file that [`write()`] writes, by path inside the run folder.
 ///
 /// A table without rows has its header only.
 ///

@@ -72,11 +72,11 @@ fn charts(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
 }
 
 fn findings(document: &Document) -> impl Iterator<Item = &Finding> {
-    let findings = |block| match block {
-        &Block::Findings(ref findings) => Some(findings),
+    let blocks = document.verdict.iter().filter_map(|block| match block {
+        Block::Findings(findings) => Some(findings),
         _ => None,
-    };
-    document.verdict.iter().filter_map(findings).flatten()
+    });
+    blocks.flatten()
 }
 
 fn print(document: &Document, run: &Path, out: &mut dyn Write) -> anyhow::Result<()> {

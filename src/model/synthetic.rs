@@ -1,7 +1,7 @@
 //! Models of any shape with random weights: the same recipe gives the same bytes on every machine.
 //!
 //! Weights are initialised so that a random network can generate. Projections keep the scale of their input, query
-//! and key are sharpened so that the past matters, and logits spread by [`LOGIT_SPREAD`]. With a tied output embedding
+//! and key are sharpened so that the past matters, and logits spread by `LOGIT_SPREAD`. With a tied output embedding
 //! the last token would score itself highest for ever; random signs in the final norm take that advantage away without
 //! a parameter more. Ids that do not print ([`tokenizer::is_unprintable`]) get small output rows and never win.
 //! Greedy decoding may still fall into a cycle after some hundreds of tokens, and must where the network is so narrow

@@ -142,7 +142,7 @@ impl PowerLaw {
 /// ```
 ///
 /// # Errors
-/// As [`line`], and values that are not positive.
+/// As [`line()`], and values that are not positive.
 pub fn power_law(x: &[f64], y: &[f64]) -> Result<PowerLaw, InputError> {
     paired(x, y, 3)?;
     Ok(PowerLaw { logs: line(&logs("x", x, 3)?, &logs("y", y, 3)?)? })
@@ -179,7 +179,7 @@ pub fn scaling(x: &[f64], y: &[f64]) -> Result<ScalingFit, InputError> {
 /// overhead (`a` ÷ y) must not be shown.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn affine(x: &[f64], y: &[f64]) -> Result<AffineFit, InputError> {
     let fit = line(x, y)?;
     let bootstrap = bootstrap::slope(x, y, LEVEL)?;

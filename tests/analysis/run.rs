@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use phasebench::analysis::{Tables, derive};
+use phasebench::hash::sha256_hex;
 use phasebench::manifest::{Manifest, ModelEntry, ModelForm, Source, Stack};
 use phasebench::model::{Family, Synthetic};
 use phasebench::plan::{self, Cell, CellId, Plan, PlannedSession, SessionKey};
@@ -110,7 +111,7 @@ impl Run {
         let header = Header {
             file: store::reader::FILE_KIND.to_owned(),
             format: FORMAT,
-            plan_sha256: store::sha256(&plan_json),
+            plan_sha256: sha256_hex(&plan_json),
             tool_version: "0".to_owned(),
         };
         Self { plan, manifest, lines: vec![Line::Header(header)], now: Nanos(0), calls: 0 }
@@ -234,10 +235,10 @@ impl Run {
     pub fn write(&self, folder: &Path) {
         let plan_json = plan::to_json(&self.plan).unwrap();
         let mut manifest = self.manifest.clone();
-        manifest.plan_sha256 = store::sha256(&plan_json);
+        manifest.plan_sha256 = sha256_hex(&plan_json);
         let mut lines = self.lines.clone();
         if let Some(Line::Header(header)) = lines.first_mut() {
-            header.plan_sha256 = store::sha256(&plan_json);
+            header.plan_sha256 = sha256_hex(&plan_json);
         }
         let text: String = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
         fs::write(folder.join(store::SPEC), SPEC).unwrap();

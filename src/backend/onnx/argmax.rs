@@ -12,7 +12,7 @@ pub fn f32(values: &[f32]) -> Option<usize> {
     first_largest(values, f32::NEG_INFINITY, block_f32, |&value| value)
 }
 
-/// As [`f32`], for half precision.
+/// As [`f32()`], for half precision.
 #[must_use]
 pub fn f16(values: &[f16]) -> Option<usize> {
     first_largest(values, i16::MIN, block_f16, |&value| ordered(value))

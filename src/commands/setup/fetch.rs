@@ -220,7 +220,7 @@ mod tests {
         let script = "
 import sys, zipfile
 with zipfile.ZipFile(sys.argv[1], 'w') as archive:
-    for name in ['pkg/liba.so.1', 'pkg/libskip.so', 'pkg/readme', '../libevil.so', 'pkg/../../libout.so']:
+    for name in ['pkg/liba.so.1', 'pkg/libskip.so', 'pkg/readme', '../libevil.so', 'pkg/lib/../../../libout.so']:
         archive.writestr(name, name)
 ";
         let status = Command::new("python3").args(["-c", script]).arg(&file).status().unwrap();

@@ -12,10 +12,7 @@ use super::names::{Names, counted};
 const DETAIL: usize = 200;
 
 pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
-    let mut blocks = Vec::new();
-    blocks.push(degraded(source, names));
-    blocks.push(skipped(source, names));
-    blocks.push(decisions(source));
+    let blocks = vec![degraded(source, names), skipped(source, names), decisions(source)];
     Section { id: "left-out", title: "Degraded, skipped, stopped".to_owned(), blocks }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn drifts(row: &SummaryRow, series: usize) -> bool {
 }
 
 /// The summary's rows of timed modes.
-pub(super) fn timed<'a>(tables: &'a Tables) -> Vec<&'a SummaryRow> {
+pub(super) fn timed(tables: &Tables) -> Vec<&SummaryRow> {
     tables.summary.iter().filter(|row| row.mode != Mode::E2eKv).collect()
 }
 
