@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Our ONNX Runtime client against Python's, on the same graph, settings and prompt, in interleaved rounds.
 
-Each round asks every client once, in random order, for one call: a short one that ends the idle gap, then a prefill and
-the timed decode steps. A round gives one ratio (ours / Python's median step); the ratio's interval is Student's t on
-the logarithms. Rounds go on until its half-width is at most 2 % or the limit is reached. Python's client is tried in
+A process that starts later can be faster by a tenth for all its life, because of where its memory happens to lie. So
+the unit is a pair of blocks: in one all clients start in a random order, in the other in the reverse. In a block every
+client is asked once per round, in random order, for one call: a short one that ends the idle gap, then a prefill and
+the timed decode steps. A pair gives one ratio (ours / Python's median step); the ratio's interval is Student's t on the
+pairs' logarithms. Pairs go on until its half-width is at most 2 % or the limit is reached. Python's client is tried in
 two forms, and the verdict is against whichever is faster.
 """
 
@@ -19,7 +21,7 @@ import time
 SHAPES = [("25M", 3, 384, 2), ("100M", 8, 768, 2)]
 FORMS = ["run_with_ort_values", "io_binding"]
 HALF_WIDTH, GOAL, GOAL_OUTSIDE, GOAL_INSIDE = 0.02, 1.05, 100.0, 40.0
-FEWEST_ROUNDS = 10
+FEWEST_PAIRS, ROUNDS = 10, 4
 # Two-sided 95 % quantiles of Student's t for 9 to 30 degrees of freedom, then in steps of ten.
 T = [2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064,
      2.060, 2.056, 2.052, 2.048, 2.045, 2.042]
@@ -110,46 +112,61 @@ class Process:
         self.process.wait()
 
 
-def ratio(ours, theirs):
-    """Geometric mean of the rounds' ratios and the half-width of its 95 % interval, as a share."""
-    logs = [math.log(a / b) for a, b in zip(ours, theirs)]
-    half = t_quantile(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
-    return math.exp(statistics.fmean(logs)), half
+def ratio(logs, form):
+    """Geometric mean of the pairs' ratios, and the half-width of its interval on the logarithm."""
+    differences = [pair["ours"] - pair[form] for pair in logs]
+    half = t_quantile(len(logs) - 1) * statistics.stdev(differences) / math.sqrt(len(logs))
+    return math.exp(statistics.fmean(differences)), half
 
 
-def compare(binary, shape, inside, arguments, rng):
-    _, n_layer, n_embd, n_head = shape
-    command = [binary, "--n-layer", str(n_layer), "--n-embd", str(n_embd), "--n-head", str(n_head),
-               "--threads", str(arguments.threads), "--steps", str(arguments.steps)] + ["--inside"] * inside
-    ours = Process(command)
-    entries = {key: value for key, value in ours.ready["facts"].items() if key.startswith("session.")}
-    clients = {"ours": ours}
-    for form in FORMS:
-        clients[form] = Process([sys.executable, __file__, "--client", json.dumps({
-            "graph": ours.ready["graph"], "form": form, "prompt": ours.ready["prompt"], "steps": arguments.steps,
-            "threads": arguments.threads, "entries": entries})])
+def faster(logs):
+    return min(FORMS, key=lambda form: statistics.fmean(pair[form] for pair in logs))
+
+
+def block(commands, order, rng, outside):
+    """Median step of every client, in ns, all started in this order."""
+    clients = {name: Process(commands[name]) for name in order}
     for process in clients.values():
         process.run()
-    steps, outside = {name: [] for name in clients}, []
-    while len(outside) < arguments.rounds:
-        answers = {name: clients[name].run() for name in rng.sample(sorted(clients), len(clients))}
+    steps = {name: [] for name in clients}
+    for _ in range(ROUNDS):
+        answers = {name: clients[name].run() for name in rng.sample(order, len(order))}
         if len({tuple(answer["tokens"]) for answer in answers.values()}) != 1:
             sys.exit("the clients chose different tokens: they do not run the same thing")
         for name, answer in answers.items():
             steps[name].append(answer["median_step_ns"])
         outside.append(answers["ours"]["median_outside_ns"] / 1e3)
-        if len(outside) >= FEWEST_ROUNDS:
-            best = min(FORMS, key=lambda form: statistics.fmean(map(math.log, steps[form])))
-            if ratio(steps["ours"], steps[best])[1] <= HALF_WIDTH:
-                break
     for process in clients.values():
         process.close()
-    best = min(FORMS, key=lambda form: statistics.fmean(map(math.log, steps[form])))
-    return steps, outside, best
+    return {name: statistics.median(values) for name, values in steps.items()}
 
 
-def report(shape, inside, steps, outside, best):
-    point, half = ratio(steps["ours"], steps[best])
+def compare(binary, shape, inside, arguments, rng):
+    _, n_layer, n_embd, n_head = shape
+    ours = [binary, "--n-layer", str(n_layer), "--n-embd", str(n_embd), "--n-head", str(n_head),
+            "--threads", str(arguments.threads), "--steps", str(arguments.steps)] + ["--inside"] * inside
+    first = Process(ours)
+    first.close()
+    entries = {key: value for key, value in first.ready["facts"].items() if key.startswith("session.")}
+    commands = {"ours": ours}
+    for form in FORMS:
+        commands[form] = [sys.executable, __file__, "--client", json.dumps({
+            "graph": first.ready["graph"], "form": form, "prompt": first.ready["prompt"], "steps": arguments.steps,
+            "threads": arguments.threads, "entries": entries})]
+    blocks, logs, outside = [], [], []
+    while len(logs) < arguments.pairs:
+        order = rng.sample(sorted(commands), len(commands))
+        pair = [block(commands, order, rng, outside), block(commands, order[::-1], rng, outside)]
+        blocks += pair
+        logs.append({name: statistics.fmean(math.log(steps[name]) for steps in pair) for name in commands})
+        if len(logs) >= FEWEST_PAIRS and ratio(logs, faster(logs))[1] <= HALF_WIDTH:
+            break
+    return blocks, logs, outside
+
+
+def report(shape, inside, blocks, logs, outside):
+    best = faster(logs)
+    point, half = ratio(logs, best)
     low, high = point * math.exp(-half), point * math.exp(half)
     verdict = f"≤ {GOAL}" if high <= GOAL else f"> {GOAL}" if low > GOAL else "not resolved"
     goal = GOAL_INSIDE if inside else GOAL_OUTSIDE
@@ -158,10 +175,10 @@ def report(shape, inside, steps, outside, best):
         f"{shape[0]} ({shape[1]}, {shape[2]}, {shape[3]})",
         "inside" if inside else "outside",
         f"{gap:.0f} ({'≤' if gap <= goal else '>'} {goal:.0f})",
-        *(f"{statistics.median(steps[name]) / 1e6:.2f}" for name in ["ours", *FORMS]),
+        *(f"{statistics.median(steps[name] for steps in blocks) / 1e6:.2f}" for name in ["ours", *FORMS]),
         best,
         f"{point:.3f} ({low:.3f} to {high:.3f})",
-        str(len(outside)),
+        str(len(blocks)),
         verdict,
     ]
     print("|", " | ".join(cells), "|", flush=True)
@@ -172,16 +189,16 @@ def main():
     parser.add_argument("binary")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    if arguments.rounds < FEWEST_ROUNDS:
-        parser.error(f"--rounds must be at least {FEWEST_ROUNDS}")
+    if arguments.pairs < FEWEST_PAIRS:
+        parser.error(f"--pairs must be at least {FEWEST_PAIRS}")
     rng = random.Random(arguments.seed)
     print(f"Decode of a synthetic GPT-2: {arguments.threads} threads, 17 prompt tokens, {arguments.steps} steps, "
           f"seed {arguments.seed}. Ratio: ours ÷ the faster Python form, with its 95 % interval.\n")
     print("| model (layers, width, heads) | arg-max | outside Run, µs/step | ours, ms/step "
-          f"| Python {FORMS[0]} | Python {FORMS[1]} | faster form | ratio | rounds | goal |")
+          f"| Python {FORMS[0]} | Python {FORMS[1]} | faster form | ratio | blocks | goal |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for shape in SHAPES:
         for inside in (False, True):
