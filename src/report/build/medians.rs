@@ -93,7 +93,7 @@ fn phases(names: &Names, backend: &str, rows: &[&SummaryRow]) -> Block {
         Some(line)
     });
     let rows = lines.collect();
-    Block::Table(Table { caption: caption(names, "Prefill and decode of each cell, apart,", backend), columns, rows })
+    Block::Table(Table { caption: caption(names, "Prefill and decode of each cell, apart", backend), columns, rows })
 }
 
 fn without_cache(names: &Names, backend: &str, rows: &[&SummaryRow]) -> Block {
