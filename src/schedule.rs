@@ -105,7 +105,7 @@ pub fn next(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos) 
         return Some(Task::Stop(decision));
     }
     let target = *open.iter().min_by_key(|&&c| (ordering.key(c, recorded.cell(c).timed), c))?;
-    let wanted: BTreeSet<usize> = ordering.resident_for(target, recorded.cell(target).timed);
+    let wanted: BTreeSet<usize> = ordering.resident_for(target);
     let unfinished = |session: &usize| open.iter().any(|&c| ordering.session_of(c) == *session);
     let round = recorded.cell(target).timed;
 

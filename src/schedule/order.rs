@@ -65,9 +65,9 @@ impl Ordering {
         keys.get(done as usize).or(keys.last()).copied().unwrap_or_default()
     }
 
-    /// The sessions to keep loaded for that call.
+    /// The sessions to keep loaded for a call of this cell.
     #[must_use]
-    pub fn resident_for(&self, cell: usize, _done: u32) -> BTreeSet<usize> {
+    pub fn resident_for(&self, cell: usize) -> BTreeSet<usize> {
         let own = self.sessions[cell];
         match self.order {
             Order::Blocked | Order::Shuffled => BTreeSet::from([own]),
