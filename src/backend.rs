@@ -7,6 +7,8 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::SharedClock;
 use crate::model::ModelSource;
 use crate::spec::{BackendSpec, Dtype, Engine};
@@ -14,6 +16,7 @@ use crate::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
 pub mod cancel;
+pub mod ollama;
 pub mod onnx;
 pub mod simulated;
 
@@ -93,8 +96,30 @@ pub struct Prepared {
     pub bytes: Option<Bytes>,
     /// File or folder that is loaded, for the manifest. `None`: nothing on disk.
     pub path: Option<PathBuf>,
+    /// Shape of a model that has no folder, as its server tells it. `None`: the folder tells.
+    pub shape: Option<Shape>,
+    /// Quantisation as the engine names it. `None`: it has no name for it.
+    pub quantisation: Option<String>,
     /// What only the engine that made it understands.
     pub inner: Box<dyn Any>,
+}
+
+/// What a server tells of a model's shape; every field `None` where it does not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Architecture by the server's name, e.g. `gemma3`.
+    pub architecture: Option<String>,
+    /// Transformer blocks.
+    pub n_layer: Option<u64>,
+    /// Width of the residual stream.
+    pub n_embd: Option<u64>,
+    /// Query heads.
+    pub n_head: Option<u64>,
+    /// Key-value heads; the largest number where layers differ.
+    pub n_kv_head: Option<u64>,
+    /// Longest context in tokens.
+    pub n_positions: Option<u64>,
 }
 
 /// What loading proved.
@@ -279,6 +304,9 @@ pub struct Surroundings {
 pub fn open(spec: &BackendSpec, surroundings: &Surroundings) -> Box<dyn Backend> {
     match &spec.engine {
         Engine::Onnx(onnx) => Box::new(onnx::OnnxBackend::new(&spec.name, onnx.clone(), surroundings.clone())),
+        Engine::Ollama(ollama) => {
+            Box::new(ollama::OllamaBackend::new(&spec.name, ollama.clone(), surroundings.clone()))
+        }
         Engine::Simulated(script) => {
             Box::new(simulated::SimulatedBackend::new(&spec.name, script.as_ref().clone(), surroundings.clone()))
         }

@@ -44,6 +44,8 @@ pub enum Form {
     Synthetic(Synthetic),
     /// A folder on disk, with weights somebody trained.
     Folder(PathBuf),
+    /// A model that only a server has, by its name there.
+    Served(String),
 }
 
 /// The shape of a model, without touching its weights. Cheap.
@@ -56,6 +58,7 @@ pub fn architecture(form: &Form) -> Result<Architecture> {
     match form {
         Form::Synthetic(recipe) => recipe.architecture(),
         Form::Folder(path) => config::read(&path.join("config.json")),
+        Form::Served(name) => Err(Error::NoFolder(name.clone())),
     }
 }
 
@@ -69,6 +72,7 @@ pub fn materialise(form: &Form, cache_root: &Path) -> Result<Folder> {
     match form {
         Form::Synthetic(recipe) => Folder::open(&recipe.materialise(cache_root)?, cache_root),
         Form::Folder(path) => Folder::open(path, cache_root),
+        Form::Served(name) => Err(Error::NoFolder(name.clone())),
     }
 }
 
@@ -80,5 +84,6 @@ pub fn tokenizer(form: &Form) -> Result<Tokenizer> {
     match form {
         Form::Synthetic(recipe) => tokenizer::synthetic(recipe.architecture()?.vocab),
         Form::Folder(path) => tokenizer::read(&path.join("tokenizer.json")),
+        Form::Served(name) => Err(Error::NoFolder(name.clone())),
     }
 }

@@ -114,7 +114,8 @@ impl std::fmt::Display for CellId {
 pub struct SkippedCell {
     /// What it would have been.
     pub cell: Cell,
-    /// The rule by name: `only`, `skip`, `context_exceeded`, `memory`, `backend_unavailable`, `prompt_too_short`.
+    /// The rule by name: `only`, `skip`, `no_source`, `batch_unsupported`, `mode_unsupported`,
+    /// `prompt_too_short`, `context_exceeded`, `memory`, `backend_unavailable`.
     pub rule: String,
     /// The rule's reason, for people.
     pub reason: String,
@@ -125,12 +126,12 @@ pub struct SkippedCell {
 pub struct ModelFacts {
     /// Its name in the scenario file.
     pub name: String,
-    /// Parameters, a tied output embedding counted once.
-    pub params: u64,
+    /// Parameters, a tied output embedding counted once. `None`, here and below: only a server knows.
+    pub params: Option<u64>,
     /// Elements that one token of one row adds to the KV cache.
-    pub kv_elements_per_token: u64,
+    pub kv_elements_per_token: Option<u64>,
     /// Longest context in tokens.
-    pub n_positions: u64,
+    pub n_positions: Option<u64>,
 }
 
 impl ModelFacts {
@@ -140,22 +141,28 @@ impl ModelFacts {
         let heads = architecture.n_kv_head * architecture.head_dim;
         Self {
             name: name.to_owned(),
-            params: architecture.parameters(),
-            kv_elements_per_token: 2 * (architecture.n_layer * heads) as u64,
-            n_positions: architecture.n_positions as u64,
+            params: Some(architecture.parameters()),
+            kv_elements_per_token: Some(2 * (architecture.n_layer * heads) as u64),
+            n_positions: Some(architecture.n_positions as u64),
         }
     }
 
-    /// Size of the weights held as `dtype`.
+    /// A model that only a server knows.
     #[must_use]
-    pub fn weights_bytes(&self, dtype: Dtype) -> Bytes {
-        Bytes(self.params.saturating_mul(dtype.bytes()))
+    pub fn unknown(name: &str) -> Self {
+        Self { name: name.to_owned(), params: None, kv_elements_per_token: None, n_positions: None }
     }
 
-    /// What one token of one row adds to a KV cache held as `dtype`.
+    /// Size of the weights held as `dtype`. `None`: not known.
     #[must_use]
-    pub fn kv_bytes_per_token(&self, dtype: Dtype) -> Bytes {
-        Bytes(self.kv_elements_per_token.saturating_mul(dtype.bytes()))
+    pub fn weights_bytes(&self, dtype: Dtype) -> Option<Bytes> {
+        Some(Bytes(self.params?.saturating_mul(dtype.bytes()?)))
+    }
+
+    /// What one token of one row adds to a KV cache held as `dtype`. `None`: not known.
+    #[must_use]
+    pub fn kv_bytes_per_token(&self, dtype: Dtype) -> Option<Bytes> {
+        Some(Bytes(self.kv_elements_per_token?.saturating_mul(dtype.bytes()?)))
     }
 }
 

@@ -175,6 +175,8 @@ pub struct BackendSpec {
 pub enum Engine {
     /// ONNX Runtime in this process.
     Onnx(OnnxSpec),
+    /// An Ollama server.
+    Ollama(OllamaSpec),
     /// Scripted truth on a virtual clock.
     Simulated(Box<SimulatedSpec>),
 }
@@ -185,6 +187,7 @@ impl Engine {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Onnx(_) => "onnx",
+            Self::Ollama(_) => "ollama",
             Self::Simulated(_) => "simulated",
         }
     }
@@ -194,6 +197,7 @@ impl Engine {
     pub fn dtype(&self) -> Dtype {
         match self {
             Self::Onnx(onnx) => onnx.dtype,
+            Self::Ollama(ollama) => ollama.dtype,
             Self::Simulated(_) => Dtype::F32,
         }
     }
@@ -208,24 +212,29 @@ pub enum Dtype {
     F32,
     /// 16-bit floats.
     F16,
+    /// However a server holds a model of its own; its quantisation is told beside it.
+    #[serde(rename = "as_served")]
+    AsServed,
 }
 
 impl Dtype {
-    /// Bytes per element.
+    /// Bytes per element. `None`: not known.
     #[must_use]
-    pub fn bytes(self) -> u64 {
+    pub fn bytes(self) -> Option<u64> {
         match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
+            Self::F32 => Some(4),
+            Self::F16 => Some(2),
+            Self::AsServed => None,
         }
     }
 
-    /// `f32` or `f16`.
+    /// `f32`, `f16` or `as_served`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::AsServed => "as_served",
         }
     }
 }
@@ -245,6 +254,52 @@ pub struct OnnxSpec {
     pub dtype: Dtype,
     /// Where the next token is chosen.
     pub arg_max: ArgMax,
+}
+
+/// How an Ollama server is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OllamaSpec {
+    /// Where it listens: `http://` and a host of this machine.
+    pub url: String,
+    /// Where models must run.
+    pub device: OllamaDevice,
+    /// `num_ctx`: the context every load allocates, clamped to the model's own.
+    pub num_ctx: u32,
+    /// `num_batch`: prompt tokens computed together.
+    pub num_batch: u32,
+    /// `num_thread`. `None`: the server's choice.
+    pub threads: Option<u32>,
+    /// Element type that model folders are converted to. The server's KV cache is `f16` unless it is set otherwise.
+    pub dtype: Dtype,
+    /// Sampling temperature.
+    pub temperature: f64,
+    /// Most models kept resident. `None`: as the server's settings say.
+    pub max_resident: Option<u32>,
+}
+
+/// Where an Ollama server must run models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OllamaDevice {
+    /// Wherever the server puts them.
+    #[default]
+    Any,
+    /// No layer on a GPU.
+    Cpu,
+    /// Every layer on a GPU.
+    Gpu,
+}
+
+impl OllamaDevice {
+    /// `any`, `cpu` or `gpu`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
+        }
+    }
 }
 
 /// An execution provider of ONNX Runtime.

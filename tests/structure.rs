@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("record", "plan spec terms units"),
     ("store", "hash record units"),
     ("schedule", "hash plan record spec stats terms units"),
-    ("backend", "cache clock hash model spec terms units"),
+    ("backend", "cache clock hash model spec stats terms units"),
     ("manifest", "backend cache hash model plan spec telemetry terms units"),
     ("measure", "backend clock plan record schedule spec telemetry terms units"),
     ("run", "backend clock hash measure model plan record schedule spec store telemetry terms units"),

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Manifest, ModelEntry, Source};
-use crate::model::Family;
 use crate::plan::{ModelFacts, Plan};
 use crate::spec::Dtype;
 
@@ -18,8 +17,8 @@ pub struct ModelRow {
     pub source: String,
     /// Hash of the weights.
     pub weights_id: String,
-    /// Which graph it is. `None`: not known.
-    pub family: Option<Family>,
+    /// Which graph it is, by this program's name or by the server's. `None`: not known.
+    pub family: Option<String>,
     /// Parameters counted from the weights, a tied output embedding once. `None`: not counted.
     pub params: Option<u64>,
     /// The same in millions; counted from the configuration where the weights were not. `None`: neither is known.
@@ -44,6 +43,8 @@ pub struct ModelRow {
     pub tied_embeddings: Option<bool>,
     /// Element type as loaded.
     pub dtype: Option<Dtype>,
+    /// Quantisation as the engine names it. `None`: it has no name for it.
+    pub quantisation: Option<String>,
     /// Size of what is loaded.
     pub bytes: Option<u64>,
     /// What one token of one row adds to the KV cache, in theory.
@@ -67,14 +68,19 @@ impl Facts {
     }
 
     fn of(entry: &ModelEntry) -> Self {
-        let shape = entry.architecture.as_ref();
-        Self {
-            params_millions: params_millions(entry),
-            n_layer: shape.map(|shape| shape.n_layer as u64),
-            n_embd: shape.map(|shape| shape.n_embd as u64),
-            n_head: shape.map(|shape| shape.n_head as u64),
-            n_kv_head: shape.map(|shape| shape.n_kv_head as u64),
+        let params_millions = params_millions(entry);
+        if let Some(shape) = &entry.architecture {
+            return Self {
+                params_millions,
+                n_layer: Some(shape.n_layer as u64),
+                n_embd: Some(shape.n_embd as u64),
+                n_head: Some(shape.n_head as u64),
+                n_kv_head: Some(shape.n_kv_head as u64),
+            };
         }
+        let told = entry.served.clone().unwrap_or_default();
+        let (n_layer, n_embd, n_head, n_kv_head) = (told.n_layer, told.n_embd, told.n_head, told.n_kv_head);
+        Self { params_millions, n_layer, n_embd, n_head, n_kv_head }
     }
 }
 
@@ -102,10 +108,10 @@ fn row(model: &str, backend: &str, entry: &ModelEntry) -> ModelRow {
         backend: backend.to_owned(),
         source: match &entry.source {
             Source::Synthetic(_) => "synthetic".to_owned(),
-            Source::Folder(name) => name.clone(),
+            Source::Folder(name) | Source::Served(name) => name.clone(),
         },
         weights_id: entry.weights_id.clone(),
-        family: shape.map(|shape| shape.family),
+        family: shape.map(|shape| shape.family.to_string()).or_else(|| entry.served.clone()?.architecture),
         params: entry.params,
         params_millions_effective: facts.params_millions,
         n_layer: facts.n_layer,
@@ -115,12 +121,14 @@ fn row(model: &str, backend: &str, entry: &ModelEntry) -> ModelRow {
         head_dim: shape.map(|shape| shape.head_dim as u64),
         n_inner: shape.map(|shape| shape.n_inner as u64),
         vocab: shape.map(|shape| shape.vocab as u64),
-        n_positions: shape.map(|shape| shape.n_positions as u64),
+        n_positions: shape.map(|shape| shape.n_positions as u64).or_else(|| entry.served.as_ref()?.n_positions),
         tied_embeddings: shape.map(|shape| shape.tied_embeddings),
         dtype: form.map(|form| form.dtype),
+        quantisation: form.and_then(|form| form.quantisation.clone()),
         bytes: form.and_then(|form| form.bytes).map(|bytes| bytes.0),
         kv_bytes_per_token: shape
             .zip(form)
-            .map(|(shape, form)| ModelFacts::new(model, shape).kv_bytes_per_token(form.dtype).0),
+            .and_then(|(shape, form)| ModelFacts::new(model, shape).kv_bytes_per_token(form.dtype))
+            .map(|bytes| bytes.0),
     }
 }

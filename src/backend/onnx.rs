@@ -100,7 +100,7 @@ impl Backend for OnnxBackend {
         let options = model::onnx::Options {
             precision: match self.spec.dtype {
                 Dtype::F32 => Precision::F32,
-                Dtype::F16 => Precision::F16,
+                Dtype::F16 | Dtype::AsServed => Precision::F16,
             },
             arg_max: match self.spec.arg_max {
                 ArgMax::Outside => model::onnx::ArgMax::Outside,
@@ -116,6 +116,8 @@ impl Backend for OnnxBackend {
             params: Some(folder.parameters()),
             bytes: Some(Bytes(exported.bytes)),
             path: Some(exported.path.clone()),
+            shape: None,
+            quantisation: None,
             inner: Box::new(Exported {
                 graph: exported.path,
                 bounds: Bounds { context: architecture.n_positions, vocabulary: architecture.vocab },

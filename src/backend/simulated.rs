@@ -67,8 +67,10 @@ impl Backend for SimulatedBackend {
             weights_id: format!("simulated-{}", sha256_hex(format!("{architecture:?}").as_bytes())),
             dtype: Dtype::F32,
             params: Some(params),
-            bytes: Some(Bytes(params * Dtype::F32.bytes())),
+            bytes: Dtype::F32.bytes().map(|bytes| Bytes(params * bytes)),
             path: None,
+            shape: None,
+            quantisation: None,
             inner: Box::new(architecture),
         })
     }

@@ -31,7 +31,7 @@ impl Allowed {
     fn of(dtype: spec::Dtype) -> Self {
         match dtype {
             spec::Dtype::F32 => Self { difference: 1e-4, order: true },
-            spec::Dtype::F16 => Self { difference: 2e-2, order: false },
+            spec::Dtype::F16 | spec::Dtype::AsServed => Self { difference: 2e-2, order: false },
         }
     }
 }
@@ -130,7 +130,7 @@ fn export(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 fn precision(dtype: spec::Dtype) -> Precision {
     match dtype {
         spec::Dtype::F32 => Precision::F32,
-        spec::Dtype::F16 => Precision::F16,
+        spec::Dtype::F16 | spec::Dtype::AsServed => Precision::F16,
     }
 }
 

@@ -58,6 +58,9 @@ fn folder_of(path: &Path) -> &Path {
 
 fn facts(spec: &Spec) -> anyhow::Result<Vec<ModelFacts>> {
     let fact = |source: &model::ModelSource| {
+        if matches!(source.form, model::Form::Served(_)) {
+            return Ok(ModelFacts::unknown(&source.name));
+        }
         let architecture = model::architecture(&source.form).with_context(|| format!("model `{}`", source.name))?;
         Ok(ModelFacts::new(&source.name, &architecture))
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::Prepared;
+use crate::backend::{Prepared, Shape};
 use crate::hash::sha256_file;
 use crate::model::{self, Architecture, Form, ModelSource, Synthetic};
 use crate::spec::Dtype;
@@ -21,8 +21,10 @@ pub struct ModelEntry {
     pub weights_id: String,
     /// Parameters, a tied output embedding counted once. `None`: not known.
     pub params: Option<u64>,
-    /// Shape. `None`: not known.
+    /// Shape. `None`: not known, or only a server tells it.
     pub architecture: Option<Architecture>,
+    /// Shape as a server tells it. `None`: the folder tells.
+    pub served: Option<Shape>,
     /// What each backend loads, by backend name.
     pub forms: BTreeMap<String, ModelForm>,
 }
@@ -35,6 +37,8 @@ pub enum Source {
     Synthetic(Synthetic),
     /// A folder of this name.
     Folder(String),
+    /// A server's own model of this name.
+    Served(String),
 }
 
 /// A model as one backend loads it.
@@ -43,6 +47,8 @@ pub enum Source {
 pub struct ModelForm {
     /// Element type as loaded.
     pub dtype: Dtype,
+    /// Quantisation as the engine names it. `None`: it has no name for it.
+    pub quantisation: Option<String>,
     /// Size of what is loaded. `None`: not known.
     pub bytes: Option<Bytes>,
     /// SHA-256 of the files that are loaded, by file name. Empty: nothing on disk.
@@ -59,12 +65,14 @@ impl ModelEntry {
                 let name = path.canonicalize().unwrap_or_else(|_| path.clone());
                 Source::Folder(name.file_name().unwrap_or_default().to_string_lossy().into_owned())
             }
+            Form::Served(name) => Source::Served(name.clone()),
         };
         Self {
             source: named,
             weights_id: prepared.weights_id.clone(),
             params: prepared.params,
             architecture: model::architecture(&source.form).ok(),
+            served: prepared.shape.clone(),
             forms: BTreeMap::new(),
         }
     }
@@ -72,7 +80,12 @@ impl ModelEntry {
     /// Adds what one backend loads. Hashes its files: takes a second per gigabyte or so.
     pub fn add_form(&mut self, backend: &str, prepared: &Prepared) {
         let file_sha256 = prepared.path.as_deref().map(file_hashes).unwrap_or_default();
-        let form = ModelForm { dtype: prepared.dtype, bytes: prepared.bytes, file_sha256 };
+        let form = ModelForm {
+            dtype: prepared.dtype,
+            quantisation: prepared.quantisation.clone(),
+            bytes: prepared.bytes,
+            file_sha256,
+        };
         self.forms.insert(backend.to_owned(), form);
     }
 }
@@ -109,6 +122,8 @@ mod tests {
             params: Some(7),
             bytes: None,
             path: Some(folder.path().to_owned()),
+            shape: None,
+            quantisation: None,
             inner: Box::new(()),
         };
         let mut entry = ModelEntry::new(&source, &prepared);
@@ -139,6 +154,8 @@ mod tests {
             params: None,
             bytes: None,
             path: None,
+            shape: None,
+            quantisation: None,
             inner: Box::new(()),
         };
         assert_eq!(ModelEntry::new(&source, &prepared).source, Source::Folder("Some-1B".to_owned()));

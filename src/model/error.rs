@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// An error about a model, its files or what is derived from them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A server has the model and nobody else.
+    #[error("`{0}` is a server's own model: it has no folder here")]
+    NoFolder(String),
     /// The file system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

@@ -75,7 +75,7 @@ pub fn to_text(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String> {
 }
 
 /// Ids that are neither special nor bytes, as far as a vocabulary has such; never empty.
-fn ordinary_ids(arch: &Architecture) -> Range<u32> {
+pub fn ordinary_ids(arch: &Architecture) -> Range<u32> {
     let vocab = u32::try_from(arch.vocab).unwrap_or(u32::MAX);
     let specials = || arch.bos_id.iter().chain(&arch.eos_ids).copied();
     let first = tokenizer::FIRST_WORD;

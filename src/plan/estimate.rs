@@ -59,13 +59,16 @@ const PASS_MS: f64 = 1.0;
 /// Milliseconds to load a model, and more for each million parameters.
 const LOAD_MS: (f64, f64) = (300.0, 5.0);
 
+/// Taken for a model whose size only a server knows.
+const UNKNOWN_PARAMS: u64 = 1_000_000_000;
+
 /// Roughly how long a plan takes, for an idle machine of two cores; a faster one takes less. Making the models and
 /// exporting them comes on top, once. A simulated engine takes what its script says, or nothing on a virtual clock.
 #[must_use]
 pub fn time_range(plan: &Plan, spec: &Spec, facts: &[ModelFacts]) -> TimeRange {
     let engines: BTreeMap<&str, &Engine> = spec.backends.iter().map(|b| (b.name.as_str(), &b.engine)).collect();
     let millions = |model: &str| {
-        let params = facts.iter().find(|f| f.name == model).map_or(0, |f| f.params);
+        let params = facts.iter().find(|f| f.name == model).and_then(|f| f.params).unwrap_or(UNKNOWN_PARAMS);
         params as f64 / 1e6
     };
     let (mut min, mut max) = (0.0, 0.0);
@@ -90,7 +93,7 @@ pub fn time_range(plan: &Plan, spec: &Spec, facts: &[ModelFacts]) -> TimeRange {
 
 fn load_ms(engine: &Engine, millions: f64) -> f64 {
     match engine {
-        Engine::Onnx(_) => LOAD_MS.0 + LOAD_MS.1 * millions,
+        Engine::Onnx(_) | Engine::Ollama(_) => LOAD_MS.0 + LOAD_MS.1 * millions,
         Engine::Simulated(script) => scripted(script, &script.load, millions),
     }
 }
@@ -102,7 +105,7 @@ fn call_ms(engine: &Engine, millions: f64, cell: &Cell) -> f64 {
     let rows = f64::from(cell.batch);
     let steps = f64::from(cell.gen_tokens);
     let (prefill, step) = match engine {
-        Engine::Onnx(_) => (pass_ms(millions, prompt * rows), pass_ms(millions, rows)),
+        Engine::Onnx(_) | Engine::Ollama(_) => (pass_ms(millions, prompt * rows), pass_ms(millions, rows)),
         Engine::Simulated(script) => (
             prompt * rows * scripted(script, &script.prefill_per_token, millions),
             scripted(script, &script.decode_per_step, millions),

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::only::Only;
 use super::{Cell, CellId, FORMAT, ModelFacts, Plan, PlanError, PlannedSession, SessionKey, SkippedCell};
 use crate::hash::sha256_hex;
-use crate::model::ModelSource;
+use crate::model::{Form, ModelSource};
 use crate::spec::{BackendSpec, Dtype, Engine, Prompt, Provider, Scenario, Spec};
 use crate::terms::{Mode, Procedure};
 use crate::units::{Bytes, Nanos};
@@ -52,9 +52,14 @@ fn session(plan: &mut Plan, spec: &Spec, backend: &BackendSpec, model: &ModelSou
     let mut resident: Option<Bytes> = None;
     for scenario in &spec.scenarios {
         for (procedure, steps) in calls(&spec.modes, &scenario.gen_tokens) {
-            let cell = cell(&key, backend.engine.dtype(), scenario, procedure, steps);
+            let served = matches!(model.form, Form::Served(_));
+            let dtype = if served { Dtype::AsServed } else { backend.engine.dtype() };
+            let cell = cell(&key, dtype, scenario, procedure, steps);
             let needed = resident_bytes(&backend.engine, facts, scenario, &cell);
-            match skipped(spec, only, facts, plan.memory_budget_bytes, &cell, needed) {
+            let rule = skipped(spec, only, &cell)
+                .or_else(|| unsupported(&backend.engine, &model.form, scenario, &cell))
+                .or_else(|| too_large(&backend.engine, facts, plan.memory_budget_bytes, &cell, needed));
+            match rule {
                 Some((rule, reason)) => {
                     plan.skipped.push(SkippedCell { cell, rule: rule.to_owned(), reason });
                 }
@@ -72,6 +77,7 @@ fn session(plan: &mut Plan, spec: &Spec, backend: &BackendSpec, model: &ModelSou
             resident_bytes,
             max_resident: match &backend.engine {
                 Engine::Onnx(_) => None,
+                Engine::Ollama(ollama) => ollama.max_resident,
                 Engine::Simulated(script) => script.max_resident,
             },
         });
@@ -124,15 +130,11 @@ fn cell(session: &SessionKey, dtype: Dtype, scenario: &Scenario, procedure: Proc
     }
 }
 
-/// The first rule that leaves a cell out, with its reason.
-fn skipped(
-    spec: &Spec,
-    only: &Only,
-    facts: &ModelFacts,
-    budget: Bytes,
-    cell: &Cell,
-    needed: Bytes,
-) -> Option<(&'static str, String)> {
+/// What leaves a cell out: the rule's name and its reason.
+type Reason = (&'static str, String);
+
+/// The command line's filter and the file's own rules.
+fn skipped(spec: &Spec, only: &Only, cell: &Cell) -> Option<Reason> {
     if !only.keeps(cell) {
         return Some(("only", format!("not selected by --only {only}")));
     }
@@ -142,17 +144,51 @@ fn skipped(
             && matches(&rule.backend, &cell.session.backend)
             && matches(&rule.scenario, &cell.scenario)
     });
-    if let Some(rule) = rule {
-        return Some(("skip", rule.reason.clone()));
+    rule.map(|rule| ("skip", rule.reason.clone()))
+}
+
+/// What an engine cannot be asked for, whatever the model's size.
+fn unsupported(engine: &Engine, form: &Form, scenario: &Scenario, cell: &Cell) -> Option<Reason> {
+    let served = matches!(form, Form::Served(_));
+    let Engine::Ollama(_) = engine else {
+        let reason = || format!("only an Ollama server has this model, and the engine is {}", engine.kind());
+        return served.then(|| ("no_source", reason()));
+    };
+    if cell.procedure == Procedure::Uncached {
+        return Some(("mode_unsupported", "an Ollama server always decodes on its KV cache".to_owned()));
     }
-    // The token that the prefill itself yields is fed to the first decode step and takes a position too.
-    if let Some(prompt) = cell.prompt_tokens
-        && u64::from(prompt) + u64::from(cell.gen_tokens) > facts.n_positions
+    if cell.batch > 1 || matches!(scenario.prompt, Prompt::Texts { pad_to: Some(_), .. }) {
+        return Some(("batch_unsupported", "an Ollama server takes one row per call, without padding".to_owned()));
+    }
+    // Without its own first token a prompt would be found in the server's cache.
+    let shortest = if served { SHORTEST_BY_WORDS } else { SHORTEST_BY_TOKENS };
+    let prompt = cell.prompt_tokens.filter(|&prompt| prompt < shortest)?;
+    let reason = format!("{prompt} prompt tokens have no room for BOS and a nonce: at least {shortest} are needed");
+    Some(("prompt_too_short", reason))
+}
+
+/// BOS and a nonce of one token.
+const SHORTEST_BY_TOKENS: u32 = 2;
+
+/// BOS, a first word and a nonce of two, where only the server can tokenise.
+const SHORTEST_BY_WORDS: u32 = 4;
+
+/// What does not fit into the context or into memory.
+fn too_large(engine: &Engine, facts: &ModelFacts, budget: Bytes, cell: &Cell, needed: Bytes) -> Option<Reason> {
+    // The token that the prefill itself yields is fed to the first decode step and takes a position too. A server
+    // counts one more: the token it returns last.
+    let (context, last) = match engine {
+        Engine::Ollama(ollama) => {
+            let asked = u64::from(ollama.num_ctx);
+            (Some(facts.n_positions.map_or(asked, |longest| longest.min(asked))), 1)
+        }
+        Engine::Onnx(_) | Engine::Simulated(_) => (facts.n_positions, 0),
+    };
+    if let (Some(prompt), Some(context)) = (cell.prompt_tokens, context)
+        && u64::from(prompt) + u64::from(cell.gen_tokens) + last > context
     {
-        let reason = format!(
-            "{prompt} prompt tokens and {} decode steps exceed the context of {}",
-            cell.gen_tokens, facts.n_positions
-        );
+        let steps = cell.gen_tokens;
+        let reason = format!("{prompt} prompt tokens and {steps} decode steps exceed the context of {context}");
         return Some(("context_exceeded", reason));
     }
     (needed > budget).then(|| ("memory", format!("needs about {needed}, allowed: {budget} (limits.memory)")))
@@ -162,22 +198,30 @@ fn skipped(
 /// resident together, on the safe side.
 ///
 /// ONNX Runtime on CPU keeps packed copies of the matrices beside the weights, 2.2 times the weights in all, and
-/// returns a step's KV cache as a new tensor while the old one is still its input.
+/// returns a step's KV cache as a new tensor while the old one is still its input. An Ollama server allocates the
+/// whole context in 16-bit floats. What only a server knows of a model is left out.
 fn resident_bytes(engine: &Engine, facts: &ModelFacts, scenario: &Scenario, cell: &Cell) -> Bytes {
-    let weights = facts.weights_bytes(cell.dtype).0;
-    let cached_tokens = match cell.procedure {
-        Procedure::Uncached => 0,
-        Procedure::Prefill | Procedure::PrefillDecode => {
+    let weights = facts.weights_bytes(cell.dtype).map_or(0, |bytes| bytes.0);
+    let longest = facts.n_positions.unwrap_or(u64::MAX);
+    let cached_tokens = match (engine, cell.procedure) {
+        (Engine::Ollama(ollama), _) => longest.min(u64::from(ollama.num_ctx)),
+        (_, Procedure::Uncached) => 0,
+        (_, Procedure::Prefill | Procedure::PrefillDecode) => {
             let prompt = cell.prompt_tokens.map_or_else(|| most_tokens(&scenario.prompt), u64::from);
-            (prompt + u64::from(cell.gen_tokens)).min(facts.n_positions)
+            (prompt + u64::from(cell.gen_tokens)).min(longest)
         }
     };
-    let cache =
-        facts.kv_bytes_per_token(cell.dtype).0.saturating_mul(cached_tokens).saturating_mul(u64::from(cell.batch));
+    let cache = |dtype| {
+        let per_token = facts.kv_bytes_per_token(dtype).map_or(0, |bytes| bytes.0);
+        per_token.saturating_mul(cached_tokens).saturating_mul(u64::from(cell.batch))
+    };
     let (weights, cache) = match engine {
-        Engine::Onnx(onnx) if onnx.provider == Provider::Cpu => (weights / 5 * 11, cache.saturating_mul(2)),
-        Engine::Onnx(_) => (weights, cache.saturating_mul(2)),
-        Engine::Simulated(_) => (weights, cache),
+        Engine::Onnx(onnx) if onnx.provider == Provider::Cpu => {
+            (weights / 5 * 11, cache(cell.dtype).saturating_mul(2))
+        }
+        Engine::Onnx(_) => (weights, cache(cell.dtype).saturating_mul(2)),
+        Engine::Ollama(_) => (weights, cache(Dtype::F16)),
+        Engine::Simulated(_) => (weights, cache(cell.dtype)),
     };
     Bytes(weights.saturating_add(cache).saturating_add(SESSION_OVERHEAD))
 }

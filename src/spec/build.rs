@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::node::Node;
 use super::quantity;
 use super::{
-    BackendSpec, Engine, Fault, FitAxis, Law, Limits, OnnxSpec, Prompt, Repetitions, Scenario, SimulatedSpec, SkipRule,
+    BackendSpec, Engine, Fault, FitAxis, Law, Limits, OllamaSpec, OnnxSpec, Prompt, Repetitions, Scenario, SimulatedSpec, SkipRule,
     Spec,
 };
 use crate::model::{Form, ModelSource};
@@ -120,17 +120,23 @@ fn prompt(node: &Node, base: &Path) -> Option<Prompt> {
 }
 
 fn model(node: &Node, base: &Path) -> Option<ModelSource> {
-    let form = match node.get("synthetic") {
-        Some(recipe) => Form::Synthetic(super::recipe::build(recipe)?),
-        None => Form::Folder(base.join(node.get("huggingface")?.text()?)),
+    let form = if let Some(recipe) = node.get("synthetic") {
+        Form::Synthetic(super::recipe::build(recipe)?)
+    } else if let Some(folder) = node.get("huggingface") {
+        Form::Folder(base.join(folder.text()?))
+    } else {
+        Form::Served(text(node, "ollama")?)
     };
     Some(ModelSource { name: text(node, "name")?, form })
 }
 
 fn backend(node: &Node, default_warmups: u32) -> Option<BackendSpec> {
-    let engine = match node.get("onnx") {
-        Some(settings) => Engine::Onnx(onnx(settings)?),
-        None => Engine::Simulated(Box::new(simulated(node.get("simulated")?)?)),
+    let engine = if let Some(settings) = node.get("onnx") {
+        Engine::Onnx(onnx(settings)?)
+    } else if let Some(settings) = node.get("ollama") {
+        Engine::Ollama(ollama(settings)?)
+    } else {
+        Engine::Simulated(Box::new(simulated(node.get("simulated")?)?))
     };
     Some(BackendSpec {
         name: text(node, "name")?,
@@ -147,6 +153,19 @@ fn onnx(node: &Node) -> Option<OnnxSpec> {
         optimisation: word(node.get("optimisation")?)?,
         dtype: word(node.get("dtype")?)?,
         arg_max: word(node.get("arg_max")?)?,
+    })
+}
+
+fn ollama(node: &Node) -> Option<OllamaSpec> {
+    Some(OllamaSpec {
+        url: text(node, "url")?,
+        device: word(node.get("device")?)?,
+        num_ctx: node.get("num_ctx")?.whole()?,
+        num_batch: node.get("num_batch")?.whole()?,
+        threads: optional(node, "threads", Node::whole)?,
+        dtype: word(node.get("dtype")?)?,
+        temperature: number(node, "temperature")?,
+        max_resident: optional(node, "max_resident", Node::whole)?,
     })
 }
 

@@ -17,9 +17,11 @@ pub fn check(root: &Node, problems: &mut Vec<Problem>) {
     skips(root, problems);
     for backend in items(root, "backends") {
         onnx(backend, problems);
+        server(backend, problems);
         faults(root, backend, problems);
     }
     clocks(items(root, "backends"), problems);
+    shared_server(root, problems);
 }
 
 fn items<'a>(root: &'a Node, key: &str) -> &'a [Node] {
@@ -135,6 +137,33 @@ fn onnx(backend: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
+fn server(backend: &Node, problems: &mut Vec<Problem>) {
+    let Some(url) = backend.get("ollama").and_then(|ollama| ollama.get("url")) else {
+        return;
+    };
+    if url.text().is_some_and(|text| !text.starts_with("http://")) {
+        let message = "`url` must begin with http://: the server is on this machine and speaks plain HTTP";
+        problems.push(Problem::new(url.at, message).help("try", "\"http://127.0.0.1:11434\""));
+    }
+}
+
+/// A server holds a model once, with one set of load-time options: two backends on it cannot be resident together.
+fn shared_server(root: &Node, problems: &mut Vec<Problem>) {
+    if text(root, "order") != Some("interleaved") {
+        return;
+    }
+    let url = |backend: &Node| Some(backend.get("ollama")?.get("url")?.text()?.to_owned());
+    let backends = items(root, "backends");
+    for (i, backend) in backends.iter().enumerate() {
+        let first = backends[..i].iter().find(|other| url(backend).is_some() && url(other) == url(backend));
+        if let (Some(first), Some(at)) = (first, backend.get("ollama").map(|node| node.at)) {
+            let name = text(first, "name").unwrap_or_default();
+            let message = format!("`{name}` uses this server too, and a server holds a model only once");
+            problems.push(Problem::new(at, message).help("try", "order: blocked, or another server"));
+        }
+    }
+}
+
 fn faults(root: &Node, backend: &Node, problems: &mut Vec<Problem>) {
     let faults = backend.get("simulated").and_then(|s| s.get("faults"));
     for fault in faults.map_or(&[][..], Node::items) {
@@ -149,7 +178,7 @@ fn clocks(backends: &[Node], problems: &mut Vec<Problem>) {
         let simulated = backend.get("simulated")?;
         text(simulated, "pace").map(|pace| (simulated.at, pace == "virtual"))
     };
-    let real = backends.iter().find(|b| b.get("onnx").is_some() || pace(b).is_some_and(|(_, is_virtual)| !is_virtual));
+    let real = backends.iter().find(|b| b.get("onnx").is_some() || b.get("ollama").is_some() || pace(b).is_some_and(|(_, is_virtual)| !is_virtual));
     let Some(real) = real else {
         return;
     };

@@ -160,7 +160,7 @@ const PROMPT: &[Section] = &[
 
 const MODEL: Section = Section {
     what: "a model",
-    choice: Some(Choice { what: "model source", keys: &["synthetic", "huggingface"] }),
+    choice: Some(Choice { what: "model source", keys: &["synthetic", "huggingface", "ollama"] }),
     fields: &[
         required("name", Kind::Name, "Its name, unique in the file."),
         optional("synthetic", Kind::Section(&SYNTHETIC), "A model with seeded random weights, made on the spot."),
@@ -169,6 +169,7 @@ const MODEL: Section = Section {
             Kind::Text,
             "A Hugging Face folder (config.json, model.safetensors, tokenizer.json), relative to the scenario file.",
         ),
+        optional("ollama", Kind::Text, "A model that an Ollama server has of its own, such as gemma3:270m."),
     ],
 };
 
@@ -194,11 +195,12 @@ const SYNTHETIC: Section = Section {
 
 const BACKEND: Section = Section {
     what: "a backend",
-    choice: Some(Choice { what: "engine", keys: &["onnx", "simulated"] }),
+    choice: Some(Choice { what: "engine", keys: &["onnx", "ollama", "simulated"] }),
     fields: &[
         required("name", Kind::Name, "Its name, unique in the file."),
         optional("warmups", WARMUPS, "Warmup calls per cell and load, instead of the file's."),
         optional("onnx", Kind::Section(&ONNX), "ONNX Runtime in this process."),
+        optional("ollama", Kind::Section(&OLLAMA), "An Ollama server on this machine."),
         optional(
             "simulated",
             Kind::Section(&SIMULATED),
@@ -227,6 +229,26 @@ const ONNX: Section = Section {
             "outside",
             "Where the next token is chosen: by the client on a view of the logits, or by a node of the graph.",
         ),
+    ],
+};
+
+const OLLAMA: Section = Section {
+    what: "an Ollama server",
+    choice: None,
+    fields: &[
+        default("url", Kind::Text, "\"http://127.0.0.1:11434\"", "Where it listens."),
+        default(
+            "device",
+            words(&["any", "cpu", "gpu"]),
+            "any",
+            "Where models must run: cpu keeps every layer off the GPU, gpu asks for every layer on it.",
+        ),
+        default("num_ctx", whole(16, 1 << 20), "2048", "Context every load allocates; never more than the model's own."),
+        default("num_batch", whole(1, 1 << 16), "512", "Prompt tokens computed together."),
+        optional("threads", whole(1, 1024), "Threads of the engine; the server's choice if not given."),
+        default("dtype", words(&["f32", "f16"]), "f32", "Weights of model folders, which are converted and uploaded."),
+        default("temperature", number(0.0, 2.0), "1", "Sampling temperature; at 0 a random model repeats itself."),
+        optional("max_resident", whole(1, 1000), "Most models kept loaded; what the server is set to if not given."),
     ],
 };
 

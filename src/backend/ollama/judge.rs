@@ -1,0 +1,289 @@
+//! Whether a reply is what was asked for. Each refusal names its evidence; nothing here talks to a server.
+//!
+//! What cannot be told from one reply is told from the session's own history: a prefix-cache hit leaves the count of
+//! prompt tokens as it is and collapses the duration; a reload or another client's turn shows where a warm call has
+//! almost nothing.
+
+use super::client::{Ended, Exchange};
+use super::version::{Engine, ServerClock};
+use super::wire::{self, Metrics, Stream};
+use crate::backend::Failure;
+use crate::stats::summary::median;
+use crate::terms::{Degraded, Finish};
+use crate::units::Nanos;
+
+/// A full prefill takes at least this share of the fastest one of as many tokens; a cached one far less.
+const LEAST_OF_FASTEST: f64 = 0.5;
+
+/// A cached prefill evaluates one to five tokens, so it lasts no longer than a few decode steps.
+const STEPS_OF_A_HIT: f64 = 4.0;
+
+/// BOS may be shared with any earlier prompt; more than that is a hit.
+const CACHED_TOKENS_ALLOWED: u32 = 1;
+
+/// A load takes at least a polling interval of the server; looking at a loaded model takes milliseconds.
+const SHORTEST_RELOAD_MS: f64 = 100.0;
+
+/// Time of a request outside of load, prefill and decode that needs no explanation.
+const PLAIN_REST_MS: f64 = 100.0;
+
+/// Allowance per new token for sampling, which some clocks leave out of the decode time.
+const REST_PER_TOKEN_MS: f64 = 10.0;
+
+/// What a request asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Prompt tokens sent, BOS included. `None`: only the server can count them, and this prompt is its first.
+    pub prompt: Option<u32>,
+    /// `num_predict`.
+    pub tokens: u32,
+    /// What runs the model.
+    pub engine: Engine,
+}
+
+/// A call of the session that went well.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Past {
+    /// Prompt tokens.
+    pub prompt: u32,
+    /// Prefill time. `None`: the call was the session's first, whose prefill is slower than any later one.
+    pub prefill_ms: Option<f64>,
+    /// Time of one decode step. `None`: it made none.
+    pub step_ms: Option<f64>,
+    /// The server's `load_duration`.
+    pub load_ms: f64,
+    /// Time outside of load, prefill and decode.
+    pub rest_ms: f64,
+}
+
+/// The session's calls that went well, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History(pub Vec<Past>);
+
+impl History {
+    fn fastest_prefill(&self, prompt: u32) -> Option<f64> {
+        let alike = self.0.iter().filter(|past| past.prompt == prompt).filter_map(|past| past.prefill_ms);
+        alike.reduce(f64::min)
+    }
+
+    fn typical(&self, of: impl Fn(&Past) -> Option<f64>) -> Option<f64> {
+        median(&self.0.iter().filter_map(of).collect::<Vec<_>>())
+    }
+}
+
+/// What a reply proved, and why it does not count if it does not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Verdict {
+    /// What was read of the reply.
+    pub stream: Stream,
+    /// Why it does not count. An early stop is no failure here: whoever made the plan decides about it.
+    pub failure: Option<Failure>,
+    /// Decode steps that the decode clock covers.
+    pub steps: u32,
+    /// How it ended. `None`: it did not say.
+    pub finish: Option<Finish>,
+    /// Whether the model is gone from the server as far as the reply tells.
+    pub lost: bool,
+}
+
+/// Judges a reply against what was asked and against the session's history.
+#[must_use]
+pub fn judge(exchange: &Exchange, asked: Asked, clock: &ServerClock, history: &History) -> Verdict {
+    let stream = if exchange.status == Some(200) { wire::read(exchange.lines()) } else { Stream::default() };
+    let mut verdict = Verdict { stream, ..Verdict::default() };
+    let failure = transport(exchange, &verdict.stream).or_else(|| match &verdict.stream.metrics {
+        Some(metrics) => complete(metrics, asked).or_else(|| content(metrics, asked, clock, history)),
+        None => Some(unfinished(&verdict.stream)),
+    });
+    if let Some(metrics) = &verdict.stream.metrics {
+        let made = metrics.eval_count.unwrap_or(0);
+        verdict.steps = asked.engine.steps_timed(made);
+        verdict.finish = match metrics.done_reason.as_deref() {
+            Some("stop") => Some(Finish::Stop),
+            Some("length") if made >= asked.tokens => Some(Finish::Length),
+            _ => None,
+        };
+    } else {
+        verdict.finish = Some(Finish::Interrupted);
+    }
+    verdict.lost = failure.as_ref().is_some_and(|f| matches!(f.kind, Degraded::Crashed | Degraded::Oom))
+        || exchange.status == Some(404);
+    verdict.failure = failure;
+    verdict
+}
+
+/// What the history keeps of a call that went well.
+#[must_use]
+pub fn remembered(metrics: &Metrics, asked: Asked, first: bool) -> Option<Past> {
+    let prefill = metrics.prompt_eval?.as_ms();
+    let steps = asked.engine.steps_timed(metrics.eval_count?);
+    Some(Past {
+        prompt: metrics.prompt_eval_count?,
+        prefill_ms: (!first).then_some(prefill),
+        step_ms: step_ms(metrics, steps),
+        load_ms: metrics.load.map_or(0.0, Nanos::as_ms),
+        rest_ms: rest_ms(metrics).unwrap_or(0.0),
+    })
+}
+
+fn step_ms(metrics: &Metrics, steps: u32) -> Option<f64> {
+    metrics.eval.filter(|_| steps > 0).map(|eval| eval.as_ms() / f64::from(steps))
+}
+
+/// Time of the request that is neither load nor prefill nor decode. `None`: no total.
+fn rest_ms(metrics: &Metrics) -> Option<f64> {
+    let parts = [metrics.load, metrics.prompt_eval, metrics.eval];
+    let known = parts.into_iter().flatten().fold(Nanos(0), |sum, part| sum + part);
+    Some(metrics.total?.since(known).as_ms())
+}
+
+fn failure(kind: Degraded, message: &str) -> Option<Failure> {
+    Some(Failure::new(kind, message))
+}
+
+/// No reply, half a reply, or a refusal.
+fn transport(exchange: &Exchange, stream: &Stream) -> Option<Failure> {
+    match (&exchange.ended, exchange.status) {
+        (Ended::Cancelled, _) => failure(Degraded::Incomplete, "cancelled"),
+        (Ended::TimedOut, _) => {
+            let came = if exchange.first_line.is_some() { "the reply did not end" } else { "no reply came" };
+            failure(Degraded::Timeout, &format!("{came} in time"))
+        }
+        (Ended::Unreachable(why), _) => failure(Degraded::Crashed, &format!("the server cannot be reached: {why}")),
+        (Ended::TooLong(what), _) => failure(Degraded::Invariant, &format!("{what} of the reply is too long to be one")),
+        // An error line says more than the broken connection that follows it.
+        _ if stream.error.is_some() => engine_error(stream.error.as_deref().unwrap_or_default(), 200),
+        (Ended::Cut(why), _) => failure(Degraded::Incomplete, &format!("the connection broke: {why}")),
+        (Ended::Broken, _) | (Ended::Whole, None) => failure(Degraded::Incomplete, "the connection broke"),
+        (Ended::Whole, Some(200)) => None,
+        (Ended::Whole, Some(status @ 300..=399)) => {
+            failure(Degraded::Error, &format!("HTTP {status}: a redirect, which is not followed"))
+        }
+        (Ended::Whole, Some(status)) => engine_error(&wire::error_of(&exchange.body), status),
+    }
+}
+
+/// The server's words as a kind.
+fn engine_error(words: &str, status: u16) -> Option<Failure> {
+    let lower = words.to_lowercase();
+    let says = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    let kind = if says(&["out of memory", "out-of-memory", "cudamalloc failed"]) {
+        Degraded::Oom
+    } else if says(&["unexpectedly stopped", "unexpected eof", "runner process has terminated"]) {
+        Degraded::Crashed
+    } else if status == 503 {
+        Degraded::Queued
+    } else {
+        Degraded::Error
+    };
+    let context = says(&["exceed"]) && says(&["context"]);
+    let what = if context { "context exceeded: " } else { "" };
+    failure(kind, &format!("HTTP {status}: {what}{words}"))
+}
+
+/// A reply without a final line.
+fn unfinished(stream: &Stream) -> Failure {
+    match &stream.malformed {
+        Some(why) => Failure::new(Degraded::Invariant, why),
+        None => {
+            let why = format!("{} pieces came, but no line that says `done: true`: no metrics", stream.pieces);
+            Failure::new(Degraded::Incomplete, &why)
+        }
+    }
+}
+
+/// Whether the metrics are all there.
+fn complete(metrics: &Metrics, asked: Asked) -> Option<Failure> {
+    let steps = asked.engine.steps_timed(metrics.eval_count.unwrap_or(0));
+    let missing = [
+        ("prompt_eval_count", metrics.prompt_eval_count.is_none()),
+        ("prompt_eval_duration", metrics.prompt_eval.is_none()),
+        ("eval_count", metrics.eval_count.is_none()),
+        ("eval_duration", metrics.eval.is_none() && steps > 0),
+        ("total_duration", metrics.total.is_none()),
+    ];
+    let missing: Vec<_> = missing.into_iter().filter(|(_, missing)| *missing).map(|(name, _)| name).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    failure(Degraded::Incomplete, &format!("the final line has no {}", missing.join(", ")))
+}
+
+/// Whether complete metrics are of the work that was asked for.
+fn content(metrics: &Metrics, asked: Asked, clock: &ServerClock, history: &History) -> Option<Failure> {
+    if let Some(why) = clock.blocklisted {
+        return failure(Degraded::BlocklistedClock, why);
+    }
+    prompt_count(metrics, asked)
+        .or_else(|| reloaded(metrics, history))
+        .or_else(|| queued(metrics, history))
+        .or_else(|| cache_hit(metrics, asked, history))
+        .or_else(|| token_count(metrics, asked))
+}
+
+fn prompt_count(metrics: &Metrics, asked: Asked) -> Option<Failure> {
+    let (sent, evaluated) = (asked.prompt?, metrics.prompt_eval_count?);
+    let kind = match evaluated.cmp(&sent) {
+        std::cmp::Ordering::Less => Degraded::Truncated,
+        std::cmp::Ordering::Equal => return None,
+        std::cmp::Ordering::Greater => Degraded::Invariant,
+    };
+    failure(kind, &format!("{sent} prompt tokens sent, {evaluated} evaluated"))
+}
+
+fn reloaded(metrics: &Metrics, history: &History) -> Option<Failure> {
+    let load = metrics.load?.as_ms();
+    let usual = history.typical(|past| Some(past.load_ms)).unwrap_or(0.0);
+    if load <= SHORTEST_RELOAD_MS + 3.0 * usual {
+        return None;
+    }
+    let why = format!("load_duration {load:.0} ms inside the call, {usual:.1} ms in a usual one: the model was loaded");
+    failure(Degraded::Reloaded, &why)
+}
+
+fn queued(metrics: &Metrics, history: &History) -> Option<Failure> {
+    let rest = rest_ms(metrics)?;
+    let sampling = f64::from(metrics.eval_count?) * REST_PER_TOKEN_MS;
+    let usual = history.typical(|past| Some(past.rest_ms));
+    if rest <= PLAIN_REST_MS + usual.map_or(sampling, |usual| 3.0 * usual) {
+        return None;
+    }
+    let usual = usual.map_or_else(String::new, |usual| format!(", {usual:.0} ms in a usual call"));
+    failure(Degraded::Queued, &format!("{rest:.0} ms of the request are neither load nor prefill nor decode{usual}"))
+}
+
+fn cache_hit(metrics: &Metrics, asked: Asked, history: &History) -> Option<Failure> {
+    let (count, prefill) = (metrics.prompt_eval_count?, metrics.prompt_eval?.as_ms());
+    if let Some(cached) = metrics.prompt_eval_cached_count.filter(|&cached| cached > CACHED_TOKENS_ALLOWED) {
+        return failure(Degraded::CacheHit, &format!("{cached} of {count} prompt tokens came from the server's cache"));
+    }
+    let fastest = history.fastest_prefill(count)?;
+    let steps = asked.engine.steps_timed(metrics.eval_count?);
+    let step = step_ms(metrics, steps).into_iter().chain(history.typical(|past| past.step_ms)).fold(0.0, f64::max);
+    if prefill >= LEAST_OF_FASTEST * fastest || (step > 0.0 && prefill > STEPS_OF_A_HIT * step) {
+        return None;
+    }
+    let why = format!(
+        "the prefill of {count} tokens took {prefill:.2} ms, as long as {:.1} decode steps; the fastest of this session \
+         took {fastest:.2} ms",
+        if step > 0.0 { prefill / step } else { 0.0 }
+    );
+    failure(Degraded::CacheHit, &why)
+}
+
+/// `length` is believed only with the count: it is also said when the context ended first.
+fn token_count(metrics: &Metrics, asked: Asked) -> Option<Failure> {
+    let made = metrics.eval_count?;
+    match metrics.done_reason.as_deref() {
+        _ if made > asked.tokens => {
+            failure(Degraded::Invariant, &format!("{made} tokens made, {} asked for", asked.tokens))
+        }
+        _ if made == asked.tokens => None,
+        Some("stop") => None,
+        reason => {
+            let reason = reason.unwrap_or("nothing");
+            let why = format!("{made} of {} tokens made, and the server says `{reason}`: not ended by a stop token", asked.tokens);
+            failure(Degraded::Incomplete, &why)
+        }
+    }
+}

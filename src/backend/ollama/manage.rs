@@ -1,0 +1,276 @@
+//! Models on the server: what is there, what is resident, how one gets there and leaves again. Nothing here is timed.
+//!
+//! `ollama-rs` lists, pulls and deletes. What it lacks is asked for directly: the version, what is resident, a model's
+//! format and digest, blobs, and creating from one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ollama_rs::Ollama;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::client::{Client, ClientError};
+use super::text::clean;
+use super::wire;
+use crate::backend::cancel::{CancelToken, Deadline};
+
+/// Longest time an untimed question may take.
+const SHORT: Deadline = Deadline(Duration::from_secs(30));
+
+/// Longest time the server may take to import or fetch a model.
+const LONG: Deadline = Deadline(Duration::from_secs(3600));
+
+/// Models of ours stand below this name.
+pub const NAMESPACE: &str = "phasebench/";
+
+/// A server with its models.
+#[derive(Clone)]
+pub struct Server {
+    client: Arc<Client>,
+    library: Ollama,
+}
+
+/// A model that is loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resident {
+    /// Its name with its tag.
+    pub name: String,
+    /// Its digest.
+    pub digest: String,
+    /// Memory it takes. `None`: not said.
+    pub size: Option<u64>,
+    /// Of this, on a device; 0 is said, not assumed. `None`: not said.
+    pub size_vram: Option<u64>,
+    /// Its context. `None`: not said.
+    pub context_length: Option<u64>,
+}
+
+/// What the server says about a model.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shown {
+    /// `gguf` or `safetensors`. `None`: not said.
+    pub format: Option<String>,
+    /// Quantisation, e.g. `Q4_K_M`; `unknown` for 32-bit floats. `None`: not said.
+    pub quantisation: Option<String>,
+    /// Architecture, e.g. `gemma3`.
+    pub architecture: Option<String>,
+    /// Parameters counted from the tensors.
+    pub params: Option<u64>,
+    /// Longest context.
+    pub context_length: Option<u64>,
+    /// Transformer blocks.
+    pub n_layer: Option<u64>,
+    /// Width of the residual stream.
+    pub n_embd: Option<u64>,
+    /// Query heads.
+    pub n_head: Option<u64>,
+    /// Key-value heads; the largest where layers differ.
+    pub n_kv_head: Option<u64>,
+    /// True where another machine runs it.
+    pub remote: bool,
+}
+
+impl Server {
+    /// The server a client talks to.
+    #[must_use]
+    pub fn new(client: Arc<Client>) -> Self {
+        let url = client.url();
+        let host = format!("{}://{}", url.scheme(), url.host_str().unwrap_or("127.0.0.1"));
+        let library = Ollama::builder()
+            .host(host)
+            .port(url.port_or_known_default().unwrap_or(11434))
+            .reqwest_client(client.parts().1)
+            .build();
+        Self { client, library }
+    }
+
+    /// The client, for the timed path.
+    #[must_use]
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// The server's version as it says it, made harmless.
+    ///
+    /// # Errors
+    /// No server, or another one.
+    pub fn version(&self, cancel: &CancelToken) -> Result<String, ClientError> {
+        let reply = self.client.json(Method::GET, "/api/version", None, SHORT, cancel)?;
+        reply["version"].as_str().map(clean).ok_or_else(|| malformed("/api/version", "no `version`: not an Ollama server"))
+    }
+
+    /// What is loaded.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn resident(&self, cancel: &CancelToken) -> Result<Vec<Resident>, ClientError> {
+        let reply = self.client.json(Method::GET, "/api/ps", None, SHORT, cancel)?;
+        let models = reply["models"].as_array().ok_or_else(|| malformed("/api/ps", "no list of `models`"))?;
+        let resident = |model: &Value| Resident {
+            name: clean(model["name"].as_str().unwrap_or_default()),
+            digest: clean(model["digest"].as_str().unwrap_or_default()),
+            size: model["size"].as_u64(),
+            size_vram: model["size_vram"].as_u64(),
+            context_length: model["context_length"].as_u64(),
+        };
+        Ok(models.iter().map(resident).collect())
+    }
+
+    /// What the server says about a model. `None`: it does not have it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn show(&self, name: &str, cancel: &CancelToken) -> Result<Option<Shown>, ClientError> {
+        match self.client.json(Method::POST, "/api/show", Some(&json!({ "model": name })), SHORT, cancel) {
+            Ok(reply) => Ok(Some(shown(&reply))),
+            Err(ClientError::Status { status: 404 | 400, message, .. }) if message.contains("not found") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The digest of a model. `None`: the server does not have it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn digest(&self, name: &str, cancel: &CancelToken) -> Result<Option<String>, ClientError> {
+        let reply = self.client.json(Method::GET, "/api/tags", None, SHORT, cancel)?;
+        let models = reply["models"].as_array().ok_or_else(|| malformed("/api/tags", "no list of `models`"))?;
+        let found = models.iter().find(|model| model["name"].as_str().is_some_and(|n| same_name(n, name)));
+        Ok(found.and_then(|model| model["digest"].as_str().map(clean)))
+    }
+
+    /// The names of all models of ours.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn ours(&self) -> Result<Vec<String>, ClientError> {
+        let models = self.library_call("/api/tags", SHORT, self.library.list_local_models())?;
+        Ok(models.into_iter().map(|model| model.name).filter(|name| name.starts_with(NAMESPACE)).collect())
+    }
+
+    /// Deletes a model.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn delete(&self, name: &str) -> Result<(), ClientError> {
+        self.library_call("/api/delete", SHORT, self.library.delete_model(name.to_owned()))
+    }
+
+    /// Fetches a model from where the server fetches models.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn pull(&self, name: &str) -> Result<(), ClientError> {
+        self.library_call("/api/pull", LONG, self.library.pull_model(name.to_owned(), false)).map(drop)
+    }
+
+    /// Makes a model of a GGUF file, uploading it unless the server has a blob of its hash.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn create(&self, name: &str, file: &Path, sha256: &str, cancel: &CancelToken) -> Result<(), ClientError> {
+        let blob = format!("/api/blobs/sha256:{sha256}");
+        if self.client.status(Method::HEAD, &blob, cancel)? != 200 {
+            self.client.upload(&blob, file, cancel)?;
+        }
+        let body = json!({ "model": name, "files": { "model.gguf": format!("sha256:{sha256}") } });
+        let exchange = self.client.exchange(Method::POST, "/api/create", Some(&body), LONG, cancel);
+        self.client.succeeded("/api/create", &exchange, LONG)?;
+        match wire::read(exchange.lines()).error {
+            Some(error) => Err(ClientError::Status { path: "/api/create".to_owned(), status: 200, message: error }),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the server to unload a model and waits until it is no longer listed.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn unload(&self, name: &str, by: Deadline, cancel: &CancelToken) -> Result<(), ClientError> {
+        const POLL: Duration = Duration::from_millis(5);
+        let body = json!({ "model": name, "keep_alive": 0 });
+        let exchange = self.client.exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
+        // One that is not there any more need not be unloaded.
+        if exchange.status != Some(404) {
+            self.client.succeeded("/api/generate", &exchange, by)?;
+        }
+        let started = std::time::Instant::now();
+        while self.resident(cancel)?.iter().any(|model| same_name(&model.name, name)) {
+            if started.elapsed() > by.0 {
+                return Err(ClientError::TimedOut { path: "/api/ps".to_owned(), after: by.0 });
+            }
+            cancel.wait(Deadline(POLL), || false);
+        }
+        Ok(())
+    }
+
+    fn library_call<T>(
+        &self,
+        path: &str,
+        by: Deadline,
+        call: impl Future<Output = ollama_rs::error::Result<T>>,
+    ) -> Result<T, ClientError> {
+        let answered = self.client.parts().0.block_on(async { tokio::time::timeout(by.0, call).await });
+        match answered {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(malformed(path, &clean(&error.to_string()))),
+            Err(_) => Err(ClientError::TimedOut { path: path.to_owned(), after: by.0 }),
+        }
+    }
+}
+
+fn malformed(path: &str, why: &str) -> ClientError {
+    ClientError::Malformed { path: path.to_owned(), why: why.to_owned() }
+}
+
+/// Names are equal with and without the tag that is meant where none is given.
+#[must_use]
+pub fn same_name(a: &str, b: &str) -> bool {
+    a.strip_suffix(":latest").unwrap_or(a) == b.strip_suffix(":latest").unwrap_or(b)
+}
+
+fn shown(reply: &Value) -> Shown {
+    let text = |value: &Value| value.as_str().map(clean);
+    let info = &reply["model_info"];
+    let architecture = text(&info["general.architecture"]);
+    let of = |key: &str| architecture.as_ref().map(|name| &info[format!("{name}.{key}")]);
+    let count = |key: &str| of(key).and_then(|value| {
+        let listed = value.as_array().and_then(|values| values.iter().filter_map(Value::as_u64).max());
+        value.as_u64().or(listed)
+    });
+    Shown {
+        format: text(&reply["details"]["format"]),
+        quantisation: text(&reply["details"]["quantization_level"]),
+        params: info["general.parameter_count"].as_u64(),
+        context_length: count("context_length"),
+        n_layer: count("block_count"),
+        n_embd: count("embedding_length"),
+        n_head: count("attention.head_count"),
+        n_kv_head: count("attention.head_count_kv"),
+        remote: reply["remote_host"].as_str().is_some_and(|host| !host.is_empty()),
+        architecture,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_a_tag_is_the_latest() {
+        assert!(same_name("a", "a:latest") && same_name("a:1b", "a:1b"));
+        assert!(!same_name("a:1b", "a"));
+    }
+
+    #[test]
+    fn heads_may_be_listed_per_layer() {
+        let reply = json!({ "details": { "format": "gguf", "quantization_level": "Q8_0" }, "model_info": {
+            "general.architecture": "gemma3", "general.parameter_count": 268_098_176,
+            "gemma3.block_count": 18, "gemma3.attention.head_count": 4, "gemma3.attention.head_count_kv": [1, 2, 1] } });
+        let shown = shown(&reply);
+        assert_eq!((shown.n_layer, shown.n_head, shown.n_kv_head), (Some(18), Some(4), Some(2)));
+        assert_eq!((shown.params, shown.context_length, shown.remote), (Some(268_098_176), None, false));
+    }
+}

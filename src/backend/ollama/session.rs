@@ -1,0 +1,307 @@
+//! A model loaded in the server: requests that cannot be cached, replies that are judged, evidence looked up afterwards.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::client::{ClientError, Exchange};
+use super::judge::{self, Asked, History, Verdict};
+use super::manage::{Resident, Server, same_name};
+use super::process;
+use super::speech::{Row, Speech, Spoken};
+use super::version::{Engine, ServerClock};
+use super::wire::Metrics;
+use crate::backend::{
+    BackendError, Call, CancelToken, Deadline, Failure, LoadReport, Outcome, Reply, Session, Span, SpanClock,
+};
+use crate::spec::{OllamaDevice, OllamaSpec};
+use crate::terms::{Attribution, Degraded, Phase, Procedure};
+use crate::units::Nanos;
+
+/// Longest time a model may take to leave the server.
+const UNLOAD: Deadline = Deadline(Duration::from_secs(60));
+
+/// A model as the server has it, and how its prompts become text.
+#[derive(Clone)]
+pub struct Served {
+    /// Its name in the server.
+    pub tag: String,
+    /// What runs it.
+    pub engine: Engine,
+    /// `num_ctx`.
+    pub context: u32,
+    /// How its prompts become text.
+    pub speech: Rc<RefCell<Speech>>,
+    /// Nonces given out so far.
+    pub nonces: Rc<Cell<u64>>,
+}
+
+/// A loaded model.
+pub struct OllamaSession {
+    pub(super) backend: String,
+    pub(super) spec: OllamaSpec,
+    pub(super) server: Server,
+    pub(super) server_pid: Option<u32>,
+    pub(super) version: String,
+    pub(super) clock: ServerClock,
+    pub(super) model: Served,
+    pub(super) history: History,
+    pub(super) calls: u32,
+    pub(super) report: LoadReport,
+}
+
+/// The options that make the server load a model again where they differ; the same in every request of a session.
+#[must_use]
+pub fn load_options(spec: &OllamaSpec, context: u32) -> Value {
+    let layers = match spec.device {
+        OllamaDevice::Cpu => 0,
+        OllamaDevice::Gpu => 999,
+        OllamaDevice::Any => -1,
+    };
+    let mut options = json!({ "num_ctx": context, "num_batch": spec.num_batch, "num_gpu": layers });
+    if let Some(threads) = spec.threads {
+        options["num_thread"] = json!(threads);
+    }
+    options
+}
+
+/// A generate request. Raw and without stop words; cutting and shifting are refused rather than silent.
+#[must_use]
+pub fn request(spec: &OllamaSpec, model: &Served, prompt: &str, tokens: u32, seed: u64) -> Value {
+    let mut options = load_options(spec, model.context);
+    for (key, value) in [
+        ("num_predict", json!(tokens)),
+        ("temperature", json!(spec.temperature)),
+        ("top_k", json!(40)),
+        ("top_p", json!(0.9)),
+        ("repeat_penalty", json!(1.0)),
+        // The server reads a signed 32-bit number.
+        ("seed", json!(seed & 0x7fff_ffff)),
+        ("stop", json!([])),
+        ("draft_num_predict", json!(0)),
+    ] {
+        options[key] = value;
+    }
+    json!({
+        "model": model.tag, "prompt": prompt, "raw": true, "stream": true, "think": false, "truncate": false,
+        "shift": false, "keep_alive": -1, "options": options,
+    })
+}
+
+impl Session for OllamaSession {
+    fn loaded(&self) -> &LoadReport {
+        &self.report
+    }
+
+    fn call(&mut self, call: &Call, by: Deadline, cancel: &CancelToken) -> Outcome {
+        let refused = |why: &str| Outcome {
+            reply: None,
+            failure: Some(Failure::new(Degraded::Error, why)),
+            session_usable: true,
+        };
+        let [ids] = &call.prompts[..] else { return refused("the server takes one row per call") };
+        let steps = match call.procedure {
+            Procedure::Prefill => 0,
+            Procedure::PrefillDecode => call.steps,
+            Procedure::Uncached => return refused("the server always decodes on its KV cache"),
+        };
+        let text = call.texts.as_ref().and_then(|texts| texts.first()).map(String::as_str);
+        let row = Row { ids, text: text.filter(|_| ids.is_empty()), tokens: call.padded_to };
+        let number = self.model.nonces.replace(self.model.nonces.get() + 1);
+        let spoken = match self.model.speech.borrow().speak(&call.scenario, &row, number) {
+            Ok(spoken) => spoken,
+            Err(why) => return refused(&why),
+        };
+        let tokens = self.model.engine.tokens_for(steps);
+        let body = request(&self.spec, &self.model, &spoken.text, tokens, call.seed);
+        let exchange = self.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
+        let asked = Asked { prompt: spoken.tokens, tokens, engine: self.model.engine };
+        let verdict = judge::judge(&exchange, asked, &self.clock, &self.history);
+        self.remember(&call.scenario, &verdict, asked);
+        self.calls += 1;
+        let reply = verdict.stream.metrics.as_ref().map(|m| self.reply(m, &verdict, &exchange, &spoken, call.procedure));
+        Outcome { reply, failure: verdict.failure, session_usable: !verdict.lost }
+    }
+
+    fn inspect(&mut self, outcome: &mut Outcome) {
+        let cancel = CancelToken::default();
+        let looked = self.server.version(&cancel).and_then(|version| Ok((version, self.server.resident(&cancel)?)));
+        let (version, resident) = match looked {
+            Ok(looked) => looked,
+            Err(error) => {
+                outcome.session_usable = false;
+                let why = format!("after the call: {error}");
+                if outcome.failure.as_ref().is_none_or(|f| f.kind == Degraded::Incomplete) {
+                    outcome.failure = Some(Failure::new(Degraded::Crashed, &why));
+                }
+                return;
+            }
+        };
+        let own = resident.iter().find(|model| same_name(&model.name, &self.model.tag));
+        let others = resident.iter().filter(|model| !model.name.starts_with(super::manage::NAMESPACE)).count();
+        let attribution = attribution(self.spec.device, &self.version, &self.clock, own, others, self.device_memory());
+        let wrong = wrong_device(self.spec.device, own);
+        let failure = if version != self.version {
+            Some(Failure::new(Degraded::StackChanged, &format!("the server was {} and is {version}", self.version)))
+        } else if own.is_none() {
+            outcome.session_usable = false;
+            Some(Failure::new(Degraded::Reloaded, "the model is no longer resident: the server unloaded it"))
+        } else {
+            wrong.map(|why| Failure::new(Degraded::WrongDevice, &why))
+        };
+        outcome.session_usable &= version == self.version;
+        if let Some(reply) = &mut outcome.reply {
+            let mut evidence = std::mem::take(&mut reply.attribution.evidence);
+            evidence.extend(attribution.evidence);
+            reply.attribution = Attribution { evidence, ..attribution };
+        }
+        if outcome.failure.is_none() {
+            outcome.failure = failure;
+        }
+    }
+
+    fn engine_pids(&self) -> Vec<u32> {
+        self.server_pid.map(process::tree).unwrap_or_default()
+    }
+
+    fn close(self: Box<Self>) -> Result<(), BackendError> {
+        let unloaded = self.server.unload(&self.model.tag, UNLOAD, &CancelToken::default());
+        match unloaded {
+            // A server that is gone has nothing loaded.
+            Ok(()) | Err(ClientError::Unreachable { .. }) => Ok(()),
+            Err(error) => Err(BackendError::Close { backend: self.backend.clone(), why: error.to_string() }),
+        }
+    }
+}
+
+impl OllamaSession {
+    /// Keeps what later calls are judged against.
+    fn remember(&mut self, scenario: &str, verdict: &Verdict, asked: Asked) {
+        let Some(metrics) = verdict.stream.metrics.as_ref().filter(|_| verdict.failure.is_none()) else { return };
+        if let (Some(count), Speech::Words(words)) = (metrics.prompt_eval_count, &mut *self.model.speech.borrow_mut()) {
+            words.learn(scenario, count);
+        }
+        self.history.0.extend(judge::remembered(metrics, asked, self.calls == 0));
+    }
+
+    fn reply(
+        &self,
+        metrics: &Metrics,
+        verdict: &Verdict,
+        exchange: &Exchange,
+        spoken: &Spoken,
+        procedure: Procedure,
+    ) -> Reply {
+        let steps = if procedure == Procedure::PrefillDecode { verdict.steps } else { 0 };
+        Reply {
+            spans: spans(metrics, exchange, steps),
+            engine_durations: durations(metrics, exchange),
+            steps_timed: steps,
+            prompt_tokens: metrics.prompt_eval_count.map(|count| vec![count]),
+            new_tokens: metrics.eval_count.into_iter().collect(),
+            finish: verdict.finish,
+            attribution: Attribution {
+                requested: self.spec.device.as_str().to_owned(),
+                actual: None,
+                evidence: BTreeMap::from([("nonce".to_owned(), spoken.nonce.clone())]),
+            },
+            ..Reply::default()
+        }
+    }
+
+    /// Device memory of the server's processes. `None`: no driver, or it cannot be told.
+    fn device_memory(&self) -> Option<u64> {
+        if self.spec.device == OllamaDevice::Cpu {
+            return None;
+        }
+        super::device::memory_of(&self.engine_pids())
+    }
+}
+
+/// The phases placed in the run's time: the last line comes when decoding ends. The rest of the request is how far
+/// they may be shifted.
+fn spans(metrics: &Metrics, exchange: &Exchange, steps: u32) -> Vec<Span> {
+    let end = exchange.last_line.unwrap_or(exchange.end);
+    let parts = [metrics.load, metrics.prompt_eval, metrics.eval].into_iter().flatten();
+    let known = parts.fold(Nanos(0), |sum, part| sum + part);
+    let uncertainty = end.since(exchange.sent).since(known);
+    let decode = metrics.eval.filter(|_| steps > 0);
+    let between = end.since(Nanos(0)) - decode.unwrap_or(Nanos(0));
+    let span = |phase, begin, end| Span {
+        phase,
+        begin,
+        end,
+        clock: SpanClock::Reconstructed,
+        uncertainty,
+        mean_power_w: None,
+    };
+    let prefill = metrics.prompt_eval.map(|time| span(Phase::Prefill, between - time, between));
+    prefill.into_iter().chain(decode.map(|_| span(Phase::KvDecode, between, end))).collect()
+}
+
+/// Every time there is, under the server's names and ours.
+fn durations(metrics: &Metrics, exchange: &Exchange) -> BTreeMap<String, Nanos> {
+    let since = |at: Option<Nanos>| at.map(|at| at.since(exchange.sent));
+    let named = [
+        ("total_duration", metrics.total),
+        ("load_duration", metrics.load),
+        ("prompt_eval_duration", metrics.prompt_eval),
+        ("eval_duration", metrics.eval),
+        ("client_headers", since(exchange.headers)),
+        ("client_first_line", since(exchange.first_line)),
+        ("client_last_line", since(exchange.last_line)),
+    ];
+    named.into_iter().filter_map(|(name, time)| Some((name.to_owned(), time?))).collect()
+}
+
+/// Why what is resident is not where it was asked to be. `None`: it is, or nothing was asked.
+fn wrong_device(asked: OllamaDevice, own: Option<&Resident>) -> Option<String> {
+    let (size, vram) = (own?.size?, own?.size_vram?);
+    match asked {
+        OllamaDevice::Cpu if vram > 0 => Some(format!("cpu was asked for, {vram} of {size} bytes are on a device")),
+        OllamaDevice::Gpu if vram < size => Some(format!("gpu was asked for, {vram} of {size} bytes are on a device")),
+        OllamaDevice::Cpu | OllamaDevice::Gpu | OllamaDevice::Any => None,
+    }
+}
+
+/// Where a model runs. That all of it is said to be on a device is necessary and not sufficient: the driver must show
+/// the server's processes to hold memory there.
+pub fn attribution(
+    asked: OllamaDevice,
+    version: &str,
+    clock: &ServerClock,
+    own: Option<&Resident>,
+    others: usize,
+    device_memory: Option<u64>,
+) -> Attribution {
+    let size = own.and_then(|model| model.size);
+    let vram = own.and_then(|model| model.size_vram);
+    let actual = match (size, vram) {
+        (Some(_), Some(0)) => Some("cpu"),
+        (Some(size), Some(vram)) if vram >= size => {
+            device_memory.filter(|held| held.saturating_mul(2) >= size).map(|_| "gpu")
+        }
+        (Some(_), Some(_)) => Some("cpu+gpu"),
+        _ => None,
+    };
+    let mut evidence = BTreeMap::from([
+        ("server.version".to_owned(), version.to_owned()),
+        ("server.clock".to_owned(), clock.row.to_owned()),
+        ("ps.other_models".to_owned(), others.to_string()),
+    ]);
+    for (key, value) in [
+        ("ps.size_bytes", size),
+        ("ps.size_vram_bytes", vram),
+        ("ps.context_length", own.and_then(|model| model.context_length)),
+        ("nvml.engine_bytes", device_memory),
+    ] {
+        if let Some(value) = value {
+            evidence.insert(key.to_owned(), value.to_string());
+        }
+    }
+    Attribution { requested: asked.as_str().to_owned(), actual: actual.map(str::to_owned), evidence }
+}
