@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::spec::{ArgMax, Dtype};
 
@@ -128,17 +128,21 @@ pub struct SynthArgs {
 
 /// `models export`
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("format").required(true).args(["onnx", "gguf"])))]
 pub struct ExportArgs {
     /// The model folder
     pub folder: PathBuf,
     /// To an ONNX decoder graph
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub onnx: bool,
-    /// Element type of weights, KV cache and logits
+    /// To a GGUF file, for servers on llama.cpp
+    #[arg(long)]
+    pub gguf: bool,
+    /// Element type of the weights; in ONNX also of KV cache and logits
     #[arg(long, value_enum, default_value_t)]
     pub dtype: Dtype,
-    /// Where the next token is chosen
-    #[arg(long, value_enum, default_value_t)]
+    /// Where the next token is chosen (ONNX)
+    #[arg(long, value_enum, default_value_t, conflicts_with = "gguf")]
     pub arg_max: ArgMax,
     /// Where to put it; in the cache if not given
     #[arg(long, value_name = "DIR")]

@@ -1,7 +1,7 @@
 //! The model folder: one logical model is one Hugging Face folder (`config.json`, `model.safetensors`, `tokenizer.json`).
 //!
-//! [`synthetic`] makes such a folder from a recipe, [`folder`] opens one, [`onnx`] derives what an engine loads from
-//! it, [`prompt`] makes token-exact prompts for it and [`verify`] compares an engine's numbers with a reference.
+//! [`synthetic`] makes such a folder from a recipe, [`folder`] opens one, [`onnx`] and [`gguf`] derive what an engine
+//! loads from it, [`prompt`] makes token-exact prompts for it and [`verify`] compares an engine's numbers with a reference.
 //! All engines load from the same folder, so all run the same weights.
 
 pub mod architecture;
@@ -9,7 +9,9 @@ mod cached;
 pub mod config;
 mod error;
 pub mod folder;
+pub mod gguf;
 pub mod onnx;
+mod precision;
 pub mod prompt;
 pub mod synthetic;
 pub mod tensors;
@@ -23,6 +25,7 @@ use tokenizers::Tokenizer;
 pub use architecture::{Activation, Architecture, Dtype, Family};
 pub use error::Error;
 pub use folder::Folder;
+pub use precision::Precision;
 pub use synthetic::Synthetic;
 
 /// What every function here returns.

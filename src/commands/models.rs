@@ -13,8 +13,8 @@ use crate::backend::onnx::verify::{self, Verified, VerifyError};
 use crate::cli::{ExportArgs, InspectArgs, ModelsCommand, SynthArgs, VerifyArgs};
 use crate::clock::RealClock;
 use crate::exit::Exit;
-use crate::model::onnx::{ArgMax, Options, Precision};
-use crate::model::{self, Architecture, Dtype, Error, Family, Folder, Form, ModelSource, Synthetic};
+use crate::model::onnx::{ArgMax, Options};
+use crate::model::{self, Architecture, Dtype, Error, Family, Folder, Form, ModelSource, Precision, Synthetic};
 use crate::spec::{self, OnnxSpec, Optimisation, Provider};
 use crate::units::{Bytes, significant};
 
@@ -113,14 +113,19 @@ fn copy(from: &Path, into: &Path) -> anyhow::Result<PathBuf> {
 fn export(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let cache = crate::cache::root();
     let folder = Folder::open(&args.folder, &cache)?;
-    let options = Options { precision: precision(args.dtype), arg_max: arg_max(args.arg_max) };
+    let precision = precision(args.dtype);
+    let options = Options { precision, arg_max: arg_max(args.arg_max) };
+    if let Some(into) = &args.out {
+        must_be_new(into)?;
+        fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
+    }
     let path = match &args.out {
+        Some(into) if args.gguf => model::gguf::write(&folder, precision, into)?.path,
         Some(into) => {
-            must_be_new(into)?;
-            fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
             model::onnx::write(&folder, options, into)?;
             into.join(model::onnx::FILE)
         }
+        None if args.gguf => model::gguf::export(&folder, precision, &cache)?.path,
         None => model::onnx::export(&folder, options, &cache)?.path,
     };
     writeln!(out, "{}", path.display())?;

@@ -333,12 +333,7 @@ impl Config<'_> {
 
 /// The `config.json` of a synthetic model, whose rotary wavelengths are never stretched.
 pub(super) fn write(arch: &Architecture) -> Value {
-    let activation = match arch.activation {
-        Activation::Gelu => "gelu",
-        Activation::GeluTanh => "gelu_new",
-        Activation::Relu => "relu",
-        Activation::Silu => "silu",
-    };
+    let activation = activation_name(arch.activation);
     let dtype = match arch.dtype {
         Dtype::F32 => "float32",
         Dtype::F16 => "float16",
@@ -392,4 +387,14 @@ pub(super) fn write(arch: &Architecture) -> Value {
         config.extend(own);
     }
     config
+}
+
+/// What a `config.json` calls a non-linearity; there are other names for some.
+pub(super) fn activation_name(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_new",
+        Activation::Relu => "relu",
+        Activation::Silu => "silu",
+    }
 }

@@ -34,8 +34,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::architecture::Dtype;
 use super::folder::Folder;
+pub use super::precision::Precision;
 use super::{Error, Result, cached};
 use crate::hash::hex;
 
@@ -98,51 +98,6 @@ pub fn present_key(layer: usize) -> String {
 #[must_use]
 pub fn present_value(layer: usize) -> String {
     format!("present.{layer}.value")
-}
-
-/// What weights, cache and logits are held in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// Single.
-    #[default]
-    F32,
-    /// Half.
-    F16,
-}
-
-impl Precision {
-    /// The name in files and on the command line.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.dtype().as_str()
-    }
-
-    /// The same as an element type.
-    #[must_use]
-    pub fn dtype(self) -> Dtype {
-        match self {
-            Self::F32 => Dtype::F32,
-            Self::F16 => Dtype::F16,
-        }
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Precision {
-    type Err = String;
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        match text {
-            "f32" => Ok(Self::F32),
-            "f16" => Ok(Self::F16),
-            _ => Err(format!("unknown dtype `{text}`, known: f32, f16")),
-        }
-    }
 }
 
 /// Where the most probable token is chosen.

@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use half::{bf16, f16};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
@@ -14,9 +13,8 @@ use super::{
     DATA_FILE, EXPORTER_VERSION, FILE, IR_VERSION, META_ARG_MAX, META_DTYPE, META_FAMILY, META_PARAMETERS,
     META_WEIGHTS_ID, OPSET, Options, Precision, decoder,
 };
-use crate::model::architecture::Dtype;
 use crate::model::folder::{Folder, Tensor};
-use crate::model::{Error, Result};
+use crate::model::{Error, Result, precision};
 
 /// Weights in a file of their own begin at multiples of this, as mapping them needs.
 const PAGE: u64 = 4096;
@@ -201,31 +199,10 @@ impl Source<'_> {
         let mut converted = Vec::with_capacity(CHUNK * 4);
         for chunk in tensor.bytes.chunks(CHUNK * tensor.dtype.bytes()) {
             converted.clear();
-            for number in chunk.chunks_exact(tensor.dtype.bytes()) {
-                let value = decode(tensor.dtype, number);
-                match self.precision {
-                    Precision::F32 => converted.extend_from_slice(&value.to_le_bytes()),
-                    Precision::F16 => {
-                        let half = f16::from_f32(value);
-                        if half.is_infinite() && value.is_finite() {
-                            return Err(Error::Overflow { name: tensor.name.clone(), value });
-                        }
-                        converted.extend_from_slice(&half.to_le_bytes());
-                    }
-                }
-            }
+            precision::convert(&tensor.name, tensor.dtype, chunk, self.precision, &mut converted)?;
             file.put(&converted)?;
         }
         Ok(())
-    }
-}
-
-fn decode(dtype: Dtype, bytes: &[u8]) -> f32 {
-    match (dtype, bytes) {
-        (Dtype::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-        (Dtype::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
-        (Dtype::Bf16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
-        _ => f32::NAN,
     }
 }
 
@@ -270,16 +247,5 @@ mod tests {
             graphs.push((graph.node, weights));
         }
         assert!(graphs[0] == graphs[1], "where weights lie changes neither nodes nor weights");
-    }
-
-    #[test]
-    fn every_stored_type_is_read() {
-        for (dtype, bytes, value) in [
-            (Dtype::F32, 1.5_f32.to_le_bytes().to_vec(), 1.5),
-            (Dtype::F16, f16::from_f32(-0.25).to_le_bytes().to_vec(), -0.25),
-            (Dtype::Bf16, bf16::from_f32(3.0).to_le_bytes().to_vec(), 3.0),
-        ] {
-            assert!((decode(dtype, &bytes) - value).abs() < f32::EPSILON);
-        }
     }
 }

@@ -1,0 +1,110 @@
+//! Export to GGUF: one file with weights, shape and tokenizer, from any model folder, for servers on llama.cpp.
+//!
+//! Names, layout and keys are those llama.cpp knows: matrices `[out, in]` throughout, llama's query and key rows ordered
+//! for rotary pairs that lie side by side, phi as architecture `phi2`. In half precision the matrices are f16; vectors
+//! and learned positions stay f32. A tied output embedding is left out, so that the server counts it once.
+//!
+//! The server adds bos where the configuration names one, as every engine here does. What llama.cpp would compute
+//! otherwise than the folder says, or its tokenizer would split otherwise, is an error. Unicode normalisation (NFC) is
+//! the one exception: the server does none, which changes nothing for text that is normalised already.
+
+mod format;
+mod layout;
+mod metadata;
+mod vocabulary;
+mod writer;
+
+use std::fs::{self, Permissions};
+use std::io::BufWriter;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::folder::Folder;
+use super::{Error, Precision, Result, cached};
+use crate::hash::hex;
+
+/// Raised whenever the same folder gives another file.
+pub const EXPORTER_VERSION: u32 = 1;
+/// Version of the file format.
+pub const FORMAT_VERSION: u32 = 3;
+/// Tensors begin at multiples of this. Unit: bytes.
+pub const ALIGNMENT: u64 = 32;
+
+/// Name of the file in an export's folder.
+pub const FILE: &str = "model.gguf";
+/// Name of the file beside it that holds its SHA-256, in the form `sha256sum` writes and checks.
+pub const HASH_FILE: &str = "model.gguf.sha256";
+
+/// Metadata key: [`Folder::weights_id`], which a server repeats when it is asked about the model.
+pub const META_WEIGHTS_ID: &str = "phasebench.weights_id";
+
+/// An export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gguf {
+    /// The file.
+    pub path: PathBuf,
+    /// What its matrices are held in.
+    pub precision: Precision,
+    /// The weights it was made from, see [`Folder::weights_id`].
+    pub weights_id: String,
+    /// Its size. Unit: bytes.
+    pub bytes: u64,
+    /// Its SHA-256, taken while it was written. Unit: 64 hex digits.
+    pub sha256: String,
+}
+
+/// Exports a folder into the cache, unless it is there.
+///
+/// # Errors
+/// The server could not run the model as the folder describes it, see the module; a weight does not fit the precision;
+/// or the file system refuses.
+pub fn export(folder: &Folder, precision: Precision, cache_root: &Path) -> Result<Gguf> {
+    let weights_id = folder.weights_id()?;
+    // The same weights under another configuration or tokenizer are another file.
+    let mut other = Sha256::new();
+    other.update(serde_json::to_vec(folder.architecture()).map_err(|e| Error::malformed(folder.path(), e))?);
+    other.update(tokenizer(folder)?.1);
+    let other = &hex(&other.finalize())[..8];
+    let at = cache_root.join("gguf").join(format!("{weights_id}-{other}-{precision}-v{EXPORTER_VERSION}"));
+    cached::folder(&at, |unfinished| write(folder, precision, unfinished).map(drop))?;
+
+    let path = at.join(FILE);
+    let bytes = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
+    let hash = at.join(HASH_FILE);
+    let text = fs::read_to_string(&hash).map_err(Error::io("read", &hash))?;
+    let sha256 = text.split_whitespace().next().unwrap_or_default().to_owned();
+    Ok(Gguf { path, precision, weights_id, bytes, sha256 })
+}
+
+/// Exports a folder into another, existing one, replacing what is there; the file appears whole or not at all.
+///
+/// # Errors
+/// As [`export`].
+pub fn write(folder: &Folder, precision: Precision, into: &Path) -> Result<Gguf> {
+    let (tokenizer, text) = tokenizer(folder)?;
+    let vocabulary = vocabulary::read(&tokenizer, &text, folder.architecture())?;
+    let metadata = metadata::of(folder, precision, vocabulary)?;
+    let weights = layout::weights(folder, precision)?;
+
+    let unfinished = tempfile::Builder::new()
+        .prefix(".unfinished-")
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(into)
+        .map_err(Error::io("create a file in", into))?;
+    let path = into.join(FILE);
+    let out = BufWriter::with_capacity(1 << 20, unfinished.as_file());
+    let written = writer::write(folder, &metadata, &weights, out, &path)?;
+    unfinished.persist(&path).map_err(|e| Error::io("create", &path)(e.error))?;
+    let hash = into.join(HASH_FILE);
+    fs::write(&hash, format!("{}  {FILE}\n", written.sha256)).map_err(Error::io("write", &hash))?;
+    Ok(Gguf { path, precision, weights_id: folder.weights_id()?, bytes: written.bytes, sha256: written.sha256 })
+}
+
+/// Path and content of the folder's `tokenizer.json`.
+fn tokenizer(folder: &Folder) -> Result<(PathBuf, Vec<u8>)> {
+    let path = folder.path().join("tokenizer.json");
+    let text = fs::read(&path).map_err(Error::io("read", &path))?;
+    Ok((path, text))
+}
