@@ -52,6 +52,8 @@ pub enum Command {
 /// `doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// A scenario file: whether its servers answer and have its models
+    pub spec: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -84,8 +86,12 @@ pub enum ModelsCommand {
     Export(ExportArgs),
     /// Print a folder's architecture, parameters, bytes and KV bytes per token
     Inspect(InspectArgs),
-    /// Compare an engine's log-probabilities with the folder's reference.json
+    /// Compare engines' log-probabilities with the folder's reference.json, and with each other
     Verify(VerifyArgs),
+    /// Let an Ollama server fetch a model into its own store
+    Pull(PullArgs),
+    /// Delete what runs have uploaded to an Ollama server
+    Prune(PruneArgs),
 }
 
 /// `models synth`
@@ -162,14 +168,41 @@ pub struct InspectArgs {
 /// `models verify`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The model folder, with reference.json
+    /// The model folder; reference.json in it is what an independent implementation computed
     pub folder: PathBuf,
-    /// Element type of the exported graph
+    /// Element type of the exported model
     #[arg(long, value_enum, default_value_t)]
     pub dtype: Dtype,
+    /// Compare an Ollama server too, with the reference (if there is one) and with ONNX Runtime
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "http://127.0.0.1:11434")]
+    pub ollama: Option<String>,
+    /// Greedy steps to compare per prompt
+    #[arg(long, default_value_t = 24, requires = "ollama", value_parser = clap::value_parser!(u32).range(1..=30))]
+    pub steps: u32,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `models pull`
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// The model's name in the server's library, such as gemma3:270m
+    pub model: String,
+    /// The server
+    #[arg(long, default_value = "http://127.0.0.1:11434")]
+    pub url: String,
+}
+
+/// `models prune`
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// The server
+    #[arg(long, default_value = "http://127.0.0.1:11434")]
+    pub url: String,
+    /// Only say what would be deleted
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `plan`

@@ -114,7 +114,7 @@ impl std::fmt::Display for CellId {
 pub struct SkippedCell {
     /// What it would have been.
     pub cell: Cell,
-    /// The rule by name: `only`, `skip`, `no_source`, `batch_unsupported`, `mode_unsupported`,
+    /// The rule by name: `only`, `skip`, `no_source`, `no_tokenizer`, `batch_unsupported`, `mode_unsupported`,
     /// `prompt_too_short`, `context_exceeded`, `memory`, `backend_unavailable`.
     pub rule: String,
     /// The rule's reason, for people.

@@ -39,8 +39,7 @@ use super::{
     Backend, BackendError, CancelToken, Deadline, Description, Failure, LoadReport, Prepared, Session, Surroundings,
 };
 use crate::hash::seeded;
-use crate::model::gguf;
-use crate::model::{self, Form, ModelSource};
+use crate::model::{self, Form, ModelSource, Precision, gguf};
 use crate::spec::{Dtype, OllamaSpec};
 use crate::terms::{Degraded, Mode, Procedure};
 use crate::units::{Bytes, Nanos};
@@ -115,8 +114,8 @@ impl OllamaBackend {
         let cache = &self.surroundings.cache;
         let folder = model::materialise(&model.form, cache).map_err(|e| failed(&e))?;
         let precision = match self.spec.dtype {
-            Dtype::F16 => gguf::Precision::F16,
-            Dtype::F32 | Dtype::AsServed => gguf::Precision::F32,
+            Dtype::F16 => Precision::F16,
+            Dtype::F32 | Dtype::AsServed => Precision::F32,
         };
         let exported = gguf::export(&folder, precision, cache).map_err(|e| failed(&e))?;
         let tag = format!("{NAMESPACE}{}:{}-{}", tag_name(&model.name), self.spec.dtype.as_str(), &exported.sha256[..12]);

@@ -17,6 +17,8 @@ use crate::manifest::{Gpus, Machine, Tool};
 use crate::spec::{ArgMax, BackendSpec, Dtype, Engine, OnnxSpec, Optimisation, Provider};
 use crate::units::Bytes;
 
+mod ollama;
+
 /// Everything that was found.
 #[derive(Debug, Serialize)]
 struct Findings {
@@ -61,7 +63,7 @@ struct Cache {
 /// # Errors
 /// `out` cannot be written.
 pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let findings = look();
+    let findings = look(args.spec.as_deref())?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?;
     } else {
@@ -70,12 +72,15 @@ pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     Ok(Exit::Good)
 }
 
-fn look() -> Findings {
+fn look(spec: Option<&Path>) -> anyhow::Result<Findings> {
     let root = crate::cache::root();
     let gpus = Gpus::collect();
-    let findings = vec![
-        onnx("onnx, provider cpu", Provider::Cpu, &root),
-        cuda(&gpus, &root),
+    let mut findings = vec![onnx("onnx, provider cpu", Provider::Cpu, &root), cuda(&gpus, &root)];
+    findings.extend(match spec {
+        Some(path) => ollama::of_scenario(path, &root)?,
+        None => ollama::at(&ollama::default_url(), &root, &[]),
+    });
+    findings.extend([
         Finding::ready(Kind::Backend, "simulated", "scripted timings on a virtual clock".to_owned()),
         foreign_load(),
         clocks(),
@@ -83,7 +88,7 @@ fn look() -> Findings {
         package_energy(Path::new("/sys/class/powercap")),
         python("python3", &["--version"], "apt install python3   (setup fetches runtimes with it)"),
         python("pip", &["-m", "pip", "--version"], "apt install python3-pip   (setup fetches runtimes with it)"),
-    ];
+    ]);
     let redactor = Redactor::here();
     let cache = Cache {
         path: root.display().to_string(),
@@ -91,7 +96,8 @@ fn look() -> Findings {
         free_bytes: crate::cache::free(&root),
     };
     let findings = findings.into_iter().map(|finding| Finding { detail: redactor.text(&finding.detail), ..finding });
-    Findings { format: 1, tool: Tool::this(), machine: Machine::collect(), gpus, findings: findings.collect(), cache }
+    let (tool, machine) = (Tool::this(), Machine::collect());
+    Ok(Findings { format: 1, tool, machine, gpus, findings: findings.collect(), cache })
 }
 
 impl Finding {

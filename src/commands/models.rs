@@ -18,6 +18,9 @@ use crate::model::{self, Architecture, Dtype, Error, Family, Folder, Form, Model
 use crate::spec::{self, OnnxSpec, Optimisation, Provider};
 use crate::units::{Bytes, significant};
 
+mod engines;
+mod server;
+
 /// How far an element type may take an engine from the reference.
 #[derive(Debug, Clone, Copy)]
 struct Allowed {
@@ -45,7 +48,10 @@ pub fn execute(command: &ModelsCommand, out: &mut dyn Write) -> anyhow::Result<E
         ModelsCommand::Synth(args) => synth(args, out),
         ModelsCommand::Export(args) => export(args, out),
         ModelsCommand::Inspect(args) => inspect(args, out),
+        ModelsCommand::Verify(args) if args.ollama.is_some() => engines::execute(args, out),
         ModelsCommand::Verify(args) => verify(args, out),
+        ModelsCommand::Pull(args) => server::pull(args, out),
+        ModelsCommand::Prune(args) => server::prune(args, out),
     }
 }
 

@@ -49,8 +49,8 @@ fn matrix(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
         }));
         let mut rows = vec![header];
         for model in facts {
-            let millions = model.params as f64 / 1e6;
-            let mut row = vec![model.name.clone(), format!("{} M", significant(millions, 3))];
+            let millions = |params: u64| format!("{} M", significant(params as f64 / 1e6, 3));
+            let mut row = vec![model.name.clone(), model.params.map_or_else(|| "–".to_owned(), millions)];
             let place = |scenario: &str| {
                 let here = |cell: &Cell| {
                     cell.session.backend == backend.name

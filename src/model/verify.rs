@@ -108,6 +108,41 @@ pub fn compare(reference: &[Step], logits: &[Vec<f32>]) -> Option<Agreement> {
     Some(agreement)
 }
 
+/// How far two engines are from each other where one tells only its most probable tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Closeness {
+    /// Steps compared, over all prompts.
+    pub steps: usize,
+    /// Log-probabilities compared.
+    pub values: usize,
+    /// Largest absolute difference of one.
+    pub largest_difference: f64,
+}
+
+impl Closeness {
+    /// Of one step: what one engine reports, and the other's log-probability of a token. `None`: no token in common.
+    #[must_use]
+    pub fn of(reported: &[(u32, f64)], other: impl Fn(u32) -> Option<f64>) -> Option<Self> {
+        let differences = reported.iter().filter_map(|&(id, logprob)| Some((other(id)? - logprob).abs()));
+        let (values, largest) = differences.fold((0, 0.0), |(n, largest), d| {
+            // A difference that is no number must not pass for a small one.
+            (n + 1, if d.is_nan() { f64::INFINITY } else { f64::max(largest, d) })
+        });
+        (values > 0).then_some(Self { steps: 1, values, largest_difference: largest })
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            steps: self.steps + other.steps,
+            values: self.values + other.values,
+            largest_difference: self.largest_difference.max(other.largest_difference),
+        }
+    }
+}
+
 /// The log-probabilities of a row of logits. `None`: empty or without a finite largest value.
 #[must_use]
 pub fn log_softmax(logits: &[f32]) -> Option<Vec<f64>> {

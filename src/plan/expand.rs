@@ -160,6 +160,10 @@ fn unsupported(engine: &Engine, form: &Form, scenario: &Scenario, cell: &Cell) -
     if cell.batch > 1 || matches!(scenario.prompt, Prompt::Texts { pad_to: Some(_), .. }) {
         return Some(("batch_unsupported", "an Ollama server takes one row per call, without padding".to_owned()));
     }
+    if served && matches!(scenario.prompt, Prompt::File { .. }) {
+        let reason = "a file is cut to a number of tokens, and only the server has this model's tokenizer";
+        return Some(("no_tokenizer", reason.to_owned()));
+    }
     // Without its own first token a prompt would be found in the server's cache.
     let shortest = if served { SHORTEST_BY_WORDS } else { SHORTEST_BY_TOKENS };
     let prompt = cell.prompt_tokens.filter(|&prompt| prompt < shortest)?;

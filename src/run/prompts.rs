@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::backend::Call;
 use crate::hash::seeded;
-use crate::model::{self, ModelSource, prompt};
+use crate::model::{self, Form, ModelSource, prompt};
 use crate::plan::{Cell, Plan};
 use crate::spec::{Prompt, Scenario, Spec};
 
@@ -93,7 +93,21 @@ impl Prompts {
     }
 }
 
+/// Rows of a model whose tokenizer only its server has: without ids, by count or by text.
+fn served_rows(scenario: &Scenario) -> Rows {
+    let batch = scenario.batch as usize;
+    let (texts, padded_to) = match &scenario.prompt {
+        Prompt::Tokens(tokens) | Prompt::File { tokens, .. } => (None, *tokens),
+        Prompt::Text(text) => (Some(vec![text.clone(); batch]), 0),
+        Prompt::Texts { texts, .. } => (Some(texts.iter().cycle().take(batch).cloned().collect()), 0),
+    };
+    Rows { ids: vec![Vec::new(); batch], texts, padded_to }
+}
+
 fn build_rows(seed: u64, scenario: &Scenario, model: &ModelSource) -> Result<Rows, PromptError> {
+    if matches!(model.form, Form::Served(_)) {
+        return Ok(served_rows(scenario));
+    }
     let failed = |source| PromptError::Model {
         scenario: scenario.name.clone(),
         model: model.name.clone(),

@@ -65,12 +65,7 @@ pub fn verify(
     surroundings: Surroundings,
 ) -> Result<Vec<Verified>, VerifyError> {
     let references = model::verify::read(reference)?;
-    let spec = OnnxSpec { arg_max: ArgMax::Outside, ..spec };
-    let mut backend = OnnxBackend::new("verify", spec, surroundings);
-    backend.describe()?;
-    let prepared = backend.prepare(source)?;
-    let by = Deadline(Duration::from_secs(3600));
-    let mut session = backend.load_session(&prepared, by, &CancelToken::default()).map_err(VerifyError::Load)?;
+    let mut session = load(source, spec, surroundings)?;
     let mut verified = Vec::new();
     for reference in references {
         let prompt = reference.prompt;
@@ -86,6 +81,35 @@ pub fn verify(
         verified.push(Verified { prompt, steps: logits.len(), agreement });
     }
     Ok(verified)
+}
+
+/// Logits after each of several prompts and after each of the tokens fed to it: what another engine is compared with.
+///
+/// # Errors
+/// See [`VerifyError`].
+pub fn logits_along(
+    source: &ModelSource,
+    prompts: &[(Vec<u32>, Vec<u32>)],
+    spec: OnnxSpec,
+    surroundings: Surroundings,
+) -> Result<Vec<Vec<Vec<f32>>>, VerifyError> {
+    let mut session = load(source, spec, surroundings)?;
+    let mut found = Vec::new();
+    for (prompt, fed) in prompts {
+        let rows = teacher_forced(&mut session, std::slice::from_ref(prompt), 0, &[fed]);
+        let rows = rows.map_err(|why| VerifyError::Forward { prompt: format!("{} tokens", prompt.len()), why })?;
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
+fn load(source: &ModelSource, spec: OnnxSpec, surroundings: Surroundings) -> Result<OnnxSession, VerifyError> {
+    let spec = OnnxSpec { arg_max: ArgMax::Outside, ..spec };
+    let mut backend = OnnxBackend::new("verify", spec, surroundings);
+    backend.describe()?;
+    let prepared = backend.prepare(source)?;
+    let by = Deadline(Duration::from_secs(3600));
+    backend.load_session(&prepared, by, &CancelToken::default()).map_err(VerifyError::Load)
 }
 
 /// Logits per row and step: after the prompt, then after each of the row's `fed` tokens on the KV cache.

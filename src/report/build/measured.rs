@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::report::document::{Block, Column, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
+use crate::spec::Dtype;
 use crate::terms::Mode;
 
 use super::Source;
@@ -59,12 +60,16 @@ fn models(source: &Source<'_>) -> Block {
         vec![
             row.model.as_str().into(),
             row.backend.as_str().into(),
-            row.family.map_or(ABSENT, |family| family.as_str()).into(),
+            row.family.as_deref().unwrap_or(ABSENT).into(),
             format::number(row.params_millions_effective, 3).into(),
             whole(row.n_layer),
             whole(row.n_embd),
             heads.unwrap_or_else(|| ABSENT.to_owned()).into(),
-            row.dtype.map_or(ABSENT, |dtype| dtype.as_str()).into(),
+            row.quantisation
+                .as_deref()
+                .filter(|_| row.dtype == Some(Dtype::AsServed))
+                .unwrap_or_else(|| row.dtype.map_or(ABSENT, |dtype| dtype.as_str()))
+                .into(),
             format::number(row.bytes.map(|bytes| bytes as f64 / f64::from(1 << 20)), 3).into(),
             whole(row.kv_bytes_per_token),
             Text::default().code(row.weights_id.get(..10).unwrap_or(&row.weights_id)),

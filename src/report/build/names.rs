@@ -1,6 +1,6 @@
 //! What things are called in a report.
 
-use crate::plan::Plan;
+use crate::plan::{Cell, Plan};
 use crate::spec::{Dtype, FitAxis};
 use crate::terms::Mode;
 
@@ -21,16 +21,13 @@ impl Names {
                 backends.push(cell.session.backend.clone());
             }
         }
-        let several = |value: fn(&crate::plan::Cell) -> u64| {
-            let mut values: Vec<u64> = plan.cells.iter().map(value).collect();
-            values.sort_unstable();
-            values.dedup();
-            values.len() > 1
+        let several = |differ: fn(&Cell, &Cell) -> bool| {
+            plan.cells.first().is_some_and(|first| plan.cells.iter().any(|cell| differ(first, cell)))
         };
         Self {
-            several_batches: several(|cell| u64::from(cell.batch)),
-            several_lengths: several(|cell| u64::from(cell.gen_tokens)),
-            several_dtypes: several(|cell| cell.dtype.bytes()),
+            several_batches: several(|a, b| a.batch != b.batch),
+            several_lengths: several(|a, b| a.gen_tokens != b.gen_tokens),
+            several_dtypes: several(|a, b| a.dtype != b.dtype),
             backends,
         }
     }

@@ -1,0 +1,124 @@
+//! Ollama servers: whether they answer, what their clock is, what nobody tells about them, and which models they have.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Finding, Kind};
+use crate::backend::ollama::client::Client;
+use crate::backend::ollama::manage::Server;
+use crate::backend::ollama::version::{self, Version};
+use crate::backend::{self, BackendError, CancelToken, Description, Surroundings};
+use crate::clock::RealClock;
+use crate::commands::scenario;
+use crate::model::Form;
+use crate::spec::{BackendSpec, Dtype, Engine, OllamaDevice, OllamaSpec};
+
+const NAME: &str = "ollama";
+
+/// Settings that change what is measured and that no request tells.
+const SETTINGS: [(&str, &str); 5] = [
+    ("OLLAMA_FLASH_ATTENTION", "flash attention"),
+    ("OLLAMA_KV_CACHE_TYPE", "KV cache type"),
+    ("OLLAMA_NUM_PARALLEL", "parallel requests"),
+    ("OLLAMA_MAX_LOADED_MODELS", "models kept loaded"),
+    ("LLAMA_ARG_CACHE_RAM", "prompt cache in host memory"),
+];
+
+/// Where a server is expected: what its own client is told, else its default.
+pub fn default_url() -> String {
+    let told = std::env::var("OLLAMA_HOST").unwrap_or_default();
+    match told.trim() {
+        "" => "http://127.0.0.1:11434".to_owned(),
+        url if url.starts_with("http://") || url.starts_with("https://") => url.to_owned(),
+        host if host.contains(':') => format!("http://{host}"),
+        host => format!("http://{host}:11434"),
+    }
+}
+
+/// The servers of a scenario file, and whether they have its models.
+///
+/// # Errors
+/// Every problem of the file.
+pub fn of_scenario(path: &Path, cache: &Path) -> anyhow::Result<Vec<Finding>> {
+    let spec = scenario::parse(path, path.parent().unwrap_or(Path::new("")))?;
+    let served: Vec<String> = spec.models.iter().filter_map(|model| match &model.form {
+        Form::Served(name) => Some(name.clone()),
+        Form::Synthetic(_) | Form::Folder(_) => None,
+    }).collect();
+    let mut urls: Vec<&str> = Vec::new();
+    for backend in &spec.backends {
+        if let Engine::Ollama(ollama) = &backend.engine
+            && !urls.contains(&ollama.url.as_str())
+        {
+            urls.push(&ollama.url);
+        }
+    }
+    Ok(urls.iter().flat_map(|url| at(url, cache, &served)).collect())
+}
+
+/// One server, and whether it has these models.
+pub fn at(url: &str, cache: &Path, models: &[String]) -> Vec<Finding> {
+    let spec = OllamaSpec {
+        url: url.to_owned(),
+        device: OllamaDevice::Any,
+        num_ctx: 2048,
+        num_batch: 512,
+        threads: None,
+        dtype: Dtype::F32,
+        temperature: 1.0,
+        max_resident: None,
+    };
+    let backend = BackendSpec { name: NAME.to_owned(), warmups: 0, engine: Engine::Ollama(spec) };
+    let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: cache.to_owned(), seed: 0 };
+    let described = backend::open(&backend, &surroundings).describe();
+    let mut findings = vec![match &described {
+        Ok(description) => server(url, description),
+        Err(BackendError::Unavailable { what, fix, .. }) => {
+            Finding::missing(Kind::Backend, NAME, what.clone(), Some(fix.clone()))
+        }
+        Err(error) => Finding::missing(Kind::Backend, NAME, error.to_string(), None),
+    }];
+    if described.is_ok() {
+        findings.extend(models.iter().map(|name| model(url, name)));
+    }
+    findings
+}
+
+/// The server's version, its clock and its settings; and what would make its prefills easier to trust.
+fn server(url: &str, description: &Description) -> Finding {
+    let fact = |key: &str| description.facts.get(key).map_or("?", String::as_str);
+    let version = description.version.as_deref().unwrap_or("?");
+    let known = fact("server_settings") == "known";
+    let setting = |(variable, name): &(&str, &str)| {
+        let set = description.facts.get(&format!("env.{variable}")).map_or("as by default", String::as_str);
+        format!("{name} {}", if known { set } else { "unknown" })
+    };
+    let settings = SETTINGS.iter().map(setting).collect::<Vec<_>>().join(", ");
+    let kept = description.max_resident.map_or_else(String::new, |n| format!("; keeps up to {n} models loaded"));
+    let clock = Version::parse(version).and_then(version::clock);
+    let blocked = clock.and_then(|clock| clock.blocklisted).map_or_else(String::new, |why| format!(", BLOCKLISTED: {why}"));
+    let detail = format!("Ollama {version} at {url}, clock of {}{blocked}{kept}; {settings}", fact("clock"));
+    let cache_off = description.facts.get("env.LLAMA_ARG_CACHE_RAM").is_some_and(|value| value == "0");
+    let advise = clock.is_some_and(|clock| clock.host_prompt_cache) && !cache_off;
+    let fix = "LLAMA_ARG_CACHE_RAM=0 ollama serve   (keeps no copies of earlier prompts beside the measurement)";
+    Finding { fix: advise.then(|| fix.to_owned()), ..Finding::ready(Kind::Backend, NAME, detail) }
+}
+
+fn model(url: &str, name: &str) -> Finding {
+    const KIND: Kind = Kind::Backend;
+    let shown = Client::new(url, Arc::new(RealClock::default()))
+        .map(|client| Server::new(Arc::new(client)).show(name, &CancelToken::default()));
+    match shown {
+        Ok(Ok(Some(shown))) => {
+            let quantisation = shown.quantisation.unwrap_or_else(|| "?".to_owned());
+            let params = shown.params.map_or_else(|| "?".to_owned(), |n| n.to_string());
+            Finding::ready(KIND, "ollama model", format!("{name}: {params} parameters, {quantisation}"))
+        }
+        Ok(Ok(None)) => {
+            let fix = format!("phasebench models pull {name} --url {url}");
+            Finding::missing(KIND, "ollama model", format!("{name} is not on the server at {url}"), Some(fix))
+        }
+        Ok(Err(error)) => Finding::missing(KIND, "ollama model", format!("{name}: {error}"), None),
+        Err(why) => Finding::missing(KIND, "ollama model", why, None),
+    }
+}

@@ -1,0 +1,154 @@
+//! `phasebench models verify --ollama`: whether a server computes what ONNX Runtime and the reference compute from the
+//! same folder.
+//!
+//! The server decodes greedily and reports its most probable tokens. ONNX Runtime is fed the server's tokens, so every
+//! step is comparable; the reference took its own, so it is compared as long as the tokens agree.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::Allowed;
+use crate::backend::Surroundings;
+use crate::backend::ollama::verify::{self as server, Greedy};
+use crate::backend::onnx::verify as onnx;
+use crate::cli::VerifyArgs;
+use crate::clock::RealClock;
+use crate::exit::Exit;
+use crate::model::verify::{Closeness, Reference, log_softmax, read};
+use crate::model::{self, Form, ModelSource, prompt};
+use crate::spec::{self, OllamaDevice, OllamaSpec, OnnxSpec, Optimisation, Provider};
+use crate::units::significant;
+
+/// Prompts made where there is no reference, and their length.
+const PROMPTS: (u64, usize) = (3, 12);
+
+/// Largest difference of a log-probability between two engines: the server keeps its KV cache in half precision.
+const ALLOWED: f64 = 2e-2;
+
+#[derive(Debug, Serialize)]
+struct Comparison {
+    engine: String,
+    against: String,
+    prompts: usize,
+    found: Closeness,
+    allowed: f64,
+    agrees: bool,
+}
+
+/// Compares and prints.
+///
+/// # Errors
+/// No server, no runtime, a folder that cannot be read.
+pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let name = args.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let source = ModelSource { name, form: Form::Folder(args.folder.clone()) };
+    let reference = args.folder.join("reference.json");
+    let references = if reference.is_file() { read(&reference)? } else { Vec::new() };
+    let prompts = prompts(&source, &references)?;
+    let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: crate::cache::root(), seed: 0 };
+    let asked = OllamaSpec {
+        url: args.ollama.clone().unwrap_or_default(),
+        device: OllamaDevice::Any,
+        num_ctx: 512,
+        num_batch: 512,
+        threads: None,
+        dtype: args.dtype,
+        temperature: 0.0,
+        max_resident: None,
+    };
+    let (version, greedy) = server::greedy(&source, &prompts, args.steps, asked, surroundings.clone())?;
+    let fed: Vec<_> = greedy.iter().map(|g| (g.prompt_ids.clone(), all_but_last(g))).collect();
+    let runtime = OnnxSpec {
+        provider: Provider::Cpu,
+        device: 0,
+        threads: None,
+        optimisation: Optimisation::All,
+        dtype: args.dtype,
+        arg_max: spec::ArgMax::Outside,
+    };
+    let logits = onnx::logits_along(&source, &fed, runtime, surroundings)?;
+    let engine = format!("Ollama {version}");
+    let allowed = ALLOWED.max(Allowed::of(args.dtype).difference);
+    let mut comparisons = vec![(format!("ONNX Runtime, {}", args.dtype.as_str()), with_runtime(&greedy, &logits))];
+    if !references.is_empty() {
+        comparisons.push(("reference.json".to_owned(), with_reference(&greedy, &references)));
+    }
+    let comparisons: Vec<Comparison> = comparisons
+        .into_iter()
+        .map(|(against, found)| {
+            let found = found.unwrap_or(Closeness { steps: 0, values: 0, largest_difference: f64::INFINITY });
+            let agrees = found.values > 0 && found.largest_difference <= allowed;
+            Comparison { engine: engine.clone(), against, prompts: prompts.len(), found, allowed, agrees }
+        })
+        .collect();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&comparisons)?)?;
+    } else {
+        print(&comparisons, out)?;
+    }
+    Ok(if comparisons.iter().all(|c| c.agrees) { Exit::Good } else { Exit::Internal })
+}
+
+/// The reference's prompts, or seeded ones.
+fn prompts(source: &ModelSource, references: &[Reference]) -> anyhow::Result<Vec<Vec<u32>>> {
+    if !references.is_empty() {
+        return Ok(references.iter().map(|reference| reference.prompt_ids.clone()).collect());
+    }
+    let architecture = model::architecture(&source.form)?;
+    let made = (0..PROMPTS.0).map(|seed| prompt::random_ids(&architecture, PROMPTS.1, seed));
+    Ok(made.collect::<Result<_, _>>()?)
+}
+
+fn all_but_last(greedy: &Greedy) -> Vec<u32> {
+    let tokens = greedy.steps.iter().map(|step| step.token);
+    tokens.take(greedy.steps.len().saturating_sub(1)).collect()
+}
+
+fn together(found: impl Iterator<Item = Closeness>) -> Option<Closeness> {
+    found.reduce(Closeness::and)
+}
+
+fn with_runtime(greedy: &[Greedy], logits: &[Vec<Vec<f32>>]) -> Option<Closeness> {
+    let steps = greedy.iter().zip(logits).flat_map(|(greedy, rows)| greedy.steps.iter().zip(rows));
+    together(steps.filter_map(|(step, row)| {
+        let row = log_softmax(row)?;
+        Closeness::of(&step.top, |id| row.get(id as usize).copied())
+    }))
+}
+
+/// As far as the reference's tokens are the server's.
+fn with_reference(greedy: &[Greedy], references: &[Reference]) -> Option<Closeness> {
+    let steps = greedy.iter().zip(references).flat_map(|(greedy, reference)| {
+        let mut agreed = true;
+        greedy.steps.iter().zip(&reference.steps).take_while(move |(own, expected)| {
+            let before = agreed;
+            agreed &= own.token == expected.token;
+            before
+        })
+    });
+    together(steps.filter_map(|(own, expected)| {
+        let place = |id: u32| expected.top_ids.iter().position(|&other| other == id);
+        Closeness::of(&own.top, |id| expected.top_logprobs.get(place(id)?).copied())
+    }))
+}
+
+fn print(comparisons: &[Comparison], out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "{:20}  {:20}  prompts  steps  values  largest |Δ log-prob|  allowed  agrees", "engine", "against")?;
+    for c in comparisons {
+        let largest = format!("{:.1e}", c.found.largest_difference);
+        let agrees = if c.agrees { "yes" } else { "NO" };
+        writeln!(
+            out,
+            "{:20}  {:20}  {:7}  {:5}  {:6}  {largest:>20}  {:>7}  {agrees}",
+            c.engine,
+            c.against,
+            c.prompts,
+            c.found.steps,
+            c.found.values,
+            significant(c.allowed, 1),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! `phasebench models pull` and `prune`: what an Ollama server has in its store.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::backend::BackendError;
+use crate::backend::ollama::client::{Client, ClientError};
+use crate::backend::ollama::manage::{NAMESPACE, Server};
+use crate::backend::ollama::text::clean;
+use crate::cli::{PruneArgs, PullArgs};
+use crate::clock::RealClock;
+use crate::exit::Exit;
+
+/// Lets the server fetch a model.
+///
+/// # Errors
+/// No server, or it cannot fetch the model.
+pub fn pull(args: &PullArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let server = server(&args.url)?;
+    writeln!(out, "the server at {} fetches {}: this can take minutes", args.url, clean(&args.model))?;
+    server.pull(&args.model).map_err(reachable)?;
+    writeln!(out, "{} is there", clean(&args.model))?;
+    Ok(Exit::Good)
+}
+
+/// Deletes every model of ours from the server.
+///
+/// # Errors
+/// No server, or it does not delete a model.
+pub fn prune(args: &PruneArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let server = server(&args.url)?;
+    let names = server.ours().map_err(reachable)?;
+    for name in &names {
+        if !args.dry_run {
+            server.delete(name).map_err(reachable)?;
+        }
+        writeln!(out, "{}", clean(name))?;
+    }
+    let models = if names.len() == 1 { "model" } else { "models" };
+    let done = if args.dry_run { "would be deleted" } else { "deleted" };
+    writeln!(out, "{} {models} below {NAMESPACE} {done}", names.len())?;
+    Ok(Exit::Good)
+}
+
+fn server(url: &str) -> anyhow::Result<Server> {
+    let client = Client::new(url, Arc::new(RealClock::default())).map_err(anyhow::Error::msg).context("--url")?;
+    Ok(Server::new(Arc::new(client)))
+}
+
+/// A server that is not there is told apart by exit code.
+fn reachable(error: ClientError) -> anyhow::Error {
+    match error {
+        ClientError::Unreachable { .. } => BackendError::Unavailable {
+            backend: "ollama".to_owned(),
+            what: error.to_string(),
+            fix: "ollama serve".to_owned(),
+        }
+        .into(),
+        other => other.into(),
+    }
+}
