@@ -168,6 +168,10 @@ impl Session for OllamaSession {
         self.server_pid.map(process::tree).unwrap_or_default()
     }
 
+    fn in_process(&self) -> bool {
+        false
+    }
+
     fn close(self: Box<Self>) -> Result<(), BackendError> {
         let unloaded = self.server.unload(&self.model.tag, UNLOAD, &CancelToken::default());
         match unloaded {
