@@ -201,6 +201,7 @@ impl Engine {
     pub fn may_stop_early(&self) -> bool {
         match self {
             Self::Onnx(_) => false,
+            Self::Ollama(_) => true,
             Self::Simulated(script) => {
                 let faults = script.faults.iter().any(|fault| fault.kind == FaultKind::EarlyStop);
                 faults || script.early_stop_rate > 0.0
