@@ -48,6 +48,9 @@ pub trait Session {
     /// Makes one call. Returns by the deadline (plus what the engine needs to stop) or soon after a cancel.
     fn call(&mut self, call: &Call, by: Deadline, cancel: &CancelToken) -> Outcome;
 
+    /// Looked up after a call, outside its time: may add evidence to the outcome or turn it degraded.
+    fn inspect(&mut self, _outcome: &mut Outcome) {}
+
     /// Processes that do the engine's work besides our own; their load is ours, not foreign.
     fn engine_pids(&self) -> Vec<u32>;
 
@@ -119,7 +122,8 @@ pub struct Call {
     pub procedure: Procedure,
     /// Scenario it comes from, for messages and scripted faults.
     pub scenario: String,
-    /// One row of token ids per batch element, BOS included, not padded.
+    /// One row of token ids per batch element, BOS included, not padded. A row is empty where only the engine has the
+    /// tokenizer; [`Reply::prompt_tokens`] then says how many were sent.
     pub prompts: Vec<Vec<u32>>,
     /// The rows as text, for engines that take nothing else. `None`: known as ids only.
     pub texts: Option<Vec<String>>,
@@ -129,6 +133,8 @@ pub struct Call {
     pub steps: u32,
     /// Number of the call among its cell's calls of the same role, from 0.
     pub index: u32,
+    /// Try of the same timed call, from 0; more than 0 only where an earlier one ended early.
+    pub attempt: u32,
     /// For every random choice an engine makes in this call; the same in a repeated run.
     pub seed: u64,
 }
@@ -155,7 +161,9 @@ pub struct Reply {
     pub steps_timed: u32,
     /// Prompt tokens evaluated per row, padding left out. `None`: the engine does not tell.
     pub prompt_tokens: Option<Vec<u32>>,
-    /// New tokens per row, the first one from the prefill.
+    /// New tokens per row as the engine counts them, the first one from the prefill included. Empty: it does not tell.
+    pub new_tokens: Vec<u32>,
+    /// Ids of the new tokens per row, the first one from the prefill. Empty: the engine does not tell; one in this process must.
     pub tokens: Vec<Vec<u32>>,
     /// How it ended.
     pub finish: Option<Finish>,

@@ -51,13 +51,14 @@ pub fn measure(
     let mut watcher = watcher;
     let mark = watcher.as_mut().map(|w| w.start());
     let begin = clock.now();
-    let outcome = session.call(setting.call, by, cancel);
+    let mut outcome = session.call(setting.call, by, cancel);
     let end = clock.now();
     let pids = session.engine_pids();
     let beside = match (watcher, mark) {
         (Some(watcher), Some(mark)) => watcher.finish(mark, &pids),
         _ => Beside::default(),
     };
+    session.inspect(&mut outcome);
     record(setting, outcome, session.loaded(), &beside, begin, end, pids.is_empty())
 }
 
@@ -76,7 +77,7 @@ fn record(
     let reply = outcome.reply.unwrap_or_default();
     let (status, detail) = match outcome.failure {
         Some(failure) => (Status::Degraded(failure.kind), Some(failure.message)),
-        None => judge(setting.call, &reply, begin, end, in_process),
+        None => judge(setting, &reply, begin, end, in_process),
     };
     let mut flags = crate::telemetry::flags(beside);
     if setting.co_resident > 0 {
@@ -88,6 +89,7 @@ fn record(
         cell_id: cell.id.clone(),
         role: setting.task.role,
         index: setting.task.index,
+        attempt: setting.task.attempt,
         regime: setting.task.regime,
         task_idx: setting.task.task_idx,
         call_idx: setting.task.call_idx,
@@ -151,13 +153,19 @@ fn count(n: usize) -> u32 {
 }
 
 fn tokens(cell: &Cell, call: &Call, reply: &Reply) -> TokenCounts {
+    let told = |row: usize| reply.prompt_tokens.as_ref().and_then(|rows| rows.get(row)).copied();
+    let sent: Option<Vec<u32>> = (call.prompts.iter().enumerate())
+        .map(|(row, ids)| if ids.is_empty() { told(row) } else { Some(count(ids.len())) })
+        .collect();
+    let longest = sent.iter().flatten().copied().max().unwrap_or_default();
     TokenCounts {
         prompt_requested: cell.prompt_tokens,
-        prompt_sent: call.prompts.iter().map(|row| count(row.len())).sum(),
+        prompt_sent: sent.map(|rows| rows.iter().sum()),
         prompt_evaluated: reply.prompt_tokens.as_ref().map(|rows| rows.iter().sum()),
-        prompt_padded: call.padded_to,
+        prompt_padded: call.padded_to.max(longest),
         steps_requested: call.steps,
         decode_steps_timed: reply.steps_timed,
+        new_tokens: (!reply.new_tokens.is_empty()).then(|| reply.new_tokens.iter().sum()),
     }
 }
 
@@ -170,15 +178,23 @@ fn step_durations(reply: &Reply) -> Vec<Nanos> {
 }
 
 /// Whether a reply without a failure is what was asked for, and does not contradict itself.
-fn judge(call: &Call, reply: &Reply, begin: Nanos, end: Nanos, in_process: bool) -> (Status, Option<String>) {
+fn judge(setting: &Setting<'_>, reply: &Reply, begin: Nanos, end: Nanos, in_process: bool) -> (Status, Option<String>) {
+    let call = setting.call;
     let degraded = |kind, why: String| (Status::Degraded(kind), Some(why));
     if let Some(why) = contradiction(call, reply, begin, end, in_process) {
         return degraded(Degraded::Invariant, why);
     }
     if reply.steps_timed < call.steps {
         let why = format!("{} of {} decode steps were made", reply.steps_timed, call.steps);
-        let stopped = reply.finish == Some(Finish::Stop);
-        return degraded(if stopped { Degraded::EarlyStop } else { Degraded::Incomplete }, why);
+        let rule = setting.plan.early_stop;
+        return match reply.finish {
+            Some(Finish::Stop) if reply.steps_timed < rule.min_steps => degraded(Degraded::TooShort, why),
+            Some(Finish::Stop) if rule.scales(call.procedure, setting.task.role, call.attempt, reply.steps_timed) => {
+                (Status::Ok, None)
+            }
+            Some(Finish::Stop) => degraded(Degraded::EarlyStop, why),
+            _ => degraded(Degraded::Incomplete, why),
+        };
     }
     (Status::Ok, None)
 }
@@ -208,17 +224,32 @@ fn contradiction(call: &Call, reply: &Reply, begin: Nanos, end: Nanos, in_proces
     if reply.steps_timed > call.steps {
         return Some(format!("{} decode steps timed, {} asked for", reply.steps_timed, call.steps));
     }
+    wrong_tokens(call, reply, in_process)
+}
+
+/// How the tokens of a reply are not those of its steps and prompts.
+fn wrong_tokens(call: &Call, reply: &Reply, in_process: bool) -> Option<String> {
+    let rows = call.prompts.len();
     let made = match call.procedure {
         Procedure::Prefill => 1,
         Procedure::PrefillDecode => reply.steps_timed + 1,
         Procedure::Uncached => reply.steps_timed,
     };
-    if reply.tokens.iter().any(|row| count(row.len()) != made) || reply.tokens.len() != call.prompts.len() {
-        return Some(format!("expected {made} new tokens in each of {} rows", call.prompts.len()));
+    let told = in_process || !reply.tokens.is_empty();
+    if told && (reply.tokens.len() != rows || reply.tokens.iter().any(|row| count(row.len()) != made)) {
+        return Some(format!("expected {made} new tokens in each of {rows} rows"));
     }
-    let sent: Vec<u32> = call.prompts.iter().map(|row| count(row.len())).collect();
-    if reply.prompt_tokens.as_ref().is_some_and(|evaluated| *evaluated != sent) {
-        return Some(format!("prompt tokens sent {sent:?}, evaluated {:?}", reply.prompt_tokens));
+    // Some engines count the token that ends the answer, some do not.
+    let counted = |new: &u32| (reply.steps_timed..=made).contains(new);
+    if !reply.new_tokens.is_empty() && (reply.new_tokens.len() != rows || !reply.new_tokens.iter().all(counted)) {
+        let (steps, found) = (reply.steps_timed, &reply.new_tokens);
+        return Some(format!("{steps} decode steps timed in {rows} rows, but {found:?} new tokens counted"));
+    }
+    let evaluated = reply.prompt_tokens.as_ref()?;
+    let differs = |(ids, &tokens): (&Vec<u32>, &u32)| !ids.is_empty() && count(ids.len()) != tokens;
+    if evaluated.len() != rows || call.prompts.iter().zip(evaluated).any(differs) {
+        let sent: Vec<usize> = call.prompts.iter().map(Vec::len).collect();
+        return Some(format!("prompt tokens sent {sent:?}, evaluated {evaluated:?}"));
     }
     None
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::sha256_hex;
 use crate::model::Architecture;
-use crate::spec::{Dtype, FitAxis, Order, Repetitions};
+use crate::spec::{Dtype, EarlyStop, FitAxis, Order, Repetitions};
 use crate::terms::{Mode, Procedure};
 use crate::units::{Bytes, Nanos};
 
@@ -33,6 +33,9 @@ pub struct Plan {
     pub order: Order,
     /// When a cell has enough timed calls.
     pub repetitions: Repetitions,
+    /// What is made of calls that end at a stop token.
+    #[serde(default = "EarlyStop::unscaled")]
+    pub early_stop: EarlyStop,
     /// Modes asked for.
     pub modes: Vec<Mode>,
     /// What latency is fitted against.

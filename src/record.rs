@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{CellId, SessionKey};
-use crate::spec::Dtype;
-use crate::terms::{Attribution, Finish, Flag, Phase, Procedure, Regime, Role, Status};
+use crate::spec::{Dtype, EarlyStop};
+use crate::terms::{Attribution, Degraded, Finish, Flag, Phase, Procedure, Regime, Role, Status};
 use crate::units::{Bytes, Nanos};
 
 /// Version of this format. A reader refuses others.
@@ -103,7 +103,7 @@ pub struct LoadRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallRecord {
-    /// Unique in the file: cell, role, index; a warmup's also names the load.
+    /// Unique in the file: cell, role, index; a warmup's also names the load, a further try its number.
     pub call_id: String,
     /// The cell.
     pub cell_id: CellId,
@@ -111,6 +111,9 @@ pub struct CallRecord {
     pub role: Role,
     /// Number among the cell's calls of this role (for warmups: of this load), from 0.
     pub index: u32,
+    /// Try of the same timed call, from 0; 0 for other roles.
+    #[serde(default)]
+    pub attempt: u32,
     /// How fresh the engine was.
     pub regime: Regime,
     /// Position of the task in the run's order, from 0: a visit of a cell.
@@ -180,14 +183,33 @@ pub struct CallRecord {
     pub session_lost: bool,
 }
 
+impl CallRecord {
+    /// Whether it ended early and is made again instead of counting as the cell's timed call.
+    #[must_use]
+    pub fn is_made_again(&self, rule: EarlyStop) -> bool {
+        self.role == Role::Timed
+            && matches!(self.status, Status::Degraded(Degraded::EarlyStop | Degraded::TooShort))
+            && self.attempt < rule.retries
+    }
+
+    /// Factor on the decode time of a call that counts although it ended early: steps asked for ÷ steps timed.
+    /// `None`: the time stands as measured.
+    #[must_use]
+    pub fn decode_scale(&self) -> Option<f64> {
+        let (asked, timed) = (self.tokens.steps_requested, self.tokens.decode_steps_timed);
+        let scaled = self.status.is_ok() && self.procedure == Procedure::PrefillDecode && (1..asked).contains(&timed);
+        scaled.then(|| f64::from(asked) / f64::from(timed))
+    }
+}
+
 /// Tokens of a call. Counts are per row; a batch multiplies them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenCounts {
     /// Prompt tokens the scenario asked for. `None`: it gave text.
     pub prompt_requested: Option<u32>,
-    /// Prompt tokens sent, BOS included; over all rows.
-    pub prompt_sent: u32,
+    /// Prompt tokens sent, BOS included; over all rows. `None`: only the engine has the tokenizer, and did not tell.
+    pub prompt_sent: Option<u32>,
     /// Prompt tokens evaluated as the engine reports, over all rows. `None`: it does not tell.
     pub prompt_evaluated: Option<u32>,
     /// Length that rows were padded to.
@@ -196,6 +218,8 @@ pub struct TokenCounts {
     pub steps_requested: u32,
     /// Decode steps that the decode span covers.
     pub decode_steps_timed: u32,
+    /// New tokens as the engine counts them, the first one from the prefill included; over all rows. `None`: it does not tell.
+    pub new_tokens: Option<u32>,
 }
 
 /// A timed stretch.
@@ -292,6 +316,6 @@ pub enum Rule {
 pub struct Finished {
     /// Calls in the file.
     pub calls: u32,
-    /// Of these, degraded ones.
+    /// Of these, degraded ones; tries that were made again are not among them.
     pub degraded: u32,
 }

@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
             if let Some(event) = recorded.event(line) {
                 recorded.push(&event);
             }
-            degraded += u32::from(matches!(line, Line::Call(call) if !call.status.is_ok()));
+            degraded += u32::from(is_degraded(plan, line));
         }
         let watcher = if clock.is_virtual() { None } else { Some(Watcher::new()) };
         Self {
@@ -176,7 +176,7 @@ impl<'a> Run<'a> {
         if let Some(event) = self.recorded.event(&line) {
             self.recorded.push(&event);
         }
-        self.degraded += u32::from(matches!(&line, Line::Call(call) if !call.status.is_ok()));
+        self.degraded += u32::from(is_degraded(self.plan, &line));
         observer.recorded(self.plan, &self.recorded, &line);
         Ok(())
     }
@@ -242,6 +242,7 @@ impl<'a> Run<'a> {
         let open = self.open.get_mut(&session).ok_or_else(unprepared)?;
         let mut call = self.prompts.call(cell);
         call.index = task.index;
+        call.attempt = task.attempt;
         call.seed = seeded(self.plan.seed, &["call", &task.call_id(self.plan)]);
         if task.role == Role::Rewarm {
             call.steps = call.steps.min(REWARM_STEPS);
@@ -258,7 +259,7 @@ impl<'a> Run<'a> {
             co_resident,
         };
         let record = measure(open.session.as_mut(), &setting, &*self.clock, self.watcher.as_mut(), &self.cancel);
-        self.last_end = Some(self.clock.now());
+        self.last_end = Some(record.begin_ns + record.total_wall_ns);
         if self.cancel.is_cancelled() && !record.status.is_ok() {
             return Ok(None);
         }
@@ -270,4 +271,9 @@ impl<'a> Run<'a> {
         }
         Ok(Some(Line::Call(Box::new(record))))
     }
+}
+
+/// Whether a line is a degraded call that is not made again.
+fn is_degraded(plan: &Plan, line: &Line) -> bool {
+    matches!(line, Line::Call(call) if !call.status.is_ok() && !call.is_made_again(plan.early_stop))
 }

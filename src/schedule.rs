@@ -68,6 +68,8 @@ pub struct CallTask {
     pub role: Role,
     /// Number among the cell's calls of this role; for warmups, of this load.
     pub index: u32,
+    /// Try of the same timed call, from 0.
+    pub attempt: u32,
     /// How fresh the engine is.
     pub regime: Regime,
     /// Position of the cell among the cells in order of their first call.
@@ -83,11 +85,12 @@ pub struct CallTask {
 }
 
 impl CallTask {
-    /// The call's id: a timed one exists once ever, others carry the load they belong to.
+    /// The call's id: a timed one exists once ever, and once for each further try; others carry the load they belong to.
     #[must_use]
     pub fn call_id(&self, plan: &Plan) -> String {
         let cell = &plan.cells[self.cell].id;
         match self.role {
+            Role::Timed if self.attempt > 0 => format!("{cell}-timed-{:04}-try{}", self.index, self.attempt),
             Role::Timed => format!("{cell}-timed-{:04}", self.index),
             Role::Rewarm => format!("{cell}-load{}-rewarm-{}", self.load_index, self.call_idx),
             Role::Cold | Role::Warmup => format!("{cell}-load{}-{}-{}", self.load_index, self.role, self.index),
@@ -163,6 +166,7 @@ fn next_call(
             Role::Cold | Role::Warmup => recorded.warmups(cell),
             Role::Rewarm => 0,
         },
+        attempt: if role == Role::Timed { recorded.cell(cell).tries } else { 0 },
         regime: recorded.regime(cell, &plan.sessions[session].key.backend, session),
         task_idx: recorded.task_idx(cell),
         call_idx: recorded.calls(),

@@ -7,6 +7,7 @@
 mod build;
 mod check;
 mod consistency;
+mod early_stop;
 mod format;
 mod node;
 mod problem;
@@ -25,6 +26,7 @@ use crate::model::ModelSource;
 use crate::terms::Mode;
 use crate::units::Bytes;
 
+pub use early_stop::EarlyStop;
 pub use problem::{Position, Problem, SpecError, nearest};
 pub use read::{parse, read, read_text};
 pub use schema::schema;
@@ -40,6 +42,8 @@ pub struct Spec {
     pub order: Order,
     /// When a cell has enough calls.
     pub repetitions: Repetitions,
+    /// What is made of calls that end at a stop token.
+    pub early_stop: EarlyStop,
     /// What is timed. Never empty, no duplicates, in [`Mode::ALL`] order; `e2e_kv` is derived and not listed.
     pub modes: Vec<Mode>,
     /// What latency is fitted against.
@@ -186,6 +190,18 @@ impl Engine {
         match self {
             Self::Onnx(_) => "onnx",
             Self::Simulated(_) => "simulated",
+        }
+    }
+
+    /// Whether a call may end at a stop token.
+    #[must_use]
+    pub fn may_stop_early(&self) -> bool {
+        match self {
+            Self::Onnx(_) => false,
+            Self::Simulated(script) => {
+                let faults = script.faults.iter().any(|fault| fault.kind == FaultKind::EarlyStop);
+                faults || script.early_stop_rate > 0.0
+            }
         }
     }
 

@@ -63,7 +63,17 @@ fn load(source: &ModelSource, spec: OnnxSpec) -> OnnxSession {
 
 fn call(procedure: Procedure, prompts: &[&[u32]], padded_to: u32, steps: u32) -> Call {
     let prompts = prompts.iter().map(|row| row.to_vec()).collect();
-    Call { procedure, scenario: "test".to_owned(), prompts, texts: None, padded_to, steps, index: 0, seed: 0 }
+    Call {
+        procedure,
+        scenario: "test".to_owned(),
+        prompts,
+        texts: None,
+        padded_to,
+        steps,
+        index: 0,
+        attempt: 0,
+        seed: 0,
+    }
 }
 
 fn run(session: &mut OnnxSession, call: &Call) -> Outcome {

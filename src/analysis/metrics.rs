@@ -39,6 +39,8 @@ pub struct MetricRow {
     pub role: Role,
     /// Number among the cell's calls of this role.
     pub index: u32,
+    /// Try of the same timed call, from 0.
+    pub attempt: u32,
     /// How fresh the engine was.
     pub regime: Regime,
     /// Whether the row counts.
@@ -66,17 +68,29 @@ pub struct MetricRow {
     pub n_head: Option<u64>,
     /// Key-value heads. `None`: as `params_millions`.
     pub n_kv_head: Option<u64>,
-    /// Prompt tokens sent per row, the mean where rows differ; BOS included.
-    pub prompt_tokens: f64,
+    /// Prompt tokens sent per row, the mean where rows differ; BOS included. `None`: not told.
+    pub prompt_tokens: Option<f64>,
     /// Length that rows were padded to.
     pub prompt_padded: u32,
     /// Decode steps that the decode span covers.
     pub decode_steps_timed: u32,
-    /// Tokens of the mode over all rows: prompt tokens evaluated, decode steps × batch, or both. `None`: no time to
-    /// go with them.
+    /// New tokens per row as the engine counts them, the first one from the prefill included; the mean where rows differ.
+    /// `None`: it does not tell.
+    pub new_tokens: Option<f64>,
+    /// Whether the call ended early and its decode time is scaled by step to the steps asked for.
+    pub scaled: bool,
+    /// Tokens of the mode over all rows: prompt tokens evaluated, decode steps × batch, or both; with a scaled time those
+    /// of the steps asked for. `None`: no time to go with them, or not told.
     pub tokens: Option<u64>,
-    /// Latency. `None`: the call did not get so far.
+    /// Latency; where `scaled`, with the decode time of `kv_decode_ms_equiv_step`. `None`: the call did not get so far.
     pub latency_ms: Option<f64>,
+    /// Decode time as measured, scaled or not; on rows of `kv_decode`, as are the two below. `None`: no such time.
+    pub decode_measured_ms: Option<f64>,
+    /// The same ÷ `decode_steps_timed` × steps asked for. `None`: no such time, or no step.
+    pub kv_decode_ms_equiv_step: Option<f64>,
+    /// The same ÷ `new_tokens` × steps asked for: as TR121 did it, wrong where the first token is not timed. `None`: no
+    /// such time, or no count.
+    pub kv_decode_ms_equiv_proportional: Option<f64>,
     /// Latency per position of a row: per decode step, or per prompt token of one row. `None`: no latency, no
     /// position, or `e2e_kv`, where the two kinds would mix.
     pub ms_per_token: Option<f64>,
@@ -165,6 +179,9 @@ fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> Metr
     let decodes = matches!(mode, Mode::KvDecode | Mode::GenerateUncached);
     let outside = call.outside_engine_ns.filter(|_| decodes && timed.latency_ms.is_some());
     let steps = call.tokens.decode_steps_timed;
+    let asked = f64::from(call.tokens.steps_requested);
+    let decode = call.spans.iter().find(|span| span.phase == Phase::KvDecode);
+    let measured = decode.filter(|_| mode == Mode::KvDecode).map(|span| span.duration().as_ms());
     let ms = |ns: Option<Nanos>| ns.map(Nanos::as_ms);
     MetricRow {
         call_id: call.call_id.clone(),
@@ -179,6 +196,7 @@ fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> Metr
         mode,
         role: call.role,
         index: call.index,
+        attempt: call.attempt,
         regime: call.regime,
         status: if call.status.is_ok() { Standing::Ok } else { Standing::Degraded },
         degraded_kind: match call.status {
@@ -195,11 +213,17 @@ fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> Metr
         n_embd: facts.n_embd,
         n_head: facts.n_head,
         n_kv_head: facts.n_kv_head,
-        prompt_tokens: f64::from(call.tokens.prompt_sent) / f64::from(call.batch.max(1)),
+        prompt_tokens: call.tokens.prompt_sent.map(|sent| f64::from(sent) / f64::from(call.batch.max(1))),
         prompt_padded: call.tokens.prompt_padded,
         decode_steps_timed: steps,
+        new_tokens: new_tokens(call),
+        scaled: call.decode_scale().is_some(),
         tokens: timed.tokens,
         latency_ms: timed.latency_ms,
+        decode_measured_ms: measured,
+        kv_decode_ms_equiv_step: measured.filter(|_| steps > 0).map(|ms| ms * (asked / f64::from(steps))),
+        kv_decode_ms_equiv_proportional: measured
+            .and_then(|ms| Some(ms * (asked / new_tokens(call).filter(|&count| count > 0.0)?))),
         ms_per_token: timed.ms_per_token(),
         tokens_per_s: timed.tokens_per_s(),
         total_wall_ms: call.total_wall_ns.as_ms(),
@@ -224,11 +248,16 @@ fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> Metr
     }
 }
 
+/// New tokens per row.
+fn new_tokens(call: &CallRecord) -> Option<f64> {
+    call.tokens.new_tokens.map(|all| f64::from(all) / f64::from(call.batch.max(1)))
+}
+
 /// What a call says about one mode.
 struct Timed {
     latency_ms: Option<f64>,
     tokens: Option<u64>,
-    /// Prompt tokens of one row, or decode steps. `None`: the mode has both.
+    /// Prompt tokens of one row, or decode steps. `None`: the mode has both, or the count is not known.
     positions: Option<f64>,
     power_mean_w: Option<f64>,
 }
@@ -240,20 +269,25 @@ impl Timed {
         let Some(spans) = spans else {
             return Self { latency_ms: None, tokens: None, positions: None, power_mean_w: None };
         };
-        let length = |span: &&SpanRecord| span.duration().as_ms();
+        let scale = call.decode_scale();
+        let length = |span: &&SpanRecord| match (span.phase, scale) {
+            (Phase::KvDecode, Some(scale)) => span.duration().as_ms() * scale,
+            _ => span.duration().as_ms(),
+        };
         let latency_ms: f64 = spans.iter().map(length).sum();
         let energy: Option<f64> = spans.iter().map(|s| Some(s.power_mean_w? * length(s))).sum();
         let counts = call.tokens;
-        let prompt = u64::from(counts.prompt_evaluated.unwrap_or(counts.prompt_sent));
-        let made = u64::from(counts.decode_steps_timed) * u64::from(call.batch);
+        let prompt = counts.prompt_evaluated.or(counts.prompt_sent).map(u64::from);
+        let steps = if scale.is_some() { counts.steps_requested } else { counts.decode_steps_timed };
+        let made = u64::from(steps) * u64::from(call.batch);
         let (tokens, positions) = match mode {
-            Mode::Prefill => (prompt, Some(prompt as f64 / f64::from(call.batch.max(1)))),
-            Mode::KvDecode | Mode::GenerateUncached => (made, Some(f64::from(counts.decode_steps_timed))),
-            Mode::E2eKv => (prompt + made, None),
+            Mode::Prefill => (prompt, prompt.map(|tokens| tokens as f64 / f64::from(call.batch.max(1)))),
+            Mode::KvDecode | Mode::GenerateUncached => (Some(made), Some(f64::from(steps))),
+            Mode::E2eKv => (prompt.map(|prompt| prompt + made), None),
         };
         Self {
             latency_ms: Some(latency_ms),
-            tokens: Some(tokens),
+            tokens,
             positions,
             power_mean_w: energy.filter(|_| latency_ms > 0.0).map(|energy| energy / latency_ms),
         }

@@ -41,7 +41,7 @@ pub(super) struct Point<'a> {
     pub(super) latency_ms: f64,
     pub(super) ms_per_token: Option<f64>,
     pub(super) evidence: Evidence,
-    /// Prompt tokens per row of its scenarios, ascending.
+    /// Prompt tokens per row of its scenarios, ascending. Empty: not known of all.
     pub(super) prompts: Vec<f64>,
 }
 
@@ -202,7 +202,7 @@ fn single(row: &SummaryRow) -> Point<'_> {
         latency_ms: row.median_ms,
         ms_per_token: row.ms_per_token,
         evidence: row.attribution,
-        prompts: vec![row.prompt_tokens],
+        prompts: row.prompt_tokens.into_iter().collect(),
     }
 }
 
@@ -231,7 +231,7 @@ fn aggregate<'a>(rows: &[&'a SummaryRow], names: &[&'a str], mut notes: Vec<Stri
 fn pooled<'a>(rows: &[&'a SummaryRow]) -> Option<Point<'a>> {
     let medians: Vec<f64> = rows.iter().map(|row| row.median_ms).collect();
     let per_token: Option<Vec<f64>> = rows.iter().map(|row| row.ms_per_token).collect();
-    let mut prompts: Vec<f64> = rows.iter().map(|row| row.prompt_tokens).collect();
+    let mut prompts: Vec<f64> = rows.iter().map(|row| row.prompt_tokens).collect::<Option<_>>().unwrap_or_default();
     prompts.sort_by(f64::total_cmp);
     Some(Point {
         row: rows.first()?,

@@ -142,7 +142,7 @@ fn common<'s, 'a>(a: &'s Scope<'a>, b: &'s Scope<'a>) -> Vec<(&'s Point<'a>, &'s
 
 /// Whether there are models in common and every one of them had prompts of the same lengths at both.
 fn same_prompts(common: &[(&Point<'_>, &Point<'_>)]) -> bool {
-    !common.is_empty() && common.iter().all(|(a, b)| a.prompts == b.prompts)
+    !common.is_empty() && common.iter().all(|(a, b)| !a.prompts.is_empty() && a.prompts == b.prompts)
 }
 
 /// One comparison. `None`: the metric is not defined for this mode.

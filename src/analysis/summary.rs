@@ -53,8 +53,8 @@ pub struct SummaryRow {
     pub n_head: Option<u64>,
     /// Key-value heads.
     pub n_kv_head: Option<u64>,
-    /// Prompt tokens sent per row, the mean where rows differ.
-    pub prompt_tokens: f64,
+    /// Prompt tokens sent per row, the mean where rows differ. `None`: not told.
+    pub prompt_tokens: Option<f64>,
     /// Calls pooled.
     pub n: usize,
     /// Timed calls left out because they are degraded.

@@ -295,6 +295,7 @@ impl SimulatedSession {
         let vocab = u32::try_from(self.architecture.vocab).unwrap_or(u32::MAX);
         let token = Uniform::new(2, vocab.max(3)).ok();
         reply.steps_timed = if decodes { steps } else { 0 };
+        reply.new_tokens = vec![made; call.prompts.len()];
         reply.tokens = call
             .prompts
             .iter()

@@ -179,11 +179,12 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
     };
     writeln!(
         out,
-        "\n{} in {}, {} skipped; {} and {timed} timed",
+        "\n{} in {}, {} skipped; {} and {timed} timed{}",
         counted(plan.cells.len() as u64, "cell"),
         counted(plan.sessions.len() as u64, "session"),
         plan.skipped.len(),
         counted(calls.warmup, "warmup call"),
+        tries(loaded),
     )?;
     let time = plan::time_range(plan, spec, facts);
     if time.max == Nanos(0) && !plan.cells.is_empty() {
@@ -193,6 +194,13 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
     let range = if time.min == time.max { time.max.to_string() } else { format!("{} to {}", time.min, time.max) };
     writeln!(out, "estimate: about {range} on an idle machine of two cores; making the models comes on top, once")?;
     Ok(())
+}
+
+/// What calls that end early add to the timed ones, where an engine may end one.
+fn tries(loaded: &Loaded) -> String {
+    let retries = loaded.plan.early_stop.retries;
+    let may = loaded.spec.backends.iter().any(|backend| backend.engine.may_stop_early());
+    if may && retries > 0 { format!(", and up to {retries} more for each that stops early") } else { String::new() }
 }
 
 fn counted(n: u64, what: &str) -> String {

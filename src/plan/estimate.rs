@@ -14,7 +14,7 @@ pub struct CallCounts {
     pub warmup: u64,
     /// Timed calls, if every cell stops as early as it may.
     pub timed_min: u64,
-    /// Timed calls, if none does.
+    /// Timed calls, if none does. Tries of calls that end early are not counted.
     pub timed_max: u64,
 }
 

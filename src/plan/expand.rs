@@ -27,6 +27,7 @@ pub fn expand(spec: &Spec, facts: &[ModelFacts], budget: Bytes, only: &Only) -> 
         seed: spec.seed,
         order: spec.order,
         repetitions: spec.repetitions,
+        early_stop: spec.early_stop,
         modes: spec.modes.clone(),
         fit: spec.fit,
         timeout_ns: Nanos::from(spec.timeout),

@@ -88,6 +88,7 @@ impl Prompts {
             padded_to: rows.map_or(0, |r| r.padded_to),
             steps: cell.gen_tokens,
             index: 0,
+            attempt: 0,
             seed: 0,
         }
     }

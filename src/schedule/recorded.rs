@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::plan::Plan;
 use crate::record::{CallRecord, Line};
 use crate::schedule::{LONGEST_GAP, Ordering, Task};
+use crate::spec::EarlyStop;
 use crate::terms::{Mode, Phase, Regime, Role};
 use crate::units::Nanos;
 
@@ -32,6 +33,8 @@ pub enum Event {
         role: Role,
         /// Whether it counts.
         ok: bool,
+        /// Whether it ended early and is made again.
+        again: bool,
         /// Whether the session is gone.
         lost: bool,
         /// Latency per timed mode, in milliseconds; empty unless it counts and the engine was warm.
@@ -55,7 +58,8 @@ impl Event {
                 ok: true,
             },
             Task::Call(call) => {
-                Self::Call { cell: call.cell, role: call.role, ok: true, lost: false, latencies: Vec::new() }
+                let (cell, role) = (call.cell, call.role);
+                Self::Call { cell, role, ok: true, again: false, lost: false, latencies: Vec::new() }
             }
             Task::Stop(_) => Self::Finished,
         }
@@ -65,8 +69,10 @@ impl Event {
 /// How far a cell has come.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CellState {
-    /// Timed calls made, whatever came of them.
+    /// Timed calls made, whatever came of them; the tries of one are one call.
     pub timed: u32,
+    /// Tries of the next timed call that ended early.
+    pub tries: u32,
     /// Of these, those that count.
     pub good: u32,
     /// A rule has stopped it.
@@ -94,6 +100,7 @@ pub struct Recorded {
     cell_index: BTreeMap<String, usize>,
     session_index: BTreeMap<(String, String), usize>,
     cell_sessions: Vec<usize>,
+    early_stop: EarlyStop,
     backends: Vec<String>,
     cells: Vec<CellState>,
     resident: BTreeMap<usize, Resident>,
@@ -127,6 +134,7 @@ impl Recorded {
             cell_index: plan.cells.iter().enumerate().map(|(i, c)| (c.id.0.clone(), i)).collect(),
             session_index,
             cell_sessions,
+            early_stop: plan.early_stop,
             backends: plan.sessions.iter().map(|s| s.key.backend.clone()).collect(),
             cells: vec![CellState::default(); plan.cells.len()],
             resident: BTreeMap::new(),
@@ -161,6 +169,7 @@ impl Recorded {
                 cell: *self.cell_index.get(&call.cell_id.0)?,
                 role: call.role,
                 ok: call.status.is_ok(),
+                again: call.is_made_again(self.early_stop),
                 lost: call.session_lost,
                 latencies: latencies(call),
             }),
@@ -194,25 +203,39 @@ impl Recorded {
                 }
                 self.loads += 1;
             }
-            Event::Call { cell, role, ok, lost, latencies } => self.push_call(*cell, *role, *ok, *lost, latencies),
+            Event::Call { cell, role, ok, again, lost, latencies } => {
+                self.push_timed(*cell, *role, *ok, *again, latencies);
+                self.push_call(*cell, *role, *ok, *lost);
+            }
             Event::Stopped(cell) => self.cells[*cell].stopped = true,
             Event::Finished => self.finished = true,
         }
     }
 
-    fn push_call(&mut self, cell: usize, role: Role, ok: bool, lost: bool, latencies: &[(Mode, f64)]) {
+    /// Counts a timed call, or one more try of it.
+    fn push_timed(&mut self, cell: usize, role: Role, ok: bool, again: bool, latencies: &[(Mode, f64)]) {
+        let state = &mut self.cells[cell];
+        if role != Role::Timed {
+            return;
+        }
+        if again {
+            state.tries += 1;
+            return;
+        }
+        state.timed += 1;
+        state.tries = 0;
+        state.good += u32::from(ok);
+        for (mode, ms) in latencies {
+            state.series.entry(*mode).or_default().push(*ms);
+        }
+    }
+
+    fn push_call(&mut self, cell: usize, role: Role, ok: bool, lost: bool) {
         let session = self.cell_sessions[cell];
         let state = &mut self.cells[cell];
         if state.first_visit.is_none() {
             state.first_visit = Some(self.visits);
             self.visits += 1;
-        }
-        if role == Role::Timed {
-            state.timed += 1;
-            state.good += u32::from(ok);
-            for (mode, ms) in latencies {
-                state.series.entry(*mode).or_default().push(*ms);
-            }
         }
         if lost {
             state.losses += 1;
@@ -351,5 +374,6 @@ fn latencies(call: &CallRecord) -> Vec<(Mode, f64)> {
         Phase::KvDecode => Mode::KvDecode,
         Phase::GenerateUncached => Mode::GenerateUncached,
     };
-    call.spans.iter().map(|span| (mode(span.phase), span.duration().as_ms())).collect()
+    let scale = |phase| if phase == Phase::KvDecode { call.decode_scale().unwrap_or(1.0) } else { 1.0 };
+    call.spans.iter().map(|span| (mode(span.phase), span.duration().as_ms() * scale(span.phase))).collect()
 }

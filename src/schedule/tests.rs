@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::{Cell, CellId, PlannedSession, SessionKey};
-use crate::spec::{Dtype, FitAxis};
+use crate::spec::{Dtype, EarlyStop, FitAxis};
 use crate::terms::{Mode, Procedure};
 use crate::units::Bytes;
 
@@ -29,6 +29,7 @@ fn plan(order: Order, backends: usize, models: usize, scenarios: usize, repetiti
         seed,
         order,
         repetitions,
+        early_stop: EarlyStop { retries: 3, min_steps: 8, scale: true },
         modes: vec![Mode::Prefill, Mode::KvDecode],
         fit: FitAxis::Params,
         timeout_ns: Nanos(1_000_000_000),
@@ -193,6 +194,37 @@ fn an_idle_gap_is_ended_by_one_rewarm() {
     assert_eq!(roles, [Cold, Warmup, Rewarm, Timed, Rewarm, Timed]);
 }
 
+/// The tries of one timed call follow each other; the last one counts as the call whatever came of it.
+#[test]
+fn a_call_that_ends_early_is_made_again_up_to_the_limit() {
+    let plan = plan(Order::Interleaved, 1, 2, 2, Repetitions::Fixed(2), 5);
+    let ordering = Ordering::new(&plan);
+    let mut recorded = Recorded::new(&plan);
+    recorded.push(&Event::Opened);
+    let mut tried = Vec::new();
+    while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
+        let mut event = Event::expected(&task);
+        if let (Task::Call(call), Event::Call { ok, again, .. }) = (&task, &mut event)
+            && call.role == Role::Timed
+        {
+            let ends_early = call.cell == 1 && call.index == 0;
+            *ok = !ends_early;
+            *again = ends_early && call.attempt < plan.early_stop.retries;
+            tried.push((call.cell, call.call_id(&plan)));
+        }
+        recorded.push(&event);
+    }
+    let first = tried.iter().position(|(cell, _)| *cell == 1).unwrap();
+    let ids: Vec<&str> = tried[first..first + 4].iter().map(|(_, id)| id.as_str()).collect();
+    assert_eq!(
+        ids,
+        ["0-0-1-timed-0000", "0-0-1-timed-0000-try1", "0-0-1-timed-0000-try2", "0-0-1-timed-0000-try3"],
+        "no other call comes between"
+    );
+    assert_eq!(tried.len(), 4 * 2 + 3);
+    assert_eq!((recorded.cell(1).timed, recorded.cell(1).good, recorded.cell(1).tries), (2, 1, 0));
+}
+
 #[test]
 fn a_cell_that_keeps_ending_its_session_is_given_up() {
     let plan = plan(Order::Blocked, 1, 1, 2, Repetitions::Fixed(50), 5);
@@ -203,7 +235,7 @@ fn a_cell_that_keeps_ending_its_session_is_given_up() {
     while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
         let event = match &task {
             Task::Call(call) if call.cell == 0 => {
-                Event::Call { cell: 0, role: call.role, ok: false, lost: true, latencies: Vec::new() }
+                Event::Call { cell: 0, role: call.role, ok: false, again: false, lost: true, latencies: Vec::new() }
             }
             Task::Stop(decision) => {
                 stops.push((decision.cell_id.0.clone(), decision.rule));

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use super::node::Node;
 use super::quantity;
 use super::{
-    BackendSpec, Engine, Fault, FitAxis, Law, Limits, OnnxSpec, Prompt, Repetitions, Scenario, SimulatedSpec, SkipRule,
-    Spec,
+    BackendSpec, EarlyStop, Engine, Fault, FitAxis, Law, Limits, OnnxSpec, Prompt, Repetitions, Scenario,
+    SimulatedSpec, SkipRule, Spec,
 };
 use crate::model::{Form, ModelSource};
 use crate::terms::Mode;
@@ -29,6 +29,7 @@ pub fn spec(root: &Node, base: &Path) -> Option<Spec> {
         seed: root.get("seed")?.whole()?,
         order: word(root.get("order")?)?,
         repetitions: repetitions(root.get("repetitions")?)?,
+        early_stop: early_stop(root.get("early_stop")?)?,
         modes,
         fit: word::<FitAxis>(root.get("fit")?.get("x")?)?,
         timeout: duration(root, "timeout")?,
@@ -85,6 +86,14 @@ fn repetitions(node: &Node) -> Option<Repetitions> {
         min: node.get("min")?.whole()?,
         max: node.get("max")?.whole()?,
         until_relative_ci: number(node, "until_relative_ci")?,
+    })
+}
+
+fn early_stop(node: &Node) -> Option<EarlyStop> {
+    Some(EarlyStop {
+        retries: node.get("retries")?.whole()?,
+        min_steps: node.get("min_steps")?.whole()?,
+        scale: node.get("scale")?.flag()?,
     })
 }
 

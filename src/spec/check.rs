@@ -234,6 +234,10 @@ fn scalar(node: &Node, kind: &Kind, label: &str) -> Option<Problem> {
             Some(x) => wrong(format!("{label} is {x}, allowed: {}", range(*min, *max, *above, *below))),
             None => expected("a number"),
         },
+        Kind::Flag => match node.value {
+            Value::Flag(_) => None,
+            _ => expected("`true` or `false`"),
+        },
         Kind::Duration => match node.text().map(|text| (text, quantity::duration(text))) {
             Some((_, Ok(d))) if !d.is_zero() => None,
             Some((text, Ok(_))) => wrong(format!("{label} is `{text}`, allowed: more than 0")),

@@ -50,6 +50,12 @@ pub const SCENARIO_FILE: Section = Section {
         ),
         default("warmups", WARMUPS, "1", "Warmup calls per cell and load; a backend may say its own."),
         default("repetitions", Kind::Forms(REPETITIONS), "{}", "When a cell has enough timed calls."),
+        default(
+            "early_stop",
+            Kind::Section(&EARLY_STOP),
+            "{}",
+            "What is made of calls that an engine ends at a stop token before all decode steps were made.",
+        ),
         default("gen_tokens", GEN_TOKENS, "[64]", "Timed decode steps, one cell for each; a scenario may say its own."),
         default("modes", Kind::List { item: &MODE, min: 1, unique: true }, "[prefill, kv_decode]", "What is timed."),
         default("fit", Kind::Section(&FIT), "{}", "What the scaling fit runs against."),
@@ -99,6 +105,21 @@ const REPETITIONS: &[Section] = &[
         ],
     },
 ];
+
+const EARLY_STOP: Section = Section {
+    what: "an early-stop rule",
+    choice: None,
+    fields: &[
+        default("retries", whole(0, 1000), "3", "How often a timed call that ended early is made again."),
+        default("min_steps", whole(1, 1 << 20), "8", "Fewest decode steps whose time may be scaled to all of them."),
+        default(
+            "scale",
+            Kind::Flag,
+            "true",
+            "Whether the last try counts, its decode time scaled by step; if not, it is degraded.",
+        ),
+    ],
+};
 
 const FIT: Section = Section {
     what: "a fit",

@@ -91,6 +91,15 @@ impl Node {
         }
     }
 
+    /// The truth value. `None`: not one.
+    #[must_use]
+    pub fn flag(&self) -> Option<bool> {
+        match self.value {
+            Value::Flag(flag) => Some(flag),
+            _ => None,
+        }
+    }
+
     /// The whole number. `None`: not one, or too large for the type asked for.
     #[must_use]
     pub fn whole<T: TryFrom<i128>>(&self) -> Option<T> {

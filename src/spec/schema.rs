@@ -60,6 +60,7 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             let high = if *below { "exclusiveMaximum" } else { "maximum" };
             json!({ "type": "number", low: min, high: max })
         }
+        Kind::Flag => json!({ "type": "boolean" }),
         Kind::Duration => json!({ "type": "string", "pattern": DURATION_PATTERN }),
         Kind::Bytes => json!({ "type": "string", "pattern": BYTES_PATTERN }),
         Kind::Word { allowed, .. } => json!({ "enum": allowed }),

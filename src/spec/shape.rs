@@ -71,6 +71,8 @@ pub enum Kind {
         /// `max` itself is refused.
         below: bool,
     },
+    /// `true` or `false`.
+    Flag,
     /// A duration with its unit, longer than nothing.
     Duration,
     /// A size with its unit, more than nothing.

@@ -86,10 +86,10 @@ fn modes_are_apart_and_the_whole_is_their_sum() {
 #[test]
 fn rows_of_different_length_count_what_was_sent() {
     let mut run = Run::measured(&FOUR[..1], &[shape("s", 8, 2, 4)], 1, |_, _, _| (10.0, 10.0));
-    run.find("a-s-2-4-timed-0000").tokens.prompt_sent = 11;
+    run.find("a-s-2-4-timed-0000").tokens.prompt_sent = Some(11);
     let tables = run.tables();
     let row = metric(&tables, "a-s-2-4-timed-0000", Mode::Prefill);
-    assert_eq!((row.tokens, row.prompt_tokens, row.prompt_padded), (Some(11), 5.5, 8));
+    assert_eq!((row.tokens, row.prompt_tokens, row.prompt_padded), (Some(11), Some(5.5), 8));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use phasebench::plan::{self, Cell, CellId, Plan, PlannedSession, SessionKey};
 use phasebench::record::{
     BesideRecord, CallRecord, FORMAT, Finished, Header, Line, LoadRecord, MemoryRecord, Opened, SpanRecord, TokenCounts,
 };
-use phasebench::spec::{Dtype, FitAxis, Order, Repetitions};
+use phasebench::spec::{Dtype, EarlyStop, FitAxis, Order, Repetitions};
 use phasebench::store::{self, Recording};
 use phasebench::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure, Regime, Role, Status};
 use phasebench::units::{Bytes, Nanos};
@@ -96,6 +96,7 @@ impl Run {
             seed: 1,
             order: Order::Blocked,
             repetitions: Repetitions::Fixed(n),
+            early_stop: EarlyStop { retries: 3, min_steps: 8, scale: true },
             modes: vec![Mode::Prefill, Mode::KvDecode],
             fit: FitAxis::Params,
             timeout_ns: Nanos(1),
@@ -156,6 +157,7 @@ impl Run {
             cell_id: cell.id.clone(),
             role,
             index,
+            attempt: 0,
             regime: match role {
                 Role::Cold => Regime::ColdModel,
                 Role::Warmup => Regime::ColdShape,
@@ -179,11 +181,12 @@ impl Run {
             attribution: attribution(),
             tokens: TokenCounts {
                 prompt_requested: Some(shape.prompt),
-                prompt_sent: shape.prompt * shape.batch,
+                prompt_sent: Some(shape.prompt * shape.batch),
                 prompt_evaluated: None,
                 prompt_padded: shape.prompt,
                 steps_requested: shape.steps,
                 decode_steps_timed: shape.steps,
+                new_tokens: Some((shape.steps + 1) * shape.batch),
             },
             spans: vec![span(Phase::Prefill, begin, first), span(Phase::KvDecode, first, end)],
             begin_ns: begin,

@@ -8,12 +8,12 @@ use phasebench::analysis::{derive, write};
 use phasebench::cli::RunFolder;
 use phasebench::commands;
 use phasebench::exit::Exit;
-use phasebench::record::{Decision, Line, Rule};
+use phasebench::record::{CallRecord, Decision, Line, Rule};
 use phasebench::spec::Repetitions;
-use phasebench::terms::{Role, Status};
+use phasebench::terms::{Degraded, Finish, Role, Status};
 use phasebench::units::Nanos;
 
-use crate::run::{FOUR, Run, shape};
+use crate::run::{FOUR, Run, degrade, shape};
 
 const TIMED: &str = "a-s-1-50-timed-0001";
 
@@ -44,10 +44,24 @@ fn a_good_run_passes() {
 /// What is changed about a good run, the check that must notice, and words of its detail.
 type Case = (fn(&mut Run), &'static str, &'static str);
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 22] = [
     (|run| run.find(TIMED).call_id = "a-s-1-50-timed-0000".to_owned(), "call ids are unique", "recorded twice"),
     (|run| run.find(TIMED).scenario = "other".to_owned(), "calls belong to the plan", "is not its cell's"),
     (|run| run.find(TIMED).index = 2, "timed calls are numbered without gaps", "index 2, expected 1"),
+    (|run| run.find(TIMED).attempt = 1, "timed calls are numbered without gaps", "index 1, expected 0"),
+    (|run| run.find(TIMED).attempt = 1, "tries are in order and within the limit", "try 1, expected 0"),
+    (
+        |run| degrade(run.find(TIMED), Degraded::EarlyStop, "stopped"),
+        "tries are in order and within the limit",
+        "try 0, expected 1, with 3 retries planned",
+    ),
+    (
+        |run| degrade(run.find("a-s-1-50-timed-0002"), Degraded::TooShort, "stopped"),
+        "repetitions follow the rule",
+        "2 timed calls of 3",
+    ),
+    (|run| stop_early(run.find(TIMED), 7, 3), "tokens are as asked", "7 decode steps timed of 50"),
+    (|run| stop_early(run.find(TIMED), 40, 2), "tokens are as asked", "40 decode steps timed of 50"),
     (
         |run| run.lines.retain(|line| !is(line, "a-s-1-50-timed-0002")),
         "repetitions follow the rule",
@@ -97,6 +111,13 @@ const CASES: [Case; 16] = [
     ),
 ];
 
+/// Makes a call that counts one that ended at a stop token.
+fn stop_early(call: &mut CallRecord, steps: u32, attempt: u32) {
+    call.tokens.decode_steps_timed = steps;
+    call.attempt = attempt;
+    call.finish = Some(Finish::Stop);
+}
+
 fn is(line: &Line, call_id: &str) -> bool {
     matches!(line, Line::Call(call) if call.call_id == call_id)
 }
@@ -123,10 +144,31 @@ fn every_check_notices_what_it_is_for() {
 fn degraded_calls_need_not_be_complete() {
     let mut run = good();
     let call = run.find(TIMED);
-    call.status = Status::Degraded(phasebench::terms::Degraded::Incomplete);
+    call.status = Status::Degraded(Degraded::Incomplete);
     call.spans.clear();
     call.tokens.decode_steps_timed = 1;
     assert_eq!(failed(&checks(&run)), Vec::<&str>::new());
+}
+
+/// Three tries end early, the fourth counts with its decode time scaled.
+#[test]
+fn tries_in_order_pass() {
+    let mut run = good();
+    let place = run.lines.iter().position(|line| is(line, TIMED)).unwrap();
+    for attempt in (0..3).rev() {
+        let mut tried = run.find(TIMED).clone();
+        tried.attempt = attempt;
+        tried.call_id = format!("{TIMED}-before-{attempt}");
+        tried.finish = Some(Finish::Stop);
+        tried.tokens.decode_steps_timed = 5;
+        degrade(&mut tried, Degraded::TooShort, "5 of 50 decode steps were made");
+        run.lines.insert(place, Line::Call(Box::new(tried)));
+    }
+    stop_early(run.find(TIMED), 40, 3);
+    let checks = checks(&run);
+    assert!(passed(&checks), "{checks:#?}");
+    let tries = checks.iter().find(|check| check.name == "tries are in order and within the limit").unwrap();
+    assert_eq!(tries.detail, "3 calls made again");
 }
 
 #[test]
@@ -206,7 +248,7 @@ fn the_commands_print_and_end_as_they_should() {
     assert_eq!(commands::validate::execute(&args(false), &mut out).unwrap(), Exit::Good);
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("PASS  call ids are unique: 16 calls\n"), "{text}");
-    assert!(text.ends_with("16 passed, 0 failed, 1 skipped\n"), "{text}");
+    assert!(text.ends_with("17 passed, 0 failed, 1 skipped\n"), "{text}");
     fs::write(folder.path().join("metrics.csv"), "").unwrap();
     let mut out = Vec::new();
     assert_eq!(commands::validate::execute(&args(true), &mut out).unwrap().code(), 1);

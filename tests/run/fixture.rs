@@ -1,5 +1,6 @@
 //! Scenario files, the binary, and what it left behind.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -109,6 +110,17 @@ impl Fixture {
     pub fn timed(&self) -> Vec<String> {
         self.calls().into_iter().filter(|c| c.role == Role::Timed).map(|c| c.call_id).collect()
     }
+}
+
+/// A row by column name.
+pub type Row = BTreeMap<String, String>;
+
+/// A table of the run as analysed now.
+#[track_caller]
+pub fn table(fixture: &Fixture, name: &str) -> Vec<Row> {
+    assert_exit(&fixture.command(&["analyze", "run"]).output().unwrap(), 0);
+    let mut reader = csv::Reader::from_path(fixture.run.join(name)).unwrap();
+    reader.deserialize().map(Result::unwrap).collect()
 }
 
 pub fn stderr(output: &Output) -> String {

@@ -4,16 +4,7 @@ use std::collections::BTreeMap;
 
 use phasebench::record::Line;
 
-use crate::fixture::{Fixture, Scenario, assert_exit};
-
-/// A row by column name.
-type Row = BTreeMap<String, String>;
-
-fn table(fixture: &Fixture, name: &str) -> Vec<Row> {
-    assert_exit(&fixture.command(&["analyze", "run"]).output().unwrap(), 0);
-    let mut reader = csv::Reader::from_path(fixture.run.join(name)).unwrap();
-    reader.deserialize().map(Result::unwrap).collect()
-}
+use crate::fixture::{Fixture, Row, Scenario, assert_exit, table};
 
 #[track_caller]
 fn number(row: &Row, column: &str) -> f64 {
@@ -82,7 +73,7 @@ fn degraded_calls_are_the_scripts_and_stay_out_of_the_summary() {
         "{{ {EXACT}, faults: [{{ kind: oom, model: m1, scenario: p8, every: 4 }}, \
          {{ kind: timeout, scenario: p32, every: 5 }}, {{ kind: early_stop, model: m2, scenario: p8, every: 3 }}] }}"
     );
-    let more = "timeout: 3s\nlimits: { degraded_rate: 0.5 }\n";
+    let more = "timeout: 3s\nlimits: { degraded_rate: 0.5 }\nearly_stop: { retries: 0, scale: false }\n";
     let fixture = Fixture::new(&Scenario { repetitions: "{ fixed: 8 }", script: &script, more, ..Scenario::default() });
     assert_exit(&fixture.run(), 0);
 

@@ -17,6 +17,7 @@ fn obeys(value: &Value, schema: &Value) -> bool {
             "string" => value.is_string(),
             "integer" => value.is_i64() || value.is_u64(),
             "number" => value.is_number(),
+            "boolean" => value.is_boolean(),
             other => panic!("type {other}"),
         },
         "const" => value == rule,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use phasebench::model::Form;
 use phasebench::plan::Only;
 use phasebench::spec::{
-    self, ArgMax, Dtype, Engine, FitAxis, Optimisation, Order, Pace, Prompt, Provider, Repetitions,
+    self, ArgMax, Dtype, EarlyStop, Engine, FitAxis, Optimisation, Order, Pace, Prompt, Provider, Repetitions,
 };
 use phasebench::terms::Mode;
 use phasebench::units::Bytes;
@@ -58,6 +58,7 @@ fn every_key_is_understood() {
     let spec = parse(EXAMPLE).unwrap();
     assert_eq!((spec.name.as_str(), spec.seed, spec.order), ("everything", 7, Order::Shuffled));
     assert_eq!(spec.repetitions, Repetitions::Adaptive { min: 4, max: 9, until_relative_ci: 0.1 });
+    assert_eq!(spec.early_stop, EarlyStop { retries: 5, min_steps: 4, scale: false });
     assert_eq!(spec.modes, [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached], "in the order of Mode::ALL");
     assert_eq!(spec.fit, FitAxis::NEmbd);
     assert_eq!(spec.timeout, Duration::from_secs(90));
@@ -99,6 +100,7 @@ fn defaults_are_those_of_the_schema() {
     .unwrap();
     assert_eq!((spec.seed, spec.order, spec.fit), (42, Order::Blocked, FitAxis::Params));
     assert_eq!(spec.repetitions, Repetitions::Adaptive { min: 3, max: 30, until_relative_ci: 0.02 });
+    assert_eq!(spec.early_stop, EarlyStop { retries: 3, min_steps: 8, scale: true });
     assert_eq!(spec.modes, [Mode::Prefill, Mode::KvDecode]);
     assert_eq!(spec.timeout, Duration::from_secs(120));
     assert_eq!((spec.scenarios[0].batch, spec.scenarios[0].gen_tokens.as_slice()), (1, [64].as_slice()));

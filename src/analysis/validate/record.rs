@@ -8,15 +8,16 @@ use crate::record::{CallRecord, Decision, Line, Opened, Rule};
 use crate::spec::Repetitions;
 use crate::stats::location::NEVER_BEFORE;
 use crate::store::Recording;
-use crate::terms::{Phase, Procedure, Role};
+use crate::terms::{Finish, Phase, Procedure, Role};
 
 use super::Check;
 
 /// The checks, in order.
-pub(super) const NAMES: [&str; 10] = [
+pub(super) const NAMES: [&str; 11] = [
     "call ids are unique",
     "calls belong to the plan",
     "timed calls are numbered without gaps",
+    "tries are in order and within the limit",
     "repetitions follow the rule",
     "warmups come before timed calls",
     "phases lie inside the call, in order",
@@ -43,12 +44,13 @@ pub(super) fn checks(recording: &Recording, plan: &Plan, manifest: &Manifest) ->
         let of_call = |call| problem(&run, call).map(|why| format!("{}: {why}", call.call_id));
         recording.calls().filter_map(of_call).collect()
     };
-    let [unique, known, numbered, repeated, warmed, phases, tokens, range, weights, stack] = NAMES;
+    let [unique, known, numbered, tried, repeated, warmed, phases, tokens, range, weights, stack] = NAMES;
     let good = |what: &str| format!("{calls} calls{what}");
     vec![
         Check::of(unique, &run.repeated_ids(), good("")),
         Check::of(known, &per_call(foreign), good("")),
         Check::of(numbered, &run.gaps(), good("")),
+        Check::of(tried, &run.tries(), format!("{} calls made again", run.again())),
         if recording.finished() {
             Check::of(repeated, &run.repetitions(), format!("{} cells", plan.cells.len()))
         } else {
@@ -70,16 +72,46 @@ impl Run<'_> {
         again.map(|call| format!("{} is recorded twice", call.call_id)).collect()
     }
 
-    /// Timed calls of every cell must be 0, 1, 2, … in the record's order.
+    /// Timed calls of every cell must be 0, 1, 2, … in the record's order; the tries of one share its number.
     fn gaps(&self) -> Vec<String> {
         let mut next: BTreeMap<&str, u32> = BTreeMap::new();
         let mut problems = Vec::new();
         for call in self.timed() {
-            let expected = next.entry(call.cell_id.0.as_str()).or_default();
-            if call.index != *expected {
+            let next = next.entry(call.cell_id.0.as_str()).or_default();
+            let expected = next.saturating_sub(u32::from(call.attempt > 0));
+            if call.index != expected {
                 problems.push(format!("{}: index {}, expected {expected}", call.call_id, call.index));
             }
-            *expected = call.index + 1;
+            *next = call.index + 1;
+        }
+        problems
+    }
+
+    /// Whether a call ended early and is made again.
+    fn made_again(&self, call: &CallRecord) -> bool {
+        call.is_made_again(self.plan.early_stop)
+    }
+
+    fn again(&self) -> usize {
+        self.timed().filter(|call| self.made_again(call)).count()
+    }
+
+    /// Another try follows a call that ended early while the plan has retries left, and no other call.
+    fn tries(&self) -> Vec<String> {
+        let retries = self.plan.early_stop.retries;
+        let mut last: BTreeMap<&str, &CallRecord> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for call in self.recording.calls() {
+            let (id, attempt) = (&call.call_id, call.attempt);
+            if call.role != Role::Timed {
+                problems.extend((attempt > 0).then(|| format!("{id}: try {attempt} of a call that is not timed")));
+                continue;
+            }
+            let before = last.insert(call.cell_id.0.as_str(), call);
+            let expected = before.filter(|before| self.made_again(before)).map_or(0, |before| before.attempt + 1);
+            if attempt != expected {
+                problems.push(format!("{id}: try {attempt}, expected {expected}, with {retries} retries planned"));
+            }
         }
         problems
     }
@@ -92,7 +124,7 @@ impl Run<'_> {
     fn repetitions(&self) -> Vec<String> {
         let problem = |cell: &Cell| {
             let own = || self.timed().filter(|call| call.cell_id == cell.id);
-            let made = own().count();
+            let made = own().filter(|call| !self.made_again(call)).count();
             let good = own().filter(|call| call.status.is_ok()).count();
             let decisions: Vec<&Decision> = self.recording.decisions().filter(|d| d.cell_id == cell.id).collect();
             let why = match decisions.as_slice() {
@@ -247,24 +279,30 @@ fn wrong_tokens(run: &Run<'_>, call: &CallRecord) -> Option<String> {
     }
     let counts = call.tokens;
     let asked = run.cells.get(call.cell_id.0.as_str()).map_or(counts.steps_requested, |cell| cell.gen_tokens);
-    if counts.decode_steps_timed != counts.steps_requested {
+    if counts.decode_steps_timed != counts.steps_requested && !scaled(run, call) {
         return Some(format!("{} decode steps timed of {}", counts.decode_steps_timed, counts.steps_requested));
     }
     // A rewarm call makes fewer steps on purpose.
     if call.role != Role::Rewarm && counts.steps_requested != asked {
         return Some(format!("{} decode steps asked for, the cell has {asked}", counts.steps_requested));
     }
-    if counts.prompt_evaluated.is_some_and(|evaluated| evaluated != counts.prompt_sent) {
-        return Some(format!("{} prompt tokens sent, {:?} evaluated", counts.prompt_sent, counts.prompt_evaluated));
+    if let (Some(sent), Some(evaluated)) = (counts.prompt_sent, counts.prompt_evaluated)
+        && sent != evaluated
+    {
+        return Some(format!("{sent} prompt tokens sent, {evaluated} evaluated"));
     }
-    if counts.prompt_sent > counts.prompt_padded.saturating_mul(call.batch) {
-        return Some(format!(
-            "{} prompt tokens in {} rows of {}",
-            counts.prompt_sent, call.batch, counts.prompt_padded
-        ));
+    if let Some(sent) = counts.prompt_sent.filter(|&sent| sent > counts.prompt_padded.saturating_mul(call.batch)) {
+        return Some(format!("{sent} prompt tokens in {} rows of {}", call.batch, counts.prompt_padded));
     }
     let requested = counts.prompt_requested.filter(|&requested| requested != counts.prompt_padded);
     requested.map(|requested| format!("{requested} prompt tokens asked for, rows have {}", counts.prompt_padded))
+}
+
+/// Whether a call that counts made fewer steps than asked as the plan allows.
+fn scaled(run: &Run<'_>, call: &CallRecord) -> bool {
+    let (steps, asked) = (call.tokens.decode_steps_timed, call.tokens.steps_requested);
+    let rule = run.plan.early_stop;
+    steps < asked && call.finish == Some(Finish::Stop) && rule.scales(call.procedure, call.role, call.attempt, steps)
 }
 
 fn out_of_range(_: &Run<'_>, call: &CallRecord) -> Option<String> {

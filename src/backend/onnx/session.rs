@@ -86,7 +86,7 @@ impl OnnxSession {
             attribution.evidence.insert("kv_cache.memory".to_owned(), device);
         }
         let rows = call.prompts.len();
-        let tokens = (0..rows)
+        let tokens: Vec<Vec<u32>> = (0..rows)
             .map(|row| progress.tokens.iter().skip(row).step_by(rows).map(|&id| token(id)).collect())
             .collect();
         let outside = progress.outside.iter().copied().reduce(|a, b| a + b);
@@ -99,6 +99,7 @@ impl OnnxSession {
             engine_durations,
             steps_timed: u32::try_from(progress.step_ends.len()).unwrap_or(u32::MAX),
             prompt_tokens: Some(call.prompts.iter().map(|row| count(row.len())).collect()),
+            new_tokens: tokens.iter().map(|row| count(row.len())).collect(),
             tokens,
             finish: Some(if whole { Finish::Length } else { Finish::Interrupted }),
             attribution,
@@ -207,7 +208,17 @@ mod tests {
     use super::*;
 
     fn call(procedure: Procedure, prompts: Vec<Vec<u32>>, padded_to: u32, steps: u32) -> Call {
-        Call { procedure, scenario: "test".to_owned(), prompts, texts: None, padded_to, steps, index: 0, seed: 0 }
+        Call {
+            procedure,
+            scenario: "test".to_owned(),
+            prompts,
+            texts: None,
+            padded_to,
+            steps,
+            index: 0,
+            attempt: 0,
+            seed: 0,
+        }
     }
 
     #[test]
