@@ -116,7 +116,7 @@ pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Tables
         model_architecture: models::derive(plan, manifest),
         warmup_summary: warmup::summarise(&warmup_effect),
         warmup_effect,
-        load_breakdown: loads::derive(recording),
+        load_breakdown: loads::derive(recording, &metrics),
         load_parts: loads::parts(recording),
         decode_fraction_summary: phases::summarise(&decode_fraction),
         decode_fraction,

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{CallRecord, LoadRecord};
 use crate::store::Recording;
-use crate::terms::{Degraded, Phase, Regime, Role, Status};
+use crate::stats::summary::median;
+use crate::terms::{Degraded, Mode, Phase, Regime, Role, Status};
 use crate::units::Bytes;
 
-use super::metrics::Standing;
+use super::metrics::{MetricRow, Standing};
 
 /// One load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,12 @@ pub struct LoadRow {
     pub first_call_phase: Option<Phase>,
     /// That call. `None`: there was none.
     pub first_call_id: Option<String>,
+    /// Median of the same phase over the calls of its cell that count: what it takes once everything is warm. `None`:
+    /// there is no such call.
+    pub warm_call_ms: Option<f64>,
+    /// (load + first call) ÷ the warm median: how many times longer a caller waits who finds the model not loaded.
+    /// `None`: as above.
+    pub cold_start_ratio: Option<f64>,
     /// Resident set of the engine's process before. `None`: not measurable.
     pub host_rss_before_bytes: Option<u64>,
     /// Resident set after. `None`: not measurable.
@@ -79,15 +86,31 @@ pub struct LoadPartRow {
 }
 
 /// Every load, in the record's order.
-pub(super) fn derive(recording: &Recording) -> Vec<LoadRow> {
+pub(super) fn derive(recording: &Recording, metrics: &[MetricRow]) -> Vec<LoadRow> {
     let first_call = |load: &LoadRecord| {
         recording.calls().find(|call| call.load_index == load.load_index && call.session == load.session)
     };
-    recording.loads().map(|load| row(load, first_call(load).filter(|call| call.role == Role::Cold))).collect()
+    let loads = recording.loads().map(|load| {
+        let first = first_call(load).filter(|call| call.role == Role::Cold);
+        row(load, first, first.and_then(|call| warm_ms(call, metrics)))
+    });
+    loads.collect()
 }
 
-fn row(load: &LoadRecord, first_call: Option<&CallRecord>) -> LoadRow {
+/// Median of a call's first phase over the calls of its cell that count.
+fn warm_ms(first: &CallRecord, metrics: &[MetricRow]) -> Option<f64> {
+    let mode = match first.spans.first()?.phase {
+        Phase::Prefill => Mode::Prefill,
+        Phase::KvDecode => Mode::KvDecode,
+        Phase::GenerateUncached => Mode::GenerateUncached,
+    };
+    let same = |row: &&MetricRow| row.cell_id == first.cell_id.0 && row.mode == mode && row.counts();
+    median(&metrics.iter().filter(same).filter_map(|row| row.latency_ms).collect::<Vec<_>>())
+}
+
+fn row(load: &LoadRecord, first_call: Option<&CallRecord>, warm_call_ms: Option<f64>) -> LoadRow {
     let span = first_call.and_then(|call| call.spans.first());
+    let cold_ms = span.map(|span| load.duration_ns.as_ms() + span.duration().as_ms());
     let bytes = |size: Option<Bytes>| size.map(|size| size.0);
     let growth = load.host_rss_before_bytes.zip(load.host_rss_after_bytes);
     LoadRow {
@@ -110,6 +133,8 @@ fn row(load: &LoadRecord, first_call: Option<&CallRecord>) -> LoadRow {
         first_call_ms: span.map(|span| span.duration().as_ms()),
         first_call_phase: span.map(|span| span.phase),
         first_call_id: first_call.map(|call| call.call_id.clone()),
+        warm_call_ms,
+        cold_start_ratio: cold_ms.zip(warm_call_ms).filter(|(_, warm)| *warm > 0.0).map(|(cold, warm)| cold / warm),
         host_rss_before_bytes: bytes(load.host_rss_before_bytes),
         host_rss_after_bytes: bytes(load.host_rss_after_bytes),
         host_rss_growth_bytes: growth

@@ -358,6 +358,7 @@ impl Backend for OllamaBackend {
         });
         let exchange = found.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
         loaded(&found, &exchange, by)?;
+        let load_ms = exchange.end.since(exchange.sent).as_ms();
         part("load_model", &mut parts);
         let resident = found.server.resident(cancel).map_err(|e| error(&e))?;
         let own = resident.iter().find(|resident| same_name(&resident.name, &served.tag));
@@ -376,7 +377,7 @@ impl Backend for OllamaBackend {
             version: found.version,
             clock: found.clock,
             model: served.clone(),
-            history: History::default(),
+            history: History { load_ms: Some(load_ms), calls: Vec::new() },
             calls: 0,
             report: LoadReport {
                 parts,

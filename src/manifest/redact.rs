@@ -41,7 +41,9 @@ impl Redactor {
             return self.path(Path::new(text));
         }
         let words = text.split(' ').map(|word| {
-            let start = word.find('/').filter(|&at| word[..at].ends_with(['=', ':', '(', '"', '\'']) || at == 0);
+            // An address is no path.
+            let path = !word.contains("://");
+            let start = word.find('/').filter(|_| path).filter(|&at| word[..at].ends_with(['=', ':', '(', '"', '\'']) || at == 0);
             match start {
                 Some(at) => format!("{}{}", &word[..at], self.path(Path::new(&word[at..]))),
                 None => word.to_owned(),
@@ -67,6 +69,7 @@ mod tests {
             ("path=/mnt/secret/lib.so threads=2", "path=/…/lib.so threads=2"),
             ("git-branch=HEAD, build type=Release", "git-branch=HEAD, build type=Release"),
             ("tokens/s and 1/2", "tokens/s and 1/2"),
+            ("at http://127.0.0.1:11434, ready", "at http://127.0.0.1:11434, ready"),
         ] {
             assert_eq!(redactor.text(text), published);
         }

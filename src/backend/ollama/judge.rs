@@ -21,8 +21,15 @@ const STEPS_OF_A_HIT: f64 = 4.0;
 /// BOS may be shared with any earlier prompt; more than that is a hit.
 const CACHED_TOKENS_ALLOWED: u32 = 1;
 
-/// A load takes at least a polling interval of the server; looking at a loaded model takes milliseconds.
+/// Looking at a loaded model takes milliseconds, or a hundred with a large vocabulary, which some versions read every
+/// time. Added to three times the session's usual.
 const SHORTEST_RELOAD_MS: f64 = 100.0;
+
+/// A load inside the session's first call takes at least this share of the load before it.
+const RELOAD_OF_LOAD: f64 = 0.5;
+
+/// A load takes at least so long where there was none to compare with: a polling interval of the server.
+const LOAD_POLL_MS: f64 = 250.0;
 
 /// Time of a request outside of load, prefill and decode that needs no explanation.
 const PLAIN_REST_MS: f64 = 100.0;
@@ -56,18 +63,23 @@ pub struct Past {
     pub rest_ms: f64,
 }
 
-/// The session's calls that went well, in order.
+/// What a session has seen.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct History(pub Vec<Past>);
+pub struct History {
+    /// How long its load took. `None`: not known.
+    pub load_ms: Option<f64>,
+    /// Its calls that went well, in order.
+    pub calls: Vec<Past>,
+}
 
 impl History {
     fn fastest_prefill(&self, prompt: u32) -> Option<f64> {
-        let alike = self.0.iter().filter(|past| past.prompt == prompt).filter_map(|past| past.prefill_ms);
+        let alike = self.calls.iter().filter(|past| past.prompt == prompt).filter_map(|past| past.prefill_ms);
         alike.reduce(f64::min)
     }
 
     fn typical(&self, of: impl Fn(&Past) -> Option<f64>) -> Option<f64> {
-        median(&self.0.iter().filter_map(of).collect::<Vec<_>>())
+        median(&self.calls.iter().filter_map(of).collect::<Vec<_>>())
     }
 }
 
@@ -233,12 +245,16 @@ fn prompt_count(metrics: &Metrics, asked: Asked) -> Option<Failure> {
 
 fn reloaded(metrics: &Metrics, history: &History) -> Option<Failure> {
     let load = metrics.load?.as_ms();
-    let usual = history.typical(|past| Some(past.load_ms)).unwrap_or(0.0);
-    if load <= SHORTEST_RELOAD_MS + 3.0 * usual {
+    let usual = history.typical(|past| Some(past.load_ms));
+    let (limit, than) = match (usual, history.load_ms) {
+        (Some(usual), _) => (SHORTEST_RELOAD_MS + 3.0 * usual, format!("{usual:.1} ms in a usual one")),
+        (None, Some(load)) => (RELOAD_OF_LOAD * load, format!("{load:.0} ms in the load before it")),
+        (None, None) => (LOAD_POLL_MS, "milliseconds where a model is loaded".to_owned()),
+    };
+    if load <= limit {
         return None;
     }
-    let why = format!("load_duration {load:.0} ms inside the call, {usual:.1} ms in a usual one: the model was loaded");
-    failure(Degraded::Reloaded, &why)
+    failure(Degraded::Reloaded, &format!("load_duration {load:.0} ms inside the call, {than}: the model was loaded"))
 }
 
 fn queued(metrics: &Metrics, history: &History) -> Option<Failure> {
@@ -259,14 +275,16 @@ fn cache_hit(metrics: &Metrics, asked: Asked, history: &History) -> Option<Failu
     }
     let fastest = history.fastest_prefill(count)?;
     let steps = asked.engine.steps_timed(metrics.eval_count?);
-    let step = step_ms(metrics, steps).into_iter().chain(history.typical(|past| past.step_ms)).fold(0.0, f64::max);
-    if prefill >= LEAST_OF_FASTEST * fastest || (step > 0.0 && prefill > STEPS_OF_A_HIT * step) {
+    let usual_step = history.typical(|past| past.step_ms).unwrap_or(0.0);
+    let step = step_ms(metrics, steps).unwrap_or(0.0).max(usual_step);
+    // A prefill as short as a few steps cannot be told from one that was cached; only its nonce speaks for it.
+    let telling = fastest > STEPS_OF_A_HIT * usual_step;
+    if !telling || prefill >= LEAST_OF_FASTEST * fastest || (step > 0.0 && prefill > STEPS_OF_A_HIT * step) {
         return None;
     }
+    let as_steps = if step > 0.0 { format!(", as long as {:.1} decode steps", prefill / step) } else { String::new() };
     let why = format!(
-        "the prefill of {count} tokens took {prefill:.2} ms, as long as {:.1} decode steps; the fastest of this session \
-         took {fastest:.2} ms",
-        if step > 0.0 { prefill / step } else { 0.0 }
+        "the prefill of {count} tokens took {prefill:.2} ms{as_steps}; the fastest of this session took {fastest:.2} ms"
     );
     failure(Degraded::CacheHit, &why)
 }

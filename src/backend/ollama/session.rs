@@ -189,7 +189,7 @@ impl OllamaSession {
         if let (Some(count), Speech::Words(words)) = (metrics.prompt_eval_count, &mut *self.model.speech.borrow_mut()) {
             words.learn(scenario, count);
         }
-        self.history.0.extend(judge::remembered(metrics, asked, self.calls == 0));
+        self.history.calls.extend(judge::remembered(metrics, asked, self.calls == 0));
     }
 
     fn reply(

@@ -127,6 +127,8 @@ fn loads(source: &Source<'_>) -> Block {
         Column::numbers("load (ms)"),
         Column::words("of which (ms)"),
         Column::numbers("first prefill (ms)"),
+        Column::numbers("warm (ms)"),
+        Column::numbers("cold ÷ warm"),
         Column::numbers("memory grown (MiB)"),
         Column::words("outcome"),
     ];
@@ -143,6 +145,8 @@ fn loads(source: &Source<'_>) -> Block {
             format::ms(row.duration_ms).into(),
             parts(row.load_index).into(),
             format::ms(row.first_call_ms).into(),
+            format::ms(row.warm_call_ms).into(),
+            format::ratio(row.cold_start_ratio).into(),
             format::fixed(row.host_rss_growth_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20)), 1).into(),
             row.degraded_kind.map_or_else(|| "ok".to_owned(), |kind| format!("{kind}: {}", detail(row))).into(),
         ]
@@ -151,7 +155,8 @@ fn loads(source: &Source<'_>) -> Block {
     let slowest =
         if all.len() > ROWS { format!(" Shown are the {ROWS} longest of {}.", all.len()) } else { String::new() };
     let caption =
-        Text::plain("Loads: from the request for a model until it can answer; the first call comes on top. From ")
+        Text::plain("Loads: from the request for a model until it can answer; the first call comes on top. Cold ÷ warm is both \
+             together against the same phase once everything is warm. From ")
             .code("analysis/load_breakdown.csv")
             .and(format!(".{slowest}"));
     Block::Table(Table { caption, columns, rows })
