@@ -377,7 +377,6 @@ impl Backend for OllamaBackend {
             clock: found.clock,
             model: served.clone(),
             history: History::default(),
-            calls: 0,
             report: LoadReport {
                 parts,
                 attribution,

@@ -192,11 +192,12 @@ fn spec(url: String) -> OllamaSpec {
 }
 
 fn prepared(tag: &str) -> Prepared {
+    let words = ["the", "of", "and", "to"].map(str::to_owned).to_vec();
     let served = Served {
         tag: tag.to_owned(),
         engine: Engine::Gguf,
         context: 1024,
-        speech: Rc::new(RefCell::new(Speech::Words(Words::new(Vec::new(), 0)))),
+        speech: Rc::new(RefCell::new(Speech::Words(Words::new(words, 0)))),
         nonces: Rc::new(Cell::new(0)),
     };
     Prepared {
@@ -212,6 +213,16 @@ fn prepared(tag: &str) -> Prepared {
     }
 }
 
+fn backend(server: &Server) -> OllamaBackend {
+    let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: PathBuf::new(), seed: 0 };
+    OllamaBackend::new("ollama", spec(server.url()), surroundings)
+}
+
+/// A loaded model of words.
+pub fn session(server: &Server) -> Box<dyn Session> {
+    backend(server).load(&prepared("tiny-llama-bpe"), BY, &cancel()).unwrap()
+}
+
 #[test]
 fn a_load_is_a_load_and_shows_where_the_model_is() {
     for version in VERSIONS {
@@ -220,9 +231,7 @@ fn a_load_is_a_load_and_shows_where_the_model_is() {
             .fold(Replay::new(Pace::AtOnce), |replay, name| replay.then(recorded(version, name)))
             .always(recorded(version, "version"));
         let server = Server::replay(replay).unwrap();
-        let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: PathBuf::new(), seed: 0 };
-        let mut backend = OllamaBackend::new("ollama", spec(server.url()), surroundings);
-        let session: Box<dyn Session> = backend.load(&prepared("tiny-llama-bpe"), BY, &cancel()).unwrap();
+        let session = session(&server);
         let report = session.loaded();
         let parts: Vec<&str> = report.parts.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(parts, ["reach_server", "load_model", "look_up"]);
@@ -247,8 +256,6 @@ fn anything_but_a_load_is_none() {
             .then(recorded(version, answer))
             .always(recorded(version, "version"));
         let server = Server::replay(replay).unwrap();
-        let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: PathBuf::new(), seed: 0 };
-        let mut backend = OllamaBackend::new("ollama", spec(server.url()), surroundings);
-        assert!(backend.load(&prepared("tiny-llama-bpe"), BY, &cancel()).is_err(), "{answer}");
+        assert!(backend(&server).load(&prepared("tiny-llama-bpe"), BY, &cancel()).is_err(), "{answer}");
     }
 }

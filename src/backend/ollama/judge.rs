@@ -48,7 +48,7 @@ pub struct Asked {
 pub struct Past {
     /// Prompt tokens.
     pub prompt: u32,
-    /// Prefill time. `None`: the call was the session's first, whose prefill is slower than any later one.
+    /// Prefill time. `None`: the session's first call of so many tokens, whose prefill may be slower than any later one.
     pub prefill_ms: Option<f64>,
     /// Time of one decode step. `None`: it made none.
     pub step_ms: Option<f64>,
