@@ -378,7 +378,6 @@ impl Backend for OllamaBackend {
             clock: found.clock,
             model: served.clone(),
             history: History { load_ms: Some(load_ms), calls: Vec::new() },
-            calls: 0,
             report: LoadReport {
                 parts,
                 attribution,

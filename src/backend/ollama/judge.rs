@@ -4,6 +4,8 @@
 //! prompt tokens as it is and collapses the duration; a reload or another client's turn shows where a warm call has
 //! almost nothing.
 
+use std::collections::BTreeMap;
+
 use super::client::{Ended, Exchange};
 use super::version::{Engine, ServerClock};
 use super::wire::{self, Metrics, Stream};
@@ -12,7 +14,7 @@ use crate::stats::summary::median;
 use crate::terms::{Degraded, Finish};
 use crate::units::Nanos;
 
-/// A full prefill takes at least this share of the fastest one of as many tokens; a cached one far less.
+/// A full prefill takes at least this share of the fastest one of no more tokens; a cached one far less.
 const LEAST_OF_FASTEST: f64 = 0.5;
 
 /// A cached prefill evaluates one to five tokens, so it lasts no longer than a few decode steps.
@@ -53,7 +55,7 @@ pub struct Asked {
 pub struct Past {
     /// Prompt tokens.
     pub prompt: u32,
-    /// Prefill time. `None`: the call was the session's first, whose prefill is slower than any later one.
+    /// Prefill time. `None`: the session's first call of so many tokens, whose prefill may be slower than any later one.
     pub prefill_ms: Option<f64>,
     /// Time of one decode step. `None`: it made none.
     pub step_ms: Option<f64>,
@@ -73,9 +75,15 @@ pub struct History {
 }
 
 impl History {
+    /// What a full prefill of so many tokens takes at least: as long as the fastest one of as many, or of fewer.
     fn fastest_prefill(&self, prompt: u32) -> Option<f64> {
-        let alike = self.calls.iter().filter(|past| past.prompt == prompt).filter_map(|past| past.prefill_ms);
-        alike.reduce(f64::min)
+        let mut fastest: BTreeMap<u32, f64> = BTreeMap::new();
+        for past in self.calls.iter().filter(|past| past.prompt <= prompt) {
+            if let Some(time) = past.prefill_ms {
+                fastest.entry(past.prompt).and_modify(|known| *known = known.min(time)).or_insert(time);
+            }
+        }
+        fastest.into_values().reduce(f64::max)
     }
 
     fn typical(&self, of: impl Fn(&Past) -> Option<f64>) -> Option<f64> {
@@ -104,6 +112,9 @@ pub fn judge(exchange: &Exchange, asked: Asked, clock: &ServerClock, history: &H
     let stream = if exchange.status == Some(200) { wire::read(exchange.lines()) } else { Stream::default() };
     let mut verdict = Verdict { stream, ..Verdict::default() };
     let failure = transport(exchange, &verdict.stream).or_else(|| match &verdict.stream.metrics {
+        Some(_) if verdict.stream.final_lines > 1 => {
+            failure(Degraded::Invariant, &format!("{} lines say `done: true`", verdict.stream.final_lines))
+        }
         Some(metrics) => complete(metrics, asked).or_else(|| content(metrics, asked, clock, history)),
         None => Some(unfinished(&verdict.stream)),
     });

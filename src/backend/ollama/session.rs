@@ -50,7 +50,6 @@ pub struct OllamaSession {
     pub(super) clock: ServerClock,
     pub(super) model: Served,
     pub(super) history: History,
-    pub(super) calls: u32,
     pub(super) report: LoadReport,
 }
 
@@ -122,7 +121,6 @@ impl Session for OllamaSession {
         let asked = Asked { prompt: spoken.tokens, tokens, engine: self.model.engine };
         let verdict = judge::judge(&exchange, asked, &self.clock, &self.history);
         self.remember(&call.scenario, &verdict, asked);
-        self.calls += 1;
         let reply = verdict.stream.metrics.as_ref().map(|m| self.reply(m, &verdict, &exchange, &spoken, call.procedure));
         Outcome { reply, failure: verdict.failure, session_usable: !verdict.lost }
     }
@@ -189,7 +187,8 @@ impl OllamaSession {
         if let (Some(count), Speech::Words(words)) = (metrics.prompt_eval_count, &mut *self.model.speech.borrow_mut()) {
             words.learn(scenario, count);
         }
-        self.history.calls.extend(judge::remembered(metrics, asked, self.calls == 0));
+        let first = !self.history.calls.iter().any(|past| Some(past.prompt) == metrics.prompt_eval_count);
+        self.history.calls.extend(judge::remembered(metrics, asked, first));
     }
 
     fn reply(
