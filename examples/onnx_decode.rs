@@ -107,6 +107,7 @@ fn decode(session: &mut dyn Session, prompt: &[u32], steps: u32) -> anyhow::Resu
         padded_to: u32::try_from(prompt.len())?,
         steps,
         index: 0,
+        attempt: 0,
         seed: 0,
     };
     let outcome = session.call(&call, Deadline(Duration::from_secs(600)), &CancelToken::default());
