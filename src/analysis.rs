@@ -6,7 +6,7 @@
 //! ```text
 //! record → metrics → summary (per cell) → aggregate (over scenarios)
 //!                  │                    └ scope → scaling, predictors, shifts
-//!                  └ warmup, phases                  record → loads, degraded
+//!                  └ warmup, phases, early_stop, linearity      record → loads, degraded
 //! ```
 //!
 //! What may enter an aggregate is decided in one place, [`MetricRow::counts`]. Rows stand in the plan's order. A figure
@@ -14,7 +14,9 @@
 
 pub mod aggregate;
 pub mod degraded;
+pub mod early_stop;
 mod groups;
+pub mod linearity;
 pub mod loads;
 pub mod metrics;
 pub mod models;
@@ -35,6 +37,8 @@ use crate::terms::Finish;
 
 pub use aggregate::AggregateRow;
 pub use degraded::{DecisionRow, DegradedRow, SkippedRow};
+pub use early_stop::EarlyStopRow;
+pub use linearity::{DecodeLinearityRow, DecodeProjectionErrorRow};
 pub use loads::{LoadPartRow, LoadRow};
 pub use metrics::{MetricRow, Standing};
 pub use models::ModelRow;
@@ -86,6 +90,12 @@ pub struct Tables {
     pub batch_shift: Vec<ShiftRow>,
     /// `decode_length_shift.csv`: whether fits survive another decode length.
     pub decode_length_shift: Vec<ShiftRow>,
+    /// `early_stop_summary.csv`: the run, every backend, then every backend, model and scenario.
+    pub early_stop_summary: Vec<EarlyStopRow>,
+    /// `decode_linearity.csv`: what a decode time must be divided by, per backend and model.
+    pub decode_linearity: Vec<DecodeLinearityRow>,
+    /// `decode_projection_error.csv`: how far off the longest answer is when it is guessed from a shorter one.
+    pub decode_projection_error: Vec<DecodeProjectionErrorRow>,
     /// `degraded.csv`: the run, then every cell.
     pub degraded: Vec<DegradedRow>,
     /// `skipped.csv`: cells that a rule left out.
@@ -105,6 +115,7 @@ pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Tables
     let (scaling_fits_length_limited, _) = scaling::derive(&scope::scopes(&limited), plan.fit);
     let warmup_effect = warmup::derive(plan, &metrics);
     let decode_fraction = phases::derive(plan, &metrics);
+    let (decode_linearity, decode_projection_error) = linearity::derive(plan, &metrics);
     Tables {
         aggregate: aggregate::derive(&summary),
         scaling_fits,
@@ -122,6 +133,9 @@ pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Tables
         decode_fraction,
         batch_shift: shifts::batch(&scopes, plan.fit),
         decode_length_shift: shifts::decode_length(&scopes, plan.fit),
+        early_stop_summary: early_stop::derive(plan, &metrics),
+        decode_linearity,
+        decode_projection_error,
         degraded: degraded::derive(recording, plan),
         skipped: degraded::skipped(plan),
         decisions: degraded::decisions(recording, plan),

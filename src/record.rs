@@ -316,6 +316,9 @@ pub enum Rule {
 pub struct Finished {
     /// Calls in the file.
     pub calls: u32,
-    /// Of these, degraded ones; tries that were made again are not among them.
+    /// Of these, degraded ones, but for those below: what the scenario file's limit is held against.
     pub degraded: u32,
+    /// Of these, ended early and made again.
+    #[serde(default)]
+    pub made_again: u32,
 }

@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
     }
 
     fn tally(&self) -> Finished {
-        Finished { calls: self.recorded.calls(), degraded: self.degraded }
+        Finished { calls: self.recorded.calls(), degraded: self.degraded, made_again: self.recorded.made_again() }
     }
 
     fn note(&mut self, line: Line, observer: &mut dyn Observer) -> Result<(), RunError> {

@@ -117,7 +117,7 @@ fn one_model_is_not_identifiable() {
     assert!(printed.contains("not identifiable: 1 model, at least"), "{printed}");
     assert!(!printed.contains("parameters^"), "{printed}");
     let markdown = read(&fixture, "report.md");
-    assert!(!markdown.contains("parameters**^"), "no slope is quoted");
+    assert!(!markdown.contains("**parameters^"), "no slope is quoted");
     assert!(markdown.contains("**not identifiable**"));
 }
 
@@ -197,4 +197,43 @@ fn several_backends_batches_and_lengths_are_told_apart() {
     assert!(markdown.contains(" survive**"), "{markdown}");
     assert!(markdown.contains("takes too long"));
     assert!(!markdown.contains("No chart"), "{markdown}");
+}
+
+/// Early stops are told of where there are any, with what to divide decode times by; else the section is left out.
+#[test]
+fn early_stops_have_a_section_where_there_are_any() {
+    let script = "{ decode_per_step: { base: 300us, exponent: 0.7 }, noise: 0.01, early_stop_rate: 0.5 }";
+    let more = "early_stop: { retries: 1 }\nlimits: { degraded_rate: 1 }\n";
+    let fixture =
+        Fixture::new(&Scenario { models: 5, repetitions: "{ fixed: 20 }", script, more, ..Scenario::default() });
+    assert_exit(&fixture.run(), 0);
+    report(&fixture);
+    let markdown = read(&fixture, "report.md");
+    let section = markdown.split_once("## Early stops and what they do to decode times\n").unwrap().1;
+    let section = section.split_once("\n## ").unwrap().0;
+    for part in [
+        "ended at a stop token before all steps were made. A timed call that does is made again",
+        "if it made at least 8 steps; a shorter one is left out.",
+        "`analysis/early_stop_summary.csv`",
+        "`analysis/decode_linearity.csv`",
+        "On sim (simulated ",
+        "**the step form is right**, time ÷ (count − 1), for 5 of 5 models",
+        "`analysis/decode_projection_error.csv`",
+        "`analysis/scaling_fits_length_limited.csv`",
+    ] {
+        assert!(section.contains(part), "{part}: {section}");
+    }
+    let without = five_models();
+    report(&without);
+    assert!(!read(&without, "report.md").contains("Early stops"));
+}
+
+#[test]
+fn emphasis_is_emphasis_and_brackets_are_brackets() {
+    let fixture = five_models();
+    report(&fixture);
+    let markdown = read(&fixture, "report.md");
+    let finding = markdown.lines().find(|line| line.starts_with("- **Decode on sim** (holds): ")).unwrap();
+    let slope = finding.split_once("Time grows as **parameters^").unwrap().1.split_once("**").unwrap().0;
+    assert!(slope.contains(" [") && slope.ends_with(']') && !slope.contains('\\'), "{finding}");
 }

@@ -69,6 +69,9 @@ pub fn files(tables: &Tables) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> 
     files.add(&table("decode_fraction_summary"), &tables.decode_fraction_summary)?;
     files.add(&table("batch_shift"), &tables.batch_shift)?;
     files.add(&table("decode_length_shift"), &tables.decode_length_shift)?;
+    files.add(&table("early_stop_summary"), &tables.early_stop_summary)?;
+    files.add(&table("decode_linearity"), &tables.decode_linearity)?;
+    files.add(&table("decode_projection_error"), &tables.decode_projection_error)?;
     files.add(&table("degraded"), &tables.degraded)?;
     files.add(&table("skipped"), &tables.skipped)?;
     files.add(&table("decisions"), &tables.decisions)?;

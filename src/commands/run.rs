@@ -271,12 +271,15 @@ fn go(mut job: Job, out: &mut dyn Write) -> anyhow::Result<Exit> {
 }
 
 fn complete(plan: &Plan, folder: &Path, finished: Finished, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let Finished { calls, degraded } = finished;
+    let Finished { calls, degraded, made_again } = finished;
     let rate = if calls == 0 { 0.0 } else { f64::from(degraded) / f64::from(calls) };
     let skipped = plan.skipped.len();
     writeln!(out, "{calls} calls recorded in {}", folder.display())?;
     if degraded > 0 || skipped > 0 {
         writeln!(out, "  {degraded} degraded ({:.1} %), {skipped} cells skipped", rate * 100.0)?;
+    }
+    if made_again > 0 {
+        writeln!(out, "  {made_again} ended early and were made again")?;
     }
     writeln!(out, "  next: phasebench report {}", folder.display())?;
     if rate > plan.degraded_rate {

@@ -3,6 +3,7 @@
 //! Nothing is computed here that a table does not hold, but for counts of rows and the shortest of arithmetic
 //! (2 to the power of a slope, a difference in percent).
 
+mod early_stops;
 mod facts;
 mod findings;
 mod fits;
@@ -48,20 +49,24 @@ pub fn build(source: &Source<'_>) -> Document {
     let mut verdict = warnings(source);
     verdict.push(Block::Findings(findings::findings(source, &names)));
     let tool = Tool::this();
+    let mut sections = vec![
+        scaling::section(source, &names),
+        medians::section(source, &names),
+        predictors::section(source, &names),
+        shifts::section(source, &names),
+    ];
+    sections.extend(early_stops::section(source, &names));
+    sections.extend([
+        warmup::section(source, &names),
+        steadiness::section(source, &names),
+        left_out::section(source, &names),
+        measured::section(source),
+    ]);
     Document {
         title: source.plan.name.clone(),
         facts: facts::facts(source),
         verdict,
-        sections: vec![
-            scaling::section(source, &names),
-            medians::section(source, &names),
-            predictors::section(source, &names),
-            shifts::section(source, &names),
-            warmup::section(source, &names),
-            steadiness::section(source, &names),
-            left_out::section(source, &names),
-            measured::section(source),
-        ],
+        sections,
         made_by: format!("Made by phasebench {} from the run's own rows.", facts::tool(&tool)),
     }
 }

@@ -56,8 +56,7 @@ fn blocks(out: &mut String, blocks: &[Block]) {
 }
 
 fn write_finding(out: &mut String, finding: &Finding) {
-    let _ =
-        write!(out, "- **{}** ({}): {}", escape(&finding.question), finding.standing.as_str(), inline(&finding.answer));
+    let _ = write!(out, "- {} ({}): {}", strong(&finding.question), finding.standing.as_str(), inline(&finding.answer));
     if !finding.grounds.is_empty() {
         let _ = write!(out, "  \n  {}", line(&finding.grounds));
     }
@@ -70,7 +69,7 @@ fn write_table(out: &mut String, table: &Table) {
         let _ = writeln!(out, "{}\n", line(&table.caption));
     }
     let head: Vec<String> =
-        table.columns.iter().map(|c| escape_before(&c.title, Next::End).replace('|', "\\|")).collect();
+        table.columns.iter().map(|c| escape_before(&c.title, Next::Harmless).replace('|', "\\|")).collect();
     let rows: Vec<Vec<String>> = table.rows.iter().map(|r| cells(r, head.len())).collect();
     let widths: Vec<usize> = head
         .iter()
@@ -124,13 +123,18 @@ fn line(text: &Text) -> String {
 fn inline(text: &Text) -> String {
     let spans = text.spans();
     let print = |(i, span): (usize, &Span)| match span {
-        Span::Plain(t) if i + 1 == spans.len() => escape_before(t, Next::End),
+        Span::Plain(t) if i + 1 == spans.len() => escape_before(t, Next::Harmless),
         Span::Plain(t) => escape(t),
         Span::Strong(t) if t.trim().is_empty() => escape(t),
-        Span::Strong(t) => format!("**{}**", escape(t.trim())),
+        Span::Strong(t) => strong(t),
         Span::Code(t) => code(t),
     };
     spans.iter().enumerate().map(print).collect()
+}
+
+/// Emphasis: the asterisks behind it give its last character no meaning.
+fn strong(text: &str) -> String {
+    format!("**{}**", escape_before(text.trim(), Next::Harmless))
 }
 
 /// A code span: its fence is longer than any run of backticks inside.
@@ -159,8 +163,8 @@ fn escape(text: &str) -> String {
 enum Next {
     /// Perhaps something that gives its last character a meaning.
     Unknown,
-    /// The end of a line or cell.
-    End,
+    /// Nothing that does: the end of a line or cell, or emphasis' asterisks.
+    Harmless,
 }
 
 fn escape_before(text: &str, next: Next) -> String {
@@ -214,6 +218,8 @@ mod tests {
             assert_eq!(escape(given), printed);
         }
         assert_eq!(inline(&"0.8 [0.7, 0.9]".into()), "0.8 [0.7, 0.9]");
+        assert_eq!(inline(&Text::default().strong("0.8 [0.7, 0.9]").and(" ms.")), "**0.8 [0.7, 0.9]** ms.");
+        assert_eq!(inline(&Text::default().strong("[a](b)*").and("(x)")), "**[a\\](b)\\***(x)");
         assert_eq!(inline(&Text::plain("[a]").and("(http://x)")), "[a\\](http://x)");
         assert_eq!(code("a`b``c"), "``` a`b``c ```");
         assert_eq!(line(&"# not a heading".into()), "\\# not a heading");

@@ -110,6 +110,7 @@ pub struct Recorded {
     last: Option<(usize, Role)>,
     loads: u32,
     calls: u32,
+    made_again: u32,
     visits: u32,
     residency: u32,
     any_load: bool,
@@ -143,6 +144,7 @@ impl Recorded {
             last: None,
             loads: 0,
             calls: 0,
+            made_again: 0,
             visits: 0,
             residency: 0,
             any_load: false,
@@ -220,6 +222,7 @@ impl Recorded {
         }
         if again {
             state.tries += 1;
+            self.made_again += 1;
             return;
         }
         state.timed += 1;
@@ -284,6 +287,12 @@ impl Recorded {
     #[must_use]
     pub fn calls(&self) -> u32 {
         self.calls
+    }
+
+    /// Calls so far that ended early and do not count as a cell's timed call.
+    #[must_use]
+    pub fn made_again(&self) -> u32 {
+        self.made_again
     }
 
     /// Processes that worked on the run so far.

@@ -358,7 +358,12 @@ const LIMITS: Section = Section {
     what: "limits",
     choice: None,
     fields: &[
-        default("degraded_rate", number(0.0, 1.0), "0.05", "Largest share of degraded calls before exit code 3."),
+        default(
+            "degraded_rate",
+            number(0.0, 1.0),
+            "0.05",
+            "Largest share of degraded calls before exit code 3; calls that ended early and were made again aside.",
+        ),
         optional(
             "memory",
             Kind::Bytes,

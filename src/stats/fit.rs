@@ -2,6 +2,8 @@
 //!
 //! R² is always `1 − SSE/SST` with SST about the mean of y: 0 says "no better than the mean".
 
+use std::collections::BTreeMap;
+
 use crate::stats::bootstrap::{self, SlopeBootstrap};
 use crate::stats::gate::{self, Gate};
 use crate::stats::interval::{Estimate, Interval};
@@ -86,6 +88,43 @@ pub fn line(x: &[f64], y: &[f64]) -> Result<Line, InputError> {
         sum_squares_x,
         critical,
     })
+}
+
+/// The slope that several groups of points share, each with a level of its own; t interval with n − groups − 1 degrees of
+/// freedom. `group` says to which group a point belongs.
+///
+/// # Errors
+/// Fewer than 2 more points than groups, columns of different length, a value that is not finite, x constant within
+/// every group.
+pub fn common_slope(x: &[f64], y: &[f64], group: &[usize]) -> Result<Estimate, InputError> {
+    paired(x, y, 3)?;
+    if group.len() != x.len() {
+        return Err(InputError::Unpaired { x: x.len(), y: group.len() });
+    }
+    let mut sums: BTreeMap<usize, (f64, f64, f64)> = BTreeMap::new();
+    for ((x, y), group) in x.iter().zip(y).zip(group) {
+        let (n, sum_x, sum_y) = sums.entry(*group).or_default();
+        (*n, *sum_x, *sum_y) = (*n + 1.0, *sum_x + x, *sum_y + y);
+    }
+    let needed = sums.len() + 2;
+    if x.len() < needed {
+        return Err(InputError::TooFew { n: x.len(), needed });
+    }
+    let deviation = |((x, y), group): ((&f64, &f64), &usize)| {
+        let (n, sum_x, sum_y) = sums.get(group).copied().unwrap_or((1.0, *x, *y));
+        (x - sum_x / n, y - sum_y / n)
+    };
+    let points: Vec<(f64, f64)> = x.iter().zip(y).zip(group).map(deviation).collect();
+    let largest = x.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+    if points.iter().all(|(dx, _)| dx.abs() <= 1e-12 * largest) {
+        return Err(InputError::Constant { axis: "x" });
+    }
+    let sum_squares_x: f64 = points.iter().map(|(dx, _)| dx * dx).sum();
+    let slope = points.iter().map(|(dx, dy)| dx * dy).sum::<f64>() / sum_squares_x;
+    let unexplained: f64 = points.iter().map(|(dx, dy)| (dy - slope * dx).powi(2)).sum();
+    let df = (x.len() - sums.len() - 1) as f64;
+    Estimate::with_t(slope, (unexplained / df / sum_squares_x).sqrt(), df)
+        .ok_or(InputError::TooFew { n: x.len(), needed })
 }
 
 /// `y = e^intercept · x^slope`, fitted as a line through the logarithms.
@@ -214,6 +253,27 @@ mod tests {
         assert!(middle.width() < fit.mean_band(0.0).width());
         assert!(middle.width() < fit.prediction_band(1.5).width());
         assert!((fit.mean_band(0.0).low - fit.intercept.interval.low).abs() < 1e-12);
+    }
+
+    /// Two groups with levels far apart: a line through all of them would see only the levels.
+    #[test]
+    fn a_common_slope_is_that_within_the_groups() {
+        let x = [1.0, 2.0, 3.0, 11.0, 12.0, 13.0];
+        let y = [1.1, 2.0, 2.9, -98.9, -98.0, -97.1];
+        let groups = [0, 0, 0, 7, 7, 7];
+        let slope = common_slope(&x, &y, &groups).unwrap();
+        assert!((slope.value - 0.9).abs() < 1e-12, "{slope:?}");
+        assert!(line(&x, &y).unwrap().slope.value < -5.0);
+        let noisy = [1.0, 2.5, 2.6, 4.4];
+        let (alone, fit) = (common_slope(&x[..4], &noisy, &[3; 4]).unwrap(), line(&x[..4], &noisy).unwrap());
+        assert!((alone.value - fit.slope.value).abs() < 1e-12);
+        assert!((alone.interval.low - fit.slope.interval.low).abs() < 1e-12);
+        for ((x, y, groups), message) in [
+            ((&[1.0, 1.0, 2.0, 2.0][..], &[1.0, 2.0, 3.0, 4.0][..], &[0, 0, 1, 1][..]), "all values of x are equal"),
+            ((&[1.0, 2.0, 3.0][..], &[1.0, 2.0, 3.0][..], &[0, 0, 1][..]), "3 points, at least 4 are needed"),
+        ] {
+            assert_eq!(common_slope(x, y, groups).unwrap_err().to_string(), message);
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn what_is_appended_is_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let mut writer = create(&run);
-    let lines = [opened(0), opened(1), Line::Finished(Finished { calls: 2, degraded: 1 })];
+    let lines = [opened(0), opened(1), Line::Finished(Finished { calls: 2, degraded: 1, made_again: 0 })];
     for line in &lines {
         writer.append(line).unwrap();
     }

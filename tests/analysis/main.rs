@@ -6,5 +6,6 @@ mod cells;
 mod files;
 mod fit_command;
 mod fits;
+mod linearity;
 mod run;
 mod validation;

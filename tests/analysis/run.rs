@@ -78,7 +78,7 @@ impl Run {
                 }
             }
         }
-        run.lines.push(Line::Finished(Finished { calls: run.calls, degraded: 0 }));
+        run.lines.push(Line::Finished(Finished { calls: run.calls, degraded: 0, made_again: 0 }));
         run
     }
 

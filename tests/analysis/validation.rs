@@ -8,8 +8,9 @@ use phasebench::analysis::{derive, write};
 use phasebench::cli::RunFolder;
 use phasebench::commands;
 use phasebench::exit::Exit;
+use phasebench::plan::Plan;
 use phasebench::record::{CallRecord, Decision, Line, Rule};
-use phasebench::spec::Repetitions;
+use phasebench::spec::{EarlyStop, Repetitions};
 use phasebench::terms::{Degraded, Finish, Role, Status};
 use phasebench::units::Nanos;
 
@@ -150,6 +151,21 @@ fn degraded_calls_need_not_be_complete() {
     assert_eq!(failed(&checks(&run)), Vec::<&str>::new());
 }
 
+/// A plan and calls from before early stops could be scaled mean what they meant then.
+#[test]
+fn earlier_files_read() {
+    let mut run = good();
+    let mut plan = serde_json::to_value(&run.plan).unwrap();
+    plan.as_object_mut().unwrap().remove("early_stop");
+    let plan: Plan = serde_json::from_value(plan).unwrap();
+    assert_eq!(plan.early_stop, EarlyStop { retries: 0, min_steps: 8, scale: false });
+    let mut call = serde_json::to_value(run.find(TIMED)).unwrap();
+    call.as_object_mut().unwrap().remove("attempt");
+    call["tokens"].as_object_mut().unwrap().remove("new_tokens");
+    let call: CallRecord = serde_json::from_value(call).unwrap();
+    assert_eq!((call.attempt, call.tokens.new_tokens), (0, None));
+}
+
 /// Three tries end early, the fourth counts with its decode time scaled.
 #[test]
 fn tries_in_order_pass() {
@@ -237,7 +253,7 @@ fn the_commands_print_and_end_as_they_should() {
     let mut out = Vec::new();
     assert_eq!(commands::analyze::execute(&args(false), &mut out).unwrap(), Exit::Good);
     let text = String::from_utf8(out).unwrap();
-    assert!(text.starts_with("21 tables from 16 calls"), "{text}");
+    assert!(text.starts_with("24 tables from 16 calls"), "{text}");
     assert!(text.contains("not identifiable: 2 models, at least 3 are needed"), "{text}");
     let mut out = Vec::new();
     commands::analyze::execute(&args(true), &mut out).unwrap();

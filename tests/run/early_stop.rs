@@ -36,7 +36,8 @@ fn number(row: &Row, column: &str) -> f64 {
 fn a_call_that_ends_early_is_made_again_and_every_try_recorded() {
     let script = script(0.3);
     let fixture = Fixture::new(&Scenario { repetitions: "{ fixed: 20 }", script: &script, ..Scenario::default() });
-    assert_exit(&fixture.run(), 0);
+    let output = fixture.run();
+    assert_exit(&output, 0);
     let calls = fixture.calls();
     let tries = tries(&calls);
     assert_eq!(tries.len(), 2 * 2 * 20, "no timed call is lost or doubled");
@@ -62,6 +63,8 @@ fn a_call_that_ends_early_is_made_again_and_every_try_recorded() {
     let again = calls.iter().filter(|call| call.role == Role::Timed).count() - tries.len();
     let line = format!("PASS  tries are in order and within the limit: {again} calls made again");
     assert!(stdout(&validated).contains(&line), "{}", stdout(&validated));
+    // They are not held against the limit of degraded calls, which is 5 %.
+    assert!(stdout(&output).contains(&format!("  {again} ended early and were made again\n")), "{}", stdout(&output));
 }
 
 /// Cut behind any line and in the middle of any: the same calls with the same outcomes, to the nanosecond.

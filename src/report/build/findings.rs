@@ -75,8 +75,9 @@ fn law(fit_axis: FitAxis, slope: f64, (low, high): (f64, f64)) -> Text {
         format::number(high_factor, 3)
     );
     let unit = axis(fit_axis);
-    Text::plain(format!("Time {verb} as {unit}"))
-        .strong(format!("^{}", format::interval(slope, (low, high))))
+    // The unit belongs to what is emphasised: asterisks between a letter and a circumflex are none to Markdown.
+    Text::plain(format!("Time {verb} as "))
+        .strong(format!("{unit}^{}", format::interval(slope, (low, high))))
         .and(format!("{proportion}. Twice the {unit}: {doubled}."))
 }
 

@@ -53,7 +53,9 @@ fn degraded(source: &Source<'_>, names: &Names) -> Block {
             shortened(detail).into(),
         ]
     });
-    let caption = Text::plain("Degraded calls stay in the record and out of every number above. From ")
+    let early = source.tables.early_stop_summary.first().is_some_and(|whole| whole.early_stops > whole.scaled);
+    let but = if early { " but those about early stops" } else { "" };
+    let caption = Text::plain(format!("Degraded calls stay in the record and out of every number above{but}. From "))
         .code("analysis/degraded.csv")
         .and(".");
     Block::Table(Table { caption, columns, rows: rows.collect() })

@@ -53,6 +53,7 @@ pub(super) fn findings(source: &Source<'_>, names: &Names) -> Vec<Finding> {
 fn calls(source: &Source<'_>) -> Finding {
     let (calls, degraded) = counts(source.tables);
     let rate = share(degraded, calls);
+    let again = source.recording.calls().filter(|call| call.is_made_again(source.plan.early_stop)).count();
     let measured = |id: &str| source.tables.summary.iter().any(|row| row.cell_id == id);
     let empty = source.plan.cells.iter().filter(|cell| !measured(&cell.id.0)).count();
     let mut grounds: Vec<String> = Vec::new();
@@ -66,7 +67,10 @@ fn calls(source: &Source<'_>) -> Finding {
     if !kinds.is_empty() {
         grounds.push(format!("Kinds: {}.", kinds.join(", ")));
     }
-    if rate.is_some_and(|rate| rate > source.plan.degraded_rate) {
+    if again > 0 {
+        grounds.push(format!("{again} of them ended early and were made again."));
+    }
+    if share(degraded.saturating_sub(again), calls).is_some_and(|rate| rate > source.plan.degraded_rate) {
         grounds.push(format!("The scenario file allows {}.", format::percent(source.plan.degraded_rate)));
     }
     if empty > 0 {
