@@ -34,13 +34,17 @@ impl Redactor {
         format!("{start}/…/{}", name.unwrap_or_default())
     }
 
-    /// A text: what is a path as a whole, or a word that begins like one, is treated as [`Redactor::path`] does.
+    /// A text: what is a path as a whole, or a word that begins like one, is treated as [`Redactor::path`] does. An
+    /// address is none.
     #[must_use]
     pub fn text(&self, text: &str) -> String {
         if text.starts_with('/') {
             return self.path(Path::new(text));
         }
         let words = text.split(' ').map(|word| {
+            if word.contains("http://") || word.contains("https://") {
+                return word.to_owned();
+            }
             let start = word.find('/').filter(|&at| word[..at].ends_with(['=', ':', '(', '"', '\'']) || at == 0);
             match start {
                 Some(at) => format!("{}{}", &word[..at], self.path(Path::new(&word[at..]))),
@@ -67,6 +71,7 @@ mod tests {
             ("path=/mnt/secret/lib.so threads=2", "path=/…/lib.so threads=2"),
             ("git-branch=HEAD, build type=Release", "git-branch=HEAD, build type=Release"),
             ("tokens/s and 1/2", "tokens/s and 1/2"),
+            ("Ollama at http://127.0.0.1:11434, ready", "Ollama at http://127.0.0.1:11434, ready"),
         ] {
             assert_eq!(redactor.text(text), published);
         }
