@@ -34,16 +34,18 @@ impl Redactor {
         format!("{start}/…/{}", name.unwrap_or_default())
     }
 
-    /// A text: what is a path as a whole, or a word that begins like one, is treated as [`Redactor::path`] does.
+    /// A text: what is a path as a whole, or a word that begins like one, is treated as [`Redactor::path`] does. An
+    /// address is none.
     #[must_use]
     pub fn text(&self, text: &str) -> String {
         if text.starts_with('/') {
             return self.path(Path::new(text));
         }
         let words = text.split(' ').map(|word| {
-            // An address is no path.
-            let path = !word.contains("://");
-            let start = word.find('/').filter(|_| path).filter(|&at| word[..at].ends_with(['=', ':', '(', '"', '\'']) || at == 0);
+            if word.contains("http://") || word.contains("https://") {
+                return word.to_owned();
+            }
+            let start = word.find('/').filter(|&at| word[..at].ends_with(['=', ':', '(', '"', '\'']) || at == 0);
             match start {
                 Some(at) => format!("{}{}", &word[..at], self.path(Path::new(&word[at..]))),
                 None => word.to_owned(),
@@ -69,7 +71,7 @@ mod tests {
             ("path=/mnt/secret/lib.so threads=2", "path=/…/lib.so threads=2"),
             ("git-branch=HEAD, build type=Release", "git-branch=HEAD, build type=Release"),
             ("tokens/s and 1/2", "tokens/s and 1/2"),
-            ("at http://127.0.0.1:11434, ready", "at http://127.0.0.1:11434, ready"),
+            ("Ollama at http://127.0.0.1:11434, ready", "Ollama at http://127.0.0.1:11434, ready"),
         ] {
             assert_eq!(redactor.text(text), published);
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phasebench::backend::ollama::judge::History;
-use phasebench::backend::{Call, CancelToken, Session};
+use phasebench::backend::{Call, CancelToken};
 use phasebench::terms::{Degraded, Procedure};
 use serde_json::{Value, json};
 

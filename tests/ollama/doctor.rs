@@ -60,3 +60,20 @@ fn a_missing_model_is_named_with_the_command_that_fetches_it() {
     let after = found();
     assert!(!after.contains("is not on the server") && after.contains("gone:2b: 1250432 parameters"), "{after}");
 }
+
+#[test]
+fn what_the_library_cannot_do_is_said_in_the_servers_words() {
+    let (_, server) = server(&["here:1b"], script());
+    let url = server.url();
+    let fixture = fixture(&url);
+    let pull = || fixture.command(&["models", "pull", "gone:2b", "--url", &url]).output().unwrap();
+    let output = pull();
+    assert_exit(&output, 1);
+    assert!(printed(&output).contains("pull model manifest: file does not exist"), "{}", printed(&output));
+    drop(server);
+    for output in [pull(), fixture.command(&["models", "prune", "--url", &url]).output().unwrap()] {
+        assert_exit(&output, 7);
+        let text = printed(&output);
+        assert!(text.contains("Connection refused") && text.contains("try: ollama serve"), "{text}");
+    }
+}

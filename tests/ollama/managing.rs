@@ -71,7 +71,7 @@ fn lists_of_what_is_resident_are_read() {
     for version in VERSIONS {
         let server = replaying(version, &["ps-empty", "ps-loaded", "ps-several", "ps-after-unload"]);
         let models = models(&server);
-        let mut names = || -> Vec<String> {
+        let names = || -> Vec<String> {
             let resident = models.resident(&cancel()).unwrap();
             for model in &resident {
                 assert!(model.size.unwrap() > 1_000_000 && model.size_vram == Some(0), "{model:?}");

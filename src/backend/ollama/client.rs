@@ -346,7 +346,7 @@ impl Reading {
 }
 
 /// The innermost reason, which is the one that helps.
-fn words(error: &reqwest::Error) -> String {
+pub(super) fn words(error: &reqwest::Error) -> String {
     let mut reason: &dyn std::error::Error = error;
     while let Some(source) = reason.source() {
         reason = source;

@@ -192,7 +192,8 @@ fn engine_error(words: &str, status: u16) -> Option<Failure> {
     let says = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
     let kind = if says(&["out of memory", "out-of-memory", "cudamalloc failed"]) {
         Degraded::Oom
-    } else if says(&["unexpectedly stopped", "unexpected eof", "runner process has terminated"]) {
+    // The same words mean a broken request where the client is to blame.
+    } else if status / 100 != 4 && says(&["unexpectedly stopped", "unexpected eof", "runner process has terminated"]) {
         Degraded::Crashed
     } else if status == 503 {
         Degraded::Queued

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ollama_rs::Ollama;
+use ollama_rs::error::OllamaError;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, words};
 use super::text::clean;
 use super::wire;
 use crate::backend::cancel::{CancelToken, Deadline};
@@ -215,8 +216,20 @@ impl Server {
         let answered = self.client.parts().0.block_on(async { tokio::time::timeout(by.0, call).await });
         match answered {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(malformed(path, &clean(&error.to_string()))),
+            Ok(Err(error)) => Err(self.library_error(path, &error)),
             Err(_) => Err(ClientError::TimedOut { path: path.to_owned(), after: by.0 }),
+        }
+    }
+
+    /// The library names the layer that failed, not what failed.
+    fn library_error(&self, path: &str, error: &OllamaError) -> ClientError {
+        match error {
+            OllamaError::ReqwestError(error) if error.is_connect() => {
+                ClientError::Unreachable { url: self.client.url().to_string(), why: words(error) }
+            }
+            OllamaError::ReqwestError(error) => malformed(path, &words(error)),
+            OllamaError::Other(body) => malformed(path, &wire::error_of(body.as_bytes())),
+            other => malformed(path, &clean(&other.to_string())),
         }
     }
 }

@@ -169,9 +169,10 @@ fn statuses(reply: &mut Reply, lines: impl IntoIterator<Item = String>) -> io::R
     reply.end()
 }
 
-/// The model that a request is about, as it says.
+/// The model that a request is about, as it says; older clients say `name`, and the real server takes that too.
 fn named(request: &Request) -> String {
-    request.json().unwrap_or_default()["model"].as_str().unwrap_or_default().to_owned()
+    let body = request.json().unwrap_or_default();
+    body["model"].as_str().or(body["name"].as_str()).unwrap_or_default().to_owned()
 }
 
 /// The error where a model is not there.
