@@ -76,11 +76,13 @@ enum Act {
     Close,
 }
 
+type Acts = dyn Fn(&Asked) -> Vec<Act> + Send + Sync;
+
 /// One way in which the reply to one request goes wrong. The constructors name them.
 #[derive(Clone)]
 pub struct Fault {
     name: &'static str,
-    acts: Arc<dyn Fn(&Asked) -> Vec<Act> + Send + Sync>,
+    acts: Arc<Acts>,
 }
 
 impl fmt::Debug for Fault {

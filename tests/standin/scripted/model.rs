@@ -97,6 +97,6 @@ fn short(count: u64) -> String {
         1_000.. => (1e3, 0, "K"),
         _ => return count.to_string(),
     };
-    let digits = if count % unit as u64 == 0 { 0 } else { digits };
+    let digits = if count.is_multiple_of(unit as u64) { 0 } else { digits };
     format!("{:.digits$}{letter}", count as f64 / unit)
 }
