@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::fixture::{Fixture, Scenario, assert_exit, printed, script};
+use crate::fixture::{Fixture, Scenario, assert_exit, printed};
 use crate::standin::Server;
 use crate::standin::scripted::model::{Model, Shape};
 use crate::standin::scripted::{Script, Scripted};
@@ -25,7 +25,7 @@ fn fixture(url: &str) -> Fixture {
 #[test]
 fn only_what_is_ours_is_pruned() {
     let all = ["phasebench/a:f32-1", "phasebench/b:f16-2", "gemma3:270m", "other/phasebench:1b"];
-    let (model, server) = server(&all, script());
+    let (model, server) = server(&all, Script::default());
     let (url, before) = (server.url(), model.models());
     let fixture = fixture(&url);
     let dry = fixture.command(&["models", "prune", "--url", &url, "--dry-run"]).output().unwrap();
@@ -40,7 +40,8 @@ fn only_what_is_ours_is_pruned() {
 
 #[test]
 fn a_missing_model_is_named_with_the_command_that_fetches_it() {
-    let (_, server) = server(&["here:1b"], Script { registry: vec![Model::new("gone:2b", &SHAPE)], ..script() });
+    let (_, server) =
+        server(&["here:1b"], Script { registry: vec![Model::new("gone:2b", &SHAPE)], ..Script::default() });
     let url = server.url();
     let fixture = fixture(&url);
     let found = || printed(&fixture.command(&["doctor", "scenario.yaml"]).output().unwrap());
@@ -63,7 +64,7 @@ fn a_missing_model_is_named_with_the_command_that_fetches_it() {
 
 #[test]
 fn what_the_library_cannot_do_is_said_in_the_servers_words() {
-    let (_, server) = server(&["here:1b"], script());
+    let (_, server) = server(&["here:1b"], Script::default());
     let url = server.url();
     let fixture = fixture(&url);
     let pull = || fixture.command(&["models", "pull", "gone:2b", "--url", &url]).output().unwrap();

@@ -90,8 +90,7 @@ fn check(&(fault, expected, words): &Row) {
     let model = Arc::new(Scripted::new(script(), []));
     let server = server(&model, fault);
     let url = server.url();
-    let fixture =
-        Fixture::new(&Scenario { url: &url, models: ONE, prompt: 5, steps: 2, repetitions: CALLS, more: "" });
+    let fixture = Fixture::new(&Scenario { url: &url, models: ONE, prompt: 5, steps: 2, repetitions: CALLS, more: "" });
     let output = fixture.start().output().unwrap();
     assert_exit(&output, 0);
     let calls = fixture.calls();

@@ -54,6 +54,7 @@ fn fixture(url: &str, repetitions: u32) -> Fixture {
 
 /// Runs a command to its end; checks what it printed and how much memory it took at most.
 #[track_caller]
+#[expect(clippy::zombie_processes, reason = "`wait` waits for it, and says what it took")]
 fn harmless(fixture: &Fixture, command: &mut Command) -> Output {
     let file = |name: &str| fixture.path().join(name);
     let (out, err) = (file("stdout"), file("stderr"));
@@ -99,7 +100,8 @@ fn words_and_numbers_are_made_harmless() {
     let kinds: Vec<String> = calls.iter().skip(1).map(kind).collect();
     let (error, invariant) = ("error", "invariant");
     // The last reply claims more time than has passed.
-    let expected = [error, "ok", error, "ok", invariant, "ok", invariant, "ok", invariant, "ok", invariant, "ok", invariant];
+    let expected =
+        [error, "ok", error, "ok", invariant, "ok", invariant, "ok", invariant, "ok", invariant, "ok", invariant];
     assert_eq!(kinds[..expected.len()], expected, "{:?}", failures(&calls));
     assert!(kinds[expected.len()..].iter().all(|kind| kind == "ok"), "{:?}", failures(&calls));
     for call in &calls {
@@ -136,7 +138,11 @@ fn an_endless_answer_is_not_kept() {
     for path in ["/api/version", "/api/ps", "/api/tags", "/api/show", "/api/generate"] {
         let model = Arc::new(Scripted::new(Script::default(), [served(NAME)]));
         let answer = move |request: &Request, reply: &mut Reply| {
-            if request.path == path { Fault::no_newline(HUGE).play(request, reply) } else { model.answer(request, reply) }
+            if request.path == path {
+                Fault::no_newline(HUGE).play(request, reply)
+            } else {
+                model.answer(request, reply)
+            }
         };
         let server = Server::start(answer).unwrap();
         let url = server.url();

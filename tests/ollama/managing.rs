@@ -152,7 +152,10 @@ fn a_model_is_made_of_a_file() {
             assert_eq!(paths, [blob.as_str(), &blob, "/api/create"], "{version} {name}");
             assert_eq!(requests[1].body, b"GGUF");
             let asked = requests[2].json().unwrap();
-            assert_eq!((&asked["model"], &asked["files"]["model.gguf"]), (&body["model"], &format!("sha256:{digest}").into()));
+            assert_eq!(
+                (&asked["model"], &asked["files"]["model.gguf"]),
+                (&body["model"], &format!("sha256:{digest}").into())
+            );
         }
     }
 }

@@ -175,9 +175,9 @@ fn a_server_that_becomes_another_ends_its_measurement() {
     let detail = calls[2].detail.as_deref().unwrap();
     assert_eq!(detail, "the server was 0.33.0-rc2 and is 0.34.0");
     let lines = fixture.lines();
-    let failed = lines.iter().filter(|line| {
-        matches!(line, Line::Load(load) if load.status == Status::Degraded(Degraded::StackChanged))
-    });
+    let failed = lines
+        .iter()
+        .filter(|line| matches!(line, Line::Load(load) if load.status == Status::Degraded(Degraded::StackChanged)));
     assert_eq!(failed.count(), 2, "it is looked for, and not measured as what it was");
     let given_up = |line: &Line| matches!(line, Line::Decision(Decision { rule: Rule::LoadFailed, .. }));
     assert!(lines.iter().any(given_up));

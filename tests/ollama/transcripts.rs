@@ -70,10 +70,25 @@ fn rows() -> Vec<Row> {
         Row("error-unknown-option", Some(30), &[], both(whole(3))),
         Row("generate-long-nonce-1", Some(344), &[], both(whole(7))),
         Row("generate-long-repeat", Some(344), LONG, both(hit(whole(7)))),
-        Row("generate-long-nonce-2", Some(345), &["generate-long-nonce-1", "generate-long-repeat"], [whole(7), whole(7)]),
-        Row("generate-long-nonce-tail", Some(348), &["generate-long-nonce-1", "generate-long-nonce-2"], both(hit(whole(7)))),
+        Row(
+            "generate-long-nonce-2",
+            Some(345),
+            &["generate-long-nonce-1", "generate-long-repeat"],
+            [whole(7), whole(7)],
+        ),
+        Row(
+            "generate-long-nonce-tail",
+            Some(348),
+            &["generate-long-nonce-1", "generate-long-nonce-2"],
+            both(hit(whole(7))),
+        ),
         // An older prompt again: the old engine keeps only the last one, the new one all.
-        Row("generate-long-back-to-1", Some(344), &["generate-long-nonce-1", "generate-long-nonce-2"], [whole(7), hit(whole(7))]),
+        Row(
+            "generate-long-back-to-1",
+            Some(344),
+            &["generate-long-nonce-1", "generate-long-nonce-2"],
+            [whole(7), hit(whole(7))],
+        ),
         Row("generate-mid-128-warm", Some(197), &["generate-mid-128"], both(whole(127))),
         Row("generate-mid-128", Some(197), &[], both(load(whole(127)))),
         Row("generate-spm", Some(15), &[], both(load(whole(31)))),
@@ -87,28 +102,37 @@ fn rows() -> Vec<Row> {
         Row("generate-queued-behind-another", Some(81), &[], both(bad(whole(7), Queued, "neither load nor prefill"))),
         Row("generate-repeat-guard", Some(30), &[], both(cut(Incomplete, "no line that says `done: true`"))),
         // The server takes 0 for no limit; a reply of 995 tokens to a request for none contradicts it.
-        Row("generate-num-predict-0", Some(30), &[], [
-            bad(whole(994), Invariant, "995 tokens made, 0 asked for"),
-            bad(whole(993), Invariant, "994 tokens made, 0 asked for"),
-        ]),
+        Row(
+            "generate-num-predict-0",
+            Some(30),
+            &[],
+            [
+                bad(whole(994), Invariant, "995 tokens made, 0 asked for"),
+                bad(whole(993), Invariant, "994 tokens made, 0 asked for"),
+            ],
+        ),
         // `length`, and not what was asked for; on the newer server also with a load inside.
-        Row("error-shift-only-false", Some(5), &[], [
-            bad(unproven(1019), Incomplete, length),
-            load(unproven(1018)),
-        ]),
-        Row("error-context-truncated", Some(9004), &[], [
-            bad(whole(3), Truncated, "9004 prompt tokens sent, 1024 evaluated"),
-            bad(whole(3), Truncated, "9004 prompt tokens sent, 515 evaluated"),
-        ]),
+        Row("error-shift-only-false", Some(5), &[], [bad(unproven(1019), Incomplete, length), load(unproven(1018))]),
+        Row(
+            "error-context-truncated",
+            Some(9004),
+            &[],
+            [
+                bad(whole(3), Truncated, "9004 prompt tokens sent, 1024 evaluated"),
+                bad(whole(3), Truncated, "9004 prompt tokens sent, 515 evaluated"),
+            ],
+        ),
         Row("error-context-exceeded", Some(9004), &[], refused("HTTP 400: context exceeded: ")),
         Row("error-missing-model", Some(30), &[], refused("HTTP 404: model 'nope' not found")),
         Row("error-bad-option", Some(30), &[], refused("HTTP 500: option \"temperature\" must be of type float32")),
         Row("error-bad-json", None, &[], refused("HTTP 400: unexpected EOF")),
         Row("error-think", Some(30), &[], refused("does not support thinking")),
-        Row("fault-runner-killed", Some(80), &[], [
-            cut(Crashed, "HTTP 500: model runner has unexpectedly stopped"),
-            cut(Crashed, "unexpected EOF"),
-        ]),
+        Row(
+            "fault-runner-killed",
+            Some(80),
+            &[],
+            [cut(Crashed, "HTTP 500: model runner has unexpectedly stopped"), cut(Crashed, "unexpected EOF")],
+        ),
     ]
 }
 
@@ -159,7 +183,8 @@ fn every_call_gets_its_verdict() {
                 assert!(failure.message.contains(words), "{at}, expected `{words}`");
             }
             assert_eq!((verdict.steps, verdict.finish), (want.steps, want.finish), "{at}");
-            let gone = want.failure.is_some_and(|(kind, _)| kind == Degraded::Crashed) || *file == "error-missing-model";
+            let gone =
+                want.failure.is_some_and(|(kind, _)| kind == Degraded::Crashed) || *file == "error-missing-model";
             assert_eq!(verdict.lost, gone, "{at}");
         }
     }

@@ -77,7 +77,7 @@ pub fn clock(version: Version) -> Option<ServerClock> {
             ..IN_PROCESS
         }),
         v if v < Version(0, 30, 0) => Some(IN_PROCESS),
-        v if v == Version(0, 30, 0) => Some(ServerClock {
+        Version(0, 30, 0) => Some(ServerClock {
             row: "0.30.0",
             blocklisted: Some("this version counts only the prompt tokens that were not cached"),
             ..LLAMA_SERVER

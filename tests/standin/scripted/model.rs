@@ -92,11 +92,11 @@ impl Model {
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
 fn short(count: u64) -> String {
     let (unit, digits, letter) = match count {
-        1_000_000_000.. => (1_000_000_000, 1, "B"),
-        1_000_000.. => (1_000_000, 2, "M"),
-        1_000.. => (1_000, 0, "K"),
+        1_000_000_000.. => (1e9, 1, "B"),
+        1_000_000.. => (1e6, 2, "M"),
+        1_000.. => (1e3, 0, "K"),
         _ => return count.to_string(),
     };
-    let digits = if count.is_multiple_of(unit) { 0 } else { digits };
-    format!("{:.digits$}{letter}", count as f64 / unit as f64)
+    let digits = if count.is_multiple_of(unit as u64) { 0 } else { digits };
+    format!("{:.digits$}{letter}", count as f64 / unit)
 }

@@ -147,15 +147,23 @@ impl Scripted {
     }
 
     pub(super) fn pull(&self, request: &Request, reply: &mut Reply) -> io::Result<()> {
+        const MISSING: &str = "pull model manifest: file does not exist";
         let name = full_name(&named(request));
+        let streams = request.json().is_ok_and(|body| body["stream"] != false);
         let Some(model) = self.script.registry.iter().find(|model| model.name == name).cloned() else {
+            if !streams {
+                return reply.error(500, MISSING);
+            }
             reply.stream_head();
             reply.line("{\"status\":\"pulling manifest\"}\n")?;
-            reply.line("{\"error\":\"pull model manifest: file does not exist\"}\n")?;
+            reply.line(&format!("{}\n", json!({ "error": MISSING })))?;
             return reply.end();
         };
         let lines = ["pulling manifest".to_owned(), format!("pulling {}", &model.digest[..12])];
         lock(&self.state).models.insert(name, model);
+        if !streams {
+            return reply.json(200, &json!({ "status": "success" }));
+        }
         statuses(reply, lines)
     }
 }
