@@ -117,7 +117,7 @@ fn reservations(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<String> {
     }
     let share = trust::share(beside, n);
     if share.is_some_and(|share| share > FOREIGN_SHARE) {
-        found.push(format!("Other programs were busy during {} of its calls.", trust::part(share)));
+        found.push(format!("{} during {} of its calls.", trust::BUSY, trust::part(share)));
     }
     if !source.manifest.one_stack() {
         found.push("The software stack changed during the run.".to_owned());

@@ -10,6 +10,9 @@ use crate::terms::{Flag, Mode};
 use super::Source;
 use super::names::{Names, counted, mode};
 
+/// What the flag for foreign load says: programs that are not ours ran, or a hypervisor took time away.
+pub(super) const BUSY: &str = "Other programs, or the machine's host, were busy";
+
 /// Share of calls beside which other programs were busy, above which an answer is given with caution.
 pub(super) const FOREIGN_SHARE: f64 = 0.10;
 /// Chance of calling any cell drifting when none is.
@@ -131,7 +134,7 @@ fn steadiness(source: &Source<'_>, names: &Names) -> Finding {
     let load = match foreign {
         None => "What other programs did could not be seen.".to_owned(),
         Some(_) if beside == 0 => "No call ran beside other programs' load.".to_owned(),
-        Some(_) => format!("Other programs were busy during {} of the calls that count.", part(foreign)),
+        Some(_) => format!("{BUSY} during {} of the calls that count.", part(foreign)),
     };
     let varying = format!("{noisy} of {n} medians come from calls that vary by more than 5\u{a0}%.");
     let grounds = format!(
