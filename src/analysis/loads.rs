@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::record::{CallRecord, LoadRecord};
-use crate::store::Recording;
 use crate::stats::summary::median;
+use crate::store::Recording;
 use crate::terms::{Degraded, Mode, Phase, Regime, Role, Status};
 use crate::units::Bytes;
 

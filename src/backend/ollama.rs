@@ -82,16 +82,17 @@ impl OllamaBackend {
         let client = Client::new(&self.spec.url, self.surroundings.clock.clone())
             .map_err(|why| self.unavailable(&why, "an address such as http://127.0.0.1:11434"))?;
         let server = Server::new(Arc::new(client));
-        let version = server.version(&CancelToken::default()).map_err(|error| {
-            self.unavailable(&error.to_string(), "ollama serve   (check with: phasebench doctor)")
-        })?;
+        let version = server
+            .version(&CancelToken::default())
+            .map_err(|error| self.unavailable(&error.to_string(), "ollama serve   (check with: phasebench doctor)"))?;
         let known = Version::parse(&version).and_then(version::clock);
         let clock = known.ok_or_else(|| {
             let what = format!("the server says its version is `{version}`, and what its durations cover is not known");
             self.unavailable(&what, "a released Ollama from 0.5.13 on")
         })?;
         let url = server.client().url();
-        let local = url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
+        let local =
+            url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
         let pid = url.port_or_known_default().filter(|_| local).and_then(process::listener);
         Ok(Found { server, version, clock, pid })
     }
@@ -118,7 +119,8 @@ impl OllamaBackend {
             Dtype::F32 | Dtype::AsServed => Precision::F32,
         };
         let exported = gguf::export(&folder, precision, cache).map_err(|e| failed(&e))?;
-        let tag = format!("{NAMESPACE}{}:{}-{}", tag_name(&model.name), self.spec.dtype.as_str(), &exported.sha256[..12]);
+        let tag =
+            format!("{NAMESPACE}{}:{}-{}", tag_name(&model.name), self.spec.dtype.as_str(), &exported.sha256[..12]);
         let cancel = CancelToken::default();
         if found.server.digest(&tag, &cancel).map_err(|e| failed(&e))?.is_none() {
             found.server.create(&tag, &exported.path, &exported.sha256, &cancel).map_err(|e| failed(&e))?;
@@ -211,7 +213,11 @@ impl OllamaBackend {
         let mut single = Vec::new();
         keep_single(&COMMON_WORDS[1..], alone, &mut |words| count(&[&[first], words].concat()), &mut single)?;
         if single.len() < 16 {
-            return Err(format!("`{tag}` counts only {} of {} common words as one token", single.len(), COMMON_WORDS.len()));
+            return Err(format!(
+                "`{tag}` counts only {} of {} common words as one token",
+                single.len(),
+                COMMON_WORDS.len()
+            ));
         }
         let words = std::iter::once(first).chain(single).map(str::to_owned).collect();
         Ok(Words::new(words, added))
@@ -234,7 +240,9 @@ impl OllamaBackend {
                     return Err(Failure::new(Degraded::StackChanged, &why));
                 }
                 Err(ClientError::Cancelled) => return Err(Failure::new(Degraded::Incomplete, "cancelled")),
-                Err(error) if started.elapsed() >= by.0 => return Err(Failure::new(Degraded::Crashed, &error.to_string())),
+                Err(error) if started.elapsed() >= by.0 => {
+                    return Err(Failure::new(Degraded::Crashed, &error.to_string()));
+                }
                 Err(_) => drop(cancel.wait(Deadline(RETURN_POLL), || false)),
             }
         }
@@ -243,10 +251,11 @@ impl OllamaBackend {
 
 /// Common words, short ones: one token each in nearly every vocabulary.
 const COMMON_WORDS: [&str; 64] = [
-    "the", "of", "and", "to", "in", "is", "that", "for", "it", "as", "was", "with", "be", "by", "on", "not", "he", "his",
-    "but", "at", "are", "this", "have", "from", "or", "had", "an", "they", "which", "one", "you", "were", "all", "her",
-    "she", "there", "would", "their", "we", "him", "been", "has", "when", "who", "will", "no", "more", "if", "out", "so",
-    "up", "said", "what", "its", "about", "than", "into", "them", "can", "only", "other", "time", "new", "some",
+    "the", "of", "and", "to", "in", "is", "that", "for", "it", "as", "was", "with", "be", "by", "on", "not", "he",
+    "his", "but", "at", "are", "this", "have", "from", "or", "had", "an", "they", "which", "one", "you", "were", "all",
+    "her", "she", "there", "would", "their", "we", "him", "been", "has", "when", "who", "will", "no", "more", "if",
+    "out", "so", "up", "said", "what", "its", "about", "than", "into", "them", "can", "only", "other", "time", "new",
+    "some",
 ];
 
 /// Keeps the words that count as one token each after the first word, halving where a group does not add up.
@@ -294,7 +303,10 @@ impl Backend for OllamaBackend {
             ("device".to_owned(), self.spec.device.as_str().to_owned()),
             ("num_ctx".to_owned(), self.spec.num_ctx.to_string()),
             ("num_batch".to_owned(), self.spec.num_batch.to_string()),
-            ("num_thread".to_owned(), self.spec.threads.map_or_else(|| "the server's choice".to_owned(), |n| n.to_string())),
+            (
+                "num_thread".to_owned(),
+                self.spec.threads.map_or_else(|| "the server's choice".to_owned(), |n| n.to_string()),
+            ),
             ("temperature".to_owned(), self.spec.temperature.to_string()),
             ("server_settings".to_owned(), if settings.is_some() { "known" } else { "unknown" }.to_owned()),
         ]);

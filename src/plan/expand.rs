@@ -221,9 +221,7 @@ fn resident_bytes(engine: &Engine, facts: &ModelFacts, scenario: &Scenario, cell
         per_token.saturating_mul(cached_tokens).saturating_mul(u64::from(cell.batch))
     };
     let (weights, cache) = match engine {
-        Engine::Onnx(onnx) if onnx.provider == Provider::Cpu => {
-            (weights / 5 * 11, cache(cell.dtype).saturating_mul(2))
-        }
+        Engine::Onnx(onnx) if onnx.provider == Provider::Cpu => (weights / 5 * 11, cache(cell.dtype).saturating_mul(2)),
         Engine::Onnx(_) => (weights, cache(cell.dtype).saturating_mul(2)),
         Engine::Ollama(_) => (weights, cache(Dtype::F16)),
         Engine::Simulated(_) => (weights, cache(cell.dtype)),

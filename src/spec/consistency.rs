@@ -178,7 +178,9 @@ fn clocks(backends: &[Node], problems: &mut Vec<Problem>) {
         let simulated = backend.get("simulated")?;
         text(simulated, "pace").map(|pace| (simulated.at, pace == "virtual"))
     };
-    let real = backends.iter().find(|b| b.get("onnx").is_some() || b.get("ollama").is_some() || pace(b).is_some_and(|(_, is_virtual)| !is_virtual));
+    let real = backends.iter().find(|b| {
+        b.get("onnx").is_some() || b.get("ollama").is_some() || pace(b).is_some_and(|(_, is_virtual)| !is_virtual)
+    });
     let Some(real) = real else {
         return;
     };

@@ -264,7 +264,12 @@ const OLLAMA: Section = Section {
             "any",
             "Where models must run: cpu keeps every layer off the GPU, gpu asks for every layer on it.",
         ),
-        default("num_ctx", whole(16, 1 << 20), "2048", "Context every load allocates; never more than the model's own."),
+        default(
+            "num_ctx",
+            whole(16, 1 << 20),
+            "2048",
+            "Context every load allocates; never more than the model's own.",
+        ),
         default("num_batch", whole(1, 1 << 16), "512", "Prompt tokens computed together."),
         optional("threads", whole(1, 1024), "Threads of the engine; the server's choice if not given."),
         default("dtype", words(&["f32", "f16"]), "f32", "Weights of model folders, which are converted and uploaded."),

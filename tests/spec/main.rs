@@ -36,7 +36,11 @@ fn parse(text: &str) -> Result<Spec, SpecError> {
 }
 
 fn facts(spec: &Spec) -> Vec<ModelFacts> {
-    spec.models.iter().map(|m| ModelFacts::new(&m.name, &model::architecture(&m.form).unwrap())).collect()
+    let fact = |m: &model::ModelSource| match &m.form {
+        model::Form::Served(_) => ModelFacts::unknown(&m.name),
+        form => ModelFacts::new(&m.name, &model::architecture(form).unwrap()),
+    };
+    spec.models.iter().map(fact).collect()
 }
 
 fn expand(spec: &Spec, only: &Only) -> Plan {

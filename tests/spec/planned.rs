@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use phasebench::plan::{self, Only, Plan};
+use phasebench::plan::{self, Cell, Only, Plan};
 use phasebench::spec::Spec;
 use phasebench::terms::{Mode, Procedure};
 use phasebench::units::{Bytes, Nanos};
@@ -100,7 +100,7 @@ fn resident_memory_counts_packed_weights_and_the_largest_cache() {
     let (spec, plan) = all(SMALL);
     let facts = facts(&spec);
     let other = plan.sessions.iter().find(|s| s.key.model == "other" && s.key.backend == "cpu").unwrap();
-    let weights = facts[1].params * 4;
+    let weights = facts[1].params.unwrap() * 4;
     // 2 layers × (keys and values) × 32 wide × 4 bytes × 116 tokens, before and after a step.
     let cache = 2 * 2 * 32 * 4 * 116 * 2;
     assert_eq!(other.resident_bytes, Bytes(weights / 5 * 11 + cache + (64 << 20)));
@@ -152,6 +152,44 @@ fn the_hash_is_of_the_written_plan() {
     let mut other = plan.clone();
     other.memory_budget_bytes = Bytes(BUDGET.0 + 1);
     assert_ne!(plan::plan_sha256(&other).unwrap(), plan::plan_sha256(&plan).unwrap());
+}
+
+#[test]
+fn what_a_server_cannot_do_is_skipped_by_rule() {
+    let (_, plan) =
+        all("version: 1\nname: s\nmodes: [prefill, kv_decode, generate_uncached]\ngen_tokens: [8]\nscenarios:\n\
+         - { name: one, prompt: { tokens: 1 } }\n\
+         - { name: three, prompt: { tokens: 3 } }\n\
+         - { name: good, prompt: { tokens: 16 } }\n\
+         - { name: rows, prompt: { tokens: 16 }, batch: 2 }\n\
+         - { name: long, prompt: { tokens: 56 } }\n\
+         models:\n\
+         - { name: own, synthetic: { family: gpt2, n_layer: 1, n_embd: 4, n_head: 1, vocab: 300 } }\n\
+         - { name: served, ollama: \"some:1b\" }\n\
+         backends:\n\
+         - { name: ort, onnx: { provider: cpu } }\n\
+         - { name: server, ollama: { num_ctx: 64 } }\n");
+    let rules = |backend: &str, model: &str| -> Vec<(String, String)> {
+        let here = |cell: &Cell| {
+            cell.session.backend == backend && cell.session.model == model && cell.procedure != Procedure::Uncached
+        };
+        let skipped = plan.skipped.iter().filter(|s| here(&s.cell));
+        skipped.map(|s| (s.cell.scenario.clone(), s.rule.clone())).collect()
+    };
+    let named = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(scenario, rule)| ((*scenario).to_owned(), (*rule).to_owned())).collect()
+    };
+    let own = [("one", "prompt_too_short"), ("rows", "batch_unsupported"), ("long", "context_exceeded")];
+    assert_eq!(rules("server", "own"), named(&own));
+    let served = [&own[..1], &[("three", "prompt_too_short")], &own[1..]].concat();
+    assert_eq!(rules("server", "served"), named(&served));
+    assert!(rules("ort", "own").is_empty());
+    assert!(rules("ort", "served").iter().all(|(_, rule)| rule == "no_source"));
+    let uncached = plan.skipped.iter().filter(|s| s.cell.procedure == Procedure::Uncached);
+    assert!(uncached.filter(|s| s.cell.session.backend == "server").all(|s| s.rule == "mode_unsupported"));
+    // 56 tokens and 8 steps fit into 64, but not with the token that the server returns last.
+    let good = plan.cells.iter().filter(|c| c.session.backend == "server" && c.scenario == "good").count();
+    assert_eq!(good, 2);
 }
 
 #[test]

@@ -173,7 +173,9 @@ fn transport(exchange: &Exchange, stream: &Stream) -> Option<Failure> {
             failure(Degraded::Timeout, &format!("{came} in time"))
         }
         (Ended::Unreachable(why), _) => failure(Degraded::Crashed, &format!("the server cannot be reached: {why}")),
-        (Ended::TooLong(what), _) => failure(Degraded::Invariant, &format!("{what} of the reply is too long to be one")),
+        (Ended::TooLong(what), _) => {
+            failure(Degraded::Invariant, &format!("{what} of the reply is too long to be one"))
+        }
         // An error line says more than the broken connection that follows it.
         _ if stream.error.is_some() => engine_error(stream.error.as_deref().unwrap_or_default(), 200),
         (Ended::Cut(why), _) => failure(Degraded::Incomplete, &format!("the connection broke: {why}")),
@@ -312,7 +314,10 @@ fn token_count(metrics: &Metrics, asked: Asked) -> Option<Failure> {
         Some("stop") => None,
         reason => {
             let reason = reason.unwrap_or("nothing");
-            let why = format!("{made} of {} tokens made, and the server says `{reason}`: not ended by a stop token", asked.tokens);
+            let why = format!(
+                "{made} of {} tokens made, and the server says `{reason}`: not ended by a stop token",
+                asked.tokens
+            );
             failure(Degraded::Incomplete, &why)
         }
     }

@@ -99,7 +99,10 @@ impl Server {
     /// No server, or another one.
     pub fn version(&self, cancel: &CancelToken) -> Result<String, ClientError> {
         let reply = self.client.json(Method::GET, "/api/version", None, SHORT, cancel)?;
-        reply["version"].as_str().map(clean).ok_or_else(|| malformed("/api/version", "no `version`: not an Ollama server"))
+        reply["version"]
+            .as_str()
+            .map(clean)
+            .ok_or_else(|| malformed("/api/version", "no `version`: not an Ollama server"))
     }
 
     /// What is loaded.
@@ -249,10 +252,12 @@ fn shown(reply: &Value) -> Shown {
     let info = &reply["model_info"];
     let architecture = text(&info["general.architecture"]);
     let of = |key: &str| architecture.as_ref().map(|name| &info[format!("{name}.{key}")]);
-    let count = |key: &str| of(key).and_then(|value| {
-        let listed = value.as_array().and_then(|values| values.iter().filter_map(Value::as_u64).max());
-        value.as_u64().or(listed)
-    });
+    let count = |key: &str| {
+        of(key).and_then(|value| {
+            let listed = value.as_array().and_then(|values| values.iter().filter_map(Value::as_u64).max());
+            value.as_u64().or(listed)
+        })
+    };
     Shown {
         format: text(&reply["details"]["format"]),
         quantisation: text(&reply["details"]["quantization_level"]),

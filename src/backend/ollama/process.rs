@@ -14,7 +14,9 @@ pub fn listener(port: u16) -> Option<u32> {
     let socket = format!("socket:[{inode}]");
     pids().find(|pid| {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        descriptors.map(|entry| fs::read_link(entry.path())).any(|link| link.is_ok_and(|l| l.as_os_str() == socket.as_str()))
+        descriptors
+            .map(|entry| fs::read_link(entry.path()))
+            .any(|link| link.is_ok_and(|l| l.as_os_str() == socket.as_str()))
     })
 }
 
@@ -113,7 +115,8 @@ mod tests {
 
     #[test]
     fn only_settings_are_kept() {
-        let found = parse_settings(b"HOME=/x\0OLLAMA_NUM_PARALLEL=2\0OLLAMA_MODELS=/secret\0LLAMA_ARG_CACHE_RAM=0\0broken\0");
+        let found =
+            parse_settings(b"HOME=/x\0OLLAMA_NUM_PARALLEL=2\0OLLAMA_MODELS=/secret\0LLAMA_ARG_CACHE_RAM=0\0broken\0");
         assert_eq!(found.len(), 2);
         assert_eq!(found["LLAMA_ARG_CACHE_RAM"], "0");
     }

@@ -121,7 +121,8 @@ impl Session for OllamaSession {
         let asked = Asked { prompt: spoken.tokens, tokens, engine: self.model.engine };
         let verdict = judge::judge(&exchange, asked, &self.clock, &self.history);
         self.remember(&call.scenario, &verdict, asked);
-        let reply = verdict.stream.metrics.as_ref().map(|m| self.reply(m, &verdict, &exchange, &spoken, call.procedure));
+        let reply =
+            verdict.stream.metrics.as_ref().map(|m| self.reply(m, &verdict, &exchange, &spoken, call.procedure));
         Outcome { reply, failure: verdict.failure, session_usable: !verdict.lost }
     }
 

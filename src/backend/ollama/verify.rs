@@ -86,7 +86,8 @@ pub fn greedy(
     let mut made = Vec::new();
     for prompt_ids in prompts {
         let failed = |why: String| VerifyError::Reply { tokens: prompt_ids.len(), why };
-        let body_ids = if prompt_ids.first().copied() == bos { prompt_ids.get(1..).unwrap_or_default() } else { prompt_ids };
+        let body_ids =
+            if prompt_ids.first().copied() == bos { prompt_ids.get(1..).unwrap_or_default() } else { prompt_ids };
         let text = prompt::to_text(tokens.tokenizer(), body_ids)?;
         let mut body = request(&spec, served, &text, steps, 1);
         body["logprobs"] = json!(true);

@@ -41,10 +41,14 @@ pub fn default_url() -> String {
 /// Every problem of the file.
 pub fn of_scenario(path: &Path, cache: &Path) -> anyhow::Result<Vec<Finding>> {
     let spec = scenario::parse(path, path.parent().unwrap_or(Path::new("")))?;
-    let served: Vec<String> = spec.models.iter().filter_map(|model| match &model.form {
-        Form::Served(name) => Some(name.clone()),
-        Form::Synthetic(_) | Form::Folder(_) => None,
-    }).collect();
+    let served: Vec<String> = spec
+        .models
+        .iter()
+        .filter_map(|model| match &model.form {
+            Form::Served(name) => Some(name.clone()),
+            Form::Synthetic(_) | Form::Folder(_) => None,
+        })
+        .collect();
     let mut urls: Vec<&str> = Vec::new();
     for backend in &spec.backends {
         if let Engine::Ollama(ollama) = &backend.engine
@@ -96,7 +100,8 @@ fn server(url: &str, description: &Description) -> Finding {
     let settings = SETTINGS.iter().map(setting).collect::<Vec<_>>().join(", ");
     let kept = description.max_resident.map_or_else(String::new, |n| format!("; keeps up to {n} models loaded"));
     let clock = Version::parse(version).and_then(version::clock);
-    let blocked = clock.and_then(|clock| clock.blocklisted).map_or_else(String::new, |why| format!(", BLOCKLISTED: {why}"));
+    let blocked =
+        clock.and_then(|clock| clock.blocklisted).map_or_else(String::new, |why| format!(", BLOCKLISTED: {why}"));
     let detail = format!("Ollama {version} at {url}, clock of {}{blocked}{kept}; {settings}", fact("clock"));
     let cache_off = description.facts.get("env.LLAMA_ARG_CACHE_RAM").is_some_and(|value| value == "0");
     let advise = clock.is_some_and(|clock| clock.host_prompt_cache) && !cache_off;

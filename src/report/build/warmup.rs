@@ -154,11 +154,12 @@ fn loads(source: &Source<'_>) -> Block {
     let rows: Vec<Vec<Text>> = rows.collect();
     let slowest =
         if all.len() > ROWS { format!(" Shown are the {ROWS} longest of {}.", all.len()) } else { String::new() };
-    let caption =
-        Text::plain("Loads: from the request for a model until it can answer; the first call comes on top. Cold ÷ warm is both \
-             together against the same phase once everything is warm. From ")
-            .code("analysis/load_breakdown.csv")
-            .and(format!(".{slowest}"));
+    let caption = Text::plain(
+        "Loads: from the request for a model until it can answer; the first call comes on top. Cold ÷ warm is both \
+             together against the same phase once everything is warm. From ",
+    )
+    .code("analysis/load_breakdown.csv")
+    .and(format!(".{slowest}"));
     Block::Table(Table { caption, columns, rows })
 }
 
