@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use phasebench::analysis::linearity::{Form, Linearity, Point, judge, project};
+use phasebench::analysis::linearity::{Form, Linearity, Point, Projection, judge, project};
 use phasebench::terms::{Degraded, Finish};
 
 use crate::run::{FOUR, Run, degrade, shape};
@@ -23,7 +23,9 @@ fn recorded(version: &str) -> Vec<Point> {
 
 #[test]
 fn real_servers_time_one_step_less_than_they_count_tokens() {
-    for (version, most) in [("v0.24.0", 1.30), ("v0.33.0-rc2", 1.10)] {
+    // The older server's calls of 16 tokens were slow for some other reason, 39 ms a step and not 31 to 35: only there the
+    // error of the proportional form, which is too short, happens to make up for it.
+    for (version, most, by_chance) in [("v0.24.0", 1.30, &[16.0][..]), ("v0.33.0-rc2", 1.10, &[])] {
         let points = recorded(version);
         assert!(points.len() >= 42, "{version}: {} calls", points.len());
         let judged = judge(&points);
@@ -37,12 +39,10 @@ fn real_servers_time_one_step_less_than_they_count_tokens() {
         assert!(r2 > 0.95, "{version}: {r2}");
 
         let projections = project(&judged.medians);
-        for from in [8.0, 16.0] {
-            let found = projections.iter().find(|projection| projection.from == from).unwrap();
-            assert_eq!(found.to, 128.0);
-            let (step, proportional) = (found.error(found.step_ms), found.error(found.proportional_ms));
-            assert!(step.abs() < proportional.abs(), "{version} from {from}: {step}, {proportional}");
-        }
+        assert!(projections.iter().all(|projection| projection.to == 128.0) && projections.len() == 6);
+        let nearer = |p: &&Projection| p.error(p.proportional_ms).abs() <= p.error(p.step_ms).abs();
+        let wrong_form_nearer: Vec<f64> = projections.iter().filter(nearer).map(|p| p.from).collect();
+        assert_eq!(wrong_form_nearer, by_chance, "{version}: {projections:?}");
     }
 }
 
