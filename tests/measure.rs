@@ -22,7 +22,7 @@ use phasebench::units::{Bytes, Nanos};
 struct Scripted<'a> {
     clock: &'a VirtualClock,
     reply: Reply,
-    pids: Vec<u32>,
+    elsewhere: bool,
     report: LoadReport,
     inspected: Option<fn(&mut Outcome)>,
 }
@@ -51,7 +51,11 @@ impl Session for Scripted<'_> {
     }
 
     fn engine_pids(&self) -> Vec<u32> {
-        self.pids.clone()
+        Vec::new()
+    }
+
+    fn in_process(&self) -> bool {
+        !self.elsewhere
     }
 
     fn close(self: Box<Self>) -> Result<(), BackendError> {
@@ -92,7 +96,7 @@ struct Beside {
     attempt: u32,
     role: Option<Role>,
     own_tokenizer: bool,
-    pids: Vec<u32>,
+    elsewhere: bool,
     inspected: Option<fn(&mut Outcome)>,
 }
 
@@ -133,8 +137,8 @@ fn recorded(reply: Reply, beside: &Beside) -> CallRecord {
         last_end: None,
         co_resident: 0,
     };
-    let (pids, inspected) = (beside.pids.clone(), beside.inspected);
-    let mut session = Scripted { clock: &clock, reply, pids, report: LoadReport::default(), inspected };
+    let (elsewhere, inspected) = (beside.elsewhere, beside.inspected);
+    let mut session = Scripted { clock: &clock, reply, elsewhere, report: LoadReport::default(), inspected };
     measure(&mut session, &setting, &clock, None, &CancelToken::default())
 }
 
@@ -163,7 +167,7 @@ fn an_inspection_is_outside_the_calls_time_and_may_change_the_outcome() {
 /// An engine in another process need not tell ids, nor take any.
 #[test]
 fn what_only_the_engine_knows_is_taken_from_it() {
-    let elsewhere = Beside { own_tokenizer: true, pids: vec![1], ..Beside::default() };
+    let elsewhere = Beside { own_tokenizer: true, elsewhere: true, ..Beside::default() };
     let silent = |reply: Reply| Reply { tokens: Vec::new(), ..reply };
     let call = recorded(silent(reply()), &elsewhere);
     assert_eq!(call.status, Status::Ok, "{:?}", call.detail);
@@ -177,7 +181,7 @@ fn what_only_the_engine_knows_is_taken_from_it() {
 #[test]
 fn an_answer_that_contradicts_itself_is_degraded() {
     let here = Beside::default();
-    let elsewhere = Beside { pids: vec![1], ..Beside::default() };
+    let elsewhere = Beside { elsewhere: true, ..Beside::default() };
     for (changed, beside, why) in [
         (Reply { tokens: Vec::new(), ..reply() }, &here, "expected 17 new tokens in each of 2 rows"),
         (Reply { tokens: vec![vec![2; 17]], ..reply() }, &elsewhere, "expected 17 new tokens in each of 2 rows"),

@@ -2,7 +2,7 @@
 //!
 //! Uploads small models below `phasebench/`, and deletes them again. Needs ONNX Runtime too, for the comparison.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -292,12 +292,13 @@ fn cell(model: Model, shape: Shape) -> Cell {
 }
 
 fn entry(model: Model) -> ModelEntry {
-    let form = ModelForm { dtype: Dtype::F32, bytes: Some(Bytes(4)), file_sha256: BTreeMap::new() };
+    let form = ModelForm { dtype: Dtype::F32, quantisation: None, bytes: Some(Bytes(4)), file_sha256: BTreeMap::new() };
     ModelEntry {
         source: Source::Folder(model.name.to_owned()),
         weights_id: weights(model.name),
         params: Some((model.millions * 1e6) as u64),
         architecture: Some(Synthetic::new(Family::Gpt2, model.n_layer, 64, 2).architecture().unwrap()),
+        served: None,
         forms: BTreeMap::from([("eng".to_owned(), form)]),
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use phasebench::model::Form;
 use phasebench::plan::Only;
 use phasebench::spec::{
-    self, ArgMax, Dtype, EarlyStop, Engine, FitAxis, Optimisation, Order, Pace, Prompt, Provider, Repetitions,
+    self, ArgMax, Dtype, EarlyStop, Engine, FitAxis, OllamaDevice, Optimisation, Order, Pace, Prompt, Provider,
+    Repetitions,
 };
 use phasebench::terms::Mode;
 use phasebench::units::Bytes;
@@ -88,6 +89,12 @@ fn every_key_is_understood() {
     let Engine::Simulated(script) = &spec.backends[1].engine else { panic!("not simulated") };
     assert_eq!((script.pace, script.max_resident, script.power_w), (Pace::Real, Some(2), Some(40.0)));
     assert_eq!((script.faults.len(), script.faults[0].every), (1, 7));
+    assert_eq!(spec.models[2].form, Form::Served("gemma3:270m".to_owned()));
+    let Engine::Ollama(server) = &spec.backends[2].engine else { panic!("not ollama") };
+    assert_eq!((server.url.as_str(), server.device), ("http://127.0.0.1:9000", OllamaDevice::Gpu));
+    assert_eq!((server.num_ctx, server.num_batch, server.threads), (1024, 256, Some(3)));
+    assert_eq!((server.dtype, server.max_resident), (Dtype::F16, Some(4)));
+    assert_eq!(server.temperature.to_bits(), 0.5_f64.to_bits());
     assert_eq!(spec.skip[0].reason, "too slow");
 }
 
