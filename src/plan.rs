@@ -66,6 +66,9 @@ pub struct PlannedSession {
     pub resident_bytes: Bytes,
     /// Most sessions its backend keeps loaded at once. `None`: no limit of its own.
     pub max_resident: Option<u32>,
+    /// Whether its engine may end a call before all steps are made.
+    #[serde(default)]
+    pub may_stop_early: bool,
 }
 
 /// Backend and model by name.

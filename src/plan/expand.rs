@@ -76,6 +76,7 @@ fn session(plan: &mut Plan, spec: &Spec, backend: &BackendSpec, model: &ModelSou
             key,
             warmups: backend.warmups,
             resident_bytes,
+            may_stop_early: backend.engine.may_stop_early(),
             max_resident: match &backend.engine {
                 Engine::Onnx(_) => None,
                 Engine::Ollama(ollama) => ollama.max_resident,

@@ -37,7 +37,13 @@ fn plan(order: Order, backends: usize, models: usize, scenarios: usize, repetiti
         memory_budget_bytes: Bytes(100),
         sessions: pairs
             .iter()
-            .map(|&(b, m)| PlannedSession { key: key(b, m), warmups: 2, resident_bytes: Bytes(30), max_resident: None })
+            .map(|&(b, m)| PlannedSession {
+                key: key(b, m),
+                warmups: 2,
+                resident_bytes: Bytes(30),
+                max_resident: None,
+                may_stop_early: false,
+            })
             .collect(),
         cells: pairs.iter().flat_map(|&pair| (0..scenarios).map(move |s| cell(pair, s))).collect(),
         skipped: Vec::new(),

@@ -88,6 +88,7 @@ impl Run {
             warmups: 1,
             resident_bytes: Bytes(1),
             max_resident: None,
+            may_stop_early: false,
         });
         let cells = models.iter().flat_map(|model| shapes.iter().map(|shape| cell(*model, *shape)));
         let plan = Plan {

@@ -53,7 +53,7 @@ pub struct Resident {
 pub struct Shown {
     /// `gguf` or `safetensors`. `None`: not said.
     pub format: Option<String>,
-    /// Quantisation, e.g. `Q4_K_M`; `unknown` for 32-bit floats. `None`: not said.
+    /// Quantisation, e.g. `Q4_K_M`. `None`: not said, as for 32-bit floats.
     pub quantisation: Option<String>,
     /// Architecture, e.g. `gemma3`.
     pub architecture: Option<String>,
@@ -260,7 +260,8 @@ fn shown(reply: &Value) -> Shown {
     };
     Shown {
         format: text(&reply["details"]["format"]),
-        quantisation: text(&reply["details"]["quantization_level"]),
+        // 32-bit floats have no name there.
+        quantisation: text(&reply["details"]["quantization_level"]).filter(|name| name != "unknown"),
         params: info["general.parameter_count"].as_u64(),
         context_length: count("context_length"),
         n_layer: count("block_count"),

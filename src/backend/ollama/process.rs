@@ -35,6 +35,12 @@ fn pids() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
+/// Whether there is such a process.
+#[must_use]
+pub fn is_running(pid: u32) -> bool {
+    fs::exists(format!("/proc/{pid}")).unwrap_or(false)
+}
+
 /// A process and everything it started that still runs.
 #[must_use]
 pub fn tree(root: u32) -> Vec<u32> {
@@ -110,6 +116,7 @@ mod tests {
         let port = socket.local_addr().unwrap().port();
         assert_eq!(listener(port), Some(std::process::id()));
         assert!(tree(std::process::id()).contains(&std::process::id()));
+        assert!(is_running(std::process::id()) && !is_running(u32::MAX));
         assert!(settings(std::process::id()).is_some());
     }
 

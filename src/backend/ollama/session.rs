@@ -173,6 +173,9 @@ impl Session for OllamaSession {
 
     fn close(self: Box<Self>) -> Result<(), BackendError> {
         let unloaded = self.server.unload(&self.model.tag, UNLOAD, &CancelToken::default());
+        if self.spec.device != OllamaDevice::Cpu {
+            super::device::settle();
+        }
         match unloaded {
             // A server that is gone has nothing loaded.
             Ok(()) | Err(ClientError::Unreachable { .. }) => Ok(()),

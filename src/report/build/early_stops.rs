@@ -12,15 +12,16 @@ use super::{ROWS, Source, strongest};
 /// Counts of one model that the table of projections shows: those nearest to these shares of the largest.
 const SHARES: [f64; 4] = [1.0 / 16.0, 1.0 / 8.0, 1.0 / 4.0, 1.0 / 2.0];
 
-/// `None`: no call ended early, and all made as many tokens.
+/// `None`: no call ended early, none could have, and all made as many tokens.
 pub(super) fn section(source: &Source<'_>, names: &Names) -> Option<Section> {
     let whole = source.tables.early_stop_summary.iter().find(|row| row.backend.is_none())?;
     let several = source.tables.decode_linearity.iter().any(|row| row.n_counts > 1);
-    if whole.early_stops == 0 && !several {
+    let possible = source.plan.sessions.iter().any(|session| session.may_stop_early);
+    if whole.early_stops == 0 && !possible && !several {
         return None;
     }
-    let mut blocks = vec![Block::Paragraph(intro(source, whole))];
-    if whole.early_stops > 0 {
+    let mut blocks = vec![Block::Paragraph(intro(source, whole, several))];
+    if whole.early_stops > 0 || possible {
         blocks.push(stops(source, names));
     }
     if several {
@@ -34,7 +35,12 @@ pub(super) fn section(source: &Source<'_>, names: &Names) -> Option<Section> {
     Some(Section { id: "early-stops", title: "Early stops and what they do to decode times".to_owned(), blocks })
 }
 
-fn intro(source: &Source<'_>, whole: &EarlyStopRow) -> Text {
+fn intro(source: &Source<'_>, whole: &EarlyStopRow, several: bool) -> Text {
+    if whole.early_stops == 0 && !several {
+        return "No call ended at a stop token before all its steps were made, though an engine here may do so: every \
+                decode time is of the steps asked for."
+            .into();
+    }
     if whole.early_stops == 0 {
         return "No call ended early. Decode lengths differ, which shows what a decode time must be divided by before \
                 calls of different length are compared."
