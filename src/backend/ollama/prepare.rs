@@ -101,7 +101,7 @@ impl OllamaBackend {
             engine,
             context: self.spec.num_ctx.min(longest),
             speech: Rc::new(RefCell::new(speech)),
-            nonces: Rc::new(Cell::new(0)),
+            nonces: Rc::new(Cell::new(self.salt() & 0xffff)),
         })
     }
 
