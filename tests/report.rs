@@ -228,6 +228,20 @@ fn early_stops_have_a_section_where_there_are_any() {
     assert!(!read(&without, "report.md").contains("Early stops"));
 }
 
+/// That an engine may stop early and did not is told too: the rate is a result.
+#[test]
+fn no_early_stop_is_told_where_there_could_have_been_one() {
+    let script = "{ early_stop_rate: 0.000001 }";
+    let fixture = Fixture::new(&Scenario { script, ..Scenario::default() });
+    assert_exit(&fixture.run(), 0);
+    report(&fixture);
+    let markdown = read(&fixture, "report.md");
+    let section = markdown.split_once("## Early stops and what they do to decode times\n").unwrap().1;
+    let section = section.split_once("\n## ").unwrap().0;
+    assert!(section.contains("No call ended at a stop token before all its steps were made"), "{section}");
+    assert!(section.contains("**whole run**") && !section.contains("decode_linearity"), "{section}");
+}
+
 #[test]
 fn emphasis_is_emphasis_and_brackets_are_brackets() {
     let fixture = five_models();
