@@ -191,6 +191,9 @@ def main():
     parser.add_argument("--steps", type=int, default=64)
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
+    names = [shape[0] for shape in SHAPES]
+    parser.add_argument("--models", nargs="+", choices=names, default=names)
+    parser.add_argument("--arg-max", nargs="+", choices=["outside", "inside"], default=["outside", "inside"])
     arguments = parser.parse_args()
     if arguments.pairs < FEWEST_PAIRS:
         parser.error(f"--pairs must be at least {FEWEST_PAIRS}")
@@ -200,8 +203,8 @@ def main():
     print("| model (layers, width, heads) | arg-max | outside Run, µs/step | ours, ms/step "
           f"| Python {FORMS[0]} | Python {FORMS[1]} | faster form | ratio | blocks | goal |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
-    for shape in SHAPES:
-        for inside in (False, True):
+    for shape in [shape for shape in SHAPES if shape[0] in arguments.models]:
+        for inside in [place == "inside" for place in arguments.arg_max]:
             report(shape, inside, *compare(arguments.binary, shape, inside, arguments, rng))
 
 
