@@ -156,7 +156,8 @@ impl Backend for OllamaBackend {
             engine: "Ollama".to_owned(),
             version: Some(found.version.clone()),
             facts,
-            max_resident: Some(self.spec.max_resident.or(kept).unwrap_or(RESIDENT_BY_DEFAULT)),
+            // More than the server keeps would be unloaded behind our back.
+            max_resident: [self.spec.max_resident, kept].into_iter().flatten().min().or(Some(RESIDENT_BY_DEFAULT)),
             boundary: boundary(&found.clock),
             procedures: vec![Procedure::Prefill, Procedure::PrefillDecode],
             token_times: false,

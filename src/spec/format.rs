@@ -274,7 +274,7 @@ const OLLAMA: Section = Section {
         optional("threads", whole(1, 1024), "Threads of the engine; the server's choice if not given."),
         default("dtype", words(&["f32", "f16"]), "f32", "Weights of model folders, which are converted and uploaded."),
         default("temperature", number(0.0, 2.0), "1", "Sampling temperature; at 0 a random model repeats itself."),
-        optional("max_resident", whole(1, 1000), "Most models kept loaded; what the server is set to if not given."),
+        optional("max_resident", whole(1, 1000), "Most models kept loaded, never more than the server is set to keep."),
     ],
 };
 

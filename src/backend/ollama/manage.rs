@@ -1,7 +1,7 @@
 //! Models on the server: what is there, what is resident, how one gets there and leaves again. Nothing here is timed.
 //!
-//! `ollama-rs` lists, pulls and deletes. What it lacks is asked for directly: the version, what is resident, a model's
-//! format and digest, blobs, and creating from one.
+//! `ollama-rs` pulls and deletes. What it lacks is asked for directly: the version, what is resident, a model's format
+//! and digest, blobs, creating from one, and lists of a bounded length.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -139,8 +139,7 @@ impl Server {
     /// # Errors
     /// See [`ClientError`].
     pub fn digest(&self, name: &str, cancel: &CancelToken) -> Result<Option<String>, ClientError> {
-        let reply = self.client.json(Method::GET, "/api/tags", None, SHORT, cancel)?;
-        let models = reply["models"].as_array().ok_or_else(|| malformed("/api/tags", "no list of `models`"))?;
+        let models = self.tags(cancel)?;
         let found = models.iter().find(|model| model["name"].as_str().is_some_and(|n| same_name(n, name)));
         Ok(found.and_then(|model| model["digest"].as_str().map(clean)))
     }
@@ -150,8 +149,18 @@ impl Server {
     /// # Errors
     /// See [`ClientError`].
     pub fn ours(&self) -> Result<Vec<String>, ClientError> {
-        let models = self.library_call("/api/tags", SHORT, self.library.list_local_models())?;
-        Ok(models.into_iter().map(|model| model.name).filter(|name| name.starts_with(NAMESPACE)).collect())
+        let models = self.tags(&CancelToken::default())?;
+        let names = models.iter().filter_map(|model| model["name"].as_str());
+        Ok(names.filter(|name| name.starts_with(NAMESPACE)).map(str::to_owned).collect())
+    }
+
+    /// Every model in the server's store.
+    fn tags(&self, cancel: &CancelToken) -> Result<Vec<Value>, ClientError> {
+        let mut reply = self.client.json(Method::GET, "/api/tags", None, SHORT, cancel)?;
+        match reply["models"].take() {
+            Value::Array(models) => Ok(models),
+            _ => Err(malformed("/api/tags", "no list of `models`")),
+        }
     }
 
     /// Deletes a model.
