@@ -21,7 +21,7 @@ pub mod verify;
 pub mod version;
 pub mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,7 +29,6 @@ use reqwest::Method;
 use serde_json::json;
 
 use self::client::{Client, ClientError};
-use self::judge::History;
 use self::manage::{NAMESPACE, Server, same_name};
 use self::session::{OllamaSession, Served, load_options};
 use self::version::{ServerClock, Version};
@@ -221,6 +220,7 @@ impl Backend for OllamaBackend {
         let attribution =
             session::attribution(self.spec.device, &found.version, &found.clock, own, others, device_memory);
         self.found = Some(found.clone());
+        served.history.borrow_mut().load_ms = Some(load_ms);
         Ok(Box::new(OllamaSession {
             backend: self.name.clone(),
             spec: self.spec.clone(),
@@ -229,7 +229,7 @@ impl Backend for OllamaBackend {
             version: found.version,
             clock: found.clock,
             model: served.clone(),
-            history: History { load_ms: Some(load_ms), calls: Vec::new() },
+            shapes: BTreeSet::new(),
             report: LoadReport {
                 parts,
                 attribution,

@@ -202,6 +202,7 @@ fn prepared(tag: &str) -> Prepared {
         context: 1024,
         speech: Rc::new(RefCell::new(Speech::Words(Words::new(words, 0)))),
         nonces: Rc::new(Cell::new(0)),
+        history: Rc::default(),
     };
     Prepared {
         model: tag.to_owned(),

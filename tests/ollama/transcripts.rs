@@ -46,9 +46,10 @@ const fn cut(kind: Degraded, words: &'static str) -> Want {
 /// version.
 struct Row(&'static str, Option<u32>, &'static [&'static str], [Want; 2]);
 
-const FIRST: &[&str] = &["generate-length-stop"];
-const LONG: &[&str] = &["generate-long-nonce-1"];
-const CACHED: &str = "decode steps; the fastest of this session";
+/// A hit is told against two full prefills. Of most lengths only one was recorded, which then stands for both.
+const FIRST: &[&str] = &["generate-length-stop", "generate-length-stop"];
+const LONG: &[&str] = &["generate-long-nonce-1", "generate-long-nonce-1"];
+const CACHED: &str = "decode steps; the fastest so far";
 const LOADED: &str = "the model was loaded";
 
 fn rows() -> Vec<Row> {
@@ -86,7 +87,7 @@ fn rows() -> Vec<Row> {
         Row(
             "generate-long-back-to-1",
             Some(344),
-            &["generate-long-nonce-1", "generate-long-nonce-2"],
+            &["generate-long-nonce-1", "generate-long-nonce-1", "generate-long-nonce-2"],
             [whole(7), hit(whole(7))],
         ),
         Row("generate-mid-128-warm", Some(197), &["generate-mid-128"], both(whole(127))),

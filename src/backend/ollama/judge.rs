@@ -20,6 +20,9 @@ const LEAST_OF_FASTEST: f64 = 0.5;
 /// A cached prefill evaluates one to five tokens, so it lasts no longer than a few decode steps.
 const STEPS_OF_A_HIT: f64 = 4.0;
 
+/// Full prefills that must be known before one is called too fast.
+const FEWEST_PREFILLS: usize = 2;
+
 /// BOS may be shared with any earlier prompt; more than that is a hit.
 const CACHED_TOKENS_ALLOWED: u32 = 1;
 
@@ -65,10 +68,10 @@ pub struct Past {
     pub rest_ms: f64,
 }
 
-/// What a session has seen.
+/// What has been seen of a model: it outlives a load, since a full prefill takes as long after the next one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
-    /// How long its load took. `None`: not known.
+    /// How long its last load took. `None`: not known.
     pub load_ms: Option<f64>,
     /// Its calls that went well, in order.
     pub calls: Vec<Past>,
@@ -76,14 +79,19 @@ pub struct History {
 
 impl History {
     /// What a full prefill of so many tokens takes at least: as long as the fastest one of as many, or of fewer.
+    ///
+    /// A single one may have been slowed by anything, so a length counts by itself only with [`FEWEST_PREFILLS`];
+    /// lengths that were seen less often count together, by the fastest of all. `None`: too few are known.
     fn fastest_prefill(&self, prompt: u32) -> Option<f64> {
-        let mut fastest: BTreeMap<u32, f64> = BTreeMap::new();
+        let mut of_length: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
         for past in self.calls.iter().filter(|past| past.prompt <= prompt) {
-            if let Some(time) = past.prefill_ms {
-                fastest.entry(past.prompt).and_modify(|known| *known = known.min(time)).or_insert(time);
-            }
+            of_length.entry(past.prompt).or_default().extend(past.prefill_ms);
         }
-        fastest.into_values().reduce(f64::max)
+        let (often, seldom): (Vec<_>, Vec<_>) =
+            of_length.into_values().partition(|times| times.len() >= FEWEST_PREFILLS);
+        let fastest = |times: &[f64]| times.iter().copied().reduce(f64::min);
+        let together = Some(seldom.concat()).filter(|times| times.len() >= FEWEST_PREFILLS);
+        often.iter().chain(&together).filter_map(|times| fastest(times)).reduce(f64::max)
     }
 
     fn typical(&self, of: impl Fn(&Past) -> Option<f64>) -> Option<f64> {
@@ -298,7 +306,7 @@ fn cache_hit(metrics: &Metrics, asked: Asked, history: &History) -> Option<Failu
     }
     let as_steps = if step > 0.0 { format!(", as long as {:.1} decode steps", prefill / step) } else { String::new() };
     let why = format!(
-        "the prefill of {count} tokens took {prefill:.2} ms{as_steps}; the fastest of this session took {fastest:.2} ms"
+        "the prefill of {count} tokens took {prefill:.2} ms{as_steps}; the fastest so far took {fastest:.2} ms"
     );
     failure(Degraded::CacheHit, &why)
 }

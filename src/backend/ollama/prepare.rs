@@ -102,6 +102,7 @@ impl OllamaBackend {
             context: self.spec.num_ctx.min(longest),
             speech: Rc::new(RefCell::new(speech)),
             nonces: Rc::new(Cell::new(self.salt() & 0xffff)),
+            history: Rc::default(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! A model loaded in the server: requests that cannot be cached, replies that are judged, evidence looked up afterwards.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub struct Served {
     pub speech: Rc<RefCell<Speech>>,
     /// Nonces given out so far.
     pub nonces: Rc<Cell<u64>>,
+    /// What its calls are judged against.
+    pub history: Rc<RefCell<History>>,
 }
 
 /// A loaded model.
@@ -49,7 +51,8 @@ pub struct OllamaSession {
     pub(super) version: String,
     pub(super) clock: ServerClock,
     pub(super) model: Served,
-    pub(super) history: History,
+    /// Prompt lengths that were called since the load.
+    pub(super) shapes: BTreeSet<u32>,
     pub(super) report: LoadReport,
 }
 
@@ -119,7 +122,7 @@ impl Session for OllamaSession {
         let body = request(&self.spec, &self.model, &spoken.text, tokens, call.seed);
         let exchange = self.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
         let asked = Asked { prompt: spoken.tokens, tokens, engine: self.model.engine };
-        let verdict = judge::judge(&exchange, asked, &self.clock, &self.history);
+        let verdict = judge::judge(&exchange, asked, &self.clock, &self.model.history.borrow());
         self.remember(&call.scenario, &verdict, asked);
         let reply =
             verdict.stream.metrics.as_ref().map(|m| self.reply(m, &verdict, &exchange, &spoken, call.procedure));
@@ -191,8 +194,8 @@ impl OllamaSession {
         if let (Some(count), Speech::Words(words)) = (metrics.prompt_eval_count, &mut *self.model.speech.borrow_mut()) {
             words.learn(scenario, count);
         }
-        let first = !self.history.calls.iter().any(|past| Some(past.prompt) == metrics.prompt_eval_count);
-        self.history.calls.extend(judge::remembered(metrics, asked, first));
+        let first = metrics.prompt_eval_count.is_some_and(|count| self.shapes.insert(count));
+        self.model.history.borrow_mut().calls.extend(judge::remembered(metrics, asked, first));
     }
 
     fn reply(
