@@ -91,6 +91,18 @@ pub enum Phase {
 }
 named!(Phase { Prefill => "prefill", KvDecode => "kv_decode", GenerateUncached => "generate_uncached" });
 
+impl Phase {
+    /// The mode that this phase alone times.
+    #[must_use]
+    pub fn mode(self) -> Mode {
+        match self {
+            Self::Prefill => Mode::Prefill,
+            Self::KvDecode => Mode::KvDecode,
+            Self::GenerateUncached => Mode::GenerateUncached,
+        }
+    }
+}
+
 /// Why a call was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::{CallRecord, LoadRecord};
 use crate::stats::summary::median;
 use crate::store::Recording;
-use crate::terms::{Degraded, Mode, Phase, Regime, Role, Status};
+use crate::terms::{Degraded, Phase, Regime, Role, Status};
 use crate::units::Bytes;
 
 use super::metrics::{MetricRow, Standing};
@@ -99,11 +99,7 @@ pub(super) fn derive(recording: &Recording, metrics: &[MetricRow]) -> Vec<LoadRo
 
 /// Median of a call's first phase over the calls of its cell that count.
 fn warm_ms(first: &CallRecord, metrics: &[MetricRow]) -> Option<f64> {
-    let mode = match first.spans.first()?.phase {
-        Phase::Prefill => Mode::Prefill,
-        Phase::KvDecode => Mode::KvDecode,
-        Phase::GenerateUncached => Mode::GenerateUncached,
-    };
+    let mode = first.spans.first()?.phase.mode();
     let same = |row: &&MetricRow| row.cell_id == first.cell_id.0 && row.mode == mode && row.counts();
     median(&metrics.iter().filter(same).filter_map(|row| row.latency_ms).collect::<Vec<_>>())
 }

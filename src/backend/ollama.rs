@@ -249,8 +249,8 @@ fn loaded(found: &Found, exchange: &client::Exchange, by: Deadline) -> Result<()
         Err(error @ ClientError::TimedOut { .. }) => return Err(Failure::new(Degraded::Timeout, &error.to_string())),
         Err(error) => {
             let why = error.to_string();
-            let memory = ["out of memory", "out-of-memory", "cudaMalloc failed"].iter().any(|text| why.contains(text));
-            return Err(Failure::new(if memory { Degraded::Oom } else { Degraded::Error }, &why));
+            let kind = if judge::is_out_of_memory(&why) { Degraded::Oom } else { Degraded::Error };
+            return Err(Failure::new(kind, &why));
         }
     }
     let stream = wire::read(exchange.lines());

@@ -378,11 +378,6 @@ fn latencies(call: &CallRecord) -> Vec<(Mode, f64)> {
     if call.role != Role::Timed || !call.status.is_ok() || call.regime != Regime::Warm {
         return Vec::new();
     }
-    let mode = |phase| match phase {
-        Phase::Prefill => Mode::Prefill,
-        Phase::KvDecode => Mode::KvDecode,
-        Phase::GenerateUncached => Mode::GenerateUncached,
-    };
     let scale = |phase| if phase == Phase::KvDecode { call.decode_scale().unwrap_or(1.0) } else { 1.0 };
-    call.spans.iter().map(|span| (mode(span.phase), span.duration().as_ms() * scale(span.phase))).collect()
+    call.spans.iter().map(|span| (span.phase.mode(), span.duration().as_ms() * scale(span.phase))).collect()
 }

@@ -196,11 +196,18 @@ fn transport(exchange: &Exchange, stream: &Stream) -> Option<Failure> {
     }
 }
 
+/// Whether a server's words say that memory ran out, on the host or on a device.
+#[must_use]
+pub fn is_out_of_memory(words: &str) -> bool {
+    let lower = words.to_lowercase();
+    ["out of memory", "out-of-memory", "cudamalloc failed"].iter().any(|part| lower.contains(part))
+}
+
 /// The server's words as a kind.
 fn engine_error(words: &str, status: u16) -> Option<Failure> {
     let lower = words.to_lowercase();
     let says = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
-    let kind = if says(&["out of memory", "out-of-memory", "cudamalloc failed"]) {
+    let kind = if is_out_of_memory(words) {
         Degraded::Oom
     // The same words mean a broken request where the client is to blame.
     } else if status / 100 != 4 && says(&["unexpectedly stopped", "unexpected eof", "runner process has terminated"]) {
