@@ -1,10 +1,13 @@
-//! Tells the program what it was built from. Works without git, and in an unpacked archive.
+//! Makes the worker protocol's code, and tells the program what it was built from. Works without git, and in an
+//! unpacked archive.
 
+use std::error::Error;
 use std::path::Path;
 use std::process::Command;
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=backends");
     println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-changed=Cargo.toml");
     println!("cargo:rerun-if-changed=Cargo.lock");
@@ -21,6 +24,14 @@ fn main() {
     set("PHASEBENCH_PROFILE", variable("PROFILE"));
     set("PHASEBENCH_TARGET", variable("TARGET"));
     set("PHASEBENCH_TARGET_FEATURES", variable("CARGO_CFG_TARGET_FEATURE"));
+    protocol()
+}
+
+/// Client and server of `worker.proto`, without `protoc`.
+fn protocol() -> Result<(), Box<dyn Error>> {
+    let descriptors = protox::compile(["worker.proto"], ["backends/proto"])?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
 }
 
 /// The commit, with `-modified` where the sources differ from it.

@@ -11,14 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::SharedClock;
 use crate::model::ModelSource;
-use crate::spec::{BackendSpec, Dtype, Engine};
-use crate::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure};
+use crate::spec::{BackendSpec, Dtype, Engine, Isolation};
+use crate::terms::{Attribution, CompileEvidence, Degraded, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
 pub mod cancel;
 pub mod ollama;
 pub mod onnx;
 pub mod simulated;
+pub mod worker;
 
 pub use cancel::{CancelToken, Deadline};
 
@@ -36,17 +37,38 @@ pub trait Backend {
     /// What could not be read, written or exported.
     fn prepare(&mut self, model: &ModelSource) -> Result<Prepared, BackendError>;
 
-    /// Loads a model until it can answer. Timed by the caller.
+    /// Loads a model until it can answer. Timed by the caller. `shapes` are those of all calls to come, for engines that
+    /// allocate for the longest.
     ///
     /// # Errors
     /// The kind of failure with the engine's own words.
-    fn load(&mut self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<Box<dyn Session>, Failure>;
+    fn load(
+        &mut self,
+        model: &Prepared,
+        shapes: &[CallShape],
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<Box<dyn Session>, Failure>;
 }
 
 /// A loaded model.
 pub trait Session {
     /// What the load itself proved: where the nodes went, how the time divided, what it took.
     fn loaded(&self) -> &LoadReport;
+
+    /// Compiles for calls of one shape, before the first of them; a phase of its own. One entry per phase of such a call;
+    /// none where the engine compiles nothing, or is to compile inside its calls.
+    ///
+    /// # Errors
+    /// The compiler's words. Where the failure ended the session, every later call fails with [`Degraded::Crashed`].
+    fn compile(
+        &mut self,
+        _shape: CallShape,
+        _by: Deadline,
+        _cancel: &CancelToken,
+    ) -> Result<Vec<CompileEvidence>, Failure> {
+        Ok(Vec::new())
+    }
 
     /// Makes one call. Returns by the deadline (plus what the engine needs to stop) or soon after a cancel.
     fn call(&mut self, call: &Call, by: Deadline, cancel: &CancelToken) -> Outcome;
@@ -146,6 +168,20 @@ pub struct LoadReport {
     pub device_bytes: Option<Bytes>,
 }
 
+/// Everything of a call that an engine may allocate or compile for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallShape {
+    /// What is done.
+    pub procedure: Procedure,
+    /// Rows.
+    pub batch: u32,
+    /// Columns of the prompts, padding included.
+    pub prompt_tokens: u32,
+    /// Decode steps.
+    pub steps: u32,
+}
+
 /// One request to a loaded model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
@@ -168,6 +204,15 @@ pub struct Call {
     pub attempt: u32,
     /// For every random choice an engine makes in this call; the same in a repeated run.
     pub seed: u64,
+}
+
+impl Call {
+    /// Its shape.
+    #[must_use]
+    pub fn shape(&self) -> CallShape {
+        let batch = u32::try_from(self.prompts.len()).unwrap_or(u32::MAX);
+        CallShape { procedure: self.procedure, batch, prompt_tokens: self.padded_to, steps: self.steps }
+    }
 }
 
 /// What came of a call. A failed call keeps what it proved.
@@ -206,6 +251,8 @@ pub struct Reply {
     pub outside_engine: Option<Nanos>,
     /// Memory.
     pub memory: Memory,
+    /// What a compiler did, one entry per phase. Empty: the engine has none.
+    pub compile: Vec<CompileEvidence>,
 }
 
 /// Memory around one call. Every field `None` where it cannot be measured.
@@ -236,6 +283,8 @@ pub struct Span {
     pub uncertainty: Nanos,
     /// Mean power over the span as the engine reports it, in watts. `None`: it does not.
     pub mean_power_w: Option<f64>,
+    /// The same stretch between two events of the device's own clock. `None`: no device, or not measured.
+    pub device: Option<Nanos>,
 }
 
 /// How a span's times were obtained.
@@ -317,6 +366,12 @@ pub struct Surroundings {
 #[must_use]
 pub fn open(spec: &BackendSpec, surroundings: &Surroundings) -> Box<dyn Backend> {
     match &spec.engine {
+        Engine::Torch(_) | Engine::Worker(_) => {
+            Box::new(worker::WorkerBackend::new(&spec.name, &spec.engine, surroundings))
+        }
+        Engine::Onnx(onnx) if onnx.isolation == Isolation::Process => {
+            Box::new(worker::WorkerBackend::new(&spec.name, &spec.engine, surroundings))
+        }
         Engine::Onnx(onnx) => Box::new(onnx::OnnxBackend::new(&spec.name, onnx.clone(), surroundings.clone())),
         Engine::Ollama(ollama) => {
             Box::new(ollama::OllamaBackend::new(&spec.name, ollama.clone(), surroundings.clone()))

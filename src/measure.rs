@@ -131,6 +131,7 @@ fn record(
             foreign_gpu_processes: beside.foreign_gpu_processes,
             co_resident: setting.co_resident,
         },
+        compile: reply.compile,
         token_ids: reply.tokens.into_iter().next().unwrap_or_default(),
         finish: reply.finish,
         session_lost: !outcome.session_usable,
@@ -145,6 +146,7 @@ fn span_record(span: &Span) -> SpanRecord {
         reconstructed: span.clock == SpanClock::Reconstructed,
         uncertainty_ns: span.uncertainty,
         power_mean_w: span.mean_power_w,
+        device_ns: span.device,
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{CellId, SessionKey};
 use crate::spec::{Dtype, EarlyStop};
-use crate::terms::{Attribution, Degraded, Finish, Flag, Phase, Procedure, Regime, Role, Status};
+use crate::terms::{Attribution, CompileEvidence, Degraded, Finish, Flag, Phase, Procedure, Regime, Role, Status};
 use crate::units::{Bytes, Nanos};
 
 /// Version of this format. A reader refuses others.
@@ -97,6 +97,33 @@ pub struct LoadRecord {
     pub device_bytes: Option<Bytes>,
     /// Expected memory of all sessions resident after it.
     pub planned_resident_bytes: Bytes,
+    /// What was compiled after it, before the first call; not in [`duration_ns`](Self::duration_ns).
+    #[serde(default)]
+    pub compiled: Vec<CompileRecord>,
+}
+
+/// One shape compiled, a phase of its own between load and first call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompileRecord {
+    /// What calls of this shape do.
+    pub procedure: Procedure,
+    /// Rows.
+    pub batch: u32,
+    /// Columns of the prompts, padding included.
+    pub prompt_tokens: u32,
+    /// Decode steps.
+    pub steps: u32,
+    /// Whether it worked.
+    pub status: Status,
+    /// The compiler's words where it did not.
+    pub detail: Option<String>,
+    /// When it began.
+    pub begin_ns: Nanos,
+    /// How long it took, the runs that proved it included.
+    pub duration_ns: Nanos,
+    /// What was done for each phase.
+    pub phases: Vec<CompileEvidence>,
 }
 
 /// One call.
@@ -175,6 +202,9 @@ pub struct CallRecord {
     pub memory: MemoryRecord,
     /// What ran beside it.
     pub beside: BesideRecord,
+    /// What a compiler did, one entry per phase. Empty: the engine has none.
+    #[serde(default)]
+    pub compile: Vec<CompileEvidence>,
     /// New token ids of the first row: equal for equal weights and prompts.
     pub token_ids: Vec<u32>,
     /// How generation ended. `None`: the engine did not tell.
@@ -238,6 +268,9 @@ pub struct SpanRecord {
     pub uncertainty_ns: Nanos,
     /// Mean power over it as the engine reports it, in watts. `None`: it does not.
     pub power_mean_w: Option<f64>,
+    /// The same stretch between two events of the device's own clock. `None`: no device, or not measured.
+    #[serde(default)]
+    pub device_ns: Option<Nanos>,
 }
 
 impl SpanRecord {

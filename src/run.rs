@@ -16,6 +16,7 @@ use crate::telemetry::Watcher;
 use crate::terms::{Regime, Role, Status};
 use crate::units::{Bytes, Nanos};
 
+pub mod compile;
 pub mod prompts;
 
 pub use prompts::{PromptError, Prompts};
@@ -195,10 +196,18 @@ impl<'a> Run<'a> {
         let prepared = self.engines.prepared.get(key).ok_or_else(unprepared)?;
         let regime = if self.started_backends.contains(&key.backend) { Regime::ColdModel } else { Regime::ColdProcess };
         let by = Deadline(self.plan.timeout_ns.duration());
+        let shapes = compile::shapes(self.plan, self.prompts, key);
         let begin = self.clock.now();
-        let loaded = backend.load(prepared, by, &self.cancel);
+        let mut loaded = backend.load(prepared, &shapes, by, &self.cancel);
         let end = self.clock.now();
-        if loaded.is_err() && self.cancel.is_cancelled() {
+        let compiled = loaded
+            .as_mut()
+            .map(|session| compile::compile(session.as_mut(), &shapes, by, &*self.clock, &self.cancel))
+            .unwrap_or_default();
+        if self.cancel.is_cancelled() {
+            if let Ok(session) = loaded {
+                session.close()?;
+            }
             return Ok(None);
         }
         self.started_backends.push(key.backend.clone());
@@ -207,7 +216,7 @@ impl<'a> Run<'a> {
             Err(failure) => (Status::Degraded(failure.kind), Some(failure.message.clone()), Default::default()),
         };
         if let Ok(session) = loaded {
-            self.open.insert(task.session, OpenSession { session, loaded_at: end });
+            self.open.insert(task.session, OpenSession { session, loaded_at: self.clock.now() });
         }
         let resident: u64 = self.open.keys().map(|&s| self.plan.sessions[s].resident_bytes.0).sum();
         Ok(Some(Line::Load(Box::new(LoadRecord {
@@ -228,6 +237,7 @@ impl<'a> Run<'a> {
             host_rss_after_bytes: report.host_rss_after,
             device_bytes: report.device_bytes,
             planned_resident_bytes: Bytes(resident),
+            compiled,
         }))))
     }
 

@@ -16,6 +16,7 @@ mod read;
 mod recipe;
 mod schema;
 mod shape;
+mod worker;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,10 @@ pub use early_stop::EarlyStop;
 pub use problem::{Position, Problem, SpecError, nearest};
 pub use read::{parse, read, read_text};
 pub use schema::schema;
+pub use worker::{
+    CompileBackend, CompileMode, CompileSpec, ConnectSpec, Dynamic, Isolation, Launch, OnRecompile, Resources,
+    TorchDevice, TorchSpec,
+};
 
 /// A whole scenario file.
 #[derive(Debug, Clone, PartialEq)]
@@ -177,10 +182,14 @@ pub struct BackendSpec {
 /// An engine with its settings.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Engine {
-    /// ONNX Runtime in this process.
+    /// ONNX Runtime.
     Onnx(OnnxSpec),
     /// An Ollama server.
     Ollama(OllamaSpec),
+    /// PyTorch, eager or compiled, in a worker.
+    Torch(TorchSpec),
+    /// Whatever serves the worker protocol at an address.
+    Worker(ConnectSpec),
     /// Scripted truth on a virtual clock.
     Simulated(Box<SimulatedSpec>),
 }
@@ -192,6 +201,8 @@ impl Engine {
         match self {
             Self::Onnx(_) => "onnx",
             Self::Ollama(_) => "ollama",
+            Self::Torch(_) => "torch",
+            Self::Worker(_) => "worker",
             Self::Simulated(_) => "simulated",
         }
     }
@@ -200,7 +211,7 @@ impl Engine {
     #[must_use]
     pub fn may_stop_early(&self) -> bool {
         match self {
-            Self::Onnx(_) => false,
+            Self::Onnx(_) | Self::Torch(_) | Self::Worker(_) => false,
             Self::Ollama(_) => true,
             Self::Simulated(script) => {
                 let faults = script.faults.iter().any(|fault| fault.kind == FaultKind::EarlyStop);
@@ -215,6 +226,8 @@ impl Engine {
         match self {
             Self::Onnx(onnx) => onnx.dtype,
             Self::Ollama(ollama) => ollama.dtype,
+            Self::Torch(torch) => torch.dtype,
+            Self::Worker(worker) => worker.dtype,
             Self::Simulated(_) => Dtype::F32,
         }
     }
@@ -271,6 +284,8 @@ pub struct OnnxSpec {
     pub dtype: Dtype,
     /// Where the next token is chosen.
     pub arg_max: ArgMax,
+    /// Where it runs.
+    pub isolation: Isolation,
 }
 
 /// How an Ollama server is asked.

@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::units::Nanos;
+
 /// Gives an enum its serialized name as `as_str`, `Display` and a list of all values.
 macro_rules! named {
     ($type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {
@@ -251,4 +253,40 @@ pub struct Attribution {
     pub actual: Option<String>,
     /// The proof by name, e.g. `nodes.CPUExecutionProvider` → `110`.
     pub evidence: BTreeMap<String, String>,
+}
+
+/// What a compiler did in one phase, counted over one call or one compile step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompileEvidence {
+    /// The phase.
+    pub phase: Phase,
+    /// `eager`, or the compiler's backend that was asked for, e.g. `inductor`.
+    pub backend_requested: String,
+    /// What ran. `None`: nothing proves it.
+    pub backend_actual: Option<String>,
+    /// Calls made to the model.
+    pub calls: u64,
+    /// Executions of compiled code they led to: fewer mean that something ran uncompiled.
+    pub executions: u64,
+    /// Graphs compiled meanwhile.
+    pub unique_graphs: u64,
+    /// Places where a graph was broken.
+    pub graph_breaks: u64,
+    /// Compilations beyond the first of the phase.
+    pub recompiles: u64,
+    /// Guards that did not hold.
+    pub guard_failures: u64,
+    /// Graphs found in the compiler's cache on disk.
+    pub cache_hits: u64,
+    /// Graphs not found there.
+    pub cache_misses: u64,
+    /// Time spent compiling meanwhile.
+    pub compile_ns: Nanos,
+    /// Time of the phase, compilation included. `None`: a call's, whose span tells it.
+    pub duration_ns: Option<Nanos>,
+    /// Why graphs were broken or compiled again, in the engine's words.
+    pub reasons: Vec<String>,
+    /// Columns really computed where prompts are padded to a bucket. `None`: no buckets.
+    pub bucket: Option<u32>,
 }

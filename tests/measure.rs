@@ -38,7 +38,15 @@ impl Session for Scripted<'_> {
             let begin = self.clock.now();
             self.clock.pass(Duration::from_millis(ms));
             let (clock, uncertainty) = (SpanClock::Exact, Nanos(0));
-            reply.spans.push(Span { phase, begin, end: self.clock.now(), clock, uncertainty, mean_power_w: None });
+            reply.spans.push(Span {
+                phase,
+                begin,
+                end: self.clock.now(),
+                clock,
+                uncertainty,
+                mean_power_w: None,
+                device: None,
+            });
         }
         Outcome { reply: Some(reply), failure: None, session_usable: true }
     }

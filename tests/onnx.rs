@@ -18,7 +18,7 @@ use phasebench::backend::onnx::{OnnxBackend, graph, library, options, runtime};
 use phasebench::backend::{Backend, Call, CancelToken, Deadline, Outcome, Session, Surroundings};
 use phasebench::clock::RealClock;
 use phasebench::model::{Family, Form, ModelSource, Synthetic};
-use phasebench::spec::{ArgMax, Dtype, OnnxSpec, Optimisation, Provider};
+use phasebench::spec::{ArgMax, Dtype, Isolation, OnnxSpec, Optimisation, Provider};
 use phasebench::terms::{Degraded, Finish, Phase, Procedure};
 use phasebench::units::Nanos;
 
@@ -31,6 +31,7 @@ const SPEC: OnnxSpec = OnnxSpec {
     optimisation: Optimisation::All,
     dtype: Dtype::F32,
     arg_max: ArgMax::Outside,
+    isolation: Isolation::None,
 };
 
 /// Exports of all tests, so that none is made twice; the runtime is looked for where the program looks.
@@ -291,7 +292,7 @@ fn a_load_can_be_stopped() {
     let prepared = backend.prepare(&slow()).unwrap();
     let cancel = CancelToken::default();
     cancel.cancel();
-    let Err(failure) = backend.load(&prepared, BY, &cancel) else { panic!("the load was not stopped") };
+    let Err(failure) = backend.load(&prepared, &[], BY, &cancel) else { panic!("the load was not stopped") };
     assert_eq!(failure.to_string(), "incomplete: cancelled");
 }
 

@@ -33,7 +33,8 @@ use self::manage::{NAMESPACE, Server, same_name};
 use self::session::{OllamaSession, Served, load_options};
 use self::version::{ServerClock, Version};
 use super::{
-    Backend, BackendError, CancelToken, Deadline, Description, Failure, LoadReport, Prepared, Session, Surroundings,
+    Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, LoadReport, Prepared, Session,
+    Surroundings,
 };
 use crate::hash::seeded;
 use crate::model::{Form, ModelSource};
@@ -179,7 +180,13 @@ impl Backend for OllamaBackend {
         Ok(prepared)
     }
 
-    fn load(&mut self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<Box<dyn Session>, Failure> {
+    fn load(
+        &mut self,
+        model: &Prepared,
+        _shapes: &[CallShape],
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<Box<dyn Session>, Failure> {
         let error = |why: &dyn std::fmt::Display| Failure::new(Degraded::Error, &why.to_string());
         let Some(served) = model.inner.downcast_ref::<Served>() else {
             return Err(error(&"the model was prepared for another engine"));

@@ -30,7 +30,7 @@ use self::engine::Engine;
 use self::runtime::{Runtime, words};
 use self::session::{Bounds, OnnxSession};
 use super::cancel::{CancelToken, Deadline, Waited};
-use super::{Backend, BackendError, Description, Failure, LoadReport, Prepared, Session, Surroundings};
+use super::{Backend, BackendError, CallShape, Description, Failure, LoadReport, Prepared, Session, Surroundings};
 use crate::model::onnx::Precision;
 use crate::model::{self, ModelSource};
 use crate::spec::{ArgMax, Dtype, OnnxSpec, Provider};
@@ -125,7 +125,13 @@ impl Backend for OnnxBackend {
         })
     }
 
-    fn load(&mut self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<Box<dyn Session>, Failure> {
+    fn load(
+        &mut self,
+        model: &Prepared,
+        _shapes: &[CallShape],
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<Box<dyn Session>, Failure> {
         Ok(Box::new(self.load_session(model, by, cancel)?))
     }
 }

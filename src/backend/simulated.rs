@@ -11,8 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use crate::backend::{
-    Backend, BackendError, Call, CancelToken, Deadline, Description, Failure, LoadReport, Memory, Outcome, Prepared,
-    Reply, Session, Span, SpanClock, Surroundings, cancel::Waited,
+    Backend, BackendError, Call, CallShape, CancelToken, Deadline, Description, Failure, LoadReport, Memory, Outcome,
+    Prepared, Reply, Session, Span, SpanClock, Surroundings, cancel::Waited,
 };
 use crate::hash::sha256_hex;
 use crate::model::{self, Architecture, ModelSource};
@@ -75,7 +75,13 @@ impl Backend for SimulatedBackend {
         })
     }
 
-    fn load(&mut self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<Box<dyn Session>, Failure> {
+    fn load(
+        &mut self,
+        model: &Prepared,
+        _shapes: &[CallShape],
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<Box<dyn Session>, Failure> {
         let Some(architecture) = model.inner.downcast_ref::<Architecture>() else {
             return Err(Failure::new(Degraded::Error, "prepared by another backend"));
         };
@@ -284,6 +290,7 @@ impl SimulatedSession {
                 clock: SpanClock::Exact,
                 uncertainty: Nanos(0),
                 mean_power_w: self.script.power_w,
+                device: None,
             });
         }
         self.complete(call, steps, &mut reply);

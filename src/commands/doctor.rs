@@ -14,7 +14,7 @@ use crate::clock::RealClock;
 use crate::exit::Exit;
 use crate::manifest::redact::Redactor;
 use crate::manifest::{Gpus, Machine, Tool};
-use crate::spec::{ArgMax, BackendSpec, Dtype, Engine, OnnxSpec, Optimisation, Provider};
+use crate::spec::{ArgMax, BackendSpec, Dtype, Engine, Isolation, OnnxSpec, Optimisation, Provider};
 use crate::units::Bytes;
 
 mod ollama;
@@ -119,6 +119,7 @@ fn onnx(name: &'static str, provider: Provider, cache: &Path) -> Finding {
         optimisation: Optimisation::All,
         dtype: Dtype::F32,
         arg_max: ArgMax::Outside,
+        isolation: Isolation::None,
     };
     let spec = BackendSpec { name: "onnx".to_owned(), warmups: 0, engine: Engine::Onnx(spec) };
     let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: cache.to_owned(), seed: 0 };

@@ -15,7 +15,7 @@ use crate::clock::RealClock;
 use crate::exit::Exit;
 use crate::model::onnx::{ArgMax, Options};
 use crate::model::{self, Architecture, Dtype, Error, Family, Folder, Form, ModelSource, Precision, Synthetic};
-use crate::spec::{self, OnnxSpec, Optimisation, Provider};
+use crate::spec::{self, Isolation, OnnxSpec, Optimisation, Provider};
 use crate::units::{Bytes, significant};
 
 mod engines;
@@ -247,6 +247,7 @@ fn verify(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         optimisation: Optimisation::All,
         dtype: args.dtype,
         arg_max: spec::ArgMax::Outside,
+        isolation: Isolation::None,
     };
     let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: crate::cache::root(), seed: 0 };
     let verified = verify::verify(&source, &reference, spec, surroundings).map_err(|error| match error {

@@ -59,6 +59,9 @@ const PASS_MS: f64 = 1.0;
 /// Milliseconds to load a model, and more for each million parameters.
 const LOAD_MS: (f64, f64) = (300.0, 5.0);
 
+/// Milliseconds to start a worker and its libraries.
+const WORKER_MS: f64 = 8_000.0;
+
 /// Taken for a model whose size only a server knows.
 const UNKNOWN_PARAMS: u64 = 1_000_000_000;
 
@@ -94,6 +97,7 @@ pub fn time_range(plan: &Plan, spec: &Spec, facts: &[ModelFacts]) -> TimeRange {
 fn load_ms(engine: &Engine, millions: f64) -> f64 {
     match engine {
         Engine::Onnx(_) | Engine::Ollama(_) => LOAD_MS.0 + LOAD_MS.1 * millions,
+        Engine::Torch(_) | Engine::Worker(_) => WORKER_MS + LOAD_MS.0 + LOAD_MS.1 * millions,
         Engine::Simulated(script) => scripted(script, &script.load, millions),
     }
 }
@@ -105,7 +109,9 @@ fn call_ms(engine: &Engine, millions: f64, cell: &Cell) -> f64 {
     let rows = f64::from(cell.batch);
     let steps = f64::from(cell.gen_tokens);
     let (prefill, step) = match engine {
-        Engine::Onnx(_) | Engine::Ollama(_) => (pass_ms(millions, prompt * rows), pass_ms(millions, rows)),
+        Engine::Onnx(_) | Engine::Ollama(_) | Engine::Torch(_) | Engine::Worker(_) => {
+            (pass_ms(millions, prompt * rows), pass_ms(millions, rows))
+        }
         Engine::Simulated(script) => (
             prompt * rows * scripted(script, &script.prefill_per_token, millions),
             scripted(script, &script.decode_per_step, millions),

@@ -78,7 +78,9 @@ fn session(plan: &mut Plan, spec: &Spec, backend: &BackendSpec, model: &ModelSou
             resident_bytes,
             may_stop_early: backend.engine.may_stop_early(),
             max_resident: match &backend.engine {
-                Engine::Onnx(_) => None,
+                Engine::Onnx(_) | Engine::Torch(_) => None,
+                // One worker holds one model.
+                Engine::Worker(_) => Some(1),
                 Engine::Ollama(ollama) => ollama.max_resident,
                 Engine::Simulated(script) => script.max_resident,
             },
@@ -152,6 +154,13 @@ fn skipped(spec: &Spec, only: &Only, cell: &Cell) -> Option<Reason> {
 /// What an engine cannot be asked for, whatever the model's size.
 fn unsupported(engine: &Engine, form: &Form, scenario: &Scenario, cell: &Cell) -> Option<Reason> {
     let served = matches!(form, Form::Served(_));
+    if let Engine::Torch(torch) = engine
+        && torch.compile.is_some()
+        && cell.procedure == Procedure::Uncached
+    {
+        let reason = "without a cache every step has another length, which would be compiled anew";
+        return Some(("mode_unsupported", reason.to_owned()));
+    }
     let Engine::Ollama(_) = engine else {
         let reason = || format!("only an Ollama server has this model, and the engine is {}", engine.kind());
         return served.then(|| ("no_source", reason()));
@@ -188,7 +197,7 @@ fn too_large(engine: &Engine, facts: &ModelFacts, budget: Bytes, cell: &Cell, ne
             let asked = u64::from(ollama.num_ctx);
             (Some(facts.n_positions.map_or(asked, |longest| longest.min(asked))), 1)
         }
-        Engine::Onnx(_) | Engine::Simulated(_) => (facts.n_positions, 0),
+        Engine::Onnx(_) | Engine::Torch(_) | Engine::Worker(_) | Engine::Simulated(_) => (facts.n_positions, 0),
     };
     if let (Some(prompt), Some(context)) = (cell.prompt_tokens, context)
         && u64::from(prompt) + u64::from(cell.gen_tokens) + last > context
@@ -225,10 +234,15 @@ fn resident_bytes(engine: &Engine, facts: &ModelFacts, scenario: &Scenario, cell
         Engine::Onnx(onnx) if onnx.provider == Provider::Cpu => (weights / 5 * 11, cache(cell.dtype).saturating_mul(2)),
         Engine::Onnx(_) => (weights, cache(cell.dtype).saturating_mul(2)),
         Engine::Ollama(_) => (weights, cache(Dtype::F16)),
+        // The interpreter and its libraries, and a static cache.
+        Engine::Torch(_) | Engine::Worker(_) => (weights.saturating_add(TORCH_PROCESS), cache(cell.dtype)),
         Engine::Simulated(_) => (weights, cache(cell.dtype)),
     };
     Bytes(weights.saturating_add(cache).saturating_add(SESSION_OVERHEAD))
 }
+
+/// Resident set of a torch worker before it has a model: measured 0.6 GB with transformers, more once it compiled.
+const TORCH_PROCESS: u64 = 1 << 30;
 
 /// A bound on a text's tokens before it is tokenised: no token stands for less than a byte, and BOS comes first.
 fn most_tokens(prompt: &Prompt) -> u64 {

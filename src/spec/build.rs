@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use super::node::Node;
 use super::quantity;
 use super::{
-    BackendSpec, EarlyStop, Engine, Fault, FitAxis, Law, Limits, OllamaSpec, OnnxSpec, Prompt, Repetitions, Scenario,
-    SimulatedSpec, SkipRule, Spec,
+    BackendSpec, CompileSpec, ConnectSpec, EarlyStop, Engine, Fault, FitAxis, Law, Limits, OllamaSpec, OnnxSpec,
+    Prompt, Provider, Repetitions, Resources, Scenario, SimulatedSpec, SkipRule, Spec, TorchDevice, TorchSpec,
 };
 use crate::model::{Form, ModelSource};
 use crate::terms::Mode;
@@ -144,6 +144,10 @@ fn backend(node: &Node, default_warmups: u32) -> Option<BackendSpec> {
         Engine::Onnx(onnx(settings)?)
     } else if let Some(settings) = node.get("ollama") {
         Engine::Ollama(ollama(settings)?)
+    } else if let Some(settings) = node.get("torch") {
+        Engine::Torch(torch(settings)?)
+    } else if let Some(settings) = node.get("worker") {
+        Engine::Worker(worker(settings)?)
     } else {
         Engine::Simulated(Box::new(simulated(node.get("simulated")?)?))
     };
@@ -162,6 +166,55 @@ fn onnx(node: &Node) -> Option<OnnxSpec> {
         optimisation: word(node.get("optimisation")?)?,
         dtype: word(node.get("dtype")?)?,
         arg_max: word(node.get("arg_max")?)?,
+        isolation: word(node.get("isolation")?)?,
+    })
+}
+
+fn torch(node: &Node) -> Option<TorchSpec> {
+    let device = match word(node.get("device")?)? {
+        Provider::Cpu => TorchDevice::Cpu,
+        Provider::Cuda => TorchDevice::Cuda(optional(node, "gpu", Node::whole)?.unwrap_or(0)),
+    };
+    let resources = node.get("resources")?;
+    Some(TorchSpec {
+        launch: word(node.get("launch")?)?,
+        resources: Resources {
+            memory: optional(resources, "memory", bytes)?,
+            cpus: optional(resources, "cpus", Node::whole)?,
+            pids: optional(resources, "pids", Node::whole)?,
+        },
+        device,
+        dtype: word(node.get("dtype")?)?,
+        threads: optional(node, "threads", Node::whole)?,
+        compile: optional(node, "compile", compile)?,
+    })
+}
+
+fn compile(node: &Node) -> Option<CompileSpec> {
+    Some(CompileSpec {
+        prefill: node.get("prefill")?.flag()?,
+        decode: node.get("decode")?.flag()?,
+        backend: word(node.get("backend")?)?,
+        mode: word(node.get("mode")?)?,
+        dynamic: word(node.get("dynamic")?)?,
+        buckets: wholes(node.get("buckets")?)?,
+        fullgraph: node.get("fullgraph")?.flag()?,
+        on_recompile: word(node.get("on_recompile")?)?,
+        recompile_limit: optional(node, "recompile_limit", Node::whole)?,
+    })
+}
+
+fn worker(node: &Node) -> Option<ConnectSpec> {
+    let owned = |n: &Node| n.text().map(str::to_owned);
+    Some(ConnectSpec {
+        address: text(node, "address")?,
+        token_env: optional(node, "token_env", owned)?,
+        device: text(node, "device")?,
+        dtype: word(node.get("dtype")?)?,
+        threads: optional(node, "threads", Node::whole)?,
+        options: each(node, "options", |option| {
+            option.text()?.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))
+        })?,
     })
 }
 
@@ -220,7 +273,10 @@ fn skip(node: &Node) -> Option<SkipRule> {
     })
 }
 
+fn bytes(node: &Node) -> Option<Bytes> {
+    quantity::bytes(node.text()?).ok()
+}
+
 fn limits(node: &Node) -> Option<Limits> {
-    let bytes = |n: &Node| -> Option<Bytes> { quantity::bytes(n.text()?).ok() };
     Some(Limits { degraded_rate: number(node, "degraded_rate")?, memory: optional(node, "memory", bytes)? })
 }

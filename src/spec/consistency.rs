@@ -18,6 +18,8 @@ pub fn check(root: &Node, problems: &mut Vec<Problem>) {
     for backend in items(root, "backends") {
         onnx(backend, problems);
         server(backend, problems);
+        torch(backend, problems);
+        worker(backend, problems);
         faults(root, backend, problems);
     }
     clocks(items(root, "backends"), problems);
@@ -147,6 +149,76 @@ fn server(backend: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
+fn torch(backend: &Node, problems: &mut Vec<Problem>) {
+    let Some(torch) = backend.get("torch") else {
+        return;
+    };
+    if let Some(gpu) = torch.get("gpu")
+        && text(torch, "device") == Some("cpu")
+    {
+        problems.push(
+            Problem::new(gpu.at, "`gpu` is an index of a GPU, but the device is cpu")
+                .help("try", "device: cuda, or remove `gpu`"),
+        );
+    }
+    let limited = |key| torch.get("resources").and_then(|resources| resources.get(key));
+    if let Some(limit) = ["memory", "cpus", "pids"].into_iter().find_map(limited)
+        && text(torch, "launch") == Some("process")
+    {
+        problems.push(
+            Problem::new(limit.at, "only a container is held to `resources`, but the launch is process")
+                .help("try", "launch: docker, or remove `resources`"),
+        );
+    }
+    if let Some(compile) = torch.get("compile") {
+        policy(compile, text(torch, "device"), problems);
+    }
+}
+
+/// What a compile policy says that cannot be.
+fn policy(compile: &Node, device: Option<&str>, problems: &mut Vec<Problem>) {
+    let off = |key| compile.get(key).and_then(Node::flag) == Some(false);
+    if off("prefill") && off("decode") {
+        problems.push(
+            Problem::new(compile.at, "neither prefill nor decode is compiled")
+                .help("try", "remove `compile` for an eager model"),
+        );
+    }
+    if let Some(backend) = compile.get("backend")
+        && backend.text() == Some("cudagraphs")
+        && device == Some("cpu")
+    {
+        problems.push(Problem::new(backend.at, "`cudagraphs` needs a GPU").help("try", "backend: inductor"));
+    }
+    if let Some(buckets) = compile.get("buckets") {
+        let lengths: Vec<u64> = buckets.items().iter().filter_map(Node::whole).collect();
+        if !lengths.is_sorted() {
+            problems.push(Problem::new(buckets.at, "`buckets` must ascend"));
+        }
+    }
+}
+
+fn worker(backend: &Node, problems: &mut Vec<Problem>) {
+    let Some(worker) = backend.get("worker") else {
+        return;
+    };
+    if let Some(address) = worker.get("address")
+        && let Some(text) = address.text()
+        && !text.starts_with("unix:/")
+        && !text.starts_with("tcp:127.0.0.1:")
+    {
+        let message = "`address` must be a Unix socket or a port of this machine's loopback";
+        problems.push(
+            Problem::new(address.at, message).help("allowed", "unix:/path/to/socket or tcp:127.0.0.1:PORT".to_owned()),
+        );
+    }
+    for option in worker.get("options").map_or(&[][..], Node::items) {
+        if option.text().is_some_and(|text| !text.contains('=')) {
+            problems.push(Problem::new(option.at, "an option is `key=value`"));
+        }
+    }
+}
+
 /// A server holds a model once, with one set of load-time options: two backends on it cannot be resident together.
 fn shared_server(root: &Node, problems: &mut Vec<Problem>) {
     if text(root, "order") != Some("interleaved") {
@@ -179,7 +251,8 @@ fn clocks(backends: &[Node], problems: &mut Vec<Problem>) {
         text(simulated, "pace").map(|pace| (simulated.at, pace == "virtual"))
     };
     let real = backends.iter().find(|b| {
-        b.get("onnx").is_some() || b.get("ollama").is_some() || pace(b).is_some_and(|(_, is_virtual)| !is_virtual)
+        let engine = ["onnx", "ollama", "torch", "worker"].iter().any(|engine| b.get(engine).is_some());
+        engine || pace(b).is_some_and(|(_, is_virtual)| !is_virtual)
     });
     let Some(real) = real else {
         return;

@@ -216,12 +216,14 @@ const SYNTHETIC: Section = Section {
 
 const BACKEND: Section = Section {
     what: "a backend",
-    choice: Some(Choice { what: "engine", keys: &["onnx", "ollama", "simulated"] }),
+    choice: Some(Choice { what: "engine", keys: &["onnx", "ollama", "torch", "worker", "simulated"] }),
     fields: &[
         required("name", Kind::Name, "Its name, unique in the file."),
         optional("warmups", WARMUPS, "Warmup calls per cell and load, instead of the file's."),
-        optional("onnx", Kind::Section(&ONNX), "ONNX Runtime in this process."),
+        optional("onnx", Kind::Section(&ONNX), "ONNX Runtime, in this process or a child of it."),
         optional("ollama", Kind::Section(&OLLAMA), "An Ollama server on this machine."),
+        optional("torch", Kind::Section(&TORCH), "PyTorch, eager or compiled, in a worker process or container."),
+        optional("worker", Kind::Section(&WORKER), "Any engine that serves the worker protocol at an address."),
         optional(
             "simulated",
             Kind::Section(&SIMULATED),
@@ -249,6 +251,97 @@ const ONNX: Section = Section {
             words(&["outside", "inside"]),
             "outside",
             "Where the next token is chosen: by the client on a view of the logits, or by a node of the graph.",
+        ),
+        default(
+            "isolation",
+            words(&["none", "process"]),
+            "none",
+            "none: in this process. process: in a child, one per session, so that a crash costs one call.",
+        ),
+    ],
+};
+
+const TORCH: Section = Section {
+    what: "a torch worker",
+    choice: None,
+    fields: &[
+        default(
+            "launch",
+            words(&["process", "docker"]),
+            "process",
+            "process: in the environment of `phasebench setup torch`. docker: in a container of the image of \
+             `phasebench setup torch --docker`.",
+        ),
+        default("resources", Kind::Section(&RESOURCES), "{}", "What a container may use."),
+        default("device", PROVIDER, "cpu", "Where the model must run."),
+        optional("gpu", whole(0, 63), "GPU index, for cuda; the first if not given."),
+        optional("threads", whole(1, 1024), "Threads inside an operator; torch's choice if not given."),
+        default("dtype", words(&["f32", "f16"]), "f32", "Weights and KV cache."),
+        optional("compile", Kind::Section(&COMPILE), "What torch.compile makes faster; nothing if not given."),
+    ],
+};
+
+const RESOURCES: Section = Section {
+    what: "a container's resources",
+    choice: None,
+    fields: &[
+        optional("memory", Kind::Bytes, "Memory; all of the machine's if not given."),
+        optional("cpus", whole(1, 4096), "Processors; all if not given."),
+        optional("pids", whole(16, 1 << 20), "Processes and threads at once; 512 if not given."),
+    ],
+};
+
+const COMPILE: Section = Section {
+    what: "a compile policy",
+    choice: None,
+    fields: &[
+        default("prefill", Kind::Flag, "true", "Whether the pass over the prompts is compiled."),
+        default("decode", Kind::Flag, "true", "Whether the decode step is compiled."),
+        default("backend", words(&["inductor", "aot_eager", "cudagraphs"]), "inductor", "Which compiler."),
+        default(
+            "mode",
+            words(&["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]),
+            "default",
+            "Preset of the compiler.",
+        ),
+        default(
+            "dynamic",
+            words(&["static", "dynamic", "auto"]),
+            "static",
+            "static: a graph per shape. dynamic: one for all lengths. auto: static until a second shape comes.",
+        ),
+        default(
+            "buckets",
+            Kind::List { item: &TOKENS, min: 0, unique: true },
+            "[]",
+            "Prompt lengths that prompts are padded to, with a mask; ascending.",
+        ),
+        default("fullgraph", Kind::Flag, "true", "Whether a graph that cannot be compiled whole is an error."),
+        default(
+            "on_recompile",
+            words(&["fail", "record"]),
+            "fail",
+            "fail: planned shapes are compiled before the first call, any other is an error. \
+             record: a new shape compiles inside its call, counted, its time in the row.",
+        ),
+        optional("recompile_limit", whole(1, 100_000), "Most graphs of one function; torch's own limit if not given."),
+    ],
+};
+
+const WORKER: Section = Section {
+    what: "a worker at an address",
+    choice: None,
+    fields: &[
+        required("address", Kind::Text, "unix:/path/to/socket or tcp:127.0.0.1:PORT."),
+        optional("token_env", Kind::Text, "Environment variable that holds the token the worker wants."),
+        default("device", Kind::Text, "cpu", "Device by the engine's name, e.g. cpu or cuda:0."),
+        optional("threads", whole(1, 1024), "Threads inside an operator; the engine's choice if not given."),
+        default("dtype", words(&["f32", "f16"]), "f32", "Weights and KV cache."),
+        default(
+            "options",
+            Kind::List { item: &Kind::Text, min: 0, unique: true },
+            "[]",
+            "The engine's own settings, `key=value` each.",
         ),
     ],
 };

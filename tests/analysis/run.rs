@@ -138,6 +138,7 @@ impl Run {
             host_rss_after_bytes: Some(Bytes(900)),
             device_bytes: None,
             planned_resident_bytes: Bytes(5),
+            compiled: Vec::new(),
         })));
         self.now = self.now + Nanos::from_ms(50.0);
     }
@@ -200,6 +201,7 @@ impl Run {
             engine_ns: BTreeMap::new(),
             memory: MemoryRecord::default(),
             beside: BesideRecord::default(),
+            compile: Vec::new(),
             token_ids: Vec::new(),
             finish: None,
             session_lost: false,
@@ -276,7 +278,15 @@ fn attribution() -> Attribution {
 }
 
 fn span(phase: Phase, begin_ns: Nanos, end_ns: Nanos) -> SpanRecord {
-    SpanRecord { phase, begin_ns, end_ns, reconstructed: false, uncertainty_ns: Nanos(0), power_mean_w: None }
+    SpanRecord {
+        phase,
+        begin_ns,
+        end_ns,
+        reconstructed: false,
+        uncertainty_ns: Nanos(0),
+        power_mean_w: None,
+        device_ns: None,
+    }
 }
 
 fn cell(model: Model, shape: Shape) -> Cell {

@@ -224,7 +224,7 @@ fn backend(server: &Server) -> OllamaBackend {
 
 /// A loaded model of words.
 pub fn session(server: &Server) -> Box<dyn Session> {
-    backend(server).load(&prepared("tiny-llama-bpe"), BY, &cancel()).unwrap()
+    backend(server).load(&prepared("tiny-llama-bpe"), &[], BY, &cancel()).unwrap()
 }
 
 #[test]
@@ -260,6 +260,6 @@ fn anything_but_a_load_is_none() {
             .then(recorded(version, answer))
             .always(recorded(version, "version"));
         let server = Server::replay(replay).unwrap();
-        assert!(backend(&server).load(&prepared("tiny-llama-bpe"), BY, &cancel()).is_err(), "{answer}");
+        assert!(backend(&server).load(&prepared("tiny-llama-bpe"), &[], BY, &cancel()).is_err(), "{answer}");
     }
 }

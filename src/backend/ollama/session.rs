@@ -248,6 +248,7 @@ fn spans(metrics: &Metrics, exchange: &Exchange, steps: u32) -> Vec<Span> {
         clock: SpanClock::Reconstructed,
         uncertainty,
         mean_power_w: None,
+        device: None,
     };
     let prefill = metrics.prompt_eval.map(|time| span(Phase::Prefill, between - time, between));
     prefill.into_iter().chain(decode.map(|_| span(Phase::KvDecode, between, end))).collect()

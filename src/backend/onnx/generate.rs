@@ -141,7 +141,7 @@ impl Timed<'_> {
 }
 
 fn exact(phase: Phase, begin: Nanos, end: Nanos) -> Span {
-    Span { phase, begin, end, clock: SpanClock::Exact, uncertainty: Nanos(0), mean_power_w: None }
+    Span { phase, begin, end, clock: SpanClock::Exact, uncertainty: Nanos(0), mean_power_w: None, device: None }
 }
 
 fn size(n: u32) -> usize {

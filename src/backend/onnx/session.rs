@@ -104,6 +104,7 @@ impl OnnxSession {
             finish: Some(if whole { Finish::Length } else { Finish::Interrupted }),
             attribution,
             step_ends: progress.step_ends,
+            compile: Vec::new(),
             outside_engine: outside,
             memory: Memory {
                 host_rss,

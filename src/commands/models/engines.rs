@@ -18,7 +18,7 @@ use crate::clock::RealClock;
 use crate::exit::Exit;
 use crate::model::verify::{Closeness, Reference, log_softmax, read};
 use crate::model::{self, Form, ModelSource, prompt};
-use crate::spec::{self, OllamaDevice, OllamaSpec, OnnxSpec, Optimisation, Provider};
+use crate::spec::{self, Isolation, OllamaDevice, OllamaSpec, OnnxSpec, Optimisation, Provider};
 use crate::units::significant;
 
 /// Prompts made where there is no reference, and their length.
@@ -67,6 +67,7 @@ pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         optimisation: Optimisation::All,
         dtype: args.dtype,
         arg_max: spec::ArgMax::Outside,
+        isolation: Isolation::None,
     };
     let logits = onnx::logits_along(&source, &fed, runtime, surroundings)?;
     let engine = format!("Ollama {version}");
