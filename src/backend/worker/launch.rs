@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::terms::Degraded;
 
+pub mod docker;
+pub mod installed;
+
 /// Where a worker listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
