@@ -9,6 +9,7 @@ use crate::terms::Degraded;
 
 pub mod docker;
 pub mod installed;
+pub mod package;
 
 /// Where a worker listens.
 #[derive(Debug, Clone, PartialEq, Eq)]

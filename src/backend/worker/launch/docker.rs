@@ -8,12 +8,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Mutex;
 use std::time::Duration;
 
+use bollard::container::AttachContainerResults;
 use bollard::errors::Error as DockerError;
 use bollard::models::ContainerState;
-use bollard::query_parameters::WaitContainerOptionsBuilder;
+use bollard::query_parameters::{AttachContainerOptionsBuilder, WaitContainerOptionsBuilder};
 use futures_util::StreamExt as _;
+use tokio::io::AsyncWrite;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -49,6 +53,8 @@ impl From<EngineError> for LaunchError {
 /// Starts workers in containers of one image.
 #[derive(Debug, Clone)]
 pub struct DockerLauncher {
+    /// `None`: the one that Docker's own client would ask.
+    host: Option<String>,
     image: Image,
     resources: Resources,
     device: TorchDevice,
@@ -58,7 +64,13 @@ impl DockerLauncher {
     /// Containers of this image, with these limits.
     #[must_use]
     pub fn new(image: Image, resources: Resources, device: TorchDevice) -> Self {
-        Self { image, resources, device }
+        Self { host: None, image, resources, device }
+    }
+
+    /// The same in the engine at this address, whatever the environment says.
+    #[must_use]
+    pub fn at(self, host: &str) -> Self {
+        Self { host: Some(host.to_owned()), ..self }
     }
 
     /// Containers of the image that `phasebench setup torch --docker` built.
@@ -95,7 +107,10 @@ impl DockerLauncher {
 #[tonic::async_trait]
 impl Launcher for DockerLauncher {
     async fn launch(&self, wanted: Wanted<'_>) -> Result<Box<dyn Running>, LaunchError> {
-        let engine = engine::connect().await?;
+        let engine = match &self.host {
+            Some(host) => engine::connect_to(host).await?,
+            None => engine::connect().await?,
+        };
         // Where this fails the engine is in trouble, and what follows says which.
         let _ = leftovers::sweep(&engine).await;
         let user = User::for_caller();
@@ -113,13 +128,15 @@ impl Launcher for DockerLauncher {
         let made = engine.docker.create_container(None, blueprint.request()).await;
         let id = made.map_err(|error| self.no_container(&engine, &error))?.id;
         let container = Container { engine, id, removed: false };
-        let started = container.engine.docker.start_container(&container.id, None).await;
-        if let Err(error) = started {
-            container.remove().await;
-            return Err(self.not_started(&error));
-        }
+        let attached = match container.attach_and_start().await {
+            Ok(attached) => attached,
+            Err(error) => {
+                container.remove().await;
+                return Err(self.not_started(&error));
+            }
+        };
         let last_words = LastWords::default();
-        let log = log::follow(&container.engine, &container.id, last_words.clone());
+        let log = log::follow(attached.output, last_words.clone());
         Ok(Box::new(DockerWorker {
             facts: self.facts(&container, &blueprint),
             address: Address::Unix(wanted.folder.join(container::SOCKET)),
@@ -127,6 +144,7 @@ impl Launcher for DockerLauncher {
             container,
             last_words,
             log,
+            _stdin: Mutex::new(attached.input),
             ended: None,
         }))
     }
@@ -192,6 +210,14 @@ impl Container {
         Ok(found.state.unwrap_or_default())
     }
 
+    /// Attached first, so that not a word is lost.
+    async fn attach_and_start(&self) -> Result<AttachContainerResults, DockerError> {
+        let options = AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true);
+        let attached = self.engine.docker.attach_container(&self.id, Some(options.build())).await?;
+        self.engine.docker.start_container(&self.id, None).await?;
+        Ok(attached)
+    }
+
     async fn remove(mut self) {
         self.remove_now().await;
     }
@@ -245,6 +271,8 @@ struct DockerWorker {
     facts: BTreeMap<String, String>,
     last_words: LastWords,
     log: JoinHandle<()>,
+    /// Never written to: the worker ends when it is closed.
+    _stdin: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
     ended: Option<Ended>,
 }
 

@@ -29,6 +29,8 @@ pub struct Image {
     pub tag: String,
     /// Hash of the sources it was built from.
     pub sources: String,
+    /// Image it was built on. `None`: the one its Dockerfile names.
+    pub base: Option<String>,
 }
 
 /// A file of ours in the cache.
@@ -80,7 +82,7 @@ mod tests {
     fn what_is_written_is_read_and_anything_else_is_nothing() {
         let cache = tempfile::tempdir().unwrap();
         assert_eq!(Image::read(cache.path()), None);
-        let image = Image { image: "sha256:1".to_owned(), tag: "t:1".to_owned(), sources: "s".to_owned() };
+        let image = Image { image: "sha256:1".to_owned(), tag: "t:1".to_owned(), sources: "s".to_owned(), base: None };
         image.write(cache.path()).unwrap();
         assert_eq!(Image::read(cache.path()), Some(image));
         fs::write(folder(cache.path()).join("selected.json"), r#"{"python": "/p"}"#).unwrap();

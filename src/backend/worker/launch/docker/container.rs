@@ -29,8 +29,9 @@ const UNPRIVILEGED: User = User { uid: 10_001, gid: 10_001 };
 /// Memory for `/tmp`, where the compiler keeps what it is working on.
 const TMP_BYTES: u64 = 512 << 20;
 
-/// After how many seconds without a client the worker exits: its owner may have been killed.
-const EXIT_IDLE: &str = "60";
+/// After how many seconds without a request the worker exits by itself. It ends with its owner, since the engine then
+/// closes its standard input; this is for an engine that does not. A loaded model may wait long for its next call.
+const EXIT_IDLE: &str = "3600";
 
 /// User and group of a container's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,10 +83,21 @@ impl Blueprint<'_> {
         ContainerCreateBody {
             image: Some(self.image.to_owned()),
             user: Some(format!("{}:{}", self.user.uid, self.user.gid)),
-            cmd: text(&["--listen", &listen, "--exit-idle", EXIT_IDLE]),
+            cmd: text(&["--listen", &listen, "--exit-on-stdin-close", "--exit-idle", EXIT_IDLE]),
             // Python asks for the user's name, and this user has none.
-            env: text(&["HOME=/tmp", "USER=phasebench", &format!("TORCHINDUCTOR_CACHE_DIR={CACHE}")]),
+            env: text(&[
+                "HOME=/tmp",
+                "USER=phasebench",
+                &format!("TORCHINDUCTOR_CACHE_DIR={CACHE}"),
+                &format!("TRITON_CACHE_DIR={CACHE}/triton"),
+            ]),
             labels: Some(labels.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            open_stdin: Some(true),
+            // Closed as soon as we are gone, however that came.
+            stdin_once: Some(true),
             network_disabled: Some(true),
             stop_timeout: Some(1),
             host_config: Some(self.host_config()),

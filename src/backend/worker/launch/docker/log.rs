@@ -3,11 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bollard::query_parameters::LogsOptionsBuilder;
-use futures_util::StreamExt as _;
+use bollard::container::LogOutput;
+use futures_util::{Stream, StreamExt as _};
 use tokio::task::JoinHandle;
-
-use super::engine::Engine;
 
 /// Most bytes that are kept.
 const KEPT: usize = 64 << 10;
@@ -38,15 +36,15 @@ impl LastWords {
     }
 }
 
-/// Follows a container's output until it ends or the returned task is aborted.
+/// Keeps what comes out of a container until that ends or the returned task is aborted.
 #[must_use]
-pub fn follow(engine: &Engine, container: &str, into: LastWords) -> JoinHandle<()> {
-    let options = LogsOptionsBuilder::default().follow(true).stdout(true).stderr(true).build();
-    let (docker, container) = (engine.docker.clone(), container.to_owned());
+pub fn follow<S>(mut output: S, into: LastWords) -> JoinHandle<()>
+where
+    S: Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send + Unpin + 'static,
+{
     tokio::spawn(async move {
-        let mut log = docker.logs(&container, Some(options));
-        // An error ends it too: what it wrote until then is what there is.
-        while let Some(Ok(output)) = log.next().await {
+        // An error ends it too: what was written until then is what there is.
+        while let Some(Ok(output)) = output.next().await {
             into.push(&output.into_bytes());
         }
     })
