@@ -27,7 +27,7 @@ from .worker_pb2_grpc import add_WorkerServicer_to_server
 MESSAGE_BYTES = 64 << 20
 """Largest message in either direction."""
 
-TOKEN_VARIABLE = "PHASEBENCH_WORKER_TOKEN"
+TOKEN_VARIABLE = "PHASEBENCH_WORKER_TOKEN"  # noqa: S105 - a name, not a token
 """Environment variable with the token that every request must carry; unset: none is asked for."""
 
 _GRACE_SECONDS = 5.0
@@ -50,7 +50,7 @@ def main() -> None:
             ("grpc.so_reuseport", 0),
         ],
     )
-    add_WorkerServicer_to_server(worker, server)
+    add_WorkerServicer_to_server(worker, server)  # type: ignore[no-untyped-call]
     address = _listen(server, arguments.listen)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stopping.set())
@@ -101,10 +101,9 @@ def _listen(server: grpc.Server, listen: str) -> str:
             os.umask(before)
         return listen
     host, _, port = rest.rpartition(":")
-    if kind == "tcp" and host == "127.0.0.1" and port.isdigit():
-        bound = _bind(server, f"{host}:{port}", listen)
-        return f"tcp:{host}:{bound}"
-    _fail(f"cannot listen at `{listen}`: known are unix:/PATH and tcp:127.0.0.1:PORT")
+    if kind != "tcp" or host != "127.0.0.1" or not port.isdigit():
+        _fail(f"cannot listen at `{listen}`: known are unix:/PATH and tcp:127.0.0.1:PORT")
+    return f"tcp:{host}:{_bind(server, f'{host}:{port}', listen)}"
 
 
 def _bind(server: grpc.Server, address: str, listen: str) -> int:
@@ -118,7 +117,7 @@ def _bind(server: grpc.Server, address: str, listen: str) -> int:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    sys.stderr.write(f"error: {message}\n")
     sys.exit(2)
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from . import memory
 from . import worker_pb2 as pb
-from .calls import Observer, Passes, TimedCall
-from .clock import now
-from .errors import Cancelled, WorkerError, classify, invalid, unsupported
+from .calls import CachedCall, Observer, Passes, TimedCall, UncachedCall, Work
+from .checks import Bounds, bucket, check_call
+from .errors import MESSAGE_LIMIT, Cancelled, WorkerError, bounded, classify, invalid, unsupported
 from .evidence import PHASES, PhaseWindow
 from .model import Caches, Model, load
 from .passes import Pass, decode, prefill, uncached
@@ -63,6 +63,9 @@ class Engine:
             Pass(pb.PHASE_KV_DECODE, decode, options if options.decode else None),
             Pass(pb.PHASE_GENERATE_UNCACHED, uncached, None),
         )
+        # What lives as long as the model need not be looked at by every later collection.
+        gc.collect()
+        gc.freeze()
 
     def close(self) -> None:
         """Frees the model and all that was compiled for it."""
@@ -79,6 +82,7 @@ class Engine:
         if not self.settings.compile.any:
             return reply
         windows: list[PhaseWindow] = []
+        failed: WorkerError | None = None
         try:
             # Two decode steps suffice: the third is like the second, whatever the shape's number.
             request = pb.CallRequest(
@@ -92,11 +96,13 @@ class Engine:
                 windows = call.windows
                 self._warm(call)
         except Exception as error:
-            reply.error.CopyFrom(classify(error).wire())
+            failed = classify(error)
         reply.phases.extend(window.evidence for window in windows if window.evidence.calls)
         complaints = [window.complaint for window in windows if not window.proven]
-        if complaints and not reply.HasField("error"):
-            reply.error.CopyFrom(pb.Error(kind=pb.Error.FALLBACK, message="; ".join(complaints)))
+        if failed:
+            reply.error.CopyFrom(_with_reasons(failed, reply.phases))
+        elif complaints:
+            reply.error.CopyFrom(_fallback(complaints))
         return reply
 
     def _warm(self, call: TimedCall) -> None:
@@ -124,7 +130,7 @@ class Engine:
                 strict = self.settings.compile.any and not self.settings.compile.record_recompiles
                 with _no_recompiles() if strict else contextlib.nullcontext():
                     if request.HasField("repeat"):
-                        call.repeat(request.repeat.duration_ns, request.repeat.gap_ns, now)
+                        call.repeat(request.repeat.duration_ns, request.repeat.gap_ns)
                     else:
                         call.once()
         except Exception as error:
@@ -134,7 +140,7 @@ class Engine:
     def _answer(self, call: TimedCall | None, failed: WorkerError | None) -> pb.CallReply:
         reply = call.reply if call else pb.CallReply()
         reply.session_usable = failed.session_usable if failed else True
-        complaints = []
+        complaints: list[str] = []
         if call:
             windows = [window for window in call.windows if window.evidence.calls]
             reply.phases.extend(window.evidence for window in windows)
@@ -142,9 +148,9 @@ class Engine:
             attribution, complaints = self._attribution(call, windows)
             reply.attribution.CopyFrom(attribution)
         if failed:
-            reply.error.CopyFrom(failed.wire())
+            reply.error.CopyFrom(_with_reasons(failed, reply.phases))
         elif complaints:
-            reply.error.CopyFrom(pb.Error(kind=pb.Error.FALLBACK, message="; ".join(complaints)[:4000]))
+            reply.error.CopyFrom(_fallback(complaints))
         return reply
 
     def placement(self) -> pb.Attribution:
@@ -162,7 +168,7 @@ class Engine:
         places = {
             "parameters": self.model.placement()["parameters.device"],
             "cache": call.cache_devices,
-            "logits": call.evidence_device,
+            "logits": call.logits_devices,
         }
         complaints = [window.complaint for window in windows if not window.proven]
         for what, found in places.items():
@@ -175,72 +181,27 @@ class Engine:
             attribution.evidence[f"{PHASES[window.run.phase]}.compiled"] = (
                 f"{found_calls.executions} executions in {found_calls.calls} calls"
             )
-        if windows and call.evidence_device and not complaints:
+        if windows and call.logits_devices and not complaints:
             attribution.actual = self.settings.requested
         return attribution, complaints
 
     def _asked(self, device: str) -> bool:
         """Whether a tensor's device is the one asked for; `cuda` leaves the number open."""
-        return device == self.settings.device or device.split(":")[0] == self.settings.device
+        return self.settings.device in (device, device.partition(":")[0])
 
     def _call(self, request: pb.CallRequest, cancelled: threading.Event, observe: Observer | None) -> TimedCall:
         """Checks a request and allocates all it needs."""
-        prompts = [list(prompt.ids) for prompt in request.prompts]
-        self._check(request, prompts)
-        cached = request.procedure != pb.UNCACHED
-        return TimedCall(
-            self.model,
-            self.passes,
-            cache=self._caches.of(len(prompts)) if cached else None,
-            columns=self._caches.columns,
-            procedure=request.procedure,
-            prompts=prompts,
-            padded_to=request.padded_to,
-            bucket=self._bucket(request.padded_to) if cached else 0,
-            steps=request.steps,
-            cancelled=cancelled,
-            observe=observe,
-        )
-
-    def _bucket(self, padded_to: int) -> int:
-        """Columns that a prompt is padded to; 0: there are no buckets."""
-        buckets = self.settings.compile.buckets
-        if not buckets:
-            return 0
-        fitting = [bucket for bucket in buckets if bucket >= padded_to]
-        if not fitting:
-            raise invalid(f"{padded_to} prompt columns exceed the largest bucket, {max(buckets)}")
-        return fitting[0]
-
-    def _check(self, request: pb.CallRequest, prompts: list[list[int]]) -> None:
-        """Refuses what the model cannot run, before anything is touched."""
-        if request.procedure not in (pb.PREFILL, pb.PREFILL_DECODE, pb.UNCACHED):
-            raise invalid(f"unknown procedure {request.procedure}")
         if request.procedure == pb.UNCACHED and self.settings.compile.any:
             raise unsupported("generation without a cache is eager only, and compile options are set")
-        if not prompts:
-            raise invalid("no prompts: at least one row")
-        for index, row in enumerate(prompts):
-            if not row:
-                raise invalid(f"prompt {index} is empty: at least one token")
-            if max(row) >= self.model.vocabulary:
-                raise invalid(f"prompt {index} has token id {max(row)}: ids are below {self.model.vocabulary}")
-        longest = max(map(len, prompts))
-        if request.padded_to < longest:
-            raise invalid(f"a prompt of {longest} tokens does not fit into rows padded to {request.padded_to}")
-        if request.procedure != pb.PREFILL and request.steps < 1:
-            raise invalid("steps is 0: at least 1 with this procedure")
-        # What the last pass chooses is never fed in.
-        fed = {pb.PREFILL: 0, pb.PREFILL_DECODE: request.steps}.get(request.procedure, request.steps - 1)
-        if longest + fed > self.model.context:
-            raise invalid(
-                f"{longest} prompt tokens and {fed} fed back exceed the model's context of {self.model.context} tokens"
-            )
-        if request.procedure != pb.UNCACHED and request.padded_to + fed > self._caches.columns:
-            raise invalid(
-                f"{request.padded_to} prompt columns and {fed} fed back exceed the {self._caches.columns} columns of "
-                "the static cache, which Load's longest_sequence sizes"
-            )
+        check_call(request, Bounds(self.model.vocabulary, self.model.context, self._caches.columns))
+        prompts = [list(prompt.ids) for prompt in request.prompts]
+        steps = 0 if request.procedure == pb.PREFILL else request.steps
+        work = Work(prompts, request.padded_to, steps, cancelled, observe)
+        if request.procedure == pb.UNCACHED:
+            return UncachedCall(self.model, self.passes, work)
+        columns = bucket(request.padded_to, self.settings.compile.buckets)
+        cache = self._caches.of(len(prompts))
+        return CachedCall(self.model, self.passes, work, cache=cache, columns=self._caches.columns, bucket=columns)
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
@@ -269,6 +230,18 @@ def _no_recompiles() -> Iterator[None]:
     """Makes dynamo raise instead of compiling; a shape that was not made ready is an error."""
     with torch.compiler.set_stance("fail_on_recompile"):
         yield
+
+
+def _with_reasons(failed: WorkerError, phases: Iterable[pb.PhaseEvidence]) -> pb.Error:
+    """The error; a recompile with the guards that failed, which torch's own message may leave out."""
+    reasons = [reason for phase in phases for reason in phase.reasons if reason.startswith("recompile")]
+    if failed.kind != pb.Error.RECOMPILE or not reasons:
+        return failed.wire()
+    return pb.Error(kind=failed.kind, message=bounded("; ".join([failed.message, *reasons]), MESSAGE_LIMIT))
+
+
+def _fallback(complaints: list[str]) -> pb.Error:
+    return pb.Error(kind=pb.Error.FALLBACK, message=bounded("; ".join(complaints), MESSAGE_LIMIT))
 
 
 def _first_durations(call: TimedCall) -> None:

@@ -38,7 +38,8 @@ class _Counters:
             graphs=counters["stats"]["unique_graphs"],
             breaks=dict(counters["graph_break"]),
             guard_failures=sum(map(len, dynamo.guard_failures.values())),
-            cache_hits=counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"],
+            # A hit in the cache above inductor's is counted in inductor's too.
+            cache_hits=counters["inductor"]["fxgraph_cache_hit"],
             cache_misses=counters["inductor"]["fxgraph_cache_miss"],
             graphs_skipped=counters["inductor"]["cudagraph_skips"],
             last=compilations[-1] if compilations else None,
@@ -62,6 +63,7 @@ class PhaseWindow:
     _executions: int = 0
 
     def __post_init__(self) -> None:
+        """Names the phase in its evidence."""
         self.evidence = pb.PhaseEvidence(phase=self.run.phase, requested=self.run.requested, bucket=self.bucket)
 
     def open(self) -> None:

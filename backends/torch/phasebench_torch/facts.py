@@ -83,7 +83,7 @@ def _software() -> dict[str, str]:
         "triton.version": _version("triton"),
         "numpy.version": _version("numpy"),
         "cuda.version": torch.version.cuda or ABSENT,
-        "cudnn.version": str(torch.backends.cudnn.version() or ABSENT),
+        "cudnn.version": str(torch.backends.cudnn.version() or ABSENT),  # type: ignore[no-untyped-call]
         "cpu.capability": torch.backends.cpu.get_cpu_capability(),
     }
 
@@ -159,16 +159,16 @@ def boundary(settings: EngineSettings) -> dict[str, str]:
     )
     return {
         "prefill": (
-            f"one forward pass over the prompts{buckets} into an empty static KV cache, {cached}, logits and arg-max of "
-            f"the last column; {ends}. {outside}"
+            f"one forward pass over the prompts{buckets} into an empty static KV cache, {cached}, logits and arg-max "
+            f"of the last column; {ends}. {outside}"
         ),
         "kv_decode": (
             f"for each step: token, position and mask updated in place, one forward pass over one column on the static "
             f"KV cache, {cached}, logits and arg-max; {ends}. {outside}"
         ),
         "generate_uncached": (
-            f"for each step: one forward pass over everything so far without a KV cache, logits and arg-max of the last "
-            f"column; {ends}. {outside}"
+            f"for each step: one forward pass over everything so far without a KV cache, logits and arg-max of the "
+            f"last column; {ends}. {outside}"
         ),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -83,9 +82,6 @@ def load(folder: Folder, settings: EngineSettings, part: Callable[[str, int], No
         module = module.to(device)
         torch.cuda.synchronize(device)
         part("weights to the device", now() - begin)
-    # What lives as long as the model need not be looked at by every later collection.
-    gc.collect()
-    gc.freeze()
     return Model(module, module.config, device, getattr(torch, DTYPES[settings.dtype]))
 
 
@@ -99,11 +95,10 @@ class Caches:
         self._by_rows: dict[int, Any] = {}
 
     def of(self, rows: int) -> Any:
-        """The cache for calls of `rows` rows, allocated and empty."""
+        """The cache for calls of `rows` rows, allocated; what it holds is to be reset."""
         cache = self._by_rows.get(rows)
         if cache is None:
             cache = self._by_rows[rows] = self._allocate(rows)
-        cache.reset()
         return cache
 
     def _allocate(self, rows: int) -> Any:
@@ -126,7 +121,9 @@ class Caches:
 
 def cache_bytes(cache: Any) -> int:
     """Bytes of a cache's keys and values."""
-    return sum(tensor.numel() * tensor.element_size() for layer in cache.layers for tensor in (layer.keys, layer.values))
+    return sum(
+        tensor.numel() * tensor.element_size() for layer in cache.layers for tensor in (layer.keys, layer.values)
+    )
 
 
 def cache_devices(cache: Any) -> set[str]:

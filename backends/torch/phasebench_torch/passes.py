@@ -59,6 +59,7 @@ class CountingBackend:
         self._compile = _backend(options)
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        """Compiles a graph of dynamo's."""
         compiled = self._compile(graph, inputs)
 
         def counted(*arguments: Any) -> Any:
@@ -98,8 +99,10 @@ class Pass:
         """CUDA graphs that the compiler gave up in this phase since the model was loaded."""
         self._backend = CountingBackend(options) if options else None
         self._function = function
+        self._cudagraphs = options is not None and options.cudagraphs
         if options:
-            self._function = torch.compile(
+            # The overloads lack recompile_limit, which the function has.
+            self._function = torch.compile(  # type: ignore[call-overload]
                 function,
                 backend=self._backend,
                 fullgraph=options.fullgraph,
@@ -118,5 +121,9 @@ class Pass:
         return self._backend.executions if self._backend else 0
 
     def __call__(self, *arguments: Any) -> Answer:
+        """One call to the model."""
         self.calls += 1
+        if self._cudagraphs:
+            # The outputs of the call before may be overwritten.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         return self._function(*arguments)

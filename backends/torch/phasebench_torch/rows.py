@@ -51,7 +51,6 @@ class CachedRows:
         """Goes back to before the first decode step."""
         self.positions.copy_(self._first_position)
         self.mask.copy_(self._first_mask)
-        self.tokens.zero_()
 
     def feed(self, step: int, tokens: torch.Tensor) -> None:
         """Takes `tokens` [rows, 1] as the next column: the input of decode step `step`, counted from 0."""
@@ -83,10 +82,6 @@ class GrowingRows:
         self._mask = _causal(pads, columns, columns, dtype).to(device)
         self.tokens = torch.zeros((len(prompts), steps), dtype=torch.int64, device=device)
 
-    def restart(self) -> None:
-        """Forgets the new tokens."""
-        self.tokens.zero_()
-
     def view(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Ids, positions and mask of pass `step`, counted from 0; views, nothing is copied."""
         width = self.padded_to + step
@@ -112,7 +107,7 @@ def _padded(
 
 
 def _causal(pads: torch.Tensor, queries: int, columns: int, dtype: torch.dtype) -> torch.Tensor:
-    """Additive mask [rows, 1, queries, columns]: each query sees itself and what lies before it, without left padding."""
+    """Additive mask [rows, 1, queries, columns]: each query sees itself and what lies before it, no padding."""
     query = torch.arange(queries).view(1, -1, 1)
     column = torch.arange(columns).view(1, 1, -1)
     seen = ((column <= query) & (column >= pads.view(-1, 1, 1))) | (column == query)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import threading
@@ -41,8 +42,7 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
         """Set when the client asked the worker to exit."""
         # One thread for all engine work: thread settings, inference mode and CUDA's device are kept by thread.
         self._thread = futures.ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._settings: EngineSettings | None = None
-        self._folder: Folder | None = None
+        self._prepared: tuple[EngineSettings, Folder] | None = None
         self._engine: Engine | None = None
 
     def Hello(self, request: pb.HelloRequest, context: grpc.ServicerContext) -> pb.HelloReply:
@@ -95,7 +95,7 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
             settings = parse(request.settings)
             facts.check(settings)
             folder = inspect(request.path)
-            self._settings, self._folder = settings, folder
+            self._prepared = (settings, folder)
             self.session.reach(State.PREPARED)
             _LOG.info("prepared %s, weights %s", request.path, request.weights_id)
             return pb.PrepareReply(parameters=folder.parameters, bytes=folder.bytes(settings.dtype))
@@ -109,13 +109,12 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
             from . import facts
             from .engine import Engine
 
-            settings, folder = self._settings, self._folder
-            assert settings is not None and folder is not None
+            if self._prepared is None:
+                raise OutOfOrder("no model is prepared")
+            settings, folder = self._prepared
             facts.apply_threads(settings)
             before = memory.read(settings.device)
-            engine = Engine(
-                folder, settings, longest_sequence=request.longest_sequence, cancelled=operation.cancelled
-            )
+            engine = Engine(folder, settings, longest_sequence=request.longest_sequence, cancelled=operation.cancelled)
             self._engine = engine
             self.session.reach(State.LOADED)
             return pb.LoadReply(
@@ -169,7 +168,8 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
         return pb.ShutdownReply()
 
     def _loaded(self) -> Engine:
-        assert self._engine is not None
+        if self._engine is None:
+            raise OutOfOrder("no model is loaded")
         return self._engine
 
     def _run(
@@ -245,8 +245,6 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc]
         )
 
     def _admits(self, details: grpc.HandlerCallDetails) -> bool:
-        import hmac
-
         given = [value for key, value in details.invocation_metadata if key == "x-phasebench-token"]
         return len(given) == 1 and hmac.compare_digest(str(given[0]).encode(), self._token or b"")
 

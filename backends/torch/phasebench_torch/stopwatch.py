@@ -23,9 +23,7 @@ class Stopwatch:
         self._begin = 0
         self._ends: list[int] = []
         self._steps = 0
-        self._events = (
-            [torch.cuda.Event(enable_timing=True) for _ in range(steps + 2)] if device.type == "cuda" else []
-        )
+        self._events = _events(steps + 2) if device.type == "cuda" else []
 
     def begin(self) -> None:
         """Reads the clock."""
@@ -66,6 +64,10 @@ class Stopwatch:
     def step_ends(self) -> list[int]:
         """Ends of the finished steps on the worker's clock; after `end`."""
         return self._ends
+
+
+def _events(count: int) -> list[torch.cuda.Event]:
+    return [torch.cuda.Event(enable_timing=True) for _ in range(count)]  # type: ignore[no-untyped-call]
 
 
 def _ns(milliseconds: float) -> int:

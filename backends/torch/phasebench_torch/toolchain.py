@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sysconfig
@@ -23,8 +24,9 @@ class CxxCompiler:
     """First line of what `--version` prints."""
 
 
+@functools.cache
 def cxx_compiler() -> CxxCompiler:
-    """Finds the compiler as inductor does and compiles a small program with it.
+    """Finds the compiler as inductor does and compiles a small program with it; done once, if it works.
 
     Raises:
         WorkerError: UNSUPPORTED, with the compiler's words.
