@@ -58,9 +58,10 @@ class Engine:
         if max(options.buckets, default=0) > self.model.context:
             raise invalid(f"a bucket of {max(options.buckets)} exceeds the model's context of {self.model.context}")
         self._caches = Caches(self.model, longest)
+        graphs = settings.cuda_graphs
         self.passes = Passes(
-            Pass(pb.PHASE_PREFILL, prefill, options if options.prefill else None),
-            Pass(pb.PHASE_KV_DECODE, decode, options if options.decode else None),
+            Pass(pb.PHASE_PREFILL, prefill, options if options.prefill else None, cuda_graphs=graphs),
+            Pass(pb.PHASE_KV_DECODE, decode, options if options.decode else None, cuda_graphs=graphs),
             Pass(pb.PHASE_GENERATE_UNCACHED, uncached, None),
         )
         # What lives as long as the model need not be looked at by every later collection.
@@ -106,7 +107,7 @@ class Engine:
         return reply
 
     def _warm(self, call: TimedCall) -> None:
-        least = 3 if self.settings.compile.cudagraphs and self.settings.on_cuda else 2
+        least = 3 if self.settings.cuda_graphs else 2
         for done in range(1, _ROUNDS + 1):
             try:
                 compiled = call.once()

@@ -105,7 +105,7 @@ class PhaseWindow:
         found = self.evidence
         if self.run.options is None:
             return found.executions == 0 and self._frames == 0 and found.unique_graphs == 0
-        skipped = self.run.options.backend == "cudagraphs" and self.run.graphs_skipped > 0
+        skipped = self.run.cuda_graphs and self.run.graphs_skipped > 0
         return found.executions == found.calls and self.run.broken == 0 and not skipped
 
     @property

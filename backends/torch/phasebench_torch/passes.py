@@ -87,10 +87,19 @@ def _backend(options: CompileSettings) -> Callable[..., Any]:
 class Pass:
     """One phase's forward pass and how it runs."""
 
-    def __init__(self, phase: pb.Phase, function: Callable[..., Answer], options: CompileSettings | None) -> None:
+    def __init__(
+        self,
+        phase: pb.Phase,
+        function: Callable[..., Answer],
+        options: CompileSettings | None,
+        *,
+        cuda_graphs: bool = False,
+    ) -> None:
         self.phase = phase
         self.options = options
         """`None`: eager."""
+        self.cuda_graphs = cuda_graphs
+        """Whether compiled code is to be replayed as CUDA graphs."""
         self.calls = 0
         """Calls so far."""
         self.broken = 0
@@ -99,7 +108,6 @@ class Pass:
         """CUDA graphs that the compiler gave up in this phase since the model was loaded."""
         self._backend = CountingBackend(options) if options else None
         self._function = function
-        self._cudagraphs = options is not None and options.cudagraphs
         if options:
             # The overloads lack recompile_limit, which the function has.
             self._function = torch.compile(  # type: ignore[call-overload]
@@ -123,7 +131,7 @@ class Pass:
     def __call__(self, *arguments: Any) -> Answer:
         """One call to the model."""
         self.calls += 1
-        if self._cudagraphs:
+        if self.cuda_graphs:
             # The outputs of the call before may be overwritten.
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         return self._function(*arguments)

@@ -42,11 +42,6 @@ class CompileSettings:
         """Whether anything is compiled."""
         return self.prefill or self.decode
 
-    @property
-    def cudagraphs(self) -> bool:
-        """Whether CUDA graphs are asked for."""
-        return self.backend == "cudagraphs" or self.mode in ("reduce-overhead", "max-autotune")
-
 
 @dataclass(frozen=True)
 class EngineSettings:
@@ -64,6 +59,12 @@ class EngineSettings:
     def on_cuda(self) -> bool:
         """Whether a CUDA device is asked for."""
         return self.device.startswith("cuda")
+
+    @property
+    def cuda_graphs(self) -> bool:
+        """Whether compiled code is to be replayed as CUDA graphs."""
+        options = self.compile
+        return self.on_cuda and (options.backend == "cudagraphs" or options.mode in ("reduce-overhead", "max-autotune"))
 
     @property
     def requested(self) -> str:
@@ -91,9 +92,14 @@ def parse(settings: pb.Settings) -> EngineSettings:
     if threads == 0:
         raise invalid("threads is 0: at least 1, or absent for the engine's default")
     options = parse_options(settings.options)
-    if options.any and options.backend == "cudagraphs" and not settings.device.startswith("cuda"):
-        raise unsupported(f"the compile backend cudagraphs needs a CUDA device, not {settings.device}")
-    return EngineSettings(settings.device, settings.dtype, threads, options)
+    found = EngineSettings(settings.device, settings.dtype, threads, options)
+    # On other devices torch leaves the CUDA graphs away without a word.
+    only_graphs = {"backend": options.backend == "cudagraphs", "mode": options.mode == "reduce-overhead"}
+    for name, wanted in only_graphs.items():
+        if options.any and wanted and not found.on_cuda:
+            value = getattr(options, name)
+            raise unsupported(f"option compile.{name} is {value}, which is CUDA graphs and needs a CUDA device")
+    return found
 
 
 def parse_options(options: Mapping[str, str]) -> CompileSettings:

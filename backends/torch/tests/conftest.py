@@ -39,15 +39,23 @@ def load(family: str = "gpt2", longest: int = 64, **options: str) -> Engine:
     return Engine(inspect(str(folder(family))), parse(settings(**options)), longest_sequence=longest)
 
 
-def call(*prompts: list[int], steps: int = 0, padded_to: int = 0, **more: object) -> pb.CallRequest:
+def call(
+    *prompts: list[int],
+    steps: int = 0,
+    padded_to: int = 0,
+    procedure: pb.Procedure | None = None,
+    repeat: pb.Repeat | None = None,
+) -> pb.CallRequest:
     """A prefill, or with steps a prefill and decode steps."""
-    fields = {"procedure": pb.PREFILL_DECODE if steps else pb.PREFILL, **more}
+    if procedure is None:
+        procedure = pb.PREFILL_DECODE if steps else pb.PREFILL
     return pb.CallRequest(
         call_id=1,
+        procedure=procedure,
         prompts=[pb.Prompt(ids=row) for row in prompts],
         padded_to=padded_to or max(map(len, prompts), default=0),
         steps=steps,
-        **fields,
+        repeat=repeat,
     )
 
 

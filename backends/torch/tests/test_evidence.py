@@ -11,7 +11,8 @@ import torch
 from phasebench_torch import worker_pb2 as pb
 from phasebench_torch.engine import Engine
 from phasebench_torch.evidence import PhaseWindow
-from phasebench_torch.passes import Pass
+from phasebench_torch.passes import Pass, decode
+from phasebench_torch.settings import CompileSettings
 
 from .conftest import call, load, run, warm
 
@@ -25,7 +26,7 @@ def engine_with() -> Iterator[Callable[..., Engine]]:
     engines: list[Engine] = []
 
     def engine_with(**options: str) -> Engine:
-        engines.append(load(**{**COMPILED, **options}))
+        engines.append(load("gpt2", 64, **{**COMPILED, **options}))
         return engines[-1]
 
     yield engine_with
@@ -155,7 +156,8 @@ def break_graph(engine: Engine) -> None:
     def hook(_module: Any, _inputs: Any) -> None:
         torch._dynamo.graph_break()
 
-    engine.model.module.transformer.h[1].register_forward_pre_hook(hook)
+    module: Any = engine.model.module
+    module.transformer.h[1].register_forward_pre_hook(hook)
 
 
 def test_a_broken_graph_is_a_fallback(engine_with: Callable[..., Engine]) -> None:
@@ -213,12 +215,10 @@ def test_settings_that_swallow_errors_are_off() -> None:
     assert not torch._dynamo.config.suppress_errors
 
 
-def test_skipped_cuda_graphs_are_a_fallback(engine_with: Callable[..., Engine]) -> None:
-    """The count alone, as CUDA graphs need a device: one that was given up is remembered."""
-    engine = engine_with(fullgraph="false")
-    options = engine.settings.compile
-    run_ = Pass(pb.PHASE_KV_DECODE, lambda: None, None)  # type: ignore[arg-type,return-value]
-    run_.options = type(options)(decode=True, backend="cudagraphs")
+def test_skipped_cuda_graphs_are_a_fallback() -> None:
+    """Of the counter alone, as CUDA graphs need a device: one that was given up is remembered."""
+    options = CompileSettings(decode=True, backend="cudagraphs")
+    run_ = Pass(pb.PHASE_KV_DECODE, decode, options, cuda_graphs=True)
     window = PhaseWindow(run_)
     window.open()
     torch._dynamo.utils.counters["inductor"]["cudagraph_skips"] += 1

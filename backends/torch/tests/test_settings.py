@@ -74,8 +74,9 @@ def test_what_means_nothing_is_refused(settings: pb.Settings, why: str) -> None:
     assert why in caught.value.message
 
 
-def test_cuda_graphs_need_a_device() -> None:
-    with pytest.raises(WorkerError) as caught:
-        parse(wire(decode="true", backend="cudagraphs"))
+@pytest.mark.parametrize("option", [{"backend": "cudagraphs"}, {"mode": "reduce-overhead"}])
+def test_cuda_graphs_need_a_device(option: dict[str, str]) -> None:
+    with pytest.raises(WorkerError, match="needs a CUDA device") as caught:
+        parse(wire(decode="true", **option))
     assert caught.value.kind == pb.Error.UNSUPPORTED
-    assert parse(wire("cuda", decode="true", backend="cudagraphs")).compile.cudagraphs
+    assert parse(wire("cuda", decode="true", **option)).cuda_graphs
