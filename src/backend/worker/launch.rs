@@ -13,6 +13,10 @@ use std::str::FromStr;
 
 use crate::terms::Degraded;
 
+pub mod docker;
+pub mod installed;
+pub mod package;
+
 /// Where a worker listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
