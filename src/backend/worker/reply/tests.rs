@@ -81,7 +81,7 @@ type Wrong = (fn(&mut wire::CallReply), &'static str);
 const WRONG: [Wrong; 14] = [
     (|r| r.spans[1].phase = 99, "2 phases timed (prefill), expected prefill, kv_decode"),
     (|r| r.spans.swap(0, 1), "2 phases timed (kv_decode, prefill), expected prefill, kv_decode"),
-    (|r| drop(r.spans.pop()), "1 phases timed (prefill), expected prefill, kv_decode"),
+    (|r| _ = r.spans.pop(), "1 phases timed (prefill), expected prefill, kv_decode"),
     (|r| r.spans.extend(vec![span(wire::Phase::KvDecode, 140, 141); 100]), "102 phases timed"),
     (|r| r.spans[0].end_ns = 109, "prefill ends before it begins"),
     (|r| r.spans[0].begin_ns = 99, "prefill begins 0.0 µs before what comes before it has ended"),
