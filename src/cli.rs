@@ -61,6 +61,9 @@ pub enum Command {
 pub struct DoctorArgs {
     /// A scenario file: whether its servers answer and have its models
     pub spec: Option<PathBuf>,
+    /// Remove what killed runs have left: containers whose process is gone
+    #[arg(long, conflicts_with_all = ["spec", "json"])]
+    pub clean: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -71,6 +74,8 @@ pub struct DoctorArgs {
 pub enum SetupCommand {
     /// Fetch the pinned ONNX Runtime through pip, check its SHA-256, unpack it into the cache
     Onnxruntime(SetupOnnxruntimeArgs),
+    /// Fetch the locked torch (3.1 GB) and make its environment (5.7 GB), or its image, in which the worker runs
+    Torch(SetupTorchArgs),
 }
 
 /// `setup onnxruntime`
@@ -82,6 +87,20 @@ pub struct SetupOnnxruntimeArgs {
     /// Use this shared library instead of fetching one
     #[arg(long, value_name = "PATH")]
     pub library: Option<PathBuf>,
+}
+
+/// `setup torch`
+#[derive(Debug, Args)]
+pub struct SetupTorchArgs {
+    /// Build the worker's image instead, with the Docker engine of DOCKER_HOST or of the context in use
+    #[arg(long)]
+    pub docker: bool,
+    /// Image to build it on, instead of the Dockerfile's
+    #[arg(long, value_name = "IMAGE", requires = "docker")]
+    pub base: Option<String>,
+    /// Python that the environment is made with, and that fetches
+    #[arg(long, value_name = "PATH", default_value = "python3")]
+    pub python: PathBuf,
 }
 
 /// `models`

@@ -17,7 +17,9 @@ use crate::manifest::{Gpus, Machine, Tool};
 use crate::spec::{ArgMax, BackendSpec, Dtype, Engine, Isolation, OnnxSpec, Optimisation, Provider};
 use crate::units::Bytes;
 
+mod clean;
 mod ollama;
+mod torch;
 
 /// Everything that was found.
 #[derive(Debug, Serialize)]
@@ -63,6 +65,9 @@ struct Cache {
 /// # Errors
 /// `out` cannot be written.
 pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    if args.clean {
+        return clean::execute(out);
+    }
     let findings = look(args.spec.as_deref())?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?;
@@ -80,6 +85,7 @@ fn look(spec: Option<&Path>) -> anyhow::Result<Findings> {
         Some(path) => ollama::of_scenario(path, &root)?,
         None => ollama::at(&ollama::default_url(), &root, &[]),
     });
+    findings.extend(torch::findings(&root));
     findings.extend([
         Finding::ready(Kind::Backend, "simulated", "scripted timings on a virtual clock".to_owned()),
         foreign_load(),

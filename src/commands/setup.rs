@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::backend::BackendError;
 use crate::backend::onnx::library::{self, Inspected, LibraryError};
-use crate::cli::{SetupCommand, SetupOnnxruntimeArgs};
+use crate::cli::{SetupCommand, SetupOnnxruntimeArgs, SetupTorchArgs};
 use crate::exit::Exit;
 use crate::telemetry::nvml;
 use crate::units::Bytes;
 
 mod fetch;
 mod pins;
+mod torch;
 
 pub(super) use fetch::version as python_version;
 
@@ -116,7 +117,13 @@ impl SetupError {
 /// # Errors
 /// [`BackendError::Unavailable`] with what is missing and what helps.
 pub fn execute(command: &SetupCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let SetupCommand::Onnxruntime(args) = command;
+    match command {
+        SetupCommand::Onnxruntime(args) => execute_onnxruntime(args, out),
+        SetupCommand::Torch(args) => execute_torch(args, out),
+    }
+}
+
+fn execute_onnxruntime(args: &SetupOnnxruntimeArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let cache = crate::cache::root();
     let done = onnxruntime(args, &cache, &mut io::stderr()).map_err(|error| BackendError::Unavailable {
         backend: "onnx".to_owned(),
@@ -125,11 +132,34 @@ pub fn execute(command: &SetupCommand, out: &mut dyn Write) -> anyhow::Result<Ex
     })?;
     let Ready { library, before } = done;
     let build = if library.has_cuda() { "with CUDA" } else { "for CPUs" };
-    let is = if before { "was there already, and is the one in use" } else { "is ready" };
-    writeln!(out, "ONNX Runtime {} {build} {is}", library.version)?;
+    writeln!(out, "ONNX Runtime {} {build} {}", library.version, is_ready(before))?;
     writeln!(out, "  {}", library.path.display())?;
     writeln!(out, "  sha256 {}", library.sha256)?;
     Ok(Exit::Good)
+}
+
+fn execute_torch(args: &SetupTorchArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let cache = crate::cache::root();
+    let (ready, before) = torch::setup(args, &cache, &mut io::stderr()).map_err(|error| BackendError::Unavailable {
+        backend: "torch".to_owned(),
+        what: error.to_string(),
+        fix: error.fix(),
+    })?;
+    match ready {
+        torch::Ready::Environment(environment) => {
+            writeln!(out, "the torch environment {} {}", environment.id, is_ready(before))?;
+            writeln!(out, "  {}", environment.python.display())?;
+        }
+        torch::Ready::Image(image) => {
+            writeln!(out, "the image {} {}", image.tag, is_ready(before))?;
+            writeln!(out, "  {}", image.image)?;
+        }
+    }
+    Ok(Exit::Good)
+}
+
+fn is_ready(before: bool) -> &'static str {
+    if before { "was there already, and is the one in use" } else { "is ready" }
 }
 
 /// A library that is the one in use from now on.

@@ -1,8 +1,12 @@
 //! Starting a worker, and what is known of it while it runs, whatever it is started with.
 //!
-//! [`process`] starts a program, [`connect`] uses what runs already.
+//! [`process`] starts a program, [`docker`] a container, [`connect`] uses what runs already; [`package`] is the torch
+//! worker as this program carries it, [`installed`] what was made of it.
 
 pub mod connect;
+pub mod docker;
+pub mod installed;
+pub mod package;
 pub mod process;
 
 use std::collections::BTreeMap;

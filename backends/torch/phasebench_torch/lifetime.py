@@ -1,0 +1,43 @@
+"""When the worker ends by itself: with its parent, or when nobody has asked for anything for long."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+
+def end_with_parent() -> None:
+    """Ends the worker when standard input is closed, which the kernel does when its writer dies, however it dies.
+
+    Compilers that the worker started belong to its process group; where it leads that group, all of it ends.
+    """
+    threading.Thread(target=_wait_for_end, name="parent", daemon=True).start()
+
+
+def _wait_for_end() -> None:
+    try:
+        while os.read(0, 4096):
+            pass
+    except OSError:
+        pass
+    own = os.getpid()
+    if os.getpgrp() == own:
+        os.killpg(own, signal.SIGKILL)
+    os.kill(own, signal.SIGKILL)
+
+
+def exit_when_idle(idle_ns: Callable[[], int], seconds: float, stopping: threading.Event) -> None:
+    """Sets `stopping` once `idle_ns` reaches `seconds`."""
+
+    def watch() -> None:
+        limit = round(seconds * 1e9)
+        while not stopping.is_set():
+            left = limit - idle_ns()
+            if left <= 0:
+                stopping.set()
+            else:
+                stopping.wait(left / 1e9)
+
+    threading.Thread(target=watch, name="idle", daemon=True).start()

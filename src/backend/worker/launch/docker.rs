@@ -1,0 +1,399 @@
+//! A worker in a container that can reach nothing and write nothing but its own folders.
+//!
+//! - [`engine`] finds the Docker engine, [`container`] says what a container may do.
+//! - [`owner`] and [`leftovers`] find and remove what a killed phasebench left.
+//! - [`log`] keeps the last of what the worker wrote.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bollard::container::AttachContainerResults;
+use bollard::errors::Error as DockerError;
+use bollard::models::ContainerState;
+use bollard::query_parameters::{AttachContainerOptionsBuilder, WaitContainerOptionsBuilder};
+use futures_util::StreamExt as _;
+use tokio::io::AsyncWrite;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use self::container::{Blueprint, User};
+use self::engine::{Engine, EngineError, words};
+use self::log::LastWords;
+use super::installed::{Image, Record as _};
+use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
+use crate::spec::{Resources, TorchDevice};
+
+pub mod container;
+pub mod engine;
+pub mod leftovers;
+pub mod log;
+pub mod owner;
+
+/// Longest wait for the engine where a container must go.
+const REMOVED_WITHIN: Duration = Duration::from_secs(20);
+/// Longest wait for the end of a log after the end of its container.
+const LOG_ENDS_WITHIN: Duration = Duration::from_secs(1);
+/// Pause before an engine that cut a wait is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// The command that makes the image.
+const BUILD: &str = "phasebench setup torch --docker";
+
+impl From<EngineError> for LaunchError {
+    fn from(error: EngineError) -> Self {
+        Self { what: error.to_string(), fix: error.fix() }
+    }
+}
+
+/// Starts workers in containers of one image.
+#[derive(Debug, Clone)]
+pub struct DockerLauncher {
+    /// `None`: the one that Docker's own client would ask.
+    host: Option<String>,
+    image: Image,
+    resources: Resources,
+    device: TorchDevice,
+}
+
+impl DockerLauncher {
+    /// Containers of this image, with these limits.
+    #[must_use]
+    pub fn new(image: Image, resources: Resources, device: TorchDevice) -> Self {
+        Self { host: None, image, resources, device }
+    }
+
+    /// The same in the engine at this address, whatever the environment says.
+    #[must_use]
+    pub fn at(self, host: &str) -> Self {
+        Self { host: Some(host.to_owned()), ..self }
+    }
+
+    /// Containers of the image that `phasebench setup torch --docker` built.
+    ///
+    /// # Errors
+    /// None was built.
+    pub fn installed(cache: &Path, resources: Resources, device: TorchDevice) -> Result<Self, LaunchError> {
+        let missing =
+            || LaunchError { what: "no image of the torch worker was built".to_owned(), fix: BUILD.to_owned() };
+        Image::read(cache).map(|image| Self::new(image, resources, device)).ok_or_else(missing)
+    }
+
+    fn no_container(&self, engine: &Engine, error: &DockerError) -> LaunchError {
+        let why = words(error);
+        let (what, fix) = match error {
+            DockerError::DockerResponseServerError { status_code: 404, .. } => {
+                (format!("the engine at {} has no image {}", engine.host, self.image.tag), BUILD.to_owned())
+            }
+            _ => {
+                (format!("docker cannot make a container of {}: {why}", self.image.tag), "phasebench doctor".to_owned())
+            }
+        };
+        LaunchError { what, fix }
+    }
+
+    fn not_started(&self, error: &DockerError) -> LaunchError {
+        let what = format!("docker cannot start a container of {}: {}", self.image.tag, words(error));
+        let gpu = what.contains("could not select device driver");
+        let fix = if gpu { "install the NVIDIA Container Toolkit" } else { "phasebench doctor" };
+        LaunchError { what, fix: fix.to_owned() }
+    }
+}
+
+#[tonic::async_trait]
+impl Launcher for DockerLauncher {
+    async fn launch(&self, wanted: Wanted<'_>) -> Result<Box<dyn Running>, LaunchError> {
+        let engine = match &self.host {
+            Some(host) => engine::connect_to(host).await?,
+            None => engine::connect().await?,
+        };
+        // Where this fails the engine is in trouble, and what follows says which.
+        let _ = leftovers::sweep(&engine).await;
+        let user = User::for_caller();
+        let compiler_cache = give_folders(wanted, user)?;
+        let blueprint = Blueprint {
+            image: &self.image.image,
+            folder: wanted.folder,
+            model: wanted.model,
+            compiler_cache: &compiler_cache,
+            user,
+            resources: self.resources,
+            device: self.device,
+            run: wanted.run,
+        };
+        let made = engine.docker.create_container(None, blueprint.request()).await;
+        let id = made.map_err(|error| self.no_container(&engine, &error))?.id;
+        let container = Container { engine, id, removed: false };
+        let attached = match container.attach_and_start().await {
+            Ok(attached) => attached,
+            Err(error) => {
+                container.remove().await;
+                return Err(self.not_started(&error));
+            }
+        };
+        let last_words = LastWords::default();
+        let log = log::follow(attached.output, last_words.clone());
+        Ok(Box::new(DockerWorker {
+            facts: self.facts(&container, &blueprint),
+            address: Address::Unix(wanted.folder.join(container::SOCKET)),
+            places: places(wanted),
+            container,
+            last_words,
+            log,
+            _stdin: Mutex::new(attached.input),
+            ended: None,
+        }))
+    }
+}
+
+impl DockerLauncher {
+    fn facts(&self, container: &Container, blueprint: &Blueprint<'_>) -> BTreeMap<String, String> {
+        let mut facts = BTreeMap::from([
+            ("launch".to_owned(), "docker".to_owned()),
+            ("image".to_owned(), self.image.tag.clone()),
+            ("image_digest".to_owned(), self.image.image.clone()),
+            ("container".to_owned(), container.id.clone()),
+            ("docker_version".to_owned(), container.engine.version.clone()),
+            ("docker_api_version".to_owned(), container.engine.api.clone()),
+            ("container_user".to_owned(), format!("{}:{}", blueprint.user.uid, blueprint.user.gid)),
+            ("limit_pids".to_owned(), blueprint.pids().to_string()),
+        ]);
+        facts.extend(self.resources.memory.map(|bytes| ("limit_memory_bytes".to_owned(), bytes.0.to_string())));
+        facts.extend(self.resources.cpus.map(|cpus| ("limit_cpus".to_owned(), cpus.to_string())));
+        facts
+    }
+}
+
+/// Where the host's folders are in the container.
+fn places(wanted: Wanted<'_>) -> Vec<(PathBuf, &'static str)> {
+    let mut places =
+        vec![(wanted.folder.to_owned(), container::FOLDER), (wanted.compiler_cache.to_owned(), container::CACHE)];
+    places.extend(wanted.model.map(|model| (model.to_owned(), container::MODEL)));
+    places
+}
+
+/// Lets the container's user into the folders it needs; returns its folder for the compiler's cache, which is not the
+/// one that workers outside of containers use: theirs are another user's files.
+fn give_folders(wanted: Wanted<'_>, user: User) -> Result<PathBuf, LaunchError> {
+    let cache = wanted.compiler_cache.join("docker");
+    let refused = |path: &Path, error: &std::io::Error| LaunchError {
+        what: format!("cannot give {} to user {}: {error}", path.display(), user.uid),
+        fix: "make it writable for the user who runs phasebench".to_owned(),
+    };
+    match fs::DirBuilder::new().mode(0o700).create(&cache) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(refused(&cache, &error)),
+        _ => {}
+    }
+    for path in [wanted.folder, &cache] {
+        let owner = fs::metadata(path).map_err(|error| refused(path, &error))?.uid();
+        if owner != user.uid {
+            chown(path, Some(user.uid), Some(user.gid)).map_err(|error| refused(path, &error))?;
+        }
+    }
+    Ok(cache)
+}
+
+/// A container that is removed when it is dropped, as far as an engine and a runtime are there to do it.
+struct Container {
+    engine: Engine,
+    id: String,
+    removed: bool,
+}
+
+impl Container {
+    async fn state(&self) -> Result<ContainerState, DockerError> {
+        let found = self.engine.docker.inspect_container(&self.id, None).await?;
+        Ok(found.state.unwrap_or_default())
+    }
+
+    /// Attached first, so that not a word is lost.
+    async fn attach_and_start(&self) -> Result<AttachContainerResults, DockerError> {
+        let options = AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true);
+        let attached = self.engine.docker.attach_container(&self.id, Some(options.build())).await?;
+        self.engine.docker.start_container(&self.id, None).await?;
+        Ok(attached)
+    }
+
+    async fn remove(mut self) {
+        self.remove_now().await;
+    }
+
+    /// Ends and removes it. Where the engine does not answer, its processes are ended at least.
+    async fn remove_now(&mut self) {
+        let removed = timeout(REMOVED_WITHIN, leftovers::remove(&self.engine, &self.id)).await;
+        if !matches!(removed, Ok(Ok(()))) {
+            self.processes().into_iter().for_each(end);
+        }
+        self.removed = true;
+    }
+
+    /// Its processes, known by their control group, which has the container's id in its name. Empty where the engine
+    /// runs on another kernel.
+    fn processes(&self) -> Vec<u32> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&self.id))
+        })
+        .collect()
+    }
+}
+
+/// Ends a process at once.
+fn end(pid: u32) {
+    if let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|&pid| pid > 1) {
+        // SAFETY: takes two numbers; a process id above 1 is one process and no group.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if self.removed {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (engine, id) = (self.engine.clone(), std::mem::take(&mut self.id));
+            runtime.spawn(async move { leftovers::remove(&engine, &id).await });
+        }
+    }
+}
+
+/// A worker in its container.
+struct DockerWorker {
+    container: Container,
+    address: Address,
+    places: Vec<(PathBuf, &'static str)>,
+    facts: BTreeMap<String, String>,
+    last_words: LastWords,
+    log: JoinHandle<()>,
+    /// Never written to: the worker ends when it is closed.
+    _stdin: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
+    ended: Option<Ended>,
+}
+
+impl DockerWorker {
+    /// Waits until the engine says that the container has ended, or until there is nobody left to say so.
+    async fn wait(&self) -> Ended {
+        let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+        loop {
+            // What a wait answers is not told apart: a cut connection and an exit look alike at times. The state is.
+            let mut waiting =
+                Box::pin(self.container.engine.docker.wait_container(&self.container.id, Some(options.clone())));
+            let _ = waiting.next().await;
+            match self.container.state().await {
+                Ok(state) if state.running == Some(true) => tokio::time::sleep(ASK_AGAIN_AFTER).await,
+                Ok(state) => return ended(&state),
+                Err(error) => {
+                    self.last_words.push_line(&format!(
+                        "docker engine at {}: {}",
+                        self.container.engine.host,
+                        words(&error)
+                    ));
+                    return Ended::default();
+                }
+            }
+        }
+    }
+
+    /// The log comes by another connection, and its end after the container's.
+    async fn log_ends(&mut self) {
+        if !self.log.is_finished() && timeout(LOG_ENDS_WITHIN, &mut self.log).await.is_err() {
+            self.log.abort();
+        }
+    }
+}
+
+/// The engine reports a signal as the shell does: 128 and its number.
+fn ended(state: &ContainerState) -> Ended {
+    let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
+    let signal = code.filter(|code| (129..=128 + 64).contains(code)).map(|code| code - 128);
+    Ended {
+        code: if signal.is_some() { None } else { code },
+        signal,
+        // Set as well where a compiler's process was killed and the worker went on.
+        out_of_memory: state.oom_killed == Some(true) && code != Some(0),
+    }
+}
+
+#[tonic::async_trait]
+impl Running for DockerWorker {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn token(&self) -> Option<&str> {
+        None
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        self.container.processes()
+    }
+
+    fn facts(&self) -> BTreeMap<String, String> {
+        self.facts.clone()
+    }
+
+    fn inside(&self, path: &Path) -> PathBuf {
+        let inside = |(outside, inside): &(PathBuf, &str)| {
+            path.strip_prefix(outside).ok().map(|rest| match rest.as_os_str().is_empty() {
+                true => PathBuf::from(inside),
+                false => Path::new(inside).join(rest),
+            })
+        };
+        self.places.iter().find_map(inside).unwrap_or_else(|| path.to_owned())
+    }
+
+    fn last_words(&self) -> String {
+        self.last_words.text()
+    }
+
+    async fn ended(&mut self) -> Ended {
+        if let Some(ended) = self.ended {
+            return ended;
+        }
+        let ended = self.wait().await;
+        self.log_ends().await;
+        self.ended = Some(ended);
+        ended
+    }
+
+    async fn kill(&mut self) {
+        if self.container.removed {
+            return;
+        }
+        if self.ended.is_none() {
+            // A container that ended by itself did so for a reason worth keeping; one that runs ends by our signal.
+            let state = timeout(REMOVED_WITHIN, self.container.state()).await;
+            self.ended = match state {
+                Ok(Ok(state)) if state.running != Some(true) => Some(ended(&state)),
+                _ => Some(Ended { signal: Some(libc::SIGKILL), ..Ended::default() }),
+            };
+        }
+        self.container.remove_now().await;
+        self.log_ends().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(exit_code: i64, oom_killed: bool) -> ContainerState {
+        ContainerState { exit_code: Some(exit_code), oom_killed: Some(oom_killed), ..ContainerState::default() }
+    }
+
+    #[test]
+    fn a_signal_is_told_from_an_exit_code() {
+        assert_eq!(ended(&state(3, false)), Ended { code: Some(3), ..Ended::default() });
+        assert_eq!(ended(&state(137, false)), Ended { signal: Some(9), ..Ended::default() });
+        assert_eq!(ended(&state(137, true)), Ended { signal: Some(9), out_of_memory: true, ..Ended::default() });
+        assert_eq!(ended(&state(255, false)), Ended { code: Some(255), ..Ended::default() });
+        assert_eq!(ended(&state(0, true)), Ended { code: Some(0), ..Ended::default() });
+        assert_eq!(ended(&ContainerState::default()), Ended::default());
+    }
+}

@@ -1,0 +1,224 @@
+//! What a worker's container is made of, and above all what it may not do.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bollard::models::{
+    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits,
+};
+
+use super::leftovers::{OURS, OWNER, RUN, WORKER};
+use super::owner::Owner;
+use crate::spec::{Resources, TorchDevice};
+
+/// Where the container sees the model folder; it cannot write there.
+pub const MODEL: &str = "/model";
+/// Where it sees the worker's own folder, with the socket in it.
+pub const FOLDER: &str = "/run/phasebench";
+/// Where it sees the compiler's cache.
+pub const CACHE: &str = "/cache";
+/// Name of the socket in [`FOLDER`].
+pub const SOCKET: &str = "worker.sock";
+
+/// Most processes and threads where the scenario names no number: torch starts one per core, its compiler a pool.
+const PIDS: u32 = 512;
+
+/// Who a container's processes are where the caller is root. No account has this number on common systems.
+const UNPRIVILEGED: User = User { uid: 10_001, gid: 10_001 };
+
+/// Memory for `/tmp`, where the compiler keeps what it is working on.
+const TMP_BYTES: u64 = 512 << 20;
+
+/// After how many seconds without a request the worker exits by itself. It ends with its owner, since the engine then
+/// closes its standard input; this is for an engine that does not. A loaded model may wait long for its next call.
+const EXIT_IDLE: &str = "3600";
+
+/// User and group of a container's processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl User {
+    /// The caller, who then owns what the worker writes; somebody without rights where the caller is root.
+    #[must_use]
+    pub fn for_caller() -> Self {
+        // SAFETY: both take nothing, cannot fail and touch no memory of ours.
+        let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+        if uid == 0 { UNPRIVILEGED } else { Self { uid, gid } }
+    }
+}
+
+/// Everything a container is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Blueprint<'a> {
+    /// Image, by its id.
+    pub image: &'a str,
+    /// Folder of the worker on the host.
+    pub folder: &'a Path,
+    /// Model folder on the host. `None`: the worker is only asked what it is.
+    pub model: Option<&'a Path>,
+    /// Compiler's cache on the host.
+    pub compiler_cache: &'a Path,
+    /// Who its processes are.
+    pub user: User,
+    /// What it may use.
+    pub resources: Resources,
+    /// Where the model must run.
+    pub device: TorchDevice,
+    /// Name of the run.
+    pub run: &'a str,
+}
+
+impl Blueprint<'_> {
+    /// The request that makes the container of a worker.
+    #[must_use]
+    pub fn request(&self) -> ContainerCreateBody {
+        let text = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+        let labels = [(OURS, WORKER.to_owned()), (RUN, self.run.to_owned()), (OWNER, Owner::this().to_string())];
+        let listen = format!("unix:{FOLDER}/{SOCKET}");
+        ContainerCreateBody {
+            image: Some(self.image.to_owned()),
+            user: Some(format!("{}:{}", self.user.uid, self.user.gid)),
+            cmd: text(&["--listen", &listen, "--exit-on-stdin-close", "--exit-idle", EXIT_IDLE]),
+            // Python asks for the user's name, and this user has none.
+            env: text(&[
+                "HOME=/tmp",
+                "USER=phasebench",
+                &format!("TORCHINDUCTOR_CACHE_DIR={CACHE}"),
+                &format!("TRITON_CACHE_DIR={CACHE}/triton"),
+            ]),
+            labels: Some(labels.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            open_stdin: Some(true),
+            // Closed as soon as we are gone, however that came.
+            stdin_once: Some(true),
+            network_disabled: Some(true),
+            stop_timeout: Some(1),
+            host_config: Some(self.host_config()),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    /// The container's limits and what it sees of the host.
+    #[must_use]
+    pub fn host_config(&self) -> HostConfig {
+        let memory = self.resources.memory.map(|bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX));
+        HostConfig {
+            network_mode: Some("none".to_owned()),
+            readonly_rootfs: Some(true),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            privileged: Some(false),
+            pids_limit: Some(i64::from(self.pids())),
+            memory,
+            // As much as the memory: none of it may be swapped out under a measurement.
+            memory_swap: memory,
+            nano_cpus: self.resources.cpus.map(|cpus| i64::from(cpus) * 1_000_000_000),
+            // What the compiler makes is mapped as code, which Docker's default for a tmpfs forbids.
+            tmpfs: Some(HashMap::from([(
+                "/tmp".to_owned(),
+                format!("rw,exec,nosuid,nodev,mode=1777,size={TMP_BYTES}"),
+            )])),
+            mounts: Some(self.mounts()),
+            device_requests: self.gpus(),
+            // A worker that writes without end must not fill the engine's disk.
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("json-file".to_owned()),
+                config: Some(HashMap::from([
+                    ("max-size".to_owned(), "4m".to_owned()),
+                    ("max-file".to_owned(), "2".to_owned()),
+                ])),
+            }),
+            ulimits: Some(vec![ResourcesUlimits { name: Some("core".to_owned()), soft: Some(0), hard: Some(0) }]),
+            ..HostConfig::default()
+        }
+    }
+
+    /// Most processes and threads at once.
+    #[must_use]
+    pub fn pids(&self) -> u32 {
+        self.resources.pids.unwrap_or(PIDS)
+    }
+
+    fn mounts(&self) -> Vec<Mount> {
+        let bind = |source: &Path, target: &str, read_only: bool| Mount {
+            source: Some(source.display().to_string()),
+            target: Some(target.to_owned()),
+            typ: Some(MountType::BIND),
+            read_only: Some(read_only),
+            ..Mount::default()
+        };
+        let mut mounts = vec![bind(self.folder, FOLDER, false), bind(self.compiler_cache, CACHE, false)];
+        mounts.extend(self.model.map(|model| bind(model, MODEL, true)));
+        mounts
+    }
+
+    /// All GPUs, so that one has the same index inside as outside.
+    fn gpus(&self) -> Option<Vec<DeviceRequest>> {
+        match self.device {
+            TorchDevice::Cpu => None,
+            TorchDevice::Cuda(_) => Some(vec![DeviceRequest {
+                count: Some(-1),
+                capabilities: Some(vec![vec!["gpu".to_owned()]]),
+                ..DeviceRequest::default()
+            }]),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::units::Bytes;
+
+    fn blueprint() -> Blueprint<'static> {
+        Blueprint {
+            image: "sha256:1",
+            folder: Path::new("/a/worker"),
+            model: Some(Path::new("/a/model")),
+            compiler_cache: Path::new("/a/cache"),
+            user: UNPRIVILEGED,
+            resources: Resources { memory: Some(Bytes(1 << 30)), cpus: Some(2), pids: None },
+            device: TorchDevice::Cpu,
+            run: "a-run",
+        }
+    }
+
+    #[test]
+    fn nothing_is_granted_that_is_not_needed() {
+        let request = blueprint().request();
+        let host = request.host_config.unwrap();
+        assert_eq!(request.user.as_deref(), Some("10001:10001"));
+        assert_eq!(host.network_mode.as_deref(), Some("none"));
+        assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+        assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
+        assert_eq!((host.readonly_rootfs, host.privileged), (Some(true), Some(false)));
+        assert_eq!((host.cap_add, host.devices, host.device_requests), (None, None, None));
+        let writable = host.mounts.unwrap().into_iter().filter(|mount| mount.read_only != Some(true));
+        let writable: Vec<_> = writable.filter_map(|mount| mount.source).collect();
+        assert_eq!(writable, ["/a/worker", "/a/cache"]);
+    }
+
+    #[test]
+    fn limits_are_the_scenario_s() {
+        let host = blueprint().host_config();
+        assert_eq!((host.memory, host.memory_swap), (Some(1 << 30), Some(1 << 30)));
+        assert_eq!((host.nano_cpus, host.pids_limit), (Some(2_000_000_000), Some(i64::from(PIDS))));
+        let unlimited = Blueprint { resources: Resources { pids: Some(9), ..Resources::default() }, ..blueprint() };
+        let host = unlimited.host_config();
+        assert_eq!((host.memory, host.memory_swap, host.nano_cpus, host.pids_limit), (None, None, None, Some(9)));
+    }
+
+    #[test]
+    fn gpus_come_only_where_asked() {
+        let requests = Blueprint { device: TorchDevice::Cuda(1), ..blueprint() }.host_config().device_requests.unwrap();
+        assert_eq!(requests[0].capabilities, Some(vec![vec!["gpu".to_owned()]]));
+    }
+}

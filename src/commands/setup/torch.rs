@@ -1,0 +1,296 @@
+//! `phasebench setup torch`: an environment, or an image, in which the torch worker runs.
+//!
+//! ```text
+//! <cache>/torch/wheels/            every wheel, fetched once, for environments and images
+//! <cache>/torch/<id>/venv/         an environment; <id> is of the locked requirements and the Python
+//! <cache>/torch/<id>/worker-<h>/   the worker's sources, as this program carries them
+//! <cache>/torch/selected.json      the environment in use
+//! <cache>/torch/image.json         the image in use
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use self::environment::Place;
+use self::pip::Python;
+use self::wheels::{Missing, Target};
+use crate::backend::worker::launch::docker::engine::EngineError;
+use crate::backend::worker::launch::installed::{self, Environment, Image, Record as _};
+use crate::backend::worker::launch::package;
+use crate::cli::SetupTorchArgs;
+use crate::units::Bytes;
+
+mod base;
+mod environment;
+mod file_server;
+mod image;
+mod pip;
+mod requirements;
+mod wheels;
+
+/// What the environment takes. Unit: bytes.
+const ENVIRONMENT: Bytes = Bytes(5_700_000_000);
+
+/// Free space that must be left over: other programs need some too.
+const MARGIN: Bytes = Bytes(500_000_000);
+
+/// Why torch could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TorchError {
+    /// No Python.
+    #[error("{} does not run", command.display())]
+    NoPython {
+        /// What was tried.
+        command: PathBuf,
+    },
+    /// A Python too old for torch.
+    #[error("{} is Python {version}; 3.10 or newer is needed", command.display())]
+    OldPython {
+        /// The Python.
+        command: PathBuf,
+        /// Its version.
+        version: String,
+    },
+    /// A Python without pip, or with one too old.
+    #[error("{} has pip {version}; 22.3 or newer is needed", command.display())]
+    NoPip {
+        /// The Python.
+        command: PathBuf,
+        /// The version of its pip, or `none`.
+        version: String,
+    },
+    /// The disk is too full.
+    #[error("{}: {free} free, {needed} needed", folder.display())]
+    NoSpace {
+        /// On which file system.
+        folder: PathBuf,
+        /// How much is needed.
+        needed: Bytes,
+        /// How much there is.
+        free: Bytes,
+    },
+    /// The locked requirements hold something else than pinned packages.
+    #[error("requirements.lock: `{line}` is not `name==version` with sha256 hashes")]
+    Lock {
+        /// The line, cut.
+        line: String,
+    },
+    /// Pip failed; it has said why on standard error.
+    #[error("pip could not download {name} {version} for Python {python}")]
+    Download {
+        /// The package.
+        name: String,
+        /// Its version.
+        version: String,
+        /// The Python it was for.
+        python: String,
+    },
+    /// No environment could be made; Python has said why.
+    #[error("python could not make the environment {}", folder.display())]
+    Venv {
+        /// Where.
+        folder: PathBuf,
+    },
+    /// Pip failed; it has said why.
+    #[error("pip could not install the wheels into {}", folder.display())]
+    Install {
+        /// Where.
+        folder: PathBuf,
+    },
+    /// Everything is installed and does not work; Python has said why.
+    #[error("{} cannot import grpc, torch and transformers", python.display())]
+    Import {
+        /// The Python.
+        python: PathBuf,
+    },
+    /// No engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The engine could not build the image.
+    #[error("the image could not be built: {why}; before that: {last}")]
+    Build {
+        /// The engine's words.
+        why: String,
+        /// The last line of the builder.
+        last: String,
+    },
+    /// The file system refused.
+    #[error("cannot {action} {}: {why}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's words.
+        why: String,
+    },
+}
+
+impl TorchError {
+    fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), why: error.to_string() }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn fix(&self) -> String {
+        match self {
+            Self::NoPython { .. } => "apt install python3 python3-pip   (or your system's equivalent)\n  \
+                 or name one you have: phasebench setup torch --python PATH"
+                .to_owned(),
+            Self::OldPython { .. } => "phasebench setup torch --python python3.11   (or any from 3.10)".to_owned(),
+            Self::NoPip { command, .. } => {
+                format!("apt install python3-pip   (or: {} -m ensurepip --upgrade --user)", command.display())
+            }
+            Self::NoSpace { .. } => "free some space, or set PHASEBENCH_CACHE to a folder on another disk".to_owned(),
+            Self::Lock { .. } => "this is a fault of this program; please report it".to_owned(),
+            Self::Download { .. } => "python3 -m pip config list   shows which index pip uses\n  \
+                 again: what was fetched is kept\n  \
+                 if there is no wheel for that Python: phasebench setup torch --python python3.11"
+                .to_owned(),
+            Self::Venv { .. } => "apt install python3-venv   (or your system's equivalent)".to_owned(),
+            Self::Install { .. } | Self::Import { .. } => {
+                "what is above says why; again makes the environment anew".to_owned()
+            }
+            Self::Engine(error) => error.fix(),
+            Self::Build { .. } => "what is above says why; --base IMAGE builds on another image".to_owned(),
+            Self::Io { .. } => "make the cache folder writable, or set PHASEBENCH_CACHE to another".to_owned(),
+        }
+    }
+}
+
+/// What is in use from now on.
+#[derive(Debug)]
+pub enum Ready {
+    /// An environment.
+    Environment(Environment),
+    /// An image.
+    Image(Image),
+}
+
+/// Sets torch up; tells what is ready, and whether it was before.
+///
+/// # Errors
+/// See [`TorchError`].
+pub fn setup(args: &SetupTorchArgs, cache: &Path, progress: &mut dyn Write) -> Result<(Ready, bool), TorchError> {
+    let python = Python::find(&args.python)?;
+    let torch = installed::folder(cache);
+    fs::create_dir_all(&torch).map_err(|error| TorchError::io("create", &torch, &error))?;
+    let _one_at_a_time = lock(&torch, progress)?;
+    if args.docker {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| TorchError::io("use", &torch, &error))?;
+        runtime.block_on(image(args, &python, cache, progress))
+    } else {
+        environment(&python, cache, progress)
+    }
+}
+
+fn environment(python: &Python, cache: &Path, progress: &mut dyn Write) -> Result<(Ready, bool), TorchError> {
+    let torch = installed::folder(cache);
+    let place = Place::new(&torch, package::REQUIREMENTS, python);
+    let before = place.is_complete();
+    if !before {
+        let requirements = requirements::parse(package::REQUIREMENTS)?;
+        let target = Target::same(python);
+        let wheels = fetch(&requirements, &target, python, &torch, ENVIRONMENT, progress)?;
+        say(progress, &format!("making the environment {}", place.folder.display()));
+        let list = torch.join("requirements.lock");
+        fs::write(&list, package::REQUIREMENTS).map_err(|error| TorchError::io("write", &list, &error))?;
+        place.make(python, &wheels, &list)?;
+    }
+    let package = package::write(&place.folder).map_err(|error| TorchError::io("write", &place.folder, &error))?;
+    let environment = Environment { python: place.python(), package, id: place.id };
+    let same = Environment::read(cache).as_ref() == Some(&environment);
+    if !same {
+        environment.write(cache).map_err(|error| TorchError::io("write", &torch, &error))?;
+    }
+    Ok((Ready::Environment(environment), before && same))
+}
+
+async fn image(
+    args: &SetupTorchArgs,
+    python: &Python,
+    cache: &Path,
+    progress: &mut dyn Write,
+) -> Result<(Ready, bool), TorchError> {
+    let engine = image::connect().await?;
+    let base = args.base.as_deref();
+    if let Some(image) = image::existing(&engine, cache, base).await {
+        return Ok((Ready::Image(image), true));
+    }
+    let near = image::is_near(&engine).await?;
+    let from = base.unwrap_or_else(|| base::default());
+    base::fetch(&engine, from, progress).await?;
+    let wheels = match base::python(&engine, from).await {
+        Some(version) if near => {
+            let requirements = requirements::parse(package::REQUIREMENTS)?;
+            let target = Target::version(&version, python);
+            Some(fetch(&requirements, &target, python, &installed::folder(cache), Bytes(0), progress)?)
+        }
+        _ => {
+            say(progress, "the builder cannot be given wheels of this machine's cache; it fetches its own");
+            None
+        }
+    };
+    say(progress, &format!("building the image with docker {} at {}", engine.version, engine.host));
+    let order = image::Order { cache, wheels: wheels.as_deref(), base, python };
+    let image = image::build(&engine, order, progress).await?;
+    Ok((Ready::Image(image), false))
+}
+
+/// Makes sure that every wheel is there, with room for `more` beside them; returns their folder.
+fn fetch(
+    requirements: &[requirements::Requirement],
+    target: &Target,
+    python: &Python,
+    torch: &Path,
+    more: Bytes,
+    progress: &mut dyn Write,
+) -> Result<PathBuf, TorchError> {
+    let wheels = torch.join("wheels");
+    let missing = Missing::look(requirements, target, &wheels)?;
+    let download = match missing.bytes() {
+        Bytes(0) => "nothing to download".to_owned(),
+        bytes => format!("about {bytes} to download"),
+    };
+    let mut what = vec![download];
+    if more > Bytes(0) {
+        what.push(format!("{more} for the environment"));
+    }
+    say(progress, &format!("{}, in {}", what.join(", "), torch.display()));
+    check_space(torch, Bytes(missing.bytes().0 + more.0))?;
+    missing.fetch(python, target, &wheels, progress)?;
+    Ok(wheels)
+}
+
+/// Whether this much can still be written, with a margin.
+fn check_space(folder: &Path, needed: Bytes) -> Result<(), TorchError> {
+    let needed = Bytes(needed.0 + MARGIN.0);
+    match crate::cache::free(folder) {
+        Some(free) if free < needed => Err(TorchError::NoSpace { folder: folder.to_owned(), needed, free }),
+        _ => Ok(()),
+    }
+}
+
+/// Held while a setup works; a second one waits for it, and then finds everything there.
+fn lock(torch: &Path, progress: &mut dyn Write) -> Result<File, TorchError> {
+    let path = torch.join("lock");
+    let fault = |error: io::Error| TorchError::io("lock", &path, &error);
+    let file = File::create(&path).map_err(fault)?;
+    match file.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => {
+            say(progress, "waiting for another phasebench setup torch");
+            file.lock().map_err(fault)?;
+        }
+        Err(fs::TryLockError::Error(error)) => return Err(fault(error)),
+        Ok(()) => {}
+    }
+    Ok(file)
+}
+
+fn say(progress: &mut dyn Write, line: &str) {
+    // Progress is for people; a closed standard error must not stop the work.
+    let _ = writeln!(progress, "{line}");
+}

@@ -1,0 +1,97 @@
+//! Nothing is left of a run that was killed.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use bollard::models::ContainerCreateBody;
+use phasebench::backend::worker::launch::docker::leftovers::{OURS, OWNER, WORKER, list, remove};
+use phasebench::backend::worker::launch::docker::owner::Owner;
+use phasebench::spec::Resources;
+
+use crate::fixture::{Rig, until, until_said};
+
+/// Ends only by a signal from outside its container: as the first process there it ignores all others.
+const STUBBORN: &str = "import signal\nprint('ready')\nwhile True:\n    signal.pause()\n";
+/// Ends as workers do, when its standard input is closed.
+const OBEDIENT: &str = "import sys\nprint('ready')\nsys.stdin.read()\n";
+
+/// Set in the child, to the script it launches.
+const CHILD: &str = "PHASEBENCH_TEST_DOCKER_CHILD";
+
+/// Not a test but the program that [`killed`] kills.
+#[tokio::test]
+async fn child_that_launches_and_waits() {
+    let Ok(script) = std::env::var(CHILD) else { return };
+    let Some(rig) = Rig::new().await else { return };
+    let (_, mut worker) = rig.launch(&script, Resources::default()).await;
+    until_said(&*worker, "ready").await;
+    eprintln!("container {}", worker.facts()["container"]);
+    worker.ended().await;
+}
+
+/// Launches a worker from another process, kills that with SIGKILL, and tells the container.
+fn killed(script: &str) -> String {
+    let mut child: Child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "leftovers::child_that_launches_and_waits", "--nocapture"])
+        .env(CHILD, script)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let container = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("container ").map(str::to_owned));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    container.unwrap()
+}
+
+#[tokio::test]
+async fn the_next_start_removes_what_a_killed_run_left_and_nothing_else() {
+    let Some(rig) = Rig::new().await else { return };
+    // Alike in all but the machine, so nobody here can tell whether its owner lives.
+    let owner = Owner::this().to_string();
+    let (_, process) = owner.split_once('/').unwrap();
+    let labels = [(OURS, WORKER.to_owned()), (OWNER, format!("elsewhere/{process}9"))];
+    let body = ContainerCreateBody {
+        image: Some(rig.image.image.clone()),
+        labels: Some(labels.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()),
+        ..ContainerCreateBody::default()
+    };
+    let foreign = rig.engine.docker.create_container(None, body).await.unwrap().id;
+    let (_, mut alive) = rig.launch(STUBBORN, Resources::default()).await;
+    let left = killed(STUBBORN);
+    assert!(rig.has(&left).await);
+
+    let (_, mut next) = rig.launch(OBEDIENT, Resources::default()).await;
+    assert!(!rig.has(&left).await);
+    assert!(rig.has(&foreign).await);
+    assert!(rig.has(&alive.facts()["container"]).await);
+    assert!(rig.has(&next.facts()["container"]).await);
+    next.kill().await;
+    alive.kill().await;
+    remove(&rig.engine, &foreign).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_ends_with_the_process_that_launched_it_and_doctor_cleans_up() {
+    let Some(rig) = Rig::new().await else { return };
+    let left = killed(OBEDIENT);
+    until("the worker has ended", async || {
+        let found = rig.engine.docker.inspect_container(&left, None).await;
+        // Another test's start may have removed it already.
+        found.map_or(true, |found| found.state.and_then(|state| state.running) == Some(false))
+    })
+    .await;
+
+    let left = killed(STUBBORN);
+    let doctor = || Command::new(env!("CARGO_BIN_EXE_phasebench")).args(["doctor", "--clean"]).output().unwrap();
+    let output = doctor();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told = text.contains(&format!("removed container {} of run test-run", &left[..12]));
+    assert!(told || list(&rig.engine).await.unwrap().is_empty(), "{text}");
+    assert!(!rig.has(&left).await);
+    assert!(list(&rig.engine).await.unwrap().is_empty());
+    assert!(doctor().status.success());
+}
