@@ -18,7 +18,9 @@ use crate::units::{Bytes, Nanos};
 pub mod cancel;
 pub mod ollama;
 pub mod onnx;
+pub mod process;
 pub mod simulated;
+pub mod text;
 pub mod worker;
 
 pub use cancel::{CancelToken, Deadline};

@@ -1,5 +1,6 @@
 //! Command line types; what they do is in [`crate::commands`].
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -43,6 +44,12 @@ pub enum Command {
     Validate(RunFolder),
     /// Fit a latency law to any table
     Fit(FitArgs),
+    /// Serve an engine over the worker protocol, as a run does for `isolation: process`
+    #[command(subcommand)]
+    Worker(WorkerCommand),
+    /// Keep a worker: end it, and whatever it started, with whoever holds standard input
+    #[command(hide = true)]
+    Supervise(SuperviseArgs),
     /// Print the JSON Schema of scenario files, for editors
     Schema,
     /// Print shell completions
@@ -287,6 +294,32 @@ pub struct FitArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `worker`
+#[derive(Debug, Subcommand)]
+pub enum WorkerCommand {
+    /// ONNX Runtime
+    Onnx(WorkerArgs),
+}
+
+/// `worker onnx`
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// Where to listen: unix:/PATH, or tcp:127.0.0.1:PORT with a token in PHASEBENCH_WORKER_TOKEN; port 0 is any free one
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: String,
+    /// End when standard input is closed
+    #[arg(long)]
+    pub exit_on_stdin_close: bool,
+}
+
+/// `supervise`
+#[derive(Debug, Args)]
+pub struct SuperviseArgs {
+    /// The worker's command
+    #[arg(last = true, required = true)]
+    pub command: Vec<OsString>,
 }
 
 /// `completions`

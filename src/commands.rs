@@ -23,6 +23,7 @@ pub mod scenario;
 pub mod schema;
 pub mod setup;
 pub mod validate;
+pub mod worker;
 
 /// Does what the command line asks. Results go to `out`.
 ///
@@ -40,7 +41,9 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Report(args) => report::execute(args, out),
         Command::Run(args) => run::execute(args, out),
         Command::Schema => schema::execute(out),
+        Command::Supervise(args) => worker::keep(args),
         Command::Validate(args) => validate::execute(args, out),
+        Command::Worker(command) => worker::execute(command, out),
     }
 }
 

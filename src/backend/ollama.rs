@@ -16,7 +16,6 @@ mod prepare;
 pub mod process;
 pub mod session;
 pub mod speech;
-pub mod text;
 pub mod verify;
 pub mod version;
 pub mod wire;
@@ -34,7 +33,7 @@ use self::session::{OllamaSession, Served, load_options};
 use self::version::{ServerClock, Version};
 use super::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, LoadReport, Prepared, Session,
-    Surroundings,
+    Surroundings, text,
 };
 use crate::hash::seeded;
 use crate::model::{Form, ModelSource};

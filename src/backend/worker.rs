@@ -1,43 +1,414 @@
-//! Engines in another process, behind the worker protocol (`backends/proto/worker.proto`).
+//! Engines in another process, behind the worker protocol (`backends/proto/worker.proto`, `docs/worker-protocol.md`).
 //!
-//! - [`protocol`] is the generated code.
+//! - [`launch`] starts workers, each under a keeper ([`supervise`]) and in a private folder ([`folder`]);
+//!   [`start`] waits until one answers and maps its [`clock`].
+//! - [`connection`] carries messages, [`protocol`] is their generated code, [`settings`] and [`reply`] translate,
+//!   [`evidence`] holds a compiler's counts against what was asked for, [`session`] is a loaded model.
+//! - [`torch`] finds the torch worker; [`serve`] is the other end: our own engines as a worker.
+//!
+//! One thread ([`io`]) owns all connections and children, so that they are served between calls too. Everything else
+//! waits for it and is synchronous.
 
+pub mod clock;
+pub mod connection;
+pub mod evidence;
+pub mod folder;
+pub mod io;
 pub mod launch;
 pub mod protocol;
+pub mod reply;
+pub mod serve;
+pub mod session;
+pub mod settings;
+pub mod start;
+pub mod supervise;
+pub mod text;
+pub mod torch;
 
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::connection::words;
+use self::folder::RunFolder;
+use self::io::Io;
+use self::launch::Launcher;
+use self::launch::connect::ConnectLauncher;
+use self::launch::process::{ProcessLauncher, Program, Transport};
+use self::protocol::{
+    CancelRequest, DescribeReply, DescribeRequest, LoadRequest, PrepareRequest, Settings, UnloadRequest,
+};
+use self::session::WorkerSession;
+use self::start::{Live, Start, Trouble, reply as awaited};
+use self::text::{clean, map, message};
+use super::cancel::Waited;
 use super::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, Prepared, Session, Surroundings,
 };
-use crate::model::ModelSource;
-use crate::spec::Engine;
+use crate::model::{self, ModelSource};
+use crate::spec::{Dtype, Engine, Launch};
+use crate::terms::{Degraded, Mode, Phase, Procedure};
+use crate::units::Bytes;
+
+/// How long a worker may take to say what it is: a cold disk takes minutes to give torch.
+const DESCRIBED_WITHIN: Duration = Duration::from_secs(180);
+
+/// How long somebody else's worker may be away.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the thread may take beyond a deadline to say that it passed.
+const GRACE: Duration = Duration::from_secs(15);
 
 /// An engine behind the worker protocol.
-pub struct WorkerBackend {}
+pub struct WorkerBackend {
+    name: String,
+    engine: Engine,
+    surroundings: Surroundings,
+    /// This program's file, whose commands keep and serve workers. `None`: it cannot be told.
+    program: Option<PathBuf>,
+    opened: Option<Opened>,
+}
+
+/// What workers are started with.
+struct Opened {
+    io: Arc<Io>,
+    start: Arc<Start>,
+    settings: Settings,
+    compiled: BTreeMap<Phase, String>,
+}
+
+/// What [`WorkerBackend::prepare`] makes and [`WorkerBackend::load`] takes.
+struct Folder {
+    path: PathBuf,
+    weights_id: String,
+}
 
 impl WorkerBackend {
     /// An engine with its name in the scenario file. Starts nothing yet.
     #[must_use]
-    pub fn new(_name: &str, _engine: &Engine, _surroundings: &Surroundings) -> Self {
-        Self {}
+    pub fn new(name: &str, engine: &Engine, surroundings: &Surroundings) -> Self {
+        Self {
+            name: name.to_owned(),
+            engine: engine.clone(),
+            surroundings: surroundings.clone(),
+            program: std::env::current_exe().ok(),
+            opened: None,
+        }
+    }
+
+    /// Another program file than the one that runs, for one that is not phasebench itself.
+    #[must_use]
+    pub fn with_program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
+        self
+    }
+
+    fn opened(&mut self) -> Result<&Opened, Trouble> {
+        if self.opened.is_none() {
+            self.opened = Some(self.open()?);
+        }
+        self.opened.as_ref().ok_or_else(|| Trouble::new(Degraded::Error, "no worker was opened".to_owned()))
+    }
+
+    fn open(&self) -> Result<Opened, Trouble> {
+        let launcher = self.launcher()?;
+        let (settings, compiled) = match &self.engine {
+            Engine::Torch(spec) => (settings::of_torch(spec), settings::compiled_phases(spec)),
+            Engine::Onnx(spec) => (settings::of_onnx(spec), BTreeMap::new()),
+            Engine::Worker(spec) => (settings::of_connect(spec), BTreeMap::new()),
+            Engine::Ollama(_) | Engine::Simulated(_) => (Settings::default(), BTreeMap::new()),
+        };
+        let failed = |what: &str, error: std::io::Error| Trouble::new(Degraded::Error, format!("{what}: {error}"));
+        let folder = RunFolder::of_this_run().map_err(|e| failed("no private folder for workers", e))?;
+        let io = Io::start().map_err(|e| failed("no thread for workers", e))?;
+        let start = Start {
+            launcher,
+            ours: !matches!(self.engine, Engine::Worker(_)),
+            patience: PATIENCE,
+            folder,
+            clock: self.surroundings.clock.clone(),
+        };
+        Ok(Opened { io: Arc::new(io), start: Arc::new(start), settings, compiled })
+    }
+
+    /// What starts the workers of this engine.
+    fn launcher(&self) -> Result<Box<dyn Launcher>, Trouble> {
+        match &self.engine {
+            Engine::Worker(spec) => Ok(Box::new(ConnectLauncher::new(&spec.address, spec.token_env.as_deref())?)),
+            Engine::Torch(spec) if spec.launch == Launch::Docker => {
+                let what = "launch: docker is not part of this program".to_owned();
+                Err(Trouble { kind: Degraded::Error, what, fix: "launch: process".to_owned() })
+            }
+            Engine::Torch(_) => self.process(self.torch()?),
+            Engine::Onnx(_) => {
+                let program = self.program()?;
+                self.process(Program {
+                    program,
+                    arguments: ["worker", "onnx"].map(OsString::from).to_vec(),
+                    environment: vec![("PHASEBENCH_CACHE".to_owned(), self.surroundings.cache.clone().into())],
+                    facts: BTreeMap::from([("launch".to_owned(), "process: phasebench worker onnx".to_owned())]),
+                })
+            }
+            Engine::Ollama(_) | Engine::Simulated(_) => {
+                Err(Trouble::new(Degraded::Error, format!("{} is not served by a worker", self.engine.kind())))
+            }
+        }
+    }
+
+    fn process(&self, program: Program) -> Result<Box<dyn Launcher>, Trouble> {
+        let (keeper, transport) = (self.program()?, Transport::asked()?);
+        Ok(Box::new(ProcessLauncher { keeper, program, transport }))
+    }
+
+    fn program(&self) -> Result<PathBuf, Trouble> {
+        self.program.clone().ok_or_else(|| {
+            Trouble::new(Degraded::Error, "the system does not tell which file this program is".to_owned())
+        })
+    }
+
+    fn torch(&self) -> Result<Program, Trouble> {
+        let found = torch::find(&self.surroundings.cache).map_err(|error| Trouble {
+            kind: Degraded::Error,
+            what: error.to_string(),
+            fix: torch::FIX.to_owned(),
+        })?;
+        let environment = [
+            ("PYTHONPATH", found.package.into_os_string()),
+            // Packages of the user's own would not be those that were locked.
+            ("PYTHONNOUSERSITE", "1".into()),
+            ("PYTHONDONTWRITEBYTECODE", "1".into()),
+        ];
+        Ok(Program {
+            program: found.python,
+            arguments: ["-m", "phasebench_torch"].map(OsString::from).to_vec(),
+            environment: environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            facts: BTreeMap::from([
+                ("launch".to_owned(), "process: python -m phasebench_torch".to_owned()),
+                ("environment".to_owned(), found.id),
+            ]),
+        })
+    }
+
+    fn unavailable(&self, trouble: Trouble) -> BackendError {
+        let fix = if trouble.fix.is_empty() { "phasebench doctor".to_owned() } else { trouble.fix };
+        BackendError::Unavailable { backend: self.name.clone(), what: trouble.what, fix }
+    }
+
+    fn look(&mut self) -> Result<Description, Trouble> {
+        let opened = self.opened()?;
+        let (start, settings) = (opened.start.clone(), opened.settings.clone());
+        let looked = opened.io.wait(async move {
+            let until = Instant::now() + DESCRIBED_WITHIN;
+            let live = start.start(None, until).await?;
+            let described = describe(&live, settings, until).await;
+            let facts = live.running.lock().await.facts();
+            end(&live, &start).await;
+            Ok::<_, Trouble>((described?, start::facts(&live, facts), live.who))
+        });
+        let gone = || Trouble::new(Degraded::Error, "the thread that talks to workers is gone".to_owned());
+        let (reply, about_worker, who) = looked.ok_or_else(gone)??;
+        let mut facts = map(reply.facts);
+        facts.extend(about_worker);
+        Ok(Description {
+            engine: clean(&reply.engine),
+            version: Some(clean(&reply.engine_version)).filter(|version| !version.is_empty()),
+            facts,
+            // A worker at an address holds one model; of ours there are as many as models.
+            max_resident: matches!(self.engine, Engine::Worker(_)).then_some(1),
+            boundary: boundary(reply.boundary),
+            procedures: who.capabilities.procedures().filter_map(procedure).collect(),
+            token_times: who.capabilities.step_times,
+            virtual_clock: false,
+        })
     }
 }
 
 impl Backend for WorkerBackend {
     fn describe(&mut self) -> Result<Description, BackendError> {
-        Err(BackendError::Close { backend: String::new(), why: String::new() })
+        self.look().map_err(|trouble| self.unavailable(trouble))
     }
 
-    fn prepare(&mut self, _model: &ModelSource) -> Result<Prepared, BackendError> {
-        Err(BackendError::Close { backend: String::new(), why: String::new() })
+    fn prepare(&mut self, model: &ModelSource) -> Result<Prepared, BackendError> {
+        let failed = |why: &dyn std::fmt::Display| BackendError::Prepare {
+            model: model.name.clone(),
+            backend: self.name.clone(),
+            why: why.to_string(),
+        };
+        let folder = model::materialise(&model.form, &self.surroundings.cache).map_err(|e| failed(&e))?;
+        let weights_id = folder.weights_id().map_err(|e| failed(&e))?;
+        let dtype = self.engine.dtype();
+        let element = dtype.bytes().unwrap_or_else(|| Dtype::F32.bytes().unwrap_or(4));
+        // A relative path means another place in the worker.
+        let path = std::path::absolute(folder.path()).map_err(|e| failed(&e))?;
+        Ok(Prepared {
+            model: model.name.clone(),
+            weights_id: weights_id.clone(),
+            dtype,
+            params: Some(folder.parameters()),
+            bytes: Some(Bytes(folder.parameters().saturating_mul(element))),
+            path: Some(path.clone()),
+            shape: None,
+            quantisation: None,
+            inner: Box::new(Folder { path, weights_id }),
+        })
     }
 
     fn load(
         &mut self,
-        _model: &Prepared,
-        _shapes: &[CallShape],
-        _by: Deadline,
-        _cancel: &CancelToken,
+        model: &Prepared,
+        shapes: &[CallShape],
+        by: Deadline,
+        cancel: &CancelToken,
     ) -> Result<Box<dyn Session>, Failure> {
-        Err(Failure::new(crate::terms::Degraded::Error, ""))
+        let Some(folder) = model.inner.downcast_ref::<Folder>() else {
+            return Err(Failure::new(Degraded::Error, "the model was prepared for another engine"));
+        };
+        let opened = self.opened().map_err(Failure::from)?;
+        let (start, settings) = (opened.start.clone(), opened.settings.clone());
+        let path = folder.path.clone();
+        let wanted = Wanted { settings, weights_id: folder.weights_id.clone(), longest: longest(shapes) };
+        let pending = opened.io.begin(cancel, async move { load(&start, &path, wanted, Instant::now() + by.0).await });
+        let loaded = match pending.wait(Deadline(by.0 + GRACE), cancel) {
+            Ok(loaded) => loaded,
+            Err(waited) => Err(match waited {
+                Waited::Cancelled => Trouble::new(Degraded::Incomplete, "cancelled".to_owned()),
+                Waited::TimedOut | Waited::Done => Trouble::new(Degraded::Timeout, "the load did not end".to_owned()),
+            }),
+        };
+        let (live, report) = loaded.map_err(Failure::from)?;
+        Ok(Box::new(WorkerSession {
+            io: opened.io.clone(),
+            start: opened.start.clone(),
+            live,
+            report,
+            compiled: opened.compiled.clone(),
+            calls: 0,
+            lost: None,
+        }))
+    }
+}
+
+/// What a worker is to load.
+struct Wanted {
+    settings: Settings,
+    weights_id: String,
+    longest: u32,
+}
+
+/// Longest sequence that the calls need: what the last step chooses is never fed in, but has its place.
+fn longest(shapes: &[CallShape]) -> u32 {
+    shapes.iter().map(|shape| shape.prompt_tokens.saturating_add(shape.steps)).max().unwrap_or(0)
+}
+
+async fn describe(live: &Live, settings: Settings, until: Instant) -> Result<DescribeReply, Trouble> {
+    let mut client = live.client.clone();
+    let request = DescribeRequest { settings: Some(settings) };
+    let asked = within(until, "Describe", live, async move { client.describe(request).await }).await?;
+    match &asked.error {
+        None => Ok(asked),
+        Some(error) => {
+            Err(Trouble { kind: reply::failure(error).kind, what: message(&error.message), fix: clean(&asked.fix) })
+        }
+    }
+}
+
+/// Starts a worker and loads a model into it. Everything it took is a part of the load.
+async fn load(
+    start: &Start,
+    path: &Path,
+    wanted: Wanted,
+    until: Instant,
+) -> Result<(Live, super::LoadReport), Trouble> {
+    let mut live = start.start(Some(path), until).await?;
+    let loaded = fill(start, &mut live, path, wanted, until).await;
+    if loaded.is_err() {
+        end(&live, start).await;
+    }
+    loaded.map(|report| (live, report))
+}
+
+async fn fill(
+    start: &Start,
+    live: &mut Live,
+    path: &Path,
+    wanted: Wanted,
+    until: Instant,
+) -> Result<super::LoadReport, Trouble> {
+    if !start.ours {
+        // Another client may have left a model behind. There being none is no error of ours.
+        drop(live.client.clone().unload(UnloadRequest {}).await);
+    }
+    let mut parts = std::mem::take(&mut live.parts);
+    let mut mark = start.clock.now();
+    let mut part = |name: &str| {
+        let now = start.clock.now();
+        parts.push((name.to_owned(), now.since(mark)));
+        mark = now;
+    };
+    describe(live, wanted.settings.clone(), until).await?;
+    part("describe");
+    let inside = live.running.lock().await.inside(path);
+    let request = PrepareRequest {
+        settings: Some(wanted.settings),
+        path: inside.to_string_lossy().into_owned(),
+        weights_id: wanted.weights_id,
+    };
+    let mut client = live.client.clone();
+    let prepared = within(until, "Prepare", live, async move { client.prepare(request).await }).await?;
+    refused(prepared.error.as_ref())?;
+    part("prepare");
+    let mut client = live.client.clone();
+    let request = LoadRequest { longest_sequence: wanted.longest };
+    let loaded = within(until, "Load", live, async move { client.load(request).await }).await?;
+    refused(loaded.error.as_ref())?;
+    Ok(reply::loaded(loaded, parts))
+}
+
+fn refused(error: Option<&protocol::Error>) -> Result<(), Trouble> {
+    error.map_or(Ok(()), |error| {
+        let failure = reply::failure(error);
+        Err(Trouble::new(failure.kind, failure.message))
+    })
+}
+
+/// An answer before the deadline; past it the worker is asked to stop.
+async fn within<T>(
+    until: Instant,
+    what: &str,
+    live: &Live,
+    request: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, Trouble> {
+    let answer = tokio::time::timeout_at(until.into(), awaited(live.running.clone(), request)).await;
+    match answer {
+        Ok(answer) => answer.map_err(|broken| broken.trouble(what)),
+        Err(_) => {
+            let mut client = live.client.clone();
+            let told = connection::promptly(client.cancel(CancelRequest { call_id: 0 })).await;
+            let told = told.err().map(|status| format!("; {}", words(&status))).unwrap_or_default();
+            Err(Trouble::new(Degraded::Timeout, format!("{what} did not end before the deadline{told}")))
+        }
+    }
+}
+
+/// Ends a worker that holds nothing.
+async fn end(live: &Live, start: &Start) {
+    if start.ours {
+        live.running.lock().await.kill().await;
+    }
+}
+
+fn boundary(found: HashMap<String, String>) -> BTreeMap<Mode, String> {
+    let known = found.into_iter().filter_map(|(mode, text)| Some((mode.parse().ok()?, clean(&text))));
+    known.collect()
+}
+
+fn procedure(found: protocol::Procedure) -> Option<Procedure> {
+    match found {
+        protocol::Procedure::Unspecified => None,
+        protocol::Procedure::Prefill => Some(Procedure::Prefill),
+        protocol::Procedure::PrefillDecode => Some(Procedure::PrefillDecode),
+        protocol::Procedure::Uncached => Some(Procedure::Uncached),
     }
 }

@@ -6,6 +6,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use super::super::process::pids;
+
+pub use super::super::process::{is_running, resident, tree};
+
 /// The process that listens on a port of this machine. `None`: it cannot be told.
 #[must_use]
 pub fn listener(port: u16) -> Option<u32> {
@@ -28,48 +32,6 @@ fn listening_inode(table: &str, port: u16) -> Option<u64> {
         let listens = *fields.get(3)? == "0A" && u16::from_str_radix(local, 16) == Ok(port);
         if listens { fields.get(9)?.parse().ok() } else { None }
     })
-}
-
-fn pids() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-/// Whether there is such a process.
-#[must_use]
-pub fn is_running(pid: u32) -> bool {
-    fs::exists(format!("/proc/{pid}")).unwrap_or(false)
-}
-
-/// A process and everything it started that still runs.
-#[must_use]
-pub fn tree(root: u32) -> Vec<u32> {
-    let parents: Vec<(u32, u32)> = pids().filter_map(|pid| Some((pid, parent(pid)?))).collect();
-    let mut tree = vec![root];
-    let mut next = 0;
-    while let Some(&pid) = tree.get(next) {
-        tree.extend(parents.iter().filter(|(child, parent)| *parent == pid && *child != pid).map(|(child, _)| *child));
-        next += 1;
-    }
-    tree
-}
-
-/// `pid (name) state ppid …`; the name may hold spaces and parentheses.
-fn parent(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// Resident memory of these processes together, in bytes. `None`: it cannot be told of any.
-#[must_use]
-pub fn resident(pids: &[u32]) -> Option<u64> {
-    let of = |pid: &u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
-    };
-    let known: Vec<u64> = pids.iter().filter_map(of).collect();
-    (!known.is_empty()).then(|| known.iter().sum())
 }
 
 /// What changes how a server answers or how fast: its settings, those it hands to its engine, and the devices it sees.

@@ -1,9 +1,15 @@
 //! Starting a worker, and what is known of it while it runs, whatever it is started with.
+//!
+//! [`process`] starts a program, [`connect`] uses what runs already.
+
+pub mod connect;
+pub mod process;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::terms::Degraded;
 
@@ -18,6 +24,34 @@ pub enum Address {
     Unix(PathBuf),
     /// A port of the loopback interface.
     Tcp(SocketAddr),
+}
+
+/// `unix:/path` or `tcp:127.0.0.1:PORT`.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp:{address}"),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = LaunchError;
+
+    fn from_str(text: &str) -> Result<Self, LaunchError> {
+        let address = match text.split_once(':') {
+            Some(("unix", path)) if path.starts_with('/') => Some(Self::Unix(path.into())),
+            Some(("tcp", rest)) => {
+                rest.parse().ok().filter(|address: &SocketAddr| address.ip().is_loopback()).map(Self::Tcp)
+            }
+            _ => None,
+        };
+        address.ok_or_else(|| LaunchError {
+            what: format!("`{text}` is no address of a worker"),
+            fix: "unix:/path/to/socket or tcp:127.0.0.1:PORT".to_owned(),
+        })
+    }
 }
 
 /// What one worker is started for.

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use crate::backend::BackendError;
 use crate::backend::ollama::client::{Client, ClientError};
 use crate::backend::ollama::manage::{NAMESPACE, Server};
-use crate::backend::ollama::text::clean;
+use crate::backend::text::clean;
 use crate::cli::{PruneArgs, PullArgs};
 use crate::clock::RealClock;
 use crate::exit::Exit;

@@ -1,4 +1,4 @@
-//! What a server says, made harmless: bounded, without terminal escapes or other control characters.
+//! What an engine in another process says, made harmless: bounded, without terminal escapes or other control characters.
 
 /// Longest text that is kept of a name, a version or an error.
 const LONGEST: usize = 500;
@@ -16,8 +16,10 @@ pub fn clean(text: &str) -> String {
     clean.trim().to_owned()
 }
 
-/// Control characters, and those that turn the direction of text or take no place.
-fn is_hidden(c: char) -> bool {
+/// Whether it has no place in a text: control characters, and those that turn the direction of text or take no
+/// room.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

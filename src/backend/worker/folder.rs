@@ -1,0 +1,206 @@
+//! Where workers keep their sockets and their compilers' files: one private folder per run, one in it per worker.
+//!
+//! The folder is also what tells later which processes were a worker's: each has its name in its environment, and hands
+//! that down to whatever it starts. A folder whose owner is gone is cleaned up by the next run: its lock is free then,
+//! however the owner ended.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::backend::process::{kill, pids};
+
+/// Environment variable of every worker and whatever it starts: its folder.
+pub const VARIABLE: &str = "PHASEBENCH_WORKER_FOLDER";
+
+/// How the folders of runs begin.
+const PREFIX: &str = "phasebench-";
+
+/// Held by the run that owns the folder.
+const LOCK: &str = "lock";
+
+/// How long killed processes may take to be gone.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether they are.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// The folder of this run's workers. Removed with the last that uses it.
+#[derive(Debug)]
+pub struct RunFolder {
+    folder: TempDir,
+    workers: AtomicU32,
+    _lock: File,
+}
+
+/// A process is one run.
+static THIS: Mutex<Weak<RunFolder>> = Mutex::new(Weak::new());
+
+impl RunFolder {
+    /// The folder of this run; made first, and what earlier runs left is removed, where there is none.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn of_this_run() -> io::Result<Arc<Self>> {
+        let mut this = THIS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = this.upgrade() {
+            return Ok(folder);
+        }
+        let base = std::env::temp_dir();
+        sweep(&base);
+        let folder = Arc::new(Self::new(&base)?);
+        *this = Arc::downgrade(&folder);
+        Ok(folder)
+    }
+
+    fn new(base: &Path) -> io::Result<Self> {
+        let folder = private(PREFIX, 6, base)?;
+        // Locked before it has its name: nobody ever finds it free while the run goes on.
+        let unnamed = folder.path().join("lock.new");
+        let lock = File::create(&unnamed)?;
+        lock.lock()?;
+        fs::rename(unnamed, folder.path().join(LOCK))?;
+        make_private(&folder.path().join("compiler"))?;
+        Ok(Self { folder, workers: AtomicU32::new(0), _lock: lock })
+    }
+
+    /// Its name: unlike any other run's.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.folder.path().file_name().and_then(|name| name.to_str()).unwrap_or(PREFIX)
+    }
+
+    /// Folder that all workers of the run share for their compilers' caches.
+    #[must_use]
+    pub fn compiler_cache(&self) -> PathBuf {
+        self.folder.path().join("compiler")
+    }
+
+    /// A new folder for one worker.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn worker(&self) -> io::Result<TempDir> {
+        let number = self.workers.fetch_add(1, Ordering::Relaxed) + 1;
+        let folder = private(&format!("w{number}"), 0, self.folder.path())?;
+        make_private(&folder.path().join("tmp"))?;
+        Ok(folder)
+    }
+}
+
+fn private(prefix: &str, random: usize, base: &Path) -> io::Result<TempDir> {
+    let mode = Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix(prefix).rand_bytes(random).permissions(mode).tempdir_in(base)
+}
+
+fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().mode(0o700).create(folder)
+}
+
+/// Ends what is left of the workers of runs that are gone, and removes their folders.
+fn sweep(base: &Path) {
+    // SAFETY: reads the caller's own id.
+    let own = unsafe { libc::geteuid() };
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && fs::symlink_metadata(entry.path()).is_ok_and(|found| found.is_dir() && found.uid() == own);
+        if !ours {
+            continue;
+        }
+        let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
+        if lock.try_lock().is_ok() {
+            end_all(&entry.path());
+            // A folder that cannot be removed now is tried again by the next run.
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+}
+
+/// Ends every process that was started for a worker whose folder is this one or in it.
+pub fn end_all(folder: &Path) {
+    let until = Instant::now() + GONE_WITHIN;
+    loop {
+        let left = marked(folder);
+        if left.is_empty() || Instant::now() > until {
+            return;
+        }
+        left.into_iter().for_each(kill);
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Processes whose environment names this folder or one in it.
+#[must_use]
+pub fn marked(folder: &Path) -> Vec<u32> {
+    let own = std::process::id();
+    pids().filter(|&pid| pid != own && folder_of(pid).is_some_and(|named| named.starts_with(folder))).collect()
+}
+
+fn folder_of(pid: u32) -> Option<PathBuf> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = environment
+        .split(|&byte| byte == 0)
+        .find_map(|variable| variable.strip_prefix(VARIABLE.as_bytes())?.strip_prefix(b"="))?;
+    Some(PathBuf::from(std::str::from_utf8(value).ok()?))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn folders_are_private_and_go_with_their_run() {
+        let base = tempfile::tempdir().unwrap();
+        let run = RunFolder::new(base.path()).unwrap();
+        let (first, second) = (run.worker().unwrap(), run.worker().unwrap());
+        assert_ne!(first.path(), second.path());
+        for path in [first.path(), &first.path().join("tmp"), &run.compiler_cache(), run.folder.path()] {
+            assert_eq!(mode(path), 0o700, "{}", path.display());
+        }
+        let at = run.folder.path().to_owned();
+        drop((first, second, run));
+        assert!(!at.exists());
+    }
+
+    #[test]
+    fn what_a_dead_run_left_is_ended_and_removed_and_a_living_one_is_left_alone() {
+        let base = tempfile::tempdir().unwrap();
+        let living = RunFolder::new(base.path()).unwrap();
+        let dead = RunFolder::new(base.path()).unwrap();
+        let worker = dead.worker().unwrap().keep();
+        let spawn = |folder: &Path| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "read never"]).env(VARIABLE, folder).stdin(std::process::Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let mut left = spawn(&worker);
+        let mut kept = spawn(&living.worker().unwrap().keep());
+        let at = dead.folder.path().to_owned();
+        // As if it had been killed: the folder stays, the lock goes.
+        let RunFolder { folder, _lock: lock, .. } = dead;
+        drop((folder.keep(), lock));
+        let foreign = base.path().join("phasebench-notours");
+        fs::create_dir(&foreign).unwrap();
+        sweep(base.path());
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&left.wait().unwrap()), Some(libc::SIGKILL));
+        assert!(!at.exists() && foreign.exists() && living.folder.path().exists());
+        assert_eq!(kept.try_wait().unwrap(), None);
+        end_all(living.folder.path());
+        kept.wait().unwrap();
+        assert!(marked(living.folder.path()).is_empty());
+    }
+}

@@ -1,0 +1,231 @@
+//! What a worker answers, checked and turned into what the program knows. Nothing a worker says is believed without
+//! bounds: a reply that cannot be is a failed call, never a number.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::clock::Mapping;
+use super::evidence;
+use super::protocol as wire;
+use super::protocol::error::Kind;
+use super::text::{MOST_ENTRIES, clean, map, message};
+use crate::backend::{Call, Failure, LoadReport, Memory, Outcome, Reply, Span};
+use crate::terms::{Attribution, Degraded, Finish, Phase, Procedure};
+use crate::units::{Bytes, Nanos};
+
+/// Engine duration that is the decode phase's time outside the engine, see [`Reply::outside_engine`].
+pub const OUTSIDE_ENGINE: &str = "outside_engine";
+
+/// What a reply is held against.
+pub struct Asked<'a> {
+    /// The call.
+    pub call: &'a Call,
+    /// Phases that were to be compiled, and with what.
+    pub compiled: &'a BTreeMap<Phase, String>,
+    /// The worker's clock.
+    pub mapping: Mapping,
+    /// When the call was sent and its answer there, on the run's clock.
+    pub window: (Nanos, Nanos),
+}
+
+/// What came of a call.
+#[must_use]
+pub fn outcome(reply: wire::CallReply, asked: &Asked<'_>) -> Outcome {
+    let session_usable = reply.session_usable;
+    let failure = reply.error.as_ref().map(failure);
+    let whole = failure.is_none();
+    match convert(reply, asked, whole) {
+        Ok(reply) => {
+            let failure = failure.or_else(|| evidence::fallen_back(&reply, asked.compiled));
+            Outcome { reply: Some(reply), failure, session_usable }
+        }
+        Err(why) => {
+            let failure = failure.unwrap_or_else(|| {
+                Failure::new(Degraded::Invariant, &format!("the worker's reply contradicts itself or the call: {why}"))
+            });
+            Outcome { reply: None, failure: Some(failure), session_usable }
+        }
+    }
+}
+
+/// An engine's error.
+#[must_use]
+pub fn failure(error: &wire::Error) -> Failure {
+    let kind = match error.kind() {
+        Kind::Oom => Degraded::Oom,
+        Kind::CompileFailed | Kind::Recompile => Degraded::CompileFailed,
+        Kind::Cancelled => Degraded::Incomplete,
+        Kind::Fallback => Degraded::Fallback,
+        Kind::Unspecified | Kind::Unsupported | Kind::Invalid | Kind::Internal => Degraded::Error,
+    };
+    let words = message(&error.message);
+    Failure::new(kind, if words.is_empty() { "the worker gives no reason" } else { &words })
+}
+
+/// Phases of a procedure, in order.
+#[must_use]
+pub fn phases(procedure: Procedure) -> &'static [Phase] {
+    match procedure {
+        Procedure::Prefill => &[Phase::Prefill],
+        Procedure::PrefillDecode => &[Phase::Prefill, Phase::KvDecode],
+        Procedure::Uncached => &[Phase::GenerateUncached],
+    }
+}
+
+/// The phase of a message. `None`: not one of this version.
+#[must_use]
+pub fn phase(phase: wire::Phase) -> Option<Phase> {
+    match phase {
+        wire::Phase::Unspecified => None,
+        wire::Phase::Prefill => Some(Phase::Prefill),
+        wire::Phase::KvDecode => Some(Phase::KvDecode),
+        wire::Phase::GenerateUncached => Some(Phase::GenerateUncached),
+    }
+}
+
+fn convert(reply: wire::CallReply, asked: &Asked<'_>, whole: bool) -> Result<Reply, String> {
+    let call = asked.call;
+    let steps = reply.steps_timed;
+    if steps > call.steps {
+        return Err(format!("{steps} decode steps timed, {} asked for", call.steps));
+    }
+    let spans = spans(&reply.spans, steps, asked, whole)?;
+    let step_ends = step_ends(&reply.step_ends_ns, steps, &spans, asked.mapping)?;
+    let tokens = tokens(reply.tokens, steps, call, whole)?;
+    let rows = call.prompts.len();
+    if !reply.prompt_tokens.is_empty() && reply.prompt_tokens.len() != rows {
+        return Err(format!("prompt tokens of {} rows, {rows} asked for", reply.prompt_tokens.len()));
+    }
+    let mut engine_durations = durations(reply.durations_ns);
+    let compile = reply.phases.into_iter().map(|phase| evidence::of(phase, false));
+    Ok(Reply {
+        outside_engine: engine_durations.remove(OUTSIDE_ENGINE),
+        spans,
+        engine_durations,
+        steps_timed: steps,
+        prompt_tokens: Some(reply.prompt_tokens).filter(|rows| !rows.is_empty()),
+        new_tokens: tokens.iter().map(|row| count(row.len())).collect(),
+        tokens,
+        finish: Some(if whole && steps == call.steps { Finish::Length } else { Finish::Interrupted }),
+        attribution: reply.attribution.map(attribution).unwrap_or_default(),
+        step_ends,
+        memory: reply.memory.map(memory).unwrap_or_default(),
+        compile: compile.take(evidence::MOST).collect::<Result<_, _>>()?,
+    })
+}
+
+/// The phases of the call in order, each inside what comes before and after it, all inside the call as we saw it.
+fn spans(found: &[wire::Span], steps: u32, asked: &Asked<'_>, whole: bool) -> Result<Vec<Span>, String> {
+    let expected = phases(asked.call.procedure);
+    let told: Vec<Option<Phase>> = found.iter().map(|span| phase(span.phase())).collect();
+    let in_order = told.len() <= expected.len() && told.iter().zip(expected).all(|(told, phase)| *told == Some(*phase));
+    // A decode of no steps takes no time and need not be told.
+    let needed = expected.iter().filter(|&&phase| phase == Phase::Prefill || steps > 0).count();
+    if !in_order || (whole && told.len() < needed) {
+        let names = |phases: &[Phase]| phases.iter().map(|phase| phase.as_str()).collect::<Vec<_>>().join(", ");
+        let told: Vec<Phase> = told.into_iter().flatten().take(4).collect();
+        return Err(format!("{} phases timed ({}), expected {}", found.len(), names(&told), names(expected)));
+    }
+    let slack = asked.mapping.uncertainty;
+    let (sent, received) = asked.window;
+    let mut last = sent;
+    let mut spans = Vec::with_capacity(found.len());
+    for (span, &phase) in found.iter().zip(expected) {
+        if span.end_ns < span.begin_ns {
+            return Err(format!("{phase} ends before it begins"));
+        }
+        let (begin, end) = (asked.mapping.run(span.begin_ns), asked.mapping.run(span.end_ns));
+        if begin + slack < last {
+            return Err(format!("{phase} begins {} before what comes before it has ended", last.since(begin)));
+        }
+        last = end;
+        spans.push(Span {
+            phase,
+            begin,
+            end,
+            clock: asked.mapping.clock,
+            uncertainty: slack,
+            mean_power_w: None,
+            device: span.device_ns.map(Nanos),
+        });
+    }
+    if last > received + slack {
+        return Err(format!("the last phase ends {} after the answer was there", last.since(received)));
+    }
+    Ok(spans)
+}
+
+fn step_ends(found: &[u64], steps: u32, spans: &[Span], mapping: Mapping) -> Result<Vec<Nanos>, String> {
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    if found.len() != steps as usize {
+        return Err(format!("ends of {} steps, {steps} timed", found.len()));
+    }
+    let ends: Vec<Nanos> = found.iter().map(|&end| mapping.run(end)).collect();
+    let inside = spans.last().is_some_and(|span| ends.iter().all(|&end| end >= span.begin && end <= span.end));
+    if !inside || !ends.is_sorted() {
+        return Err("the steps' ends are not in order inside their phase".to_owned());
+    }
+    Ok(ends)
+}
+
+fn tokens(found: Vec<wire::Prompt>, steps: u32, call: &Call, whole: bool) -> Result<Vec<Vec<u32>>, String> {
+    let rows = call.prompts.len();
+    let made = match call.procedure {
+        Procedure::Prefill => 1,
+        Procedure::PrefillDecode => steps + 1,
+        Procedure::Uncached => steps,
+    };
+    let fits = |row: &wire::Prompt| if whole { count(row.ids.len()) == made } else { count(row.ids.len()) <= made };
+    if (whole && found.len() != rows) || found.len() > rows || !found.iter().all(fits) {
+        return Err(format!("expected {made} new tokens in each of {rows} rows"));
+    }
+    Ok(found.into_iter().map(|row| row.ids).collect())
+}
+
+fn durations(found: HashMap<String, u64>) -> BTreeMap<String, Nanos> {
+    let sorted: BTreeMap<String, u64> = found.into_iter().collect();
+    sorted.into_iter().take(MOST_ENTRIES).map(|(name, time)| (clean(&name), Nanos(time))).collect()
+}
+
+/// What proves where work ran.
+#[must_use]
+pub fn attribution(found: wire::Attribution) -> Attribution {
+    Attribution {
+        requested: clean(&found.requested),
+        actual: found.actual.map(|actual| clean(&actual)).filter(|actual| !actual.is_empty()),
+        evidence: map(found.evidence),
+    }
+}
+
+fn memory(found: wire::Memory) -> Memory {
+    Memory {
+        host_rss: found.host_rss_bytes.map(Bytes),
+        host_peak: found.host_peak_bytes.map(Bytes),
+        device_used: found.device_used_bytes.map(Bytes),
+        kv: found.kv_bytes.map(Bytes),
+    }
+}
+
+/// What a load proved; `before` are the parts of starting the worker.
+#[must_use]
+pub fn loaded(reply: wire::LoadReply, before: Vec<(String, Nanos)>) -> LoadReport {
+    let engine = reply.parts.into_iter().take(MOST_ENTRIES);
+    let (rss, device) = (|m: &wire::Memory| m.host_rss_bytes, |m: &wire::Memory| m.device_used_bytes);
+    let (first, last) = (reply.before.unwrap_or_default(), reply.after.unwrap_or_default());
+    LoadReport {
+        parts: before.into_iter().chain(engine.map(|part| (clean(&part.name), Nanos(part.duration_ns)))).collect(),
+        attribution: reply.attribution.map(attribution).unwrap_or_default(),
+        host_rss_before: rss(&first).map(Bytes),
+        host_rss_after: rss(&last).map(Bytes),
+        device_bytes: device(&last).map(|after| Bytes(after.saturating_sub(device(&first).unwrap_or(0)))),
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -1,0 +1,291 @@
+//! From a launcher to a worker that has said who it is and whose clock is mapped.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+use tonic::{Code, Response, Status};
+
+use super::clock::{self, Mapping, Pair, RoundTrip};
+use super::connection::{self, Client, VERSION, promptly, words};
+use super::folder::RunFolder;
+use super::launch::{Ended, LaunchError, Launcher, Running, Wanted};
+use super::protocol::{Capabilities, ClockSource, HelloRequest, ReadClockRequest};
+use super::text::{clean, message};
+use crate::backend::Failure;
+use crate::clock::SharedClock;
+use crate::terms::Degraded;
+use crate::units::Nanos;
+
+/// Readings of a worker's clock.
+const ROUND_TRIPS: usize = 16;
+
+/// How often it is looked whether a worker listens.
+const LISTENS_EVERY: Duration = Duration::from_millis(10);
+
+/// How long a broken connection may be ahead of the news that the worker has ended.
+const NEWS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How workers of one backend are started.
+pub struct Start {
+    /// With what.
+    pub launcher: Box<dyn Launcher>,
+    /// Whether the workers are ours to end.
+    pub ours: bool,
+    /// How long somebody else's worker may take to listen. Ours have until the deadline.
+    pub patience: Duration,
+    /// The folder of this run's workers.
+    pub folder: Arc<RunFolder>,
+    /// The run's clock.
+    pub clock: SharedClock,
+}
+
+/// A worker that answers.
+pub struct Live {
+    /// Messages to it.
+    pub client: Client,
+    /// The process, container or whatever it is. Locked while an answer is awaited.
+    pub running: Arc<Mutex<Box<dyn Running>>>,
+    /// Who it says it is.
+    pub who: Who,
+    /// Its clock.
+    pub mapping: Mapping,
+    /// What starting it took.
+    pub parts: Vec<(String, Nanos)>,
+    /// Its folder, removed with it.
+    _folder: TempDir,
+}
+
+/// Who a worker says it is.
+#[derive(Debug, Clone, Default)]
+pub struct Who {
+    /// Name and version of the program.
+    pub worker: String,
+    /// What it can be asked for.
+    pub capabilities: Capabilities,
+    /// Its clock.
+    pub clock: Option<ClockSource>,
+}
+
+/// Why a worker could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Trouble {
+    /// What it is recorded as.
+    pub kind: Degraded,
+    /// What went wrong, with the worker's own words.
+    pub what: String,
+    /// What helps. Empty: not known.
+    pub fix: String,
+}
+
+impl Trouble {
+    /// Trouble without a cure.
+    #[must_use]
+    pub fn new(kind: Degraded, what: String) -> Self {
+        Self { kind, what, fix: String::new() }
+    }
+}
+
+impl From<LaunchError> for Trouble {
+    fn from(error: LaunchError) -> Self {
+        Self { kind: Degraded::Error, what: message(&error.what), fix: clean(&error.fix) }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        let fix = if trouble.fix.is_empty() { String::new() } else { format!("\n  try: {}", trouble.fix) };
+        Self::new(trouble.kind, &format!("{}{fix}", trouble.what))
+    }
+}
+
+impl Start {
+    /// Starts a worker and greets it; ended again where that fails. `model`: what it must be able to read.
+    ///
+    /// # Errors
+    /// It cannot be started, does not answer in time, or speaks another protocol.
+    pub async fn start(&self, model: Option<&Path>, until: Instant) -> Result<Live, Trouble> {
+        let folder = self.folder.worker().map_err(|error| Trouble {
+            kind: Degraded::Error,
+            what: format!("no folder for a worker in {}: {error}", std::env::temp_dir().display()),
+            fix: "set TMPDIR to a folder that this user may write to".to_owned(),
+        })?;
+        let begin = self.clock.now();
+        let compiler_cache = self.folder.compiler_cache();
+        let wanted = Wanted { folder: folder.path(), model, run: self.folder.name(), compiler_cache: &compiler_cache };
+        let launched = tokio::time::timeout_at(until.into(), self.launcher.launch(wanted)).await;
+        let mut running =
+            launched.map_err(|_| late("the worker was not ready before the deadline".to_owned(), ""))??;
+        let launch = self.clock.now().since(begin);
+        match self.greet(running.as_mut(), until).await {
+            Ok((client, who, mapping)) => {
+                let hello = self.clock.now().since(begin).since(launch);
+                let parts = vec![("launch".to_owned(), launch), ("hello".to_owned(), hello)];
+                Ok(Live { client, running: Arc::new(Mutex::new(running)), who, mapping, parts, _folder: folder })
+            }
+            Err(trouble) => {
+                running.kill().await;
+                Err(trouble)
+            }
+        }
+    }
+
+    async fn greet(&self, running: &mut dyn Running, until: Instant) -> Result<(Client, Who, Mapping), Trouble> {
+        let client = connection::open(running.address(), running.token());
+        let mut client = client.map_err(|why| Trouble::new(Degraded::Error, why))?;
+        self.listening(running, until).await?;
+        let request = HelloRequest { protocol_version: VERSION, client: CLIENT.to_owned() };
+        let reply = answer(running, promptly(client.hello(request))).await.map_err(|broken| broken.trouble("Hello"))?;
+        if reply.protocol_version != VERSION {
+            let theirs = reply.protocol_version;
+            let what = format!("the worker speaks version {theirs} of the protocol, this program version {VERSION}");
+            return Err(Trouble::new(Degraded::Error, what));
+        }
+        let who = Who {
+            worker: clean(&format!("{} {}", reply.worker, reply.worker_version)),
+            capabilities: reply.capabilities.unwrap_or_default(),
+            clock: reply.clock,
+        };
+        let mapping = self.map(&mut client, &who).await;
+        let mapping = mapping.map_err(|why| Trouble::new(Degraded::Error, format!("the worker's clock: {why}")))?;
+        Ok((client, who, mapping))
+    }
+
+    /// Waits until somebody listens at the worker's address.
+    async fn listening(&self, running: &mut dyn Running, until: Instant) -> Result<(), Trouble> {
+        let patient = if self.ours { until } else { until.min(Instant::now() + self.patience) };
+        let address = running.address().clone();
+        loop {
+            let refused = match connection::listens(&address).await {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            if Instant::now() >= patient {
+                let what = format!("nothing answers at {address}: {refused}");
+                return Err(if self.ours {
+                    late(format!("the worker was not ready before the deadline: {what}"), &running.last_words())
+                } else {
+                    let fix = "start the worker, or correct `address`".to_owned();
+                    Trouble { kind: Degraded::Crashed, what, fix }
+                });
+            }
+            if let Ok(ended) = tokio::time::timeout(LISTENS_EVERY, running.ended()).await {
+                return Err(Broken::by(ended, &running.last_words()).trouble("start"));
+            }
+        }
+    }
+
+    /// Reads the worker's clock beside the run's until the mapping is as good as it gets.
+    ///
+    /// # Errors
+    /// The worker's words.
+    pub async fn map(&self, client: &mut Client, who: &Who) -> Result<Mapping, String> {
+        let mut trips = Vec::with_capacity(ROUND_TRIPS);
+        for _ in 0..ROUND_TRIPS {
+            let sent = self.clock.now();
+            let answer = promptly(client.read_clock(ReadClockRequest {})).await;
+            let received = self.clock.now();
+            let worker = answer.map_err(|status| words(&status))?.now_ns;
+            trips.push(RoundTrip { sent, worker, received });
+        }
+        let pair = Pair::read(&*self.clock);
+        Mapping::find(who.clock.as_ref(), &clock::source(), pair, &trips).ok_or_else(|| "no reading".to_owned())
+    }
+}
+
+/// How we introduce ourselves.
+const CLIENT: &str = concat!("phasebench ", env!("CARGO_PKG_VERSION"));
+
+fn late(what: String, words: &str) -> Trouble {
+    Trouble::new(Degraded::Timeout, with(&what, words))
+}
+
+/// What happened, and what the worker wrote last.
+fn with(what: &str, words: &str) -> String {
+    // Of a long log the end is what tells.
+    let words: Vec<&str> = words.lines().rev().take(LAST_LINES).collect();
+    let words: String = words.into_iter().rev().collect::<Vec<_>>().join("\n");
+    if words.is_empty() { what.to_owned() } else { format!("{what}; it wrote: {}", message(&words)) }
+}
+
+/// Lines of a worker's log that go into a message.
+const LAST_LINES: usize = 12;
+
+/// No answer came.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// What the transport or the worker says. `None`: the worker ended first.
+    pub status: Option<Status>,
+    /// How the worker ended. `None`: it runs, or nobody tells.
+    pub ended: Option<Ended>,
+    /// The last it wrote.
+    pub last_words: String,
+}
+
+impl Broken {
+    fn by(ended: Ended, last_words: &str) -> Self {
+        Self { status: None, ended: Some(ended), last_words: last_words.to_owned() }
+    }
+
+    /// What it is recorded as. `during`: which message.
+    #[must_use]
+    pub fn trouble(&self, during: &str) -> Trouble {
+        let (kind, what) = match (&self.ended, &self.status) {
+            (Some(ended), _) => (ended.kind(), format!("the worker {ended} during {during}")),
+            (None, Some(status)) if status.code() == Code::DeadlineExceeded => {
+                (Degraded::Timeout, format!("{during}: {}", status.message()))
+            }
+            (None, Some(status)) => (Degraded::Error, format!("{during}: {}", words(status))),
+            (None, None) => (Degraded::Error, format!("{during}: no answer")),
+        };
+        Trouble::new(kind, with(&what, &self.last_words))
+    }
+}
+
+/// Waits for an answer, or for the end of the worker.
+///
+/// # Errors
+/// No answer came.
+pub async fn answer<T>(
+    running: &mut dyn Running,
+    answer: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Broken> {
+    let status = tokio::select! {
+        biased;
+        answer = answer => match answer {
+            Ok(answer) => return Ok(answer),
+            Err(status) => status,
+        },
+        ended = running.ended() => return Err(Broken::by(ended, &running.last_words())),
+    };
+    let ended = tokio::time::timeout(NEWS_WITHIN, running.ended()).await.ok();
+    Err(Broken { status: Some(status), ended, last_words: running.last_words() })
+}
+
+/// As [`answer`], for a worker that is shared.
+///
+/// # Errors
+/// No answer came.
+pub async fn reply<T>(
+    running: Arc<Mutex<Box<dyn Running>>>,
+    awaited: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Broken> {
+    let mut running = running.lock().await;
+    answer(running.as_mut(), async { awaited.await.map(Response::into_inner) }).await
+}
+
+/// Facts of a worker for the manifest, whatever engine it holds.
+#[must_use]
+pub fn facts(live: &Live, launch: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut facts = BTreeMap::from([
+        ("worker".to_owned(), live.who.worker.clone()),
+        ("worker.protocol".to_owned(), VERSION.to_string()),
+        ("worker.clock".to_owned(), live.mapping.words().to_owned()),
+    ]);
+    facts.extend(launch.into_iter().map(|(key, value)| (format!("worker.{}", clean(&key)), clean(&value))));
+    facts
+}

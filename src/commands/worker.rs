@@ -1,0 +1,45 @@
+//! `phasebench worker` and `phasebench supervise`: the child processes of a run.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use crate::backend::Surroundings;
+use crate::backend::onnx::OnnxBackend;
+use crate::backend::worker::clock::KernelClock;
+use crate::backend::worker::connection::TOKEN_VARIABLE;
+use crate::backend::worker::launch::Address;
+use crate::backend::worker::launch::process::READY;
+use crate::backend::worker::serve::engine::Maker;
+use crate::backend::worker::serve::{Serving, serve};
+use crate::backend::worker::{settings, supervise};
+use crate::cli::{SuperviseArgs, WorkerArgs, WorkerCommand};
+use crate::exit::Exit;
+
+/// Serves an engine until it is asked to end.
+///
+/// # Errors
+/// It cannot listen.
+pub fn execute(command: &WorkerCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let WorkerCommand::Onnx(WorkerArgs { listen, exit_on_stdin_close }) = command;
+    let surroundings = Surroundings { clock: Arc::new(KernelClock), cache: crate::cache::root(), seed: 0 };
+    let make: Maker = Box::new(move |settings| {
+        let spec = settings::onnx(settings)?;
+        Ok(Box::new(OnnxBackend::new("onnx", spec, surroundings.clone())))
+    });
+    let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+    let serving = Serving { listen: listen.parse()?, token, exit_on_stdin_close: *exit_on_stdin_close };
+    serve(&serving, make, |address: &Address| {
+        writeln!(out, "{READY}{address}")?;
+        out.flush()
+    })?;
+    Ok(Exit::Good)
+}
+
+/// Keeps a worker; ends as it ends.
+///
+/// # Errors
+/// It cannot be started.
+pub fn keep(args: &SuperviseArgs) -> anyhow::Result<Exit> {
+    let ended = supervise::run(&args.command)?;
+    supervise::end_like(ended)
+}
