@@ -36,6 +36,7 @@ use self::folder::RunFolder;
 use self::io::Io;
 use self::launch::Launcher;
 use self::launch::connect::ConnectLauncher;
+use self::launch::docker::DockerLauncher;
 use self::launch::process::{ProcessLauncher, Program, Transport};
 use self::protocol::{
     CancelRequest, DescribeReply, DescribeRequest, LoadRequest, PrepareRequest, Settings, UnloadRequest,
@@ -138,8 +139,7 @@ impl WorkerBackend {
         match &self.engine {
             Engine::Worker(spec) => Ok(Box::new(ConnectLauncher::new(&spec.address, spec.token_env.as_deref())?)),
             Engine::Torch(spec) if spec.launch == Launch::Docker => {
-                let what = "launch: docker is not part of this program".to_owned();
-                Err(Trouble { kind: Degraded::Error, what, fix: "launch: process".to_owned() })
+                Ok(Box::new(DockerLauncher::installed(&self.surroundings.cache, spec.resources, spec.device)?))
             }
             Engine::Torch(_) => self.process(self.torch()?),
             Engine::Onnx(_) => {

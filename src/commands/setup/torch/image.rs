@@ -87,7 +87,7 @@ fn show(step: BuildInfo, last: &mut String, progress: &mut dyn Write) -> Result<
         return Err(failed(&error.message.unwrap_or_default(), last));
     }
     for line in step.stream.iter().chain(&step.status).flat_map(|text| text.lines()) {
-        let line = crate::backend::ollama::text::clean(line);
+        let line = crate::backend::text::clean(line);
         if !line.is_empty() {
             // Progress is for people; a closed standard error must not stop the work.
             let _ = writeln!(progress, "  {line}");

@@ -106,7 +106,7 @@ pub async fn connect_to(host: &str) -> Result<Engine, EngineError> {
 /// An error with what caused it, which the client's own message leaves out.
 pub fn words(error: &bollard::errors::Error) -> String {
     if let bollard::errors::Error::DockerResponseServerError { message, .. } = error {
-        return crate::backend::ollama::text::clean(message);
+        return crate::backend::text::clean(message);
     }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -117,7 +117,7 @@ pub fn words(error: &bollard::errors::Error) -> String {
         }
         cause = inner.source();
     }
-    crate::backend::ollama::text::clean(&text)
+    crate::backend::text::clean(&text)
 }
 
 /// The address that Docker's own client would take: the host variable, the context variable, the context in use.
