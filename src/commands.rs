@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 
 use crate::backend::BackendError;
+use crate::backend::worker::launch::LaunchError;
+use crate::backend::worker::serve::ServeError;
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 use crate::model;
@@ -64,6 +66,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if cause.is::<run::Missing>() {
             return Exit::Unavailable;
+        }
+        if cause.is::<LaunchError>() || cause.is::<ServeError>() {
+            return Exit::Usage;
         }
         if cause.is::<fit::FitError>() || cause.is::<OnlyError>() {
             return Exit::Usage;

@@ -126,11 +126,11 @@ fn sweep(base: &Path) {
 /// Ends every process that was started for a worker whose folder is this one or in it.
 pub fn end_all(folder: &Path) {
     let until = Instant::now() + GONE_WITHIN;
-    loop {
+    let mut clear = 0;
+    // Twice: a process that is just becoming another program shows no environment for an instant.
+    while clear < 2 && Instant::now() < until {
         let left = marked(folder);
-        if left.is_empty() || Instant::now() > until {
-            return;
-        }
+        clear = if left.is_empty() { clear + 1 } else { 0 };
         left.into_iter().for_each(kill);
         std::thread::sleep(LOOK_EVERY);
     }

@@ -48,8 +48,8 @@ impl FromStr for Address {
             _ => None,
         };
         address.ok_or_else(|| LaunchError {
-            what: format!("`{text}` is no address of a worker"),
-            fix: "unix:/path/to/socket or tcp:127.0.0.1:PORT".to_owned(),
+            what: format!("`{text}` is no address of a worker, allowed: unix:/path/to/socket, tcp:127.0.0.1:PORT"),
+            fix: "correct `address`".to_owned(),
         })
     }
 }

@@ -81,7 +81,7 @@ type Wrong = (fn(&mut wire::CallReply), &'static str);
 const WRONG: [Wrong; 14] = [
     (|r| r.spans[1].phase = 99, "2 phases timed (prefill), expected prefill, kv_decode"),
     (|r| r.spans.swap(0, 1), "2 phases timed (kv_decode, prefill), expected prefill, kv_decode"),
-    (|r| drop(r.spans.pop()), "1 phases timed (prefill), expected prefill, kv_decode"),
+    (|r| r.spans.truncate(1), "1 phases timed (prefill), expected prefill, kv_decode"),
     (|r| r.spans.extend(vec![span(wire::Phase::KvDecode, 140, 141); 100]), "102 phases timed"),
     (|r| r.spans[0].end_ns = 109, "prefill ends before it begins"),
     (|r| r.spans[0].begin_ns = 99, "prefill begins 0.0 µs before what comes before it has ended"),
@@ -90,7 +90,7 @@ const WRONG: [Wrong; 14] = [
     (|r| r.steps_timed = 3, "3 decode steps timed, 2 asked for"),
     (|r| r.step_ends_ns = vec![1; 1000], "ends of 1000 steps, 2 timed"),
     (|r| r.step_ends_ns = vec![135, 130], "the steps' ends are not in order inside their phase"),
-    (|r| drop(r.tokens.pop()), "expected 3 new tokens in each of 2 rows"),
+    (|r| r.tokens.truncate(1), "expected 3 new tokens in each of 2 rows"),
     (|r| r.tokens[1].ids = vec![1; 5000], "expected 3 new tokens in each of 2 rows"),
     (|r| r.prompt_tokens = vec![3; 70], "prompt tokens of 70 rows, 2 asked for"),
 ];

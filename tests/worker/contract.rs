@@ -1,0 +1,495 @@
+//! What every engine must do, wherever it runs: one suite, one list of engines.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use phasebench::backend::onnx::OnnxBackend;
+use phasebench::backend::onnx::library;
+use phasebench::backend::process::{is_running, kill};
+use phasebench::backend::simulated::SimulatedBackend;
+use phasebench::backend::worker::serve::{Serving, serve};
+use phasebench::backend::worker::{WorkerBackend, settings, torch};
+use phasebench::backend::{
+    Backend, BackendError, Call, CallShape, CancelToken, Deadline, Description, Failure, Outcome, Prepared, Reply,
+    Session, Surroundings,
+};
+use phasebench::clock::RealClock;
+use phasebench::model::{self, Family, Form, ModelSource, Synthetic};
+use phasebench::spec::{
+    ArgMax, CompileBackend, CompileMode, CompileSpec, ConnectSpec, Dtype, Dynamic, Engine, Fault, FaultKind, Isolation,
+    Launch, Law, OnRecompile, OnnxSpec, Optimisation, Pace, Provider, Resources, SimulatedSpec, TorchDevice, TorchSpec,
+};
+use phasebench::terms::{Degraded, Finish, Mode, Phase, Procedure};
+use tempfile::TempDir;
+
+/// Long enough for a cold compiler on a busy machine.
+const BY: Deadline = Deadline(Duration::from_secs(600));
+
+/// Says that something was not tried, past the test harness, which keeps what passing tests print.
+pub fn not_run(what: &str, why: &str) {
+    drop(writeln!(std::io::stderr(), "not run: {what}: {why}"));
+}
+
+/// An engine to be held to the contract.
+struct Case {
+    backend: Box<dyn Backend>,
+    surroundings: Surroundings,
+    /// Whether it computes: its tokens are then those of the weights, and ids are checked.
+    real: bool,
+    /// Whether its processes are ours to lose.
+    processes: bool,
+    /// The same engine, out of memory in every call. `None`: it cannot be made so here.
+    starved: Option<Box<dyn Backend>>,
+    /// Whatever must live as long.
+    _kept: Vec<TempDir>,
+}
+
+const ONNX: OnnxSpec = OnnxSpec {
+    provider: Provider::Cpu,
+    device: 0,
+    threads: Some(1),
+    optimisation: Optimisation::All,
+    dtype: Dtype::F32,
+    arg_max: ArgMax::Outside,
+    isolation: Isolation::None,
+};
+
+/// Exports of all tests, so that none is made twice; runtimes are looked for where the program looks.
+fn surroundings() -> Surroundings {
+    static CACHE: OnceLock<PathBuf> = OnceLock::new();
+    let cache = CACHE.get_or_init(|| {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker-cache");
+        let root = phasebench::cache::root();
+        let located = library::locate(&root);
+        let located =
+            located.unwrap_or_else(|e| panic!("{e}\n  these tests need it: run `phasebench setup onnxruntime`"));
+        library::select(&cache, &located.path).unwrap();
+        if let Ok(selected) = std::fs::read(torch::selection(&root)) {
+            std::fs::create_dir_all(cache.join("torch")).unwrap();
+            std::fs::write(torch::selection(&cache), selected).unwrap();
+        }
+        cache
+    });
+    Surroundings { clock: Arc::new(RealClock::default()), cache: cache.clone(), seed: 1 }
+}
+
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_phasebench"))
+}
+
+fn script(faults: Vec<Fault>) -> SimulatedSpec {
+    let law = |base| Law { base, exponent: 0.0 };
+    SimulatedSpec {
+        load: law(Duration::from_millis(1)),
+        prefill_per_token: law(Duration::from_micros(50)),
+        decode_per_step: law(Duration::from_millis(2)),
+        noise: 0.0,
+        autocorrelation: 0.0,
+        cold_factor: 1.0,
+        cold_shape_factor: 1.0,
+        drift_per_call: 0.0,
+        early_stop_rate: 0.0,
+        faults,
+        power_w: None,
+        max_resident: None,
+        pace: Pace::Real,
+    }
+}
+
+fn starving() -> SimulatedSpec {
+    script(vec![Fault { kind: FaultKind::Oom, model: None, scenario: None, every: 1 }])
+}
+
+fn simulated() -> Result<Case, String> {
+    let surroundings = surroundings();
+    let backend = |script| Box::new(SimulatedBackend::new("simulated", script, surroundings.clone()));
+    Ok(Case {
+        backend: backend(script(Vec::new())),
+        starved: Some(backend(starving())),
+        real: false,
+        processes: false,
+        _kept: Vec::new(),
+        surroundings,
+    })
+}
+
+/// The simulated engine says what its numbers are of; behind the protocol it is asked for the weights' own name.
+struct Renamed(SimulatedBackend);
+
+impl Backend for Renamed {
+    fn describe(&mut self) -> Result<Description, BackendError> {
+        self.0.describe()
+    }
+
+    fn prepare(&mut self, model: &ModelSource) -> Result<Prepared, BackendError> {
+        let weights_id = model::materialise(&model.form, &surroundings().cache).unwrap().weights_id().unwrap();
+        Ok(Prepared { weights_id, ..self.0.prepare(model)? })
+    }
+
+    fn load(
+        &mut self,
+        model: &Prepared,
+        shapes: &[CallShape],
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<Box<dyn Session>, Failure> {
+        self.0.load(model, shapes, by, cancel)
+    }
+}
+
+/// The simulated engine behind the protocol, at an address.
+fn served(script: SimulatedSpec, folder: &TempDir) -> WorkerBackend {
+    let address = format!("unix:{}/s", folder.path().display());
+    let serving = Serving { listen: address.parse().unwrap(), token: None, exit_on_stdin_close: false };
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let surroundings =
+            Surroundings { clock: Arc::new(phasebench::backend::worker::clock::KernelClock), ..surroundings() };
+        let make = move |_: &_| {
+            let backend = SimulatedBackend::new("served", script.clone(), surroundings.clone());
+            Ok(Box::new(Renamed(backend)) as Box<dyn Backend>)
+        };
+        serve(&serving, Box::new(make), |_| tell.send(()).map_err(std::io::Error::other)).unwrap();
+    });
+    told.recv().unwrap();
+    let spec = ConnectSpec {
+        address,
+        token_env: None,
+        device: "cpu".to_owned(),
+        dtype: Dtype::F32,
+        threads: None,
+        options: Vec::new(),
+    };
+    WorkerBackend::new("served", &Engine::Worker(spec), &surroundings())
+}
+
+fn simulated_at_an_address() -> Result<Case, String> {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    Ok(Case {
+        backend: Box::new(served(script(Vec::new()), &folders[0])),
+        starved: Some(Box::new(served(starving(), &folders[1]))),
+        real: false,
+        processes: false,
+        _kept: folders.into(),
+        surroundings: surroundings(),
+    })
+}
+
+fn onnx_in_process() -> Result<Case, String> {
+    let surroundings = surroundings();
+    let backend = Box::new(OnnxBackend::new("onnx", ONNX, surroundings.clone()));
+    Ok(Case { backend, starved: None, real: true, processes: false, _kept: Vec::new(), surroundings })
+}
+
+fn onnx_out_of_process() -> Result<Case, String> {
+    let surroundings = surroundings();
+    let engine = Engine::Onnx(OnnxSpec { isolation: Isolation::Process, ..ONNX });
+    let backend = |program: &Path| Box::new(WorkerBackend::new("onnx", &engine, &surroundings).with_program(program));
+    // This much address space loads the model, and not one tensor of a large batch.
+    let folder = tempfile::tempdir().unwrap();
+    let limited = folder.path().join("limited");
+    std::fs::write(&limited, format!("#!/bin/sh\nulimit -v 2000000\nexec '{}' \"$@\"\n", program().display())).unwrap();
+    std::fs::set_permissions(&limited, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    Ok(Case {
+        backend: backend(program()),
+        starved: Some(backend(&limited)),
+        real: true,
+        processes: true,
+        _kept: vec![folder],
+        surroundings,
+    })
+}
+
+fn torch_with(compile: Option<CompileSpec>) -> Result<Case, String> {
+    if std::env::var("PHASEBENCH_TEST_TORCH").as_deref() != Ok("1") {
+        return Err("PHASEBENCH_TEST_TORCH is not 1".to_owned());
+    }
+    let surroundings = surroundings();
+    torch::find(&surroundings.cache).map_err(|error| format!("{error}; try: {}", torch::FIX))?;
+    let spec = TorchSpec {
+        launch: Launch::Process,
+        resources: Resources::default(),
+        device: TorchDevice::Cpu,
+        dtype: Dtype::F32,
+        threads: Some(1),
+        compile,
+    };
+    let backend = WorkerBackend::new("torch", &Engine::Torch(spec), &surroundings).with_program(program());
+    let backend = Box::new(backend);
+    Ok(Case { backend, starved: None, real: true, processes: true, _kept: Vec::new(), surroundings })
+}
+
+fn torch_eager() -> Result<Case, String> {
+    torch_with(None)
+}
+
+fn torch_compile() -> Result<Case, String> {
+    torch_with(Some(CompileSpec {
+        prefill: true,
+        decode: true,
+        backend: CompileBackend::Inductor,
+        mode: CompileMode::Default,
+        dynamic: Dynamic::Static,
+        buckets: Vec::new(),
+        fullgraph: true,
+        on_recompile: OnRecompile::Fail,
+        recompile_limit: None,
+    }))
+}
+
+/// A test for every engine of the list.
+macro_rules! engines {
+    ($($name:ident),+ $(,)?) => {
+        mod engine {
+            $(#[test]
+            fn $name() {
+                super::keep(stringify!($name), super::$name());
+            })+
+        }
+    };
+}
+
+engines!(simulated, simulated_at_an_address, onnx_in_process, onnx_out_of_process, torch_eager, torch_compile);
+
+const LONG: [u32; 9] = [0, 41, 42, 43, 44, 45, 46, 47, 48];
+const SHORT: [u32; 4] = [0, 71, 72, 73];
+const STEPS: u32 = 6;
+
+fn call(procedure: Procedure, prompts: &[&[u32]], padded_to: u32, steps: u32) -> Call {
+    Call {
+        procedure,
+        scenario: "test".to_owned(),
+        prompts: prompts.iter().map(|row| row.to_vec()).collect(),
+        texts: None,
+        padded_to,
+        steps,
+        index: 0,
+        attempt: 0,
+        seed: 1,
+    }
+}
+
+/// Every procedure, on rows of different lengths.
+fn calls() -> [Call; 3] {
+    let rows: [&[u32]; 2] = [&LONG, &SHORT];
+    [
+        call(Procedure::Prefill, &rows, 9, 0),
+        call(Procedure::PrefillDecode, &rows, 9, STEPS),
+        call(Procedure::Uncached, &rows, 9, STEPS),
+    ]
+}
+
+/// Takes seconds.
+fn endless() -> Call {
+    call(Procedure::PrefillDecode, &[&LONG], 9, 1000)
+}
+
+fn tiny() -> ModelSource {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/same-weights/tiny-llama");
+    ModelSource { name: "tiny-llama".to_owned(), form: Form::Folder(folder) }
+}
+
+/// A model whose calls take long enough to be stopped in flight.
+fn slow() -> ModelSource {
+    ModelSource { name: "slow".to_owned(), form: Form::Synthetic(Synthetic::new(Family::Gpt2, 6, 256, 4)) }
+}
+
+/// What the weights choose, by the engine in this process.
+fn reference() -> &'static [Vec<Vec<u32>>; 3] {
+    static TOKENS: OnceLock<[Vec<Vec<u32>>; 3]> = OnceLock::new();
+    TOKENS.get_or_init(|| {
+        let mut case = onnx_in_process().unwrap();
+        let mut session = load(case.backend.as_mut(), &tiny(), &calls());
+        calls().map(|call| session.call(&call, BY, &CancelToken::default()).reply.unwrap().tokens)
+    })
+}
+
+fn load(backend: &mut dyn Backend, model: &ModelSource, calls: &[Call]) -> Box<dyn Session> {
+    let prepared = backend.prepare(model).unwrap();
+    let shapes: Vec<CallShape> = calls.iter().map(Call::shape).collect();
+    let mut session = backend.load(&prepared, &shapes, BY, &CancelToken::default()).unwrap();
+    for shape in shapes {
+        session.compile(shape, BY, &CancelToken::default()).unwrap();
+    }
+    session
+}
+
+fn good(session: &mut dyn Session, call: &Call) -> Reply {
+    let outcome = session.call(call, BY, &CancelToken::default());
+    assert_eq!((outcome.failure, outcome.session_usable), (None, true), "{:?}", call.procedure);
+    outcome.reply.unwrap()
+}
+
+/// The whole contract.
+fn keep(name: &str, case: Result<Case, String>) {
+    let mut case = match case {
+        Ok(case) => case,
+        Err(why) => return not_run(&format!("the contract of {name}"), &why),
+    };
+    describes_itself(&mut case);
+    refuses_an_unknown_model(&mut case);
+    let mut session = load(case.backend.as_mut(), &tiny(), &calls());
+    accounts_for_its_calls(&case, session.as_mut());
+    if case.real {
+        refuses_unknown_ids(session.as_mut());
+    }
+    is_gone_when_closed(&case, session);
+    stops_when_told(&mut case);
+    survives_its_death(&mut case);
+    says_when_memory_runs_out(&mut case);
+}
+
+fn describes_itself(case: &mut Case) {
+    let description = case.backend.describe().unwrap();
+    assert!(!description.engine.is_empty() && description.version.is_some(), "{description:?}");
+    assert_eq!(description.procedures, Procedure::ALL);
+    for mode in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
+        assert!(!description.boundary[&mode].is_empty(), "{mode}");
+    }
+    let again = case.backend.describe().unwrap();
+    assert_eq!(description, again, "what is in the manifest does not change by itself");
+}
+
+fn refuses_an_unknown_model(case: &mut Case) {
+    let form = Form::Folder("/nonexistent/model".into());
+    let unknown = case.backend.prepare(&ModelSource { name: "unknown".to_owned(), form });
+    let Err(BackendError::Prepare { model, why, .. }) = unknown else { panic!("prepared") };
+    assert!(model == "unknown" && why.contains("/nonexistent/model"), "{why}");
+}
+
+fn accounts_for_its_calls(case: &Case, session: &mut dyn Session) {
+    let report = session.loaded();
+    assert!(!report.parts.is_empty() && report.attribution.actual.is_some(), "{report:?}");
+    for (call, expected) in calls().iter().zip(reference()) {
+        let begin = case.surroundings.clock.now();
+        let reply = good(session, call);
+        let end = case.surroundings.clock.now();
+        let phases: Vec<Phase> = reply.spans.iter().map(|span| span.phase).collect();
+        let steps = call.steps;
+        let (expected_phases, made) = match call.procedure {
+            Procedure::Prefill => (&[Phase::Prefill][..], 1),
+            Procedure::PrefillDecode => (&[Phase::Prefill, Phase::KvDecode][..], steps + 1),
+            Procedure::Uncached => (&[Phase::GenerateUncached][..], steps),
+        };
+        assert_eq!((phases.as_slice(), reply.steps_timed), (expected_phases, steps));
+        let mut last = begin;
+        for span in &reply.spans {
+            assert!(last <= span.begin + span.uncertainty && span.begin < span.end, "{:?}", reply.spans);
+            last = span.end;
+        }
+        assert!(last <= end + reply.spans[0].uncertainty);
+        assert!(reply.step_ends.is_empty() || reply.step_ends.len() == steps as usize, "{:?}", reply.step_ends);
+        assert_eq!(reply.new_tokens, [made, made]);
+        assert_eq!(reply.prompt_tokens, Some(vec![9, 4]));
+        assert_eq!(reply.finish, Some(Finish::Length));
+        assert!(reply.tokens.iter().all(|row| row.len() == made as usize) && reply.tokens.len() == 2);
+        assert!(reply.attribution.actual.is_some(), "{:?}", reply.attribution);
+        if case.real {
+            assert_eq!(&reply.tokens, expected, "{}", call.procedure);
+        }
+    }
+}
+
+fn refuses_unknown_ids(session: &mut dyn Session) {
+    let call = call(Procedure::Prefill, &[&[0, 4_000_000_000]], 2, 0);
+    let outcome = session.call(&call, BY, &CancelToken::default());
+    let failure = outcome.failure.unwrap();
+    assert_eq!(failure.kind, Degraded::Error);
+    assert!(failure.message.contains("4000000000"), "{failure}");
+    assert!(outcome.session_usable);
+    good(session, &calls()[0]);
+}
+
+fn is_gone_when_closed(case: &Case, session: Box<dyn Session>) {
+    let pids = session.engine_pids();
+    assert_eq!(case.processes, !pids.is_empty());
+    session.close().unwrap();
+    assert!(pids.into_iter().all(|pid| !is_running(pid)));
+}
+
+/// At the deadline, and on a cancel; both leave the session as good as before.
+fn stops_when_told(case: &mut Case) {
+    let short = call(Procedure::PrefillDecode, &[&LONG], 9, 2);
+    let mut session = load(case.backend.as_mut(), &slow(), &[endless(), short.clone()]);
+    let first = good(session.as_mut(), &short).tokens;
+    let in_time = |outcome: Outcome, began: Instant, kind: Degraded| {
+        let failure = outcome.failure.unwrap();
+        assert_eq!(failure.kind, kind, "{failure}");
+        assert!(outcome.session_usable, "{failure}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    };
+    let began = Instant::now();
+    let by = Deadline(Duration::from_millis(100));
+    in_time(session.call(&endless(), by, &CancelToken::default()), began, Degraded::Timeout);
+    assert_eq!(good(session.as_mut(), &short).tokens, first);
+
+    let cancel = CancelToken::default();
+    let began = Instant::now();
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| {
+            // Nobody cancels this one: it ends after 100 ms, while the call is in flight.
+            CancelToken::default().wait(by, || false);
+            cancel.cancel();
+        });
+        session.call(&endless(), BY, &cancel)
+    });
+    in_time(outcome, began, Degraded::Incomplete);
+    assert_eq!(good(session.as_mut(), &short).tokens, first);
+    session.close().unwrap();
+
+    let cancelled = CancelToken::default();
+    cancelled.cancel();
+    let prepared = case.backend.prepare(&slow()).unwrap();
+    let loaded = case.backend.load(&prepared, &[], BY, &cancelled);
+    assert_eq!(loaded.err().map(|failure| failure.kind), Some(Degraded::Incomplete), "a load can be stopped");
+}
+
+fn survives_its_death(case: &mut Case) {
+    if !case.processes {
+        return;
+    }
+    let mut session = load(case.backend.as_mut(), &tiny(), &calls()[..1]);
+    let pids = session.engine_pids();
+    pids.iter().copied().for_each(kill);
+    for _ in 0..2 {
+        let outcome = session.call(&calls()[0], BY, &CancelToken::default());
+        assert_eq!(outcome.failure.unwrap().kind, Degraded::Crashed);
+        assert!(!outcome.session_usable);
+    }
+    assert!(pids.into_iter().all(|pid| !is_running(pid)));
+    session.close().unwrap();
+    let mut session = load(case.backend.as_mut(), &tiny(), &calls()[..1]);
+    good(session.as_mut(), &calls()[0]);
+}
+
+fn says_when_memory_runs_out(case: &mut Case) {
+    let Some(starved) = &mut case.starved else { return };
+    let rows = if case.real { 4000 } else { 1 };
+    let row: Vec<u32> = (0..600).collect();
+    let large = call(Procedure::Prefill, &vec![row.as_slice(); rows], 600, 0);
+    for _ in 0..2 {
+        let mut session = load(starved.as_mut(), &slow(), &[]);
+        let outcome = session.call(&large, BY, &CancelToken::default());
+        let failure = outcome.failure.unwrap();
+        assert_eq!((failure.kind, outcome.session_usable), (Degraded::Oom, false), "{failure}");
+        session.close().unwrap();
+    }
+}
+
+/// What a scenario asks of our own worker is what the engine in this process is set to.
+#[test]
+fn both_ways_to_run_onnx_describe_the_same_engine() {
+    let inside = onnx_in_process().unwrap().backend.describe().unwrap();
+    let outside = onnx_out_of_process().unwrap().backend.describe().unwrap();
+    assert_eq!(settings::onnx(&settings::of_onnx(&ONNX)).unwrap(), ONNX);
+    assert_eq!((&inside.engine, &inside.version), (&outside.engine, &outside.version));
+    assert_eq!(inside.boundary, outside.boundary);
+    for (key, value) in &inside.facts {
+        assert_eq!(outside.facts.get(key), Some(value), "{key}");
+    }
+    let more: Vec<&String> = outside.facts.keys().filter(|key| !inside.facts.contains_key(*key)).collect();
+    assert_eq!(more, ["worker", "worker.clock", "worker.launch", "worker.protocol"]);
+}

@@ -1,0 +1,257 @@
+//! A worker that goes wrong in one definite way. It is this test program, started again with a plan.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use phasebench::backend::process::kill;
+use phasebench::backend::worker::clock::{kernel, source};
+use phasebench::backend::worker::protocol::error::Kind;
+use phasebench::backend::worker::protocol::worker_server::{Worker, WorkerServer};
+use phasebench::backend::worker::protocol::*;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixListener;
+use tonic::codegen::tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+/// Environment variable with the worker's arguments.
+pub const ARGUMENTS: &str = "PHASEBENCH_FAKE_ARGUMENTS";
+
+/// Environment variable with a word for every start.
+pub const PLAN: &str = "PHASEBENCH_FAKE_PLAN";
+
+/// Environment variable with the fixture's folder.
+pub const FOLDER: &str = "PHASEBENCH_FAKE_FOLDER";
+
+/// Size of the largest reply.
+const GIGABYTE: usize = 1 << 30;
+
+/// The worker itself where the program was started as one, else nothing.
+#[test]
+fn worker() {
+    let (Ok(arguments), Ok(plan), Ok(folder)) = (std::env::var(ARGUMENTS), std::env::var(PLAN), std::env::var(FOLDER))
+    else {
+        return;
+    };
+    let folder = PathBuf::from(folder);
+    let words: Vec<&str> = plan.split(',').collect();
+    let start = (0..).find(|n| File::create_new(folder.join(format!("starts/{n}"))).is_ok()).unwrap_or(0);
+    let word = (*words.get(start).unwrap_or_else(|| words.last().unwrap())).to_owned();
+    let mut arguments = arguments.split_whitespace();
+    let socket = arguments.find_map(|argument| argument.strip_prefix("unix:")).map(PathBuf::from);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(behave(&word, socket.unwrap(), folder));
+    std::process::exit(0);
+}
+
+async fn behave(word: &str, socket: PathBuf, folder: PathBuf) {
+    match word {
+        "exit" => {
+            say("no such engine\n");
+            std::process::exit(3);
+        }
+        "never-ready" => std::future::pending().await,
+        "refuse" => {
+            drop(UnixListener::bind(&socket).unwrap());
+            std::future::pending().await
+        }
+        "garbage" => garbage(UnixListener::bind(&socket).unwrap()).await,
+        "noise" => (0..100).for_each(|_| say(&"x".repeat(1 << 20))),
+        "noise-exit" => {
+            (0..100).for_each(|_| say(&"x".repeat(1 << 20)));
+            say("\nthe last words\n");
+            std::process::exit(4);
+        }
+        _ => {}
+    }
+    let fake = Fake { word: word.to_owned(), folder, calls: Arc::default() };
+    let server = WorkerServer::new(fake).max_encoding_message_size(usize::MAX);
+    let listener = Incoming(UnixListener::bind(&socket).unwrap());
+    tonic::transport::Server::builder().add_service(server).serve_with_incoming(listener).await.unwrap();
+}
+
+/// Straight to standard error: the test harness keeps what is printed.
+fn say(text: &str) {
+    std::io::stderr().write_all(text.as_bytes()).unwrap();
+}
+
+async fn garbage(listener: UnixListener) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let noise: Vec<u8> = (0..4096u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        drop(stream.write_all(&noise).await);
+    }
+}
+
+struct Incoming(UnixListener);
+
+impl Stream for Incoming {
+    type Item = std::io::Result<tokio::net::UnixStream>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.0.poll_accept(context).map(|accepted| Some(accepted.map(|(stream, _)| stream)))
+    }
+}
+
+/// Something a worker started that wants to outlive it.
+fn child() {
+    let mut command = Command::new("sleep");
+    command.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // SAFETY: one system call between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            Ok(())
+        });
+    }
+    drop(command.spawn().unwrap());
+}
+
+struct Fake {
+    word: String,
+    folder: PathBuf,
+    calls: Arc<AtomicU32>,
+}
+
+impl Fake {
+    /// What a call does besides answering. `number`: from 0.
+    async fn strike(&self, number: u32) {
+        match (self.word.as_str(), number) {
+            ("kill", 2) => kill(std::process::id()),
+            ("abort", 2) => std::process::abort(),
+            ("hang" | "child-hang", 2) => {
+                if self.word == "child-hang" {
+                    child();
+                }
+                fs::write(self.folder.join("hangs"), std::process::id().to_string()).unwrap();
+                std::future::pending::<()>().await;
+            }
+            ("noise-in-call", 2) => {
+                let noise = || (0..100).for_each(|_| say(&"x".repeat(1 << 20)));
+                tokio::task::spawn_blocking(noise).await.unwrap();
+            }
+            ("child-kill", 2) => {
+                child();
+                kill(std::process::id());
+            }
+            _ => {}
+        }
+    }
+
+    fn answer(&self, number: u32, request: &CallRequest) -> CallReply {
+        let begin = kernel();
+        let middle = kernel();
+        let ids = vec![7; request.steps as usize + 1];
+        let mut reply = CallReply {
+            session_usable: true,
+            spans: vec![
+                Span { phase: Phase::Prefill.into(), begin_ns: begin, end_ns: middle, device_ns: None },
+                Span { phase: Phase::KvDecode.into(), begin_ns: middle, end_ns: kernel(), device_ns: None },
+            ],
+            steps_timed: request.steps,
+            tokens: request.prompts.iter().map(|_| Prompt { ids: ids.clone() }).collect(),
+            prompt_tokens: request.prompts.iter().map(|row| row.ids.len() as u32).collect(),
+            attribution: Some(Attribution {
+                requested: "fake".to_owned(),
+                actual: Some("fake".to_owned()),
+                evidence: Default::default(),
+            }),
+            ..Default::default()
+        };
+        if number != 2 {
+            return reply;
+        }
+        let error = |kind: Kind, message: &str| Some(Error { kind: kind.into(), message: message.to_owned() });
+        match self.word.as_str() {
+            "gigabyte" => reply.attribution.as_mut().unwrap().requested = "x".repeat(GIGABYTE),
+            "nonsense" => reply.spans.reverse(),
+            "future" => reply.spans[1].end_ns += 3_600_000_000_000,
+            "oom" => {
+                reply = CallReply { error: error(Kind::Oom, "no memory for 8 bytes"), ..Default::default() };
+            }
+            "recompile" => reply.error = error(Kind::Recompile, "a new shape"),
+            _ => {}
+        }
+        reply
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Worker for Fake {
+    async fn hello(&self, _: Request<HelloRequest>) -> Answer<HelloReply> {
+        let procedures = [Procedure::Prefill, Procedure::PrefillDecode, Procedure::Uncached];
+        let clock = match self.word.as_str() {
+            // Of a machine that is not this one.
+            "other-clock" => ClockSource { boot_id: "another".to_owned(), ..source() },
+            _ => source(),
+        };
+        Ok(Response::new(HelloReply {
+            protocol_version: if self.word == "version" { 2 } else { 1 },
+            worker: "fake".to_owned(),
+            worker_version: "1".to_owned(),
+            pid: std::process::id(),
+            capabilities: Some(Capabilities { procedures: procedures.map(Into::into).to_vec(), ..Default::default() }),
+            clock: Some(clock),
+        }))
+    }
+
+    async fn read_clock(&self, _: Request<ReadClockRequest>) -> Answer<ReadClockReply> {
+        Ok(Response::new(ReadClockReply { now_ns: kernel() }))
+    }
+
+    async fn describe(&self, _: Request<DescribeRequest>) -> Answer<DescribeReply> {
+        let mut reply = DescribeReply { engine: "Fake".to_owned(), ..Default::default() };
+        if self.word == "unsupported" {
+            let kind = Kind::Unsupported.into();
+            reply.error = Some(Error { kind, message: "no \u{1b}[31mCUDA device".to_owned() });
+            reply.fix = "device: cpu".to_owned();
+        }
+        Ok(Response::new(reply))
+    }
+
+    async fn prepare(&self, _: Request<PrepareRequest>) -> Answer<PrepareReply> {
+        Ok(Response::new(PrepareReply::default()))
+    }
+
+    async fn load(&self, _: Request<LoadRequest>) -> Answer<LoadReply> {
+        match self.word.as_str() {
+            "die-in-load" => {
+                say("cannot map the weights\n");
+                std::process::exit(7);
+            }
+            "hang-in-load" => std::future::pending().await,
+            _ => Ok(Response::new(LoadReply::default())),
+        }
+    }
+
+    async fn compile(&self, _: Request<CompileRequest>) -> Answer<CompileReply> {
+        Ok(Response::new(CompileReply::default()))
+    }
+
+    async fn call(&self, request: Request<CallRequest>) -> Answer<CallReply> {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst);
+        self.strike(number).await;
+        Ok(Response::new(self.answer(number, request.get_ref())))
+    }
+
+    async fn cancel(&self, _: Request<CancelRequest>) -> Answer<CancelReply> {
+        Ok(Response::new(CancelReply { in_flight: true }))
+    }
+
+    async fn unload(&self, _: Request<UnloadRequest>) -> Answer<UnloadReply> {
+        Ok(Response::new(UnloadReply::default()))
+    }
+
+    async fn shutdown(&self, _: Request<ShutdownRequest>) -> Answer<ShutdownReply> {
+        Ok(Response::new(ShutdownReply {}))
+    }
+}

@@ -1,0 +1,14 @@
+//! Engines behind the worker protocol: one contract for every engine wherever it runs, and what may happen to a worker.
+//!
+//! ONNX Runtime comes from `PHASEBENCH_ONNXRUNTIME` or from the user's cache; without one these tests fail. The real
+//! torch worker takes part where `PHASEBENCH_TEST_TORCH` is 1 and `phasebench setup torch` was run.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod contract;
+mod fake;
+mod faults;
+mod fixture;
+mod lifetime;
+mod protocol;
+mod security;
