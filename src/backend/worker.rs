@@ -142,8 +142,7 @@ impl WorkerBackend {
         match &self.engine {
             Engine::Worker(spec) => Ok(Box::new(ConnectLauncher::new(&spec.address, spec.token_env.as_deref())?)),
             Engine::Torch(spec) if spec.launch == Launch::Docker => {
-                let launcher = DockerLauncher::installed(&self.surroundings.cache, spec.resources, spec.device)?;
-                Ok(Box::new(launcher))
+                Ok(Box::new(DockerLauncher::installed(&self.surroundings.cache, spec.resources, spec.device)?))
             }
             Engine::Torch(_) => self.process(self.torch()?),
             Engine::Onnx(_) => {

@@ -14,6 +14,7 @@ use phasebench::backend::worker::launch::installed::Image;
 use phasebench::backend::worker::launch::{LaunchError, Launcher as _, Running, Wanted};
 use phasebench::spec::{Resources, TorchDevice};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// Runs the script that the test left in the worker's folder.
 const DOCKERFILE: &str = r#"
@@ -24,6 +25,9 @@ ENTRYPOINT ["python3", "-u", "-c", "exec(compile(open('/run/phasebench/worker.py
 
 /// Longest wait for something that must happen.
 pub const SOON: Duration = Duration::from_secs(30);
+
+/// Built by the first test that needs it.
+static IMAGE: OnceCell<Image> = OnceCell::const_new();
 
 /// An engine, an image, and folders as a run makes them.
 pub struct Rig {
@@ -41,9 +45,15 @@ impl Rig {
         };
         let engine = engine::connect().await.unwrap();
         let base = if base == "1" { "phasebench-base:bookworm" } else { &base };
-        let tag = "phasebench-test:script";
-        build(&engine, tag, DOCKERFILE, &[("BASE", base)], &[]).await;
-        Some(Self { image: image(&engine, tag).await, engine, folder: tempfile::tempdir().unwrap() })
+        let image = IMAGE
+            .get_or_init(|| async {
+                let tag = "phasebench-test:script";
+                build(&engine, tag, DOCKERFILE, &[("BASE", base)], &[]).await;
+                image(&engine, tag).await
+            })
+            .await
+            .clone();
+        Some(Self { image, engine, folder: tempfile::tempdir().unwrap() })
     }
 
     /// Folder of one worker with this script in it.

@@ -26,6 +26,8 @@ def _wait_for_end() -> None:
     if os.getpgrp() == own:
         os.killpg(own, signal.SIGKILL)
     os.kill(own, signal.SIGKILL)
+    # The first process of a container is not killed by a signal from inside, and all others end with it.
+    os._exit(128 + signal.SIGKILL)
 
 
 def exit_when_idle(idle_ns: Callable[[], int], seconds: float, stopping: threading.Event) -> None:

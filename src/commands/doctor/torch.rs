@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::{Finding, Kind};
 use crate::backend::worker::launch::docker::engine;
-use crate::backend::worker::launch::installed::{Environment, Image, Record as _};
+use crate::backend::worker::launch::installed::{Image, Record as _};
 use crate::backend::worker::launch::package;
+use crate::backend::worker::torch;
 
-const SETUP: &str = "phasebench setup torch";
 const SETUP_DOCKER: &str = "phasebench setup torch --docker";
 
 /// Longest wait for an engine that neither answers nor refuses.
@@ -21,14 +21,13 @@ pub fn findings(cache: &Path) -> [Finding; 2] {
 
 fn environment(cache: &Path) -> Finding {
     const NAME: &str = "torch, launch process";
-    let missing = |why: String| Finding::missing(Kind::Backend, NAME, why, Some(SETUP.to_owned()));
-    match Environment::read(cache) {
-        None => missing("no environment was made".to_owned()),
-        Some(found) if !found.python.exists() => missing(format!("{} is gone", found.python.display())),
-        Some(found) if !package::is_whole(&found.package) => {
+    let missing = |why: String| Finding::missing(Kind::Backend, NAME, why, Some(torch::FIX.to_owned()));
+    match torch::find(cache) {
+        Err(error) => missing(error.to_string()),
+        Ok(found) if !package::is_whole(&found.package) => {
             missing(format!("the worker in environment {} is not this version's", found.id))
         }
-        Some(found) => Finding::ready(Kind::Backend, NAME, format!("environment {}", found.id)),
+        Ok(found) => Finding::ready(Kind::Backend, NAME, format!("environment {}", found.id)),
     }
 }
 
@@ -61,7 +60,6 @@ fn docker(cache: &Path) -> Finding {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
 
     use super::*;
 
@@ -69,15 +67,15 @@ mod tests {
     fn an_environment_is_ready_only_with_this_version_s_worker() {
         let cache = tempfile::tempdir().unwrap();
         let found = environment(cache.path());
-        assert_eq!((found.ready, found.fix.as_deref()), (false, Some(SETUP)));
+        assert_eq!((found.ready, found.fix.as_deref()), (false, Some(torch::FIX)));
         let python = cache.path().join("python");
         let package = package::write(cache.path()).unwrap();
-        let record = Environment { python: python.clone(), package: package.clone(), id: "some".to_owned() };
+        let record = torch::Environment { python: python.clone(), package, id: "some".to_owned() };
         record.write(cache.path()).unwrap();
         assert!(environment(cache.path()).detail.ends_with("python is gone"));
         fs::write(&python, "").unwrap();
         assert!(environment(cache.path()).ready);
-        let older = Environment { package: PathBuf::from("/older"), ..record };
+        let older = torch::Environment { package: cache.path().to_owned(), ..record };
         older.write(cache.path()).unwrap();
         assert_eq!(environment(cache.path()).detail, "the worker in environment some is not this version's");
     }

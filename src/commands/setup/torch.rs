@@ -16,8 +16,9 @@ use self::environment::Place;
 use self::pip::Python;
 use self::wheels::{Missing, Target};
 use crate::backend::worker::launch::docker::engine::EngineError;
-use crate::backend::worker::launch::installed::{self, Environment, Image, Record as _};
+use crate::backend::worker::launch::installed::{self, Image, Record as _};
 use crate::backend::worker::launch::package;
+use crate::backend::worker::torch::Environment;
 use crate::cli::SetupTorchArgs;
 use crate::units::Bytes;
 
@@ -201,7 +202,8 @@ fn environment(python: &Python, cache: &Path, progress: &mut dyn Write) -> Resul
         place.make(python, &wheels, &list)?;
     }
     let package = package::write(&place.folder).map_err(|error| TorchError::io("write", &place.folder, &error))?;
-    let environment = Environment { python: place.python(), package, id: place.id };
+    let version = package.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let environment = Environment { python: place.python(), id: format!("{}-{version}", place.id), package };
     let same = Environment::read(cache).as_ref() == Some(&environment);
     if !same {
         environment.write(cache).map_err(|error| TorchError::io("write", &torch, &error))?;

@@ -18,6 +18,7 @@ use bollard::models::ContainerState;
 use bollard::query_parameters::{AttachContainerOptionsBuilder, WaitContainerOptionsBuilder};
 use futures_util::StreamExt as _;
 use tokio::io::AsyncWrite;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -25,7 +26,10 @@ use self::container::{Blueprint, User};
 use self::engine::{Engine, EngineError, words};
 use self::log::LastWords;
 use super::installed::{Image, Record as _};
+use super::package;
 use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
+use crate::backend::process::{kill, pids};
+use crate::backend::worker::connection::fits;
 use crate::spec::{Resources, TorchDevice};
 
 pub mod container;
@@ -76,11 +80,14 @@ impl DockerLauncher {
     /// Containers of the image that `phasebench setup torch --docker` built.
     ///
     /// # Errors
-    /// None was built.
+    /// None was built, or by another version of this program.
     pub fn installed(cache: &Path, resources: Resources, device: TorchDevice) -> Result<Self, LaunchError> {
-        let missing =
-            || LaunchError { what: "no image of the torch worker was built".to_owned(), fix: BUILD.to_owned() };
-        Image::read(cache).map(|image| Self::new(image, resources, device)).ok_or_else(missing)
+        let fault = |what: String| LaunchError { what, fix: BUILD.to_owned() };
+        let image = Image::read(cache).ok_or_else(|| fault("no image of the torch worker was built".to_owned()))?;
+        if image.sources != package::hash() {
+            return Err(fault(format!("the worker in {} is not this version's", image.tag)));
+        }
+        Ok(Self::new(image, resources, device))
     }
 
     fn no_container(&self, engine: &Engine, error: &DockerError) -> LaunchError {
@@ -113,6 +120,8 @@ impl Launcher for DockerLauncher {
         };
         // Where this fails the engine is in trouble, and what follows says which.
         let _ = leftovers::sweep(&engine).await;
+        let socket = wanted.folder.join(container::SOCKET);
+        fits(&socket).map_err(|what| LaunchError { what, fix: "a shorter TMPDIR".to_owned() })?;
         let user = User::for_caller();
         let compiler_cache = give_folders(wanted, user)?;
         let blueprint = Blueprint {
@@ -137,14 +146,16 @@ impl Launcher for DockerLauncher {
         };
         let last_words = LastWords::default();
         let log = log::follow(attached.output, last_words.clone());
+        let (tell, ending) = watch::channel(None);
+        tokio::spawn(observe(container.engine.clone(), container.id.clone(), last_words.clone(), log, tell));
         Ok(Box::new(DockerWorker {
             facts: self.facts(&container, &blueprint),
-            address: Address::Unix(wanted.folder.join(container::SOCKET)),
+            address: Address::Unix(socket),
             places: places(wanted),
             container,
             last_words,
-            log,
             _stdin: Mutex::new(attached.input),
+            ending,
             ended: None,
         }))
     }
@@ -205,11 +216,6 @@ struct Container {
 }
 
 impl Container {
-    async fn state(&self) -> Result<ContainerState, DockerError> {
-        let found = self.engine.docker.inspect_container(&self.id, None).await?;
-        Ok(found.state.unwrap_or_default())
-    }
-
     /// Attached first, so that not a word is lost.
     async fn attach_and_start(&self) -> Result<AttachContainerResults, DockerError> {
         let options = AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true);
@@ -226,7 +232,7 @@ impl Container {
     async fn remove_now(&mut self) {
         let removed = timeout(REMOVED_WITHIN, leftovers::remove(&self.engine, &self.id)).await;
         if !matches!(removed, Ok(Ok(()))) {
-            self.processes().into_iter().for_each(end);
+            self.processes().into_iter().for_each(kill);
         }
         self.removed = true;
     }
@@ -234,20 +240,9 @@ impl Container {
     /// Its processes, known by their control group, which has the container's id in its name. Empty where the engine
     /// runs on another kernel.
     fn processes(&self) -> Vec<u32> {
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid: &u32| {
-            fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&self.id))
-        })
-        .collect()
-    }
-}
-
-/// Ends a process at once.
-fn end(pid: u32) {
-    if let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|&pid| pid > 1) {
-        // SAFETY: takes two numbers; a process id above 1 is one process and no group.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
+        let is_inside =
+            |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&self.id));
+        pids().filter(is_inside).collect()
     }
 }
 
@@ -270,42 +265,51 @@ struct DockerWorker {
     places: Vec<(PathBuf, &'static str)>,
     facts: BTreeMap<String, String>,
     last_words: LastWords,
-    log: JoinHandle<()>,
     /// Never written to: the worker ends when it is closed.
     _stdin: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
+    /// Filled when the container has ended and its log is read.
+    ending: watch::Receiver<Option<Ended>>,
+    /// How it ended, once that is settled.
     ended: Option<Ended>,
 }
 
-impl DockerWorker {
-    /// Waits until the engine says that the container has ended, or until there is nobody left to say so.
-    async fn wait(&self) -> Ended {
+/// Waits for a container's end by itself, so that whoever asks may give up and ask again.
+async fn observe(
+    engine: Engine,
+    container: String,
+    last_words: LastWords,
+    mut log: JoinHandle<()>,
+    tell: watch::Sender<Option<Ended>>,
+) {
+    let ended = end_of(&engine, &container, &last_words).await;
+    // The log comes by another connection, and its end after the container's.
+    if timeout(LOG_ENDS_WITHIN, &mut log).await.is_err() {
+        log.abort();
+    }
+    // Nobody listens any more where the worker was dropped.
+    let _ = tell.send(Some(ended));
+}
+
+/// Waits until the engine says that a container has ended, or until there is nobody left to say so.
+async fn end_of(engine: &Engine, container: &str, last_words: &LastWords) -> Ended {
+    loop {
         let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
-        loop {
-            // What a wait answers is not told apart: a cut connection and an exit look alike at times. The state is.
-            let mut waiting =
-                Box::pin(self.container.engine.docker.wait_container(&self.container.id, Some(options.clone())));
-            let _ = waiting.next().await;
-            match self.container.state().await {
-                Ok(state) if state.running == Some(true) => tokio::time::sleep(ASK_AGAIN_AFTER).await,
-                Ok(state) => return ended(&state),
-                Err(error) => {
-                    self.last_words.push_line(&format!(
-                        "docker engine at {}: {}",
-                        self.container.engine.host,
-                        words(&error)
-                    ));
-                    return Ended::default();
-                }
+        // What a wait answers is not told apart: a cut connection and an exit look alike at times. The state is.
+        let _ = Box::pin(engine.docker.wait_container(container, Some(options))).next().await;
+        match state(engine, container).await {
+            Ok(state) if state.running == Some(true) => tokio::time::sleep(ASK_AGAIN_AFTER).await,
+            Ok(state) => return ended(&state),
+            Err(error) => {
+                last_words.push_line(&format!("docker engine at {}: {}", engine.host, words(&error)));
+                return Ended::default();
             }
         }
     }
+}
 
-    /// The log comes by another connection, and its end after the container's.
-    async fn log_ends(&mut self) {
-        if !self.log.is_finished() && timeout(LOG_ENDS_WITHIN, &mut self.log).await.is_err() {
-            self.log.abort();
-        }
-    }
+async fn state(engine: &Engine, container: &str) -> Result<ContainerState, DockerError> {
+    let found = engine.docker.inspect_container(container, None).await?;
+    Ok(found.state.unwrap_or_default())
 }
 
 /// The engine reports a signal as the shell does: 128 and its number.
@@ -356,8 +360,9 @@ impl Running for DockerWorker {
         if let Some(ended) = self.ended {
             return ended;
         }
-        let ended = self.wait().await;
-        self.log_ends().await;
+        let observed = self.ending.wait_for(Option::is_some).await;
+        // Closed without an answer only where the runtime is going down.
+        let ended = observed.map_or(None, |ended| *ended).unwrap_or_default();
         self.ended = Some(ended);
         ended
     }
@@ -368,14 +373,15 @@ impl Running for DockerWorker {
         }
         if self.ended.is_none() {
             // A container that ended by itself did so for a reason worth keeping; one that runs ends by our signal.
-            let state = timeout(REMOVED_WITHIN, self.container.state()).await;
-            self.ended = match state {
+            let found = timeout(REMOVED_WITHIN, state(&self.container.engine, &self.container.id)).await;
+            self.ended = match found {
                 Ok(Ok(state)) if state.running != Some(true) => Some(ended(&state)),
                 _ => Some(Ended { signal: Some(libc::SIGKILL), ..Ended::default() }),
             };
         }
         self.container.remove_now().await;
-        self.log_ends().await;
+        // What it wrote last is read by then.
+        let _ = timeout(REMOVED_WITHIN, self.ending.wait_for(Option::is_some)).await;
     }
 }
 
