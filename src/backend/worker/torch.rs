@@ -8,10 +8,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::launch::installed::{Environment, Record as _, folder};
+use serde::{Deserialize, Serialize};
 
 /// The command that makes an environment.
 pub const FIX: &str = "phasebench setup torch";
+
+/// A Python with torch, and the worker's package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    /// The interpreter.
+    pub python: PathBuf,
+    /// Folder that holds the package, for `PYTHONPATH`.
+    pub package: PathBuf,
+    /// What the environment was made from: changes whenever a version or the worker changes.
+    pub id: String,
+}
 
 /// There is no environment. [`FIX`] makes one.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +55,7 @@ pub enum NotSetUp {
 /// The file that names the selected environment.
 #[must_use]
 pub fn selection(cache: &Path) -> PathBuf {
-    folder(cache).join(Environment::FILE)
+    cache.join("torch/selected.json")
 }
 
 /// The selected environment.
