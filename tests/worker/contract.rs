@@ -10,8 +10,9 @@ use phasebench::backend::onnx::OnnxBackend;
 use phasebench::backend::onnx::library;
 use phasebench::backend::process::kill;
 use phasebench::backend::simulated::SimulatedBackend;
+use phasebench::backend::worker::launch::installed::{Environment, Image, Record};
 use phasebench::backend::worker::serve::{Serving, serve};
-use phasebench::backend::worker::{WorkerBackend, settings, torch};
+use phasebench::backend::worker::{WorkerBackend, settings};
 use phasebench::backend::{
     Backend, BackendError, Call, CallShape, CancelToken, Deadline, Description, Failure, Outcome, Prepared, Reply,
     Session, Surroundings,
@@ -71,9 +72,11 @@ fn surroundings() -> Surroundings {
         let located =
             located.unwrap_or_else(|e| panic!("{e}\n  these tests need it: run `phasebench setup onnxruntime`"));
         library::select(&cache, &located.path).unwrap();
-        if let Ok(selected) = std::fs::read(torch::selection(&root)) {
-            std::fs::create_dir_all(cache.join("torch")).unwrap();
-            std::fs::write(torch::selection(&cache), selected).unwrap();
+        if let Some(environment) = Environment::read(&root) {
+            environment.write(&cache).unwrap();
+        }
+        if let Some(image) = Image::read(&root) {
+            image.write(&cache).unwrap();
         }
         cache
     });
@@ -211,14 +214,23 @@ fn onnx_out_of_process() -> Result<Case, String> {
     })
 }
 
-fn torch_with(compile: Option<CompileSpec>) -> Result<Case, String> {
-    if std::env::var("PHASEBENCH_TEST_TORCH").as_deref() != Ok("1") {
-        return Err("PHASEBENCH_TEST_TORCH is not 1".to_owned());
+fn torch(launch: Launch, compile: Option<CompileSpec>) -> Result<Case, String> {
+    let asked_for = match launch {
+        Launch::Process => "PHASEBENCH_TEST_TORCH",
+        Launch::Docker => "PHASEBENCH_TEST_DOCKER",
+    };
+    if std::env::var(asked_for).is_ok_and(|asked| !asked.is_empty()) {
+        Ok(torch_as(launch, compile))
+    } else {
+        Err(format!("{asked_for} is not set"))
     }
+}
+
+/// What was asked for and is not set up is an error, not left out.
+fn torch_as(launch: Launch, compile: Option<CompileSpec>) -> Case {
     let surroundings = surroundings();
-    torch::find(&surroundings.cache).map_err(|error| format!("{error}; try: {}", torch::FIX))?;
     let spec = TorchSpec {
-        launch: Launch::Process,
+        launch,
         resources: Resources::default(),
         device: TorchDevice::Cpu,
         dtype: Dtype::F32,
@@ -229,15 +241,19 @@ fn torch_with(compile: Option<CompileSpec>) -> Result<Case, String> {
     let uncached = spec.compile.is_none();
     let backend = WorkerBackend::new("torch", &Engine::Torch(spec), &surroundings).with_program(program());
     let backend = Box::new(backend);
-    Ok(Case { backend, starved: None, real: true, uncached, processes: true, _kept: Vec::new(), surroundings })
+    Case { backend, starved: None, real: true, uncached, processes: true, _kept: Vec::new(), surroundings }
 }
 
 fn torch_eager() -> Result<Case, String> {
-    torch_with(None)
+    torch(Launch::Process, None)
+}
+
+fn torch_in_docker() -> Result<Case, String> {
+    torch(Launch::Docker, None)
 }
 
 fn torch_compile() -> Result<Case, String> {
-    torch_with(Some(CompileSpec {
+    let compile = CompileSpec {
         prefill: true,
         decode: true,
         backend: CompileBackend::Inductor,
@@ -247,7 +263,8 @@ fn torch_compile() -> Result<Case, String> {
         fullgraph: true,
         on_recompile: OnRecompile::Fail,
         recompile_limit: None,
-    }))
+    };
+    torch(Launch::Process, Some(compile))
 }
 
 /// A test for every engine of the list.
@@ -262,7 +279,15 @@ macro_rules! engines {
     };
 }
 
-engines!(simulated, simulated_at_an_address, onnx_in_process, onnx_out_of_process, torch_eager, torch_compile);
+engines!(
+    simulated,
+    simulated_at_an_address,
+    onnx_in_process,
+    onnx_out_of_process,
+    torch_eager,
+    torch_compile,
+    torch_in_docker,
+);
 
 const LONG: [u32; 9] = [0, 41, 42, 43, 44, 45, 46, 47, 48];
 const SHORT: [u32; 4] = [0, 71, 72, 73];

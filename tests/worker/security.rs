@@ -1,6 +1,6 @@
 //! Another user of the machine cannot use a worker.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -32,12 +32,9 @@ impl Serving {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).env_remove(TOKEN_VARIABLE);
         command.envs(token.map(|token| (TOKEN_VARIABLE, token)));
         let mut worker = command.spawn().unwrap();
-        let mut line = Vec::new();
-        for byte in worker.stdout.take().unwrap().bytes().map(Result::unwrap).take_while(|&byte| byte != b'\n') {
-            line.push(byte);
-        }
-        let line = String::from_utf8(line).unwrap();
-        let address = line.strip_prefix(READY).unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        let mut line = String::new();
+        BufReader::new(worker.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.strip_prefix(READY).unwrap_or_else(|| panic!("{line}")).trim().parse().unwrap();
         Self { worker, address }
     }
 

@@ -89,7 +89,7 @@ pub trait Running: Send + Sync {
     /// Its processes, as this kernel numbers them: the load they make is ours.
     fn pids(&self) -> Vec<u32>;
 
-    /// For the manifest: command, image digest, container.
+    /// For the manifest: command, image digest, and `container`, which alone may differ from worker to worker.
     fn facts(&self) -> BTreeMap<String, String>;
 
     /// Where the worker sees a path that it was started for.
