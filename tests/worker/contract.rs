@@ -10,8 +10,9 @@ use phasebench::backend::onnx::OnnxBackend;
 use phasebench::backend::onnx::library;
 use phasebench::backend::process::kill;
 use phasebench::backend::simulated::SimulatedBackend;
-use phasebench::backend::worker::launch::installed::{Environment, Image, Record};
+use phasebench::backend::worker::launch::installed::{Image, Record};
 use phasebench::backend::worker::serve::{Serving, serve};
+use phasebench::backend::worker::torch::Environment;
 use phasebench::backend::worker::{WorkerBackend, settings};
 use phasebench::backend::{
     Backend, BackendError, Call, CallShape, CancelToken, Deadline, Description, Failure, Outcome, Prepared, Reply,
