@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bollard::models::MountPoint;
 use bollard::query_parameters::{BuildImageOptionsBuilder, ListContainersOptionsBuilder};
 use futures_util::StreamExt as _;
 use phasebench::backend::worker::launch::docker::DockerLauncher;
@@ -76,6 +77,15 @@ impl Rig {
         fs::create_dir_all(&model).unwrap();
         fs::write(model.join("config.json"), "{}").unwrap();
         model
+    }
+
+    /// The container that was made for a worker's folder.
+    pub async fn container(&self, folder: &Path) -> String {
+        let options = ListContainersOptionsBuilder::default().all(true).build();
+        let found = self.engine.docker.list_containers(Some(options)).await.unwrap();
+        let is_for = |mount: &MountPoint| mount.source.as_deref() == folder.to_str();
+        let found = found.into_iter().find(|found| found.mounts.iter().flatten().any(is_for));
+        found.and_then(|found| found.id).unwrap()
     }
 
     /// Whether the engine has this container, running or not.
