@@ -35,7 +35,7 @@ import sys
 line = 'x' * 1023 + '\\n'
 for _ in range(100 * 1024):
     sys.stderr.write(line)
-print('the end')
+print('the end', file=sys.stderr)
 ";
     let Some(rig) = Rig::new().await else { return };
     let (_, mut worker) = rig.launch(SCRIPT, Resources::default()).await;

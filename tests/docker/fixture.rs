@@ -15,7 +15,7 @@ use phasebench::backend::worker::launch::installed::Image;
 use phasebench::backend::worker::launch::{LaunchError, Launcher as _, Running, Wanted};
 use phasebench::spec::{Resources, TorchDevice};
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Runs the script that the test left in the worker's folder.
 const DOCKERFILE: &str = r#"
@@ -30,16 +30,45 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// Built by the first test that needs it.
 static IMAGE: OnceCell<Image> = OnceCell::const_new();
 
+/// Every launch removes what killed processes left: a test that looks at that has the engine to itself.
+static TURNS: RwLock<()> = RwLock::const_new(());
+
+/// A test's turn with the engine.
+pub enum Turn {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
+
+impl Turn {
+    pub async fn shared() -> Self {
+        Self::Shared { _guard: TURNS.read().await }
+    }
+
+    async fn alone() -> Self {
+        Self::Alone { _guard: TURNS.write().await }
+    }
+}
+
 /// An engine, an image, and folders as a run makes them.
 pub struct Rig {
     pub engine: Engine,
     pub image: Image,
     folder: TempDir,
+    _turn: Turn,
 }
 
 impl Rig {
     /// `None`, and says so, where these tests are not asked for.
     pub async fn new() -> Option<Self> {
+        Self::with(Turn::shared().await).await
+    }
+
+    /// The same, with no other test at work.
+    pub async fn alone() -> Option<Self> {
+        Self::with(Turn::alone().await).await
+    }
+
+    async fn with(turn: Turn) -> Option<Self> {
         let Some(base) = std::env::var("PHASEBENCH_TEST_DOCKER").ok().filter(|base| !base.is_empty()) else {
             eprintln!("not run: PHASEBENCH_TEST_DOCKER is not set");
             return None;
@@ -54,7 +83,7 @@ impl Rig {
             })
             .await
             .clone();
-        Some(Self { image, engine, folder: tempfile::tempdir().unwrap() })
+        Some(Self { image, engine, folder: tempfile::tempdir().unwrap(), _turn: turn })
     }
 
     /// Folder of one worker with this script in it.

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-use crate::fixture::until;
+use crate::fixture::{Turn, until};
 
 /// Timed calls of every cell: enough that a run is not over when it is interfered with.
 const REPETITIONS: usize = 100;
@@ -28,6 +28,7 @@ const FEW: usize = 2;
 
 /// A scenario, a cache with the image of the user's, and a place for the run.
 struct Fixture {
+    _turn: Turn,
     engine: Engine,
     folder: TempDir,
 }
@@ -54,7 +55,7 @@ impl Fixture {
              - {{ name: other, simulated: {{ pace: real }} }}\n"
         );
         fs::write(folder.path().join("scenario.yaml"), scenario).unwrap();
-        Some(Self { engine: engine::connect().await.unwrap(), folder })
+        Some(Self { _turn: Turn::shared().await, engine: engine::connect().await.unwrap(), folder })
     }
 
     fn run(&self) -> PathBuf {
@@ -141,7 +142,8 @@ async fn docker_kill_costs_one_call() {
     assert_eq!((fixture.good("torch"), fixture.good("other")), (REPETITIONS - 1, REPETITIONS));
     assert_eq!(fixture.containers(owner).await, [] as [String; 0]);
     let manifest = fs::read_to_string(fixture.run().join("manifest.json")).unwrap();
-    assert!(manifest.contains("\"image_digest\": \"sha256:"), "{manifest}");
+    let image = Image::read(&phasebench::cache::root()).unwrap();
+    assert!(manifest.contains(&format!("\"worker.image_digest\": \"{}\"", image.image)), "{manifest}");
 }
 
 #[tokio::test]
