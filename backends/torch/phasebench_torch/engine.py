@@ -11,10 +11,11 @@ import torch
 
 from . import memory
 from . import worker_pb2 as pb
+from .attribution import of_call
 from .calls import CachedCall, Observer, Passes, TimedCall, UncachedCall, Work
 from .checks import Bounds, bucket, check_call
 from .errors import MESSAGE_LIMIT, Cancelled, WorkerError, bounded, classify, invalid, unsupported
-from .evidence import PHASES, PhaseWindow
+from .evidence import PhaseWindow
 from .model import Caches, Model, load
 from .passes import Pass, decode, prefill, uncached
 from .settings import EngineSettings
@@ -51,6 +52,9 @@ class Engine:
             if self._cancelled.is_set():
                 raise Cancelled
 
+        # The current device, like the threads, is kept by thread; events are recorded on it.
+        if settings.on_cuda and (device := torch.device(settings.device)).index is not None:
+            torch.cuda.set_device(device)
         reset_compiler()
         self.model: Model = load(folder, settings, part)
         options = settings.compile
@@ -146,49 +150,19 @@ class Engine:
             windows = [window for window in call.windows if window.evidence.calls]
             reply.phases.extend(window.evidence for window in windows)
             reply.memory.CopyFrom(memory.read(self.settings.device, call.kv_bytes))
-            attribution, complaints = self._attribution(call, windows)
+            attribution, complaints = of_call(
+                self.model,
+                self.settings,
+                windows,
+                cache_devices=call.cache_devices,
+                logits_devices=call.logits_devices,
+            )
             reply.attribution.CopyFrom(attribution)
         if failed:
             reply.error.CopyFrom(_with_reasons(failed, reply.phases))
         elif complaints:
             reply.error.CopyFrom(_fallback(complaints))
         return reply
-
-    def placement(self) -> pb.Attribution:
-        """Where the parameters lie; proves the device, and no phase."""
-        attribution = pb.Attribution(requested=self.settings.requested)
-        for key, found in self.model.placement().items():
-            attribution.evidence[key] = ", ".join(sorted(found))
-        attribution.evidence["threads"] = str(torch.get_num_threads())
-        attribution.evidence["torch.version"] = str(torch.__version__)
-        return attribution
-
-    def _attribution(self, call: TimedCall, windows: list[PhaseWindow]) -> tuple[pb.Attribution, list[str]]:
-        """What ran, as far as it is proven, and what speaks against it."""
-        attribution = self.placement()
-        places = {
-            "parameters": self.model.placement()["parameters.device"],
-            "cache": call.cache_devices,
-            "logits": call.logits_devices,
-        }
-        complaints = [window.complaint for window in windows if not window.proven]
-        for what, found in places.items():
-            if found:
-                attribution.evidence[f"{what}.device"] = ", ".join(sorted(found))
-            if any(not self._asked(device) for device in found):
-                complaints.append(f"{what} on {', '.join(sorted(found))}, not on {self.settings.device}")
-        for window in windows:
-            found_calls = window.evidence
-            attribution.evidence[f"{PHASES[window.run.phase]}.compiled"] = (
-                f"{found_calls.executions} executions in {found_calls.calls} calls"
-            )
-        if windows and call.logits_devices and not complaints:
-            attribution.actual = self.settings.requested
-        return attribution, complaints
-
-    def _asked(self, device: str) -> bool:
-        """Whether a tensor's device is the one asked for; `cuda` leaves the number open."""
-        return self.settings.device in (device, device.partition(":")[0])
 
     def _call(self, request: pb.CallRequest, cancelled: threading.Event, observe: Observer | None) -> TimedCall:
         """Checks a request and allocates all it needs."""

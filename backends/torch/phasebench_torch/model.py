@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,6 +23,12 @@ class Model:
     config: Any
     device: torch.device
     dtype: torch.dtype
+    parameters: list[torch.nn.Parameter] = field(init=False)
+    """All parameters, gathered once: walking the modules takes longer than asking each where it lies."""
+
+    def __post_init__(self) -> None:
+        """Gathers the parameters."""
+        self.parameters = list(self.module.parameters())
 
     @property
     def vocabulary(self) -> int:
@@ -36,10 +42,11 @@ class Model:
 
     def placement(self) -> dict[str, set[str]]:
         """Devices and element types that the parameters really have."""
-        parameters = list(self.module.parameters())
+        devices = {parameter.device for parameter in self.parameters}
+        dtypes = {parameter.dtype for parameter in self.parameters}
         return {
-            "parameters.device": {str(parameter.device) for parameter in parameters},
-            "parameters.dtype": {str(parameter.dtype).removeprefix("torch.") for parameter in parameters},
+            "parameters.device": set(map(str, devices)),
+            "parameters.dtype": {str(dtype).removeprefix("torch.") for dtype in dtypes},
         }
 
 

@@ -97,13 +97,11 @@ def _padded(
     prompts: Sequence[Sequence[int]], padded_to: int, columns: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Ids and positions [rows, columns], 0 at padding, and the left padding of each row."""
-    ids = torch.zeros((len(prompts), columns), dtype=torch.int64)
-    positions = torch.zeros_like(ids)
-    pads = torch.tensor([padded_to - len(row) for row in prompts])
-    for index, row in enumerate(prompts):
-        ids[index, padded_to - len(row) : padded_to] = torch.tensor(row)
-        positions[index, padded_to - len(row) : padded_to] = torch.arange(len(row))
-    return ids, positions, pads
+    right = [0] * (columns - padded_to)
+    lefts = [padded_to - len(row) for row in prompts]
+    ids = torch.tensor([[0] * left + [*row] + right for left, row in zip(lefts, prompts, strict=True)])
+    positions = torch.tensor([[0] * left + [*range(padded_to - left)] + right for left in lefts])
+    return ids, positions, torch.tensor(lefts)
 
 
 def _causal(pads: torch.Tensor, queries: int, columns: int, dtype: torch.dtype) -> torch.Tensor:

@@ -107,6 +107,7 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
 
         def load(operation: Operation) -> pb.LoadReply:
             from . import facts
+            from .attribution import of_load
             from .engine import Engine
 
             if self._prepared is None:
@@ -119,7 +120,7 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
             self.session.reach(State.LOADED)
             return pb.LoadReply(
                 parts=engine.parts,
-                attribution=engine.placement(),
+                attribution=of_load(engine.model, settings),
                 before=before,
                 after=memory.read(settings.device),
             )

@@ -198,13 +198,12 @@ def test_a_backend_that_raises_is_told_in_its_words(
     assert made.phases[0].actual == "aot_eager"
 
 
-def test_inductor_without_a_compiler_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inductor_without_a_compiler_fails() -> None:
     from torch._inductor import config
     from torch._inductor.utils import fresh_cache
 
-    monkeypatch.setattr(config.cpp, "cxx", ("/nonexistent/c++",))
     engine = load(decode="true")
-    with fresh_cache():
+    with fresh_cache(), config.patch({"cpp.cxx": ("/nonexistent/c++",)}):
         made = warm(engine, 1, 5)
     engine.close()
     assert made.error.kind == pb.Error.COMPILE_FAILED, made.error

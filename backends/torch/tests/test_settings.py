@@ -74,9 +74,9 @@ def test_what_means_nothing_is_refused(settings: pb.Settings, why: str) -> None:
     assert why in caught.value.message
 
 
-@pytest.mark.parametrize("option", [{"backend": "cudagraphs"}, {"mode": "reduce-overhead"}])
-def test_cuda_graphs_need_a_device(option: dict[str, str]) -> None:
+@pytest.mark.parametrize(("backend", "mode"), [("cudagraphs", "default"), ("inductor", "reduce-overhead")])
+def test_cuda_graphs_need_a_device(backend: str, mode: str) -> None:
     with pytest.raises(WorkerError, match="needs a CUDA device") as caught:
-        parse(wire(decode="true", **option))
+        parse(wire(decode="true", backend=backend, mode=mode))
     assert caught.value.kind == pb.Error.UNSUPPORTED
-    assert parse(wire("cuda", decode="true", **option)).cuda_graphs
+    assert parse(wire("cuda", decode="true", backend=backend, mode=mode)).cuda_graphs
