@@ -13,7 +13,7 @@ use phasebench::backend::onnx::OnnxBackend;
 use phasebench::backend::{Backend, Call, CancelToken, Deadline, Reply, Session, Surroundings};
 use phasebench::clock::RealClock;
 use phasebench::model::{Family, Form, ModelSource, Synthetic};
-use phasebench::spec::{ArgMax, Dtype, OnnxSpec, Optimisation, Provider};
+use phasebench::spec::{ArgMax, Dtype, Isolation, OnnxSpec, Optimisation, Provider};
 use phasebench::terms::{Phase, Procedure};
 use serde::Serialize;
 
@@ -72,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         optimisation: Optimisation::All,
         dtype: Dtype::F32,
         arg_max: if args.inside { ArgMax::Inside } else { ArgMax::Outside },
+        isolation: Isolation::None,
     };
     let recipe = Synthetic::new(Family::Gpt2, args.n_layer, args.n_embd, args.n_head);
     let source = ModelSource { name: "bench".to_owned(), form: Form::Synthetic(recipe) };
@@ -81,7 +82,7 @@ fn main() -> anyhow::Result<()> {
     let facts = backend.describe()?.facts;
     let prepared = backend.prepare(&source)?;
     let by = Deadline(Duration::from_secs(600));
-    let mut session = backend.load(&prepared, by, &CancelToken::default())?;
+    let mut session = backend.load(&prepared, &[], by, &CancelToken::default())?;
 
     let prompt: Vec<u32> = (1..=args.prompt).collect();
     let mut out = io::stdout().lock();

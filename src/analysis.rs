@@ -6,14 +6,17 @@
 //! ```text
 //! record → metrics → summary (per cell) → aggregate (over scenarios)
 //!                  │                    └ scope → scaling, predictors, shifts
-//!                  └ warmup, phases, early_stop, linearity      record → loads, degraded
+//!                  ├ warmup, phases, early_stop, linearity      record → loads, degraded
+//!                  └ compile (with the record's evidence)
 //! ```
 //!
 //! What may enter an aggregate is decided in one place, [`MetricRow::counts`]. Rows stand in the plan's order. A figure
 //! that is not there is `None` and an empty field, never 0; where a fit cannot be made its row says why.
 
 pub mod aggregate;
+pub mod compile;
 pub mod degraded;
+pub mod device_gap;
 pub mod early_stop;
 mod groups;
 pub mod linearity;
@@ -36,7 +39,9 @@ use crate::store::Recording;
 use crate::terms::Finish;
 
 pub use aggregate::AggregateRow;
+pub use compile::{CacheState, CompileAuditRow, CompileGraphsRow, CompileOutcomeRow, CompileStepRow, Verdict};
 pub use degraded::{DecisionRow, DegradedRow, SkippedRow};
+pub use device_gap::DeviceGapRow;
 pub use early_stop::EarlyStopRow;
 pub use linearity::{DecodeLinearityRow, DecodeProjectionErrorRow};
 pub use loads::{LoadPartRow, LoadRow};
@@ -96,6 +101,16 @@ pub struct Tables {
     pub decode_linearity: Vec<DecodeLinearityRow>,
     /// `decode_projection_error.csv`: how far off the longest answer is when it is guessed from a shorter one.
     pub decode_projection_error: Vec<DecodeProjectionErrorRow>,
+    /// `compile_steps.csv`: every phase of every shape compiled before the first call.
+    pub compile_steps: Vec<CompileStepRow>,
+    /// `compile_audit.csv`: every cell and mode that asked for a compiler.
+    pub compile_audit: Vec<CompileAuditRow>,
+    /// `compile_graphs.csv`: shapes against graphs per backend, model and mode.
+    pub compile_graphs: Vec<CompileGraphsRow>,
+    /// `compile_outcome.csv`: whether to compile, per backend and mode.
+    pub compile_outcome: Vec<CompileOutcomeRow>,
+    /// `cuda_event_gap_summary.csv`: phases on the host's clock against the device's.
+    pub cuda_event_gap_summary: Vec<DeviceGapRow>,
     /// `degraded.csv`: the run, then every cell.
     pub degraded: Vec<DegradedRow>,
     /// `skipped.csv`: cells that a rule left out.
@@ -116,7 +131,13 @@ pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Tables
     let warmup_effect = warmup::derive(plan, &metrics);
     let decode_fraction = phases::derive(plan, &metrics);
     let (decode_linearity, decode_projection_error) = linearity::derive(plan, &metrics);
+    let (compile_audit, compile_graphs) = compile::derive(recording, plan, &metrics);
     Tables {
+        cuda_event_gap_summary: device_gap::derive(recording, plan, &metrics),
+        compile_steps: compile::steps(recording),
+        compile_outcome: compile::outcome(&compile_audit),
+        compile_audit,
+        compile_graphs,
         aggregate: aggregate::derive(&summary),
         scaling_fits,
         scaling_residuals,

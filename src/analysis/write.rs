@@ -72,6 +72,11 @@ pub fn files(tables: &Tables) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> 
     files.add(&table("early_stop_summary"), &tables.early_stop_summary)?;
     files.add(&table("decode_linearity"), &tables.decode_linearity)?;
     files.add(&table("decode_projection_error"), &tables.decode_projection_error)?;
+    files.add(&table("compile_steps"), &tables.compile_steps)?;
+    files.add(&table("compile_audit"), &tables.compile_audit)?;
+    files.add(&table("compile_graphs"), &tables.compile_graphs)?;
+    files.add(&table("compile_outcome"), &tables.compile_outcome)?;
+    files.add(&table("cuda_event_gap_summary"), &tables.cuda_event_gap_summary)?;
     files.add(&table("degraded"), &tables.degraded)?;
     files.add(&table("skipped"), &tables.skipped)?;
     files.add(&table("decisions"), &tables.decisions)?;

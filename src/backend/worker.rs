@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::connection::words;
+use self::connection::promptly;
 use self::folder::RunFolder;
 use self::io::Io;
 use self::launch::Launcher;
@@ -58,6 +58,9 @@ const DESCRIBED_WITHIN: Duration = Duration::from_secs(180);
 
 /// How long somebody else's worker may be away.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a worker may take to hear that nobody waits any more.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the thread may take beyond a deadline to say that it passed.
 const GRACE: Duration = Duration::from_secs(15);
@@ -139,7 +142,8 @@ impl WorkerBackend {
         match &self.engine {
             Engine::Worker(spec) => Ok(Box::new(ConnectLauncher::new(&spec.address, spec.token_env.as_deref())?)),
             Engine::Torch(spec) if spec.launch == Launch::Docker => {
-                Ok(Box::new(DockerLauncher::installed(&self.surroundings.cache, spec.resources, spec.device)?))
+                let launcher = DockerLauncher::installed(&self.surroundings.cache, spec.resources, spec.device)?;
+                Ok(Box::new(launcher))
             }
             Engine::Torch(_) => self.process(self.torch()?),
             Engine::Onnx(_) => {
@@ -338,7 +342,7 @@ async fn fill(
 ) -> Result<super::LoadReport, Trouble> {
     if !start.ours {
         // Another client may have left a model behind. There being none is no error of ours.
-        drop(live.client.clone().unload(UnloadRequest {}).await);
+        drop(promptly(live.client.clone().unload(UnloadRequest {})).await);
     }
     let mut parts = std::mem::take(&mut live.parts);
     let mut mark = start.clock.now();
@@ -384,10 +388,10 @@ async fn within<T>(
     match answer {
         Ok(answer) => answer.map_err(|broken| broken.trouble(what)),
         Err(_) => {
+            // One of ours is ended next; one at an address goes on, and should not go on with this.
             let mut client = live.client.clone();
-            let told = connection::promptly(client.cancel(CancelRequest { call_id: 0 })).await;
-            let told = told.err().map(|status| format!("; {}", words(&status))).unwrap_or_default();
-            Err(Trouble::new(Degraded::Timeout, format!("{what} did not end before the deadline{told}")))
+            drop(tokio::time::timeout(TOLD_WITHIN, client.cancel(CancelRequest { call_id: 0 })).await);
+            Err(Trouble::new(Degraded::Timeout, format!("{what} did not end before the deadline")))
         }
     }
 }
@@ -401,7 +405,11 @@ async fn end(live: &Live, start: &Start) {
 
 fn boundary(found: HashMap<String, String>) -> BTreeMap<Mode, String> {
     let known = found.into_iter().filter_map(|(mode, text)| Some((mode.parse().ok()?, clean(&text))));
-    known.collect()
+    let mut known: BTreeMap<Mode, String> = known.collect();
+    if known.contains_key(&Mode::Prefill) && known.contains_key(&Mode::KvDecode) {
+        known.entry(Mode::E2eKv).or_insert_with(|| "prefill and kv_decode added up".to_owned());
+    }
+    known
 }
 
 fn procedure(found: protocol::Procedure) -> Option<Procedure> {

@@ -1,9 +1,9 @@
 //! How many calls a plan makes, and roughly how long they take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cell, ModelFacts, Plan, PlannedSession};
-use crate::spec::{Engine, Law, Pace, SimulatedSpec, Spec};
+use crate::spec::{Dynamic, Engine, Law, Pace, SimulatedSpec, Spec};
 use crate::terms::Procedure;
 use crate::units::Nanos;
 
@@ -62,6 +62,9 @@ const LOAD_MS: (f64, f64) = (300.0, 5.0);
 /// Milliseconds to start a worker and its libraries.
 const WORKER_MS: f64 = 8_000.0;
 
+/// Milliseconds to compile one graph.
+const GRAPH_MS: f64 = 15_000.0;
+
 /// Taken for a model whose size only a server knows.
 const UNKNOWN_PARAMS: u64 = 1_000_000_000;
 
@@ -77,7 +80,7 @@ pub fn time_range(plan: &Plan, spec: &Spec, facts: &[ModelFacts]) -> TimeRange {
     let (mut min, mut max) = (0.0, 0.0);
     for session in &plan.sessions {
         if let Some(engine) = engines.get(session.key.backend.as_str()) {
-            let load = load_ms(engine, millions(&session.key.model));
+            let load = load_ms(engine, millions(&session.key.model)) + compile_ms(engine, plan, session);
             min += load;
             max += load;
         }
@@ -100,6 +103,22 @@ fn load_ms(engine: &Engine, millions: f64) -> f64 {
         Engine::Torch(_) | Engine::Worker(_) => WORKER_MS + LOAD_MS.0 + LOAD_MS.1 * millions,
         Engine::Simulated(script) => scripted(script, &script.load, millions),
     }
+}
+
+/// Compiling for every prompt length and batch; where a length compiles inside its call that takes as long.
+fn compile_ms(engine: &Engine, plan: &Plan, session: &PlannedSession) -> f64 {
+    let Engine::Torch(torch) = engine else { return 0.0 };
+    let Some(compile) = &torch.compile else { return 0.0 };
+    let cells = plan.cells.iter().filter(|cell| cell.session == session.key);
+    let one_graph = compile.dynamic != Dynamic::Static;
+    let length = |cell: &Cell| {
+        let tokens = cell.prompt_tokens.filter(|_| !one_graph)?;
+        compile.buckets.iter().copied().find(|&bucket| bucket >= tokens).or(Some(tokens))
+    };
+    let lengths: BTreeSet<_> = cells.clone().map(|cell| (cell.batch, length(cell))).collect();
+    let batches: BTreeSet<_> = cells.map(|cell| cell.batch).collect();
+    let graphs = lengths.len() * usize::from(compile.prefill) + batches.len() * usize::from(compile.decode);
+    GRAPH_MS * graphs as f64
 }
 
 /// One call's time.

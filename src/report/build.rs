@@ -3,6 +3,7 @@
 //! Nothing is computed here that a table does not hold, but for counts of rows and the shortest of arithmetic
 //! (2 to the power of a slope, a difference in percent).
 
+mod compiled;
 mod early_stops;
 mod facts;
 mod findings;
@@ -55,6 +56,7 @@ pub fn build(source: &Source<'_>) -> Document {
         predictors::section(source, &names),
         shifts::section(source, &names),
     ];
+    sections.extend(compiled::section(source, &names));
     sections.extend(early_stops::section(source, &names));
     sections.extend([
         warmup::section(source, &names),

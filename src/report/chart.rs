@@ -9,6 +9,7 @@
 mod axis;
 mod drift;
 mod mark;
+mod order;
 mod ratios;
 mod rows;
 mod scaling;
@@ -19,6 +20,7 @@ mod spread;
 mod tests;
 
 pub use drift::{Drift, DriftCall, DriftSeries, drift};
+pub use order::{Order, OrderCall, OrderSeries, order};
 pub use ratios::{Ratio, Ratios, Reference, ratios};
 pub use scaling::{CurvePoint, Interval, Scaling, ScalingPoint, ScalingSeries, scaling};
 pub use shares::{Share, Shares, shares};

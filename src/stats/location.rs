@@ -48,19 +48,71 @@ pub fn adaptive_location(values: &[f64], level: f64) -> Result<LogLocation, Inpu
 }
 
 fn locate(values: &[f64], level: f64, widening: f64) -> Result<LogLocation, InputError> {
-    let y = logs("values", values, 3)?;
+    let log = LogMean::of(values)?;
     level_in_range(level)?;
-    let n = y.len();
-    let (mean, spread) = (summary::mean(&y), summary::sd(&y).unwrap_or(0.0));
-    let rho1 = series::persistence(series::autocorrelation(&y).unwrap_or(0.0), n, 1);
-    let inflation = series::mean_inflation(n, rho1);
-    let n_effective = n as f64 / inflation;
-    // Autocorrelated values lie too close to their own mean: E[s²] = σ²·(n − inflation)/(n − 1).
-    let variance = spread * spread * (n - 1) as f64 / (n as f64 - inflation);
-    let critical = student::critical(level, n_effective - 1.0).ok_or(InputError::TooFew { n, needed: 3 })?;
-    let half_width = widening * critical * (variance / n_effective).sqrt();
-    let interval = Interval::around(mean, half_width).map(f64::exp);
-    Ok(LogLocation { estimate: mean.exp(), interval, relative_half_width: half_width.sinh(), n, n_effective, rho1 })
+    let critical = student::critical(level, log.df()).ok_or(InputError::TooFew { n: log.n, needed: 3 })?;
+    let half_width = widening * critical * log.variance_of_mean.sqrt();
+    Ok(LogLocation {
+        estimate: log.mean.exp(),
+        interval: Interval::around(log.mean, half_width).map(f64::exp),
+        relative_half_width: half_width.sinh(),
+        n: log.n,
+        n_effective: log.n_effective,
+        rho1: log.rho1,
+    })
+}
+
+/// Mean logarithm of a series with the error that its autocorrelation leaves it.
+struct LogMean {
+    mean: f64,
+    variance_of_mean: f64,
+    n: usize,
+    n_effective: f64,
+    rho1: f64,
+}
+
+impl LogMean {
+    fn of(values: &[f64]) -> Result<Self, InputError> {
+        let y = logs("values", values, 3)?;
+        let n = y.len();
+        let (mean, spread) = (summary::mean(&y), summary::sd(&y).unwrap_or(0.0));
+        let rho1 = series::persistence(series::autocorrelation(&y).unwrap_or(0.0), n, 1);
+        let inflation = series::mean_inflation(n, rho1);
+        let n_effective = n as f64 / inflation;
+        // Autocorrelated values lie too close to their own mean: E[s²] = σ²·(n − inflation)/(n − 1).
+        let variance = spread * spread * (n - 1) as f64 / (n as f64 - inflation);
+        Ok(Self { mean, variance_of_mean: variance / n_effective, n, n_effective, rho1 })
+    }
+
+    fn df(&self) -> f64 {
+        self.n_effective - 1.0
+    }
+}
+
+/// How many times longer one series takes than another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LogRatio {
+    /// Ratio of the geometric means, first ÷ second.
+    pub ratio: f64,
+    /// Its interval.
+    pub interval: Interval,
+}
+
+/// Compares two series of positive values, each in call order: Welch's t interval of the difference of their mean
+/// logarithms, either side's variance and degrees of freedom corrected for autocorrelation as in [`log_location`].
+///
+/// # Errors
+/// Fewer than 3 values on a side, one not finite or not positive, `level` not between 0 and 1.
+pub fn log_ratio(values: &[f64], reference: &[f64], level: f64) -> Result<LogRatio, InputError> {
+    let (a, b) = (LogMean::of(values)?, LogMean::of(reference)?);
+    level_in_range(level)?;
+    let variance = a.variance_of_mean + b.variance_of_mean;
+    let df = variance.powi(2) / (a.variance_of_mean.powi(2) / a.df() + b.variance_of_mean.powi(2) / b.df());
+    // Two series without any spread have no degrees of freedom, and need none.
+    let critical = if variance > 0.0 { student::critical(level, df) } else { Some(0.0) };
+    let critical = critical.ok_or(InputError::TooFew { n: a.n.min(b.n), needed: 3 })?;
+    let interval = Interval::around(a.mean - b.mean, critical * variance.sqrt()).map(f64::exp);
+    Ok(LogRatio { ratio: (a.mean - b.mean).exp(), interval })
 }
 
 /// Whether a cell has enough calls.

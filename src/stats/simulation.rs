@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::stats::location::{StopDecision, StopReason, adaptive_location, log_location, narrow_enough};
+use crate::stats::location::{StopDecision, StopReason, adaptive_location, log_location, log_ratio, narrow_enough};
 use crate::stats::{LEVEL, bootstrap, fit, series, summary};
 
 fn normal(rng: &mut ChaCha8Rng) -> f64 {
@@ -132,6 +132,26 @@ fn an_interval_of_few_calls_covers_whether_they_repeat_or_not() {
             let coverage = covered as f64 / RUNS as f64;
             println!("{n:>5}  {rho:.1}  {coverage:.3}");
             assert!(coverage >= 0.93, "{n} calls, rho {rho}, seeds 0..{RUNS}: {coverage}");
+        }
+    }
+}
+
+#[test]
+fn the_interval_of_a_ratio_covers_it_though_one_side_is_noisier() {
+    const RUNS: u64 = 1000;
+    println!("calls  rho  covered  ({RUNS} runs, 10 % noise against 3 %, true ratio 0.5)");
+    for (n, m) in [(5, 5), (10, 30), (30, 10)] {
+        for rho in [0.0, 0.3] {
+            let covered = (0..RUNS)
+                .filter(|seed| {
+                    let calls: Vec<f64> = latencies(4.0, 0.10, rho, 2 * seed).take(n).collect();
+                    let reference: Vec<f64> = latencies(8.0, 0.03, rho, 2 * seed + 1).take(m).collect();
+                    log_ratio(&calls, &reference, LEVEL).unwrap().interval.contains(0.5)
+                })
+                .count();
+            let coverage = covered as f64 / RUNS as f64;
+            println!("{n:>2}/{m:<2}  {rho:.1}  {coverage:.3}");
+            assert!((0.93..=0.995).contains(&coverage), "{n} and {m} calls, rho {rho}, seeds 0..{RUNS}: {coverage}");
         }
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cells;
+mod compile;
 mod files;
 mod fit_command;
 mod fits;

@@ -11,7 +11,7 @@ use phasebench::exit::Exit;
 use phasebench::plan::Plan;
 use phasebench::record::{CallRecord, Decision, Line, Rule};
 use phasebench::spec::{EarlyStop, Repetitions};
-use phasebench::terms::{Degraded, Finish, Role, Status};
+use phasebench::terms::{CompileEvidence, Degraded, Finish, Phase, Role, Status};
 use phasebench::units::Nanos;
 
 use crate::run::{FOUR, Run, degrade, shape};
@@ -45,7 +45,7 @@ fn a_good_run_passes() {
 /// What is changed about a good run, the check that must notice, and words of its detail.
 type Case = (fn(&mut Run), &'static str, &'static str);
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 23] = [
     (|run| run.find(TIMED).call_id = "a-s-1-50-timed-0000".to_owned(), "call ids are unique", "recorded twice"),
     (|run| run.find(TIMED).scenario = "other".to_owned(), "calls belong to the plan", "is not its cell's"),
     (|run| run.find(TIMED).index = 2, "timed calls are numbered without gaps", "index 2, expected 1"),
@@ -98,6 +98,29 @@ const CASES: [Case; 22] = [
     (|run| run.find(TIMED).tokens.decode_steps_timed = 49, "tokens are as asked", "49 decode steps timed of 50"),
     (|run| run.find(TIMED).tokens.prompt_evaluated = Some(7), "tokens are as asked", "8 prompt tokens sent"),
     (|run| run.find(TIMED).beside.steal = Some(-0.1), "figures are in range", "steal is -0.1"),
+    (
+        |run| {
+            run.find(TIMED).compile.push(CompileEvidence {
+                phase: Phase::KvDecode,
+                backend_requested: "inductor".to_owned(),
+                backend_actual: Some("inductor".to_owned()),
+                calls: 50,
+                executions: 49,
+                unique_graphs: 0,
+                graph_breaks: 0,
+                recompiles: 0,
+                guard_failures: 0,
+                cache_hits: 0,
+                cache_misses: 0,
+                compile_ns: Nanos(0),
+                duration_ns: None,
+                reasons: Vec::new(),
+                bucket: None,
+            });
+        },
+        "what counts as compiled ran compiled",
+        "kv_decode asked for inductor, 49 of 50 executions compiled",
+    ),
     (|run| run.find(TIMED).weights_id = "stray".to_owned(), "weights are the manifest's", "stray"),
     (
         |run| {
@@ -253,7 +276,7 @@ fn the_commands_print_and_end_as_they_should() {
     let mut out = Vec::new();
     assert_eq!(commands::analyze::execute(&args(false), &mut out).unwrap(), Exit::Good);
     let text = String::from_utf8(out).unwrap();
-    assert!(text.starts_with("24 tables from 16 calls"), "{text}");
+    assert!(text.starts_with("29 tables from 16 calls"), "{text}");
     assert!(text.contains("not identifiable: 2 models, at least 3 are needed"), "{text}");
     let mut out = Vec::new();
     commands::analyze::execute(&args(true), &mut out).unwrap();
@@ -264,7 +287,7 @@ fn the_commands_print_and_end_as_they_should() {
     assert_eq!(commands::validate::execute(&args(false), &mut out).unwrap(), Exit::Good);
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("PASS  call ids are unique: 16 calls\n"), "{text}");
-    assert!(text.ends_with("17 passed, 0 failed, 1 skipped\n"), "{text}");
+    assert!(text.ends_with("18 passed, 0 failed, 1 skipped\n"), "{text}");
     fs::write(folder.path().join("metrics.csv"), "").unwrap();
     let mut out = Vec::new();
     assert_eq!(commands::validate::execute(&args(true), &mut out).unwrap().code(), 1);

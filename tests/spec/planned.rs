@@ -193,6 +193,20 @@ fn what_a_server_cannot_do_is_skipped_by_rule() {
 }
 
 #[test]
+fn compiled_torch_is_not_asked_to_work_without_a_cache() {
+    let (_, plan) = all("version: 1\nname: s\nmodes: [prefill, kv_decode, generate_uncached]\ngen_tokens: [8]\n\
+         scenarios: [{ name: s, prompt: { tokens: 8 } }]\n\
+         models: [{ name: m, synthetic: { family: gpt2, n_layer: 1, n_embd: 4, n_head: 1, vocab: 300 } }]\n\
+         backends:\n\
+         - { name: eager, torch: {} }\n\
+         - { name: compiled, torch: { compile: {} } }\n");
+    let skipped: Vec<_> =
+        plan.skipped.iter().map(|s| (s.cell.session.backend.as_str(), s.cell.procedure, s.rule.as_str())).collect();
+    assert_eq!(skipped, [("compiled", Procedure::Uncached, "mode_unsupported")]);
+    assert_eq!(plan.cells.len(), 3);
+}
+
+#[test]
 fn facts_are_needed_for_every_model() {
     let (spec, _) = all(SMALL);
     let error = plan::expand(&spec, &facts(&spec)[..1], BUDGET, &Only::default()).unwrap_err();

@@ -7,8 +7,9 @@ use std::time::Duration;
 use phasebench::model::Form;
 use phasebench::plan::Only;
 use phasebench::spec::{
-    self, ArgMax, Dtype, EarlyStop, Engine, FitAxis, OllamaDevice, Optimisation, Order, Pace, Prompt, Provider,
-    Repetitions,
+    self, ArgMax, CompileBackend, CompileMode, CompileSpec, Dtype, Dynamic, EarlyStop, Engine, FitAxis, Isolation,
+    Launch, OllamaDevice, OnRecompile, Optimisation, Order, Pace, Prompt, Provider, Repetitions, Resources,
+    TorchDevice,
 };
 use phasebench::terms::Mode;
 use phasebench::units::Bytes;
@@ -95,6 +96,27 @@ fn every_key_is_understood() {
     assert_eq!((server.num_ctx, server.num_batch, server.threads), (1024, 256, Some(3)));
     assert_eq!((server.dtype, server.max_resident), (Dtype::F16, Some(4)));
     assert_eq!(server.temperature.to_bits(), 0.5_f64.to_bits());
+    assert_eq!(onnx.isolation, Isolation::Process);
+    let Engine::Torch(torch) = &spec.backends[3].engine else { panic!("not torch") };
+    assert_eq!((torch.launch, torch.device, torch.dtype), (Launch::Docker, TorchDevice::Cuda(1), Dtype::F16));
+    let resources = Resources { memory: Some(Bytes(6 << 30)), cpus: Some(2), pids: Some(256) };
+    assert_eq!((torch.threads, torch.resources), (Some(4), resources));
+    let compile = CompileSpec {
+        prefill: false,
+        decode: true,
+        backend: CompileBackend::AotEager,
+        mode: CompileMode::ReduceOverhead,
+        dynamic: Dynamic::Auto,
+        buckets: vec![32, 64],
+        fullgraph: false,
+        on_recompile: OnRecompile::Record,
+        recompile_limit: Some(3),
+    };
+    assert_eq!(torch.compile, Some(compile));
+    let Engine::Worker(worker) = &spec.backends[4].engine else { panic!("not a worker") };
+    assert_eq!((worker.address.as_str(), worker.token_env.as_deref()), ("tcp:127.0.0.1:7000", Some("TOKEN")));
+    assert_eq!((worker.device.as_str(), worker.threads), ("cuda:0", Some(1)));
+    assert_eq!(worker.options, [("graph".to_owned(), "on".to_owned())]);
     assert_eq!(spec.skip[0].reason, "too slow");
 }
 

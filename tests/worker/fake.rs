@@ -124,7 +124,7 @@ impl Fake {
     /// What a call does besides answering. `number`: from 0.
     async fn strike(&self, number: u32) {
         match (self.word.as_str(), number) {
-            ("kill", 2) => kill(std::process::id()),
+            ("kill", 2) | ("kill-at-once", 0) => kill(std::process::id()),
             ("abort", 2) => std::process::abort(),
             ("hang" | "child-hang", 2) => {
                 if self.word == "child-hang" {

@@ -14,14 +14,15 @@ fn cost_one_call(recorded: &Recorded, kind: Degraded, words: &[&str]) {
     assert!(failures[0].starts_with(&begin) && words.iter().all(|word| failures[0].contains(word)), "{failures:?}");
     assert_eq!(recorded.timed("worker").len(), REPETITIONS);
     let lost = recorded.calls("worker").into_iter().filter(|call| call.session_lost).count();
-    assert_eq!(recorded.loads().len(), 1 + lost, "a lost session is loaded again");
+    let failed = recorded.loads().into_iter().filter(|load| !load.status.is_ok()).count();
+    assert_eq!(recorded.loads().len(), 1 + lost + failed, "loaded again where it must be, and only there");
 }
 
 /// One load failed, the next did not, and every timed call was made.
 #[track_caller]
 fn cost_one_load(recorded: &Recorded, kind: Degraded, words: &[&str]) {
     cost_one_call(recorded, kind, words);
-    assert_eq!(recorded.loads().len(), 2);
+    assert!(recorded.calls("worker").into_iter().all(|call| call.status.is_ok()));
 }
 
 /// As [`cost_one_call`], for calls; the session was lost.
@@ -69,7 +70,7 @@ fn sends_garbage() {
 
 #[test]
 fn sends_a_gigabyte() {
-    let recorded = Fixture::torch("good,gigabyte,good").complete();
+    let recorded = Fixture::patient("good,gigabyte,good").complete();
     cost_the_session(&recorded, Degraded::Error, &["a call: ", "limit is: 67108864 bytes"]);
 }
 
@@ -180,7 +181,7 @@ fn is_started_again_only_so_often() {
     let recorded = Fixture::torch("good,exit").complete();
     assert_eq!((recorded.loads().len(), recorded.calls("worker").len()), (2, 0));
     assert_eq!(gave_up(&recorded, Rule::LoadFailed), 1);
-    let recorded = Fixture::torch("good,kill").complete();
+    let recorded = Fixture::torch("good,kill-at-once").complete();
     let lost = recorded.calls("worker").into_iter().filter(|call| call.session_lost).count();
     assert_eq!((gave_up(&recorded, Rule::SessionLost), recorded.loads().len()), (1, lost), "{:?}", recorded.failures());
 }

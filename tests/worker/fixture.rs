@@ -29,10 +29,19 @@ impl Fixture {
     /// A scenario with a worker that `backend` describes, beside a simulated engine that shows that the run goes on.
     /// The fake torch behaves as `plan` says, a word for every start; the last one is for all that follow.
     pub fn new(backend: &str, plan: &str) -> Self {
+        Self::with_deadline(backend, plan, "3s")
+    }
+
+    /// A fake torch that takes its time; its calls may too.
+    pub fn patient(plan: &str) -> Self {
+        Self::with_deadline("torch: {}", plan, "60s")
+    }
+
+    fn with_deadline(backend: &str, plan: &str, timeout: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let scenario = format!(
             "version: 1\nname: test\nseed: 1\nwarmups: 1\nrepetitions: {{ fixed: {REPETITIONS} }}\ngen_tokens: [4]\n\
-             timeout: 3s\nlimits: {{ degraded_rate: 1.0 }}\nscenarios: [{{ name: p, prompt: {{ tokens: 6 }} }}]\n\
+             timeout: {timeout}\nlimits: {{ degraded_rate: 1.0 }}\nscenarios: [{{ name: p, prompt: {{ tokens: 6 }} }}]\n\
              models: [{{ name: m, synthetic: {{ family: gpt2, n_layer: 2, n_embd: 4, n_head: 2, vocab: 400 }} }}]\n\
              backends:\n  - {{ name: worker, {backend} }}\n  - {{ name: other, simulated: {{ pace: real }} }}\n"
         );
@@ -133,6 +142,12 @@ impl Fixture {
             std::thread::yield_now();
         }
     }
+}
+
+/// Whether a process still does anything: one that was killed stays in the table until its parent has looked.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 fn mark(pid: u32) -> Option<PathBuf> {

@@ -1,7 +1,8 @@
 //! Engines behind the worker protocol: one contract for every engine wherever it runs, and what may happen to a worker.
 //!
 //! ONNX Runtime comes from `PHASEBENCH_ONNXRUNTIME` or from the user's cache; without one these tests fail. The real
-//! torch worker takes part where `PHASEBENCH_TEST_TORCH` is 1 and `phasebench setup torch` was run.
+//! torch worker takes part where `PHASEBENCH_TEST_TORCH` is set (after `phasebench setup torch`), and in a container where
+//! `PHASEBENCH_TEST_DOCKER` is (after `phasebench setup torch --docker`).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 

@@ -204,7 +204,7 @@ fn the_clock_and_a_cancel_are_answered_while_a_call_runs() {
         call.await.unwrap().unwrap().into_inner()
     });
     assert_eq!(reply.error.unwrap().kind(), Kind::Cancelled);
-    assert!(reply.session_usable && !reply.spans.is_empty());
+    assert!(reply.session_usable);
     assert_eq!(ask!(server, call, request(6, 2, None)).unwrap().error, None);
 }
 

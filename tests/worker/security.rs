@@ -1,17 +1,20 @@
 //! Another user of the machine cannot use a worker.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use phasebench::backend::onnx::library;
 use phasebench::backend::worker::connection::{TOKEN_VARIABLE, open};
 use phasebench::backend::worker::folder::RunFolder;
 use phasebench::backend::worker::io::Io;
 use phasebench::backend::worker::launch::Address;
-use phasebench::backend::worker::launch::process::READY;
+use phasebench::backend::worker::launch::process::{READY, TRANSPORT_VARIABLE};
 use phasebench::backend::worker::protocol::HelloRequest;
 use tonic::Code;
+
+use crate::fixture::{Fixture, REPETITIONS, assert_exit};
 
 /// Asked for by the test program started again as somebody else: which socket.
 const SOCKET: &str = "PHASEBENCH_TEST_SOCKET";
@@ -29,12 +32,9 @@ impl Serving {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).env_remove(TOKEN_VARIABLE);
         command.envs(token.map(|token| (TOKEN_VARIABLE, token)));
         let mut worker = command.spawn().unwrap();
-        let mut line = Vec::new();
-        for byte in worker.stdout.take().unwrap().bytes().map(Result::unwrap).take_while(|&byte| byte != b'\n') {
-            line.push(byte);
-        }
-        let line = String::from_utf8(line).unwrap();
-        let address = line.strip_prefix(READY).unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        let mut line = String::new();
+        BufReader::new(worker.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.strip_prefix(READY).unwrap_or_else(|| panic!("{line}")).trim().parse().unwrap();
         Self { worker, address }
     }
 
@@ -117,4 +117,24 @@ fn a_port_without_a_token_is_not_served() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains(words), "{said}");
     }
+}
+
+/// A run over ports, where the user asks for them.
+#[test]
+fn ports_are_used_where_asked_for() {
+    let fixture = Fixture::new("onnx: { provider: cpu, isolation: process }", "good");
+    let library = library::locate(&phasebench::cache::root()).unwrap().path;
+    let start = |transport: &str| {
+        let mut command = fixture.start();
+        command.env(TRANSPORT_VARIABLE, transport).env(library::VARIABLE, &library).output().unwrap()
+    };
+    let output = start("udp");
+    assert_exit(&output, 7);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("PHASEBENCH_WORKER_TRANSPORT is `udp`, allowed: unix, tcp"), "{said}");
+    assert_exit(&start("tcp"), 0);
+    fixture.nothing_runs_now();
+    let recorded = fixture.recorded();
+    assert_eq!(recorded.failures(), [] as [String; 0]);
+    assert_eq!(recorded.timed("worker").len(), REPETITIONS);
 }

@@ -13,7 +13,7 @@ use crate::terms::{Finish, Phase, Procedure, Role};
 use super::Check;
 
 /// The checks, in order.
-pub(super) const NAMES: [&str; 11] = [
+pub(super) const NAMES: [&str; 12] = [
     "call ids are unique",
     "calls belong to the plan",
     "timed calls are numbered without gaps",
@@ -23,9 +23,24 @@ pub(super) const NAMES: [&str; 11] = [
     "phases lie inside the call, in order",
     "tokens are as asked",
     "figures are in range",
+    "what counts as compiled ran compiled",
     "weights are the manifest's",
     "one stack throughout",
 ];
+
+/// How a call that counts was not compiled though a compiler was asked for.
+fn uncompiled(_: &Run<'_>, call: &CallRecord) -> Option<String> {
+    let asked = call.compile.iter().filter(|evidence| evidence.backend_requested != "eager" && call.status.is_ok());
+    let wrong = asked.filter(|evidence| {
+        let proven = evidence.backend_actual.as_ref() == Some(&evidence.backend_requested);
+        !proven || evidence.executions < evidence.calls || evidence.calls == 0
+    });
+    let wrong = wrong.map(|evidence| {
+        let (phase, executions, calls) = (evidence.phase, evidence.executions, evidence.calls);
+        format!("{phase} asked for {}, {executions} of {calls} executions compiled", evidence.backend_requested)
+    });
+    wrong.reduce(|first, next| format!("{first}, {next}"))
+}
 
 /// What the checks look at.
 struct Run<'a> {
@@ -44,7 +59,7 @@ pub(super) fn checks(recording: &Recording, plan: &Plan, manifest: &Manifest) ->
         let of_call = |call| problem(&run, call).map(|why| format!("{}: {why}", call.call_id));
         recording.calls().filter_map(of_call).collect()
     };
-    let [unique, known, numbered, tried, repeated, warmed, phases, tokens, range, weights, stack] = NAMES;
+    let [unique, known, numbered, tried, repeated, warmed, phases, tokens, range, compiled, weights, stack] = NAMES;
     let good = |what: &str| format!("{calls} calls{what}");
     vec![
         Check::of(unique, &run.repeated_ids(), good("")),
@@ -60,6 +75,7 @@ pub(super) fn checks(recording: &Recording, plan: &Plan, manifest: &Manifest) ->
         Check::of(phases, &per_call(misplaced), good("")),
         Check::of(tokens, &per_call(wrong_tokens), good(", degraded ones aside")),
         Check::of(range, &per_call(out_of_range), good("")),
+        Check::of(compiled, &per_call(uncompiled), good(", degraded ones aside")),
         Check::of(weights, &run.other_weights(), format!("{} models", manifest.models.len())),
         Check::of(stack, &run.other_stacks(), format!("{} processes", manifest.epochs.len())),
     ]

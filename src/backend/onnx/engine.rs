@@ -23,9 +23,17 @@ pub struct Engine {
 #[derive(Debug)]
 enum Route {
     /// Outputs are the runtime's own buffers in host memory and are handed back as inputs.
-    Values,
+    Values(Option<Column>),
     /// The KV cache is bound to a device's memory and stays there; what we look at is copied to the host.
     Bound(Box<Bound>),
+}
+
+/// Ids and positions of one column, in tensors that serve every decode step: making a tensor costs microseconds.
+#[derive(Debug)]
+struct Column {
+    rows: usize,
+    ids: Tensor<i64>,
+    positions: Tensor<i64>,
 }
 
 /// Values bound to the memory of a device.
@@ -85,7 +93,7 @@ impl Engine {
     /// The KV cache lives in host memory.
     #[must_use]
     pub fn new(session: Session, signature: Signature) -> Self {
-        Self { session, signature, route: Route::Values }
+        Self { session, signature, route: Route::Values(None) }
     }
 
     /// The KV cache lives in the memory of `device`, e.g. [`AllocationDevice::CUDA`].
@@ -132,7 +140,7 @@ impl Engine {
         present.clear();
         let Self { session, signature, route } = self;
         let (value, inside) = match route {
-            Route::Values => by_value(session, signature, pass, present)?,
+            Route::Values(column) => by_value(session, signature, column, pass, present)?,
             Route::Bound(bound) => bound.run(session, signature, pass, present)?,
         };
         let value = value.ok_or_else(|| ort::Error::new("the session returned no logits"))?;
@@ -140,21 +148,43 @@ impl Engine {
     }
 }
 
+impl Column {
+    /// The tensors, filled with the next column; made where there are none for so many rows.
+    fn filled<'a>(kept: &'a mut Option<Self>, view: &View<'_>) -> ort::Result<&'a Self> {
+        let column = match kept.take() {
+            Some(mut column) if column.rows == view.rows => {
+                column.ids.extract_tensor_mut().1.copy_from_slice(view.ids);
+                column.positions.extract_tensor_mut().1.copy_from_slice(view.positions);
+                column
+            }
+            _ => {
+                let tensor = |values: &[i64]| Tensor::from_array(([view.rows, 1], values.to_vec()));
+                Self { rows: view.rows, ids: tensor(view.ids)?, positions: tensor(view.positions)? }
+            }
+        };
+        Ok(kept.insert(column))
+    }
+}
+
 fn by_value(
     session: &mut Session,
     signature: &Signature,
+    kept: &mut Option<Column>,
     pass: &Pass<'_>,
     present: &mut Cache,
 ) -> ort::Result<(Option<DynValue>, Nanos)> {
     let view = pass.view;
+    let column = if view.width == 1 { Some(Column::filled(kept, &view)?) } else { None };
     let tensor = |width, values| TensorRef::from_array_view(([view.rows, width], values));
     let mut values: Vec<SessionInputValue<'_>> = Vec::with_capacity(signature.inputs.len());
     for role in &signature.inputs {
-        values.push(match role {
-            Input::Ids => tensor(view.width, view.ids)?.into(),
-            Input::Positions => tensor(view.width, view.positions)?.into(),
-            Input::Mask => tensor(view.total, view.mask)?.into(),
-            Input::Past(slot) => pass.past[*slot].view().into(),
+        values.push(match (role, column) {
+            (Input::Ids, Some(column)) => column.ids.view().into(),
+            (Input::Positions, Some(column)) => column.positions.view().into(),
+            (Input::Ids, None) => tensor(view.width, view.ids)?.into(),
+            (Input::Positions, None) => tensor(view.width, view.positions)?.into(),
+            (Input::Mask, _) => tensor(view.total, view.mask)?.into(),
+            (Input::Past(slot), _) => pass.past[*slot].view().into(),
         });
     }
     let begin = pass.clock.now();

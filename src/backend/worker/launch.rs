@@ -1,8 +1,12 @@
 //! Starting a worker, and what is known of it while it runs, whatever it is started with.
 //!
-//! [`process`] starts a program, [`connect`] uses what runs already.
+//! [`process`] starts a program, [`docker`] a container, [`connect`] uses what runs already; [`package`] is the torch
+//! worker as this program carries it, [`installed`] what was made of it.
 
 pub mod connect;
+pub mod docker;
+pub mod installed;
+pub mod package;
 pub mod process;
 
 use std::collections::BTreeMap;
@@ -12,10 +16,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::terms::Degraded;
-
-pub mod docker;
-pub mod installed;
-pub mod package;
 
 /// Where a worker listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub trait Running: Send + Sync {
     /// Its processes, as this kernel numbers them: the load they make is ours.
     fn pids(&self) -> Vec<u32>;
 
-    /// For the manifest: command, image digest, container.
+    /// For the manifest: command, image digest, and `container`, which alone may differ from worker to worker.
     fn facts(&self) -> BTreeMap<String, String>;
 
     /// Where the worker sees a path that it was started for.

@@ -278,7 +278,8 @@ pub async fn reply<T>(
     answer(running.as_mut(), async { awaited.await.map(Response::into_inner) }).await
 }
 
-/// Facts of a worker for the manifest, whatever engine it holds.
+/// Facts of a worker for the manifest, whatever engine it holds. What names this one worker is left out: the next has
+/// another, and a run whose manifest changes cannot be resumed.
 #[must_use]
 pub fn facts(live: &Live, launch: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::from([
@@ -286,6 +287,7 @@ pub fn facts(live: &Live, launch: BTreeMap<String, String>) -> BTreeMap<String, 
         ("worker.protocol".to_owned(), VERSION.to_string()),
         ("worker.clock".to_owned(), live.mapping.words().to_owned()),
     ]);
-    facts.extend(launch.into_iter().map(|(key, value)| (format!("worker.{}", clean(&key)), clean(&value))));
+    let lasting = launch.into_iter().filter(|(key, _)| key != "container");
+    facts.extend(lasting.map(|(key, value)| (format!("worker.{}", clean(&key)), clean(&value))));
     facts
 }

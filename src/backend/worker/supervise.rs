@@ -27,7 +27,8 @@ pub fn run(command: &[OsString]) -> io::Result<Ended> {
     command.args(arguments).stdin(Stdio::piped());
     // SAFETY: between fork and exec only system calls are made, nothing is allocated and no lock is taken.
     unsafe { command.pre_exec(move || die_with(keeper)) };
-    let mut child = command.spawn()?;
+    let unstartable = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", program.display()));
+    let mut child = command.spawn().map_err(unstartable)?;
     let held_open = child.stdin.take();
     std::thread::spawn(|| {
         let mut byte = [0];

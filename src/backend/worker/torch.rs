@@ -8,22 +8,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use super::launch::installed::{Environment, Record as _, folder};
 
 /// The command that makes an environment.
 pub const FIX: &str = "phasebench setup torch";
-
-/// A Python with torch, and the worker's package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Environment {
-    /// The interpreter.
-    pub python: PathBuf,
-    /// Folder that holds the package, for `PYTHONPATH`.
-    pub package: PathBuf,
-    /// What the environment was made from: changes whenever a version or the worker changes.
-    pub id: String,
-}
 
 /// There is no environment. [`FIX`] makes one.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +43,7 @@ pub enum NotSetUp {
 /// The file that names the selected environment.
 #[must_use]
 pub fn selection(cache: &Path) -> PathBuf {
-    cache.join("torch/selected.json")
+    folder(cache).join(Environment::FILE)
 }
 
 /// The selected environment.

@@ -7,9 +7,9 @@ use crate::report::format;
 use crate::spec::FitAxis;
 use crate::terms::{Flag, Mode};
 
-use super::Source;
 use super::names::{Names, axis, counted, mode, shape};
 use super::trust::{self, FOREIGN_SHARE};
+use super::{Source, compiled};
 
 /// One finding per backend and timed mode, then how far they may be trusted.
 pub(super) fn findings(source: &Source<'_>, names: &Names) -> Vec<Finding> {
@@ -22,6 +22,7 @@ pub(super) fn findings(source: &Source<'_>, names: &Names) -> Vec<Finding> {
             grounds: "A call counts if it was timed, on a warm engine, and is not degraded.".into(),
         });
     }
+    findings.extend(compiled::findings(source, names));
     findings.extend(trust::findings(source, names));
     findings
 }

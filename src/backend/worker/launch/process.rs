@@ -95,6 +95,8 @@ struct Process {
     folder: PathBuf,
     facts: BTreeMap<String, String>,
     ended: Option<Ended>,
+    /// Whether everything was ended.
+    killed: bool,
     /// Processes the kernel had killed for lack of memory when this one started.
     killed_before: Option<u64>,
 }
@@ -128,6 +130,7 @@ impl Launcher for ProcessLauncher {
             folder: wanted.folder.to_owned(),
             facts: self.program.facts.clone(),
             ended: None,
+            killed: false,
             killed_before: killed_for_memory(),
         };
         match (self.transport, out) {
@@ -210,6 +213,9 @@ impl Running for Process {
     }
 
     async fn kill(&mut self) {
+        if std::mem::replace(&mut self.killed, true) {
+            return;
+        }
         drop(self.held_open.take());
         if tokio::time::timeout(KILLED_WITHIN, self.ended()).await.is_err() {
             // A keeper that does not keep is ended itself; the kernel then ends the worker.

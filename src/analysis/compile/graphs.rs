@@ -1,0 +1,94 @@
+//! `compile_graphs.csv`: how many graphs the planned shapes took.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::LoadRecord;
+use crate::store::Recording;
+use crate::terms::{CompileEvidence, Mode, Role};
+
+use super::Audited;
+
+/// One phase of one backend and model, over all loads and calls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompileGraphsRow {
+    /// Backend name.
+    pub backend: String,
+    /// Model name.
+    pub model: String,
+    /// The mode that the phase times.
+    pub mode: Mode,
+    /// The compiler asked for.
+    pub backend_requested: String,
+    /// Loads of the session: each starts anew, so graphs are counted per load.
+    pub n_loads: usize,
+    /// Shapes this phase had to serve: rows × prompt length (or bucket) for prefill, rows for decode.
+    pub n_shapes: usize,
+    /// Graphs compiled, in compile steps and in calls.
+    pub unique_graphs: u64,
+    /// Graphs compiled per load; where every shape has a graph of its own this is `n_shapes`.
+    pub unique_graphs_per_load: f64,
+    /// Places where a graph was broken.
+    pub graph_breaks: u64,
+    /// Compilations beyond a phase's first, in compile steps.
+    pub recompiles_while_compiling: u64,
+    /// The same in calls of any role.
+    pub recompiles_in_calls: u64,
+    /// Of these, in timed calls.
+    pub recompiles_in_timed_calls: u64,
+    /// Guards that did not hold, anywhere.
+    pub guard_failures: u64,
+    /// Time the compiler took, in compile steps and in calls.
+    pub compile_ms: f64,
+}
+
+pub(super) fn derive(recording: &Recording, compiled: &[&Audited<'_>]) -> Vec<CompileGraphsRow> {
+    let mut keys = Vec::new();
+    for cell in compiled {
+        let key = (&cell.group.cell.session, cell.group.mode);
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    let rows = keys.into_iter().map(|(session, mode)| {
+        let of_key = |cell: &&&Audited<'_>| cell.group.cell.session == *session && cell.group.mode == mode;
+        let cells: Vec<&Audited<'_>> = compiled.iter().filter(of_key).copied().collect();
+        let loads: Vec<&LoadRecord> = recording.loads().filter(|load| load.session == *session).collect();
+        let steps = loads.iter().flat_map(|load| &load.compiled).flat_map(|step| &step.phases);
+        let steps: Vec<&CompileEvidence> = steps.filter(|phase| phase.phase.mode() == mode).collect();
+        row(&cells, loads.iter().filter(|load| load.status.is_ok()).count(), &steps)
+    });
+    rows.collect()
+}
+
+fn row(cells: &[&Audited<'_>], n_loads: usize, steps: &[&CompileEvidence]) -> CompileGraphsRow {
+    let group = &cells[0].group;
+    let calls = || cells.iter().flat_map(|cell| &cell.calls);
+    let timed = calls().filter(|(row, ..)| row.role == Role::Timed).map(|(.., evidence)| *evidence);
+    let in_calls = calls().map(|(.., evidence)| *evidence);
+    let everywhere = || steps.iter().copied().chain(in_calls.clone());
+    let shapes: BTreeSet<(u32, u32)> = calls()
+        .map(|(row, _, evidence)| match row.mode {
+            Mode::Prefill => (row.batch, evidence.bucket.unwrap_or(row.prompt_padded)),
+            Mode::KvDecode | Mode::E2eKv | Mode::GenerateUncached => (row.batch, 0),
+        })
+        .collect();
+    let unique_graphs = everywhere().map(|evidence| evidence.unique_graphs).sum();
+    CompileGraphsRow {
+        backend: group.cell.session.backend.clone(),
+        model: group.cell.session.model.clone(),
+        mode: group.mode,
+        backend_requested: cells[0].requested().to_owned(),
+        n_loads,
+        n_shapes: shapes.len(),
+        unique_graphs,
+        unique_graphs_per_load: unique_graphs as f64 / n_loads.max(1) as f64,
+        graph_breaks: everywhere().map(|evidence| evidence.graph_breaks).sum(),
+        recompiles_while_compiling: steps.iter().map(|evidence| evidence.recompiles).sum(),
+        recompiles_in_calls: in_calls.clone().map(|evidence| evidence.recompiles).sum(),
+        recompiles_in_timed_calls: timed.map(|evidence| evidence.recompiles).sum(),
+        guard_failures: everywhere().map(|evidence| evidence.guard_failures).sum(),
+        compile_ms: everywhere().map(|evidence| evidence.compile_ns.as_ms()).sum(),
+    }
+}

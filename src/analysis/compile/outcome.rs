@@ -1,0 +1,155 @@
+//! `compile_outcome.csv`: whether to compile, prefill and decode judged apart.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Dtype;
+use crate::stats;
+use crate::stats::summary::geometric_mean;
+use crate::terms::Mode;
+
+use super::audit::CompileAuditRow;
+
+/// One backend's compiler in one phase against the same cells uncompiled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompileOutcomeRow {
+    /// Backend name.
+    pub backend: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// What is timed.
+    pub mode: Mode,
+    /// The compiler asked for.
+    pub backend_requested: String,
+    /// Backend it is judged against. `None`: the run has no such cell.
+    pub reference: Option<String>,
+    /// Cells that asked for the compiler.
+    pub n_cells: usize,
+    /// Of these, proven to have run compiled in every timed call that counts.
+    pub n_proven: usize,
+    /// Of these, with a ratio: what the figures below are made from.
+    pub n_compared: usize,
+    /// Cells whose interval lies below 1.
+    pub n_faster: usize,
+    /// Cells whose interval lies above 1.
+    pub n_slower: usize,
+    /// Geometric mean of the cells' ratios, compiled ÷ not. `None`: none compared.
+    pub ratio: Option<f64>,
+    /// Lower end of its 95 % t interval over cells; of the one cell's own interval where there is but one.
+    pub ratio_low: Option<f64>,
+    /// Upper end.
+    pub ratio_high: Option<f64>,
+    /// Geometric mean over cells of served p95 ÷ the reference's. `None`: a cell has fewer than 20 calls.
+    pub p95_ratio: Option<f64>,
+    /// The same for p99. `None`: a cell has fewer than 100 calls.
+    pub p99_ratio: Option<f64>,
+    /// Compilations inside timed calls.
+    pub recompiles_in_timed_calls: u64,
+    /// Time the compiler took, in compile steps and in calls.
+    pub compile_ms: f64,
+    /// Most calls that a cell needs to earn its compile time back. `None`: one never does, or none was compared.
+    pub break_even_calls_max: Option<u64>,
+    /// Whether to compile.
+    pub verdict: Verdict,
+}
+
+/// Whether compiling a phase pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The interval lies below 1: steady calls are faster.
+    Faster,
+    /// The interval lies above 1.
+    Slower,
+    /// The interval includes 1.
+    NotResolved,
+    /// There is nothing to compare with.
+    NoReference,
+    /// A cell is not proven to have run compiled.
+    NotProven,
+}
+
+impl Verdict {
+    /// In words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Faster => "faster",
+            Self::Slower => "slower",
+            Self::NotResolved => "not resolved",
+            Self::NoReference => "no reference",
+            Self::NotProven => "not proven",
+        }
+    }
+}
+
+/// One row per backend, element type and mode, in the audit's order.
+pub(in crate::analysis) fn derive(audit: &[CompileAuditRow]) -> Vec<CompileOutcomeRow> {
+    let mut keys = Vec::new();
+    for row in audit {
+        let key = (row.backend.as_str(), row.dtype, row.mode);
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    let of = |key: &(&str, Dtype, Mode)| {
+        let same = |row: &&CompileAuditRow| (row.backend.as_str(), row.dtype, row.mode) == *key;
+        audit.iter().filter(same).collect::<Vec<_>>()
+    };
+    keys.iter().map(|key| outcome(&of(key))).collect()
+}
+
+fn outcome(cells: &[&CompileAuditRow]) -> CompileOutcomeRow {
+    let first = cells[0];
+    let proven: Vec<&CompileAuditRow> = cells.iter().copied().filter(|cell| cell.backend_actual.is_some()).collect();
+    let compared: Vec<&CompileAuditRow> = proven.iter().copied().filter(|cell| cell.ratio.is_some()).collect();
+    let ratios: Vec<f64> = compared.iter().filter_map(|cell| cell.ratio).collect();
+    let interval = match compared[..] {
+        [only] => only.ratio_low.zip(only.ratio_high),
+        _ => {
+            let logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
+            let estimate = stats::interval::mean(&logs).ok();
+            estimate.map(|mean| (mean.interval.low.exp(), mean.interval.high.exp()))
+        }
+    };
+    let break_even: Option<Vec<u64>> = compared.iter().map(|cell| cell.break_even_calls).collect();
+    CompileOutcomeRow {
+        backend: first.backend.clone(),
+        dtype: first.dtype,
+        mode: first.mode,
+        backend_requested: first.backend_requested.clone(),
+        reference: cells.iter().find_map(|cell| cell.reference.clone()),
+        n_cells: cells.len(),
+        n_proven: proven.len(),
+        n_compared: compared.len(),
+        n_faster: compared.iter().filter(|cell| cell.ratio_high < Some(1.0)).count(),
+        n_slower: compared.iter().filter(|cell| cell.ratio_low > Some(1.0)).count(),
+        ratio: geometric_mean(&ratios),
+        ratio_low: interval.map(|(low, _)| low),
+        ratio_high: interval.map(|(_, high)| high),
+        p95_ratio: tails(&compared, |cell| (cell.served_p95_ms, cell.reference_served_p95_ms)),
+        p99_ratio: tails(&compared, |cell| (cell.served_p99_ms, cell.reference_served_p99_ms)),
+        recompiles_in_timed_calls: cells.iter().map(|cell| cell.recompiles_in_timed_calls).sum(),
+        compile_ms: cells.iter().map(|cell| cell.compile_step_ms + cell.compile_in_calls_ms).sum(),
+        break_even_calls_max: break_even.and_then(|calls| calls.into_iter().max()),
+        verdict: match interval {
+            _ if proven.len() < cells.len() => Verdict::NotProven,
+            Some((_, high)) if high < 1.0 => Verdict::Faster,
+            Some((low, _)) if low > 1.0 => Verdict::Slower,
+            Some(_) => Verdict::NotResolved,
+            None if compared.is_empty() => Verdict::NoReference,
+            None => Verdict::NotResolved,
+        },
+    }
+}
+
+/// Geometric mean over cells of a tail against the reference's.
+fn tails(cells: &[&CompileAuditRow], of: impl Fn(&CompileAuditRow) -> (Option<f64>, Option<f64>)) -> Option<f64> {
+    let ratios: Option<Vec<f64>> = cells
+        .iter()
+        .map(|cell| {
+            let (own, theirs) = of(cell);
+            Some(own? / theirs.filter(|theirs| *theirs > 0.0)?)
+        })
+        .collect();
+    geometric_mean(&ratios?)
+}

@@ -1,0 +1,107 @@
+//! Latency of every call in order: where calls compile, it shows.
+
+use std::fmt::Write as _;
+
+use super::axis::Axis;
+use super::mark::Mark;
+use super::sheet::{Frame, Head, render};
+use super::{ChartError, Svg, check};
+use crate::report::format;
+use crate::report::text::clean;
+
+const BODY_PX: i32 = 320;
+/// Stands in the legend for calls that compiled.
+const COMPILED: &str = "compiled inside the call";
+
+/// Calls in the order they were made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// Names the phase, the backend and the model.
+    pub title: String,
+    /// Backends.
+    pub series: Vec<OrderSeries>,
+}
+
+/// One backend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrderSeries {
+    /// Stands in the legend.
+    pub name: String,
+    /// Its calls.
+    pub calls: Vec<OrderCall>,
+}
+
+/// One call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OrderCall {
+    /// Number among the backend's calls of the model, from 1.
+    pub number: u32,
+    /// How long the phase took.
+    pub latency_ms: f64,
+    /// Whether something was compiled meanwhile.
+    pub compiled: bool,
+}
+
+/// Draws one mark per call, on a logarithmic axis.
+///
+/// # Errors
+/// [`ChartError::Empty`] without a call, [`ChartError::Value`] for a latency that is not positive.
+pub fn order(data: &Order) -> Result<Svg, ChartError> {
+    for s in &data.series {
+        for call in &s.calls {
+            check(&s.name, "latency in ms", call.latency_ms, f64::MIN_POSITIVE.., "positive numbers")?;
+        }
+    }
+    let calls = || data.series.iter().flat_map(|s| &s.calls);
+    let numbers = calls().map(|call| f64::from(call.number));
+    let latencies = calls().map(|call| call.latency_ms);
+    let (Some(x), Some(y)) = (Axis::linear(numbers, 7, whole), Axis::log(latencies, 7)) else {
+        return Err(ChartError::Empty { what: "calls" });
+    };
+    let special = Mark::nth(data.series.len());
+    let mut legend: Vec<_> = data.series.iter().enumerate().map(|(i, s)| (Mark::nth(i), s.name.clone())).collect();
+    if calls().any(|call| call.compiled) {
+        legend.push((special, COMPILED.to_owned()));
+    }
+    let head = Head::new(&data.title, &legend);
+    render(&head, describe(data), BODY_PX, |area| {
+        let frame = Frame {
+            x: &x,
+            y: &y,
+            x_name: "number of the call on its backend",
+            y_name: Some(("latency (ms)", 48)),
+            ticks_on_top: false,
+        };
+        let plot = frame.draw(area)?;
+        let area = plot.plotting_area();
+        for (i, s) in data.series.iter().enumerate() {
+            for call in &s.calls {
+                let (mark, radius) = if call.compiled { (special, 5) } else { (Mark::nth(i), 3) };
+                area.draw(&mark.at((f64::from(call.number), call.latency_ms), radius, 0.8))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Calls have whole numbers: ticks between them stay unnamed.
+fn whole(value: f64, _decimals: usize) -> String {
+    if value.fract() == 0.0 { format::fixed(value, 0) } else { String::new() }
+}
+
+fn describe(data: &Order) -> String {
+    let mut text = String::from("Latency in milliseconds of every call in order.");
+    for s in &data.series {
+        let compiled: Vec<&OrderCall> = s.calls.iter().filter(|call| call.compiled).collect();
+        let longest = s.calls.iter().map(|call| call.latency_ms).fold(0.0, f64::max);
+        let _ = write!(
+            text,
+            " {}: {} calls, the longest {} ms, {} of them compiled;",
+            clean(&s.name),
+            s.calls.len(),
+            format::ms(longest),
+            compiled.len()
+        );
+    }
+    text
+}

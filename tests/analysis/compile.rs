@@ -1,0 +1,245 @@
+//! What a compiler was asked for, did and saved, against numbers worked out by hand.
+
+use phasebench::analysis::{CacheState, CompileAuditRow, Verdict};
+use phasebench::plan::{CellId, SessionKey};
+use phasebench::record::{CallRecord, CompileRecord, Line};
+use phasebench::terms::{CompileEvidence, Degraded, Mode, Phase, Procedure, Role, Status};
+use phasebench::units::Nanos;
+
+use super::run::{Model, Run, Shape, degrade, model, shape};
+
+const TWO: [Model; 2] = [model("a", 1.0, 2), model("b", 4.0, 3)];
+const SHAPES: [Shape; 2] = [shape("short", 8, 1, 16), shape("long", 32, 1, 16)];
+const TIMED: u32 = 30;
+
+/// What a compiler did in one call of a phase of `steps` calls to the model.
+fn evidence(phase: Phase, requested: &str, steps: u64) -> CompileEvidence {
+    let compiled = requested != "eager";
+    CompileEvidence {
+        phase,
+        backend_requested: requested.to_owned(),
+        backend_actual: Some(requested.to_owned()),
+        calls: steps,
+        executions: if compiled { steps } else { 0 },
+        unique_graphs: 0,
+        graph_breaks: 0,
+        recompiles: 0,
+        guard_failures: 0,
+        cache_hits: 0,
+        cache_misses: 0,
+        compile_ns: Nanos(0),
+        duration_ns: None,
+        reasons: Vec::new(),
+        bucket: None,
+    }
+}
+
+fn both(requested: &str) -> Vec<CompileEvidence> {
+    vec![evidence(Phase::Prefill, requested, 1), evidence(Phase::KvDecode, requested, 16)]
+}
+
+/// Shapes compiled after a load: prefill takes 2 s, decode 1 s for the first and nothing after.
+fn compiled() -> Vec<CompileRecord> {
+    let step = |(place, shape): (usize, &Shape)| {
+        let phase = |phase, seconds: f64, graphs| CompileEvidence {
+            unique_graphs: graphs,
+            cache_misses: graphs,
+            compile_ns: Nanos::from_ms(seconds * 1e3),
+            duration_ns: Some(Nanos::from_ms(seconds * 1e3 + 5.0)),
+            ..evidence(phase, "inductor", 2)
+        };
+        let first = u64::from(place == 0);
+        CompileRecord {
+            procedure: Procedure::PrefillDecode,
+            batch: 1,
+            prompt_tokens: shape.prompt,
+            steps: shape.steps,
+            status: Status::Ok,
+            detail: None,
+            begin_ns: Nanos(0),
+            duration_ns: Nanos::from_ms(4e3),
+            phases: vec![phase(Phase::Prefill, 2.0, 1), phase(Phase::KvDecode, first as f64, first)],
+        }
+    };
+    SHAPES.iter().enumerate().map(step).collect()
+}
+
+/// Backend `eng` uncompiled: 10 and 40 ms, with 1 % to and fro. Beside it `comp`, whose prefill takes `factor` as long and
+/// whose decode half as long.
+fn run(factor: f64) -> Run {
+    let wobble = |i: u32| 1.0 + 0.01 * f64::from(i % 2);
+    let mut run = Run::measured(&TWO, &SHAPES, TIMED, |_, _, i| (10.0 * wobble(i), 40.0 * wobble(i)));
+    let mut beside = Run::measured(&TWO, &SHAPES, TIMED, |_, _, i| (10.0 * factor * wobble(i), 20.0 * wobble(i)));
+    for call in run.calls() {
+        call.compile = both("eager");
+    }
+    for call in beside.calls() {
+        call.compile = both("inductor");
+    }
+    rename(&mut beside);
+    run.plan.sessions.append(&mut beside.plan.sessions);
+    run.plan.cells.append(&mut beside.plan.cells);
+    let end = run.lines.pop();
+    run.lines.extend(beside.lines.into_iter().filter(|line| matches!(line, Line::Load(_) | Line::Call(_))));
+    run.lines.extend(end);
+    run
+}
+
+/// Makes everything of a run another backend's.
+fn rename(run: &mut Run) {
+    let key = |session: &mut SessionKey| session.backend = "comp".to_owned();
+    let id = |id: &mut CellId| id.0.push_str("-comp");
+    run.plan.sessions.iter_mut().for_each(|session| key(&mut session.key));
+    for cell in &mut run.plan.cells {
+        key(&mut cell.session);
+        id(&mut cell.id);
+    }
+    for line in &mut run.lines {
+        match line {
+            Line::Load(load) => {
+                load.load_index += 10;
+                key(&mut load.session);
+                load.compiled = compiled();
+            }
+            Line::Call(call) => {
+                call.load_index += 10;
+                call.call_id.push_str("-comp");
+                key(&mut call.session);
+                id(&mut call.cell_id);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn audit(run: &Run, scenario: &str, mode: Mode) -> CompileAuditRow {
+    let rows = run.tables().compile_audit;
+    rows.into_iter().find(|row| (row.model.as_str(), row.scenario.as_str(), row.mode) == ("a", scenario, mode)).unwrap()
+}
+
+/// The timed calls of model `a` in a scenario on the compiled backend.
+fn timed<'a>(run: &'a mut Run, scenario: &'a str) -> impl Iterator<Item = &'a mut CallRecord> {
+    run.calls().filter(move |call| {
+        call.session.backend == "comp"
+            && call.role == Role::Timed
+            && call.scenario == scenario
+            && call.session.model == "a"
+    })
+}
+
+#[test]
+fn a_proven_cell_tells_its_time_its_saving_and_when_it_has_paid() {
+    let run = run(0.75);
+    let row = audit(&run, "short", Mode::KvDecode);
+    assert_eq!((row.backend.as_str(), row.reference.as_deref()), ("comp", Some("eng")));
+    assert_eq!((row.backend_requested.as_str(), row.backend_actual.as_deref()), ("inductor", Some("inductor")));
+    assert_eq!((row.n_timed, row.model_calls, row.executions), (30, 480, 480));
+    assert_eq!(row.cache, CacheState::Cold);
+    let near = |found: Option<f64>, expected: f64| assert!((found.unwrap() - expected).abs() < 1e-9, "{found:?}");
+    near(row.ratio, 0.5);
+    near(row.median_ms, 20.1);
+    near(row.reference_median_ms, 40.2);
+    assert!(row.ratio_low.unwrap() < 0.5 && row.ratio_high.unwrap() > 0.5);
+    // The first shape's decode took 1 s to compile, and a call saves 20.1 ms: 49.75 calls.
+    assert_eq!((row.compile_step_ms, row.break_even_calls), (1000.0, Some(50)));
+    assert_eq!((row.served_p95_ms, row.served_p99_ms), (Some(20.2), None), "99 % of 30 calls is not known");
+    let prefill = audit(&run, "long", Mode::Prefill);
+    near(prefill.ratio, 0.75);
+    assert_eq!(prefill.break_even_calls, Some(797), "2000 ms ÷ 2.5125 ms");
+}
+
+#[test]
+fn prefill_and_decode_are_judged_apart() {
+    let outcome = |factor: f64| {
+        let rows = run(factor).tables().compile_outcome;
+        rows.iter().map(|row| (row.mode, row.verdict)).collect::<Vec<_>>()
+    };
+    assert_eq!(outcome(0.75), [(Mode::Prefill, Verdict::Faster), (Mode::KvDecode, Verdict::Faster)]);
+    assert_eq!(outcome(1.25), [(Mode::Prefill, Verdict::Slower), (Mode::KvDecode, Verdict::Faster)]);
+    assert_eq!(outcome(1.0), [(Mode::Prefill, Verdict::NotResolved), (Mode::KvDecode, Verdict::Faster)]);
+    let slower = run(1.25).tables().compile_outcome[0].clone();
+    assert_eq!((slower.n_slower, slower.n_compared, slower.break_even_calls_max), (4, 4, None));
+}
+
+#[test]
+fn a_call_without_proof_withholds_the_verdict() {
+    let mut run = run(0.75);
+    let call = timed(&mut run, "short").next().unwrap();
+    call.compile[1].executions = 3;
+    call.compile[1].backend_actual = None;
+    let row = audit(&run, "short", Mode::KvDecode);
+    assert_eq!((row.backend_actual, row.executions, row.model_calls), (None, 467, 480));
+    let outcome = run.tables().compile_outcome;
+    assert_eq!((outcome[0].verdict, outcome[1].verdict), (Verdict::Faster, Verdict::NotProven));
+    assert_eq!((outcome[1].n_cells, outcome[1].n_proven, outcome[1].n_compared), (4, 3, 3));
+}
+
+#[test]
+fn a_fallback_is_counted_and_never_a_compiled_time() {
+    let mut run = run(0.75);
+    for call in timed(&mut run, "long").take(10) {
+        degrade(call, Degraded::Fallback, "3 of 16 calls ran compiled");
+        call.compile[1].backend_actual = None;
+    }
+    let row = audit(&run, "long", Mode::KvDecode);
+    assert_eq!((row.n_timed, row.n_fallback), (30, 10));
+    assert_eq!(row.backend_actual.as_deref(), Some("inductor"), "of the calls that count");
+    assert_eq!(run.tables().metrics.iter().filter(|m| m.cell_id == row.cell_id && m.counts()).count(), 2 * 20 + 20);
+}
+
+#[test]
+fn graphs_are_counted_against_shapes_and_recompiles_in_timed_calls_told() {
+    let mut run = run(0.75);
+    let graphs = |run: &Run, mode| {
+        let rows = run.tables().compile_graphs;
+        rows.into_iter().find(|row| row.model == "a" && row.mode == mode).unwrap()
+    };
+    let (prefill, decode) = (graphs(&run, Mode::Prefill), graphs(&run, Mode::KvDecode));
+    assert_eq!((prefill.n_shapes, prefill.unique_graphs, prefill.n_loads), (2, 2, 1));
+    assert_eq!((decode.n_shapes, decode.unique_graphs, decode.recompiles_in_timed_calls), (1, 1, 0));
+    assert_eq!((prefill.compile_ms, decode.compile_ms), (4000.0, 1000.0));
+
+    let call = timed(&mut run, "long").nth(4).unwrap();
+    call.compile[0] = CompileEvidence {
+        unique_graphs: 1,
+        recompiles: 1,
+        cache_hits: 1,
+        compile_ns: Nanos::from_ms(300.0),
+        ..call.compile[0].clone()
+    };
+    let prefill = graphs(&run, Mode::Prefill);
+    assert_eq!((prefill.unique_graphs, prefill.recompiles_in_timed_calls, prefill.compile_ms), (3, 1, 4300.0));
+    let row = audit(&run, "long", Mode::Prefill);
+    assert_eq!((row.cache, row.compile_in_calls_ms), (CacheState::Mixed, 300.0));
+}
+
+#[test]
+fn every_step_is_a_row_and_a_failed_one_keeps_its_words() {
+    let mut run = run(0.75);
+    let load = run.lines.iter_mut().rev().find_map(|line| match line {
+        Line::Load(load) => Some(load),
+        _ => None,
+    });
+    let load = load.unwrap();
+    load.compiled[1].status = Status::Degraded(Degraded::CompileFailed);
+    load.compiled[1].detail = Some("no compiler".to_owned());
+    load.compiled[1].phases.clear();
+    let steps = run.tables().compile_steps;
+    assert_eq!(steps.len(), 7, "two models of two shapes of two phases, one of them without");
+    let failed = steps.last().unwrap();
+    assert_eq!((failed.mode, failed.detail.as_deref()), (None, Some("no compiler")));
+    assert_eq!(failed.degraded_kind, Some(Degraded::CompileFailed));
+    assert_eq!(steps[0].duration_ms, Some(2005.0));
+}
+
+#[test]
+fn a_run_without_a_compiler_has_no_such_rows() {
+    let tables = Run::measured(&TWO, &SHAPES, 3, |_, _, _| (1.0, 2.0)).tables();
+    assert!(tables.compile_audit.is_empty() && tables.compile_outcome.is_empty() && tables.compile_graphs.is_empty());
+    let mut alone = run(0.75);
+    for call in alone.calls().filter(|call| call.session.backend == "eng") {
+        call.compile.clear();
+    }
+    let outcome = alone.tables().compile_outcome;
+    assert!(outcome.iter().all(|row| row.verdict == Verdict::NoReference && row.reference.is_none()));
+}
