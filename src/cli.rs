@@ -61,7 +61,7 @@ pub enum Command {
 pub struct DoctorArgs {
     /// A scenario file: whether its servers answer and have its models
     pub spec: Option<PathBuf>,
-    /// Remove what killed runs have left: containers whose process is gone
+    /// Remove what killed runs have left: folders, processes and containers of their workers
     #[arg(long, conflicts_with_all = ["spec", "json"])]
     pub clean: bool,
     /// Print JSON

@@ -16,11 +16,11 @@ const WAIT: &str = "import sys\nprint('ready')\nsys.stdin.read()\n";
 async fn an_exit_code_and_the_last_words_are_kept() {
     const SCRIPT: &str = "import sys\nprint('the reason', file=sys.stderr)\nsys.exit(7)\n";
     let Some(rig) = Rig::new().await else { return };
-    let (_, mut worker) = rig.launch(SCRIPT, Resources::default()).await;
+    let (folder, mut worker) = rig.launch(SCRIPT, Resources::default()).await;
     assert_eq!(worker.ended().await, Ended { code: Some(7), ..Ended::default() });
     assert_eq!(worker.last_words(), "the reason\n");
     assert_eq!(worker.ended().await.kind(), Degraded::Crashed);
-    let container = worker.facts()["container"].clone();
+    let container = rig.container(&folder).await;
     assert!(rig.has(&container).await);
     worker.kill().await;
     worker.kill().await;
@@ -35,7 +35,7 @@ import sys
 line = 'x' * 1023 + '\\n'
 for _ in range(100 * 1024):
     sys.stderr.write(line)
-print('the end')
+print('the end', file=sys.stderr)
 ";
     let Some(rig) = Rig::new().await else { return };
     let (_, mut worker) = rig.launch(SCRIPT, Resources::default()).await;
@@ -48,11 +48,11 @@ print('the end')
 #[tokio::test]
 async fn a_kill_from_outside_is_seen_while_it_is_waited_for() {
     let Some(rig) = Rig::new().await else { return };
-    let (_, mut worker) = rig.launch(WAIT, Resources::default()).await;
+    let (folder, mut worker) = rig.launch(WAIT, Resources::default()).await;
     until_said(&*worker, "ready").await;
     // A wait that is dropped is no end.
     assert!(tokio::time::timeout(Duration::from_millis(50), worker.ended()).await.is_err());
-    let container = worker.facts()["container"].clone();
+    let container = rig.container(&folder).await;
     let (ended, killed) =
         tokio::join!(worker.ended(), rig.engine.docker.kill_container(&container, None::<KillContainerOptions>));
     killed.unwrap();

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bollard::models::MountPoint;
 use bollard::query_parameters::{BuildImageOptionsBuilder, ListContainersOptionsBuilder};
 use futures_util::StreamExt as _;
 use phasebench::backend::worker::launch::docker::DockerLauncher;
@@ -14,7 +15,7 @@ use phasebench::backend::worker::launch::installed::Image;
 use phasebench::backend::worker::launch::{LaunchError, Launcher as _, Running, Wanted};
 use phasebench::spec::{Resources, TorchDevice};
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Runs the script that the test left in the worker's folder.
 const DOCKERFILE: &str = r#"
@@ -29,16 +30,45 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// Built by the first test that needs it.
 static IMAGE: OnceCell<Image> = OnceCell::const_new();
 
+/// Every launch removes what killed processes left: a test that looks at that has the engine to itself.
+static TURNS: RwLock<()> = RwLock::const_new(());
+
+/// A test's turn with the engine.
+pub enum Turn {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
+
+impl Turn {
+    pub async fn shared() -> Self {
+        Self::Shared { _guard: TURNS.read().await }
+    }
+
+    async fn alone() -> Self {
+        Self::Alone { _guard: TURNS.write().await }
+    }
+}
+
 /// An engine, an image, and folders as a run makes them.
 pub struct Rig {
     pub engine: Engine,
     pub image: Image,
     folder: TempDir,
+    _turn: Turn,
 }
 
 impl Rig {
     /// `None`, and says so, where these tests are not asked for.
     pub async fn new() -> Option<Self> {
+        Self::with(Turn::shared().await).await
+    }
+
+    /// The same, with no other test at work.
+    pub async fn alone() -> Option<Self> {
+        Self::with(Turn::alone().await).await
+    }
+
+    async fn with(turn: Turn) -> Option<Self> {
         let Some(base) = std::env::var("PHASEBENCH_TEST_DOCKER").ok().filter(|base| !base.is_empty()) else {
             eprintln!("not run: PHASEBENCH_TEST_DOCKER is not set");
             return None;
@@ -53,7 +83,7 @@ impl Rig {
             })
             .await
             .clone();
-        Some(Self { image, engine, folder: tempfile::tempdir().unwrap() })
+        Some(Self { image, engine, folder: tempfile::tempdir().unwrap(), _turn: turn })
     }
 
     /// Folder of one worker with this script in it.
@@ -76,6 +106,15 @@ impl Rig {
         fs::create_dir_all(&model).unwrap();
         fs::write(model.join("config.json"), "{}").unwrap();
         model
+    }
+
+    /// The container that was made for a worker's folder.
+    pub async fn container(&self, folder: &Path) -> String {
+        let options = ListContainersOptionsBuilder::default().all(true).build();
+        let found = self.engine.docker.list_containers(Some(options)).await.unwrap();
+        let is_for = |mount: &MountPoint| mount.source.as_deref() == folder.to_str();
+        let found = found.into_iter().find(|found| found.mounts.iter().flatten().any(is_for));
+        found.and_then(|found| found.id).unwrap()
     }
 
     /// Whether the engine has this container, running or not.

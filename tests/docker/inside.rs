@@ -159,9 +159,9 @@ sys.stdin.read()
     assert_eq!((facts["launch"].as_str(), facts["limit_cpus"].as_str()), ("docker", "1"));
     assert!(facts["image_digest"].starts_with("sha256:"));
     assert!(!facts.contains_key("limit_memory_bytes"));
-    let pids = worker.pids();
-    assert!(!pids.is_empty());
+    assert!(!worker.pids().is_empty());
+    let container = rig.container(&folder).await;
     worker.kill().await;
-    assert!(!rig.has(&facts["container"]).await);
+    assert!(!rig.has(&container).await);
     assert!(worker.pids().is_empty());
 }

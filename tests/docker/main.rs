@@ -10,3 +10,4 @@ mod engine_lost;
 mod fixture;
 mod inside;
 mod leftovers;
+mod run;

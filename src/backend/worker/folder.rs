@@ -104,10 +104,12 @@ fn make_private(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(folder)
 }
 
-/// Ends what is left of the workers of runs that are gone, and removes their folders.
-fn sweep(base: &Path) {
+/// Ends what is left of the workers of runs that are gone, and removes their folders from `base`; returns those that
+/// were removed.
+pub fn sweep(base: &Path) -> Vec<PathBuf> {
     // SAFETY: reads the caller's own id.
     let own = unsafe { libc::geteuid() };
+    let mut removed = Vec::new();
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
             && fs::symlink_metadata(entry.path()).is_ok_and(|found| found.is_dir() && found.uid() == own);
@@ -118,9 +120,12 @@ fn sweep(base: &Path) {
         if lock.try_lock().is_ok() {
             end_all(&entry.path());
             // A folder that cannot be removed now is tried again by the next run.
-            drop(fs::remove_dir_all(entry.path()));
+            if fs::remove_dir_all(entry.path()).is_ok() {
+                removed.push(entry.path());
+            }
         }
     }
+    removed
 }
 
 /// Ends every process that was started for a worker whose folder is this one or in it.

@@ -2,16 +2,21 @@
 
 use std::io::{self, Write};
 
+use crate::backend::worker::folder;
 use crate::backend::worker::launch::docker::leftovers::{self, Leftover};
 use crate::backend::worker::launch::docker::{engine, engine::Engine};
 use crate::exit::Exit;
 
-/// Removes containers of workers whose process is gone, and says which. Those of running processes, of other machines
-/// and of other programs stay.
+/// Removes containers and folders of workers whose run is gone, with the processes in them, and says which. Those of
+/// running processes, of other machines and of other programs stay.
 ///
 /// # Errors
 /// An engine that lists containers and does not remove them; `out` cannot be written.
 pub fn execute(out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let temporary = std::env::temp_dir();
+    for folder in folder::sweep(&temporary) {
+        writeln!(out, "removed {}: its run is gone", folder.display())?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match engine::connect().await {

@@ -41,7 +41,7 @@ pub mod owner;
 /// Longest wait for the engine where a container must go.
 const REMOVED_WITHIN: Duration = Duration::from_secs(20);
 /// Longest wait for the end of a log after the end of its container.
-const LOG_ENDS_WITHIN: Duration = Duration::from_secs(1);
+const LOG_ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before an engine that cut a wait is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -162,12 +162,12 @@ impl Launcher for DockerLauncher {
 }
 
 impl DockerLauncher {
+    /// What is the same for every container of a run: the stack is compared by it.
     fn facts(&self, container: &Container, blueprint: &Blueprint<'_>) -> BTreeMap<String, String> {
         let mut facts = BTreeMap::from([
             ("launch".to_owned(), "docker".to_owned()),
             ("image".to_owned(), self.image.tag.clone()),
             ("image_digest".to_owned(), self.image.image.clone()),
-            ("container".to_owned(), container.id.clone()),
             ("docker_version".to_owned(), container.engine.version.clone()),
             ("docker_api_version".to_owned(), container.engine.api.clone()),
             ("container_user".to_owned(), format!("{}:{}", blueprint.user.uid, blueprint.user.gid)),
