@@ -1,7 +1,7 @@
 //! Engines in another process, behind the worker protocol (`backends/proto/worker.proto`, `docs/worker-protocol.md`).
 //!
 //! - [`launch`] starts workers, each under a keeper ([`supervise`]) and in a private folder ([`folder`]);
-//!   [`start`] waits until one answers and maps its [`clock`].
+//!   [`start`] waits until one answers and maps its [`clock`], [`load`] brings a model into it.
 //! - [`connection`] carries messages, [`protocol`] is their generated code, [`settings`] and [`reply`] translate,
 //!   [`evidence`] holds a compiler's counts against what was asked for, [`session`] is a loaded model.
 //! - [`torch`] finds the torch worker; [`serve`] is the other end: our own engines as a worker.
@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod folder;
 pub mod io;
 pub mod launch;
+pub mod load;
 pub mod protocol;
 pub mod reply;
 pub mod serve;
@@ -31,19 +32,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::connection::promptly;
 use self::folder::RunFolder;
 use self::io::Io;
 use self::launch::Launcher;
 use self::launch::connect::ConnectLauncher;
 use self::launch::docker::DockerLauncher;
 use self::launch::process::{ProcessLauncher, Program, Transport};
-use self::protocol::{
-    CancelRequest, DescribeReply, DescribeRequest, LoadRequest, PrepareRequest, Settings, UnloadRequest,
-};
+use self::load::{Wanted, describe, end, load, longest};
+use self::protocol::Settings;
 use self::session::WorkerSession;
-use self::start::{Live, Start, Trouble, reply as awaited};
-use self::text::{clean, map, message};
+use self::start::{Start, Trouble};
+use self::text::{clean, map};
 use super::cancel::Waited;
 use super::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, Prepared, Session, Surroundings,
@@ -58,9 +57,6 @@ const DESCRIBED_WITHIN: Duration = Duration::from_secs(180);
 
 /// How long somebody else's worker may be away.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a worker may take to hear that nobody waits any more.
-const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the thread may take beyond a deadline to say that it passed.
 const GRACE: Duration = Duration::from_secs(15);
@@ -290,115 +286,6 @@ impl Backend for WorkerBackend {
             calls: 0,
             lost: None,
         }))
-    }
-}
-
-/// What a worker is to load.
-struct Wanted {
-    settings: Settings,
-    weights_id: String,
-    longest: u32,
-}
-
-/// Longest sequence that the calls need: what the last step chooses is never fed in, but has its place.
-fn longest(shapes: &[CallShape]) -> u32 {
-    shapes.iter().map(|shape| shape.prompt_tokens.saturating_add(shape.steps)).max().unwrap_or(0)
-}
-
-async fn describe(live: &Live, settings: Settings, until: Instant) -> Result<DescribeReply, Trouble> {
-    let mut client = live.client.clone();
-    let request = DescribeRequest { settings: Some(settings) };
-    let asked = within(until, "Describe", live, async move { client.describe(request).await }).await?;
-    match &asked.error {
-        None => Ok(asked),
-        Some(error) => {
-            Err(Trouble { kind: reply::failure(error).kind, what: message(&error.message), fix: clean(&asked.fix) })
-        }
-    }
-}
-
-/// Starts a worker and loads a model into it. Everything it took is a part of the load.
-async fn load(
-    start: &Start,
-    path: &Path,
-    wanted: Wanted,
-    until: Instant,
-) -> Result<(Live, super::LoadReport), Trouble> {
-    let mut live = start.start(Some(path), until).await?;
-    let loaded = fill(start, &mut live, path, wanted, until).await;
-    if loaded.is_err() {
-        end(&live, start).await;
-    }
-    loaded.map(|report| (live, report))
-}
-
-async fn fill(
-    start: &Start,
-    live: &mut Live,
-    path: &Path,
-    wanted: Wanted,
-    until: Instant,
-) -> Result<super::LoadReport, Trouble> {
-    if !start.ours {
-        // Another client may have left a model behind. There being none is no error of ours.
-        drop(promptly(live.client.clone().unload(UnloadRequest {})).await);
-    }
-    let mut parts = std::mem::take(&mut live.parts);
-    let mut mark = start.clock.now();
-    let mut part = |name: &str| {
-        let now = start.clock.now();
-        parts.push((name.to_owned(), now.since(mark)));
-        mark = now;
-    };
-    describe(live, wanted.settings.clone(), until).await?;
-    part("describe");
-    let inside = live.running.lock().await.inside(path);
-    let request = PrepareRequest {
-        settings: Some(wanted.settings),
-        path: inside.to_string_lossy().into_owned(),
-        weights_id: wanted.weights_id,
-    };
-    let mut client = live.client.clone();
-    let prepared = within(until, "Prepare", live, async move { client.prepare(request).await }).await?;
-    refused(prepared.error.as_ref())?;
-    part("prepare");
-    let mut client = live.client.clone();
-    let request = LoadRequest { longest_sequence: wanted.longest };
-    let loaded = within(until, "Load", live, async move { client.load(request).await }).await?;
-    refused(loaded.error.as_ref())?;
-    Ok(reply::loaded(loaded, parts))
-}
-
-fn refused(error: Option<&protocol::Error>) -> Result<(), Trouble> {
-    error.map_or(Ok(()), |error| {
-        let failure = reply::failure(error);
-        Err(Trouble::new(failure.kind, failure.message))
-    })
-}
-
-/// An answer before the deadline; past it the worker is asked to stop.
-async fn within<T>(
-    until: Instant,
-    what: &str,
-    live: &Live,
-    request: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
-) -> Result<T, Trouble> {
-    let answer = tokio::time::timeout_at(until.into(), awaited(live.running.clone(), request)).await;
-    match answer {
-        Ok(answer) => answer.map_err(|broken| broken.trouble(what)),
-        Err(_) => {
-            // One of ours is ended next; one at an address goes on, and should not go on with this.
-            let mut client = live.client.clone();
-            drop(tokio::time::timeout(TOLD_WITHIN, client.cancel(CancelRequest { call_id: 0 })).await);
-            Err(Trouble::new(Degraded::Timeout, format!("{what} did not end before the deadline")))
-        }
-    }
-}
-
-/// Ends a worker that holds nothing.
-async fn end(live: &Live, start: &Start) {
-    if start.ours {
-        live.running.lock().await.kill().await;
     }
 }
 

@@ -1,272 +1,21 @@
 //! What every engine must do, wherever it runs: one suite, one list of engines.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::path::Path;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use phasebench::backend::onnx::OnnxBackend;
-use phasebench::backend::onnx::library;
 use phasebench::backend::process::kill;
-use phasebench::backend::simulated::SimulatedBackend;
-use phasebench::backend::worker::launch::installed::{Image, Record};
-use phasebench::backend::worker::serve::{Serving, serve};
-use phasebench::backend::worker::torch::Environment;
-use phasebench::backend::worker::{WorkerBackend, settings};
-use phasebench::backend::{
-    Backend, BackendError, Call, CallShape, CancelToken, Deadline, Description, Failure, Outcome, Prepared, Reply,
-    Session, Surroundings,
-};
-use phasebench::clock::RealClock;
-use phasebench::model::{self, Family, Form, ModelSource, Synthetic};
-use phasebench::spec::{
-    ArgMax, CompileBackend, CompileMode, CompileSpec, ConnectSpec, Dtype, Dynamic, Engine, Fault, FaultKind, Isolation,
-    Launch, Law, OnRecompile, OnnxSpec, Optimisation, Pace, Provider, Resources, SimulatedSpec, TorchDevice, TorchSpec,
-};
+use phasebench::backend::worker::settings;
+use phasebench::backend::{Backend, BackendError, Call, CallShape, CancelToken, Deadline, Outcome, Reply, Session};
+use phasebench::model::{Family, Form, ModelSource, Synthetic};
 use phasebench::terms::{Degraded, Finish, Mode, Phase, Procedure};
-use tempfile::TempDir;
 
-use crate::fixture::is_alive;
+use crate::engines::{Case, ONNX, not_run, onnx_in_process, onnx_out_of_process};
+use crate::fixture::{is_alive, soon};
 
 /// Long enough for a cold compiler on a busy machine.
 const BY: Deadline = Deadline(Duration::from_secs(600));
-
-/// Says that something was not tried, past the test harness, which keeps what passing tests print.
-pub fn not_run(what: &str, why: &str) {
-    drop(writeln!(std::io::stderr(), "not run: {what}: {why}"));
-}
-
-/// An engine to be held to the contract.
-struct Case {
-    backend: Box<dyn Backend>,
-    surroundings: Surroundings,
-    /// Whether it computes: its tokens are then those of the weights, and ids are checked.
-    real: bool,
-    /// Whether it generates without a cache as well.
-    uncached: bool,
-    /// Whether its processes are ours to lose.
-    processes: bool,
-    /// The same engine, out of memory in every call. `None`: it cannot be made so here.
-    starved: Option<Box<dyn Backend>>,
-    /// Whatever must live as long.
-    _kept: Vec<TempDir>,
-}
-
-const ONNX: OnnxSpec = OnnxSpec {
-    provider: Provider::Cpu,
-    device: 0,
-    threads: Some(1),
-    optimisation: Optimisation::All,
-    dtype: Dtype::F32,
-    arg_max: ArgMax::Outside,
-    isolation: Isolation::None,
-};
-
-/// Exports of all tests, so that none is made twice; runtimes are looked for where the program looks.
-fn surroundings() -> Surroundings {
-    static CACHE: OnceLock<PathBuf> = OnceLock::new();
-    let cache = CACHE.get_or_init(|| {
-        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker-cache");
-        let root = phasebench::cache::root();
-        let located = library::locate(&root);
-        let located =
-            located.unwrap_or_else(|e| panic!("{e}\n  these tests need it: run `phasebench setup onnxruntime`"));
-        library::select(&cache, &located.path).unwrap();
-        if let Some(environment) = Environment::read(&root) {
-            environment.write(&cache).unwrap();
-        }
-        if let Some(image) = Image::read(&root) {
-            image.write(&cache).unwrap();
-        }
-        cache
-    });
-    Surroundings { clock: Arc::new(RealClock::default()), cache: cache.clone(), seed: 1 }
-}
-
-fn program() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_phasebench"))
-}
-
-fn script(faults: Vec<Fault>) -> SimulatedSpec {
-    let law = |base| Law { base, exponent: 0.0 };
-    SimulatedSpec {
-        load: law(Duration::from_millis(1)),
-        prefill_per_token: law(Duration::from_micros(50)),
-        decode_per_step: law(Duration::from_millis(2)),
-        noise: 0.0,
-        autocorrelation: 0.0,
-        cold_factor: 1.0,
-        cold_shape_factor: 1.0,
-        drift_per_call: 0.0,
-        early_stop_rate: 0.0,
-        faults,
-        power_w: None,
-        max_resident: None,
-        pace: Pace::Real,
-    }
-}
-
-fn starving() -> SimulatedSpec {
-    script(vec![Fault { kind: FaultKind::Oom, model: None, scenario: None, every: 1 }])
-}
-
-fn simulated() -> Result<Case, String> {
-    let surroundings = surroundings();
-    let backend = |script| Box::new(SimulatedBackend::new("simulated", script, surroundings.clone()));
-    Ok(Case {
-        backend: backend(script(Vec::new())),
-        starved: Some(backend(starving())),
-        real: false,
-        uncached: true,
-        processes: false,
-        _kept: Vec::new(),
-        surroundings,
-    })
-}
-
-/// The simulated engine says what its numbers are of; behind the protocol it is asked for the weights' own name.
-struct Renamed(SimulatedBackend);
-
-impl Backend for Renamed {
-    fn describe(&mut self) -> Result<Description, BackendError> {
-        self.0.describe()
-    }
-
-    fn prepare(&mut self, model: &ModelSource) -> Result<Prepared, BackendError> {
-        let weights_id = model::materialise(&model.form, &surroundings().cache).unwrap().weights_id().unwrap();
-        Ok(Prepared { weights_id, ..self.0.prepare(model)? })
-    }
-
-    fn load(
-        &mut self,
-        model: &Prepared,
-        shapes: &[CallShape],
-        by: Deadline,
-        cancel: &CancelToken,
-    ) -> Result<Box<dyn Session>, Failure> {
-        self.0.load(model, shapes, by, cancel)
-    }
-}
-
-/// The simulated engine behind the protocol, at an address.
-fn served(script: SimulatedSpec, folder: &TempDir, around: &Surroundings) -> WorkerBackend {
-    let address = format!("unix:{}/s", folder.path().display());
-    let serving = Serving { listen: address.parse().unwrap(), token: None, exit_on_stdin_close: false };
-    let (tell, told) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        let surroundings =
-            Surroundings { clock: Arc::new(phasebench::backend::worker::clock::KernelClock), ..surroundings() };
-        let make = move |_: &_| {
-            let backend = SimulatedBackend::new("served", script.clone(), surroundings.clone());
-            Ok(Box::new(Renamed(backend)) as Box<dyn Backend>)
-        };
-        serve(&serving, Box::new(make), |_| tell.send(()).map_err(std::io::Error::other)).unwrap();
-    });
-    told.recv().unwrap();
-    let spec = ConnectSpec {
-        address,
-        token_env: None,
-        device: "cpu".to_owned(),
-        dtype: Dtype::F32,
-        threads: None,
-        options: Vec::new(),
-    };
-    WorkerBackend::new("served", &Engine::Worker(spec), around)
-}
-
-fn simulated_at_an_address() -> Result<Case, String> {
-    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let surroundings = surroundings();
-    Ok(Case {
-        backend: Box::new(served(script(Vec::new()), &folders[0], &surroundings)),
-        starved: Some(Box::new(served(starving(), &folders[1], &surroundings))),
-        real: false,
-        uncached: true,
-        processes: false,
-        _kept: folders.into(),
-        surroundings,
-    })
-}
-
-fn onnx_in_process() -> Result<Case, String> {
-    let surroundings = surroundings();
-    let backend = Box::new(OnnxBackend::new("onnx", ONNX, surroundings.clone()));
-    Ok(Case { backend, starved: None, real: true, uncached: true, processes: false, _kept: Vec::new(), surroundings })
-}
-
-fn onnx_out_of_process() -> Result<Case, String> {
-    let surroundings = surroundings();
-    let engine = Engine::Onnx(OnnxSpec { isolation: Isolation::Process, ..ONNX });
-    let backend = |program: &Path| Box::new(WorkerBackend::new("onnx", &engine, &surroundings).with_program(program));
-    // This much address space loads the model, and not one tensor of a large batch.
-    let folder = tempfile::tempdir().unwrap();
-    let limited = folder.path().join("limited");
-    std::fs::write(&limited, format!("#!/bin/sh\nulimit -v 2000000\nexec '{}' \"$@\"\n", program().display())).unwrap();
-    std::fs::set_permissions(&limited, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    Ok(Case {
-        backend: backend(program()),
-        starved: Some(backend(&limited)),
-        real: true,
-        uncached: true,
-        processes: true,
-        _kept: vec![folder],
-        surroundings,
-    })
-}
-
-fn torch(launch: Launch, compile: Option<CompileSpec>) -> Result<Case, String> {
-    let asked_for = match launch {
-        Launch::Process => "PHASEBENCH_TEST_TORCH",
-        Launch::Docker => "PHASEBENCH_TEST_DOCKER",
-    };
-    if std::env::var(asked_for).is_ok_and(|asked| !asked.is_empty()) {
-        Ok(torch_as(launch, compile))
-    } else {
-        Err(format!("{asked_for} is not set"))
-    }
-}
-
-/// What was asked for and is not set up is an error, not left out.
-fn torch_as(launch: Launch, compile: Option<CompileSpec>) -> Case {
-    let surroundings = surroundings();
-    let spec = TorchSpec {
-        launch,
-        resources: Resources::default(),
-        device: TorchDevice::Cpu,
-        dtype: Dtype::F32,
-        threads: Some(1),
-        compile,
-    };
-    // What is compiled is the pass with a cache.
-    let uncached = spec.compile.is_none();
-    let backend = WorkerBackend::new("torch", &Engine::Torch(spec), &surroundings).with_program(program());
-    let backend = Box::new(backend);
-    Case { backend, starved: None, real: true, uncached, processes: true, _kept: Vec::new(), surroundings }
-}
-
-fn torch_eager() -> Result<Case, String> {
-    torch(Launch::Process, None)
-}
-
-fn torch_in_docker() -> Result<Case, String> {
-    torch(Launch::Docker, None)
-}
-
-fn torch_compile() -> Result<Case, String> {
-    let compile = CompileSpec {
-        prefill: true,
-        decode: true,
-        backend: CompileBackend::Inductor,
-        mode: CompileMode::Default,
-        dynamic: Dynamic::Static,
-        buckets: Vec::new(),
-        fullgraph: true,
-        on_recompile: OnRecompile::Fail,
-        recompile_limit: None,
-    };
-    torch(Launch::Process, Some(compile))
-}
 
 /// A test for every engine of the list.
 macro_rules! engines {
@@ -274,7 +23,7 @@ macro_rules! engines {
         mod engine {
             $(#[test]
             fn $name() {
-                super::keep(stringify!($name), super::$name());
+                super::keep(stringify!($name), crate::engines::$name());
             })+
         }
     };
@@ -499,9 +248,7 @@ fn survives_its_death(case: &mut Case) {
         assert!(!outcome.session_usable);
     }
     // The kernel takes its time over a large process, and its keeper was killed too.
-    while pids.iter().any(|&pid| is_alive(pid)) {
-        thread::yield_now();
-    }
+    soon("its processes end", || !pids.iter().any(|&pid| is_alive(pid)));
     session.close().unwrap();
     let mut session = load(case.backend.as_mut(), &tiny(), &calls()[..1]);
     good(session.as_mut(), &calls()[0]);

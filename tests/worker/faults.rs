@@ -60,7 +60,7 @@ fn aborted_in_a_call() {
 #[test]
 fn hangs_in_a_call() {
     let recorded = Fixture::torch("good,hang,good").complete();
-    cost_the_session(&recorded, Degraded::Timeout, &["stopped at the deadline of 3.0 s", "so the worker was ended"]);
+    cost_the_session(&recorded, Degraded::Timeout, &["stopped at the deadline of 5.0 s", "so the worker was ended"]);
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Fixture {
     /// A scenario with a worker that `backend` describes, beside a simulated engine that shows that the run goes on.
     /// The fake torch behaves as `plan` says, a word for every start; the last one is for all that follow.
     pub fn new(backend: &str, plan: &str) -> Self {
-        Self::with_deadline(backend, plan, "3s")
+        Self::with_deadline(backend, plan, "5s")
     }
 
     /// A fake torch that takes its time; its calls may too.
@@ -126,21 +126,25 @@ impl Fixture {
     /// No process is left soon: whoever ends them was killed itself.
     #[track_caller]
     pub fn nothing_runs_soon(&self) {
-        let until = Instant::now() + Duration::from_secs(20);
-        while !self.running().is_empty() && Instant::now() < until {
-            std::thread::yield_now();
-        }
-        assert_eq!(self.running(), []);
+        soon("the processes end", || self.running().is_empty());
     }
 
     /// Waits until the fake has left a file.
     pub fn wait_for(&self, name: &str, program: &mut Child) {
-        let until = Instant::now() + Duration::from_secs(60);
-        while !self.path().join(name).exists() {
+        soon(name, || {
             assert!(program.try_wait().unwrap().is_none(), "ended too early");
-            assert!(Instant::now() < until, "{name} does not come");
-            std::thread::yield_now();
-        }
+            self.path().join(name).exists()
+        });
+    }
+}
+
+/// Waits until something holds, which cannot take long.
+#[track_caller]
+pub fn soon(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < until, "it takes too long until: {what}");
+        std::thread::yield_now();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Child, Stdio};
 
-use crate::fixture::{Fixture, assert_exit};
+use crate::fixture::{Fixture, assert_exit, soon};
 
 /// A run whose worker hangs in a call, with a child that left its session.
 fn hanging() -> (Fixture, Child) {
@@ -78,10 +78,8 @@ fn killed_with_its_keeper() {
     program.kill().unwrap();
     program.wait().unwrap();
     let left = || fixture.running().into_iter().filter(|(_, command)| !command.starts_with("sleep")).count();
-    while left() > 0 {
-        std::thread::yield_now();
-    }
-    assert_eq!(fixture.running().len(), 1, "the worker dies with its keeper, its child does not");
+    soon("the worker dies with its keeper", || left() == 0);
+    assert_eq!(fixture.running().len(), 1, "its child does not");
     let output = fixture.command(&["run", "scenario.yaml", "--out", "again", "--only", "backend=worker"]).output();
     assert_exit(&output.unwrap(), 0);
     fixture.nothing_runs_now();

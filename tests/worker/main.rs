@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod contract;
+mod engines;
 mod fake;
 mod faults;
 mod fixture;

@@ -1,0 +1,132 @@
+//! Brings a model into a worker of its own, and asks what a worker is.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::connection::promptly;
+use super::protocol::{
+    CancelRequest, DescribeReply, DescribeRequest, Error, LoadRequest, PrepareRequest, Settings, UnloadRequest,
+};
+use super::reply;
+use super::start::{Live, Start, Trouble, reply as awaited};
+use super::text::{clean, message};
+use crate::backend::{CallShape, LoadReport};
+use crate::terms::Degraded;
+
+/// How long a worker may take to hear that nobody waits any more.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a worker is to load.
+pub struct Wanted {
+    /// How the engine is set.
+    pub settings: Settings,
+    /// Hash of the weights.
+    pub weights_id: String,
+    /// See [`longest`].
+    pub longest: u32,
+}
+
+/// Longest sequence that the calls need: what the last step chooses is never fed in, but has its place.
+#[must_use]
+pub fn longest(shapes: &[CallShape]) -> u32 {
+    shapes.iter().map(|shape| shape.prompt_tokens.saturating_add(shape.steps)).max().unwrap_or(0)
+}
+
+/// What a worker says of its engine when set so.
+///
+/// # Errors
+/// It cannot be had, or the worker does not answer.
+pub async fn describe(live: &Live, settings: Settings, until: Instant) -> Result<DescribeReply, Trouble> {
+    let mut client = live.client.clone();
+    let request = DescribeRequest { settings: Some(settings) };
+    let asked = within(until, "Describe", live, async move { client.describe(request).await }).await?;
+    match &asked.error {
+        None => Ok(asked),
+        Some(error) => {
+            Err(Trouble { kind: reply::failure(error).kind, what: message(&error.message), fix: clean(&asked.fix) })
+        }
+    }
+}
+
+/// Starts a worker and loads a model into it. Everything it took is a part of the load.
+///
+/// # Errors
+/// See [`Trouble`]; the worker is ended again then.
+pub async fn load(start: &Start, path: &Path, wanted: Wanted, until: Instant) -> Result<(Live, LoadReport), Trouble> {
+    let mut live = start.start(Some(path), until).await?;
+    let loaded = fill(start, &mut live, path, wanted, until).await;
+    if loaded.is_err() {
+        end(&live, start).await;
+    }
+    loaded.map(|report| (live, report))
+}
+
+async fn fill(
+    start: &Start,
+    live: &mut Live,
+    path: &Path,
+    wanted: Wanted,
+    until: Instant,
+) -> Result<LoadReport, Trouble> {
+    if !start.ours {
+        // Another client may have left a model behind. There being none is no error of ours.
+        drop(promptly(live.client.clone().unload(UnloadRequest {})).await);
+    }
+    let mut parts = std::mem::take(&mut live.parts);
+    let mut mark = start.clock.now();
+    let mut part = |name: &str| {
+        let now = start.clock.now();
+        parts.push((name.to_owned(), now.since(mark)));
+        mark = now;
+    };
+    describe(live, wanted.settings.clone(), until).await?;
+    part("describe");
+    let inside = live.running.lock().await.inside(path);
+    let request = PrepareRequest {
+        settings: Some(wanted.settings),
+        path: inside.to_string_lossy().into_owned(),
+        weights_id: wanted.weights_id,
+    };
+    let mut client = live.client.clone();
+    let prepared = within(until, "Prepare", live, async move { client.prepare(request).await }).await?;
+    refused(prepared.error.as_ref())?;
+    part("prepare");
+    let mut client = live.client.clone();
+    let request = LoadRequest { longest_sequence: wanted.longest };
+    let loaded = within(until, "Load", live, async move { client.load(request).await }).await?;
+    refused(loaded.error.as_ref())?;
+    Ok(reply::loaded(loaded, parts))
+}
+
+fn refused(error: Option<&Error>) -> Result<(), Trouble> {
+    error.map_or(Ok(()), |error| {
+        let failure = reply::failure(error);
+        Err(Trouble::new(failure.kind, failure.message))
+    })
+}
+
+/// An answer before the deadline; past it the worker is asked to stop.
+async fn within<T>(
+    until: Instant,
+    what: &str,
+    live: &Live,
+    request: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, Trouble> {
+    let answer = tokio::time::timeout_at(until.into(), awaited(live.running.clone(), request)).await;
+    match answer {
+        Ok(answer) => answer.map_err(|broken| broken.trouble(what)),
+        Err(_) => {
+            // One of ours is ended next; one at an address goes on, and should not go on with this.
+            let mut client = live.client.clone();
+            drop(tokio::time::timeout(TOLD_WITHIN, client.cancel(CancelRequest { call_id: 0 })).await);
+            Err(Trouble::new(Degraded::Timeout, format!("{what} did not end before the deadline")))
+        }
+    }
+}
+
+/// Ends a worker that holds nothing.
+pub async fn end(live: &Live, start: &Start) {
+    if start.ours {
+        live.running.lock().await.kill().await;
+    }
+}
