@@ -62,6 +62,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::backend::worker::launch::installed::Environment;
 
     #[test]
     fn an_environment_is_ready_only_with_this_version_s_worker() {
@@ -70,12 +71,12 @@ mod tests {
         assert_eq!((found.ready, found.fix.as_deref()), (false, Some(torch::FIX)));
         let python = cache.path().join("python");
         let package = package::write(cache.path()).unwrap();
-        let record = torch::Environment { python: python.clone(), package, id: "some".to_owned() };
+        let record = Environment { python: python.clone(), package, id: "some".to_owned() };
         record.write(cache.path()).unwrap();
         assert!(environment(cache.path()).detail.ends_with("python is gone"));
         fs::write(&python, "").unwrap();
         assert!(environment(cache.path()).ready);
-        let older = torch::Environment { package: cache.path().to_owned(), ..record };
+        let older = Environment { package: cache.path().to_owned(), ..record };
         older.write(cache.path()).unwrap();
         assert_eq!(environment(cache.path()).detail, "the worker in environment some is not this version's");
     }

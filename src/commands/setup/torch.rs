@@ -16,9 +16,8 @@ use self::environment::Place;
 use self::pip::Python;
 use self::wheels::{Missing, Target};
 use crate::backend::worker::launch::docker::engine::EngineError;
-use crate::backend::worker::launch::installed::{self, Image, Record as _};
+use crate::backend::worker::launch::installed::{self, Environment, Image, Record as _};
 use crate::backend::worker::launch::package;
-use crate::backend::worker::torch::Environment;
 use crate::cli::SetupTorchArgs;
 use crate::units::Bytes;
 

@@ -162,12 +162,12 @@ impl Launcher for DockerLauncher {
 }
 
 impl DockerLauncher {
-    /// What is the same for every container of a run: the stack is compared by it.
     fn facts(&self, container: &Container, blueprint: &Blueprint<'_>) -> BTreeMap<String, String> {
         let mut facts = BTreeMap::from([
             ("launch".to_owned(), "docker".to_owned()),
             ("image".to_owned(), self.image.tag.clone()),
             ("image_digest".to_owned(), self.image.image.clone()),
+            ("container".to_owned(), container.id.clone()),
             ("docker_version".to_owned(), container.engine.version.clone()),
             ("docker_api_version".to_owned(), container.engine.api.clone()),
             ("container_user".to_owned(), format!("{}:{}", blueprint.user.uid, blueprint.user.gid)),

@@ -7,7 +7,17 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::backend::worker::torch::Environment;
+/// The environment in use, as `torch/selected.json` in the cache names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    /// Python of the virtual environment.
+    pub python: PathBuf,
+    /// Folder with the package `phasebench_torch`, for `PYTHONPATH`.
+    pub package: PathBuf,
+    /// Name of the environment: from the locked requirements, the version of Python and the worker's sources.
+    pub id: String,
+}
 
 /// The image in use, as `torch/image.json` in the cache names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
