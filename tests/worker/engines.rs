@@ -11,8 +11,9 @@ use phasebench::backend::onnx::library;
 use phasebench::backend::simulated::SimulatedBackend;
 use phasebench::backend::worker::WorkerBackend;
 use phasebench::backend::worker::clock::KernelClock;
-use phasebench::backend::worker::launch::installed::{Environment, Image, Record};
+use phasebench::backend::worker::launch::installed::{Image, Record};
 use phasebench::backend::worker::serve::{Serving, serve};
+use phasebench::backend::worker::torch::Environment;
 use phasebench::backend::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, Prepared, Session, Surroundings,
 };
