@@ -1,7 +1,7 @@
 //! Engines in another process, behind the worker protocol (`backends/proto/worker.proto`, `docs/worker-protocol.md`).
 //!
 //! - [`launch`] starts workers, each under a keeper ([`supervise`]) and in a private folder ([`folder`]);
-//!   [`start`] waits until one answers and maps its [`clock`], [`load`] brings a model into it.
+//!   [`start`] waits until one answers and maps its [`clock`], [`mod@load`] brings a model into it.
 //! - [`connection`] carries messages, [`protocol`] is their generated code, [`settings`] and [`reply`] translate,
 //!   [`evidence`] holds a compiler's counts against what was asked for, [`session`] is a loaded model.
 //! - [`torch`] finds the torch worker; [`serve`] is the other end: our own engines as a worker.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -23,10 +24,12 @@ def _wait_for_end() -> None:
     except OSError:
         pass
     own = os.getpid()
-    if os.getpgrp() == own:
-        os.killpg(own, signal.SIGKILL)
-    os.kill(own, signal.SIGKILL)
-    # The first process of a container is not killed by a signal from inside, and all others end with it.
+    # Fails for the first process of a container that is its only one: for it this means everybody else.
+    with contextlib.suppress(ProcessLookupError):
+        if os.getpgrp() == own:
+            os.killpg(own, signal.SIGKILL)
+        os.kill(own, signal.SIGKILL)
+    # That first process is not killed by a signal from inside, and all others end with it.
     os._exit(128 + signal.SIGKILL)
 
 
