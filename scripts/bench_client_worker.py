@@ -132,8 +132,9 @@ def isolation(binary, arguments):
           f"| {len(rises)} | {verdict(rise - half, rise + half, LARGEST_RISE_MS)} |")
     mean, half = interval(ratios)
     low, high = math.exp(mean - half), math.exp(mean + half)
-    print(f"| decode, ratio of ms per token | 1 | {math.exp(mean):.3f} | {math.exp(mean):.3f} ({low:.3f} to {high:.3f}) "
-          f"| {len(ratios)} | {verdict(low, high, LARGEST_RATIO)} |", flush=True)
+    ratio = f"{math.exp(mean):.3f}"
+    judged = f"{len(ratios)} | {verdict(low, high, LARGEST_RATIO)}"
+    print(f"| decode, ratio of ms per token | 1 | {ratio} | {ratio} ({low:.3f} to {high:.3f}) | {judged} |", flush=True)
 
 
 def main():
