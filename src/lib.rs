@@ -24,6 +24,7 @@ pub mod clock;
 pub mod commands;
 pub mod exit;
 pub mod hash;
+pub mod lock;
 pub mod manifest;
 pub mod measure;
 pub mod model;

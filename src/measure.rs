@@ -53,9 +53,8 @@ pub fn measure(
     let begin = clock.now();
     let mut outcome = session.call(setting.call, by, cancel);
     let end = clock.now();
-    let pids = session.engine_pids();
     let beside = match (watcher, mark) {
-        (Some(watcher), Some(mark)) => watcher.finish(mark, &pids),
+        (Some(watcher), Some(mark)) => watcher.finish(mark, || session.engine_pids()),
         _ => Beside::default(),
     };
     session.inspect(&mut outcome);

@@ -106,10 +106,10 @@ impl Watcher {
 
     /// Reads after a call, and says what happened since its beginning.
     ///
-    /// `engine_pids` are processes besides our own whose work is ours.
-    pub fn finish(&mut self, mark: Mark, engine_pids: &[u32]) -> Beside {
+    /// `engine_pids` tells the processes besides our own whose work is ours; looking for them is not the call's work.
+    pub fn finish(&mut self, mark: Mark, engine_pids: impl FnOnce() -> Vec<u32>) -> Beside {
         let own_cpu = process::cpu_self().zip(mark.own_cpu).map(|(now, then)| now.since(then));
-        engine_pids.clone_into(&mut self.engine_pids);
+        self.engine_pids = engine_pids();
         self.read();
         let shares = self.history.shares(mark.at);
         let own = std::process::id();
@@ -169,7 +169,7 @@ mod tests {
         while used().since(before) < WORK {
             std::hint::black_box(0);
         }
-        let beside = watcher.finish(mark, &[]);
+        let beside = watcher.finish(mark, Vec::new);
         assert!(beside.own_cpu.is_some_and(|own| own >= WORK), "{beside:?}");
         assert!(beside.load_1min.is_some());
         // What the window takes off as ours includes it too.

@@ -290,3 +290,31 @@ pub struct CompileEvidence {
     /// Columns really computed where prompts are padded to a bucket. `None`: no buckets.
     pub bucket: Option<u32>,
 }
+
+impl CompileEvidence {
+    /// What a phase that is not compiled calls its backend.
+    pub const EAGER: &'static str = "eager";
+
+    /// Whether a compiler was asked for.
+    #[must_use]
+    pub fn compiles(&self) -> bool {
+        self.backend_requested != Self::EAGER
+    }
+
+    /// What speaks against every call having run as asked. `None`: all did.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        let Self { phase, backend_requested: wanted, calls, executions, .. } = self;
+        let reasons = if self.reasons.is_empty() { String::new() } else { format!(": {}", self.reasons.join("; ")) };
+        match &self.backend_actual {
+            None => Some(format!("{phase} was to run compiled by {wanted}, and nothing proves it{reasons}")),
+            Some(actual) if actual != wanted => {
+                Some(format!("{phase} was to run compiled by {wanted}, and ran {actual}{reasons}"))
+            }
+            Some(_) if executions < calls || *calls == 0 => {
+                Some(format!("{phase}: {executions} executions of compiled code in {calls} calls{reasons}"))
+            }
+            Some(_) => None,
+        }
+    }
+}

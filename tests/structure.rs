@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const ALLOWED: &[(&str, &str)] = &[
     ("exit", ""),
     ("hash", ""),
+    ("lock", ""),
     ("stats", ""),
     ("units", ""),
     ("terms", "units"),
@@ -20,9 +21,9 @@ const ALLOWED: &[(&str, &str)] = &[
     ("spec", "model terms units"),
     ("plan", "hash model spec terms units"),
     ("record", "plan spec terms units"),
-    ("store", "hash record units"),
+    ("store", "hash lock record units"),
     ("schedule", "hash plan record spec stats terms units"),
-    ("backend", "cache clock hash model spec stats terms units"),
+    ("backend", "cache clock hash lock model spec stats terms units"),
     ("manifest", "backend cache hash model plan spec telemetry terms units"),
     ("measure", "backend clock plan record schedule spec telemetry terms units"),
     ("run", "backend clock hash measure model plan record schedule spec store telemetry terms units"),
@@ -31,8 +32,8 @@ const ALLOWED: &[(&str, &str)] = &[
     ("cli", "spec"),
     (
         "commands",
-        "analysis backend cache cli clock exit hash manifest model plan record report run schedule spec stats store \
-         telemetry terms units",
+        "analysis backend cache cli clock exit hash lock manifest model plan record report run schedule spec stats \
+         store telemetry terms units",
     ),
 ];
 

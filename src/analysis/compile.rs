@@ -31,9 +31,6 @@ pub use steps::CompileStepRow;
 pub(super) use outcome::derive as outcome;
 pub(super) use steps::derive as steps;
 
-/// Evidence of a phase that is not compiled.
-const EAGER: &str = "eager";
-
 /// A cell's rows in one mode with what the compiler did in each.
 struct Audited<'a> {
     group: Group<'a>,
@@ -43,12 +40,12 @@ struct Audited<'a> {
 impl Audited<'_> {
     /// What was asked for.
     fn requested(&self) -> &str {
-        self.calls.first().map_or(EAGER, |(.., evidence)| &evidence.backend_requested)
+        self.calls.first().map_or(CompileEvidence::EAGER, |(.., evidence)| &evidence.backend_requested)
     }
 
     /// Whether a compiler was asked for.
     fn compiles(&self) -> bool {
-        self.requested() != EAGER
+        self.calls.first().is_some_and(|(.., evidence)| evidence.compiles())
     }
 }
 
@@ -85,7 +82,10 @@ fn reference<'a, 'b>(cell: &Audited<'_>, all: &'b [Audited<'a>]) -> Option<&'b A
     all.iter().find(|other| {
         let theirs = other.group.cell;
         !other.compiles()
-            && other.calls.iter().all(|(.., evidence)| evidence.backend_actual.as_deref() == Some(EAGER))
+            && other
+                .calls
+                .iter()
+                .all(|(.., evidence)| evidence.backend_actual.as_deref() == Some(CompileEvidence::EAGER))
             && (theirs.session.model == own.session.model && theirs.scenario == own.scenario)
             && (theirs.batch, theirs.gen_tokens, theirs.procedure) == (own.batch, own.gen_tokens, own.procedure)
             && (other.group.mode, other.group.dtype) == (group.mode, group.dtype)

@@ -33,6 +33,20 @@ fn parent(pid: u32) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// The environment a process was started with, one `NAME=value` after the other, each ended by a 0. `None`: it is gone,
+/// or the system does not show it to this user.
+#[must_use]
+pub fn environment(pid: u32) -> Option<Vec<u8>> {
+    fs::read(format!("/proc/{pid}/environ")).ok()
+}
+
+/// Tells one boot of this machine from another. `None`: the system does not tell.
+#[must_use]
+pub fn boot_id() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
 /// Resident memory of these processes together, in bytes. `None`: it cannot be told of any.
 #[must_use]
 pub fn resident(pids: &[u32]) -> Option<u64> {

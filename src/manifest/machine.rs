@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::process::boot_id;
 use crate::hash::sha256_hex;
 use crate::telemetry::cpu::affinity;
 
@@ -109,7 +110,7 @@ impl Machine {
 /// Tells one boot from another without naming the machine: the kernel's random boot id, hashed.
 #[must_use]
 pub fn boot_sha256() -> Option<String> {
-    read_line(Path::new("/proc/sys/kernel/random/boot_id")).map(|id| sha256_hex(id.as_bytes()))
+    boot_id().map(|id| sha256_hex(id.as_bytes()))
 }
 
 fn read_line(path: &Path) -> Option<String> {

@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::hash::sha256_hex;
+use crate::lock::Held;
 use crate::record::{FORMAT, Header, Line};
 use crate::store::{
     LOCK, MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, reader, sync_folder, write_atomically,
@@ -17,7 +18,7 @@ pub struct Writer {
     file: File,
     /// Length of the file up to the last whole line.
     length: u64,
-    _lock: File,
+    _lock: Held,
 }
 
 impl Writer {
@@ -118,7 +119,7 @@ fn header(plan_json: &str) -> Header {
 }
 
 /// Takes the folder's lock, which the system drops with the process however it ends.
-fn lock(folder: &Path) -> Result<File, StoreError> {
+fn lock(folder: &Path) -> Result<Held, StoreError> {
     let path = folder.join(LOCK);
     let mut file = OpenOptions::new()
         .read(true)
@@ -141,5 +142,5 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
     let noted =
         file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(id.as_bytes()));
     noted.map_err(io_error(&path, "lock"))?;
-    Ok(file)
+    Ok(Held::new(file))
 }

@@ -119,7 +119,7 @@ const CASES: [Case; 23] = [
             });
         },
         "what counts as compiled ran compiled",
-        "kv_decode asked for inductor, 49 of 50 executions compiled",
+        "kv_decode: 49 executions of compiled code in 50 calls",
     ),
     (|run| run.find(TIMED).weights_id = "stray".to_owned(), "weights are the manifest's", "stray"),
     (

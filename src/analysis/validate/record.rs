@@ -30,16 +30,8 @@ pub(super) const NAMES: [&str; 12] = [
 
 /// How a call that counts was not compiled though a compiler was asked for.
 fn uncompiled(_: &Run<'_>, call: &CallRecord) -> Option<String> {
-    let asked = call.compile.iter().filter(|evidence| evidence.backend_requested != "eager" && call.status.is_ok());
-    let wrong = asked.filter(|evidence| {
-        let proven = evidence.backend_actual.as_ref() == Some(&evidence.backend_requested);
-        !proven || evidence.executions < evidence.calls || evidence.calls == 0
-    });
-    let wrong = wrong.map(|evidence| {
-        let (phase, executions, calls) = (evidence.phase, evidence.executions, evidence.calls);
-        format!("{phase} asked for {}, {executions} of {calls} executions compiled", evidence.backend_requested)
-    });
-    wrong.reduce(|first, next| format!("{first}, {next}"))
+    let asked = call.compile.iter().filter(|evidence| evidence.compiles() && call.status.is_ok());
+    asked.filter_map(|evidence| evidence.complaint()).reduce(|first, next| format!("{first}, {next}"))
 }
 
 /// What the checks look at.

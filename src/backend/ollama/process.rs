@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::super::process::pids;
+use super::super::process::{environment, pids};
 
 pub use super::super::process::{is_running, resident, tree};
 
@@ -43,8 +43,7 @@ const PRIVATE: [&str; 4] = ["OLLAMA_MODELS", "OLLAMA_ORIGINS", "OLLAMA_HOST", "O
 /// The settings in a process's environment. `None`: the system does not show it.
 #[must_use]
 pub fn settings(pid: u32) -> Option<BTreeMap<String, String>> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    Some(parse_settings(&environment))
+    environment(pid).map(|environment| parse_settings(&environment))
 }
 
 fn parse_settings(environment: &[u8]) -> BTreeMap<String, String> {

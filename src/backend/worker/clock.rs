@@ -7,11 +7,9 @@ use std::fs;
 
 use super::protocol::{ClockSource, clock_source};
 use crate::backend::SpanClock;
+use crate::backend::process::boot_id;
 use crate::clock::Clock;
 use crate::units::Nanos;
-
-/// Where the kernel tells which boot this is.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Pairs of readings of our two clocks, of which the closest counts.
 const PAIRS: usize = 16;
@@ -47,11 +45,10 @@ impl Clock for KernelClock {
 /// What this process says of [`kernel`].
 #[must_use]
 pub fn source() -> ClockSource {
-    let boot_id = fs::read_to_string(BOOT_ID).map(|id| id.trim().to_owned()).unwrap_or_default();
     let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
     ClockSource {
         kind: clock_source::Kind::Monotonic.into(),
-        boot_id,
+        boot_id: boot_id().unwrap_or_default(),
         namespace_offset_ns: namespace_offset(&offsets).unwrap_or(0),
     }
 }

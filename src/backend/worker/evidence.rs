@@ -15,9 +15,6 @@ pub const MOST: usize = 3;
 /// Most reasons that are kept.
 const MOST_REASONS: usize = 8;
 
-/// What a phase that is not compiled is called.
-const EAGER: &str = "eager";
-
 /// One phase's evidence. `compiling`: it is of a Compile, whose phases have a time of their own.
 ///
 /// # Errors
@@ -56,24 +53,9 @@ pub fn fallen_back(reply: &Reply, compiled: &BTreeMap<Phase, String>) -> Option<
                 let asked = &found.backend_requested;
                 Some(format!("{} was to run compiled by {wanted}, and the worker ran {asked}", span.phase))
             }
-            (_, Some(found)) if found.backend_requested != EAGER => unproved(found),
+            (_, Some(found)) if found.compiles() => found.complaint(),
             _ => None,
         }
     })?;
     Some(Failure::new(Degraded::Fallback, &why))
-}
-
-fn unproved(found: &CompileEvidence) -> Option<String> {
-    let CompileEvidence { phase, backend_requested: wanted, calls, executions, .. } = found;
-    let reasons = if found.reasons.is_empty() { String::new() } else { format!(": {}", found.reasons.join("; ")) };
-    match &found.backend_actual {
-        None => Some(format!("{phase} was to run compiled by {wanted}, and nothing proves it{reasons}")),
-        Some(actual) if actual != wanted => {
-            Some(format!("{phase} was to run compiled by {wanted}, and ran {actual}{reasons}"))
-        }
-        Some(_) if executions < calls || *calls == 0 => {
-            Some(format!("{phase}: {executions} executions of compiled code in {calls} calls{reasons}"))
-        }
-        Some(_) => None,
-    }
 }

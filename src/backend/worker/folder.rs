@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::backend::process::{kill, pids};
+use crate::backend::process::{environment, kill, pids};
+use crate::lock::Held;
 
 /// Environment variable of every worker and whatever it starts: its folder.
 pub const VARIABLE: &str = "PHASEBENCH_WORKER_FOLDER";
@@ -36,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub struct RunFolder {
     folder: TempDir,
     workers: AtomicU32,
-    _lock: File,
+    _lock: Held,
 }
 
 /// A process is one run.
@@ -67,7 +68,7 @@ impl RunFolder {
         lock.lock()?;
         fs::rename(unnamed, folder.path().join(LOCK))?;
         make_private(&folder.path().join("compiler"))?;
-        Ok(Self { folder, workers: AtomicU32::new(0), _lock: lock })
+        Ok(Self { folder, workers: AtomicU32::new(0), _lock: Held::new(lock) })
     }
 
     /// Its name: unlike any other run's.
@@ -149,7 +150,7 @@ pub fn marked(folder: &Path) -> Vec<u32> {
 }
 
 fn folder_of(pid: u32) -> Option<PathBuf> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let environment = environment(pid)?;
     let value = environment
         .split(|&byte| byte == 0)
         .find_map(|variable| variable.strip_prefix(VARIABLE.as_bytes())?.strip_prefix(b"="))?;

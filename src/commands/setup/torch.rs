@@ -20,6 +20,7 @@ use crate::backend::worker::launch::installed::{self, Image, Record as _};
 use crate::backend::worker::launch::package;
 use crate::backend::worker::torch::Environment;
 use crate::cli::SetupTorchArgs;
+use crate::lock::Held;
 use crate::units::Bytes;
 
 mod base;
@@ -277,7 +278,7 @@ fn check_space(folder: &Path, needed: Bytes) -> Result<(), TorchError> {
 }
 
 /// Held while a setup works; a second one waits for it, and then finds everything there.
-fn lock(torch: &Path, progress: &mut dyn Write) -> Result<File, TorchError> {
+fn lock(torch: &Path, progress: &mut dyn Write) -> Result<Held, TorchError> {
     let path = torch.join("lock");
     let fault = |error: io::Error| TorchError::io("lock", &path, &error);
     let file = File::create(&path).map_err(fault)?;
@@ -289,7 +290,7 @@ fn lock(torch: &Path, progress: &mut dyn Write) -> Result<File, TorchError> {
         Err(fs::TryLockError::Error(error)) => return Err(fault(error)),
         Ok(()) => {}
     }
-    Ok(file)
+    Ok(Held::new(file))
 }
 
 fn say(progress: &mut dyn Write, line: &str) {

@@ -153,7 +153,8 @@ fn graphs(source: &Source<'_>) -> Block {
     });
     let caption = Text::plain(
         "Shapes that a phase had to serve, and the graphs they took: as many where every shape has its own, one where a \
-         dynamic graph serves all. A recompile is a compilation beyond the phase's first in one compile step or call. From ",
+         dynamic graph serves all. A recompile is what the engine counts as one: torch, every compilation of a function \
+         beyond its first. From ",
     )
     .code("analysis/compile_graphs.csv")
     .and(".");

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::str::FromStr;
 
+use crate::backend::process::boot_id;
 use crate::hash::sha256_hex;
 
 /// A process, told apart from every later one with its number, from another boot and from another machine.
@@ -54,7 +55,7 @@ impl Owner {
         let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         Self {
             machine: if machine.is_empty() { machine } else { sha256_hex(machine.as_bytes())[..12].to_owned() },
-            boot: line("/proc/sys/kernel/random/boot_id"),
+            boot: boot_id().unwrap_or_default(),
             namespace: namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect(),
             pid,
             start: started(pid).unwrap_or(0),
