@@ -7,7 +7,8 @@
 //! record → metrics → summary (per cell) → aggregate (over scenarios)
 //!                  │                    └ scope → scaling, predictors, shifts
 //!                  ├ warmup, phases, early_stop, linearity      record → loads, degraded
-//!                  └ compile (with the record's evidence)
+//!                  ├ compile (with the record's evidence)
+//!                  └ energy (with the power trace)
 //! ```
 //!
 //! What may enter an aggregate is decided in one place, [`MetricRow::counts`]. Rows stand in the plan's order. A figure
@@ -18,6 +19,7 @@ pub mod compile;
 pub mod degraded;
 pub mod device_gap;
 pub mod early_stop;
+pub mod energy;
 mod groups;
 pub mod linearity;
 pub mod loads;
@@ -35,7 +37,7 @@ pub mod write;
 
 use crate::manifest::Manifest;
 use crate::plan::Plan;
-use crate::store::Recording;
+use crate::store::{Recording, TraceRow};
 use crate::terms::Finish;
 
 pub use aggregate::AggregateRow;
@@ -43,6 +45,7 @@ pub use compile::{CacheState, CompileAuditRow, CompileGraphsRow, CompileOutcomeR
 pub use degraded::{DecisionRow, DegradedRow, SkippedRow};
 pub use device_gap::DeviceGapRow;
 pub use early_stop::EarlyStopRow;
+pub use energy::{BaselineRow, EnergyEventRow, EnergySummaryRow};
 pub use linearity::{DecodeLinearityRow, DecodeProjectionErrorRow};
 pub use loads::{LoadPartRow, LoadRow};
 pub use metrics::{MetricRow, Standing};
@@ -111,6 +114,12 @@ pub struct Tables {
     pub compile_outcome: Vec<CompileOutcomeRow>,
     /// `cuda_event_gap_summary.csv`: phases on the host's clock against the device's.
     pub cuda_event_gap_summary: Vec<DeviceGapRow>,
+    /// `energy_events.csv` and `events.jsonl`: every phase of every call, where power was recorded.
+    pub energy_events: Vec<EnergyEventRow>,
+    /// `energy_summary.csv`: per cell and mode, where power was recorded.
+    pub energy_summary: Vec<EnergySummaryRow>,
+    /// `baseline.json`: idle power.
+    pub baselines: Vec<BaselineRow>,
     /// `degraded.csv`: the run, then every cell.
     pub degraded: Vec<DegradedRow>,
     /// `skipped.csv`: cells that a rule left out.
@@ -121,8 +130,10 @@ pub struct Tables {
 
 /// Derives every table. Calls of cells that the plan does not have are in `metrics` only.
 #[must_use]
-pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Tables {
-    let metrics = metrics::derive(recording, plan, manifest);
+pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest, trace: &[TraceRow]) -> Tables {
+    let mut metrics = metrics::derive(recording, plan, manifest);
+    let energy_events = energy::derive(recording, manifest, trace);
+    energy::fill(&mut metrics, &energy_events);
     let summary = summary::derive(plan, &metrics, |_| true);
     let scopes = scope::scopes(&summary);
     let (scaling_fits, scaling_residuals) = scaling::derive(&scopes, plan.fit);
@@ -133,6 +144,9 @@ pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Tables
     let (decode_linearity, decode_projection_error) = linearity::derive(plan, &metrics);
     let (compile_audit, compile_graphs) = compile::derive(recording, plan, &metrics);
     Tables {
+        energy_summary: energy::summarise(plan, &metrics),
+        energy_events,
+        baselines: energy::baselines(recording, manifest, trace),
         cuda_event_gap_summary: device_gap::derive(recording, plan, &metrics),
         compile_steps: compile::steps(recording),
         compile_outcome: compile::outcome(&compile_audit),

@@ -22,6 +22,7 @@ pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod energy;
 pub mod exit;
 pub mod hash;
 pub mod lock;

@@ -13,7 +13,10 @@ use serde_json::Value;
 
 use crate::backend::Description;
 use crate::plan::SessionKey;
-use crate::terms::{Mode, Procedure};
+use crate::telemetry::continuity::Continuity;
+use crate::telemetry::sampler::Found;
+use crate::terms::{Mode, Procedure, SensorKind};
+use crate::units::Nanos;
 
 pub mod gpu;
 pub mod machine;
@@ -131,6 +134,23 @@ pub struct Epoch {
     pub stack_sha256: String,
     /// That stack, where it is not the first one.
     pub changed_stack: Option<Stack>,
+    /// How power was recorded. `None`: it was not asked for.
+    #[serde(default)]
+    pub power: Option<PowerEntry>,
+}
+
+/// Power recorded by one process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PowerEntry {
+    /// Time between two readings that was asked for.
+    pub period_ns: Nanos,
+    /// Kinds of sensors that every call is charged to, the first one first. `None`: to the device it ran on.
+    pub charged: Option<Vec<SensorKind>>,
+    /// What this machine has.
+    pub found: Found,
+    /// How evenly it was read. `None`: the process did not come to its end.
+    pub continuity: Option<Continuity>,
 }
 
 impl Manifest {
@@ -145,6 +165,7 @@ impl Manifest {
             boot_sha256: machine::boot_sha256(),
             stack_sha256: stack_sha256.clone(),
             changed_stack: None,
+            power: None,
         };
         Self {
             format: FORMAT,
@@ -167,6 +188,7 @@ impl Manifest {
             boot_sha256: machine::boot_sha256(),
             stack_sha256,
             changed_stack: changed.then_some(stack),
+            power: None,
         });
     }
 

@@ -25,6 +25,8 @@ pub enum Line {
     Opened(Opened),
     /// A session was loaded, or failed to.
     Load(Box<LoadRecord>),
+    /// Everything was left alone.
+    Idle(IdleRecord),
     /// A call was made.
     Call(Box<CallRecord>),
     /// A cell takes no further calls.
@@ -100,6 +102,34 @@ pub struct LoadRecord {
     /// What was compiled after it, before the first call; not in [`duration_ns`](Self::duration_ns).
     #[serde(default)]
     pub compiled: Vec<CompileRecord>,
+}
+
+/// A stretch in which everything was left alone, so that idle power can be told from the trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdleRecord {
+    /// When in the run.
+    pub when: IdleWhen,
+    /// Process, see [`Opened::epoch`].
+    pub epoch: u32,
+    /// The load it follows, see [`LoadRecord::load_index`]. `None`: no model of ours is loaded.
+    pub load_index: Option<u32>,
+    /// When it began.
+    pub begin_ns: Nanos,
+    /// When it ended.
+    pub end_ns: Nanos,
+}
+
+/// When in a run something was left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdleWhen {
+    /// Before the first load of the process.
+    Before,
+    /// After a load, the model resident and quiet.
+    Loaded,
+    /// After the last call, everything freed.
+    After,
 }
 
 /// One shape compiled, a phase of its own between load and first call.

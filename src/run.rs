@@ -9,7 +9,7 @@ use crate::clock::SharedClock;
 use crate::hash::seeded;
 use crate::measure::{Setting, measure};
 use crate::plan::{Plan, SessionKey};
-use crate::record::{Finished, Line, LoadRecord, Opened};
+use crate::record::{Finished, IdleRecord, IdleWhen, Line, LoadRecord, Opened};
 use crate::schedule::{self, CallTask, LoadTask, Ordering, Recorded, Task};
 use crate::store::{StoreError, Writer};
 use crate::telemetry::Watcher;
@@ -17,8 +17,10 @@ use crate::terms::{Regime, Role, Status};
 use crate::units::{Bytes, Nanos};
 
 pub mod compile;
+pub mod power;
 pub mod prompts;
 
+pub use power::{Power, PowerError};
 pub use prompts::{PromptError, Prompts};
 
 /// A rewarm call makes at most so many decode steps: enough to wake threads and caches, too few to cost much.
@@ -89,6 +91,7 @@ pub struct Run<'a> {
     last_end: Option<Nanos>,
     degraded: u32,
     epoch: u32,
+    power: Option<&'a mut Power>,
 }
 
 impl<'a> Run<'a> {
@@ -127,7 +130,14 @@ impl<'a> Run<'a> {
             started_backends: Vec::new(),
             last_end: None,
             degraded,
+            power: None,
         }
+    }
+
+    /// Records power beside it.
+    #[must_use]
+    pub fn with_power(self, power: Option<&'a mut Power>) -> Self {
+        Self { power, ..self }
     }
 
     /// Does everything that is left to do.
@@ -140,32 +150,51 @@ impl<'a> Run<'a> {
         }
         let opened = Opened { epoch: self.epoch, unix_ns, stack_sha256: stack_sha256.to_owned() };
         self.note(Line::Opened(opened), observer)?;
+        self.rest(IdleWhen::Before, None, observer)?;
         let ended = self.work(observer);
         for (_, open) in std::mem::take(&mut self.open) {
             open.session.close()?;
         }
-        ended
+        if ended? {
+            self.rest(IdleWhen::After, None, observer)?;
+            let finished = self.tally();
+            self.note(Line::Finished(finished), observer)?;
+            return Ok(Ended::Complete(finished));
+        }
+        Ok(Ended::Interrupted)
     }
 
-    fn work(&mut self, observer: &mut dyn Observer) -> Result<Ended, RunError> {
+    /// Leaves everything alone, where power is recorded and the scenario asks for it.
+    fn rest(&mut self, when: IdleWhen, load_index: Option<u32>, observer: &mut dyn Observer) -> Result<(), RunError> {
+        let Some(power) = self.power.as_mut() else { return Ok(()) };
+        let Some((begin_ns, end_ns)) = power.rest(&self.clock, &self.cancel) else { return Ok(()) };
+        power.note()?;
+        self.note(Line::Idle(IdleRecord { when, epoch: self.epoch, load_index, begin_ns, end_ns }), observer)
+    }
+
+    /// Works until nothing is left to do. False: someone cancelled.
+    fn work(&mut self, observer: &mut dyn Observer) -> Result<bool, RunError> {
         loop {
             if self.cancel.is_cancelled() {
-                return Ok(Ended::Interrupted);
+                return Ok(false);
             }
             let idle = self.last_end.map_or(Nanos(0), |end| self.clock.now().since(end));
-            let Some(task) = schedule::next(self.plan, &self.ordering, &self.recorded, idle) else { break };
+            let Some(task) = schedule::next(self.plan, &self.ordering, &self.recorded, idle) else { return Ok(true) };
             observer.begins(self.plan, &self.recorded, &task);
             let line = match &task {
                 Task::Load(load) => self.load(load)?,
                 Task::Call(call) => self.call(call)?,
                 Task::Stop(decision) => Some(Line::Decision(decision.clone())),
             };
-            let Some(line) = line else { return Ok(Ended::Interrupted) };
+            let Some(line) = line else { return Ok(false) };
+            let loaded = matches!(&line, Line::Load(load) if load.status.is_ok());
             self.note(line, observer)?;
+            if let Task::Load(load) = &task
+                && loaded
+            {
+                self.rest(IdleWhen::Loaded, Some(load.load_index), observer)?;
+            }
         }
-        let finished = self.tally();
-        self.note(Line::Finished(finished), observer)?;
-        Ok(Ended::Complete(finished))
     }
 
     fn tally(&self) -> Finished {
@@ -268,7 +297,12 @@ impl<'a> Run<'a> {
             last_end: self.last_end,
             co_resident,
         };
-        let record = measure(open.session.as_mut(), &setting, &*self.clock, self.watcher.as_mut(), &self.cancel);
+        let mut record = measure(open.session.as_mut(), &setting, &*self.clock, self.watcher.as_mut(), &self.cancel);
+        if let Some(power) = self.power.as_mut() {
+            power.note()?;
+            record.flags.extend(power.flags(record.begin_ns));
+            record.flags.sort_unstable();
+        }
         self.last_end = Some(record.begin_ns + record.total_wall_ns);
         if self.cancel.is_cancelled() && !record.status.is_ok() {
             return Ok(None);

@@ -24,7 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ModelSource;
-use crate::terms::Mode;
+use crate::terms::{Mode, SensorKind};
 use crate::units::Bytes;
 
 pub use early_stop::EarlyStop;
@@ -65,6 +65,28 @@ pub struct Spec {
     pub skip: Vec<SkipRule>,
     /// When the run is not worth trusting, and what it may use.
     pub limits: Limits,
+    /// How power is recorded. `None`: it is not.
+    pub telemetry: Option<TelemetrySpec>,
+}
+
+/// How power is recorded beside the calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TelemetrySpec {
+    /// Time between two readings.
+    pub period: Duration,
+    /// Length of an idle stretch; 0: none is made.
+    pub idle: Duration,
+    /// Kinds of sensors that are read, and charged with every call. `None`: all are read, and a call is charged to the
+    /// device it ran on.
+    pub sensors: Option<Vec<SensorKind>>,
+}
+
+impl TelemetrySpec {
+    /// Kinds of sensors to look for.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<SensorKind> {
+        self.sensors.clone().unwrap_or_else(|| SensorKind::ALL.to_vec())
+    }
 }
 
 /// How calls follow each other; see [`crate::schedule`].

@@ -8,9 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub mod reader;
+pub mod trace;
 pub mod writer;
 
 pub use reader::{Recording, read};
+pub use trace::{POWER_TRACE, TraceRow, TraceWriter, read_trace};
 pub use writer::Writer;
 
 /// The scenario file, verbatim.

@@ -11,9 +11,12 @@ use nvml_wrapper::Nvml;
 use crate::terms::Flag;
 use crate::units::Nanos;
 
+pub mod continuity;
 pub mod cpu;
 pub mod nvml;
 pub mod process;
+pub mod sampler;
+pub mod sensor;
 mod window;
 
 use cpu::Clocks;

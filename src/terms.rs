@@ -230,6 +230,19 @@ named!(Flag {
     CoResident => "co_resident", IdleDrift => "idle_drift",
 });
 
+/// Where a power sensor sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SensorKind {
+    /// NVIDIA's management library.
+    Nvml,
+    /// The processor's energy counters, through the kernel's powercap interface.
+    Rapl,
+    /// A board's sensor through the kernel's hwmon interface.
+    Hwmon,
+}
+named!(SensorKind { Nvml => "nvml", Rapl => "rapl", Hwmon => "hwmon" });
+
 /// How a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -253,6 +266,22 @@ pub struct Attribution {
     pub actual: Option<String>,
     /// The proof by name, e.g. `nodes.CPUExecutionProvider` → `110`.
     pub evidence: BTreeMap<String, String>,
+}
+
+impl Attribution {
+    /// The device that work is proven to have run on: the processor (`None` inside), or a GPU by its number. `None`:
+    /// nothing proves it, or it was divided between both.
+    #[must_use]
+    pub fn device(&self) -> Option<Option<u32>> {
+        let actual = self.actual.as_deref()?.to_ascii_lowercase();
+        let (cpu, gpu) = (actual.contains("cpu"), actual.contains("cuda") || actual.contains("gpu"));
+        let number = || actual.rsplit_once("cuda:").and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
+        match (cpu, gpu) {
+            (true, false) => Some(None),
+            (false, true) => Some(Some(number())),
+            _ => None,
+        }
+    }
 }
 
 /// What a compiler did in one phase, counted over one call or one compile step.

@@ -17,7 +17,8 @@ const ALLOWED: &[(&str, &str)] = &[
     ("cache", "units"),
     ("clock", "units"),
     ("model", "cache hash"),
-    ("telemetry", "terms units"),
+    ("energy", "units"),
+    ("telemetry", "clock terms units"),
     ("spec", "model terms units"),
     ("plan", "hash model spec terms units"),
     ("record", "plan spec terms units"),
@@ -27,12 +28,12 @@ const ALLOWED: &[(&str, &str)] = &[
     ("manifest", "backend cache hash model plan spec telemetry terms units"),
     ("measure", "backend clock plan record schedule spec telemetry terms units"),
     ("run", "backend clock hash measure model plan record schedule spec store telemetry terms units"),
-    ("analysis", "hash manifest model plan record spec stats store terms units"),
-    ("report", "analysis manifest model plan record spec stats store terms units"),
+    ("analysis", "energy hash manifest model plan record spec stats store telemetry terms units"),
+    ("report", "analysis energy manifest model plan record spec stats store telemetry terms units"),
     ("cli", "spec"),
     (
         "commands",
-        "analysis backend cache cli clock exit hash lock manifest model plan record report run schedule spec stats \
+        "analysis backend cache cli clock energy exit hash lock manifest model plan record report run schedule spec stats \
          store telemetry terms units",
     ),
 ];

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::energy::{Grade, Method, Reason};
 use crate::manifest::Manifest;
 use crate::plan::{Cell, Plan};
 use crate::record::{CallRecord, SpanRecord};
@@ -116,6 +117,29 @@ pub struct MetricRow {
     pub host_peak_bytes: Option<u64>,
     /// Mean power over the mode as the engine reports it. `None`: it does not, for some part of the mode.
     pub power_mean_w: Option<f64>,
+    /// Energy of the mode, idle power included, in joules. `None`, here and in the next eight: see `energy_reason`, or no
+    /// power was recorded.
+    pub energy_j: Option<f64>,
+    /// The same without idle power. `None`: also where no valid idle power was measured.
+    pub energy_net_j: Option<f64>,
+    /// Mean power over the mode by the sensor.
+    pub energy_power_w: Option<f64>,
+    /// Energy ÷ tokens of the mode. `None`: also of `e2e_kv`.
+    pub j_per_token: Option<f64>,
+    /// Standard uncertainty of the energy, relative, without the sensor's gain.
+    pub energy_u_stat: Option<f64>,
+    /// What the figure may be used for; of two phases the worse.
+    pub energy_grade: Option<Grade>,
+    /// How it was obtained. `None`: also of `e2e_kv`.
+    pub energy_method: Option<Method>,
+    /// Sensor updates it rests on.
+    pub energy_updates: Option<u32>,
+    /// Why there is no figure. `None`: there is, or no power was recorded.
+    pub energy_reason: Option<Reason>,
+    /// Sensor charged. `None`: none on this machine.
+    pub energy_sensor: Option<String>,
+    /// Whether that sensor is scripted: then nothing here is a measurement. `None`: no sensor.
+    pub energy_simulated: Option<bool>,
     /// Share of processor time that other programs used, 0 to 1. `None`: not measurable.
     pub foreign_cpu: Option<f64>,
     /// Share of processor time that the hypervisor took, 0 to 1. `None`: not measurable.
@@ -236,6 +260,17 @@ fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> Metr
         host_rss_bytes: call.memory.host_rss_bytes.map(|bytes| bytes.0),
         host_peak_bytes: call.memory.host_peak_bytes.map(|bytes| bytes.0),
         power_mean_w: timed.power_mean_w,
+        energy_j: None,
+        energy_net_j: None,
+        energy_power_w: None,
+        j_per_token: None,
+        energy_u_stat: None,
+        energy_grade: None,
+        energy_method: None,
+        energy_updates: None,
+        energy_reason: None,
+        energy_sensor: None,
+        energy_simulated: None,
         foreign_cpu: call.beside.foreign_cpu,
         steal: call.beside.steal,
         load_1min: call.beside.load_1min,

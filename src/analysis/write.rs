@@ -32,6 +32,14 @@ pub enum WriteError {
         /// What the CSV writer says.
         source: csv::Error,
     },
+    /// A row cannot be written as JSON.
+    #[error("{table}: {source}")]
+    Json {
+        /// The file inside the run folder.
+        table: String,
+        /// What the JSON writer says.
+        source: serde_json::Error,
+    },
     /// A table was left unfinished by the writer.
     #[error("{table}: {source}")]
     Flush {
@@ -77,6 +85,12 @@ pub fn files(tables: &Tables) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> 
     files.add(&table("compile_graphs"), &tables.compile_graphs)?;
     files.add(&table("compile_outcome"), &tables.compile_outcome)?;
     files.add(&table("cuda_event_gap_summary"), &tables.cuda_event_gap_summary)?;
+    files.add(&table("energy_events"), &tables.energy_events)?;
+    files.add(&table("energy_summary"), &tables.energy_summary)?;
+    if !tables.energy_events.is_empty() {
+        files.json("events.jsonl", &tables.energy_events, false)?;
+        files.json("baseline.json", &tables.baselines, true)?;
+    }
     files.add(&table("degraded"), &tables.degraded)?;
     files.add(&table("skipped"), &tables.skipped)?;
     files.add(&table("decisions"), &tables.decisions)?;
@@ -103,6 +117,23 @@ pub fn write(tables: &Tables, run: &Path) -> Result<Vec<PathBuf>, WriteError> {
 struct Files(BTreeMap<PathBuf, Vec<u8>>);
 
 impl Files {
+    /// Rows as JSON: one array, or one object per line.
+    fn json<R: Serialize>(&mut self, path: &str, rows: &[R], whole: bool) -> Result<(), WriteError> {
+        let failed = |source| WriteError::Json { table: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        if whole {
+            serde_json::to_writer_pretty(&mut bytes, rows).map_err(failed)?;
+            bytes.push(b'\n');
+        } else {
+            for row in rows {
+                serde_json::to_writer(&mut bytes, row).map_err(failed)?;
+                bytes.push(b'\n');
+            }
+        }
+        self.0.insert(PathBuf::from(path), bytes);
+        Ok(())
+    }
+
     fn add<R: Serialize + DeserializeOwned>(&mut self, path: &str, rows: &[R]) -> Result<(), WriteError> {
         // The header is written apart from the rows, so that a table without any has one.
         let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());

@@ -10,7 +10,7 @@ use crate::cli::RunFolder;
 use crate::exit::Exit;
 use crate::manifest::Manifest;
 use crate::plan::Plan;
-use crate::store::{self, Recording, StoreError};
+use crate::store::{self, Recording, StoreError, TraceRow};
 use crate::units::significant;
 
 /// What the tables of a run are made from.
@@ -22,6 +22,8 @@ pub struct Inputs {
     pub plan: Plan,
     /// The manifest.
     pub manifest: Manifest,
+    /// The power trace; empty where none was recorded.
+    pub trace: Vec<TraceRow>,
 }
 
 /// Reads a run folder.
@@ -35,7 +37,8 @@ pub fn load(run: &Path) -> Result<Inputs, StoreError> {
         .map_err(|error| content(store::PLAN, format!("not a plan of this version: {error}")))?;
     let manifest = Manifest::from_json(store::read_text(run, store::MANIFEST)?.as_bytes())
         .map_err(|error| content(store::MANIFEST, error.to_string()))?;
-    Ok(Inputs { recording, plan, manifest })
+    let trace = store::read_trace(run)?;
+    Ok(Inputs { recording, plan, manifest, trace })
 }
 
 /// Derives and writes every table; prints the headline fits.
@@ -43,8 +46,8 @@ pub fn load(run: &Path) -> Result<Inputs, StoreError> {
 /// # Errors
 /// A run folder that cannot be read or written, standard output refuses.
 pub fn execute(args: &RunFolder, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let Inputs { recording, plan, manifest } = load(&args.run)?;
-    let tables = analysis::derive(&recording, &plan, &manifest);
+    let Inputs { recording, plan, manifest, trace } = load(&args.run)?;
+    let tables = analysis::derive(&recording, &plan, &manifest, &trace);
     let files = analysis::write(&tables, &args.run)?;
     let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
     if args.json {

@@ -1,6 +1,5 @@
 //! `phasebench doctor`: what this machine can run, and how to get what is missing.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use crate::units::Bytes;
 
 mod clean;
 mod ollama;
+mod power;
 mod torch;
 
 /// Everything that was found.
@@ -90,8 +90,9 @@ fn look(spec: Option<&Path>) -> anyhow::Result<Findings> {
         Finding::ready(Kind::Backend, "simulated", "scripted timings on a virtual clock".to_owned()),
         foreign_load(),
         clocks(),
-        gpu_sensor(&gpus),
-        package_energy(Path::new("/sys/class/powercap")),
+    ]);
+    findings.extend(power::findings());
+    findings.extend([
         python("python3", &["--version"], "apt install python3   (setup fetches runtimes with it)"),
         python("pip", &["-m", "pip", "--version"], "apt install python3-pip   (setup fetches runtimes with it)"),
     ]);
@@ -179,40 +180,6 @@ fn clocks() -> Finding {
     }
 }
 
-fn gpu_sensor(gpus: &Gpus) -> Finding {
-    const NAME: &str = "NVIDIA management library";
-    match &gpus.absent {
-        Some(absent) => Finding::missing(Kind::Sensor, NAME, absent.clone(), None),
-        None => {
-            let driver = gpus.driver.as_deref().unwrap_or("of unknown version");
-            Finding::ready(Kind::Sensor, NAME, format!("{} GPUs, driver {driver}", gpus.devices.len()))
-        }
-    }
-}
-
-/// Whether the processor's energy counters can be read. This version does not record them.
-fn package_energy(powercap: &Path) -> Finding {
-    const NAME: &str = "processor energy counter";
-    let zones = fs::read_dir(powercap).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut counters: Vec<_> = zones.map(|zone| zone.join("energy_uj")).filter(|file| file.exists()).collect();
-    counters.sort();
-    let Some(counter) = counters.first() else {
-        let why = "the system shows none (usual in virtual machines)";
-        return Finding::missing(Kind::Sensor, NAME, why.to_owned(), None);
-    };
-    match fs::read_to_string(counter) {
-        Ok(_) => {
-            let text = format!("{} can be read; this version does not record it", counter.display());
-            Finding::ready(Kind::Sensor, NAME, text)
-        }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let text = format!("{} is there; only root may read it", counter.display());
-            Finding::missing(Kind::Sensor, NAME, text, Some(format!("sudo chmod a+r {}", counter.display())))
-        }
-        Err(error) => Finding::missing(Kind::Sensor, NAME, format!("{}: {error}", counter.display()), None),
-    }
-}
-
 fn python(name: &'static str, arguments: &[&str], fix: &str) -> Finding {
     match python_version(arguments) {
         // `pip 23.2 from /a/private/folder (python 3.11)`: where it lies is nobody's business.
@@ -284,17 +251,6 @@ fn machine_line(machine: &Machine) -> String {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_energy_counter_is_found_where_there_is_one() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(!package_energy(folder.path()).ready);
-        let zone = folder.path().join("intel-rapl:0");
-        fs::create_dir(&zone).unwrap();
-        fs::write(zone.join("energy_uj"), "123\n").unwrap();
-        let found = package_energy(folder.path());
-        assert!(found.ready && found.detail.contains("intel-rapl:0/energy_uj can be read"), "{found:?}");
-    }
 
     #[test]
     fn what_is_missing_says_what_helps() {

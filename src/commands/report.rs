@@ -28,10 +28,11 @@ const PLOTS: &str = "plots";
 /// # Errors
 /// A run folder that cannot be read or written, standard output refuses.
 pub fn execute(args: &RunFolder, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let Inputs { recording, plan, manifest } = analyze::load(&args.run)?;
-    let tables = analysis::derive(&recording, &plan, &manifest);
+    let Inputs { recording, plan, manifest, trace } = analyze::load(&args.run)?;
+    let tables = analysis::derive(&recording, &plan, &manifest, &trace);
     analysis::write(&tables, &args.run)?;
-    let document = build(&Source { tables: &tables, plan: &plan, manifest: &manifest, recording: &recording });
+    let document =
+        build(&Source { tables: &tables, plan: &plan, manifest: &manifest, recording: &recording, trace: &trace });
     let files = write(&document, &args.run)?;
     if args.json {
         let mut result = analyze::as_json(&tables, &plan, &recording, &files)?;

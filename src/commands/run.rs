@@ -14,11 +14,11 @@ use crate::clock::{RealClock, SharedClock, VirtualClock};
 use crate::commands::scenario;
 use crate::exit::Exit;
 use crate::hash::sha256_hex;
-use crate::manifest::{BackendEntry, Manifest, ModelEntry, Stack};
+use crate::manifest::{BackendEntry, Manifest, ModelEntry, PowerEntry, Stack};
 use crate::plan::{Plan, SkippedCell};
 use crate::record::{Finished, Line};
-use crate::run::{Ended, Engines, Prompts, Run};
-use crate::spec::{Engine, Pace, Spec};
+use crate::run::{Ended, Engines, Power, Prompts, Run};
+use crate::spec::{Engine, Pace, Spec, TelemetrySpec};
 use crate::store::{self, Writer};
 use crate::units::Nanos;
 
@@ -53,6 +53,8 @@ struct Job {
     clock: SharedClock,
     cancel: CancelToken,
     stack_sha256: String,
+    manifest: Manifest,
+    telemetry: Option<TelemetrySpec>,
 }
 
 enum Begun {
@@ -85,8 +87,18 @@ fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
     let base = path.parent().unwrap_or(Path::new("")).canonicalize().unwrap_or_default();
     let local = serde_json::json!({ "scenario_folder": base });
     store::write_atomically(&folder.join(LOCAL), local.to_string().as_bytes())?;
-    let clock = surroundings.clock;
-    Ok(Begun::Ready(Box::new(Job { plan, engines, prompts, writer, lines: Vec::new(), clock, cancel, stack_sha256 })))
+    Ok(Begun::Ready(Box::new(Job {
+        plan,
+        engines,
+        prompts,
+        writer,
+        lines: Vec::new(),
+        clock: surroundings.clock,
+        cancel,
+        stack_sha256,
+        manifest,
+        telemetry: spec.telemetry,
+    })))
 }
 
 fn resume(folder: &Path) -> anyhow::Result<Job> {
@@ -109,7 +121,18 @@ fn resume(folder: &Path) -> anyhow::Result<Job> {
         manifest.resume(stack, unix_ns());
         writer.write_manifest(&manifest.to_json()?)?;
     }
-    Ok(Job { plan, engines, prompts, writer, lines: recording.lines, clock: surroundings.clock, cancel, stack_sha256 })
+    Ok(Job {
+        plan,
+        engines,
+        prompts,
+        writer,
+        lines: recording.lines,
+        clock: surroundings.clock,
+        cancel,
+        stack_sha256,
+        manifest,
+        telemetry: spec.telemetry,
+    })
 }
 
 /// The run began on another stack or with other weights: its rows must not be mixed with new ones.
@@ -247,6 +270,7 @@ fn models(spec: &Spec, engines: &Engines) -> BTreeMap<String, ModelEntry> {
 
 fn go(mut job: Job, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let folder = job.writer.folder().to_owned();
+    let mut power = record_power(&mut job)?;
     let mut watching = progress::Watching::new(&job.plan, &job.lines);
     let run = Run::new(
         &job.plan,
@@ -256,11 +280,19 @@ fn go(mut job: Job, out: &mut dyn Write) -> anyhow::Result<Exit> {
         &mut job.writer,
         job.clock.clone(),
         job.cancel.clone(),
-    );
+    )
+    .with_power(power.as_mut());
     // The calendar time at which the run's clock stood at 0.
     let start = unix_ns().saturating_sub(if job.clock.is_virtual() { 0 } else { job.clock.now().0 });
     let ended = run.execute(start, &job.stack_sha256, &mut watching);
     watching.finish();
+    if let Some(power) = power {
+        let continuity = power.finish()?;
+        if let Some(entry) = job.manifest.epochs.last_mut().and_then(|epoch| epoch.power.as_mut()) {
+            entry.continuity = Some(continuity);
+            job.writer.write_manifest(&job.manifest.to_json()?)?;
+        }
+    }
     match ended? {
         Ended::Interrupted => {
             warn(&format!("interrupted; go on with: phasebench run --resume {}", folder.display()));
@@ -268,6 +300,30 @@ fn go(mut job: Job, out: &mut dyn Write) -> anyhow::Result<Exit> {
         }
         Ended::Complete(finished) => complete(&job.plan, &folder, finished, out),
     }
+}
+
+/// Begins to record power, where the scenario asks for it and there is anything left to measure.
+fn record_power(job: &mut Job) -> anyhow::Result<Option<Power>> {
+    let finished = job.lines.iter().any(|line| matches!(line, Line::Finished(_)));
+    // On a virtual clock nothing draws power.
+    let Some(spec) = job.telemetry.as_ref().filter(|_| !finished && !job.clock.is_virtual()) else { return Ok(None) };
+    let epochs = job.lines.iter().filter(|line| matches!(line, Line::Opened(_))).count();
+    let epoch = u32::try_from(epochs).unwrap_or(u32::MAX);
+    let power = Power::start(spec, &job.writer, epoch, job.clock.clone())?;
+    let found = power.found().clone();
+    if found.sensors.is_empty() {
+        let why: Vec<String> = found.absent.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
+        warn(&format!("no power sensor, energy stays empty ({})", why.join("; ")));
+    }
+    for sensor in found.sensors.iter().filter(|sensor| sensor.simulated) {
+        warn(&format!("{} is SIMULATED: no energy of this run is a measurement", sensor.id));
+    }
+    if let Some(epoch) = job.manifest.epochs.last_mut() {
+        let (period_ns, charged) = (spec.period.into(), spec.sensors.clone());
+        epoch.power = Some(PowerEntry { period_ns, charged, found, continuity: None });
+        job.writer.write_manifest(&job.manifest.to_json()?)?;
+    }
+    Ok(Some(power))
 }
 
 fn complete(plan: &Plan, folder: &Path, finished: Finished, out: &mut dyn Write) -> anyhow::Result<Exit> {

@@ -5,6 +5,7 @@
 
 mod compiled;
 mod early_stops;
+mod energy;
 mod facts;
 mod findings;
 mod fits;
@@ -23,7 +24,7 @@ use crate::analysis::Tables;
 use crate::manifest::{Manifest, Tool};
 use crate::plan::Plan;
 use crate::report::document::{Block, Document, Text};
-use crate::store::Recording;
+use crate::store::{Recording, TraceRow};
 
 use names::Names;
 
@@ -41,6 +42,8 @@ pub struct Source<'a> {
     pub manifest: &'a Manifest,
     /// The record.
     pub recording: &'a Recording,
+    /// The power trace; empty where none was recorded.
+    pub trace: &'a [TraceRow],
 }
 
 /// The report of a run. The same source gives the same document.
@@ -57,6 +60,7 @@ pub fn build(source: &Source<'_>) -> Document {
         shifts::section(source, &names),
     ];
     sections.extend(compiled::section(source, &names));
+    sections.extend(energy::section(source, &names));
     sections.extend(early_stops::section(source, &names));
     sections.extend([
         warmup::section(source, &names),
@@ -89,6 +93,7 @@ fn warnings(source: &Source<'_>) -> Vec<Block> {
         notes
             .push(Text::plain("Scripted time, not measured: ").code(names).and(". It says nothing about any machine."));
     }
+    notes.extend(energy::warning(source));
     if source.manifest.stack.tool.profile.as_deref() == Some("debug")
         && source.manifest.stack.backends.values().any(|b| !b.virtual_clock)
     {

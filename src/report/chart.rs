@@ -18,6 +18,7 @@ mod sheet;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use drift::{Drift, DriftCall, DriftSeries, drift};
 pub use order::{Order, OrderCall, OrderSeries, order};
@@ -25,6 +26,7 @@ pub use ratios::{Ratio, Ratios, Reference, ratios};
 pub use scaling::{CurvePoint, Interval, Scaling, ScalingPoint, ScalingSeries, scaling};
 pub use shares::{Share, Shares, shares};
 pub use spread::{Spread, SpreadCall, SpreadRow, spread};
+pub use trace::{Shade, Trace, TraceLine, trace};
 
 use maud::{Markup, PreEscaped, html};
 use plotters::drawing::DrawingAreaErrorKind;

@@ -159,7 +159,7 @@ impl Recorded {
         let session =
             |key: &crate::plan::SessionKey| self.session_index.get(&(key.backend.clone(), key.model.clone())).copied();
         match line {
-            Line::Header(_) => None,
+            Line::Header(_) | Line::Idle(_) => None,
             Line::Opened(_) => Some(Event::Opened),
             Line::Load(load) => Some(Event::Load {
                 session: session(&load.session)?,

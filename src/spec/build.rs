@@ -11,7 +11,8 @@ use super::node::Node;
 use super::quantity;
 use super::{
     BackendSpec, CompileSpec, ConnectSpec, EarlyStop, Engine, Fault, FitAxis, Law, Limits, OllamaSpec, OnnxSpec,
-    Prompt, Provider, Repetitions, Resources, Scenario, SimulatedSpec, SkipRule, Spec, TorchDevice, TorchSpec,
+    Prompt, Provider, Repetitions, Resources, Scenario, SimulatedSpec, SkipRule, Spec, TelemetrySpec, TorchDevice,
+    TorchSpec,
 };
 use crate::model::{Form, ModelSource};
 use crate::terms::Mode;
@@ -38,6 +39,7 @@ pub fn spec(root: &Node, base: &Path) -> Option<Spec> {
         backends: each(root, "backends", |n| backend(n, warmups))?,
         skip: each(root, "skip", skip)?,
         limits: limits(root.get("limits")?)?,
+        telemetry: optional(root, "telemetry", telemetry)?,
     })
 }
 
@@ -94,6 +96,14 @@ fn early_stop(node: &Node) -> Option<EarlyStop> {
         retries: node.get("retries")?.whole()?,
         min_steps: node.get("min_steps")?.whole()?,
         scale: node.get("scale")?.flag()?,
+    })
+}
+
+fn telemetry(node: &Node) -> Option<TelemetrySpec> {
+    Some(TelemetrySpec {
+        period: duration(node, "period")?,
+        idle: duration(node, "idle")?,
+        sensors: optional(node, "sensors", words)?,
     })
 }
 

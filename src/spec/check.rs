@@ -238,8 +238,8 @@ fn scalar(node: &Node, kind: &Kind, label: &str) -> Option<Problem> {
             Value::Flag(_) => None,
             _ => expected("`true` or `false`"),
         },
-        Kind::Duration => match node.text().map(|text| (text, quantity::duration(text))) {
-            Some((_, Ok(d))) if !d.is_zero() => None,
+        Kind::Duration | Kind::DurationOrNone => match node.text().map(|text| (text, quantity::duration(text))) {
+            Some((_, Ok(d))) if !d.is_zero() || matches!(kind, Kind::DurationOrNone) => None,
             Some((text, Ok(_))) => wrong(format!("{label} is `{text}`, allowed: more than 0")),
             Some((text, Err(reason))) => wrong(format!("{label}: `{}` {reason}", shortened(text)))
                 .map(|p| p.help("example", "20ms, 1.5s, 120s, 1m30s")),

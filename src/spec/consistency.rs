@@ -2,8 +2,12 @@
 //!
 //! Works on the tree, so that one broken value does not hide what is wrong elsewhere.
 
+use std::time::Duration;
+
 use super::node::Node;
 use super::problem::Problem;
+use super::quantity;
+use crate::units::Nanos;
 
 /// Reports every contradiction in a tree whose keys were checked.
 pub fn check(root: &Node, problems: &mut Vec<Problem>) {
@@ -14,6 +18,7 @@ pub fn check(root: &Node, problems: &mut Vec<Problem>) {
         unused_texts(scenario, problems);
     }
     repetitions(root, problems);
+    telemetry(root, problems);
     skips(root, problems);
     for backend in items(root, "backends") {
         onnx(backend, problems);
@@ -76,6 +81,23 @@ fn repetitions(root: &Node, problems: &mut Vec<Problem>) {
     {
         let message = format!("`max` is {most}, less than `min`, which is {least}");
         problems.push(Problem::new(max.at.max(min.at), message));
+    }
+}
+
+/// Shortest and longest time between two readings of power, in milliseconds.
+const PERIOD_MS: (u64, u64) = (1, 1000);
+
+fn telemetry(root: &Node, problems: &mut Vec<Problem>) {
+    let Some(node) = root.get("telemetry").and_then(|telemetry| telemetry.get("period")) else {
+        return;
+    };
+    let Some(period) = node.text().and_then(|text| quantity::duration(text).ok()) else {
+        return;
+    };
+    let (shortest, longest) = (Duration::from_millis(PERIOD_MS.0), Duration::from_millis(PERIOD_MS.1));
+    if !(shortest..=longest).contains(&period) {
+        let message = format!("`period` is {}, which no sampler can keep or no sensor needs", Nanos::from(period));
+        problems.push(Problem::new(node.at, message).help("allowed", "1ms to 1s"));
     }
 }
 

@@ -74,6 +74,32 @@ pub const SCENARIO_FILE: Section = Section {
             "Combinations left out on purpose.",
         ),
         default("limits", Kind::Section(&LIMITS), "{}", "When a run is not worth trusting, and what it may use."),
+        optional(
+            "telemetry",
+            Kind::Section(&TELEMETRY),
+            "Records power beside the calls, where this machine has a sensor. Left out: no power is recorded.",
+        ),
+    ],
+};
+
+const TELEMETRY: Section = Section {
+    what: "telemetry",
+    choice: None,
+    fields: &[
+        default("period", Kind::Duration, "20ms", "Time between two readings of every sensor, 1ms to 1s."),
+        default(
+            "idle",
+            Kind::DurationOrNone,
+            "60s",
+            "How long everything is left alone before the run, after each load and after the run, to measure idle \
+             power. 0s: never.",
+        ),
+        optional(
+            "sensors",
+            Kind::List { item: &words(&["nvml", "rapl", "hwmon"]), min: 1, unique: true },
+            "Sensors that are read, and charged with every call, the first one first. Left out: all are read, and a call \
+             is charged to the device it ran on.",
+        ),
     ],
 };
 

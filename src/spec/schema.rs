@@ -61,7 +61,7 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             json!({ "type": "number", low: min, high: max })
         }
         Kind::Flag => json!({ "type": "boolean" }),
-        Kind::Duration => json!({ "type": "string", "pattern": DURATION_PATTERN }),
+        Kind::Duration | Kind::DurationOrNone => json!({ "type": "string", "pattern": DURATION_PATTERN }),
         Kind::Bytes => json!({ "type": "string", "pattern": BYTES_PATTERN }),
         Kind::Word { allowed, .. } => json!({ "enum": allowed }),
         Kind::List { item, min, unique } => {

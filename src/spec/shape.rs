@@ -75,6 +75,8 @@ pub enum Kind {
     Flag,
     /// A duration with its unit, longer than nothing.
     Duration,
+    /// The same, or none at all: `0s`.
+    DurationOrNone,
     /// A size with its unit, more than nothing.
     Bytes,
     /// One of these words.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::hash::sha256_hex;
-use crate::record::{CallRecord, Decision, FORMAT, Header, Line, LoadRecord};
+use crate::record::{CallRecord, Decision, FORMAT, Header, IdleRecord, Line, LoadRecord};
 use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, read_text};
 
 /// What the header calls the file.
@@ -42,6 +42,14 @@ impl Recording {
     pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
         self.lines.iter().filter_map(|line| match line {
             Line::Decision(decision) => Some(decision),
+            _ => None,
+        })
+    }
+
+    /// The stretches in which everything was left alone, in order.
+    pub fn idles(&self) -> impl Iterator<Item = &IdleRecord> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Idle(idle) => Some(idle),
             _ => None,
         })
     }

@@ -71,9 +71,9 @@ fn the_same_run_gives_the_same_bytes() {
 fn a_run_without_a_call_has_headers_only() {
     let mut run = some_run();
     run.lines.truncate(1);
-    let tables = derive(&run.recording(), &run.plan, &run.manifest);
+    let tables = derive(&run.recording(), &run.plan, &run.manifest, &[]);
     let files = files(&tables).unwrap();
-    assert_eq!(files.len(), 29);
+    assert_eq!(files.len(), 31);
     for (path, bytes) in &files {
         let text = String::from_utf8(bytes.clone()).unwrap();
         let described = ["degraded.csv", "early_stop_summary.csv", "model_architecture.csv"]

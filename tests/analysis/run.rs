@@ -234,7 +234,7 @@ impl Run {
     }
 
     pub fn tables(&self) -> Tables {
-        derive(&self.recording(), &self.plan, &self.manifest)
+        derive(&self.recording(), &self.plan, &self.manifest, &[])
     }
 
     /// Writes the run folder, with hashes that fit.

@@ -11,7 +11,7 @@ use phasebench::spec::{
     Launch, OllamaDevice, OnRecompile, Optimisation, Order, Pace, Prompt, Provider, Repetitions, Resources,
     TorchDevice,
 };
-use phasebench::terms::Mode;
+use phasebench::terms::{Mode, SensorKind};
 use phasebench::units::Bytes;
 
 use super::{expand, facts, parse, stem, yaml_files};
@@ -59,6 +59,9 @@ fn depth_is_varied_at_one_parameter_count() {
 fn every_key_is_understood() {
     let spec = parse(EXAMPLE).unwrap();
     assert_eq!((spec.name.as_str(), spec.seed, spec.order), ("everything", 7, Order::Shuffled));
+    let telemetry = spec.telemetry.as_ref().unwrap();
+    assert_eq!((telemetry.period, telemetry.idle), (Duration::from_millis(5), Duration::ZERO));
+    assert_eq!(telemetry.sensors, Some(vec![SensorKind::Rapl, SensorKind::Nvml]));
     assert_eq!(spec.repetitions, Repetitions::Adaptive { min: 4, max: 9, until_relative_ci: 0.1 });
     assert_eq!(spec.early_stop, EarlyStop { retries: 5, min_steps: 4, scale: false });
     assert_eq!(spec.modes, [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached], "in the order of Mode::ALL");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::analysis::{derive, files};
 use crate::manifest::Manifest;
 use crate::plan::Plan;
-use crate::store::Recording;
+use crate::store::{Recording, read_trace};
 
 use super::Check;
 
@@ -17,7 +17,11 @@ const FIGURES: &str = "figures of the report exist";
 
 /// Derives every table again and compares bytes.
 pub(super) fn current(run: &Path, recording: &Recording, plan: &Plan, manifest: &Manifest) -> Check {
-    let expected = match files(&derive(recording, plan, manifest)) {
+    let trace = match read_trace(run) {
+        Ok(trace) => trace,
+        Err(error) => return Check::of(CURRENT, &[error.to_string()], String::new()),
+    };
+    let expected = match files(&derive(recording, plan, manifest, &trace)) {
         Ok(expected) => expected,
         Err(error) => return Check::of(CURRENT, &[error.to_string()], String::new()),
     };

@@ -1,0 +1,104 @@
+//! What a figure may be used for.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::energy::{Calibration, Coverage, Estimate, Method, Reason};
+
+/// How good a figure is. The order is from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Grade {
+    /// Within 2 %, from at least 20 updates of a counter.
+    A,
+    /// Within 5 %, from at least 10 updates.
+    B,
+    /// Within 15 %.
+    C,
+    /// Within 50 %: an interval only, kept out of aggregates and rankings.
+    D,
+}
+
+impl Grade {
+    /// Every grade.
+    pub const ALL: [Self; 4] = [Self::A, Self::B, Self::C, Self::D];
+
+    /// One letter.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+            Self::D => "D",
+        }
+    }
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What limits a grade besides the figure itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Caps {
+    /// The board is divided and the sensor tells of all of it.
+    pub divided: bool,
+    /// Programs of others used the device.
+    pub foreign: bool,
+    /// Less than 95 % of the readings that were due came.
+    pub readings_missing: bool,
+    /// Counter and power differ by more than 5 %.
+    pub registers_differ: bool,
+    /// The sensor gives nothing but an average over a second or more.
+    pub average_only: bool,
+    /// Isolated events of the same kind that the figure is the mean of; 1: one.
+    pub events: u32,
+}
+
+/// Grades a figure.
+///
+/// # Errors
+/// Why it is none.
+pub fn grade(found: &Estimate, calibration: &Calibration, caps: &Caps) -> Result<Grade, Reason> {
+    if caps.divided {
+        return Err(Reason::Mig);
+    }
+    let (u, updates) = (found.u_stat, found.updates);
+    let full = calibration.coverage == Coverage::Full;
+    let enough_for_c = match found.method {
+        Method::InstantInside => updates >= 3,
+        Method::Padded => caps.events >= if full { 5 } else { 32 },
+        Method::SteadySlope | Method::InnerEdge => updates >= 5,
+    };
+    let counts = found.method.counts() && found.method != Method::Padded;
+    let own = if counts && updates >= 20 && u <= 0.02 {
+        Grade::A
+    } else if updates >= 10 && u <= 0.05 {
+        Grade::B
+    } else if enough_for_c && u <= 0.15 {
+        Grade::C
+    } else if u <= 0.5 {
+        Grade::D
+    } else {
+        return Err(Reason::UTooLarge);
+    };
+    Ok(own.max(cap(found, calibration, caps)))
+}
+
+/// The best grade that circumstances allow.
+fn cap(found: &Estimate, calibration: &Calibration, caps: &Caps) -> Grade {
+    let unswept = found.method == Method::SteadySlope && calibration.coverage == Coverage::Partial && !found.swept;
+    if caps.foreign || unswept {
+        Grade::D
+    } else if caps.average_only || caps.readings_missing || caps.registers_differ || calibration.id.is_none() {
+        // The last: nothing better is claimed of a board that nobody has measured.
+        Grade::C
+    } else if calibration.coverage == Coverage::Unknown {
+        Grade::B
+    } else {
+        Grade::A
+    }
+}

@@ -1,0 +1,117 @@
+//! Power over time around a call, its phases shaded.
+
+use std::fmt::Write as _;
+
+use plotters::coord::ranged1d::Ranged;
+use plotters::element::{PathElement, Rectangle, Text};
+use plotters::style::Color;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axis::Axis;
+use super::mark::Mark;
+use super::sheet::{Frame, Head, LABEL_PX, PX, font, render};
+use super::{ChartError, Svg, check};
+use crate::report::format;
+use crate::report::text::clean;
+use crate::report::theme::INK;
+
+const BODY_PX: i32 = 320;
+/// Most readings of a register that get a mark each.
+const MOST_MARKS: usize = 100;
+
+/// What sensors said around a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trace {
+    /// Names the call and the sensor.
+    pub title: String,
+    /// The phases.
+    pub phases: Vec<Shade>,
+    /// Registers.
+    pub lines: Vec<TraceLine>,
+}
+
+/// A phase.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shade {
+    /// Its name, which stands in it.
+    pub name: String,
+    /// Begin, in seconds from the call's.
+    pub begin_s: f64,
+    /// End.
+    pub end_s: f64,
+}
+
+/// One register over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TraceLine {
+    /// Stands in the legend.
+    pub name: String,
+    /// Seconds from the call's begin, and watts; ascending in time.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Draws the registers over the shaded phases.
+///
+/// # Errors
+/// [`ChartError::Empty`] without a reading, [`ChartError::Value`] for one that is not a number.
+pub fn trace(data: &Trace) -> Result<Svg, ChartError> {
+    for line in &data.lines {
+        for &(_, watts) in &line.points {
+            check(&line.name, "power in W", watts, .., "finite numbers")?;
+        }
+    }
+    let points = || data.lines.iter().flat_map(|line| &line.points);
+    let times = points().map(|point| point.0).chain(data.phases.iter().flat_map(|phase| [phase.begin_s, phase.end_s]));
+    let label = |value: f64, decimals: usize| format::fixed(value, decimals);
+    let zero = std::iter::once(0.0).take(points().take(1).count());
+    let watts = points().map(|point| point.1).chain(zero);
+    let (Some(x), Some(y)) = (Axis::linear(times, 7, label), Axis::linear(watts, 7, label)) else {
+        return Err(ChartError::Empty { what: "readings" });
+    };
+    let legend: Vec<_> = data.lines.iter().enumerate().map(|(i, line)| (Mark::nth(i), line.name.clone())).collect();
+    let head = Head::new(&data.title, &legend);
+    render(&head, describe(data), BODY_PX, |area| {
+        let frame = Frame {
+            x: &x,
+            y: &y,
+            x_name: "time from the call's begin (s)",
+            y_name: Some(("power (W)", 48)),
+            ticks_on_top: false,
+        };
+        let plot = frame.draw(area)?;
+        let area = plot.plotting_area();
+        let (bottom, top) = (y.range().start, y.range().end);
+        for (i, phase) in data.phases.iter().enumerate() {
+            // Two shades in turn, so that phases without a gap are told apart.
+            let shade = Mark::nth(3 + i % 2).colour.light.mix(0.15).filled();
+            area.draw(&Rectangle::new([(phase.begin_s, bottom), (phase.end_s, top)], shade))?;
+            let style = font(LABEL_PX, INK, HPos::Left, VPos::Top);
+            area.draw(&Text::new(clean(&phase.name), (phase.begin_s, top), style))?;
+        }
+        for (i, line) in data.lines.iter().enumerate() {
+            let mark = Mark::nth(i);
+            let thin = mark.colour.light.mix(0.8).stroke_width(PX.unsigned_abs());
+            area.draw(&PathElement::new(line.points.clone(), thin))?;
+            // Marks of many readings would hide the lines, and each other.
+            for &at in line.points.iter().filter(|_| line.points.len() <= MOST_MARKS) {
+                area.draw(&mark.at(at, 2, 1.0))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn describe(data: &Trace) -> String {
+    let mut text = String::from("Power in watts over seconds from the call's begin.");
+    for phase in &data.phases {
+        let (begin, end) = (format::fixed(phase.begin_s, 3), format::fixed(phase.end_s, 3));
+        let _ = write!(text, " {} from {begin} to {end} s;", clean(&phase.name));
+    }
+    for line in &data.lines {
+        let watts = || line.points.iter().map(|point| point.1);
+        let (low, high) = (watts().fold(f64::MAX, f64::min), watts().fold(f64::MIN, f64::max));
+        let (low, high) = (format::number(low, 3), format::number(high, 3));
+        let _ = write!(text, " {}: {} readings, {low} to {high} W;", clean(&line.name), line.points.len());
+    }
+    text
+}

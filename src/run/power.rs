@@ -1,0 +1,121 @@
+//! Power beside a run: the sampler's readings into the run's trace, idle stretches, and what devices did to calls.
+
+use std::io;
+use std::time::Duration;
+
+use crate::backend::{CancelToken, Deadline};
+use crate::clock::SharedClock;
+use crate::spec::TelemetrySpec;
+use crate::store::{StoreError, TraceWriter, Writer};
+use crate::telemetry::continuity::Continuity;
+use crate::telemetry::sampler::{Entry, Found, Sampler};
+use crate::terms::Flag;
+use crate::units::Nanos;
+
+/// Bits by which NVIDIA's driver says that heat or a brake lowered the clocks: hardware slowdown, software thermal,
+/// hardware thermal, power brake.
+const THROTTLED: u64 = 0x8 | 0x20 | 0x40 | 0x80;
+
+/// The bit by which it says that the power limit did.
+const POWER_CAPPED: u64 = 0x4;
+
+/// Why power cannot be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum PowerError {
+    /// The sampler's thread could not be started.
+    #[error("no thread for the power sampler: {0}")]
+    Thread(#[from] io::Error),
+    /// The trace cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Power recording under way.
+#[derive(Debug)]
+pub struct Power {
+    sampler: Sampler,
+    trace: TraceWriter,
+    epoch: u32,
+    idle: Duration,
+    /// Last state of the clocks that each sensor told, with its time.
+    reasons: Vec<(Nanos, u64)>,
+}
+
+impl Power {
+    /// Begins to record into the folder of `writer`.
+    ///
+    /// # Errors
+    /// No thread, or a trace that cannot be written.
+    pub fn start(spec: &TelemetrySpec, writer: &Writer, epoch: u32, clock: SharedClock) -> Result<Self, PowerError> {
+        let trace = TraceWriter::open(writer.folder())?;
+        let sampler = Sampler::start(&spec.kinds(), spec.period, clock)?;
+        Ok(Self { sampler, trace, epoch, idle: spec.idle, reasons: Vec::new() })
+    }
+
+    /// What it records.
+    #[must_use]
+    pub fn found(&self) -> &Found {
+        self.sampler.found()
+    }
+
+    /// Writes down what was read so far.
+    ///
+    /// # Errors
+    /// The trace cannot be written.
+    pub fn note(&mut self) -> Result<(), StoreError> {
+        let Self { sampler, trace, epoch, reasons, .. } = self;
+        let found = sampler.found().clone();
+        sampler.drain(|entry| write(trace, &found, *epoch, reasons, entry));
+        trace.flush()
+    }
+
+    /// What devices did to a call that began at `begin`; after [`note`](Self::note).
+    #[must_use]
+    pub fn flags(&self, begin: Nanos) -> Vec<Flag> {
+        // A state from before the call counts where none was read in it: states are read ten times slower than power.
+        let recent = |at: Nanos| at + Nanos(1_000_000_000) >= begin;
+        let bits = self.reasons.iter().filter(|(at, _)| recent(*at)).fold(0, |all, (_, bits)| all | bits);
+        let flag = |mask, flag| (bits & mask != 0).then_some(flag);
+        flag(THROTTLED, Flag::Throttled).into_iter().chain(flag(POWER_CAPPED, Flag::PowerCapped)).collect()
+    }
+
+    /// Leaves everything alone for the time asked for. The stretch that was idle; `None`: there is nothing to measure,
+    /// or someone cancelled.
+    pub fn rest(&mut self, clock: &SharedClock, cancel: &CancelToken) -> Option<(Nanos, Nanos)> {
+        if self.idle.is_zero() || self.found().sensors.is_empty() {
+            return None;
+        }
+        let begin = clock.now();
+        cancel.wait(Deadline(self.idle), || false);
+        (!cancel.is_cancelled()).then(|| (begin, clock.now()))
+    }
+
+    /// Ends it and tells how it went.
+    ///
+    /// # Errors
+    /// The trace cannot be written.
+    pub fn finish(self) -> Result<Continuity, StoreError> {
+        let Self { sampler, mut trace, epoch, mut reasons, .. } = self;
+        let found = sampler.found().clone();
+        let continuity = sampler.finish(|entry| write(&mut trace, &found, epoch, &mut reasons, entry));
+        trace.flush()?;
+        Ok(continuity)
+    }
+}
+
+fn write(trace: &mut TraceWriter, found: &Found, epoch: u32, reasons: &mut Vec<(Nanos, u64)>, entry: Entry) {
+    let number = usize::from(entry.sensor);
+    let Some(sensor) = found.sensors.get(number) else { return };
+    let Some(register) = sensor.registers.get(usize::from(entry.reading.register)) else { return };
+    let reading = entry.reading;
+    if register.name == "clock_reasons"
+        && let Ok(bits) = reading.value
+    {
+        reasons.resize(found.sensors.len(), (Nanos(0), 0));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bits that were whole before")]
+        let bits = bits as u64;
+        reasons[number] = (reading.end, bits);
+    }
+    let value = reading.value.map_err(|fault| fault.as_str());
+    trace.push(epoch, &sensor.id, &register.name, (reading.begin, reading.end), value);
+}

@@ -1,0 +1,135 @@
+//! How evenly a sampler worked.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::units::Nanos;
+
+/// Figures of one sampler from its start to its end.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Continuity {
+    /// Time between ticks that was asked for.
+    pub period_ns: Nanos,
+    /// Time it ran.
+    pub duration_ns: Nanos,
+    /// Ticks that were due.
+    pub ticks_due: u64,
+    /// Ticks taken; the others were passed over because an earlier one took too long.
+    pub ticks_taken: u64,
+    /// Longest time between two ticks.
+    pub largest_gap_ns: Nanos,
+    /// How much later than due a tick began: median. `None`: no tick.
+    pub lateness_p50_ns: Option<Nanos>,
+    /// The same, 99th percentile.
+    pub lateness_p99_ns: Option<Nanos>,
+    /// Time that all sensors together took to answer: median. `None`: no tick.
+    pub answer_p50_ns: Option<Nanos>,
+    /// The same, 99th percentile.
+    pub answer_p99_ns: Option<Nanos>,
+    /// Readings without a value by reason.
+    pub faults: BTreeMap<String, u64>,
+    /// Readings lost because nobody took them out of the queue.
+    pub dropped: u64,
+    /// Processor time of the sampler's thread.
+    pub thread_cpu_ns: Nanos,
+}
+
+impl Continuity {
+    /// Share of the ticks due that were taken. `None`: none was due.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+    pub fn share_taken(&self) -> Option<f64> {
+        (self.ticks_due > 0).then(|| self.ticks_taken as f64 / self.ticks_due as f64)
+    }
+}
+
+/// Gathers [`Continuity`] without allocating.
+#[derive(Debug)]
+pub struct Ticks {
+    continuity: Continuity,
+    last: Option<Nanos>,
+    /// `None`: the library refused its bounds, which it never does for these.
+    lateness: Option<Histogram<u64>>,
+    answers: Option<Histogram<u64>>,
+}
+
+/// Longest time that is told apart from longer ones.
+const LONGEST: u64 = 60_000_000_000;
+
+impl Ticks {
+    /// Before the first tick.
+    #[must_use]
+    pub fn new(period: Nanos) -> Self {
+        let empty = || Histogram::new_with_max(LONGEST, 2).ok();
+        let continuity = Continuity { period_ns: period, ..Continuity::default() };
+        Self { continuity, last: None, lateness: empty(), answers: empty() }
+    }
+
+    /// Notes a tick that began `late` at `begin`, took `answer`, and after which `missed` were passed over.
+    pub fn taken(&mut self, late: Nanos, answer: Nanos, begin: Nanos, missed: u64) {
+        self.continuity.ticks_taken += 1;
+        self.continuity.ticks_due += 1 + missed;
+        if let Some(last) = self.last {
+            self.continuity.largest_gap_ns = self.continuity.largest_gap_ns.max(begin.since(last));
+        }
+        self.last = Some(begin);
+        for (histogram, value) in [(&mut self.lateness, late), (&mut self.answers, answer)] {
+            if let Some(histogram) = histogram {
+                histogram.saturating_record(value.0.min(LONGEST));
+            }
+        }
+    }
+
+    /// Notes a reading without a value.
+    pub fn faulty(&mut self, name: &str) {
+        match self.continuity.faults.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(self.continuity.faults.insert(name.to_owned(), 1)),
+        }
+    }
+
+    /// Notes a reading that nobody took.
+    pub fn dropped(&mut self) {
+        self.continuity.dropped += 1;
+    }
+
+    /// After the last tick.
+    #[must_use]
+    pub fn finish(mut self, duration: Nanos, thread_cpu: Nanos) -> Continuity {
+        let at = |histogram: &Option<Histogram<u64>>, quantile| {
+            let histogram = histogram.as_ref().filter(|histogram| !histogram.is_empty())?;
+            Some(Nanos(histogram.value_at_quantile(quantile)))
+        };
+        self.continuity.duration_ns = duration;
+        self.continuity.thread_cpu_ns = thread_cpu;
+        self.continuity.lateness_p50_ns = at(&self.lateness, 0.5);
+        self.continuity.lateness_p99_ns = at(&self.lateness, 0.99);
+        self.continuity.answer_p50_ns = at(&self.answers, 0.5);
+        self.continuity.answer_p99_ns = at(&self.answers, 0.99);
+        self.continuity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_passed_over_were_due() {
+        let mut ticks = Ticks::new(Nanos(20));
+        ticks.taken(Nanos(1), Nanos(2), Nanos(1), 0);
+        ticks.taken(Nanos(3), Nanos(50), Nanos(23), 2);
+        ticks.taken(Nanos(1), Nanos(2), Nanos(81), 0);
+        ticks.faulty("lost");
+        ticks.faulty("lost");
+        let found = ticks.finish(Nanos(100), Nanos(7));
+        assert_eq!((found.ticks_due, found.ticks_taken, found.largest_gap_ns), (5, 3, Nanos(58)));
+        assert_eq!(found.share_taken(), Some(0.6));
+        assert_eq!((found.lateness_p50_ns, found.answer_p99_ns), (Some(Nanos(1)), Some(Nanos(50))));
+        assert_eq!(found.faults["lost"], 2);
+        assert_eq!(Continuity::default().share_taken(), None);
+    }
+}

@@ -1,0 +1,395 @@
+//! The processor's energy counters, through the kernel's powercap interface (Intel's and AMD's; the kernel calls both
+//! `intel-rapl`).
+//!
+//! Each counter has a folder, its zone: `intel-rapl:0` for a package, `intel-rapl:0:1` for a part of it, and
+//! `intel-rapl-mmio:0` where the same counter can be reached in a second way. Zones overlap, so only those are read that
+//! may stand beside one another: packages, memory, and the whole platform (`psys`), which holds the packages and is never
+//! added to them. What is left out is told in [`Sensor::missing`].
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::hwmon::{NumberFile, fault, reason};
+use super::{Fault, PowerSource, Reading, Register, RegisterKind, Sensor};
+use crate::terms::SensorKind;
+use crate::units::Nanos;
+
+/// Where the kernel shows its counters.
+pub const ROOT: &str = "/sys/class/powercap";
+
+/// Why no counter can be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Absent {
+    /// The kernel does not show power zones at all.
+    #[error(
+        "no powercap interface in /sys/class/powercap, so the processor's energy is not measured: virtual machines and \
+         containers usually have none; run on the machine itself, with a kernel built with CONFIG_POWERCAP"
+    )]
+    NoInterface,
+    /// It shows them, without a counter that answers.
+    #[error(
+        "no energy counter of the processor in /sys/class/powercap: on a machine that has one, \
+         `sudo modprobe intel_rapl_msr` shows it; virtual machines usually have none, and containers hide it"
+    )]
+    NoCounter,
+    /// This user may read none of them.
+    #[error(
+        "{path} may not be read: only root may since Linux 5.10, because power tells what others compute; where that is \
+         no concern, `sudo chmod a+r /sys/class/powercap/*/energy_uj` grants it until the next boot"
+    )]
+    Permission {
+        /// The first that was refused.
+        path: PathBuf,
+    },
+}
+
+/// The energy counters of this machine's processors.
+#[derive(Debug)]
+pub struct Rapl {
+    sensor: Sensor,
+    /// One for each register, in that order.
+    files: Vec<NumberFile>,
+}
+
+/// Finds and opens the counters below `root`, which is [`ROOT`] on a real machine. Takes some milliseconds.
+///
+/// # Errors
+/// [`Absent`], which is a finding rather than a fault.
+pub fn open(root: &Path) -> Result<Rapl, Absent> {
+    let mut found = Found::default();
+    for zone in zones(root)? {
+        found.take(root, &zone);
+    }
+    if found.counters.is_empty() {
+        return Err(found.refused.map_or(Absent::NoCounter, |path| Absent::Permission { path }));
+    }
+    Ok(found.into_source())
+}
+
+/// Whether a register counts a whole package. Those are added up; memory and platform are told apart from them.
+#[must_use]
+pub fn is_package(register_name: &str) -> bool {
+    kind(register_name) == "package"
+}
+
+/// A domain's name without its number: `package`, `dram`, `psys`, `core`, `uncore`.
+fn kind(domain: &str) -> &str {
+    domain.split('-').next().unwrap_or_default()
+}
+
+/// A zone, by the name of its folder. In order: zones before their second ways, each before its parts.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Zone {
+    /// Whether it is the second way (memory-mapped registers) to a counter.
+    second_way: bool,
+    /// Its number, then those of the parts on the way to it.
+    numbers: Vec<u32>,
+    folder: String,
+}
+
+impl Zone {
+    fn parse(folder: &str) -> Option<Self> {
+        let (prefix, numbers) = folder.split_once(':')?;
+        let second_way = prefix == "intel-rapl-mmio";
+        if !second_way && prefix != "intel-rapl" {
+            return None;
+        }
+        let numbers = numbers.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
+        Some(Self { second_way, numbers, folder: folder.to_owned() })
+    }
+
+    /// What it counts, e.g. `package-0`. A part gets the number of its package: the kernel calls every memory `dram`.
+    fn domain(&self, root: &Path) -> io::Result<String> {
+        let name_of = |folder: &str| fs::read_to_string(root.join(folder).join("name"));
+        let name = name_of(&self.folder)?.trim().to_owned();
+        let Some((whole, _)) = self.folder.rsplit_once(':').filter(|_| self.numbers.len() > 1) else {
+            return Ok(name);
+        };
+        let package = name_of(whole)?;
+        Ok(format!("{name}{}", package.trim().strip_prefix("package").unwrap_or_default()))
+    }
+}
+
+/// All zones below `root`, in order.
+fn zones(root: &Path) -> Result<Vec<Zone>, Absent> {
+    let entries = fs::read_dir(root).map_err(|error| match fault(&error) {
+        Fault::Permission => Absent::Permission { path: root.to_owned() },
+        _ => Absent::NoInterface,
+    })?;
+    let folders = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut zones: Vec<Zone> = folders.filter_map(|folder| Zone::parse(&folder)).collect();
+    zones.sort();
+    Ok(zones)
+}
+
+/// A counter that answers.
+struct Counter {
+    register: Register,
+    folder: String,
+    file: NumberFile,
+}
+
+impl Counter {
+    /// Readings in which two counters must agree to be one, some updates apart: a counter updates every millisecond.
+    const ROUNDS: usize = 4;
+    const PAUSE: Duration = Duration::from_millis(3);
+
+    /// Whether two counters are one that is shown twice, as processors of several dies do: whenever asked, the other
+    /// stands between two readings of this one. At 0 they tell nothing. Most pairs differ at once, which takes no time.
+    fn mirrors(&self, other: &Self) -> bool {
+        let agree = |round| {
+            if round > 0 {
+                std::thread::sleep(Self::PAUSE);
+            }
+            let read = |counter: &Self| counter.file.read::<u64>();
+            let (Ok(before), Ok(between), Ok(after)) = (read(self), read(other), read(self)) else { return false };
+            between > 0 && (before..=after).contains(&between)
+        };
+        kind(&self.register.name) == kind(&other.register.name) && (0..Self::ROUNDS).all(agree)
+    }
+}
+
+/// What the zones turned out to be.
+#[derive(Default)]
+struct Found {
+    counters: Vec<Counter>,
+    missing: BTreeMap<String, String>,
+    /// The first file that this user may not read.
+    refused: Option<PathBuf>,
+}
+
+impl Found {
+    fn take(&mut self, root: &Path, zone: &Zone) {
+        let (name, opened) = match zone.domain(root) {
+            Ok(domain) => (format!("{domain} ({})", zone.folder), self.counter(root, zone, &domain)),
+            Err(error) => (zone.folder.clone(), Err(self.refusal(root.join(&zone.folder), fault(&error)))),
+        };
+        if let Err(reason) = opened {
+            self.missing.insert(name, reason);
+        }
+    }
+
+    /// Opens a zone's counter, or says why not.
+    fn counter(&mut self, root: &Path, zone: &Zone, domain: &str) -> Result<(), String> {
+        match kind(domain) {
+            "package" | "dram" | "psys" => {}
+            "core" | "uncore" => return Err("it is a part of the package's".to_owned()),
+            _ => return Err("it is not known whether it is inside another".to_owned()),
+        }
+        if let Some(counted) = self.counters.iter().find(|counter| counter.register.name == domain) {
+            return Err(format!("it is the same counter as {}", counted.folder));
+        }
+        let path = root.join(&zone.folder).join("energy_uj");
+        // One that does not answer now is left out for good: that a counter comes and goes is not known to happen.
+        let file = NumberFile::open(&path).and_then(|file| file.read::<u64>().map(|_| file));
+        let file = file.map_err(|fault| self.refusal(path, fault))?;
+        let range_j = range_j(&root.join(&zone.folder));
+        let register = Register { name: domain.to_owned(), kind: RegisterKind::Counter, range_j };
+        let counter = Counter { register, folder: zone.folder.clone(), file };
+        if let Some(shown) = self.counters.iter().find(|shown| shown.mirrors(&counter)) {
+            return Err(format!("it is the same counter as {}: both always show one value", shown.folder));
+        }
+        if range_j.is_none() {
+            let reason = "max_energy_range_uj cannot be read: where the counter starts again at 0, energy is unknown";
+            self.missing.insert(format!("{domain} range"), reason.to_owned());
+        }
+        self.counters.push(counter);
+        Ok(())
+    }
+
+    /// Words for a fault; a refusal is remembered.
+    fn refusal(&mut self, path: PathBuf, fault: Fault) -> String {
+        if fault == Fault::Permission {
+            self.refused.get_or_insert(path);
+        }
+        reason(fault).to_owned()
+    }
+
+    fn into_source(self) -> Rapl {
+        let (registers, files) =
+            self.counters.into_iter().map(|Counter { register, file, .. }| (register, file)).unzip();
+        let sensor = Sensor {
+            id: "rapl".to_owned(),
+            kind: SensorKind::Rapl,
+            device: processor().unwrap_or_else(|| "processor".to_owned()),
+            uuid: None,
+            driver: None,
+            simulated: false,
+            limit_w: None,
+            divided: None,
+            registers,
+            missing: self.missing,
+        };
+        Rapl { sensor, files }
+    }
+}
+
+/// Joules after which a zone's counter starts again at 0. `None`: that cannot be read.
+fn range_j(zone: &Path) -> Option<f64> {
+    let range = NumberFile::open(&zone.join("max_energy_range_uj")).and_then(|file| file.read::<u64>());
+    range.ok().filter(|&range| range > 0).map(joules)
+}
+
+/// The processor by its own name. `None`: the system does not tell.
+fn processor() -> Option<String> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(key, _)| key.trim() == "model name").map(|(_, name)| name.trim().to_owned())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "2^53 µJ are 9 GJ; counters start again long before")]
+fn joules(microjoules: u64) -> f64 {
+    microjoules as f64 / 1e6
+}
+
+impl PowerSource for Rapl {
+    fn sensor(&self) -> &Sensor {
+        &self.sensor
+    }
+
+    fn read(&mut self, _states: bool, now: &dyn Fn() -> Nanos, each: &mut dyn FnMut(Reading)) {
+        for (register, file) in (0..).zip(&self.files) {
+            let begin = now();
+            let value = file.read();
+            let end = now();
+            each(Reading { register, begin, end, value: value.map(joules) });
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::hwmon::tests::{as_nobody, forbid};
+    use super::*;
+
+    /// A powercap folder. Of each zone: its folder, name, microjoules and range; a file is left out where that is empty.
+    fn tree(zones: &[[&str; 4]]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for [folder, texts @ ..] in zones {
+            fs::create_dir(root.path().join(folder)).unwrap();
+            for (file, text) in ["name", "energy_uj", "max_energy_range_uj"].into_iter().zip(texts) {
+                if !text.is_empty() {
+                    fs::write(root.path().join(folder).join(file), format!("{text}\n")).unwrap();
+                }
+            }
+        }
+        root
+    }
+
+    fn names(rapl: &Rapl) -> Vec<&str> {
+        rapl.sensor().registers.iter().map(|register| register.name.as_str()).collect()
+    }
+
+    fn values(rapl: &mut Rapl) -> Vec<Result<f64, Fault>> {
+        let mut values = Vec::new();
+        rapl.read(false, &|| Nanos(7), &mut |reading| {
+            assert_eq!((usize::from(reading.register), reading.begin), (values.len(), Nanos(7)));
+            values.push(reading.value);
+        });
+        values
+    }
+
+    #[test]
+    fn packages_memory_and_platform_stand_apart_and_parts_are_left_out() {
+        let root = tree(&[
+            ["intel-rapl", "", "", ""],
+            ["intel-rapl:10", "psys", "9000000", "1"],
+            ["intel-rapl:1", "package-1", "2500000", "262143328850"],
+            ["intel-rapl:1:0", "dram", "500000", "65712999613"],
+            ["intel-rapl:0", "package-0", "1", "262143328850"],
+            ["intel-rapl:0:0", "core", "3", "262143328850"],
+            ["intel-rapl:0:1", "dram", "0", "65712999613"],
+            ["intel-rapl:0:2", "gpu", "3", "3"],
+            ["dtpm:0", "package-9", "3", "3"],
+        ]);
+        let mut rapl = open(root.path()).unwrap();
+        assert_eq!(names(&rapl), ["package-0", "dram-0", "package-1", "dram-1", "psys"]);
+        assert_eq!(values(&mut rapl), [Ok(1e-6), Ok(0.0), Ok(2.5), Ok(0.5), Ok(9.0)]);
+        let sensor = rapl.sensor();
+        let ranges: Vec<_> = sensor.registers.iter().map(|register| register.range_j.unwrap()).collect();
+        assert_eq!(ranges, [262_143.328_85, 65_712.999_613, 262_143.328_85, 65_712.999_613, 1e-6]);
+        assert!(sensor.registers.iter().all(|register| register.kind == RegisterKind::Counter));
+        assert_eq!(sensor.missing.keys().collect::<Vec<_>>(), ["core-0 (intel-rapl:0:0)", "gpu-0 (intel-rapl:0:2)"]);
+        assert_eq!(names(&rapl).into_iter().map(is_package).collect::<Vec<_>>(), [true, false, true, false, false]);
+        assert!(is_package("package-0-die-1") && !is_package("psys-1"));
+    }
+
+    #[test]
+    fn a_second_way_to_a_counter_counts_where_the_first_does_not_answer() {
+        let both = [["intel-rapl-mmio:0", "package-0", "5", "9"], ["intel-rapl:0", "package-0", "4", "9"]];
+        let rapl = open(tree(&both).path()).unwrap();
+        assert_eq!(names(&rapl), ["package-0"]);
+        assert_eq!(rapl.sensor().missing["package-0 (intel-rapl-mmio:0)"], "it is the same counter as intel-rapl:0");
+        let mut second = open(tree(&[both[0], ["intel-rapl:0", "package-0", "broken", "9"]]).path()).unwrap();
+        assert_eq!(values(&mut second), [Ok(5e-6)]);
+        assert_eq!(second.sensor().missing["package-0 (intel-rapl:0)"], "it does not answer with a number");
+    }
+
+    #[test]
+    fn a_range_that_cannot_be_read_is_none() {
+        for range in ["", "0", "-1", "unknown"] {
+            let rapl = open(tree(&[["intel-rapl:0", "package-0", "4", range]]).path()).unwrap();
+            assert_eq!(rapl.sensor().registers[0].range_j, None, "{range:?}");
+            assert!(rapl.sensor().missing["package-0 range"].contains("max_energy_range_uj"));
+        }
+    }
+
+    #[test]
+    fn a_counter_shown_by_two_dies_counts_once() {
+        let dies = |first, second| {
+            let first = ["intel-rapl:0", "package-0-die-0", first, "9"];
+            let second = ["intel-rapl:1", "package-0-die-1", second, ""];
+            open(tree(&[first, second, ["intel-rapl:0:0", "dram", "71", "9"]]).path()).unwrap()
+        };
+        let mirrored = dies("71", "71");
+        assert_eq!(names(&mirrored), ["package-0-die-0", "dram-0-die-0"]);
+        let why = "it is the same counter as intel-rapl:0: both always show one value";
+        let missing: Vec<_> = mirrored.sensor().missing.iter().collect();
+        assert_eq!(missing, [(&"package-0-die-1 (intel-rapl:1)".to_owned(), &why.to_owned())]);
+        for (first, second) in [("71", "72"), ("0", "0")] {
+            assert_eq!(names(&dies(first, second)), ["package-0-die-0", "dram-0-die-0", "package-0-die-1"]);
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_file_and_the_remedy() {
+        let root = tree(&[["intel-rapl:0", "package-0", "4", "9"], ["intel-rapl:1", "package-1", "6", "9"]]);
+        let files = ["intel-rapl:0/energy_uj", "intel-rapl:1/energy_uj"].map(|file| root.path().join(file));
+        forbid(root.path(), &files[0]);
+        let rapl = as_nobody(|| open(root.path())).unwrap();
+        assert_eq!(names(&rapl), ["package-1"]);
+        assert_eq!(rapl.sensor().missing["package-0 (intel-rapl:0)"], "this user may not read it");
+        forbid(root.path(), &files[1]);
+        let absent = as_nobody(|| open(root.path())).unwrap_err();
+        assert_eq!(absent, Absent::Permission { path: files[0].clone() });
+        let text = absent.to_string();
+        assert!(text.starts_with(files[0].to_str().unwrap()) && text.contains("`sudo chmod a+r "), "{text}");
+    }
+
+    #[test]
+    fn a_machine_without_counters_says_what_it_lacks() {
+        let root = tree(&[["intel-rapl", "", "", ""]]);
+        assert_eq!(open(&root.path().join("gone")).unwrap_err(), Absent::NoInterface);
+        assert_eq!(open(root.path()).unwrap_err(), Absent::NoCounter);
+        // How a container hides them: the folder's link leads nowhere.
+        std::os::unix::fs::symlink(root.path().join("gone"), root.path().join("intel-rapl:0")).unwrap();
+        assert_eq!(open(root.path()).unwrap_err(), Absent::NoCounter);
+    }
+
+    #[test]
+    fn what_goes_wrong_while_it_is_open_is_never_0() {
+        let root = tree(&[["intel-rapl:0", "package-0", "4000000", "9"]]);
+        let mut rapl = open(root.path()).unwrap();
+        let file = root.path().join("intel-rapl:0/energy_uj");
+        for text in ["", "\n", "-5", "4e6", "1 2", "\u{fffd}", "99999999999999999999999"] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(values(&mut rapl), [Err(Fault::Unreadable)], "{text:?}");
+        }
+        fs::write(&file, "5000000\n").unwrap();
+        assert_eq!(values(&mut rapl), [Ok(5.0)], "no reading is kept from before");
+    }
+}

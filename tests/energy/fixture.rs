@@ -1,0 +1,113 @@
+//! A scenario on the scripted engine at real pace, and the program with a driver library of our own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use phasebench::analysis::EnergyEventRow;
+use phasebench::store::{TraceRow, read_trace};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_phasebench");
+
+/// A board that updates every 20 ms and counts all energy, under a load that changes every 70 ms.
+pub const BOARD: &str = "period_ms = 20\nphase_ms = 3\nwindow_ms = 20\naverage_window_ms = 100\ncounter = of_energy\n\
+                         quantum_mj = 1\nload = file\n";
+
+pub struct Fixture {
+    folder: TempDir,
+}
+
+impl Fixture {
+    /// `telemetry` is that key's value in the scenario file.
+    pub fn new(telemetry: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let scenario = format!(
+            "version: 1\nname: power\nseed: 7\nwarmups: 0\nrepetitions: {{ fixed: 3 }}\ngen_tokens: [40]\n\
+             telemetry: {telemetry}\n\
+             scenarios: [{{ name: p, prompt: {{ tokens: 20 }} }}]\n\
+             models: [{{ name: m, synthetic: {{ family: gpt2, n_layer: 1, n_embd: 64, n_head: 1 }} }}]\n\
+             backends:\n  - name: scripted\n    simulated:\n      pace: real\n      noise: 0\n      cold_factor: 1\n\
+             \x20     cold_shape_factor: 1\n\
+             \x20     load: {{ base: 5ms, exponent: 0 }}\n      prefill_per_token: {{ base: 15ms, exponent: 0 }}\n\
+             \x20     decode_per_step: {{ base: 10ms, exponent: 0 }}\n"
+        );
+        fs::write(folder.path().join("scenario.yaml"), scenario).unwrap();
+        Self { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn run_folder(&self) -> PathBuf {
+        self.path().join("run")
+    }
+
+    /// The program with nothing of this machine's sensors.
+    pub fn program(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        let sysfs = self.path().join("sysfs");
+        fs::create_dir_all(&sysfs).unwrap();
+        command.current_dir(self.path()).env("PHASEBENCH_SYSFS_ROOT", sysfs).env_remove("FAKE_NVML");
+        command
+    }
+
+    /// The program with the scripted driver; `settings` are those of its board.
+    pub fn with_driver(&self, settings: &str) -> Command {
+        let library = self.path().join("driver");
+        fs::create_dir_all(&library).unwrap();
+        for name in ["libnvidia-ml.so", "libnvidia-ml.so.1"] {
+            let link = library.join(name);
+            if !link.exists() {
+                std::os::unix::fs::symlink(driver_library(), &link).unwrap();
+            }
+        }
+        let load = self.path().join("load");
+        let pieces =
+            (0..2000).map(|i| format!("{} {}\n", f64::from(i) * 0.07, [180, 320, 250, 410, 120][i as usize % 5]));
+        fs::write(&load, pieces.collect::<String>()).unwrap();
+        let file = self.path().join("board");
+        fs::write(&file, format!("{settings}load_file = {}\n", load.display())).unwrap();
+        let mut command = self.program();
+        command.env("LD_LIBRARY_PATH", library).env("FAKE_NVML", file);
+        command
+    }
+
+    pub fn run(&self, mut program: Command) -> Output {
+        program.args(["run", "scenario.yaml", "--out", "run"]).output().unwrap()
+    }
+
+    pub fn report(&self) -> String {
+        let output = self.program().args(["report", "run"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read_to_string(self.run_folder().join("report.md")).unwrap()
+    }
+
+    pub fn events(&self) -> Vec<EnergyEventRow> {
+        let mut reader = csv::Reader::from_path(self.run_folder().join("analysis/energy_events.csv")).unwrap();
+        reader.deserialize().map(Result::unwrap).collect()
+    }
+
+    pub fn trace(&self) -> Vec<TraceRow> {
+        read_trace(&self.run_folder()).unwrap()
+    }
+
+    pub fn manifest(&self) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.run_folder().join("manifest.json")).unwrap()).unwrap()
+    }
+}
+
+/// Cargo builds the library beside the tests, because they depend on it.
+fn driver_library() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let folder = tests.parent().unwrap();
+    let found =
+        ["libfake_nvml.so", "deps/libfake_nvml.so"].map(|name| folder.join(name)).into_iter().find(|p| p.exists());
+    found.unwrap_or_else(|| panic!("no libfake_nvml.so in {}", folder.display()))
+}
+
+pub fn succeeded(output: &Output) {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}

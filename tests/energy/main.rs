@@ -1,0 +1,10 @@
+//! Power beside a run of the program itself: through the real driver wrapper on a driver library whose board is scripted,
+//! from a folder that looks like the kernel's, and where there is nothing.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod absent;
+mod driver;
+mod faults;
+mod fixture;
+mod processor;

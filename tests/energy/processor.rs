@@ -1,0 +1,67 @@
+//! A processor's counters in a folder that looks like the kernel's, moving while the program runs.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::fixture::{Fixture, succeeded};
+
+/// What a zone draws, in watts.
+const PACKAGE_W: f64 = 50.0;
+/// The whole machine's zone; its energy holds the package's.
+const PLATFORM_W: f64 = 90.0;
+/// Where the counters begin again: several times in a run of some seconds.
+const RANGE_J: f64 = 40.0;
+
+fn zone(root: &Path, folder: &str, name: &str) -> File {
+    let zone = root.join("sys/class/powercap").join(folder);
+    fs::create_dir_all(&zone).unwrap();
+    fs::write(zone.join("name"), format!("{name}\n")).unwrap();
+    fs::write(zone.join("max_energy_range_uj"), format!("{:.0}\n", RANGE_J * 1e6)).unwrap();
+    let counter = zone.join("energy_uj");
+    fs::write(&counter, "00000000\n").unwrap();
+    OpenOptions::new().write(true).open(counter).unwrap()
+}
+
+#[test]
+fn packages_are_charged_through_wraps_and_the_platform_is_not_added() {
+    let fixture = Fixture::new("{ period: 5ms, idle: 0s, sensors: [rapl] }");
+    let program = fixture.program();
+    let root = fixture.path().join("sysfs");
+    let counters =
+        [(zone(&root, "intel-rapl:0", "package-0"), PACKAGE_W), (zone(&root, "intel-rapl:1", "psys"), PLATFORM_W)];
+    let done = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let start = Instant::now();
+            while !done.load(Ordering::Relaxed) {
+                for (file, watts) in &counters {
+                    let joules = (start.elapsed().as_secs_f64() * watts) % RANGE_J;
+                    // Always as many digits: a reader never sees half of an old value behind a new one.
+                    file.write_all_at(format!("{:08.0}\n", joules * 1e6).as_bytes(), 0).unwrap();
+                }
+                std::thread::sleep(Duration::from_micros(500));
+            }
+        });
+        let output = fixture.run(program);
+        done.store(true, Ordering::Relaxed);
+        output
+    });
+    succeeded(&output);
+    fixture.report();
+    let events = fixture.events();
+    assert_eq!(events.len(), 8);
+    for event in &events {
+        assert_eq!(event.sensor.as_deref(), Some("rapl"));
+        let watts = event.power_w.unwrap_or_else(|| panic!("no figure: {event:?}"));
+        assert!((watts - PACKAGE_W).abs() < 0.04 * PACKAGE_W, "{watts} W: {event:?}");
+    }
+    let trace = fixture.trace();
+    let falls = |register: &str| {
+        let values: Vec<f64> = trace.iter().filter(|r| r.register == register).filter_map(|r| r.value).collect();
+        values.windows(2).filter(|pair| pair[1] < pair[0]).count()
+    };
+    assert!(falls("package-0") >= 2, "the raw counter wrapped {} times", falls("package-0"));
+}
