@@ -66,7 +66,7 @@ impl Fixture {
         }
         let load = self.path().join("load");
         let pieces =
-            (0..2000).map(|i| format!("{} {}\n", f64::from(i) * 0.07, [180, 320, 250, 410, 120][i as usize % 5]));
+            (0..2000).map(|i| format!("{} {}\n", f64::from(i) * 0.07, [240, 300, 265, 330, 220][i as usize % 5]));
         fs::write(&load, pieces.collect::<String>()).unwrap();
         let file = self.path().join("board");
         fs::write(&file, format!("{settings}load_file = {}\n", load.display())).unwrap();
