@@ -55,7 +55,8 @@ pub struct Calibration {
 impl Calibration {
     /// For a board nobody has measured: the slowest timing published for current boards, coverage unknown.
     ///
-    /// Source: the update periods of `ENERGY` 1, all about 100 ms; windows of 25 to 110 ms, taken as a whole period.
+    /// Source: the sheets published with arXiv 2312.02741: updates about every 100 ms, windows of 18 to 110 ms, here taken
+    /// as a whole period.
     #[must_use]
     pub fn assumed() -> Self {
         let period = Nanos(100_000_000);
@@ -73,7 +74,7 @@ impl Calibration {
 
     /// For the energy counters of processors: they add up all energy, about once a millisecond.
     ///
-    /// Source: `ENERGY` 2, CPU RAPL; resolution 2⁻¹⁴ J, the unit of most processors.
+    /// Source: Intel's Software Developer's Manual, volume 3, on RAPL; its unit is 2⁻¹⁴ J on most processors.
     #[must_use]
     pub fn processor() -> Self {
         let period = Nanos(1_000_000);
