@@ -55,8 +55,8 @@ pub struct Calibration {
 impl Calibration {
     /// For a board nobody has measured: the slowest timing published for current boards, coverage unknown.
     ///
-    /// Source: the sheets published with arXiv 2312.02741: updates about every 100 ms, windows of 18 to 110 ms, here taken
-    /// as a whole period.
+    /// Source: the sheets published with arXiv 2312.02741: updates about every 100 ms, windows of 18 to 110 ms, here
+    /// taken as a whole period.
     #[must_use]
     pub fn assumed() -> Self {
         let period = Nanos(100_000_000);
@@ -91,8 +91,8 @@ impl Calibration {
     }
 
     /// How long to pause between groups of repetitions, each of which takes `group`, so that every group begins another
-    /// share of 1 ÷ `groups` of the update period later: a sensor that sees only part of the time then sees every part of
-    /// a repetition. 0 for one group.
+    /// share of 1 ÷ `groups` of the update period later: a sensor that sees only part of the time then sees every part
+    /// of a repetition. 0 for one group.
     #[must_use]
     pub fn sweep_pause(&self, group: Nanos, groups: u32) -> Nanos {
         let period = self.counter_period_ns.0.max(1);
