@@ -132,7 +132,7 @@ pub struct Tables {
 #[must_use]
 pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest, trace: &[TraceRow]) -> Tables {
     let mut metrics = metrics::derive(recording, plan, manifest);
-    let energy_events = energy::derive(recording, manifest, trace);
+    let (energy_events, baselines) = energy::derive(recording, manifest, trace);
     energy::fill(&mut metrics, &energy_events);
     let summary = summary::derive(plan, &metrics, |_| true);
     let scopes = scope::scopes(&summary);
@@ -146,7 +146,7 @@ pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest, trace: &[
     Tables {
         energy_summary: energy::summarise(plan, &metrics),
         energy_events,
-        baselines: energy::baselines(recording, manifest, trace),
+        baselines,
         cuda_event_gap_summary: device_gap::derive(recording, plan, &metrics),
         compile_steps: compile::steps(recording),
         compile_outcome: compile::outcome(&compile_audit),

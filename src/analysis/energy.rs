@@ -106,18 +106,18 @@ impl EnergyEventRow {
     }
 }
 
-/// Every phase of every call of a run that recorded power, in the record's order.
-pub(super) fn derive(recording: &Recording, manifest: &Manifest, trace: &[TraceRow]) -> Vec<EnergyEventRow> {
+/// Every phase of every call of a run that recorded power, in the record's order; and idle power by sensor.
+pub(super) fn derive(
+    recording: &Recording,
+    manifest: &Manifest,
+    trace: &[TraceRow],
+) -> (Vec<EnergyEventRow>, Vec<BaselineRow>) {
     if manifest.epochs.iter().all(|epoch| epoch.power.is_none()) {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
     let meters = Meters::new(recording, manifest, trace);
-    recording.calls().flat_map(|call| call.spans.iter().flat_map(|span| events(call, span, &meters))).collect()
-}
-
-/// Idle power as it was measured, by sensor.
-pub(super) fn baselines(recording: &Recording, manifest: &Manifest, trace: &[TraceRow]) -> Vec<BaselineRow> {
-    Meters::new(recording, manifest, trace).baselines()
+    let phases = recording.calls().flat_map(|call| call.spans.iter().flat_map(|span| events(call, span, &meters)));
+    (phases.collect(), meters.baselines())
 }
 
 /// `baseline.json`: one idle stretch and sensor.

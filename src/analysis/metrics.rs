@@ -339,7 +339,7 @@ impl Timed {
 }
 
 /// The phases whose times add up to a mode.
-fn phases(mode: Mode) -> &'static [Phase] {
+pub(super) fn phases(mode: Mode) -> &'static [Phase] {
     match mode {
         Mode::Prefill => &[Phase::Prefill],
         Mode::KvDecode => &[Phase::KvDecode],

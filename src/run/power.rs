@@ -34,6 +34,7 @@ pub enum PowerError {
 #[derive(Debug)]
 pub struct Power {
     sampler: Sampler,
+    found: Found,
     trace: TraceWriter,
     epoch: u32,
     idle: Duration,
@@ -49,13 +50,14 @@ impl Power {
     pub fn start(spec: &TelemetrySpec, writer: &Writer, epoch: u32, clock: SharedClock) -> Result<Self, PowerError> {
         let trace = TraceWriter::open(writer.folder())?;
         let sampler = Sampler::start(&spec.kinds(), spec.period, clock)?;
-        Ok(Self { sampler, trace, epoch, idle: spec.idle, reasons: Vec::new() })
+        let found = sampler.found().clone();
+        Ok(Self { sampler, found, trace, epoch, idle: spec.idle, reasons: Vec::new() })
     }
 
     /// What it records.
     #[must_use]
     pub fn found(&self) -> &Found {
-        self.sampler.found()
+        &self.found
     }
 
     /// Writes down what was read so far.
@@ -63,9 +65,8 @@ impl Power {
     /// # Errors
     /// The trace cannot be written.
     pub fn note(&mut self) -> Result<(), StoreError> {
-        let Self { sampler, trace, epoch, reasons, .. } = self;
-        let found = sampler.found().clone();
-        sampler.drain(|entry| write(trace, &found, *epoch, reasons, entry));
+        let Self { sampler, found, trace, epoch, reasons, .. } = self;
+        sampler.drain(|entry| write(trace, found, *epoch, reasons, entry));
         trace.flush()
     }
 
@@ -95,8 +96,7 @@ impl Power {
     /// # Errors
     /// The trace cannot be written.
     pub fn finish(self) -> Result<Continuity, StoreError> {
-        let Self { sampler, mut trace, epoch, mut reasons, .. } = self;
-        let found = sampler.found().clone();
+        let Self { sampler, found, mut trace, epoch, mut reasons, .. } = self;
         let continuity = sampler.finish(|entry| write(&mut trace, &found, epoch, &mut reasons, entry));
         trace.flush()?;
         Ok(continuity)

@@ -5,24 +5,18 @@ use serde::{Deserialize, Serialize};
 use crate::energy::{Grade, deviation, mean, together};
 use crate::plan::Plan;
 use crate::spec::Dtype;
-use crate::terms::{Flag, Mode, Phase};
+use crate::terms::{Flag, Mode};
 
 use super::{COVERAGE_FACTOR, EnergyEventRow, U_SYS, by_call};
 use crate::analysis::groups::groups;
-use crate::analysis::metrics::MetricRow;
+use crate::analysis::metrics::{MetricRow, phases};
 
 /// Writes the figures of the sensor charged first into the rows of calls.
 pub fn fill(metrics: &mut [MetricRow], events: &[EnergyEventRow]) {
     let of = by_call(events);
     for row in metrics {
-        let phases: &[Phase] = match row.mode {
-            Mode::Prefill => &[Phase::Prefill],
-            Mode::KvDecode => &[Phase::KvDecode],
-            Mode::E2eKv => &[Phase::Prefill, Phase::KvDecode],
-            Mode::GenerateUncached => &[Phase::GenerateUncached],
-        };
         let found: Option<Vec<&EnergyEventRow>> =
-            phases.iter().map(|&phase| of.get(&(row.call_id.as_str(), phase)).copied()).collect();
+            phases(row.mode).iter().map(|&phase| of.get(&(row.call_id.as_str(), phase)).copied()).collect();
         let Some(found) = found else { continue };
         row.energy_sensor = found[0].sensor.clone();
         row.energy_simulated = found[0].simulated;
