@@ -8,7 +8,6 @@ import signal
 import stat
 import threading
 from collections.abc import Callable
-from concurrent import futures
 from pathlib import Path
 
 import grpc
@@ -95,42 +94,42 @@ def test_requests_out_of_order_are_refused(start: Start) -> None:
 def test_a_call_in_flight_leaves_the_worker_answering_and_can_be_cancelled(start: Start) -> None:
     worker = start()
     worker.load(settings())
-    endless = call([1, 2], steps=3, repeat=pb.Repeat(duration_ns=3_600_000_000_000))
-    with futures.ThreadPoolExecutor(1) as thread:
-        reply = thread.submit(worker.stub.Call, endless)
-        while refused(worker, call([1])) is None:
-            pass
-        assert worker.hello().pid == worker.process.pid
-        assert worker.stub.ReadClock(pb.ReadClockRequest()).now_ns > 0
-        assert not worker.stub.Cancel(pb.CancelRequest(call_id=2)).in_flight
-        assert worker.stub.Cancel(pb.CancelRequest(call_id=1)).in_flight
-        found = reply.result(SECONDS)
+    reply = endless_call(worker)
+    assert worker.hello().pid == worker.process.pid
+    assert worker.stub.ReadClock(pb.ReadClockRequest()).now_ns > 0
+    assert "while Call is in flight" in refusal(lambda: worker.stub.Call(call([1]))).details()
+    assert not worker.stub.Cancel(pb.CancelRequest(call_id=2)).in_flight
+    assert worker.stub.Cancel(pb.CancelRequest(call_id=1)).in_flight
+    found = reply.result(SECONDS)
     assert found.error.kind == pb.Error.CANCELLED
     assert found.session_usable
     assert not worker.stub.Call(call([1, 2], steps=3)).HasField("error")
 
 
-def refused(worker: Worker, request: pb.CallRequest) -> str | None:
-    """Why a call was refused. `None`: it was not."""
-    answer = worker.stub.Call.future(request)
-    error = answer.exception(SECONDS)
-    if error is None:
-        return None
-    assert answer.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert "while Call is in flight" in answer.details()
-    return str(answer.details())
+def endless_call(worker: Worker) -> grpc.Future:
+    """A call that ends only when it is cancelled; it is in flight on return."""
+    answer = worker.stub.Call.future(call([1, 2], steps=3, repeat=pb.Repeat(duration_ns=3_600_000_000_000)))
+    while not in_flight(worker):
+        assert not answer.done(), answer.exception()
+    return answer
+
+
+def in_flight(worker: Worker) -> bool:
+    """Whether a loaded worker has a call in flight, asked for with a request that cannot get in a call's way."""
+    details = refusal(lambda: worker.stub.Describe(pb.DescribeRequest(settings=settings()))).details()
+    if "while Call is in flight" in details:
+        return True
+    assert "in state loaded" in details, details
+    return False
 
 
 def test_a_client_that_leaves_ends_its_call(start: Start) -> None:
     worker = start()
     worker.load(settings())
-    endless = call([1, 2], steps=3, repeat=pb.Repeat(duration_ns=3_600_000_000_000))
-    answer = worker.stub.Call.future(endless)
-    while refused(worker, call([1])) is None:
+    endless_call(worker).cancel()
+    while in_flight(worker):
         pass
-    answer.cancel()
-    while refused(worker, call([1])) is not None:
-        pass
+    assert not worker.stub.Call(call([1])).HasField("error")
 
 
 def test_a_loaded_worker_that_is_not_called_uses_no_processor(start: Start) -> None:
@@ -190,9 +189,7 @@ def test_the_worker_ends_when_nobody_asks(start: Start) -> None:
 def test_a_signal_ends_the_worker_in_a_call(start: Start) -> None:
     worker = start()
     worker.load(settings())
-    answer = worker.stub.Call.future(call([1, 2], steps=3, repeat=pb.Repeat(duration_ns=3_600_000_000_000)))
-    while refused(worker, call([1])) is None:
-        pass
+    answer = endless_call(worker)
     worker.process.send_signal(signal.SIGTERM)
     assert worker.process.wait(SECONDS) == 0
     assert answer.result(SECONDS).error.kind == pb.Error.CANCELLED
