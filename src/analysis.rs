@@ -35,6 +35,7 @@ pub mod validate;
 pub mod warmup;
 pub mod write;
 
+use crate::energy::Measured;
 use crate::manifest::Manifest;
 use crate::plan::Plan;
 use crate::store::{Recording, TraceRow};
@@ -120,6 +121,8 @@ pub struct Tables {
     pub energy_summary: Vec<EnergySummaryRow>,
     /// `baseline.json`: idle power.
     pub baselines: Vec<BaselineRow>,
+    /// `calibration.json`: what was measured of the sensors that were read.
+    pub calibrations: Vec<Measured>,
     /// `degraded.csv`: the run, then every cell.
     pub degraded: Vec<DegradedRow>,
     /// `skipped.csv`: cells that a rule left out.
@@ -144,9 +147,10 @@ pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest, trace: &[
     let (decode_linearity, decode_projection_error) = linearity::derive(plan, &metrics);
     let (compile_audit, compile_graphs) = compile::derive(recording, plan, &metrics);
     Tables {
-        energy_summary: energy::summarise(plan, &metrics),
+        energy_summary: energy::summarise(plan, &metrics, recording, &energy_events),
         energy_events,
         baselines,
+        calibrations: energy::calibrations(manifest),
         cuda_event_gap_summary: device_gap::derive(recording, plan, &metrics),
         compile_steps: compile::steps(recording),
         compile_outcome: compile::outcome(&compile_audit),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::spec::{ArgMax, Dtype};
+use crate::terms::SensorKind;
 
 /// Measures how prefill and decode of LLM inference scale on one box, with proof of what ran.
 #[derive(Debug, Parser)]
@@ -29,6 +30,8 @@ pub enum Command {
     /// Fetch a runtime into the cache
     #[command(subcommand)]
     Setup(SetupCommand),
+    /// Measure the timing of this machine's power sensors, so that their figures can be graded better than from assumptions
+    Calibrate(CalibrateArgs),
     /// Make, export, inspect and verify models
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -320,6 +323,20 @@ pub struct SuperviseArgs {
     /// The worker's command
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,
+}
+
+/// `calibrate`
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    /// Kind of sensor: nvml, rapl or hwmon; may be given more than once. All, if not given
+    #[arg(long, value_name = "KIND")]
+    pub sensor: Vec<SensorKind>,
+    /// Measure again what was measured in this boot
+    #[arg(long)]
+    pub again: bool,
+    /// Folder for calibration.json, report.md, report.html and plots
+    #[arg(long, value_name = "DIR", default_value = "calibration")]
+    pub out: PathBuf,
 }
 
 /// `completions`

@@ -14,6 +14,7 @@ use crate::spec::SpecError;
 use crate::store::StoreError;
 
 pub mod analyze;
+pub mod calibrate;
 pub mod completions;
 pub mod doctor;
 pub mod fit;
@@ -35,6 +36,7 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Doctor(args) => doctor::execute(args, out),
         Command::Setup(command) => setup::execute(command, out),
+        Command::Calibrate(args) => calibrate::execute(args, out),
         Command::Models(command) => models::execute(command, out),
         Command::Completions(args) => completions::execute(args, out),
         Command::Analyze(args) => analyze::execute(args, out),

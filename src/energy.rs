@@ -16,11 +16,12 @@ pub mod edges;
 pub mod estimate;
 pub mod grade;
 pub mod idle;
+pub mod response;
 #[cfg(test)]
 mod simulation;
 
-pub use calibration::{Calibration, Coverage};
-pub use estimate::{Estimate, Stretch, Surroundings, estimate};
+pub use calibration::{Calibration, Coverage, Measured};
+pub use estimate::{Estimate, Stretch, Surroundings, Window, difference, estimate};
 pub use grade::{Caps, Grade, grade};
 pub use idle::{Idle, IdleKind};
 
@@ -131,6 +132,8 @@ pub enum Reason {
     UTooLarge,
     /// Nothing proves which device the call ran on.
     Unattributed,
+    /// A repetition was not what was asked for; the record says how.
+    Failed,
 }
 
 impl Reason {
@@ -147,6 +150,7 @@ impl Reason {
             Self::IdleInvalid => "idle_invalid",
             Self::UTooLarge => "u_too_large",
             Self::Unattributed => "unattributed",
+            Self::Failed => "failed",
         }
     }
 }

@@ -11,6 +11,7 @@
 //! - [`plan`] expands it into cells with stable ids. Pure.
 //! - [`schedule`] decides the next task from the plan and what is recorded. Pure.
 //! - [`backend`] is the contract every engine fulfils; [`model`] the one folder all engines load from.
+//! - [`energy`] says what readings of a power sensor mean for a phase, [`calibrate`] measures the sensor's timing.
 //! - [`measure`] makes one call, [`run`] is the loop, [`record`] what is written, [`store`] where.
 //! - [`analysis`] derives every table from records alone, [`report`] prints them.
 //!
@@ -19,6 +20,7 @@
 pub mod analysis;
 pub mod backend;
 pub mod cache;
+pub mod calibrate;
 pub mod cli;
 pub mod clock;
 pub mod commands;

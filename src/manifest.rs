@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::backend::Description;
+use crate::energy::Measured;
 use crate::plan::SessionKey;
 use crate::telemetry::continuity::Continuity;
 use crate::telemetry::sampler::Found;
@@ -149,6 +150,9 @@ pub struct PowerEntry {
     pub charged: Option<Vec<SensorKind>>,
     /// What this machine has.
     pub found: Found,
+    /// What was measured of the sensors' timing; of others it is assumed.
+    #[serde(default)]
+    pub calibrations: Vec<Measured>,
     /// How evenly it was read. `None`: the process did not come to its end.
     pub continuity: Option<Continuity>,
 }

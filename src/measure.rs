@@ -10,6 +10,10 @@ use crate::telemetry::{Beside, Watcher};
 use crate::terms::{Degraded, Finish, Flag, Procedure, Status};
 use crate::units::Nanos;
 
+pub mod looped;
+
+pub use looped::{LoopRule, LoopSetting, looped};
+
 /// Time inside an in-process call that no phase accounts for may be this long, or [`LARGEST_REST`] of the call.
 const LONGEST_REST: Nanos = Nanos(50_000_000);
 
@@ -122,18 +126,22 @@ fn record(
             device_used_bytes: reply.memory.device_used,
             kv_bytes: reply.memory.kv,
         },
-        beside: BesideRecord {
-            foreign_cpu: beside.foreign_cpu,
-            steal: beside.steal,
-            load_1min: beside.load_1min,
-            cpu_mhz: beside.cpu_mhz,
-            foreign_gpu_processes: beside.foreign_gpu_processes,
-            co_resident: setting.co_resident,
-        },
+        beside: beside_record(beside, setting.co_resident),
         compile: reply.compile,
         token_ids: reply.tokens.into_iter().next().unwrap_or_default(),
         finish: reply.finish,
         session_lost: !outcome.session_usable,
+    }
+}
+
+fn beside_record(beside: &Beside, co_resident: u32) -> BesideRecord {
+    BesideRecord {
+        foreign_cpu: beside.foreign_cpu,
+        steal: beside.steal,
+        load_1min: beside.load_1min,
+        cpu_mhz: beside.cpu_mhz,
+        foreign_gpu_processes: beside.foreign_gpu_processes,
+        co_resident,
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Line {
     Idle(IdleRecord),
     /// A call was made.
     Call(Box<CallRecord>),
+    /// One procedure was repeated without pause, for a power sensor.
+    Loop(Box<LoopRecord>),
     /// A cell takes no further calls.
     Decision(Decision),
     /// Nothing is left to do.
@@ -59,6 +61,10 @@ pub struct Opened {
     pub unix_ns: u64,
     /// SHA-256 of the manifest's stack section; differs where the stack changed between resumes.
     pub stack_sha256: String,
+    /// Phases shorter than this are too short for the power sensors found, so cells with such phases are looped.
+    /// `None`: nothing is looped.
+    #[serde(default)]
+    pub loop_below_ns: Option<Nanos>,
 }
 
 /// One load.
@@ -260,6 +266,76 @@ impl CallRecord {
         let scaled = self.status.is_ok() && self.procedure == Procedure::PrefillDecode && (1..asked).contains(&timed);
         scaled.then(|| f64::from(asked) / f64::from(timed))
     }
+}
+
+/// One procedure of a cell repeated without pause, so that a power sensor that is slow sees enough of it. It is no call:
+/// it enters no latency, and its energy stands beside that of the cell's calls, never in its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoopRecord {
+    /// Unique in the file: cell and procedure.
+    pub loop_id: String,
+    /// The cell.
+    pub cell_id: CellId,
+    /// What each repetition did: the cell's procedure, or its prefill alone.
+    pub procedure: Procedure,
+    /// See [`LoadRecord::residency_id`].
+    pub residency_id: u32,
+    /// See [`LoadRecord::load_index`].
+    pub load_index: u32,
+    /// Process, see [`Opened::epoch`].
+    pub epoch: u32,
+    /// Backend and model.
+    pub session: SessionKey,
+    /// Hash of the weights.
+    pub weights_id: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Scenario name.
+    pub scenario: String,
+    /// Rows.
+    pub batch: u32,
+    /// Whether every repetition did what was asked.
+    pub status: Status,
+    /// Why not, in the engine's or our words.
+    pub detail: Option<String>,
+    /// What went on beside it.
+    pub flags: Vec<Flag>,
+    /// Where the last repetition ran.
+    pub attribution: Attribution,
+    /// Prompt tokens that one repetition evaluated, over all rows. `None`: neither sent as ids nor told.
+    pub prompt_evaluated: Option<u32>,
+    /// Decode steps of one repetition.
+    pub decode_steps: u32,
+    /// When the first repetition began. Those before the first window let clocks and sensors settle.
+    pub begin_ns: Nanos,
+    /// When the last one ended.
+    pub end_ns: Nanos,
+    /// Stretches that energy is taken from, in order.
+    pub windows: Vec<WindowRecord>,
+    /// What ran beside it.
+    pub beside: BesideRecord,
+    /// True where the session did not survive it.
+    pub session_lost: bool,
+}
+
+/// A stretch of whole repetitions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowRecord {
+    /// When its first repetition began.
+    pub begin_ns: Nanos,
+    /// When its last one ended.
+    pub end_ns: Nanos,
+    /// Repetitions.
+    pub repeats: u32,
+    /// Groups they are divided into, with a pause between two; 1: no pause.
+    pub groups: u32,
+    /// Time of the pauses, all together.
+    pub pauses_ns: Nanos,
+    /// Time spent in each phase, all repetitions together. What is missing to the window's length, pauses left out, was
+    /// spent between phases.
+    pub phases_ns: BTreeMap<Phase, Nanos>,
 }
 
 /// Tokens of a call. Counts are per row; a batch multiplies them.

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use crate::backend::{Backend, BackendError, CancelToken, Deadline, Prepared, Session};
 use crate::clock::SharedClock;
 use crate::hash::seeded;
-use crate::measure::{Setting, measure};
+use crate::measure::{LoopSetting, Setting, looped, measure};
 use crate::plan::{Plan, SessionKey};
 use crate::record::{Finished, IdleRecord, IdleWhen, Line, LoadRecord, Opened};
-use crate::schedule::{self, CallTask, LoadTask, Ordering, Recorded, Task};
+use crate::schedule::{self, CallTask, LoadTask, LoopTask, Ordering, Recorded, Task};
 use crate::store::{StoreError, Writer};
 use crate::telemetry::Watcher;
-use crate::terms::{Regime, Role, Status};
+use crate::terms::{Procedure, Regime, Role, Status};
 use crate::units::{Bytes, Nanos};
 
 pub mod compile;
@@ -148,7 +148,8 @@ impl<'a> Run<'a> {
         if self.recorded.finished() {
             return Ok(Ended::Complete(self.tally()));
         }
-        let opened = Opened { epoch: self.epoch, unix_ns, stack_sha256: stack_sha256.to_owned() };
+        let loop_below_ns = self.power.as_ref().and_then(|power| power.loop_below());
+        let opened = Opened { epoch: self.epoch, unix_ns, stack_sha256: stack_sha256.to_owned(), loop_below_ns };
         self.note(Line::Opened(opened), observer)?;
         self.rest(IdleWhen::Before, None, observer)?;
         let ended = self.work(observer);
@@ -184,6 +185,7 @@ impl<'a> Run<'a> {
             let line = match &task {
                 Task::Load(load) => self.load(load)?,
                 Task::Call(call) => self.call(call)?,
+                Task::Loop(task) => self.repeat(task)?,
                 Task::Stop(decision) => Some(Line::Decision(decision.clone())),
             };
             let Some(line) = line else { return Ok(false) };
@@ -308,12 +310,61 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         if record.session_lost {
-            // Its engine is gone or unusable; closing may fail for the same reason and tells nothing new.
-            if let Some(open) = self.open.remove(&session) {
-                drop(open.session.close());
-            }
+            self.lose(session);
         }
         Ok(Some(Line::Call(Box::new(record))))
+    }
+
+    /// Repeats a procedure for the power sensor. `None`: cancelled.
+    fn repeat(&mut self, task: &LoopTask) -> Result<Option<Line>, RunError> {
+        let cell = &self.plan.cells[task.cell];
+        let session = self.ordering.session_of(task.cell);
+        let key = &self.plan.sessions[session].key;
+        let unprepared = || RunError::Unprepared { backend: key.backend.clone(), model: key.model.clone() };
+        let prepared = self.engines.prepared.get(key).ok_or_else(unprepared)?;
+        let co_resident = u32::try_from(self.open.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        let open = self.open.get_mut(&session).ok_or_else(unprepared)?;
+        let Some(rule) = self.power.as_ref().and_then(|power| power.loop_rule()) else { return Ok(None) };
+        let mut call = self.prompts.call(cell);
+        call.procedure = task.procedure;
+        if task.procedure == Procedure::Prefill {
+            call.steps = 0;
+        }
+        let id = task.loop_id(self.plan);
+        let seed = |number: u32| seeded(self.plan.seed, &[&id, &number.to_string()]);
+        let setting = LoopSetting {
+            plan: self.plan,
+            task,
+            call,
+            seed: &seed,
+            weights_id: &prepared.weights_id,
+            dtype: prepared.dtype,
+            epoch: self.epoch,
+            co_resident,
+        };
+        let session_ref = open.session.as_mut();
+        let mut record = looped(session_ref, setting, &rule, &*self.clock, self.watcher.as_mut(), &self.cancel);
+        if let Some(power) = self.power.as_mut() {
+            power.note()?;
+            record.flags.extend(power.flags(record.begin_ns));
+            record.flags.sort_unstable();
+        }
+        self.last_end = Some(record.end_ns);
+        if self.cancel.is_cancelled() {
+            return Ok(None);
+        }
+        if record.session_lost {
+            self.lose(session);
+        }
+        Ok(Some(Line::Loop(Box::new(record))))
+    }
+
+    /// Drops a session whose engine is gone or unusable.
+    fn lose(&mut self, session: usize) {
+        if let Some(open) = self.open.remove(&session) {
+            // Closing may fail for the same reason and tells nothing new.
+            drop(open.session.close());
+        }
     }
 }
 

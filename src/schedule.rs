@@ -15,9 +15,10 @@ use crate::record::{Decision, Rule};
 use crate::spec::{Order, Repetitions};
 use crate::stats;
 use crate::stats::location::{StopDecision, StopReason, adaptive_location, narrow_enough};
-use crate::terms::{Regime, Role};
+use crate::terms::{Procedure, Regime, Role};
 use crate::units::Nanos;
 
+mod looping;
 pub mod order;
 pub mod recorded;
 
@@ -40,6 +41,8 @@ pub enum Task {
     Load(LoadTask),
     /// Make a call.
     Call(CallTask),
+    /// Repeat a procedure for the power sensor.
+    Loop(LoopTask),
     /// Note that a cell takes no further calls.
     Stop(Decision),
 }
@@ -57,6 +60,27 @@ pub struct LoadTask {
     pub residency_id: u32,
     /// See [`crate::record::LoadRecord`].
     pub round: u32,
+}
+
+/// A procedure to repeat without pause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoopTask {
+    /// Index into [`Plan::cells`].
+    pub cell: usize,
+    /// What each repetition does.
+    pub procedure: Procedure,
+    /// Set of sessions resident together.
+    pub residency_id: u32,
+    /// The load its session comes from.
+    pub load_index: u32,
+}
+
+impl LoopTask {
+    /// The loop's id: it exists once ever.
+    #[must_use]
+    pub fn loop_id(&self, plan: &Plan) -> String {
+        format!("{}-loop-{}", plan.cells[self.cell].id, self.procedure)
+    }
 }
 
 /// A call to make.
@@ -107,7 +131,9 @@ pub fn next(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos) 
     if let Some(decision) = open.iter().find_map(|&c| verdict(plan, ordering, recorded, c)) {
         return Some(Task::Stop(decision));
     }
-    let target = *open.iter().min_by_key(|&&c| (ordering.key(c, recorded.cell(c).timed), c))?;
+    let Some(&target) = open.iter().min_by_key(|&&c| (ordering.key(c, recorded.cell(c).timed), c)) else {
+        return looping::left(plan, ordering, recorded);
+    };
     let wanted: BTreeSet<usize> = ordering.resident_for(target);
     let unfinished = |session: &usize| open.iter().any(|&c| ordering.session_of(c) == *session);
     let round = recorded.cell(target).timed;
@@ -115,6 +141,9 @@ pub fn next(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos) 
     let missing = wanted.iter().copied().filter(|s| unfinished(s) && !recorded.is_resident(*s));
     if let Some(session) = missing.min_by_key(|&s| ordering.session_rank(s)) {
         let evict: Vec<usize> = recorded.resident().filter(|s| !wanted.contains(s)).collect();
+        if let Some(task) = looping::on(plan, ordering, recorded, evict.iter().copied()) {
+            return Some(task);
+        }
         let changes = recorded.resident().next().is_none() || !evict.is_empty();
         return Some(Task::Load(LoadTask {
             session,
@@ -227,7 +256,7 @@ pub fn preview(plan: &Plan) -> Vec<Task> {
     plan.repetitions = Repetitions::Fixed(plan.repetitions.min());
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
-    recorded.push(&Event::Opened);
+    recorded.push(&Event::Opened { loop_below: None });
     let mut tasks = Vec::new();
     while let Some(task) = next(&plan, &ordering, &recorded, Duration::ZERO.into()) {
         recorded.push(&Event::expected(&task));

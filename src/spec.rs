@@ -76,6 +76,10 @@ pub struct TelemetrySpec {
     pub period: Duration,
     /// Length of an idle stretch; 0: none is made.
     pub idle: Duration,
+    /// Length of each window in which a phase too short for the sensor is repeated; 0: none is made.
+    pub looped: Duration,
+    /// Whether the timing of a sensor that was not measured in this boot is measured before the run.
+    pub calibrate: bool,
     /// Kinds of sensors that are read, and charged with every call. `None`: all are read, and a call is charged to the
     /// device it ran on.
     pub sensors: Option<Vec<SensorKind>>,

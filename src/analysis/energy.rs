@@ -8,14 +8,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::energy::{
-    Calibration, Caps, Estimate, Grade, IdleKind, Method, Reason, Stretch, Surroundings, estimate, grade, legacy_gate,
+    Caps, Estimate, Grade, Idle, IdleKind, Measured, Method, Reason, Stretch, Surroundings, estimate, grade,
+    legacy_gate,
 };
 use crate::manifest::Manifest;
-use crate::record::{CallRecord, SpanRecord};
+use crate::record::{BesideRecord, CallRecord, SpanRecord};
 use crate::store::{Recording, TraceRow};
-use crate::terms::{Phase, Role, SensorKind};
+use crate::terms::{Flag, Phase, Role, SensorKind};
 use crate::units::Nanos;
 
+mod looped;
 mod sensors;
 mod summary;
 
@@ -31,10 +33,10 @@ pub const U_SYS: f64 = 0.05;
 /// Uncertainties are shown as so many standard ones: about 95 %.
 pub const COVERAGE_FACTOR: f64 = 2.0;
 
-/// One phase of one call and one sensor.
+/// One phase and one sensor: of one call, or of one of many repetitions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EnergyEventRow {
-    /// The call.
+    /// The call, or the loop.
     pub call_id: String,
     /// The plan's cell.
     pub cell_id: String,
@@ -46,10 +48,14 @@ pub struct EnergyEventRow {
     pub scenario: String,
     /// What was done.
     pub phase: Phase,
-    /// Why the call was made.
-    pub role: Role,
-    /// `natural`: the phase as it came.
+    /// Why the call was made. `None`: a loop is no call.
+    pub role: Option<Role>,
+    /// `natural`: the phase as it came in a call. `looped`: one of the repetitions made for the sensor.
     pub scope: Scope,
+    /// Repetitions that the figure is the mean of; 1 for `natural`.
+    pub repeats: u32,
+    /// Share of the windows, pauses left out, that was spent in phases; the rest is in the figure too. `None` for `natural`.
+    pub busy: Option<f64>,
     /// Sensor it is charged to. `None`: none on this machine.
     pub sensor: Option<String>,
     /// Whether that sensor is scripted: then no figure of this row is a measurement. `None`: no sensor.
@@ -96,9 +102,33 @@ pub struct EnergyEventRow {
 pub enum Scope {
     /// A phase as it came.
     Natural,
+    /// One of many repetitions without pause.
+    Looped,
+}
+
+impl Scope {
+    /// The name used in files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Natural => "natural",
+            Self::Looped => "looped",
+        }
+    }
 }
 
 impl EnergyEventRow {
+    /// Gives the net figure beside the gross one, where both idle power and a figure are known.
+    fn take_off(&mut self, idle: Option<&Idle>, seconds: f64, drifts: bool) {
+        let (Some(energy), Some(idle)) = (self.energy_j, idle) else { return };
+        self.energy_net_j = Some(energy - idle.watts * seconds);
+        self.idle_kind = Some(idle.kind);
+        if drifts {
+            let separator = if self.flags.is_empty() { "" } else { ";" };
+            self.flags = format!("{}{separator}{}", self.flags, Flag::IdleDrift);
+        }
+    }
+
     /// Whether the figure may enter aggregates.
     #[must_use]
     pub fn counts(&self) -> bool {
@@ -117,7 +147,21 @@ pub(super) fn derive(
     }
     let meters = Meters::new(recording, manifest, trace);
     let phases = recording.calls().flat_map(|call| call.spans.iter().flat_map(|span| events(call, span, &meters)));
-    (phases.collect(), meters.baselines())
+    let looped = recording.loops().flat_map(|record| looped::events(record, recording, &meters));
+    (phases.chain(looped).collect(), meters.baselines())
+}
+
+/// Calibrations of all processes of a run, each once.
+pub(super) fn calibrations(manifest: &Manifest) -> Vec<Measured> {
+    let mut found: Vec<Measured> = Vec::new();
+    for measured in
+        manifest.epochs.iter().filter_map(|epoch| epoch.power.as_ref()).flat_map(|power| &power.calibrations)
+    {
+        if !found.contains(measured) {
+            found.push(measured.clone());
+        }
+    }
+    found
 }
 
 /// `baseline.json`: one idle stretch and sensor.
@@ -138,7 +182,7 @@ pub struct BaselineRow {
 }
 
 fn events(call: &CallRecord, span: &SpanRecord, meters: &Meters<'_>) -> Vec<EnergyEventRow> {
-    let charged = meters.charged(call);
+    let charged = meters.charged(&call.attribution, call.epoch);
     match charged {
         Err(reason) => vec![row(call, span, None, Err(reason))],
         Ok(metered) => metered.into_iter().map(|metered| event(call, span, metered, meters)).collect(),
@@ -159,22 +203,20 @@ fn event(call: &CallRecord, span: &SpanRecord, metered: &Metered, meters: &Meter
     let near = metered.trace.around(begin, end, margin);
     let found =
         if metered.denied { Err(Reason::Permission) } else { estimate(&Stretch::natural(begin, end), &near, &around) };
-    let graded = found.and_then(|found| Ok((found, grade(&found, calibration, &caps(call, metered, begin, end))?)));
+    let caps = caps(&call.beside, metered, begin, end);
+    let graded = found.and_then(|found| Ok((found, grade(&found, calibration, &caps)?)));
     let mut row = row(call, span, Some(metered), graded);
-    if let (Some(energy), Some(idle)) = (row.energy_j, idle) {
-        row.energy_net_j = Some(energy - idle.watts * end.since(begin).as_secs());
-        row.idle_kind = Some(idle.kind);
-    }
+    row.take_off(idle, end.since(begin).as_secs(), metered.idle_drifts);
     let power = if near.average.is_empty() { &near.instant } else { &near.average };
     row.legacy_gate_j = legacy_gate(begin, end, power);
     row
 }
 
 /// What limits the grade of a phase.
-fn caps(call: &CallRecord, metered: &Metered, begin: Nanos, end: Nanos) -> Caps {
+fn caps(beside: &BesideRecord, metered: &Metered, begin: Nanos, end: Nanos) -> Caps {
     Caps {
         divided: metered.sensor.divided == Some(true),
-        foreign: metered.sensor.kind != SensorKind::Rapl && call.beside.foreign_gpu_processes.is_some_and(|n| n > 0),
+        foreign: metered.sensor.kind != SensorKind::Rapl && beside.foreign_gpu_processes.is_some_and(|n| n > 0),
         readings_missing: metered.readings_missing(begin, end),
         registers_differ: metered.registers_differ(begin, end),
         average_only: metered.trace.counter.is_empty() && metered.trace.instant.is_empty(),
@@ -198,8 +240,10 @@ fn row(
         model: call.session.model.clone(),
         scenario: call.scenario.clone(),
         phase: span.phase,
-        role: call.role,
+        role: Some(call.role),
         scope: Scope::Natural,
+        repeats: 1,
+        busy: None,
         sensor: metered.map(|metered| metered.sensor.id.clone()),
         simulated: metered.map(|metered| metered.sensor.simulated),
         begin_ns: span.begin_ns.0,
@@ -231,18 +275,10 @@ fn tokens(call: &CallRecord, phase: Phase) -> Option<f64> {
     (tokens > 0).then(|| f64::from(tokens))
 }
 
-/// Calibrations by sensor: what is assumed of one that nobody has measured.
-fn assumed(kind: SensorKind) -> Calibration {
-    match kind {
-        SensorKind::Rapl => Calibration::processor(),
-        SensorKind::Nvml | SensorKind::Hwmon => Calibration::assumed(),
-    }
-}
-
-/// Events by call and phase, of the sensor charged first.
+/// Phases of calls by call and phase, of the sensor charged first.
 fn by_call(events: &[EnergyEventRow]) -> BTreeMap<(&str, Phase), &EnergyEventRow> {
     let mut found = BTreeMap::new();
-    for event in events {
+    for event in events.iter().filter(|event| event.scope == Scope::Natural) {
         found.entry((event.call_id.as_str(), event.phase)).or_insert(event);
     }
     found

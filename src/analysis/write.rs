@@ -90,6 +90,7 @@ pub fn files(tables: &Tables) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> 
     if !tables.energy_events.is_empty() {
         files.json("events.jsonl", &tables.energy_events, false)?;
         files.json("baseline.json", &tables.baselines, true)?;
+        files.json("calibration.json", &tables.calibrations, true)?;
     }
     files.add(&table("degraded"), &tables.degraded)?;
     files.add(&table("skipped"), &tables.skipped)?;

@@ -143,7 +143,8 @@ fn described(plan: &Plan, task: &Task) -> Option<String> {
             let session = &cell.session;
             Some(format!("{:<7} {} {} {}, {steps}", call.role, session.backend, session.model, cell.scenario))
         }
-        Task::Stop(_) => None,
+        // What is repeated for a power sensor depends on how long the calls take.
+        Task::Loop(_) | Task::Stop(_) => None,
     }
 }
 
@@ -243,6 +244,7 @@ fn ordered(plan: &Plan, task: &Task) -> Option<Value> {
             let role: Role = call.role;
             Some(json!({ "task": "call", "cell_id": cell.id.0, "role": role.as_str(), "index": call.index }))
         }
-        Task::Stop(_) => None,
+        // What is repeated for a power sensor depends on how long the calls take.
+        Task::Loop(_) | Task::Stop(_) => None,
     }
 }

@@ -19,7 +19,7 @@ use crate::store::{StoreError, io_error, write_atomically};
 /// The report as Markdown.
 const MARKDOWN: &str = "report.md";
 /// The report as a page.
-const PAGE: &str = "report.html";
+pub(super) const PAGE: &str = "report.html";
 /// The folder of its charts.
 const PLOTS: &str = "plots";
 
@@ -48,7 +48,7 @@ pub fn execute(args: &RunFolder, out: &mut dyn Write) -> anyhow::Result<Exit> {
 ///
 /// Charts come first, so that a page never points to one that is not there. Charts of an earlier report that this
 /// one does not have are removed.
-fn write(document: &Document, run: &Path) -> Result<Vec<String>, StoreError> {
+pub(super) fn write(document: &Document, run: &Path) -> Result<Vec<String>, StoreError> {
     let plots = run.join(PLOTS);
     fs::create_dir_all(&plots).map_err(io_error(&plots, "create"))?;
     let mut files: Vec<String> = Vec::new();

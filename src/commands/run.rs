@@ -11,7 +11,7 @@ use anyhow::Context;
 use crate::backend::{self, Backend, BackendError, CancelToken, Description, Surroundings};
 use crate::cli::RunArgs;
 use crate::clock::{RealClock, SharedClock, VirtualClock};
-use crate::commands::scenario;
+use crate::commands::{calibrate, scenario};
 use crate::exit::Exit;
 use crate::hash::sha256_hex;
 use crate::manifest::{BackendEntry, Manifest, ModelEntry, PowerEntry, Stack};
@@ -20,6 +20,7 @@ use crate::record::{Finished, Line};
 use crate::run::{Ended, Engines, Power, Prompts, Run};
 use crate::spec::{Engine, Pace, Spec, TelemetrySpec};
 use crate::store::{self, Writer};
+use crate::telemetry::sampler;
 use crate::units::Nanos;
 
 mod progress;
@@ -309,7 +310,10 @@ fn record_power(job: &mut Job) -> anyhow::Result<Option<Power>> {
     let Some(spec) = job.telemetry.as_ref().filter(|_| !finished && !job.clock.is_virtual()) else { return Ok(None) };
     let epochs = job.lines.iter().filter(|line| matches!(line, Line::Opened(_))).count();
     let epoch = u32::try_from(epochs).unwrap_or(u32::MAX);
-    let power = Power::start(spec, &job.writer, epoch, job.clock.clone())?;
+    let calibrations = if spec.calibrate { calibrate::ahead(spec, &job.clock, &job.cancel)? } else { Vec::new() };
+    let sensors = sampler::discover(&spec.kinds()).sensors;
+    let timings = crate::calibrate::by_sensor(&sensors, &calibrations);
+    let power = Power::start(spec, timings, &job.writer, epoch, job.clock.clone())?;
     let found = power.found().clone();
     if found.sensors.is_empty() {
         let why: Vec<String> = found.absent.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
@@ -320,7 +324,7 @@ fn record_power(job: &mut Job) -> anyhow::Result<Option<Power>> {
     }
     if let Some(epoch) = job.manifest.epochs.last_mut() {
         let (period_ns, charged) = (spec.period.into(), spec.sensors.clone());
-        epoch.power = Some(PowerEntry { period_ns, charged, found, continuity: None });
+        epoch.power = Some(PowerEntry { period_ns, charged, found, calibrations, continuity: None });
         job.writer.write_manifest(&job.manifest.to_json()?)?;
     }
     Ok(Some(power))
@@ -346,7 +350,7 @@ fn complete(plan: &Plan, folder: &Path, finished: Finished, out: &mut dyn Write)
     Ok(Exit::Good)
 }
 
-fn cancel_on_signal() -> anyhow::Result<CancelToken> {
+pub(super) fn cancel_on_signal() -> anyhow::Result<CancelToken> {
     let cancel = CancelToken::default();
     let on_signal = cancel.clone();
     ctrlc::set_handler(move || {
@@ -360,11 +364,11 @@ fn cancel_on_signal() -> anyhow::Result<CancelToken> {
     Ok(cancel)
 }
 
-fn unix_ns() -> u64 {
+pub(super) fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| Nanos::from(d).0)
 }
 
-fn warn(message: &str) {
+pub(super) fn warn(message: &str) {
     // A closed standard error must not stop a run.
     let _ = writeln!(std::io::stderr(), "phasebench: {message}");
 }

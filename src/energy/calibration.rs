@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::energy::{Sample, edges};
+use crate::energy::response::{PaceSlope, PhaseSlope, Response};
+use crate::terms::SensorKind;
 use crate::units::Nanos;
+
+/// Updates that a figure of grade B rests on at least.
+pub const UPDATES_FOR_B: u64 = 10;
 
 /// Share of time that a sensor sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -50,9 +54,57 @@ pub struct Calibration {
     pub coverage: Coverage,
     /// Smallest step of the counter, in joules.
     pub resolution_j: f64,
+    /// Shortest time between two readings at which reading does not change what is read. `None`: not measured.
+    #[serde(default)]
+    pub safe_poll_ns: Option<Nanos>,
+}
+
+/// A sensor's calibration as it was measured, with what it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    /// Sensor by its name in the trace.
+    pub sensor: String,
+    /// The device by its own name.
+    pub device: String,
+    /// What tells it from others of its kind. `None`: it does not say.
+    pub uuid: Option<String>,
+    /// Version of the driver. `None`: it has none.
+    pub driver: Option<String>,
+    /// Power that the device is held to, in watts. `None`: not told.
+    pub limit_w: Option<f64>,
+    /// Whether no such device exists.
+    pub simulated: bool,
+    /// Hash of the boot in which it was measured. `None`: the system does not tell one boot from another.
+    pub boot_sha256: Option<String>,
+    /// When, calendar time.
+    pub unix_ns: u64,
+    /// What ran meanwhile. `None`: nothing could, so that only the pace of the updates is measured.
+    pub load: Option<String>,
+    /// What was found; what could not be measured is assumed.
+    pub calibration: Calibration,
+    /// How the power reading follows the load. `None`: no such reading, or it does not follow.
+    pub response: Option<Response>,
+    /// What short pulses took, by their place in the counter's update period. Empty: not measured.
+    pub phases: Vec<PhaseSlope>,
+    /// What a steady load took, by the pace of reading. Empty: not measured.
+    pub paces: Vec<PaceSlope>,
+    /// The load's steps: begin and end of each stretch of work, for a picture.
+    pub steps_ns: Vec<(Nanos, Nanos)>,
+    /// The power reading meanwhile, in watts, at most some hundred points.
+    pub steps_w: Vec<(Nanos, f64)>,
 }
 
 impl Calibration {
+    /// What is assumed of a sensor that nobody has measured.
+    #[must_use]
+    pub fn assumed_of(kind: SensorKind) -> Self {
+        match kind {
+            SensorKind::Rapl => Self::processor(),
+            SensorKind::Nvml | SensorKind::Hwmon => Self::assumed(),
+        }
+    }
+
     /// For a board nobody has measured: the slowest timing published for current boards, coverage unknown.
     ///
     /// Source: the sheets published with arXiv 2312.02741: updates about every 100 ms, windows of 18 to 110 ms, here
@@ -69,6 +121,7 @@ impl Calibration {
             rise_ns: Nanos(250_000_000),
             coverage: Coverage::Unknown,
             resolution_j: 1e-3,
+            safe_poll_ns: None,
         }
     }
 
@@ -87,6 +140,7 @@ impl Calibration {
             rise_ns: period,
             coverage: Coverage::Full,
             resolution_j: 2.0_f64.powi(-14),
+            safe_poll_ns: None,
         }
     }
 
@@ -99,20 +153,15 @@ impl Calibration {
         if groups < 2 { Nanos(0) } else { Nanos((period / u64::from(groups) + period - group.0 % period) % period) }
     }
 
+    /// A phase at least this long holds the ten updates that grade B asks for, whenever it begins, at a polling period.
+    #[must_use]
+    pub fn long_enough(&self, poll: Nanos) -> Nanos {
+        Nanos((UPDATES_FOR_B + 1) * self.counter_period_ns.max(poll).0)
+    }
+
     /// Time from the beginning of a phase until a reading shows nothing else.
     #[must_use]
     pub fn settling(&self) -> Nanos {
         self.window_ns.max(self.rise_ns) + self.power_period_ns.max(self.counter_period_ns) + self.delay_ns
     }
-}
-
-/// Median spacing of a register's changes, in order of time. `None`: fewer than four changes.
-///
-/// Equal values in a row hide updates, so it is the period only under a load that varies.
-#[must_use]
-pub fn update_period(samples: &[Sample]) -> Option<Nanos> {
-    let changes = edges::changes(samples);
-    let mut gaps: Vec<u64> = changes.windows(2).map(|pair| pair[1].since(pair[0]).0).collect();
-    gaps.sort_unstable();
-    if gaps.len() < 3 { None } else { gaps.get(gaps.len() / 2).copied().map(Nanos) }
 }

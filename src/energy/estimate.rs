@@ -64,6 +64,20 @@ impl Stretch {
     }
 }
 
+/// What a loop of two phases takes less what a loop of the first of them takes: the second phase, once.
+///
+/// # Errors
+/// [`Reason::UTooLarge`] where nothing is left.
+pub fn difference(whole: &Estimate, part: &Estimate) -> Result<Estimate, Reason> {
+    let gross_j = whole.gross_j - part.gross_j;
+    if gross_j <= 0.0 {
+        return Err(Reason::UTooLarge);
+    }
+    let u_stat = together(&[whole.u_stat * whole.gross_j, part.u_stat * part.gross_j]) / gross_j;
+    let updates = whole.updates.min(part.updates);
+    Ok(Estimate { method: whole.method, gross_j, u_stat, updates, swept: whole.swept && part.swept })
+}
+
 /// What is known around it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Surroundings<'a> {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::energy::calibration::UPDATES_FOR_B;
 use crate::energy::{Calibration, Coverage, Estimate, Method, Reason};
 
 /// How good a figure is. The order is from best to worst.
@@ -76,7 +77,7 @@ pub fn grade(found: &Estimate, calibration: &Calibration, caps: &Caps) -> Result
     let counts = found.method.counts() && found.method != Method::Padded;
     let own = if counts && updates >= 20 && u <= 0.02 {
         Grade::A
-    } else if updates >= 10 && u <= 0.05 {
+    } else if u64::from(updates) >= UPDATES_FOR_B && u <= 0.05 {
         Grade::B
     } else if enough_for_c && u <= 0.15 {
         Grade::C

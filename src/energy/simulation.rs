@@ -69,6 +69,7 @@ impl Board {
             rise_ns: Nanos(window),
             coverage,
             resolution_j: 1e-3,
+            safe_poll_ns: None,
         };
         Self { sensor: Sensor::new(timing, counter, errors), random, calibration }
     }

@@ -3,6 +3,7 @@
 //! Nothing is computed here that a table does not hold, but for counts of rows and the shortest of arithmetic
 //! (2 to the power of a slope, a difference in percent).
 
+pub mod calibration;
 mod compiled;
 mod early_stops;
 mod energy;

@@ -1,10 +1,13 @@
 //! Power beside a run: the sampler's readings into the run's trace, idle stretches, and what devices did to calls.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use crate::backend::{CancelToken, Deadline};
 use crate::clock::SharedClock;
+use crate::energy::{Calibration, Coverage};
+use crate::measure::LoopRule;
 use crate::spec::TelemetrySpec;
 use crate::store::{StoreError, TraceWriter, Writer};
 use crate::telemetry::continuity::Continuity;
@@ -18,6 +21,15 @@ const THROTTLED: u64 = 0x8 | 0x20 | 0x40 | 0x80;
 
 /// The bit by which it says that the power limit did.
 const POWER_CAPPED: u64 = 0x4;
+
+/// Windows of a loop; what differs between them is part of the figure's uncertainty.
+const LOOP_WINDOWS: u32 = 5;
+
+/// Groups of repetitions that sweep a sensor's updates.
+const SWEEP_GROUPS: u32 = 8;
+
+/// Repetitions go on for at least so long before the first window.
+const LEAST_SETTLING: Duration = Duration::from_secs(1);
 
 /// Why power cannot be recorded.
 #[derive(Debug, thiserror::Error)]
@@ -38,20 +50,31 @@ pub struct Power {
     trace: TraceWriter,
     epoch: u32,
     idle: Duration,
+    looped: Duration,
+    period: Nanos,
+    calibrations: BTreeMap<String, Calibration>,
     /// Last state of the clocks that each sensor told, with its time.
     reasons: Vec<(Nanos, u64)>,
 }
 
 impl Power {
-    /// Begins to record into the folder of `writer`.
+    /// Begins to record into the folder of `writer`; `calibrations` are the sensors' by their ids.
     ///
     /// # Errors
     /// No thread, or a trace that cannot be written.
-    pub fn start(spec: &TelemetrySpec, writer: &Writer, epoch: u32, clock: SharedClock) -> Result<Self, PowerError> {
+    pub fn start(
+        spec: &TelemetrySpec,
+        calibrations: BTreeMap<String, Calibration>,
+        writer: &Writer,
+        epoch: u32,
+        clock: SharedClock,
+    ) -> Result<Self, PowerError> {
         let trace = TraceWriter::open(writer.folder())?;
         let sampler = Sampler::start(&spec.kinds(), spec.period, clock)?;
         let found = sampler.found().clone();
-        Ok(Self { sampler, found, trace, epoch, idle: spec.idle, reasons: Vec::new() })
+        let TelemetrySpec { idle, looped, period, .. } = *spec;
+        let (period, reasons) = (period.into(), Vec::new());
+        Ok(Self { sampler, found, trace, epoch, idle, looped, period, calibrations, reasons })
     }
 
     /// What it records.
@@ -78,6 +101,27 @@ impl Power {
         let bits = self.reasons.iter().filter(|(at, _)| recent(*at)).fold(0, |all, (_, bits)| all | bits);
         let flag = |mask, flag| (bits & mask != 0).then_some(flag);
         flag(THROTTLED, Flag::Throttled).into_iter().chain(flag(POWER_CAPPED, Flag::PowerCapped)).collect()
+    }
+
+    /// How to repeat what is too short for the slowest counter. `None`: nothing is repeated, or no sensor counts.
+    #[must_use]
+    pub fn loop_rule(&self) -> Option<LoopRule> {
+        let sensor = self.slowest().filter(|_| !self.looped.is_zero())?;
+        let settle = LEAST_SETTLING.max(sensor.settling().duration()).min(self.looped);
+        let groups = if sensor.coverage == Coverage::Full { 1 } else { SWEEP_GROUPS };
+        Some(LoopRule { settle, window: self.looped, windows: LOOP_WINDOWS, groups, sensor })
+    }
+
+    /// Phases shorter than this are too short for the slowest counter. `None`: nothing is repeated, or no sensor counts.
+    #[must_use]
+    pub fn loop_below(&self) -> Option<Nanos> {
+        self.loop_rule().map(|rule| rule.sensor.long_enough(self.period))
+    }
+
+    fn slowest(&self) -> Option<Calibration> {
+        let counting = self.found.sensors.iter().filter(|sensor| sensor.counts());
+        let known = counting.filter_map(|sensor| self.calibrations.get(&sensor.id));
+        known.max_by_key(|calibration| calibration.counter_period_ns).cloned()
     }
 
     /// Leaves everything alone for the time asked for. The stretch that was idle; `None`: there is nothing to measure,

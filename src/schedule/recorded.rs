@@ -6,14 +6,17 @@ use crate::plan::Plan;
 use crate::record::{CallRecord, Line};
 use crate::schedule::{LONGEST_GAP, Ordering, Task};
 use crate::spec::EarlyStop;
-use crate::terms::{Mode, Phase, Regime, Role};
+use crate::terms::{Mode, Phase, Procedure, Regime, Role};
 use crate::units::Nanos;
 
 /// The part of a line that matters for what comes next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A process took up the run; nothing is loaded.
-    Opened,
+    Opened {
+        /// Phases shorter than this are looped. `None`: none is.
+        loop_below: Option<Nanos>,
+    },
     /// A session was loaded, or not.
     Load {
         /// Index of the session.
@@ -40,6 +43,15 @@ pub enum Event {
         /// Latency per timed mode, in milliseconds; empty unless it counts and the engine was warm.
         latencies: Vec<(Mode, f64)>,
     },
+    /// A procedure was repeated for the power sensor, whatever came of it.
+    Looped {
+        /// Index of the cell.
+        cell: usize,
+        /// What was repeated.
+        procedure: Procedure,
+        /// Whether the session is gone.
+        lost: bool,
+    },
     /// A cell takes no further calls.
     Stopped(usize),
     /// Nothing is left to do.
@@ -61,6 +73,7 @@ impl Event {
                 let (cell, role) = (call.cell, call.role);
                 Self::Call { cell, role, ok: true, again: false, lost: false, latencies: Vec::new() }
             }
+            Task::Loop(task) => Self::Looped { cell: task.cell, procedure: task.procedure, lost: false },
             Task::Stop(_) => Self::Finished,
         }
     }
@@ -81,6 +94,8 @@ pub struct CellState {
     pub losses: u32,
     /// Latencies of the good calls in order, per timed mode, in milliseconds.
     pub series: BTreeMap<Mode, Vec<f64>>,
+    /// What was repeated for the power sensor.
+    pub looped: BTreeSet<Procedure>,
     first_visit: Option<u32>,
 }
 
@@ -115,6 +130,7 @@ pub struct Recorded {
     residency: u32,
     any_load: bool,
     epochs: u32,
+    loop_below: Option<Nanos>,
     finished: bool,
 }
 
@@ -149,6 +165,7 @@ impl Recorded {
             residency: 0,
             any_load: false,
             epochs: 0,
+            loop_below: None,
             finished: false,
         }
     }
@@ -160,7 +177,7 @@ impl Recorded {
             |key: &crate::plan::SessionKey| self.session_index.get(&(key.backend.clone(), key.model.clone())).copied();
         match line {
             Line::Header(_) | Line::Idle(_) => None,
-            Line::Opened(_) => Some(Event::Opened),
+            Line::Opened(opened) => Some(Event::Opened { loop_below: opened.loop_below_ns }),
             Line::Load(load) => Some(Event::Load {
                 session: session(&load.session)?,
                 evicted: load.evicted.iter().filter_map(session).collect(),
@@ -175,6 +192,11 @@ impl Recorded {
                 lost: call.session_lost,
                 latencies: latencies(call),
             }),
+            Line::Loop(looped) => Some(Event::Looped {
+                cell: *self.cell_index.get(&looped.cell_id.0)?,
+                procedure: looped.procedure,
+                lost: looped.session_lost,
+            }),
             Line::Decision(decision) => Some(Event::Stopped(*self.cell_index.get(&decision.cell_id.0)?)),
             Line::Finished(_) => Some(Event::Finished),
         }
@@ -183,7 +205,8 @@ impl Recorded {
     /// Takes one more event.
     pub fn push(&mut self, event: &Event) {
         match event {
-            Event::Opened => {
+            Event::Opened { loop_below } => {
+                self.loop_below = *loop_below;
                 self.resident.clear();
                 self.load_failures.clear();
                 self.started.clear();
@@ -208,6 +231,10 @@ impl Recorded {
             Event::Call { cell, role, ok, again, lost, latencies } => {
                 self.push_timed(*cell, *role, *ok, *again, latencies);
                 self.push_call(*cell, *role, *ok, *lost);
+            }
+            Event::Looped { cell, procedure, lost } => {
+                self.cells[*cell].looped.insert(*procedure);
+                self.push_use(*cell, Role::Warmup, *lost);
             }
             Event::Stopped(cell) => self.cells[*cell].stopped = true,
             Event::Finished => self.finished = true,
@@ -234,7 +261,6 @@ impl Recorded {
     }
 
     fn push_call(&mut self, cell: usize, role: Role, ok: bool, lost: bool) {
-        let session = self.cell_sessions[cell];
         let state = &mut self.cells[cell];
         if state.first_visit.is_none() {
             state.first_visit = Some(self.visits);
@@ -245,6 +271,13 @@ impl Recorded {
         } else if ok {
             state.losses = 0;
         }
+        self.push_use(cell, role, lost);
+        self.calls += 1;
+    }
+
+    /// Counts a use of a cell's session.
+    fn push_use(&mut self, cell: usize, role: Role, lost: bool) {
+        let session = self.cell_sessions[cell];
         if let Some(resident) = self.resident.get_mut(&session) {
             resident.calls += 1;
             resident.shapes.insert(cell);
@@ -257,7 +290,6 @@ impl Recorded {
         }
         self.started.insert(self.backends[session].clone());
         self.last = Some((cell, role));
-        self.calls += 1;
     }
 
     /// How far a cell has come.
@@ -299,6 +331,12 @@ impl Recorded {
     #[must_use]
     pub fn epochs(&self) -> u32 {
         self.epochs
+    }
+
+    /// Phases shorter than this are looped. `None`: none is.
+    #[must_use]
+    pub fn loop_below(&self) -> Option<Nanos> {
+        self.loop_below
     }
 
     /// Whether the record is complete.

@@ -90,6 +90,11 @@ fn check(plan: &Plan, tasks: &[Task]) -> u64 {
                 }
                 last_session = Some(session);
             }
+            Task::Loop(task) => {
+                assert!(resident.contains(&ordering.session_of(task.cell)), "repeats only on loaded sessions");
+                assert!(ids.insert(task.loop_id(plan)), "a loop exists once: {}", task.loop_id(plan));
+                last_session = Some(ordering.session_of(task.cell));
+            }
             Task::Stop(_) => unreachable!("nothing fails in a preview"),
         }
     }
@@ -115,6 +120,60 @@ proptest! {
         prop_assert_eq!(&preview(&plan), &tasks, "the same seed, the same order");
     }
 
+    /// Cells whose decode is too short for the sensors are repeated, once and after all their calls, also where the run
+    /// is cut in between; without loading a session once more for it where nothing is cut.
+    #[test]
+    fn short_phases_are_repeated_once_and_last(
+        order in prop::sample::select(vec![Order::Blocked, Order::Interleaved, Order::Shuffled]),
+        share in 0.0_f64..1.2, seed: u64,
+    ) {
+        let plan = plan(order, 2, 3, 2, Repetitions::Fixed(2), seed);
+        let ordering = Ordering::new(&plan);
+        let opened = Event::Opened { loop_below: Some(Nanos(50_000_000)) };
+        let short = |cell: usize| cell.is_multiple_of(2);
+        let expected = |task: &Task| match Event::expected(task) {
+            Event::Call { cell, role: Role::Timed, ok, again, lost, .. } => {
+                let decode = if short(cell) { 10.0 } else { 100.0 };
+                let latencies = vec![(Mode::Prefill, 60.0), (Mode::KvDecode, decode)];
+                Event::Call { cell, role: Role::Timed, ok, again, lost, latencies }
+            }
+            event => event,
+        };
+        let mut recorded = Recorded::new(&plan);
+        recorded.push(&opened);
+        let mut tasks = Vec::new();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "test")]
+        let mut cut = (share * preview(&plan).len() as f64) as usize;
+        while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
+            if tasks.len() == cut {
+                // The process ends before it does this one, and another takes up the run.
+                recorded.push(&opened);
+                cut = usize::MAX;
+                continue;
+            }
+            recorded.push(&expected(&task));
+            tasks.push(task);
+        }
+        let loops: Vec<&LoopTask> =
+            tasks.iter().filter_map(|task| if let Task::Loop(task) = task { Some(task) } else { None }).collect();
+        let mut found: Vec<(usize, Procedure)> = loops.iter().map(|task| (task.cell, task.procedure)).collect();
+        found.sort_unstable();
+        let wanted: Vec<_> = (0..plan.cells.len()).filter(|&cell| short(cell))
+            .flat_map(|cell| [(cell, Procedure::Prefill), (cell, Procedure::PrefillDecode)]).collect();
+        prop_assert_eq!(found, wanted);
+        for (at, task) in tasks.iter().enumerate() {
+            if let Task::Loop(looped) = task {
+                let later = tasks[at..].iter().any(|task| matches!(task, Task::Call(call) if call.cell == looped.cell));
+                prop_assert!(!later, "a call after the cell's loop");
+            }
+        }
+        if cut != usize::MAX {
+            check(&plan, &tasks);
+            let loads = |tasks: &[Task]| tasks.iter().filter(|task| matches!(task, Task::Load(_))).count();
+            prop_assert_eq!(loads(&tasks), loads(&preview(&plan)), "no load for a loop alone");
+        }
+    }
+
     /// Wherever a run is cut, the timed calls that are left come in the order they would have come in.
     #[test]
     fn a_resumed_run_keeps_its_order(
@@ -127,9 +186,9 @@ proptest! {
         let cut = (share * tasks.len() as f64) as usize;
         let ordering = Ordering::new(&plan);
         let mut recorded = Recorded::new(&plan);
-        recorded.push(&Event::Opened);
+        recorded.push(&Event::Opened { loop_below: None });
         tasks[..cut].iter().for_each(|task| recorded.push(&Event::expected(task)));
-        recorded.push(&Event::Opened);
+        recorded.push(&Event::Opened { loop_below: None });
         let mut rest = Vec::new();
         while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
             recorded.push(&Event::expected(&task));
@@ -187,7 +246,7 @@ fn an_idle_gap_is_ended_by_one_rewarm() {
     let plan = plan(Order::Blocked, 1, 1, 1, Repetitions::Fixed(2), 5);
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
-    recorded.push(&Event::Opened);
+    recorded.push(&Event::Opened { loop_below: None });
     let long = LONGEST_GAP + Nanos(1);
     let mut roles = Vec::new();
     while let Some(task) = next(&plan, &ordering, &recorded, long) {
@@ -206,7 +265,7 @@ fn a_call_that_ends_early_is_made_again_up_to_the_limit() {
     let plan = plan(Order::Interleaved, 1, 2, 2, Repetitions::Fixed(2), 5);
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
-    recorded.push(&Event::Opened);
+    recorded.push(&Event::Opened { loop_below: None });
     let mut tried = Vec::new();
     while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
         let mut event = Event::expected(&task);
@@ -236,7 +295,7 @@ fn a_cell_that_keeps_ending_its_session_is_given_up() {
     let plan = plan(Order::Blocked, 1, 1, 2, Repetitions::Fixed(50), 5);
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
-    recorded.push(&Event::Opened);
+    recorded.push(&Event::Opened { loop_below: None });
     let (mut stops, mut timed_good) = (Vec::new(), 0);
     while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
         let event = match &task {
@@ -261,7 +320,7 @@ fn a_session_that_does_not_load_is_given_up_and_the_rest_measured() {
     let plan = plan(Order::Interleaved, 1, 2, 2, Repetitions::Fixed(3), 5);
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
-    recorded.push(&Event::Opened);
+    recorded.push(&Event::Opened { loop_below: None });
     let mut stopped = Vec::new();
     let mut done = 0;
     while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {

@@ -103,6 +103,8 @@ fn telemetry(node: &Node) -> Option<TelemetrySpec> {
     Some(TelemetrySpec {
         period: duration(node, "period")?,
         idle: duration(node, "idle")?,
+        looped: duration(node, "looped")?,
+        calibrate: node.get("calibrate")?.flag()?,
         sensors: optional(node, "sensors", words)?,
     })
 }

@@ -94,6 +94,20 @@ const TELEMETRY: Section = Section {
             "How long everything is left alone before the run, after each load and after the run, to measure idle \
              power. 0s: never.",
         ),
+        default(
+            "looped",
+            Kind::DurationOrNone,
+            "5s",
+            "A phase that is too short for the sensor is repeated without pause, in five windows of this length, once per \
+             cell and after its calls. 0s: never.",
+        ),
+        default(
+            "calibrate",
+            Kind::Flag,
+            "true",
+            "Before the run, the timing of every sensor is measured that was not measured in this boot, about a minute \
+             each. Without it no figure is better than grade C.",
+        ),
         optional(
             "sensors",
             Kind::List { item: &words(&["nvml", "rapl", "hwmon"]), min: 1, unique: true },

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::hash::sha256_hex;
-use crate::record::{CallRecord, Decision, FORMAT, Header, IdleRecord, Line, LoadRecord};
+use crate::record::{CallRecord, Decision, FORMAT, Header, IdleRecord, Line, LoadRecord, LoopRecord};
 use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, read_text};
 
 /// What the header calls the file.
@@ -50,6 +50,14 @@ impl Recording {
     pub fn idles(&self) -> impl Iterator<Item = &IdleRecord> {
         self.lines.iter().filter_map(|line| match line {
             Line::Idle(idle) => Some(idle),
+            _ => None,
+        })
+    }
+
+    /// What was repeated for a power sensor, in order.
+    pub fn loops(&self) -> impl Iterator<Item = &LoopRecord> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Loop(looped) => Some(&**looped),
             _ => None,
         })
     }

@@ -13,7 +13,12 @@ const PLAN_JSON: &str = "{}\n";
 const SPEC_TEXT: &str = "version: 1\n";
 
 fn opened(epoch: u32) -> Line {
-    Line::Opened(Opened { epoch, unix_ns: 1_700_000_000_000_000_000, stack_sha256: "s".repeat(64) })
+    Line::Opened(Opened {
+        epoch,
+        unix_ns: 1_700_000_000_000_000_000,
+        stack_sha256: "s".repeat(64),
+        loop_below_ns: None,
+    })
 }
 
 fn manifest() -> String {

@@ -35,6 +35,9 @@ pub struct Found {
     pub sensors: Vec<Sensor>,
     /// Kinds and devices that cannot, each with the reason and what would help.
     pub absent: BTreeMap<String, String>,
+    /// Kinds that are there and that this user may not read.
+    #[serde(default)]
+    pub refused: Vec<SensorKind>,
 }
 
 /// A reading and the sensor that it is of.
@@ -118,7 +121,7 @@ pub fn discover(kinds: &[SensorKind]) -> Found {
 
 /// Opens the sensors of these kinds and hands them on with what was found.
 fn with_sources<T>(kinds: &[SensorKind], go: impl FnOnce(Vec<Box<dyn PowerSource + '_>>, Found) -> T) -> T {
-    let mut absent = BTreeMap::new();
+    let (mut absent, mut refused) = (BTreeMap::new(), Vec::new());
     let wanted = |kind| kinds.contains(&kind);
     let library = if wanted(SensorKind::Nvml) {
         nvml::open().inspect_err(|error| drop(absent.insert(SensorKind::Nvml.to_string(), error.to_string()))).ok()
@@ -137,7 +140,10 @@ fn with_sources<T>(kinds: &[SensorKind], go: impl FnOnce(Vec<Box<dyn PowerSource
     if wanted(SensorKind::Rapl) {
         match rapl::open(Path::new(&root(rapl::ROOT))) {
             Ok(found) => sources.push(Box::new(found)),
-            Err(error) => drop(absent.insert(SensorKind::Rapl.to_string(), error.to_string())),
+            Err(error) => {
+                refused.extend(matches!(error, rapl::Absent::Permission { .. }).then_some(SensorKind::Rapl));
+                absent.insert(SensorKind::Rapl.to_string(), error.to_string());
+            }
         }
     }
     if wanted(SensorKind::Hwmon) {
@@ -148,7 +154,7 @@ fn with_sources<T>(kinds: &[SensorKind], go: impl FnOnce(Vec<Box<dyn PowerSource
         }
         sources.extend(boards.into_iter().map(|board| Box::new(board) as Box<dyn PowerSource + '_>));
     }
-    let found = Found { sensors: sources.iter().map(|source| source.sensor().clone()).collect(), absent };
+    let found = Found { sensors: sources.iter().map(|source| source.sensor().clone()).collect(), absent, refused };
     go(sources, found)
 }
 

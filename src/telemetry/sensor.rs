@@ -14,6 +14,7 @@ use crate::units::Nanos;
 pub mod hwmon;
 pub mod nvml;
 pub mod rapl;
+mod trace;
 
 /// What a register holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

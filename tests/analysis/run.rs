@@ -64,7 +64,8 @@ impl Run {
     /// Warmups take twice as long as the first timed call, cold calls three times.
     pub fn measured(models: &[Model], shapes: &[Shape], n: u32, law: impl Fn(Model, Shape, u32) -> (f64, f64)) -> Self {
         let mut run = Self::planned(models, shapes, n);
-        run.lines.push(Line::Opened(Opened { epoch: 0, unix_ns: 7, stack_sha256: run.manifest.stack_sha256.clone() }));
+        let stack_sha256 = run.manifest.stack_sha256.clone();
+        run.lines.push(Line::Opened(Opened { epoch: 0, unix_ns: 7, stack_sha256, loop_below_ns: None }));
         for (load, model) in (0..).zip(models) {
             run.load(load, *model);
             for (place, shape) in shapes.iter().enumerate() {

@@ -7,7 +7,7 @@ use phasebench::energy::Grade;
 
 use crate::fixture::{BOARD, Fixture, succeeded};
 
-const TELEMETRY: &str = "{ period: 8ms, idle: 600ms, sensors: [nvml] }";
+const TELEMETRY: &str = "{ period: 8ms, idle: 600ms, looped: 0s, calibrate: false, sensors: [nvml] }";
 
 #[test]
 fn phases_and_the_rest_add_up_to_the_whole_trace() {

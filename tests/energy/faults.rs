@@ -5,7 +5,7 @@ use phasebench::terms::Role;
 
 use crate::fixture::{BOARD, Fixture, succeeded};
 
-const TELEMETRY: &str = "{ period: 8ms, idle: 0s, sensors: [nvml] }";
+const TELEMETRY: &str = "{ period: 8ms, idle: 0s, looped: 0s, calibrate: false, sensors: [nvml] }";
 
 /// Runs with one more setting of the board; the run itself must be whole.
 fn with(setting: &str) -> (Fixture, Vec<EnergyEventRow>) {
@@ -13,7 +13,7 @@ fn with(setting: &str) -> (Fixture, Vec<EnergyEventRow>) {
     succeeded(&fixture.run(fixture.with_driver(&format!("{BOARD}{setting}\n"))));
     fixture.report();
     // A driver that answers slowly makes pauses between calls, and those make rewarm calls.
-    let events: Vec<_> = fixture.events().into_iter().filter(|event| event.role != Role::Rewarm).collect();
+    let events: Vec<_> = fixture.events().into_iter().filter(|event| event.role != Some(Role::Rewarm)).collect();
     assert_eq!(events.len(), 8, "the run went on");
     assert!(events.iter().all(|event| event.energy_j.is_some() != event.reason.is_some()), "a figure or a reason");
     (fixture, events)

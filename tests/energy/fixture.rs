@@ -37,6 +37,16 @@ impl Fixture {
         Self { folder }
     }
 
+    /// The same, with phases as short as those of small models: 20 and 40 ms.
+    pub fn with_short_phases(self) -> Self {
+        let path = self.path().join("scenario.yaml");
+        let scenario = fs::read_to_string(&path).unwrap();
+        let shorter = scenario.replace("base: 15ms", "base: 1ms").replace("base: 10ms", "base: 1ms");
+        assert_ne!(scenario, shorter);
+        fs::write(path, shorter).unwrap();
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

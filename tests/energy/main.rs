@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod absent;
+mod calibrated;
 mod driver;
 mod faults;
 mod fixture;
+mod looped;
 mod processor;

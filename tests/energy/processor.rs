@@ -27,7 +27,7 @@ fn zone(root: &Path, folder: &str, name: &str) -> File {
 
 #[test]
 fn packages_are_charged_through_wraps_and_the_platform_is_not_added() {
-    let fixture = Fixture::new("{ period: 5ms, idle: 0s, sensors: [rapl] }");
+    let fixture = Fixture::new("{ period: 5ms, idle: 0s, calibrate: false, sensors: [rapl] }");
     let program = fixture.program();
     let root = fixture.path().join("sysfs");
     let counters =

@@ -2,19 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::energy::edges::unwrapped;
-use crate::energy::{Calibration, Idle, IdleKind, Reason, Sample, Trace, calibration, mean};
+use crate::energy::response::period;
+use crate::energy::{Calibration, Idle, IdleKind, Reason, Sample, Trace, mean};
 use crate::manifest::{Manifest, PowerEntry};
-use crate::record::{CallRecord, IdleWhen};
+use crate::record::IdleWhen;
 use crate::store::{Recording, TraceRow};
-use crate::telemetry::sensor::{RegisterKind, Sensor, rapl};
-use crate::terms::SensorKind;
+use crate::telemetry::sensor::Sensor;
+use crate::terms::{Attribution, SensorKind};
 use crate::units::Nanos;
 
-use super::{BaselineRow, assumed};
-
-/// Most watts a processor package may draw, to tell one wrap of its counter from two.
-const MOST_WATTS: f64 = 1000.0;
+use super::BaselineRow;
 
 /// Share of the readings due in a phase below which its grade is capped.
 const LEAST_READINGS: f64 = 0.95;
@@ -34,8 +31,13 @@ pub struct Metered {
     pub trace: Trace,
     /// Whether this user may not read it.
     pub denied: bool,
-    idles: Vec<(IdleWhen, Option<u32>, Option<Idle>)>,
+    /// Whether idle power moved over the process by more than idle power does.
+    pub idle_drifts: bool,
+    idles: Vec<IdleStretch>,
 }
+
+/// When, after which load, and what it gave.
+type IdleStretch = (IdleWhen, Option<u32>, Option<Idle>);
 
 impl Metered {
     /// Idle power for calls of a load: with its model resident, else before anything was loaded. `None`: not measured,
@@ -113,16 +115,14 @@ impl<'a> Meters<'a> {
             for sensor in &entry.found.sensors {
                 let registers = sensor.registers.iter();
                 let samples = registers.map(|r| read.remove(&(epoch, &sensor.id, &r.name)).unwrap_or_default());
-                let trace = trace(sensor, samples.collect());
-                let mut calibration = assumed(sensor.kind);
-                if sensor.kind == SensorKind::Nvml || sensor.kind == SensorKind::Hwmon {
-                    own_periods(&mut calibration, &trace);
-                }
+                let trace = sensor.trace(samples.collect());
+                let measured = entry.calibrations.iter().find(|one| one.sensor == sensor.id);
+                let calibration = measured.map_or_else(|| assumed(sensor, &trace), |one| one.calibration.clone());
                 let denied = denied.get(&(epoch, sensor.id.as_str())).copied().unwrap_or(false);
-                let idles = idles(recording, epoch, &trace, entry.period_ns);
-                let found =
-                    Metered { sensor: sensor.clone(), calibration, poll: entry.period_ns, trace, denied, idles };
-                metered.insert((epoch, sensor.id.clone()), found);
+                let (idles, idle_drifts) = idles(recording, epoch, &trace, entry.period_ns);
+                let (sensor, poll) = (sensor.clone(), entry.period_ns);
+                let key = (epoch, sensor.id.clone());
+                metered.insert(key, Metered { sensor, calibration, poll, trace, denied, idle_drifts, idles });
             }
         }
         Self { metered, entries, busy: busy(recording), ends }
@@ -132,26 +132,31 @@ impl<'a> Meters<'a> {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn charged(&self, call: &CallRecord) -> Result<Vec<&Metered>, Reason> {
-        let entry = self.entries.get(&call.epoch).ok_or(Reason::NoSensor)?;
-        if entry.found.sensors.is_empty() {
+    pub fn charged(&self, attribution: &Attribution, epoch: u32) -> Result<Vec<&Metered>, Reason> {
+        let entry = self.entries.get(&epoch).ok_or(Reason::NoSensor)?;
+        // Where there is nothing to read at all, which device it was makes no difference.
+        let nothing = entry.found.sensors.is_empty() && entry.found.refused.is_empty();
+        if nothing {
             return Err(Reason::NoSensor);
         }
-        let of_epoch =
-            || self.metered.range((call.epoch, String::new())..).take_while(|((epoch, _), _)| *epoch == call.epoch);
+        let of_epoch = || self.metered.range((epoch, String::new())..).take_while(|((of, _), _)| *of == epoch);
         let of_kind = |kind: SensorKind| of_epoch().map(|(_, metered)| metered).filter(move |m| m.sensor.kind == kind);
-        let found: Vec<&Metered> = match &entry.charged {
-            Some(kinds) => kinds.iter().flat_map(|&kind| of_kind(kind)).collect(),
-            None => match call.attribution.device().ok_or(Reason::Unattributed)? {
-                None => of_kind(SensorKind::Rapl).collect(),
+        let (wanted, found): (&[SensorKind], Vec<&Metered>) = match &entry.charged {
+            Some(kinds) => (kinds, kinds.iter().flat_map(|&kind| of_kind(kind)).collect()),
+            None => match attribution.device().ok_or(Reason::Unattributed)? {
+                None => (&[SensorKind::Rapl], of_kind(SensorKind::Rapl).collect()),
                 Some(number) => {
                     let at = usize::try_from(number).unwrap_or(usize::MAX);
                     let board = of_kind(SensorKind::Nvml).nth(at).or_else(|| of_kind(SensorKind::Hwmon).nth(at));
-                    board.into_iter().collect()
+                    (&[SensorKind::Nvml, SensorKind::Hwmon], board.into_iter().collect())
                 }
             },
         };
-        if found.is_empty() { Err(Reason::NoSensor) } else { Ok(found) }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let refused = wanted.iter().any(|kind| entry.found.refused.contains(kind));
+        Err(if refused { Reason::Permission } else { Reason::NoSensor })
     }
 
     /// Since when and until when nothing of ours ran around a stretch.
@@ -178,66 +183,37 @@ impl<'a> Meters<'a> {
     }
 }
 
-/// A sensor's registers as counter, instant and average; packages of a processor are added up.
-fn trace(sensor: &Sensor, read: Vec<Vec<Sample>>) -> Trace {
-    let mut trace = Trace::default();
-    for (register, samples) in sensor.registers.iter().zip(read) {
-        match register.kind {
-            RegisterKind::Counter if sensor.kind == SensorKind::Rapl => {
-                if rapl::is_package(&register.name) {
-                    add(&mut trace.counter, &unwrapped(&samples, register.range_j, MOST_WATTS));
-                }
-            }
-            RegisterKind::Counter if register.range_j.is_some() => {
-                trace.counter = unwrapped(&samples, register.range_j, MOST_WATTS);
-            }
-            RegisterKind::Counter => trace.counter = samples,
-            RegisterKind::Instant => trace.instant = samples,
-            RegisterKind::Average => trace.average = samples,
-            RegisterKind::State => {}
-        }
+/// What is assumed of a sensor that was not measured; a board's update periods show in the trace itself.
+fn assumed(sensor: &Sensor, trace: &Trace) -> Calibration {
+    let mut calibration = Calibration::assumed_of(sensor.kind);
+    if sensor.kind != SensorKind::Rapl {
+        calibration.counter_period_ns = period(&trace.counter).unwrap_or(calibration.counter_period_ns);
+        calibration.power_period_ns = period(&trace.instant).unwrap_or(calibration.power_period_ns);
     }
-    trace
+    calibration
 }
 
-/// Adds readings of the same ticks; one that is missing makes its sum missing.
-fn add(sum: &mut Vec<Sample>, more: &[Sample]) {
-    if sum.is_empty() {
-        sum.extend_from_slice(more);
-        return;
-    }
-    for (sum, more) in sum.iter_mut().zip(more) {
-        sum.end = more.end;
-        sum.value = sum.value.zip(more.value).map(|(sum, more)| sum + more);
-    }
-}
-
-/// Update periods as they show in the trace itself, where they are slower than the assumed ones they stay.
-fn own_periods(calibration: &mut Calibration, trace: &Trace) {
-    if let Some(period) = calibration::update_period(&trace.counter) {
-        calibration.counter_period_ns = period;
-    }
-    if let Some(period) = calibration::update_period(&trace.instant) {
-        calibration.power_period_ns = period;
-    }
-}
-
-fn idles(recording: &Recording, epoch: u32, trace: &Trace, poll: Nanos) -> Vec<(IdleWhen, Option<u32>, Option<Idle>)> {
+/// Idle stretches of one process; those before the run with what the one after it adds, and whether that is too much.
+fn idles(recording: &Recording, epoch: u32, trace: &Trace, poll: Nanos) -> (Vec<IdleStretch>, bool) {
     let stretches = recording.idles().filter(|idle| idle.epoch == epoch);
     let found = stretches.map(|stretch| {
         let kind = if stretch.when == IdleWhen::Loaded { IdleKind::IdleCtx } else { IdleKind::IdleBare };
         (stretch.when, stretch.load_index, Idle::of(kind, trace, poll, stretch.begin_ns, stretch.end_ns))
     });
-    let mut found: Vec<_> = found.collect();
+    let mut found: Vec<IdleStretch> = found.collect();
+    let mut drifts = false;
     let after = found.iter().find(|(when, ..)| *when == IdleWhen::After).and_then(|(.., idle)| idle.clone());
     if let Some(after) = after {
         for (when, _, idle) in &mut found {
-            if *when == IdleWhen::Before {
-                *idle = idle.take().map(|idle| idle.drifted(&after).0);
+            if *when == IdleWhen::Before
+                && let Some((drifted, flagged)) = idle.take().map(|idle| idle.drifted(&after))
+            {
+                *idle = Some(drifted);
+                drifts |= flagged;
             }
         }
     }
-    found
+    (found, drifts)
 }
 
 /// When loads, compile steps and calls ran, by process.
@@ -254,6 +230,7 @@ fn busy(recording: &Recording) -> BTreeMap<u32, Vec<(Nanos, Nanos)>> {
                 all.push((load.begin_ns, load.begin_ns + load.duration_ns));
                 all.extend(compiled);
             }
+            Line::Loop(looped) => found.entry(epoch).or_default().push((looped.begin_ns, looped.end_ns)),
             Line::Call(call) => {
                 found.entry(epoch).or_default().push((call.begin_ns, call.begin_ns + call.total_wall_ns));
             }

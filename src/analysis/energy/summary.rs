@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::energy::{Grade, deviation, mean, together};
 use crate::plan::Plan;
+use crate::record::LoopRecord;
 use crate::spec::Dtype;
+use crate::store::Recording;
 use crate::terms::{Flag, Mode};
 
-use super::{COVERAGE_FACTOR, EnergyEventRow, U_SYS, by_call};
+use super::{COVERAGE_FACTOR, EnergyEventRow, Scope, U_SYS, by_call};
 use crate::analysis::groups::groups;
 use crate::analysis::metrics::{MetricRow, phases};
 
@@ -63,11 +65,13 @@ pub struct EnergySummaryRow {
     pub gen_tokens: u32,
     /// What is timed.
     pub mode: Mode,
+    /// `natural`: over the cell's calls. `looped`: over the windows in which it was repeated for the sensor.
+    pub scope: Scope,
     /// Sensor. `None`: none on this machine.
     pub sensor: Option<String>,
     /// Whether it is scripted: then no figure of this row is a measurement. `None`: no sensor.
     pub simulated: Option<bool>,
-    /// Calls of the cell that count.
+    /// Calls of the cell that count; of a looped row its windows.
     pub calls: usize,
     /// Of these, left out because heat or a brake lowered the clocks.
     pub throttled: usize,
@@ -101,7 +105,72 @@ pub struct EnergySummaryRow {
 
 /// One row per cell and phase mode of a run that recorded power, in the plan's order.
 #[must_use]
-pub fn summarise(plan: &Plan, metrics: &[MetricRow]) -> Vec<EnergySummaryRow> {
+pub fn summarise(
+    plan: &Plan,
+    metrics: &[MetricRow],
+    recording: &Recording,
+    events: &[EnergyEventRow],
+) -> Vec<EnergySummaryRow> {
+    let natural = natural(plan, metrics);
+    let looped: Vec<EnergySummaryRow> =
+        recording.loops().filter_map(|record| looped(record, events, &natural)).collect();
+    let mut rows = Vec::with_capacity(natural.len() + looped.len());
+    for row in natural {
+        let own = looped.iter().find(|one| (&one.cell_id, one.mode) == (&row.cell_id, row.mode)).cloned();
+        rows.push(row);
+        rows.extend(own);
+    }
+    rows
+}
+
+/// The row of a loop, from the sensor charged first. `None`: its cell has no row.
+fn looped(record: &LoopRecord, events: &[EnergyEventRow], natural: &[EnergySummaryRow]) -> Option<EnergySummaryRow> {
+    let event = events.iter().find(|event| event.call_id == record.loop_id)?;
+    let mode = event.phase.mode();
+    let cell = natural.iter().find(|row| row.cell_id == event.cell_id && row.mode == mode)?;
+    let throttled = record.flags.contains(&Flag::Throttled);
+    let counts = event.counts() && !throttled;
+    let windows = record.windows.len();
+    let value = |value: Option<f64>| value.filter(|_| counts);
+    let spread = event.u_stat.map(half_width);
+    let low = |of: Option<f64>| value(of).zip(spread).map(|(value, spread)| value * (1.0 - spread));
+    let high = |of: Option<f64>| value(of).zip(spread).map(|(value, spread)| value * (1.0 + spread));
+    Some(EnergySummaryRow {
+        scope: Scope::Looped,
+        sensor: event.sensor.clone(),
+        simulated: event.simulated,
+        calls: windows,
+        throttled: if throttled { windows } else { 0 },
+        graded: if counts { windows } else { 0 },
+        grade: event.grade.filter(|_| counts),
+        energy_j: value(event.energy_j),
+        energy_low_j: low(event.energy_j),
+        energy_high_j: high(event.energy_j),
+        energy_net_j: value(event.energy_net_j),
+        power_w: value(event.power_w),
+        j_per_token: value(event.j_per_token),
+        j_per_token_low: low(event.j_per_token),
+        j_per_token_high: high(event.j_per_token),
+        u_stat: value(event.u_stat),
+        methods: event.method.filter(|_| counts).map(|method| method.as_str().to_owned()).unwrap_or_default(),
+        reasons: match (event.grade, event.reason) {
+            (Some(Grade::D), _) => GRADE_D.to_owned(),
+            (_, reason) => reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
+        },
+        ..cell.clone()
+    })
+}
+
+/// Half of the 95 % interval, relative, the sensor's gain included.
+fn half_width(u_stat: f64) -> f64 {
+    COVERAGE_FACTOR * together(&[u_stat, U_SYS])
+}
+
+/// What stands as reason of a figure that is too uncertain to count.
+const GRADE_D: &str = "grade_d";
+
+/// One row per cell and phase mode, from its calls.
+fn natural(plan: &Plan, metrics: &[MetricRow]) -> Vec<EnergySummaryRow> {
     let rows = groups(plan, metrics).into_iter().filter(|group| group.mode != Mode::E2eKv).filter_map(|group| {
         let counted = group.counted();
         let first = *counted.iter().find(|row| row.energy_sensor.is_some() || row.energy_reason.is_some())?;
@@ -112,7 +181,7 @@ pub fn summarise(plan: &Plan, metrics: &[MetricRow]) -> Vec<EnergySummaryRow> {
         let figures = Figures::of(&graded);
         let net: Option<Vec<f64>> = graded.iter().map(|row| row.energy_net_j).collect();
         let all = |value: Option<f64>| value.filter(|_| figures.is_some());
-        let spread = figures.as_ref().map(Figures::half_width);
+        let spread = figures.as_ref().map(|figures| half_width(figures.u_stat));
         let energy = all(figures.as_ref().map(|figures| figures.energy));
         let per_token = all(figures.as_ref().and_then(|figures| figures.j_per_token));
         let low = |value: Option<f64>| value.zip(spread).map(|(value, spread)| value * (1.0 - spread));
@@ -127,6 +196,7 @@ pub fn summarise(plan: &Plan, metrics: &[MetricRow]) -> Vec<EnergySummaryRow> {
             batch: group.cell.batch,
             gen_tokens: group.cell.gen_tokens,
             mode: group.mode,
+            scope: Scope::Natural,
             sensor: first.energy_sensor.clone(),
             simulated: first.energy_simulated,
             calls: counted.len(),
@@ -144,7 +214,7 @@ pub fn summarise(plan: &Plan, metrics: &[MetricRow]) -> Vec<EnergySummaryRow> {
             u_stat: figures.as_ref().map(|figures| figures.u_stat),
             methods: frequent(graded.iter().filter_map(|row| row.energy_method).map(|method| method.as_str())),
             reasons: frequent(rest.iter().filter_map(|row| match (row.energy_grade, row.energy_reason) {
-                (Some(Grade::D), _) => Some("grade_d"),
+                (Some(Grade::D), _) => Some(GRADE_D),
                 (_, reason) => reason.map(|reason| reason.as_str()),
             })),
         })
@@ -182,11 +252,6 @@ impl Figures {
             j_per_token: per_token.map(|values| mean(&values)),
             u_stat: own.max(scatter),
         })
-    }
-
-    /// Half of the 95 % interval, relative, the sensor's gain included.
-    fn half_width(&self) -> f64 {
-        COVERAGE_FACTOR * together(&[self.u_stat, U_SYS])
     }
 }
 

@@ -88,6 +88,11 @@ impl Observer for Watching {
                 let (key, steps) = (&cell.session, cell.gen_tokens);
                 format!("{} × {} × {} × {steps} steps: {}{left}", key.backend, key.model, cell.scenario, call.role)
             }
+            Task::Loop(task) => {
+                let cell = &plan.cells[task.cell];
+                let (key, what) = (&cell.session, task.procedure);
+                format!("{} × {} × {}: {what} repeated for the power sensor", key.backend, key.model, cell.scenario)
+            }
             Task::Stop(_) => return,
         };
         self.bar.set_message(message);

@@ -1,6 +1,6 @@
 //! Energy per phase, with what the figures can bear.
 
-use crate::analysis::energy::COVERAGE_FACTOR;
+use crate::analysis::energy::{COVERAGE_FACTOR, Scope};
 use crate::analysis::{EnergyEventRow, EnergySummaryRow};
 use crate::energy::Grade;
 use crate::manifest::PowerEntry;
@@ -12,6 +12,7 @@ use crate::telemetry::sensor::RegisterKind;
 use crate::terms::{Mode, Role};
 
 use super::Source;
+use super::calibration;
 use super::names::{Names, counted, mode};
 
 /// Longest time before and after a call that its trace shows, in seconds.
@@ -51,6 +52,7 @@ pub(super) fn section(source: &Source<'_>, names: &Names) -> Option<Section> {
     blocks.push(table(source, names));
     blocks.extend(trace(source));
     blocks.push(sensors(source));
+    blocks.extend(calibration::blocks(&source.tables.calibrations));
     section(blocks)
 }
 
@@ -60,10 +62,11 @@ fn no_sensor(source: &Source<'_>) -> Text {
     why.sort();
     why.dedup();
     let why = why.join("; ");
+    let refused = recorded(source).any(|entry| !entry.found.refused.is_empty());
     Text::plain("Power was asked for and this machine has no sensor that can be read (")
         .and(why)
         .and("). Energy columns are empty with the reason ")
-        .code("no_sensor")
+        .code(if refused { "permission" } else { "no_sensor" })
         .and("; ")
         .code("phasebench doctor")
         .and(" says what would make it measurable.")
@@ -72,7 +75,7 @@ fn no_sensor(source: &Source<'_>) -> Text {
 /// A plain paragraph on what the figures can bear.
 fn bearing(source: &Source<'_>) -> Text {
     let events: Vec<&EnergyEventRow> =
-        source.tables.energy_events.iter().filter(|event| event.role == Role::Timed).collect();
+        source.tables.energy_events.iter().filter(|event| event.role == Some(Role::Timed)).collect();
     let of = |grade| events.iter().filter(|event| event.grade == Some(grade)).count();
     let graded: Vec<String> =
         Grade::ALL.into_iter().filter(|&grade| of(grade) > 0).map(|grade| format!("{} {grade}", of(grade))).collect();
@@ -96,7 +99,13 @@ fn bearing(source: &Source<'_>) -> Text {
 
 /// Energy per token against model size, one chart per mode.
 fn per_token(source: &Source<'_>, names: &Names, timed: Mode) -> Option<Block> {
-    let rows = || source.tables.energy_summary.iter().filter(|row| row.mode == timed && row.j_per_token.is_some());
+    let told = |row: &&EnergySummaryRow| row.mode == timed && row.j_per_token.is_some();
+    // One point per cell: the better graded of its calls and its loop, of equals the calls.
+    let better = |row: &&EnergySummaryRow| {
+        let others = source.tables.energy_summary.iter().filter(told).filter(|one| one.cell_id == row.cell_id);
+        others.min_by_key(|one| (one.grade, one.scope)).is_some_and(|best| best.scope == row.scope)
+    };
+    let rows = || source.tables.energy_summary.iter().filter(told).filter(better);
     let mut keys: Vec<(&str, &str, u32, u32)> = Vec::new();
     for row in rows() {
         let key = (row.backend.as_str(), row.scenario.as_str(), row.batch, row.gen_tokens);
@@ -130,7 +139,14 @@ fn per_token(source: &Source<'_>, names: &Names, timed: Mode) -> Option<Block> {
         y_name: "energy per token (J)".to_owned(),
         series,
     };
-    let caption = Text::plain("Means of graded calls with 95\u{a0}% intervals, the sensor's gain included, from ")
+    let looped = if rows().any(|row| row.scope == Scope::Looped) {
+        "; where a loop for the sensor is graded better than the calls, its figure stands here"
+    } else {
+        ""
+    };
+    let caption = Text::plain("Means of graded calls with 95\u{a0}% intervals, the sensor's gain included")
+        .and(looped)
+        .and(". From ")
         .code("analysis/energy_summary.csv")
         .and(".");
     Some(Block::figure(&format!("energy_{timed}"), caption, chart::scaling(&data)))
@@ -148,6 +164,7 @@ fn table(source: &Source<'_>, names: &Names) -> Block {
     let columns = vec![
         Column::words("cell"),
         Column::words("mode"),
+        Column::words("scope"),
         Column::numbers("graded"),
         Column::words("grade"),
         Column::numbers("energy (J) [95 %]"),
@@ -166,6 +183,7 @@ fn table(source: &Source<'_>, names: &Names) -> Block {
         vec![
             cell.into(),
             mode(row.mode).into(),
+            row.scope.as_str().into(),
             format!("{} of {}", row.graded, row.calls - row.throttled).into(),
             row.grade.map_or(ABSENT, Grade::as_str).into(),
             between(row.energy_j, row.energy_low_j.zip(row.energy_high_j), digits).into(),
@@ -179,13 +197,28 @@ fn table(source: &Source<'_>, names: &Names) -> Block {
     let sensors = if sensors.is_empty() { ABSENT.to_owned() } else { sensors.join(", ") };
     let caption = Text::plain(format!(
         "Charged to {sensors}: mean of a cell's warm calls of grade A to C. Digits follow the uncertainty. Throttled calls \
-         are left out. From "
+         are left out. "
     ))
+    .and(looped(source))
+    .and("From ")
     .code("analysis/energy_summary.csv")
     .and("; every phase of every call is in ")
     .code("analysis/energy_events.csv")
     .and(".");
     Block::Table(Table { caption, columns, rows: rows.collect() })
+}
+
+/// What the rows of scope `looped` are; nothing where there is none.
+fn looped(source: &Source<'_>) -> String {
+    let loops = || source.tables.energy_events.iter().filter(|event| event.scope == Scope::Looped);
+    let busy = loops().filter_map(|event| event.busy).reduce(f64::min);
+    let Some(busy) = busy else { return String::new() };
+    format!(
+        "Rows of scope looped are one repetition of many without pause, made because the phase alone is too short for the \
+         sensor: counted by windows, engine warm, at least {:.0}\u{a0}% of their time in phases. Decode's is what prefill and \
+         decode take less what prefill takes. ",
+        (busy * 100.0).floor()
+    )
 }
 
 /// Significant digits that an uncertainty leaves, at most four.
@@ -207,7 +240,8 @@ fn between(value: Option<f64>, ends: Option<(f64, f64)>, digits: usize) -> Strin
 
 /// The trace around the best graded call, the longest of them.
 fn trace(source: &Source<'_>) -> Option<Block> {
-    let events = source.tables.energy_events.iter().filter(|event| event.role == Role::Timed && event.sensor.is_some());
+    let events =
+        source.tables.energy_events.iter().filter(|event| event.role == Some(Role::Timed) && event.sensor.is_some());
     let best = events.min_by_key(|event| {
         (event.grade.map_or(9, |grade| grade as u8), std::cmp::Reverse(event.end_ns - event.begin_ns))
     })?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::analysis::MetricRow;
 use crate::report::document::{Block, Column, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::spec::Dtype;
@@ -163,7 +164,9 @@ fn limits(source: &Source<'_>) -> Vec<Text> {
         "Several requests at once: one call runs at a time.".into(),
         "Quality of what is generated: decode runs for a fixed number of steps, whatever the tokens are.".into(),
     ];
-    if source.tables.metrics.iter().all(|row| row.power_mean_w.is_none()) {
+    let powered = |row: &MetricRow| row.power_mean_w.is_some() || row.energy_j.is_some();
+    let looped = source.tables.energy_events.iter().any(|event| event.energy_j.is_some());
+    if !looped && !source.tables.metrics.iter().any(powered) {
         limits.push("Energy and cost: no power was recorded.".into());
     }
     if source.tables.metrics.iter().all(|row| row.foreign_cpu.is_none()) {

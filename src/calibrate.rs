@@ -1,0 +1,286 @@
+//! Measures what a power sensor's readings mean in time, under a load of our own, so that figures made from them may be
+//! graded better than from an assumption. Takes about a minute; the result holds for one boot, driver and power limit.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::backend::{CancelToken, Deadline};
+use crate::clock::SharedClock;
+use crate::energy::response::{self, PaceSlope, PhaseSlope, Work};
+use crate::energy::{Calibration, Coverage, Measured, Sample, Trace};
+use crate::telemetry::sampler::Sampler;
+use crate::telemetry::sensor::Sensor;
+use crate::units::Nanos;
+
+pub mod known;
+pub mod load;
+
+pub use load::{Device, Load, Prefills};
+
+/// Time between two readings while timing is measured.
+const POLL: Duration = Duration::from_millis(2);
+
+/// How long a varying load is watched to find the pace of the updates.
+const WATCHED: Duration = Duration::from_secs(3);
+
+/// Phases of the update period at which pulses are tried.
+const PHASES: u32 = 8;
+
+/// A faster counter cannot be told from a complete one by pulses: they cannot be made short enough.
+const SHORTEST_PULSED: Nanos = Nanos(8_000_000);
+
+/// Paces at which a counter is read to see whether reading changes it.
+const PACES: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_millis(50), Duration::from_millis(20), Duration::from_millis(2)];
+
+/// Points of a picture.
+const PICTURE: usize = 600;
+
+/// Why a sensor cannot be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrateError {
+    /// No thread could be started.
+    #[error("no thread to read the sensor: {0}")]
+    Thread(#[from] io::Error),
+    /// The sensor was there and is not any more.
+    #[error("{0} is gone")]
+    Gone(String),
+    /// The load failed, or someone cancelled.
+    #[error("the load that a sensor is measured under: {0}")]
+    Load(String),
+    /// Its registers did not change often enough to tell anything.
+    #[error("{sensor}: its registers changed fewer than eight times in {WATCHED:?}")]
+    Still {
+        /// The sensor.
+        sensor: String,
+    },
+}
+
+/// Measures one sensor. `load` `None`: nothing can run on its device, so that only the pace of its updates is found.
+/// `say` is told what is being done.
+///
+/// # Errors
+/// See [`CalibrateError`].
+pub fn calibrate<'a>(
+    sensor: &'a Sensor,
+    load: Option<&'a mut (dyn Load + 'a)>,
+    clock: &'a SharedClock,
+    cancel: &'a CancelToken,
+    unix_ns: u64,
+    say: &mut dyn FnMut(&str),
+) -> Result<Measured, CalibrateError> {
+    let name = load.as_ref().map(|load| load.name());
+    let mut bench = Bench { sensor, load, clock, cancel, random: ChaCha8Rng::seed_from_u64(0) };
+    let mut found = Calibration::assumed_of(sensor.kind);
+    say("pace of the updates");
+    bench.periods(&mut found)?;
+    let (mut response, mut steps_ns, mut steps_w) = (None, Vec::new(), Vec::new());
+    let (mut phases, mut paces) = (Vec::new(), Vec::new());
+    if bench.load.is_some() {
+        say("response to steps of a load");
+        let (trace, work) = bench.steps(&found)?;
+        let power = if trace.instant.is_empty() { &trace.average } else { &trace.instant };
+        response = response::response(power, &work);
+        if let Some(response) = &response {
+            found.window_ns = response.window_ns;
+            found.delay_ns = response.delay_ns;
+            found.rise_ns = response.rise_ns.unwrap_or(response.window_ns);
+        }
+        let every = power.len().div_ceil(PICTURE).max(1);
+        steps_w = power.iter().step_by(every).filter_map(|s| Some((s.at(), s.value?))).collect();
+        steps_ns = work.0;
+        if sensor.counts() {
+            if found.counter_period_ns >= SHORTEST_PULSED {
+                say("share of time that the counter sees");
+                let idle_w;
+                (phases, idle_w) = bench.pulses(&found)?;
+                found.coverage = response::coverage(&phases, idle_w).unwrap_or(Coverage::Unknown);
+            }
+            say("pace at which it may be read");
+            paces = bench.paces(&found)?;
+            found.safe_poll_ns = response::safe_poll(&paces);
+        }
+    }
+    let mut measured = Measured {
+        sensor: sensor.id.clone(),
+        device: sensor.device.clone(),
+        uuid: sensor.uuid.clone(),
+        driver: sensor.driver.clone(),
+        limit_w: sensor.limit_w,
+        simulated: sensor.simulated,
+        boot_sha256: known::boot(),
+        unix_ns,
+        load: name,
+        calibration: found,
+        response,
+        phases,
+        paces,
+        steps_ns,
+        steps_w,
+    };
+    measured.calibration.id = Some(known::id(&measured));
+    Ok(measured)
+}
+
+/// What a measurement works with.
+struct Bench<'a> {
+    sensor: &'a Sensor,
+    load: Option<&'a mut (dyn Load + 'a)>,
+    clock: &'a SharedClock,
+    cancel: &'a CancelToken,
+    random: ChaCha8Rng,
+}
+
+impl Bench<'_> {
+    /// Reads the sensor at a pace while `act` goes on.
+    fn watch<T>(
+        &mut self,
+        poll: Duration,
+        act: impl FnOnce(&mut Self) -> Result<T, CalibrateError>,
+    ) -> Result<(Trace, T), CalibrateError> {
+        let sampler = Sampler::start(&[self.sensor.kind], poll, self.clock.clone())?;
+        let number = sampler.found().sensors.iter().position(|sensor| sensor.id == self.sensor.id);
+        let number = number.ok_or_else(|| CalibrateError::Gone(self.sensor.id.clone()))?;
+        let done = act(self);
+        let mut read: Vec<Vec<Sample>> = vec![Vec::new(); self.sensor.registers.len()];
+        drop(sampler.finish(|entry| {
+            let reading = entry.reading;
+            if usize::from(entry.sensor) == number
+                && let Some(samples) = read.get_mut(usize::from(reading.register))
+            {
+                samples.push(Sample { begin: reading.begin, end: reading.end, value: reading.value.ok() });
+            }
+        }));
+        Ok((self.sensor.trace(read), done?))
+    }
+
+    /// Works for so long; `None` without a load. When it did.
+    fn work(&mut self, length: Duration) -> Result<Option<(Nanos, Nanos)>, CalibrateError> {
+        let Some(load) = self.load.as_mut() else {
+            self.rest(length)?;
+            return Ok(None);
+        };
+        let begin = self.clock.now();
+        load.work(&**self.clock, begin + length.into()).map_err(CalibrateError::Load)?;
+        Ok(Some((begin, self.clock.now())))
+    }
+
+    fn rest(&self, length: Duration) -> Result<(), CalibrateError> {
+        self.cancel.wait(Deadline(length), || false);
+        if self.cancel.is_cancelled() { Err(CalibrateError::Load("cancelled".to_owned())) } else { Ok(()) }
+    }
+
+    fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        least + (most.saturating_sub(least)).mul_f64(self.random.random_range(0.0..1.0))
+    }
+
+    /// Paces of both registers and the counter's step, under a load that is never the same for two updates.
+    fn periods(&mut self, found: &mut Calibration) -> Result<(), CalibrateError> {
+        let (trace, ()) = self.watch(POLL, |bench| {
+            let begin = bench.clock.now();
+            while bench.clock.now().since(begin).duration() < WATCHED {
+                let (on, off) = (
+                    bench.between(Duration::from_millis(5), Duration::from_millis(60)),
+                    bench.between(Duration::from_millis(5), Duration::from_millis(60)),
+                );
+                bench.work(on)?;
+                bench.rest(off)?;
+            }
+            Ok(())
+        })?;
+        let counter = response::period(&trace.counter);
+        let power = response::period(&trace.instant).or_else(|| response::period(&trace.average));
+        if counter.or(power).is_none() {
+            return Err(CalibrateError::Still { sensor: self.sensor.id.clone() });
+        }
+        found.counter_period_ns = counter.or(power).unwrap_or(found.counter_period_ns);
+        found.power_period_ns = power.or(counter).unwrap_or(found.power_period_ns);
+        found.resolution_j = response::resolution(&trace.counter).unwrap_or(found.resolution_j);
+        Ok(())
+    }
+
+    /// A long step and then irregular ones.
+    fn steps(&mut self, found: &Calibration) -> Result<(Trace, Work), CalibrateError> {
+        let period = found.power_period_ns.duration();
+        let long = (period * 12).clamp(Duration::from_millis(1200), Duration::from_secs(2));
+        let least = (period * 3).clamp(Duration::from_millis(60), Duration::from_millis(300));
+        self.watch(POLL, |bench| {
+            let mut work = Work::default();
+            bench.rest(long)?;
+            work.0.extend(bench.work(long)?);
+            bench.rest(long)?;
+            for _ in 0..10 {
+                let (on, off) = (bench.between(least, least * 3), bench.between(least, least * 3));
+                work.0.extend(bench.work(on)?);
+                bench.rest(off)?;
+            }
+            Ok(work)
+        })
+    }
+
+    /// What the counter says of pulses of a quarter of its period, at every phase of it; and of no load.
+    fn pulses(&mut self, found: &Calibration) -> Result<(Vec<PhaseSlope>, f64), CalibrateError> {
+        let period = found.counter_period_ns;
+        let settle = found.settling();
+        let pulses = (Nanos(4_000_000_000).0 / period.0).clamp(10, 40);
+        let mut phases = Vec::new();
+        let first = self.clock.now() + settle;
+        let (quiet, ()) = self.watch(POLL, |bench| bench.rest(settle.duration() + period.duration() * 10))?;
+        let end = self.clock.now();
+        let gone = || CalibrateError::Still { sensor: self.sensor.id.clone() };
+        let idle_w = response::slope(&quiet.counter, POLL.into(), first, end).ok_or_else(gone)?.watts;
+        for phase in 0..PHASES {
+            let (trace, (work, begin, end)) = self.watch(POLL, |bench| {
+                // Counted from the clock's beginning, so that each phase is the same place in the update period.
+                let now = bench.clock.now().0 / period.0 + 1;
+                let start = now * period.0 + period.0 * u64::from(phase) / u64::from(PHASES);
+                let mut work = Work::default();
+                for pulse in 0..pulses {
+                    let due = Nanos(start + pulse * period.0);
+                    bench.rest(due.since(bench.clock.now()).duration())?;
+                    work.0.extend(bench.work(period.duration() / 4)?);
+                }
+                Ok((work, Nanos(start) + found.delay_ns, bench.clock.now() + found.delay_ns))
+            })?;
+            let Some(slope) = response::slope(&trace.counter, POLL.into(), begin, end) else { continue };
+            let share =
+                work.share(slope.begin.since(found.delay_ns).as_secs(), slope.end.since(found.delay_ns).as_secs());
+            phases.push(PhaseSlope { phase: f64::from(phase) / f64::from(PHASES), share, watts: slope.watts });
+        }
+        Ok((phases, idle_w))
+    }
+
+    /// A steady load by the counter, read at one pace after the other.
+    fn paces(&mut self, found: &Calibration) -> Result<Vec<PaceSlope>, CalibrateError> {
+        let settle = found.settling().duration();
+        let mut paces = Vec::new();
+        for poll in PACES {
+            let length = (found.counter_period_ns.duration() * 25).max(poll * 5).max(Duration::from_secs(2));
+            let (trace, begin) = self.watch(poll, |bench| {
+                bench.work(settle)?;
+                let begin = bench.clock.now();
+                bench.work(length.min(Duration::from_secs(5)))?;
+                Ok(begin)
+            })?;
+            let end = self.clock.now();
+            if let Some(slope) = response::slope(&trace.counter, poll.into(), begin, end) {
+                paces.push(PaceSlope { poll_ns: poll.into(), watts: slope.watts });
+            }
+        }
+        Ok(paces)
+    }
+}
+
+/// Calibrations by sensor: what was measured, else what is assumed.
+#[must_use]
+pub fn by_sensor(sensors: &[Sensor], measured: &[Measured]) -> BTreeMap<String, Calibration> {
+    let of = |sensor: &Sensor| {
+        let found = measured.iter().find(|one| one.sensor == sensor.id).map(|one| one.calibration.clone());
+        (sensor.id.clone(), found.unwrap_or_else(|| Calibration::assumed_of(sensor.kind)))
+    };
+    sensors.iter().map(of).collect()
+}

@@ -1,0 +1,105 @@
+//! `phasebench calibrate`: the timing of this machine's power sensors, measured, kept and shown.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::backend::{CancelToken, Surroundings};
+use crate::calibrate::{CalibrateError, Device, Load, Prefills, calibrate, known};
+use crate::cli::CalibrateArgs;
+use crate::clock::{RealClock, SharedClock};
+use crate::commands::{report, run};
+use crate::energy::Measured;
+use crate::exit::Exit;
+use crate::report::build::calibration;
+use crate::spec::TelemetrySpec;
+use crate::store::{io_error, write_atomically};
+use crate::telemetry::sampler;
+use crate::telemetry::sensor::Sensor;
+use crate::terms::SensorKind;
+
+/// File with what was measured.
+const FILE: &str = "calibration.json";
+
+/// Measures every sensor that was not measured in this boot, or all again; writes and prints what was found.
+///
+/// # Errors
+/// A sensor that cannot be measured, files that cannot be written, standard output refuses.
+pub fn execute(args: &CalibrateArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let kinds = if args.sensor.is_empty() { SensorKind::ALL.to_vec() } else { args.sensor.clone() };
+    let cancel = run::cancel_on_signal()?;
+    let clock: SharedClock = Arc::new(RealClock::default());
+    let found = sampler::discover(&kinds);
+    if found.sensors.is_empty() {
+        let why: Vec<String> = found.absent.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
+        run::warn(&format!("no power sensor to calibrate ({})", why.join("; ")));
+        return Ok(Exit::Unavailable);
+    }
+    let mut measured = Vec::new();
+    for sensor in &found.sensors {
+        measured.push(one(sensor, args.again, &clock, &cancel)?);
+    }
+    let document = calibration::document(&measured);
+    std::fs::create_dir_all(&args.out).map_err(io_error(&args.out, "create"))?;
+    write_atomically(&args.out.join(FILE), &serde_json::to_vec_pretty(&measured)?)?;
+    report::write(&document, &args.out)?;
+    for line in measured.iter().flat_map(calibration::lines) {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out, "\nreport: {}", args.out.join(report::PAGE).display())?;
+    Ok(Exit::Good)
+}
+
+/// Calibrations for a run, of every sensor that it reads. One that cannot be measured is told of, and left out.
+///
+/// # Errors
+/// Someone cancelled.
+pub fn ahead(spec: &TelemetrySpec, clock: &SharedClock, cancel: &CancelToken) -> anyhow::Result<Vec<Measured>> {
+    let mut measured = Vec::new();
+    for sensor in &sampler::discover(&spec.kinds()).sensors {
+        match one(sensor, false, clock, cancel) {
+            Ok(found) => measured.push(found),
+            Err(error) if cancel.is_cancelled() => return Err(error.into()),
+            Err(error) => run::warn(&format!("{} is not calibrated, its timing is assumed: {error}", sensor.id)),
+        }
+    }
+    Ok(measured)
+}
+
+/// The calibration of one sensor: the one that is kept, else a new one.
+fn one(sensor: &Sensor, again: bool, clock: &SharedClock, cancel: &CancelToken) -> Result<Measured, CalibrateError> {
+    let cache = crate::cache::root();
+    if let Some(found) = known::find(&cache, sensor).filter(|_| !again) {
+        return Ok(found);
+    }
+    run::warn(&format!("{} ({}): measuring the sensor's timing, about a minute", sensor.id, sensor.device));
+    let mut load = device(sensor).and_then(|device| {
+        let surroundings = Surroundings { clock: clock.clone(), cache: cache.clone(), seed: 0 };
+        let opened = Prefills::open(device, &surroundings, cancel);
+        opened.inspect_err(|error| run::warn(&format!("no load for {}: {error}", sensor.id))).ok()
+    });
+    let load = load.as_mut().map(|load| load as &mut dyn Load);
+    let mut say = |what: &str| run::warn(&format!("  {what}"));
+    let measured = calibrate(sensor, load, clock, cancel, run::unix_ns(), &mut say)?;
+    // What cannot be kept is measured again the next time.
+    let _ = keep(&known::file(&cache, sensor), &measured);
+    Ok(measured)
+}
+
+/// What keeps a sensor's device busy. `None`: nothing of ours can.
+fn device(sensor: &Sensor) -> Option<Device> {
+    match sensor.kind {
+        // A scripted board follows the processor time of this process.
+        SensorKind::Nvml if sensor.simulated => Some(Device::Processor),
+        SensorKind::Nvml => sensor.id.rsplit_once(':').and_then(|(_, number)| number.parse().ok()).map(Device::Cuda),
+        SensorKind::Rapl => Some(Device::Processor),
+        SensorKind::Hwmon => None,
+    }
+}
+
+fn keep(file: &Path, measured: &Measured) -> anyhow::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    Ok(write_atomically(file, &serde_json::to_vec(measured)?)?)
+}

@@ -1,0 +1,63 @@
+//! Phases that are too short for the sensor, repeated for it.
+
+use std::fs;
+
+use phasebench::analysis::EnergyEventRow;
+use phasebench::analysis::energy::Scope;
+use phasebench::energy::{Grade, Method};
+use phasebench::record::Line;
+use phasebench::store;
+use phasebench::terms::{Phase, Procedure};
+
+use crate::fixture::{BOARD, Fixture, succeeded};
+
+const TELEMETRY: &str = "{ period: 8ms, idle: 600ms, looped: 500ms, calibrate: false, sensors: [nvml] }";
+
+/// Power of the board's load file over whole turns of its five steps.
+const MEAN_W: f64 = 271.0;
+
+#[test]
+fn short_phases_are_repeated_and_kept_apart_from_calls() {
+    let fixture = Fixture::new(TELEMETRY).with_short_phases();
+    succeeded(&fixture.run(fixture.with_driver(BOARD)));
+    let report = fixture.report();
+    let recording = store::read(&fixture.run_folder()).unwrap();
+    let last_call = recording.lines.iter().rposition(|line| matches!(line, Line::Call(_))).unwrap();
+    let loops: Vec<usize> =
+        (0..recording.lines.len()).filter(|&i| matches!(recording.lines[i], Line::Loop(_))).collect();
+    assert!(loops.len() == 2 && loops[0] > last_call, "after the calls: {loops:?}, the last call is line {last_call}");
+    let procedures: Vec<Procedure> = recording.loops().map(|record| record.procedure).collect();
+    assert_eq!(procedures, [Procedure::Prefill, Procedure::PrefillDecode]);
+
+    let events = fixture.events();
+    let (looped, natural): (Vec<EnergyEventRow>, Vec<EnergyEventRow>) =
+        events.into_iter().partition(|event| event.scope == Scope::Looped);
+    // Nothing of a call is filled in from a loop: phases of 20 and 40 ms have no figure on this board.
+    assert_eq!(natural.len(), 8);
+    assert!(natural.iter().all(|event| event.energy_j.is_none() && event.role.is_some()), "{natural:?}");
+    let metrics = fs::read_to_string(fixture.run_folder().join("metrics.csv")).unwrap();
+    assert!(!metrics.contains("steady_slope"));
+
+    assert_eq!(looped.iter().map(|event| event.phase).collect::<Vec<_>>(), [Phase::Prefill, Phase::KvDecode]);
+    for (event, seconds) in looped.iter().zip([0.020, 0.040]) {
+        assert_eq!((event.method, event.role), (Some(Method::SteadySlope), None), "{event:?}");
+        // Nobody has measured this board's sensor, so nothing better than C is claimed.
+        assert!(event.grade.is_some_and(|grade| (Grade::C..=Grade::D).contains(&grade)), "{event:?}");
+        assert!(event.repeats >= 40 && event.busy.is_some_and(|busy| (0.9..=1.0).contains(&busy)), "{event:?}");
+        let (energy, u) = (event.energy_j.unwrap(), event.u_stat.unwrap());
+        // The scripted engine sleeps, so a repetition takes somewhat longer than it says.
+        let truth = MEAN_W * seconds;
+        assert!((energy - truth).abs() < 3.0 * u * energy + 0.15 * truth, "{energy} J, not {truth}: {event:?}");
+    }
+    assert!(report.contains("| looped "), "{report}");
+    let output = fixture.program().args(["validate", "run"]).output().unwrap();
+    succeeded(&output);
+}
+
+#[test]
+fn nothing_is_repeated_where_the_scenario_says_never() {
+    let fixture =
+        Fixture::new("{ period: 8ms, idle: 0s, looped: 0s, calibrate: false, sensors: [nvml] }").with_short_phases();
+    succeeded(&fixture.run(fixture.with_driver(BOARD)));
+    assert_eq!(store::read(&fixture.run_folder()).unwrap().loops().count(), 0);
+}
