@@ -227,31 +227,51 @@ impl Bench<'_> {
         let period = found.counter_period_ns;
         let settle = found.settling();
         let pulses = (Nanos(4_000_000_000).0 / period.0).clamp(10, 40);
-        let mut phases = Vec::new();
         let first = self.clock.now() + settle;
         let (quiet, ()) = self.watch(POLL, |bench| bench.rest(settle.duration() + period.duration() * 10))?;
         let end = self.clock.now();
         let gone = || CalibrateError::Still { sensor: self.sensor.id.clone() };
         let idle_w = response::slope(&quiet.counter, POLL.into(), first, end).ok_or_else(gone)?.watts;
-        for phase in 0..PHASES {
-            let (trace, (work, begin, end)) = self.watch(POLL, |bench| {
-                // Counted from the clock's beginning, so that each phase is the same place in the update period.
-                let now = bench.clock.now().0 / period.0 + 1;
-                let start = now * period.0 + period.0 * u64::from(phase) / u64::from(PHASES);
-                let mut work = Work::default();
-                for pulse in 0..pulses {
-                    let due = Nanos(start + pulse * period.0);
-                    bench.rest(due.since(bench.clock.now()).duration())?;
-                    work.0.extend(bench.work(period.duration() / 4)?);
-                }
-                Ok((work, Nanos(start) + found.delay_ns, bench.clock.now() + found.delay_ns))
-            })?;
-            let Some(slope) = response::slope(&trace.counter, POLL.into(), begin, end) else { continue };
-            let share =
-                work.share(slope.begin.since(found.delay_ns).as_secs(), slope.end.since(found.delay_ns).as_secs());
-            phases.push(PhaseSlope { phase: f64::from(phase) / f64::from(PHASES), share, watts: slope.watts });
-        }
-        Ok((phases, idle_w))
+        let phases = (0..PHASES).map(|phase| self.pulses_at(phase, pulses, found, idle_w));
+        // One that gave too few updates says nothing.
+        let phases: Result<Vec<Option<PhaseSlope>>, CalibrateError> = phases.collect();
+        Ok((phases?.into_iter().flatten().collect(), idle_w))
+    }
+
+    /// The same at one phase.
+    fn pulses_at(
+        &mut self,
+        phase: u32,
+        pulses: u64,
+        found: &Calibration,
+        idle_w: f64,
+    ) -> Result<Option<PhaseSlope>, CalibrateError> {
+        let (period, delay) = (found.counter_period_ns, found.delay_ns);
+        let (trace, (work, begin, end)) = self.watch(POLL, |bench| {
+            // Counted from the clock's beginning, so that each phase is the same place in the update period.
+            let now = bench.clock.now().0 / period.0 + 1;
+            let start = now * period.0 + period.0 * u64::from(phase) / u64::from(PHASES);
+            let mut work = Work::default();
+            for pulse in 0..pulses {
+                let due = Nanos(start + pulse * period.0);
+                bench.rest(due.since(bench.clock.now()).duration())?;
+                work.0.extend(bench.work(period.duration() / 4)?);
+            }
+            Ok((work, Nanos(start) + delay, bench.clock.now() + delay))
+        })?;
+        let middle = Nanos(u64::midpoint(begin.0, end.0));
+        let of = |begin, end| {
+            let slope = response::slope(&trace.counter, POLL.into(), begin, end)?;
+            let share = work.share(slope.begin.since(delay).as_secs(), slope.end.since(delay).as_secs());
+            (share > 0.0).then(|| (slope.watts, share, (slope.watts - idle_w) / share))
+        };
+        let told = of(begin, end).zip(of(begin, middle)).zip(of(middle, end));
+        Ok(told.map(|(((watts, share, pulse), (.., first)), (.., second))| PhaseSlope {
+            phase: f64::from(phase) / f64::from(PHASES),
+            share,
+            watts,
+            halves_differ: (second - first) / pulse,
+        }))
     }
 
     /// A steady load by the counter, read at one pace after the other.
@@ -259,16 +279,18 @@ impl Bench<'_> {
         let settle = found.settling().duration();
         let mut paces = Vec::new();
         for poll in PACES {
-            let length = (found.counter_period_ns.duration() * 25).max(poll * 5).max(Duration::from_secs(2));
+            let length = (found.counter_period_ns.duration() * 25).max(poll * 8).max(Duration::from_secs(2));
             let (trace, begin) = self.watch(poll, |bench| {
                 bench.work(settle)?;
                 let begin = bench.clock.now();
-                bench.work(length.min(Duration::from_secs(5)))?;
+                bench.work(length.min(Duration::from_secs(8)))?;
                 Ok(begin)
             })?;
             let end = self.clock.now();
-            if let Some(slope) = response::slope(&trace.counter, poll.into(), begin, end) {
-                paces.push(PaceSlope { poll_ns: poll.into(), watts: slope.watts });
+            let of = |begin, end| response::slope(&trace.counter, poll.into(), begin, end).map(|slope| slope.watts);
+            let middle = Nanos(u64::midpoint(begin.0, end.0));
+            if let (Some(watts), Some(first), Some(second)) = (of(begin, end), of(begin, middle), of(middle, end)) {
+                paces.push(PaceSlope { poll_ns: poll.into(), watts, halves_differ: (second - first) / watts });
             }
         }
         Ok(paces)

@@ -188,6 +188,8 @@ pub struct PhaseSlope {
     pub share: f64,
     /// Mean power by the counter, in watts.
     pub watts: f64,
+    /// Energy by which the second half of the pulses differs from the first, relative to the mean: chance, not phase.
+    pub halves_differ: f64,
 }
 
 /// A counter between its first and its last update in a stretch.
@@ -215,8 +217,12 @@ pub fn slope(counter: &[Sample], poll: Nanos, begin: Nanos, end: Nanos) -> Optio
 /// all of the time.
 const LARGEST_SPREAD: f64 = 0.05;
 
+/// Largest difference of what pulses take at different phases, in standard deviations of what they differ by chance,
+/// that is put down to chance: the range of eight normal values exceeds 4.3 of them once in twenty times.
+const LARGEST_CHANCE: f64 = 4.3;
+
 /// Whether a counter sees all of the time: short pulses then take the same energy wherever in its update period they
-/// come. `None`: nothing was measured, or pulses make no difference to it.
+/// come. `None`: nothing was measured, pulses make no difference to it, or the load itself was too uneven to tell.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "eight phases")]
 pub fn coverage(phases: &[PhaseSlope], idle_w: f64) -> Option<Coverage> {
@@ -226,7 +232,16 @@ pub fn coverage(phases: &[PhaseSlope], idle_w: f64) -> Option<Coverage> {
         return None;
     }
     let (least, most) = each.iter().fold((f64::MAX, f64::MIN), |(least, most), &e| (least.min(e), most.max(e)));
-    Some(if (most - least) / mean < LARGEST_SPREAD { Coverage::Full } else { Coverage::Partial })
+    let spread = (most - least) / mean;
+    // A mean of two halves scatters by half of what the halves differ by.
+    let chance = (phases.iter().map(|p| (p.halves_differ / 2.0).powi(2)).sum::<f64>() / phases.len() as f64).sqrt();
+    if spread < LARGEST_SPREAD {
+        Some(Coverage::Full)
+    } else if spread > LARGEST_CHANCE * chance {
+        Some(Coverage::Partial)
+    } else {
+        None
+    }
 }
 
 /// Power by a counter while it was read at one pace, under a steady load.
@@ -237,18 +252,23 @@ pub struct PaceSlope {
     pub poll_ns: Nanos,
     /// Mean power by the counter, in watts.
     pub watts: f64,
+    /// Power by which the second half of the time differs from the first, relative to the mean: chance, not pace.
+    pub halves_differ: f64,
 }
 
 /// Largest difference from the slowest pace that is put down to chance, relative.
 const LARGEST_DISTURBANCE: f64 = 0.01;
 
 /// Fastest pace at which reading a counter does not change it: that, and every slower one, agrees with the slowest.
-/// `None`: fewer than two paces.
+/// `None`: fewer than two paces, or the load was too uneven to tell.
 #[must_use]
 pub fn safe_poll(paces: &[PaceSlope]) -> Option<Nanos> {
     let mut slowest_first = paces.to_vec();
     slowest_first.sort_by_key(|pace| std::cmp::Reverse(pace.poll_ns));
     let (slowest, rest) = slowest_first.split_first().filter(|(_, rest)| !rest.is_empty())?;
+    if paces.iter().any(|pace| pace.halves_differ.abs() > 2.0 * LARGEST_DISTURBANCE) {
+        return None;
+    }
     let agrees = |pace: &&PaceSlope| (pace.watts / slowest.watts - 1.0).abs() <= LARGEST_DISTURBANCE;
     Some(rest.iter().take_while(agrees).last().unwrap_or(slowest).poll_ns)
 }
@@ -348,12 +368,16 @@ mod tests {
                     let (begin, end) = (1000 * MS, 4900 * MS);
                     let found = slope(&read, Nanos(POLL), Nanos(begin), Nanos(end)).unwrap();
                     let share = work.share(found.begin.as_secs(), found.end.as_secs());
-                    PhaseSlope { phase: f64::from(phase) / 8.0, share, watts: found.watts }
+                    PhaseSlope { phase: f64::from(phase) / 8.0, share, watts: found.watts, halves_differ: 0.001 }
                 })
                 .collect();
             assert_eq!(coverage(&phases, IDLE_W), Some(expected), "{counter:?} {window} ms: {phases:?}");
         }
         assert_eq!(coverage(&[], IDLE_W), None);
+        // A load as uneven as its differences tells nothing.
+        let uneven =
+            |i: u32| PhaseSlope { phase: 0.0, share: 0.25, watts: IDLE_W + 80.0 + f64::from(i), halves_differ: 0.08 };
+        assert_eq!(coverage(&(0..8).map(uneven).collect::<Vec<_>>(), IDLE_W), None);
     }
 
     #[test]
@@ -366,10 +390,11 @@ mod tests {
 
     #[test]
     fn a_pace_that_changes_what_it_reads_is_not_safe() {
-        let pace = |ms: u64, watts| PaceSlope { poll_ns: Nanos(ms * MS), watts };
+        let pace = |ms: u64, watts| PaceSlope { poll_ns: Nanos(ms * MS), watts, halves_differ: 0.002 };
         let paces = [pace(2, 290.0), pace(20, 300.5), pace(50, 301.0), pace(1000, 300.0)];
         assert_eq!(safe_poll(&paces), Some(Nanos(20 * MS)));
         assert_eq!(safe_poll(&paces[3..]), None);
+        assert_eq!(safe_poll(&paces.map(|pace| PaceSlope { halves_differ: 0.05, ..pace })), None, "an uneven load");
         assert_eq!(safe_poll(&[pace(2, 200.0), pace(1000, 300.0)]), Some(Nanos(1000 * MS)));
     }
 }

@@ -103,6 +103,7 @@ fn steps(one: &Measured) -> Block {
     let at = |time: Nanos| time.as_secs() - begin;
     let simulated = if one.simulated { " (SIMULATED)" } else { "" };
     let data = chart::Trace {
+        origin: "the first reading",
         title: format!("{}: power while a load goes on and off{simulated}", one.sensor),
         phases: one
             .steps_ns

@@ -286,7 +286,7 @@ fn trace(source: &Source<'_>) -> Option<Block> {
         .and(", the best graded of the longest. A reading is the mean over a time that ended before it, so it lags. From ")
         .code("power_trace.csv")
         .and(".");
-    let data = chart::Trace { title, phases: phases.collect(), lines };
+    let data = chart::Trace { title, origin: "the call's begin", phases: phases.collect(), lines };
     Some(Block::figure("power_trace", caption, chart::trace(&data)))
 }
 

@@ -1,4 +1,4 @@
-//! Power over time around a call, its phases shaded.
+//! Power over time, with what ran meanwhile shaded.
 
 use std::fmt::Write as _;
 
@@ -16,26 +16,30 @@ use crate::report::text::clean;
 use crate::report::theme::INK;
 
 const BODY_PX: i32 = 320;
+/// Stretches closer together than this touch for the eye, in seconds.
+const TOUCHING_S: f64 = 0.01;
 /// Most readings of a register that get a mark each.
 const MOST_MARKS: usize = 100;
 
-/// What sensors said around a call.
+/// What sensors said while something ran.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
-    /// Names the call and the sensor.
+    /// Names what ran and the sensor.
     pub title: String,
-    /// The phases.
+    /// What time counts from, as `the call's begin`.
+    pub origin: &'static str,
+    /// What ran when.
     pub phases: Vec<Shade>,
     /// Registers.
     pub lines: Vec<TraceLine>,
 }
 
-/// A phase.
+/// A stretch in which something ran.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shade {
-    /// Its name, which stands in it.
+    /// Its name, which stands in it; empty: none.
     pub name: String,
-    /// Begin, in seconds from the call's.
+    /// Begin, in seconds from the origin.
     pub begin_s: f64,
     /// End.
     pub end_s: f64,
@@ -46,7 +50,7 @@ pub struct Shade {
 pub struct TraceLine {
     /// Stands in the legend.
     pub name: String,
-    /// Seconds from the call's begin, and watts; ascending in time.
+    /// Seconds from the origin, and watts; ascending in time.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -70,20 +74,19 @@ pub fn trace(data: &Trace) -> Result<Svg, ChartError> {
     };
     let legend: Vec<_> = data.lines.iter().enumerate().map(|(i, line)| (Mark::nth(i), line.name.clone())).collect();
     let head = Head::new(&data.title, &legend);
+    let x_name = format!("time from {} (s)", data.origin);
     render(&head, describe(data), BODY_PX, |area| {
-        let frame = Frame {
-            x: &x,
-            y: &y,
-            x_name: "time from the call's begin (s)",
-            y_name: Some(("power (W)", 48)),
-            ticks_on_top: false,
-        };
+        let frame = Frame { x: &x, y: &y, x_name: &x_name, y_name: Some(("power (W)", 48)), ticks_on_top: false };
         let plot = frame.draw(area)?;
         let area = plot.plotting_area();
         let (bottom, top) = (y.range().start, y.range().end);
+        let mut turn = 0;
         for (i, phase) in data.phases.iter().enumerate() {
-            // Two shades in turn, so that phases without a gap are told apart.
-            let shade = Mark::nth(3 + i % 2).colour.light.mix(0.15).filled();
+            // Two shades in turn, so that those without a gap are told apart.
+            let touching =
+                i > 0 && data.phases.get(i - 1).is_some_and(|before| phase.begin_s <= before.end_s + TOUCHING_S);
+            turn = if touching { 1 - turn } else { 0 };
+            let shade = Mark::nth(3 + turn).colour.light.mix(0.15).filled();
             area.draw(&Rectangle::new([(phase.begin_s, bottom), (phase.end_s, top)], shade))?;
             let style = font(LABEL_PX, INK, HPos::Left, VPos::Top);
             area.draw(&Text::new(clean(&phase.name), (phase.begin_s, top), style))?;
@@ -102,8 +105,8 @@ pub fn trace(data: &Trace) -> Result<Svg, ChartError> {
 }
 
 fn describe(data: &Trace) -> String {
-    let mut text = String::from("Power in watts over seconds from the call's begin.");
-    for phase in &data.phases {
+    let mut text = format!("Power in watts over seconds from {}.", data.origin);
+    for phase in data.phases.iter().filter(|phase| !phase.name.is_empty()) {
         let (begin, end) = (format::fixed(phase.begin_s, 3), format::fixed(phase.end_s, 3));
         let _ = write!(text, " {} from {begin} to {end} s;", clean(&phase.name));
     }
