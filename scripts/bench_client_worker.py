@@ -147,7 +147,7 @@ def sampler(binary, arguments):
     if arguments.runs < FEWEST_RUNS:
         sys.exit(f"--runs must be at least {FEWEST_RUNS}: the interval is over pairs of runs")
     backends = [f"{{ name: onnx, onnx: {{ provider: cpu, threads: {arguments.threads} }} }}"]
-    telemetry = "telemetry: { period: 20ms, idle: 0s, sensors: [nvml] }\n"
+    telemetry = "telemetry: { period: 20ms, idle: 0s, looped: 0s, calibrate: false, sensors: [nvml] }\n"
     print(f"ONNX Runtime's decode with power recorded every 20 ms against without, on a scripted board: GPT-2 of 25M "
           f"parameters, {arguments.tokens} steps, {arguments.threads} threads, {arguments.rounds} calls a run.\n")
     ratios, told = [], []

@@ -1,6 +1,8 @@
 //! A scenario on the scripted engine at real pace, and the program with a driver library of our own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -61,6 +63,27 @@ impl Fixture {
         let sysfs = self.path().join("sysfs");
         fs::create_dir_all(&sysfs).unwrap();
         command.current_dir(self.path()).env("PHASEBENCH_SYSFS_ROOT", sysfs).env_remove("FAKE_NVML");
+        command
+    }
+
+    /// The same as a user who may read only what everybody may.
+    pub fn unprivileged(&self) -> Command {
+        let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        open(self.path(), 0o777);
+        open(&self.path().join("scenario.yaml"), 0o644);
+        let program = self.path().join("phasebench");
+        fs::copy(PROGRAM, &program).unwrap();
+        let mut command = Command::new(program);
+        for (name, value) in self.program().get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        command.current_dir(self.path()).env("PHASEBENCH_CACHE", self.path().join("cache"));
+        // SAFETY: reads the caller's own id.
+        if unsafe { libc::geteuid() } == 0 {
+            command.uid(65_534).gid(65_534);
+        }
         command
     }
 

@@ -1,7 +1,7 @@
 //! A processor's counters in a folder that looks like the kernel's, moving while the program runs.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -64,4 +64,26 @@ fn packages_are_charged_through_wraps_and_the_platform_is_not_added() {
         values.windows(2).filter(|pair| pair[1] < pair[0]).count()
     };
     assert!(falls("package-0") >= 2, "the raw counter wrapped {} times", falls("package-0"));
+}
+
+#[test]
+fn counters_that_this_user_may_not_read_are_refused_and_not_called_absent() {
+    let fixture = Fixture::new("{ period: 5ms, idle: 0s, calibrate: false, sensors: [rapl] }");
+    let program = fixture.unprivileged();
+    let root = fixture.path().join("sysfs");
+    let counter = root.join("sys/class/powercap/intel-rapl:0/energy_uj");
+    drop(zone(&root, "intel-rapl:0", "package-0"));
+    fs::set_permissions(&counter, fs::Permissions::from_mode(0)).unwrap();
+    let output = fixture.run(program);
+    succeeded(&output);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("energy_uj may not be read: only root may"), "{errors}");
+    assert!(fixture.report().contains("with the reason `permission`"));
+    for event in fixture.events() {
+        assert_eq!(
+            (event.reason.map(|reason| reason.as_str()), event.energy_j),
+            (Some("permission"), None),
+            "{event:?}"
+        );
+    }
 }

@@ -61,6 +61,7 @@ fn every_key_is_understood() {
     assert_eq!((spec.name.as_str(), spec.seed, spec.order), ("everything", 7, Order::Shuffled));
     let telemetry = spec.telemetry.as_ref().unwrap();
     assert_eq!((telemetry.period, telemetry.idle), (Duration::from_millis(5), Duration::ZERO));
+    assert_eq!((telemetry.looped, telemetry.calibrate), (Duration::from_secs(2), false));
     assert_eq!(telemetry.sensors, Some(vec![SensorKind::Rapl, SensorKind::Nvml]));
     assert_eq!(spec.repetitions, Repetitions::Adaptive { min: 4, max: 9, until_relative_ci: 0.1 });
     assert_eq!(spec.early_stop, EarlyStop { retries: 5, min_steps: 4, scale: false });

@@ -19,7 +19,7 @@ from .errors import Cancelled
 from .evidence import PhaseWindow
 from .model import Model, cache_bytes, cache_devices, rewind
 from .passes import Pass
-from .rows import CachedRows, GrowingRows
+from .rows import GrowingRows, KeptRows
 from .stopwatch import Stopwatch
 
 Observer = Callable[[torch.Tensor], None]
@@ -141,18 +141,12 @@ class TimedCall(ABC):
 class CachedCall(TimedCall):
     """A prefill and, if there are steps, decode steps on its KV cache."""
 
-    def __init__(self, model: Model, passes: Passes, work: Work, *, cache: Any, columns: int, bucket: int) -> None:
+    def __init__(self, model: Model, passes: Passes, work: Work, *, cache: Any, kept: KeptRows, bucket: int) -> None:
         super().__init__(model, work)
         self._passes = passes
         self._cache = cache
-        self._rows = CachedRows(
-            work.prompts,
-            padded_to=work.padded_to,
-            computed=bucket or work.padded_to,
-            steps=work.steps,
-            columns=columns,
-            dtype=model.dtype,
-            device=model.device,
+        self._rows = kept.of(
+            work.prompts, padded_to=work.padded_to, computed=bucket or work.padded_to, steps=work.steps
         )
         self._bucket = bucket
         self.tokens = self._rows.tokens

@@ -18,6 +18,7 @@ from .errors import MESSAGE_LIMIT, Cancelled, WorkerError, bounded, classify, in
 from .evidence import PhaseWindow
 from .model import Caches, Model, load
 from .passes import Pass, decode, prefill, uncached
+from .rows import KeptRows
 from .settings import EngineSettings
 from .weights import Folder
 
@@ -62,6 +63,7 @@ class Engine:
         if max(options.buckets, default=0) > self.model.context:
             raise invalid(f"a bucket of {max(options.buckets)} exceeds the model's context of {self.model.context}")
         self._caches = Caches(self.model, longest)
+        self._rows = KeptRows(longest, self.model.dtype, self.model.device)
         graphs = settings.cuda_graphs
         self.passes = Passes(
             Pass(pb.PHASE_PREFILL, prefill, options if options.prefill else None, cuda_graphs=graphs),
@@ -74,7 +76,7 @@ class Engine:
 
     def close(self) -> None:
         """Frees the model and all that was compiled for it."""
-        del self.model, self.passes, self._caches
+        del self.model, self.passes, self._caches, self._rows
         reset_compiler()
         gc.unfreeze()
         gc.collect()
@@ -165,7 +167,7 @@ class Engine:
         return reply
 
     def _call(self, request: pb.CallRequest, cancelled: threading.Event, observe: Observer | None) -> TimedCall:
-        """Checks a request and allocates all it needs."""
+        """Checks a request and makes all it needs."""
         if request.procedure == pb.UNCACHED and self.settings.compile.any:
             raise unsupported("generation without a cache is eager only, and compile options are set")
         check_call(request, Bounds(self.model.vocabulary, self.model.context, self._caches.columns))
@@ -176,7 +178,7 @@ class Engine:
             return UncachedCall(self.model, self.passes, work)
         columns = bucket(request.padded_to, self.settings.compile.buckets)
         cache = self._caches.of(len(prompts))
-        return CachedCall(self.model, self.passes, work, cache=cache, columns=self._caches.columns, bucket=columns)
+        return CachedCall(self.model, self.passes, work, cache=cache, kept=self._rows, bucket=columns)
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:

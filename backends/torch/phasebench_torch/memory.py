@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from . import worker_pb2 as pb
 
-_STATUS = Path("/proc/self/status")
+_STATUS = "/proc/self/status"
 
 
 def resident(status: str) -> tuple[int | None, int | None]:
     """Resident set and its peak in bytes, from the text of `/proc/self/status`. `None`: not told there."""
-    found: dict[str, int] = {}
-    for line in status.splitlines():
-        name, _, rest = line.partition(":")
-        fields = rest.split()
-        if name in ("VmRSS", "VmHWM") and len(fields) == 2 and fields[1] == "kB":
-            found[name] = int(fields[0]) * 1024
-    return found.get("VmRSS"), found.get("VmHWM")
+    return _bytes(status, "VmRSS"), _bytes(status, "VmHWM")
+
+
+def _bytes(status: str, name: str) -> int | None:
+    # Only the line that is wanted is taken apart.
+    fields = status.partition(f"\n{name}:")[2].split(maxsplit=2)
+    return int(fields[0]) * 1024 if fields[1:2] == ["kB"] else None
 
 
 def read(device: str, kv_bytes: int | None = None) -> pb.Memory:
@@ -28,7 +27,9 @@ def read(device: str, kv_bytes: int | None = None) -> pb.Memory:
     reserve included. `kv_bytes` is passed through.
     """
     try:
-        rss, peak = resident(_STATUS.read_text(encoding="ascii"))
+        # Unbuffered and opened by its name: this is read in every call.
+        with open(_STATUS, "rb", buffering=0) as status:
+            rss, peak = resident(status.read().decode("ascii", "replace"))
     except OSError:
         rss, peak = None, None
     return pb.Memory(host_rss_bytes=rss, host_peak_bytes=peak, device_used_bytes=_on_device(device), kv_bytes=kv_bytes)

@@ -1,4 +1,4 @@
-"""Token ids, positions and attention masks of a call, in tensors that are allocated before it is timed.
+"""Token ids, positions and attention masks of a call, in tensors that are there before it is timed.
 
 Rows are padded on the left to one length. A bucket pads further on the right; its columns are hidden from every token
 and overwritten in the KV cache by the decode steps. The mask is added to the attention scores: 0 lets a query see a
@@ -30,6 +30,7 @@ class CachedRows:
         device: torch.device,
     ) -> None:
         self.padded_to = padded_to
+        self._computed = computed
         batch = len(prompts)
         ids, positions, pads = _padded(prompts, padded_to, computed)
         self.prompt_ids = ids.to(device)
@@ -40,12 +41,17 @@ class CachedRows:
         self.ids = torch.zeros((batch, 1), dtype=torch.int64, device=device)
         self.positions = torch.zeros((batch, 1), dtype=torch.int64, device=device)
         self.mask = torch.zeros((batch, 1, 1, columns), dtype=dtype, device=device)
-        self.tokens = torch.zeros((batch, steps + 1), dtype=torch.int64, device=device)
+        self.tokens = _new_tokens(batch, steps, device)
         """New tokens, the first one from the prefill."""
         self._first_position = torch.tensor([[len(row)] for row in prompts], device=device)
         # What the last prompt column sees, before any new column is opened.
-        self._first_mask = self.prompt_mask[:, :, padded_to - 1 : padded_to].clone()
+        self._first_mask = self.prompt_mask[:, :, padded_to - 1 : padded_to]
         self.restart()
+
+    def replace(self, prompts: Sequence[Sequence[int]], steps: int) -> None:
+        """Takes other prompts, each as long as the one in its place, into the same tensors; only `tokens` are new."""
+        self.prompt_ids.copy_(_padded_ids(prompts, self.padded_to, self._computed))
+        self.tokens = _new_tokens(len(prompts), steps, self.tokens.device)
 
     def restart(self) -> None:
         """Goes back to before the first decode step."""
@@ -58,6 +64,37 @@ class CachedRows:
         if step > 0:
             self.positions.add_(1)
         self.mask.select(3, self.padded_to + step).zero_()
+
+
+class KeptRows:
+    """The inputs of the call before, kept: one whose prompts are as long only puts its own token ids into them."""
+
+    def __init__(self, columns: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._columns = columns
+        self._dtype = dtype
+        self._device = device
+        self._shape: object = None
+        self._rows: CachedRows | None = None
+
+    def of(self, prompts: Sequence[Sequence[int]], *, padded_to: int, computed: int, steps: int) -> CachedRows:
+        """The inputs for `prompts`; those of the call before are not to be used any more."""
+        shape = ([len(row) for row in prompts], padded_to, computed)
+        if self._rows is None or shape != self._shape:
+            # Freed first: there never are two.
+            self._rows = None
+            self._rows = CachedRows(
+                prompts,
+                padded_to=padded_to,
+                computed=computed,
+                steps=steps,
+                columns=self._columns,
+                dtype=self._dtype,
+                device=self._device,
+            )
+            self._shape = shape
+        else:
+            self._rows.replace(prompts, steps)
+        return self._rows
 
 
 class GrowingRows:
@@ -93,15 +130,24 @@ class GrowingRows:
         self._ids[:, column : column + 1].copy_(tokens)
 
 
+def _new_tokens(rows: int, steps: int, device: torch.device) -> torch.Tensor:
+    return torch.zeros((rows, steps + 1), dtype=torch.int64, device=device)
+
+
 def _padded(
     prompts: Sequence[Sequence[int]], padded_to: int, columns: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Ids and positions [rows, columns], 0 at padding, and the left padding of each row."""
     right = [0] * (columns - padded_to)
     lefts = [padded_to - len(row) for row in prompts]
-    ids = torch.tensor([[0] * left + [*row] + right for left, row in zip(lefts, prompts, strict=True)])
     positions = torch.tensor([[0] * left + [*range(padded_to - left)] + right for left in lefts])
-    return ids, positions, torch.tensor(lefts)
+    return _padded_ids(prompts, padded_to, columns), positions, torch.tensor(lefts)
+
+
+def _padded_ids(prompts: Sequence[Sequence[int]], padded_to: int, columns: int) -> torch.Tensor:
+    """Ids [rows, columns], 0 at padding."""
+    right = [0] * (columns - padded_to)
+    return torch.tensor([[0] * (padded_to - len(row)) + [*row] + right for row in prompts])
 
 
 def _causal(pads: torch.Tensor, queries: int, columns: int, dtype: torch.dtype) -> torch.Tensor:

@@ -40,6 +40,7 @@ def test_a_time_namespaces_offset_is_read(text: str, offset: int) -> None:
 def test_memory_is_the_processes() -> None:
     assert memory.resident("Name:\tx\nVmHWM:\t    200 kB\nVmRSS:\t     100 kB\n") == (100 * 1024, 200 * 1024)
     assert memory.resident("Name:\tx\n") == (None, None)
+    assert memory.resident("Name:\tx\nVmRSS:\t     100\n") == (None, None)
     found = memory.read("cpu")
     assert found.host_peak_bytes >= found.host_rss_bytes > 0
     assert not found.HasField("device_used_bytes")

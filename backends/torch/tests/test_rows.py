@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from phasebench_torch.rows import CachedRows, GrowingRows
+from phasebench_torch.rows import CachedRows, GrowingRows, KeptRows
 
 CPU = torch.device("cpu")
 PROMPTS = [[5, 6, 7], [8]]
@@ -55,6 +55,30 @@ def test_steps_allocate_nothing() -> None:
     before = [tensor.data_ptr() for tensor in (rows.ids, rows.positions, rows.mask)]
     rows.feed(0, torch.tensor([[1], [2]]))
     assert [tensor.data_ptr() for tensor in (rows.ids, rows.positions, rows.mask)] == before
+
+
+def test_prompts_of_the_same_lengths_use_the_same_tensors() -> None:
+    kept = KeptRows(7, torch.float32, CPU)
+    rows = kept.of(PROMPTS, padded_to=4, computed=6, steps=2)
+    before = [tensor.data_ptr() for tensor in (rows.prompt_ids, rows.prompt_mask, rows.ids, rows.positions, rows.mask)]
+    rows.feed(0, torch.tensor([[9], [10]]))
+    rows.feed(1, torch.tensor([[11], [12]]))
+    prompts = [[1, 2, 3], [4]]
+    rows = kept.of(prompts, padded_to=4, computed=6, steps=3)
+    rows.restart()
+    anew = CachedRows(prompts, padded_to=4, computed=6, steps=3, columns=7, dtype=torch.float32, device=CPU)
+    tensors = (rows.prompt_ids, rows.prompt_mask, rows.ids, rows.positions, rows.mask)
+    assert [tensor.data_ptr() for tensor in tensors] == before
+    for name in ("prompt_ids", "prompt_positions", "prompt_mask", "last", "positions", "mask", "tokens"):
+        assert torch.equal(getattr(rows, name), getattr(anew, name)), name
+
+
+def test_prompts_of_other_lengths_get_their_own_masks() -> None:
+    kept = KeptRows(7, torch.float32, CPU)
+    kept.of(PROMPTS, padded_to=4, computed=4, steps=2)
+    rows = kept.of([[1, 2], [4, 5]], padded_to=4, computed=4, steps=2)
+    assert rows.prompt_positions.tolist() == [[0, 0, 0, 1], [0, 0, 0, 1]]
+    assert seen(rows.prompt_mask)[0] == ["x......", ".x.....", "..x....", "..xx..."]
 
 
 def test_without_a_cache_the_rows_grow() -> None:
