@@ -9,6 +9,7 @@ use crate::cli::PlanArgs;
 use crate::commands::scenario::{self, Loaded};
 use crate::exit::Exit;
 use crate::plan::{self, Cell, Plan, SkippedCell};
+use crate::run::power::looping;
 use crate::schedule::{self, Task};
 use crate::terms::{Procedure, Role};
 use crate::units::{Nanos, significant};
@@ -194,6 +195,17 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let range = if time.min == time.max { time.max.to_string() } else { format!("{} to {}", time.min, time.max) };
     writeln!(out, "estimate: about {range} on an idle machine of two cores; making the models comes on top, once")?;
+    if let Some(telemetry) = &spec.telemetry {
+        let loads = schedule::preview(plan).iter().filter(|task| matches!(task, Task::Load(_))).count();
+        // Before, after, and after each load.
+        let idle = Nanos::from(telemetry.idle * u32::try_from(loads + 2)?);
+        let procedures: usize = plan.cells.iter().map(|cell| cell.procedure.modes().len().min(2)).sum();
+        let looped = Nanos::from(looping(telemetry.looped) * u32::try_from(procedures)?);
+        writeln!(
+            out,
+            "  with a power sensor {idle} of idle stretches, and up to {looped} of repetitions for it, where phases are short"
+        )?;
+    }
     Ok(())
 }
 

@@ -31,6 +31,12 @@ const SWEEP_GROUPS: u32 = 8;
 /// Repetitions go on for at least so long before the first window.
 const LEAST_SETTLING: Duration = Duration::from_secs(1);
 
+/// How long repeating one procedure takes at least, for plans.
+#[must_use]
+pub fn looping(window: Duration) -> Duration {
+    if window.is_zero() { window } else { LEAST_SETTLING.min(window) + window * LOOP_WINDOWS }
+}
+
 /// Why power cannot be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum PowerError {

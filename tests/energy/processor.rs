@@ -73,7 +73,7 @@ fn counters_that_this_user_may_not_read_are_refused_and_not_called_absent() {
     let root = fixture.path().join("sysfs");
     let counter = root.join("sys/class/powercap/intel-rapl:0/energy_uj");
     drop(zone(&root, "intel-rapl:0", "package-0"));
-    fs::set_permissions(&counter, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&counter, fs::Permissions::from_mode(0o000)).unwrap();
     let output = fixture.run(program);
     succeeded(&output);
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -171,8 +171,7 @@ fn table(source: &Source<'_>, names: &Names) -> Block {
         Column::numbers("net (J)"),
         Column::numbers("power (W)"),
         Column::numbers("J per token [95 %]"),
-        Column::words("method"),
-        Column::words("or why not"),
+        Column::words("method, or why not"),
     ];
     let rows = source.tables.energy_summary.iter().map(|row| {
         let mut cell = names.cell(&row.model, &row.scenario, row.batch, row.gen_tokens);
@@ -190,8 +189,7 @@ fn table(source: &Source<'_>, names: &Names) -> Block {
             format::number(row.energy_net_j, digits).into(),
             format::number(row.power_w, digits).into(),
             between(row.j_per_token, row.j_per_token_low.zip(row.j_per_token_high), digits).into(),
-            row.methods.as_str().into(),
-            row.reasons.as_str().into(),
+            how(row).into(),
         ]
     });
     let sensors = if sensors.is_empty() { ABSENT.to_owned() } else { sensors.join(", ") };
@@ -206,6 +204,15 @@ fn table(source: &Source<'_>, names: &Names) -> Block {
     .code("analysis/energy_events.csv")
     .and(".");
     Block::Table(Table { caption, columns, rows: rows.collect() })
+}
+
+/// How a row's calls got their figures, and why others got none.
+fn how(row: &EnergySummaryRow) -> String {
+    match (row.methods.as_str(), row.reasons.as_str()) {
+        (methods, "") => methods.to_owned(),
+        ("", reasons) => reasons.to_owned(),
+        (methods, reasons) => format!("{methods}; others {reasons}"),
+    }
 }
 
 /// What the rows of scope `looped` are; nothing where there is none.
