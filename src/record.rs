@@ -61,10 +61,32 @@ pub struct Opened {
     pub unix_ns: u64,
     /// SHA-256 of the manifest's stack section; differs where the stack changed between resumes.
     pub stack_sha256: String,
-    /// Phases shorter than this are too short for the power sensors found, so cells with such phases are looped.
-    /// `None`: nothing is looped.
+    /// Phases shorter than this are looped.
     #[serde(default)]
-    pub loop_below_ns: Option<Nanos>,
+    pub loop_below: LoopBelow,
+}
+
+/// Phases shorter than this are too short for the power sensor that they are charged to, so that cells with such phases
+/// are looped. `None`: nothing is, or nothing is charged to a counter there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoopBelow {
+    /// Of work on the processor.
+    pub processor_ns: Option<Nanos>,
+    /// Of work on a board.
+    pub board_ns: Option<Nanos>,
+}
+
+impl LoopBelow {
+    /// For work on a board or not; where that is not known, what holds for both.
+    #[must_use]
+    pub fn of(self, on_board: Option<bool>) -> Option<Nanos> {
+        match on_board {
+            Some(true) => self.board_ns,
+            Some(false) => self.processor_ns,
+            None => self.processor_ns.filter(|_| self.processor_ns == self.board_ns),
+        }
+    }
 }
 
 /// One load.

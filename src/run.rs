@@ -148,8 +148,8 @@ impl<'a> Run<'a> {
         if self.recorded.finished() {
             return Ok(Ended::Complete(self.tally()));
         }
-        let loop_below_ns = self.power.as_ref().and_then(|power| power.loop_below());
-        let opened = Opened { epoch: self.epoch, unix_ns, stack_sha256: stack_sha256.to_owned(), loop_below_ns };
+        let loop_below = self.power.as_ref().map(|power| power.loop_below()).unwrap_or_default();
+        let opened = Opened { epoch: self.epoch, unix_ns, stack_sha256: stack_sha256.to_owned(), loop_below };
         self.note(Line::Opened(opened), observer)?;
         self.rest(IdleWhen::Before, None, observer)?;
         let ended = self.work(observer);
@@ -324,7 +324,8 @@ impl<'a> Run<'a> {
         let prepared = self.engines.prepared.get(key).ok_or_else(unprepared)?;
         let co_resident = u32::try_from(self.open.len().saturating_sub(1)).unwrap_or(u32::MAX);
         let open = self.open.get_mut(&session).ok_or_else(unprepared)?;
-        let Some(rule) = self.power.as_ref().and_then(|power| power.loop_rule()) else { return Ok(None) };
+        let on_board = self.recorded.cell(task.cell).on_board;
+        let Some(rule) = self.power.as_ref().and_then(|power| power.loop_rule(on_board)) else { return Ok(None) };
         let mut call = self.prompts.call(cell);
         call.procedure = task.procedure;
         if task.procedure == Procedure::Prefill {

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::plan::Plan;
-use crate::record::{Decision, Rule};
+use crate::record::{Decision, LoopBelow, Rule};
 use crate::spec::{Order, Repetitions};
 use crate::stats;
 use crate::stats::location::{StopDecision, StopReason, adaptive_location, narrow_enough};
@@ -256,7 +256,7 @@ pub fn preview(plan: &Plan) -> Vec<Task> {
     plan.repetitions = Repetitions::Fixed(plan.repetitions.min());
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
-    recorded.push(&Event::Opened { loop_below: None });
+    recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
     let mut tasks = Vec::new();
     while let Some(task) = next(&plan, &ordering, &recorded, Duration::ZERO.into()) {
         recorded.push(&Event::expected(&task));

@@ -8,11 +8,12 @@ use crate::backend::{CancelToken, Deadline};
 use crate::clock::SharedClock;
 use crate::energy::{Calibration, Coverage};
 use crate::measure::LoopRule;
+use crate::record::LoopBelow;
 use crate::spec::TelemetrySpec;
 use crate::store::{StoreError, TraceWriter, Writer};
 use crate::telemetry::continuity::Continuity;
 use crate::telemetry::sampler::{Entry, Found, Sampler};
-use crate::terms::Flag;
+use crate::terms::{Flag, SensorKind};
 use crate::units::Nanos;
 
 /// Bits by which NVIDIA's driver says that heat or a brake lowered the clocks: hardware slowdown, software thermal,
@@ -58,9 +59,11 @@ pub struct Power {
     idle: Duration,
     looped: Duration,
     period: Nanos,
+    /// Kinds that every call is charged to. `None`: to the device it ran on.
+    charged: Option<Vec<SensorKind>>,
     calibrations: BTreeMap<String, Calibration>,
-    /// Last state of the clocks that each sensor told, with its time.
-    reasons: Vec<(Nanos, u64)>,
+    /// States of the clocks that each sensor told, with their times.
+    reasons: Vec<Vec<(Nanos, u64)>>,
 }
 
 impl Power {
@@ -79,8 +82,8 @@ impl Power {
         let sampler = Sampler::start(&spec.kinds(), spec.period, clock)?;
         let found = sampler.found().clone();
         let TelemetrySpec { idle, looped, period, .. } = *spec;
-        let (period, reasons) = (period.into(), Vec::new());
-        Ok(Self { sampler, found, trace, epoch, idle, looped, period, calibrations, reasons })
+        let (period, charged, reasons) = (period.into(), spec.sensors.clone(), Vec::new());
+        Ok(Self { sampler, found, trace, epoch, idle, looped, period, charged, calibrations, reasons })
     }
 
     /// What it records.
@@ -99,33 +102,44 @@ impl Power {
         trace.flush()
     }
 
-    /// What devices did to a call that began at `begin`; after [`note`](Self::note).
-    #[must_use]
-    pub fn flags(&self, begin: Nanos) -> Vec<Flag> {
-        // A state from before the call counts where none was read in it: states are read ten times slower than power.
-        let recent = |at: Nanos| at + Nanos(1_000_000_000) >= begin;
-        let bits = self.reasons.iter().filter(|(at, _)| recent(*at)).fold(0, |all, (_, bits)| all | bits);
+    /// What devices did since `begin`; after [`note`](Self::note). States told before are forgotten but for the last.
+    pub fn flags(&mut self, begin: Nanos) -> Vec<Flag> {
+        let mut bits = 0;
+        for states in &mut self.reasons {
+            let inside = states.partition_point(|(at, _)| *at < begin);
+            // States are read ten times slower than power, so a short call may have none of its own.
+            let last = states.len().saturating_sub(1);
+            let recent = |(at, _): &&(Nanos, u64)| *at + Nanos(1_000_000_000) >= begin;
+            bits |= states[inside.min(last)..].iter().filter(recent).fold(0, |all, (_, bits)| all | bits);
+            states.drain(..last);
+        }
         let flag = |mask, flag| (bits & mask != 0).then_some(flag);
         flag(THROTTLED, Flag::Throttled).into_iter().chain(flag(POWER_CAPPED, Flag::PowerCapped)).collect()
     }
 
-    /// How to repeat what is too short for the slowest counter. `None`: nothing is repeated, or no sensor counts.
+    /// How to repeat what is too short for the counter that work on a board, or on the processor, is charged to; the
+    /// slowest of several. `None`: nothing is repeated, or no sensor counts.
     #[must_use]
-    pub fn loop_rule(&self) -> Option<LoopRule> {
-        let sensor = self.slowest().filter(|_| !self.looped.is_zero())?;
+    pub fn loop_rule(&self, on_board: Option<bool>) -> Option<LoopRule> {
+        let sensor = self.slowest(on_board).filter(|_| !self.looped.is_zero())?;
         let settle = LEAST_SETTLING.max(sensor.settling().duration()).min(self.looped);
         let groups = if sensor.coverage == Coverage::Full { 1 } else { SWEEP_GROUPS };
         Some(LoopRule { settle, window: self.looped, windows: LOOP_WINDOWS, groups, sensor })
     }
 
-    /// Phases shorter than this are too short for the slowest counter. `None`: nothing is repeated, or no sensor counts.
+    /// Phases shorter than this are repeated.
     #[must_use]
-    pub fn loop_below(&self) -> Option<Nanos> {
-        self.loop_rule().map(|rule| rule.sensor.long_enough(self.period))
+    pub fn loop_below(&self) -> LoopBelow {
+        let of = |on_board| self.loop_rule(Some(on_board)).map(|rule| rule.sensor.long_enough(self.period));
+        LoopBelow { processor_ns: of(false), board_ns: of(true) }
     }
 
-    fn slowest(&self) -> Option<Calibration> {
-        let counting = self.found.sensors.iter().filter(|sensor| sensor.counts());
+    fn slowest(&self, on_board: Option<bool>) -> Option<Calibration> {
+        let charged = |kind| match &self.charged {
+            Some(kinds) => kinds.contains(&kind),
+            None => on_board == Some(kind != SensorKind::Rapl),
+        };
+        let counting = self.found.sensors.iter().filter(|sensor| sensor.counts() && charged(sensor.kind));
         let known = counting.filter_map(|sensor| self.calibrations.get(&sensor.id));
         known.max_by_key(|calibration| calibration.counter_period_ns).cloned()
     }
@@ -153,7 +167,7 @@ impl Power {
     }
 }
 
-fn write(trace: &mut TraceWriter, found: &Found, epoch: u32, reasons: &mut Vec<(Nanos, u64)>, entry: Entry) {
+fn write(trace: &mut TraceWriter, found: &Found, epoch: u32, reasons: &mut Vec<Vec<(Nanos, u64)>>, entry: Entry) {
     let number = usize::from(entry.sensor);
     let Some(sensor) = found.sensors.get(number) else { return };
     let Some(register) = sensor.registers.get(usize::from(entry.reading.register)) else { return };
@@ -161,10 +175,10 @@ fn write(trace: &mut TraceWriter, found: &Found, epoch: u32, reasons: &mut Vec<(
     if register.name == "clock_reasons"
         && let Ok(bits) = reading.value
     {
-        reasons.resize(found.sensors.len(), (Nanos(0), 0));
+        reasons.resize(found.sensors.len(), Vec::new());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bits that were whole before")]
         let bits = bits as u64;
-        reasons[number] = (reading.end, bits);
+        reasons[number].push((reading.end, bits));
     }
     let value = reading.value.map_err(|fault| fault.as_str());
     trace.push(epoch, &sensor.id, &register.name, (reading.begin, reading.end), value);

@@ -57,8 +57,8 @@ fn first(
 ///
 /// Decode cannot be repeated without its prefill, whose energy is therefore measured too, to be taken off.
 fn owed(plan: &Plan, recorded: &Recorded, cell: usize) -> Option<Procedure> {
-    let below = recorded.loop_below()?;
     let state = recorded.cell(cell);
+    let below = recorded.loop_below().of(state.on_board)?;
     let short =
         |mode| state.series.get(&mode).and_then(|series| median(series)).is_some_and(|latency| latency < below.as_ms());
     let wanted: &[Procedure] = match plan.cells[cell].procedure {

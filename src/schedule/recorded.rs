@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::plan::Plan;
-use crate::record::{CallRecord, Line};
+use crate::record::{CallRecord, Line, LoopBelow};
 use crate::schedule::{LONGEST_GAP, Ordering, Task};
 use crate::spec::EarlyStop;
 use crate::terms::{Mode, Phase, Procedure, Regime, Role};
@@ -14,8 +14,8 @@ use crate::units::Nanos;
 pub enum Event {
     /// A process took up the run; nothing is loaded.
     Opened {
-        /// Phases shorter than this are looped. `None`: none is.
-        loop_below: Option<Nanos>,
+        /// Phases shorter than this are looped.
+        loop_below: LoopBelow,
     },
     /// A session was loaded, or not.
     Load {
@@ -42,6 +42,8 @@ pub enum Event {
         lost: bool,
         /// Latency per timed mode, in milliseconds; empty unless it counts and the engine was warm.
         latencies: Vec<(Mode, f64)>,
+        /// Whether it is proven to have run on a board, or on the processor. `None`: it is not.
+        on_board: Option<bool>,
     },
     /// A procedure was repeated for the power sensor, whatever came of it.
     Looped {
@@ -71,7 +73,7 @@ impl Event {
             },
             Task::Call(call) => {
                 let (cell, role) = (call.cell, call.role);
-                Self::Call { cell, role, ok: true, again: false, lost: false, latencies: Vec::new() }
+                Self::Call { cell, role, ok: true, again: false, lost: false, latencies: Vec::new(), on_board: None }
             }
             Task::Loop(task) => Self::Looped { cell: task.cell, procedure: task.procedure, lost: false },
             Task::Stop(_) => Self::Finished,
@@ -94,6 +96,8 @@ pub struct CellState {
     pub losses: u32,
     /// Latencies of the good calls in order, per timed mode, in milliseconds.
     pub series: BTreeMap<Mode, Vec<f64>>,
+    /// Where its good timed calls are proven to have run. `None`: not yet, or nowhere.
+    pub on_board: Option<bool>,
     /// What was repeated for the power sensor.
     pub looped: BTreeSet<Procedure>,
     first_visit: Option<u32>,
@@ -130,7 +134,7 @@ pub struct Recorded {
     residency: u32,
     any_load: bool,
     epochs: u32,
-    loop_below: Option<Nanos>,
+    loop_below: LoopBelow,
     finished: bool,
 }
 
@@ -165,7 +169,7 @@ impl Recorded {
             residency: 0,
             any_load: false,
             epochs: 0,
-            loop_below: None,
+            loop_below: LoopBelow::default(),
             finished: false,
         }
     }
@@ -177,7 +181,7 @@ impl Recorded {
             |key: &crate::plan::SessionKey| self.session_index.get(&(key.backend.clone(), key.model.clone())).copied();
         match line {
             Line::Header(_) | Line::Idle(_) => None,
-            Line::Opened(opened) => Some(Event::Opened { loop_below: opened.loop_below_ns }),
+            Line::Opened(opened) => Some(Event::Opened { loop_below: opened.loop_below }),
             Line::Load(load) => Some(Event::Load {
                 session: session(&load.session)?,
                 evicted: load.evicted.iter().filter_map(session).collect(),
@@ -191,6 +195,7 @@ impl Recorded {
                 again: call.is_made_again(self.early_stop),
                 lost: call.session_lost,
                 latencies: latencies(call),
+                on_board: call.attribution.device().map(|device| device.is_some()),
             }),
             Line::Loop(looped) => Some(Event::Looped {
                 cell: *self.cell_index.get(&looped.cell_id.0)?,
@@ -228,7 +233,10 @@ impl Recorded {
                 }
                 self.loads += 1;
             }
-            Event::Call { cell, role, ok, again, lost, latencies } => {
+            Event::Call { cell, role, ok, again, lost, latencies, on_board } => {
+                if *ok && *role == Role::Timed {
+                    self.cells[*cell].on_board = *on_board;
+                }
                 self.push_timed(*cell, *role, *ok, *again, latencies);
                 self.push_call(*cell, *role, *ok, *lost);
             }
@@ -333,9 +341,9 @@ impl Recorded {
         self.epochs
     }
 
-    /// Phases shorter than this are looped. `None`: none is.
+    /// Phases shorter than this are looped.
     #[must_use]
-    pub fn loop_below(&self) -> Option<Nanos> {
+    pub fn loop_below(&self) -> LoopBelow {
         self.loop_below
     }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::{Cell, CellId, PlannedSession, SessionKey};
+use crate::record::LoopBelow;
 use crate::spec::{Dtype, EarlyStop, FitAxis};
 use crate::terms::{Mode, Procedure};
 use crate::units::Bytes;
@@ -120,7 +121,7 @@ proptest! {
         prop_assert_eq!(&preview(&plan), &tasks, "the same seed, the same order");
     }
 
-    /// Cells whose decode is too short for the sensors are repeated, once and after all their calls, also where the run
+    /// Cells whose decode is too short for the sensor they are charged to are repeated, once and after all their calls, also where the run
     /// is cut in between; without loading a session once more for it where nothing is cut.
     #[test]
     fn short_phases_are_repeated_once_and_last(
@@ -129,13 +130,16 @@ proptest! {
     ) {
         let plan = plan(order, 2, 3, 2, Repetitions::Fixed(2), seed);
         let ordering = Ordering::new(&plan);
-        let opened = Event::Opened { loop_below: Some(Nanos(50_000_000)) };
+        // Work on the processor is charged to a counter, work on a board is not.
+        let loop_below = LoopBelow { processor_ns: Some(Nanos(50_000_000)), board_ns: None };
+        let opened = Event::Opened { loop_below };
+        let on_board = |cell: usize| cell.is_multiple_of(3);
         let short = |cell: usize| cell.is_multiple_of(2);
         let expected = |task: &Task| match Event::expected(task) {
             Event::Call { cell, role: Role::Timed, ok, again, lost, .. } => {
                 let decode = if short(cell) { 10.0 } else { 100.0 };
                 let latencies = vec![(Mode::Prefill, 60.0), (Mode::KvDecode, decode)];
-                Event::Call { cell, role: Role::Timed, ok, again, lost, latencies }
+                Event::Call { cell, role: Role::Timed, ok, again, lost, latencies, on_board: Some(on_board(cell)) }
             }
             event => event,
         };
@@ -158,7 +162,7 @@ proptest! {
             tasks.iter().filter_map(|task| if let Task::Loop(task) = task { Some(task) } else { None }).collect();
         let mut found: Vec<(usize, Procedure)> = loops.iter().map(|task| (task.cell, task.procedure)).collect();
         found.sort_unstable();
-        let wanted: Vec<_> = (0..plan.cells.len()).filter(|&cell| short(cell))
+        let wanted: Vec<_> = (0..plan.cells.len()).filter(|&cell| short(cell) && !on_board(cell))
             .flat_map(|cell| [(cell, Procedure::Prefill), (cell, Procedure::PrefillDecode)]).collect();
         prop_assert_eq!(found, wanted);
         for (at, task) in tasks.iter().enumerate() {
@@ -186,9 +190,9 @@ proptest! {
         let cut = (share * tasks.len() as f64) as usize;
         let ordering = Ordering::new(&plan);
         let mut recorded = Recorded::new(&plan);
-        recorded.push(&Event::Opened { loop_below: None });
+        recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
         tasks[..cut].iter().for_each(|task| recorded.push(&Event::expected(task)));
-        recorded.push(&Event::Opened { loop_below: None });
+        recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
         let mut rest = Vec::new();
         while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
             recorded.push(&Event::expected(&task));
@@ -246,7 +250,7 @@ fn an_idle_gap_is_ended_by_one_rewarm() {
     let plan = plan(Order::Blocked, 1, 1, 1, Repetitions::Fixed(2), 5);
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
-    recorded.push(&Event::Opened { loop_below: None });
+    recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
     let long = LONGEST_GAP + Nanos(1);
     let mut roles = Vec::new();
     while let Some(task) = next(&plan, &ordering, &recorded, long) {
@@ -265,7 +269,7 @@ fn a_call_that_ends_early_is_made_again_up_to_the_limit() {
     let plan = plan(Order::Interleaved, 1, 2, 2, Repetitions::Fixed(2), 5);
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
-    recorded.push(&Event::Opened { loop_below: None });
+    recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
     let mut tried = Vec::new();
     while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
         let mut event = Event::expected(&task);
@@ -295,13 +299,19 @@ fn a_cell_that_keeps_ending_its_session_is_given_up() {
     let plan = plan(Order::Blocked, 1, 1, 2, Repetitions::Fixed(50), 5);
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
-    recorded.push(&Event::Opened { loop_below: None });
+    recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
     let (mut stops, mut timed_good) = (Vec::new(), 0);
     while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
         let event = match &task {
-            Task::Call(call) if call.cell == 0 => {
-                Event::Call { cell: 0, role: call.role, ok: false, again: false, lost: true, latencies: Vec::new() }
-            }
+            Task::Call(call) if call.cell == 0 => Event::Call {
+                cell: 0,
+                role: call.role,
+                ok: false,
+                again: false,
+                lost: true,
+                latencies: Vec::new(),
+                on_board: None,
+            },
             Task::Stop(decision) => {
                 stops.push((decision.cell_id.0.clone(), decision.rule));
                 Event::Stopped(0)
@@ -320,7 +330,7 @@ fn a_session_that_does_not_load_is_given_up_and_the_rest_measured() {
     let plan = plan(Order::Interleaved, 1, 2, 2, Repetitions::Fixed(3), 5);
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
-    recorded.push(&Event::Opened { loop_below: None });
+    recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
     let mut stopped = Vec::new();
     let mut done = 0;
     while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {

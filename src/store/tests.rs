@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::hash::sha256_hex;
-use crate::record::{Finished, Line, Opened};
+use crate::record::{Finished, Line, LoopBelow, Opened};
 
 const PLAN_JSON: &str = "{}\n";
 const SPEC_TEXT: &str = "version: 1\n";
@@ -17,7 +17,7 @@ fn opened(epoch: u32) -> Line {
         epoch,
         unix_ns: 1_700_000_000_000_000_000,
         stack_sha256: "s".repeat(64),
-        loop_below_ns: None,
+        loop_below: LoopBelow::default(),
     })
 }
 

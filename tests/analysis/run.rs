@@ -10,7 +10,8 @@ use phasebench::manifest::{Manifest, ModelEntry, ModelForm, Source, Stack};
 use phasebench::model::{Family, Synthetic};
 use phasebench::plan::{self, Cell, CellId, Plan, PlannedSession, SessionKey};
 use phasebench::record::{
-    BesideRecord, CallRecord, FORMAT, Finished, Header, Line, LoadRecord, MemoryRecord, Opened, SpanRecord, TokenCounts,
+    BesideRecord, CallRecord, FORMAT, Finished, Header, Line, LoadRecord, LoopBelow, MemoryRecord, Opened, SpanRecord,
+    TokenCounts,
 };
 use phasebench::spec::{Dtype, EarlyStop, FitAxis, Order, Repetitions};
 use phasebench::store::{self, Recording};
@@ -65,7 +66,7 @@ impl Run {
     pub fn measured(models: &[Model], shapes: &[Shape], n: u32, law: impl Fn(Model, Shape, u32) -> (f64, f64)) -> Self {
         let mut run = Self::planned(models, shapes, n);
         let stack_sha256 = run.manifest.stack_sha256.clone();
-        run.lines.push(Line::Opened(Opened { epoch: 0, unix_ns: 7, stack_sha256, loop_below_ns: None }));
+        run.lines.push(Line::Opened(Opened { epoch: 0, unix_ns: 7, stack_sha256, loop_below: LoopBelow::default() }));
         for (load, model) in (0..).zip(models) {
             run.load(load, *model);
             for (place, shape) in shapes.iter().enumerate() {
