@@ -187,16 +187,20 @@ fn the_clock_and_a_cancel_are_answered_while_a_call_runs() {
     let nothing = ask!(server, cancel, CancelRequest { call_id: 0 }).unwrap();
     assert!(!nothing.in_flight);
     let endless = Repeat { duration_ns: u64::MAX, gap_ns: 0 };
-    let (mut caller, mut other) = (server.client.clone(), server.client.clone());
+    let (caller, mut other) = (server.client.clone(), server.client.clone());
     let reply = server.runtime.block_on(async move {
-        let call = tokio::spawn(async move { caller.call(request(5, 3, Some(endless))).await });
-        while !other.cancel(CancelRequest { call_id: 99 }).await.unwrap().into_inner().in_flight {
-            // Another call's number does not stop it, so it is seen by what is refused meanwhile.
-            let busy = other.describe(DescribeRequest { settings: Some(cpu()) }).await;
-            if busy.is_err_and(|status| status.message() == "another request is in flight") {
-                break;
+        let call = 'sent: loop {
+            let mut caller = caller.clone();
+            let call = tokio::spawn(async move { caller.call(request(5, 3, Some(endless))).await });
+            // Seen by what is refused meanwhile. What is answered instead may have stood in its way, and it is sent again.
+            while !call.is_finished() {
+                let busy = other.describe(DescribeRequest { settings: Some(cpu()) }).await;
+                if busy.is_err_and(|status| status.message() == "another request is in flight") {
+                    break 'sent call;
+                }
             }
-        }
+        };
+        assert!(!other.cancel(CancelRequest { call_id: 99 }).await.unwrap().into_inner().in_flight);
         let (before, after) = (kernel(), async { kernel() });
         let now = other.read_clock(ReadClockRequest {}).await.unwrap().into_inner().now_ns;
         assert!(before <= now && now <= after.await);
