@@ -1,5 +1,6 @@
 //! Makes one call of the ONNX Runtime backend per line `run` on stdin and answers with a line of JSON, so that a
-//! driver can alternate it with another client of the same graph. See `scripts/bench-client`.
+//! driver can alternate it with another client of the same graph. `record` begins to record power beside the calls, and
+//! `rest` ends that; so the same process can be timed with and without. See `scripts/bench-client`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,10 +12,11 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use phasebench::backend::onnx::OnnxBackend;
 use phasebench::backend::{Backend, Call, CancelToken, Deadline, Reply, Session, Surroundings};
-use phasebench::clock::RealClock;
+use phasebench::clock::{RealClock, SharedClock};
 use phasebench::model::{Family, Form, ModelSource, Synthetic};
 use phasebench::spec::{ArgMax, Dtype, Isolation, OnnxSpec, Optimisation, Provider};
-use phasebench::terms::{Phase, Procedure};
+use phasebench::telemetry::sampler::Sampler;
+use phasebench::terms::{Phase, Procedure, SensorKind};
 use serde::Serialize;
 
 /// A synthetic GPT-2 and how it is decoded
@@ -41,6 +43,9 @@ struct Args {
     /// Timed decode steps of a call
     #[arg(long, default_value_t = 64)]
     steps: u32,
+    /// Milliseconds between two readings of the power sensors
+    #[arg(long, default_value_t = 20)]
+    period: u64,
 }
 
 /// First line: what the other client needs to do the same.
@@ -49,6 +54,12 @@ struct Ready {
     graph: Option<PathBuf>,
     prompt: Vec<u32>,
     facts: BTreeMap<String, String>,
+}
+
+/// Answer to `record`.
+#[derive(Debug, Serialize)]
+struct Recording {
+    sensors: usize,
 }
 
 /// Answer to `run`.
@@ -76,8 +87,8 @@ fn main() -> anyhow::Result<()> {
     };
     let recipe = Synthetic::new(Family::Gpt2, args.n_layer, args.n_embd, args.n_head);
     let source = ModelSource { name: "bench".to_owned(), form: Form::Synthetic(recipe) };
-    let surroundings =
-        Surroundings { clock: Arc::new(RealClock::default()), cache: phasebench::cache::root(), seed: 1 };
+    let clock: SharedClock = Arc::new(RealClock::default());
+    let surroundings = Surroundings { clock: Arc::clone(&clock), cache: phasebench::cache::root(), seed: 1 };
     let mut backend = OnnxBackend::new("bench", spec, surroundings);
     let facts = backend.describe()?.facts;
     let prepared = backend.prepare(&source)?;
@@ -87,14 +98,26 @@ fn main() -> anyhow::Result<()> {
     let prompt: Vec<u32> = (1..=args.prompt).collect();
     let mut out = io::stdout().lock();
     write_line(&mut out, &Ready { graph: prepared.path, prompt: prompt.clone(), facts })?;
+    let mut sampler: Option<Sampler> = None;
     for line in io::stdin().lines() {
-        if line?.trim() != "run" {
-            bail!("the only request is `run`");
+        match line?.trim() {
+            "run" => {
+                // Ends the idle gap, on both sides.
+                decode(session.as_mut(), &prompt, 4)?;
+                let reply = decode(session.as_mut(), &prompt, args.steps)?;
+                write_line(&mut out, &answer(&reply)?)?;
+            }
+            "record" => {
+                let started = Sampler::start(&[SensorKind::Nvml], Duration::from_millis(args.period), clock.clone())?;
+                write_line(&mut out, &Recording { sensors: started.found().sensors.len() })?;
+                sampler = Some(started);
+            }
+            "rest" => {
+                let continuity = sampler.take().context("nothing is recorded")?.finish(drop);
+                write_line(&mut out, &continuity)?;
+            }
+            other => bail!("`{other}` is no request: known are run, record and rest"),
         }
-        // Ends the idle gap, on both sides.
-        decode(session.as_mut(), &prompt, 4)?;
-        let reply = decode(session.as_mut(), &prompt, args.steps)?;
-        write_line(&mut out, &answer(&reply)?)?;
     }
     Ok(())
 }

@@ -92,8 +92,9 @@ def client(graph, form, prompt, steps, threads, entries):
 # --- the driver ---
 
 class Process:
-    def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, command, environment=None):
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
         self.ready = self.read()
 
     def read(self):
@@ -102,8 +103,8 @@ class Process:
             sys.exit(f"{self.process.args[0]} ended with {self.process.wait()}")
         return json.loads(line)
 
-    def run(self):
-        self.process.stdin.write("run\n")
+    def ask(self, request="run"):
+        self.process.stdin.write(f"{request}\n")
         self.process.stdin.flush()
         return self.read()
 
@@ -127,10 +128,10 @@ def block(commands, order, rng, outside):
     """Median step of every client, in ns, all started in this order."""
     clients = {name: Process(commands[name]) for name in order}
     for process in clients.values():
-        process.run()
+        process.ask()
     steps = {name: [] for name in clients}
     for _ in range(ROUNDS):
-        answers = {name: clients[name].run() for name in rng.sample(order, len(order))}
+        answers = {name: clients[name].ask() for name in rng.sample(order, len(order))}
         if len({tuple(answer["tokens"]) for answer in answers.values()}) != 1:
             sys.exit("the clients chose different tokens: they do not run the same thing")
         for name, answer in answers.items():

@@ -8,8 +8,6 @@ all its life, because of where its memory happens to lie; so the unit of every i
 worker: wall minus the phases that the worker timed, per call, for our own worker and, where it is set up, for torch.
 isolation: the same engine in a worker and in our process. The rise of wall minus phases, and the ratio of the decode
 time per token, each with its 95 % interval (Student's t over the runs).
-sampler: runs in pairs, one with power recorded every 20 ms and one without, in random order. The ratio of the decode
-time per token with its interval (over the pairs), and how evenly and at what cost the sampler worked.
 """
 
 import argparse
@@ -28,10 +26,9 @@ from bench_client_onnx import t_quantile
 SHAPE = "{ family: gpt2, n_layer: 3, n_embd: 384, n_head: 2 }"
 LARGEST_REST_MS, LARGEST_RISE_MS, LARGEST_RATIO = 1.5, 1.5, 1.05
 FEWEST_RUNS, HALF_WIDTH = 10, 0.02
-LARGEST_SLOWDOWN, LARGEST_LOAD, LEAST_TICKS, LARGEST_LATENESS_MS = 1.03, 0.005, 0.99, 5
 
 
-def scenario(backends, arguments, seed, telemetry=""):
+def scenario(backends, arguments, seed):
     return f"""version: 1
 name: bench-client
 seed: {seed}
@@ -40,22 +37,20 @@ warmups: 2
 repetitions: {{ fixed: {arguments.rounds} }}
 gen_tokens: [{arguments.tokens}]
 timeout: 120s
-{telemetry}scenarios: [{{ name: p, prompt: {{ tokens: 17 }} }}]
+scenarios: [{{ name: p, prompt: {{ tokens: 17 }} }}]
 models: [{{ name: 25m, synthetic: {SHAPE} }}]
 backends: [{", ".join(backends)}]
 """
 
 
-def calls(binary, backends, arguments, seed, telemetry="", environment=None):
-    """The timed calls of one run, by backend: wall, phases, decode per token, all in ms; and its manifest."""
+def calls(binary, backends, arguments, seed):
+    """The timed calls of one run, by backend: wall, phases, decode per token, all in ms."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        (folder / "scenario.yaml").write_text(scenario(backends, arguments, seed, telemetry))
+        (folder / "scenario.yaml").write_text(scenario(backends, arguments, seed))
         command = [binary, "run", str(folder / "scenario.yaml"), "--out", str(folder / "run")]
-        quiet = subprocess.DEVNULL if telemetry else None
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=quiet, env=environment)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         lines = (folder / "run" / "measurements.jsonl").read_text().splitlines()
-        manifest = json.loads((folder / "run" / "manifest.json").read_text())
     found = {}
     for call in (line["call"] for line in map(json.loads, lines) if "call" in line):
         if call["role"] != "timed":
@@ -66,7 +61,7 @@ def calls(binary, backends, arguments, seed, telemetry="", environment=None):
         steps = call["tokens"]["decode_steps_timed"]
         found.setdefault(call["session"]["backend"], []).append(
             (call["total_wall_ns"] / 1e6, sum(spans.values()), spans["kv_decode"] / steps))
-    return found, manifest
+    return found
 
 
 def interval(values):
@@ -99,7 +94,7 @@ def worker(binary, arguments):
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     found = {}
     for run in range(arguments.runs):
-        for name, made in calls(binary, backends, arguments, arguments.seed + run)[0].items():
+        for name, made in calls(binary, backends, arguments, arguments.seed + run).items():
             found.setdefault(name, []).extend(made)
     for name, made in found.items():
         rests = sorted(wall - phases for wall, phases, _ in made)
@@ -120,7 +115,7 @@ def isolation(binary, arguments):
           f"{arguments.tokens} steps, {arguments.threads} threads, {arguments.rounds} rounds a run.\n")
     rises, ratios, rests = [], [], {"inside": [], "outside": []}
     for run in range(arguments.runs):
-        found, _ = calls(binary, backends, arguments, arguments.seed + run)
+        found = calls(binary, backends, arguments, arguments.seed + run)
         rest = {name: statistics.median(wall - phases for wall, phases, _ in made) for name, made in found.items()}
         step = {name: statistics.median(decode for _, _, decode in made) for name, made in found.items()}
         for name, value in rest.items():
@@ -143,54 +138,9 @@ def isolation(binary, arguments):
     print(f"| decode, ratio of ms per token | 1 | {ratio} | {ratio} ({low:.3f} to {high:.3f}) | {judged} |", flush=True)
 
 
-def sampler(binary, arguments):
-    if arguments.runs < FEWEST_RUNS:
-        sys.exit(f"--runs must be at least {FEWEST_RUNS}: the interval is over pairs of runs")
-    backends = [f"{{ name: onnx, onnx: {{ provider: cpu, threads: {arguments.threads} }} }}"]
-    telemetry = "telemetry: { period: 20ms, idle: 0s, looped: 0s, calibrate: false, sensors: [nvml] }\n"
-    print(f"ONNX Runtime's decode with power recorded every 20 ms against without, on a scripted board: GPT-2 of 25M "
-          f"parameters, {arguments.tokens} steps, {arguments.threads} threads, {arguments.rounds} calls a run.\n")
-    ratios, told = [], []
-    order = random.Random(arguments.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        for name in ("libnvidia-ml.so", "libnvidia-ml.so.1"):
-            (folder / name).symlink_to(os.environ["PHASEBENCH_FAKE_NVML"])
-        (folder / "load").write_text("0 200\n")
-        (folder / "board").write_text(f"load = file\nload_file = {folder / 'load'}\n")
-        path = os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))
-        environment = os.environ | {"LD_LIBRARY_PATH": path, "FAKE_NVML": str(folder / "board")}
-        for pair in range(arguments.runs):
-            step = {}
-            for recorded in order.sample([False, True], 2):
-                asked = telemetry if recorded else ""
-                found, manifest = calls(binary, backends, arguments, arguments.seed + pair, asked, environment)
-                step[recorded] = statistics.median(decode for _, _, decode in found["onnx"])
-                if recorded:
-                    told.append(manifest["epochs"][0]["power"]["continuity"])
-            ratios.append(math.log(step[True] / step[False]))
-            if len(ratios) >= FEWEST_RUNS and interval(ratios)[1] <= HALF_WIDTH / 2:
-                break
-    mean, half = interval(ratios)
-    low, high = math.exp(mean - half), math.exp(mean + half)
-    load = sum(one["thread_cpu_ns"] for one in told) / sum(one["duration_ns"] for one in told)
-    taken = sum(one["ticks_taken"] for one in told) / sum(one["ticks_due"] for one in told)
-    late = statistics.median(one["lateness_p99_ns"] / 1e6 for one in told)
-
-    def row(what, value, met, goal):
-        print(f"| {what} | {value} | {len(ratios)} | {goal if met else f'not {goal}'} |")
-
-    print("| what | found | pairs | goal |\n|---|---|---|---|")
-    print(f"| decode, recorded ÷ not | {math.exp(mean):.3f} ({low:.3f} to {high:.3f}) | {len(ratios)} "
-          f"| {verdict(low, high, LARGEST_SLOWDOWN)} |")
-    row("sampler's processor time, % of a core", f"{load * 100:.2f}", load <= LARGEST_LOAD, f"≤ {LARGEST_LOAD * 100:g}")
-    row("ticks taken, %", f"{taken * 100:.2f}", taken >= LEAST_TICKS, f"≥ {LEAST_TICKS * 100:g}")
-    row("lateness, 99th percentile, ms", f"{late:.2f}", late <= LARGEST_LATENESS_MS, f"≤ {LARGEST_LATENESS_MS:g}")
-
-
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["worker", "isolation", "sampler"])
+    parser.add_argument("what", choices=["worker", "isolation"])
     parser.add_argument("binary")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=64)
@@ -198,8 +148,8 @@ def main():
     parser.add_argument("--runs", type=int)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    arguments.runs = arguments.runs or {"worker": 5, "isolation": 30, "sampler": 30}[arguments.what]
-    {"worker": worker, "isolation": isolation, "sampler": sampler}[arguments.what](arguments.binary, arguments)
+    arguments.runs = arguments.runs or {"worker": 5, "isolation": 30}[arguments.what]
+    {"worker": worker, "isolation": isolation}[arguments.what](arguments.binary, arguments)
 
 
 if __name__ == "__main__":
