@@ -179,6 +179,9 @@ pub struct ExportArgs {
     /// Where the next token is chosen (ONNX)
     #[arg(long, value_enum, default_value_t, conflicts_with = "gguf")]
     pub arg_max: ArgMax,
+    /// Weights in a file beside the graph, also where they would fit into it (ONNX, with --out)
+    #[arg(long, conflicts_with = "gguf", requires = "out")]
+    pub external_data: bool,
     /// Where to put it; in the cache if not given
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

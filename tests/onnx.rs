@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -17,7 +18,8 @@ use phasebench::backend::onnx::verify::{teacher_forced, verify};
 use phasebench::backend::onnx::{OnnxBackend, graph, library, options, runtime};
 use phasebench::backend::{Backend, Call, CancelToken, Deadline, Outcome, Session, Surroundings};
 use phasebench::clock::RealClock;
-use phasebench::model::{Family, Form, ModelSource, Synthetic};
+use phasebench::model::onnx::{DATA_FILE, Weights};
+use phasebench::model::{self, Family, Folder, Form, ModelSource, Synthetic};
 use phasebench::spec::{ArgMax, Dtype, Isolation, OnnxSpec, Optimisation, Provider};
 use phasebench::terms::{Degraded, Finish, Phase, Procedure};
 use phasebench::units::Nanos;
@@ -190,6 +192,47 @@ fn bound_memory_gives_the_same_rows() {
         assert_eq!(found, expected, "{family}");
         check_rows(&mut session, family.as_str());
         check_without_cache(&mut session, family.as_str());
+    }
+}
+
+/// How models of over 2 GB are exported, on small ones.
+#[test]
+fn weights_beside_the_graph_give_the_same_tokens() {
+    let call = call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 8);
+    for &family in Family::ALL {
+        let mut inside = load(&fixture(family), SPEC);
+        let Form::Folder(folder) = fixture(family).form else { unreachable!() };
+        let into = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&folder, &surroundings().cache).unwrap();
+        model::onnx::write(&folder, Default::default(), Weights::Beside, into.path()).unwrap();
+        assert!(into.path().join(DATA_FILE).metadata().unwrap().len() >= folder.bytes(), "{family}");
+
+        let backend = OnnxBackend::new("ort", SPEC, surroundings());
+        let graph = into.path().join(model::onnx::FILE);
+        let mut beside = backend.open(&graph, inside.bounds, BY, &CancelToken::default()).unwrap();
+        assert_eq!(tokens(&mut beside, &call), tokens(&mut inside, &call), "{family}");
+    }
+}
+
+/// A model that repeats one token, or can only end, has no decode of a given length that a server would serve.
+#[test]
+fn a_random_model_generates_hundreds_of_tokens() {
+    const STEPS: u32 = 300;
+    for &family in Family::ALL {
+        let source = ModelSource {
+            name: format!("random-{family}"),
+            form: Form::Synthetic(Synthetic { vocab: 5000, ..Synthetic::new(family, 3, 128, 4) }),
+        };
+        let folder = model::materialise(&source.form, &surroundings().cache).unwrap();
+        let mut session = load(&source, SPEC);
+        let made = tokens(&mut session, &call(Procedure::PrefillDecode, &[&LONG], 9, STEPS)).remove(0);
+        let distinct: BTreeSet<_> = made.iter().collect();
+        let same = made.chunk_by(|a, b| a == b).map(<[u32]>::len).max().unwrap();
+        println!("{family}: {} distinct of {} tokens, one {same} times in a row", distinct.len(), made.len());
+        assert_eq!(made.len(), STEPS as usize + 1);
+        assert!(distinct.len() >= 50, "{family}: {} distinct tokens", distinct.len());
+        assert!(same < 8, "{family}: one token {same} times in a row");
+        assert!(!made.iter().any(|id| folder.architecture().eos_ids.contains(id)), "{family}: it ended");
     }
 }
 

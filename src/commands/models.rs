@@ -13,7 +13,7 @@ use crate::backend::onnx::verify::{self, Verified, VerifyError};
 use crate::cli::{ExportArgs, InspectArgs, ModelsCommand, SynthArgs, VerifyArgs};
 use crate::clock::RealClock;
 use crate::exit::Exit;
-use crate::model::onnx::{ArgMax, Options};
+use crate::model::onnx::{ArgMax, Options, Weights};
 use crate::model::{self, Architecture, Dtype, Error, Family, Folder, Form, ModelSource, Precision, Synthetic};
 use crate::spec::{self, Isolation, OnnxSpec, Optimisation, Provider};
 use crate::units::{Bytes, significant};
@@ -128,7 +128,8 @@ fn export(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let path = match &args.out {
         Some(into) if args.gguf => model::gguf::write(&folder, precision, into)?.path,
         Some(into) => {
-            model::onnx::write(&folder, options, into)?;
+            let weights = if args.external_data { Weights::Beside } else { Weights::Inside };
+            model::onnx::write(&folder, options, weights, into)?;
             into.join(model::onnx::FILE)
         }
         None if args.gguf => model::gguf::export(&folder, precision, &cache)?.path,

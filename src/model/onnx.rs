@@ -148,6 +148,16 @@ pub struct Options {
     pub arg_max: ArgMax,
 }
 
+/// Where an export's weights lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Weights {
+    /// In the graph file, unless they are too large for its format.
+    #[default]
+    Inside,
+    /// In [`DATA_FILE`] beside it, whatever their size.
+    Beside,
+}
+
 /// An export in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnnxModel {
@@ -173,7 +183,7 @@ pub fn export(folder: &Folder, options: Options, cache_root: &Path) -> Result<On
     let Options { precision, arg_max } = options;
     let name = format!("{weights_id}-{shape}-{precision}-{arg_max}-v{EXPORTER_VERSION}");
     let at = cache_root.join("onnx").join(name);
-    cached::folder(&at, |unfinished| write(folder, options, unfinished))?;
+    cached::folder(&at, |unfinished| write(folder, options, Weights::default(), unfinished))?;
     let mut bytes = 0;
     for file in [FILE, DATA_FILE].map(|name| at.join(name)) {
         if file.exists() {
@@ -187,6 +197,10 @@ pub fn export(folder: &Folder, options: Options, cache_root: &Path) -> Result<On
 ///
 /// # Errors
 /// A weight does not fit the precision, or the file system refuses.
-pub fn write(folder: &Folder, options: Options, into: &Path) -> Result<()> {
-    writer::write(folder, options, into, INLINE_LIMIT)
+pub fn write(folder: &Folder, options: Options, weights: Weights, into: &Path) -> Result<()> {
+    let limit = match weights {
+        Weights::Inside => INLINE_LIMIT,
+        Weights::Beside => 0,
+    };
+    writer::write(folder, options, into, limit)
 }

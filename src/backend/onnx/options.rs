@@ -44,7 +44,11 @@ pub fn builder(environment: &Environment, spec: &OnnxSpec) -> ort::Result<Sessio
     let provider = match spec.provider {
         // The crate turns the runtime's arena off unless asked; without it every step pays for `malloc`.
         Provider::Cpu => ep::CPU::default().with_arena_allocator(true).build(),
-        Provider::Cuda => ep::CUDA::default().with_device_id(i32::try_from(spec.device).unwrap_or(i32::MAX)).build(),
+        // The runtime computes f32 in TF32 unless told not to; what the crate's own page says of that is wrong.
+        Provider::Cuda => {
+            let device = i32::try_from(spec.device).unwrap_or(i32::MAX);
+            ep::CUDA::default().with_device_id(device).with_tf32(false).build()
+        }
     };
     Ok(builder.with_execution_providers([provider.error_on_failure()])?)
 }
