@@ -18,6 +18,7 @@ from .errors import MESSAGE_LIMIT, Cancelled, WorkerError, bounded, classify, in
 from .evidence import PhaseWindow
 from .model import Caches, Model, load
 from .passes import Pass, decode, prefill, uncached
+from .probe import Probe
 from .rows import KeptRows
 from .settings import EngineSettings
 from .weights import Folder
@@ -133,9 +134,10 @@ class Engine:
         """Runs one call. What fails is told in the reply; `observe` is shown the logits of every pass."""
         call: TimedCall | None = None
         failed: WorkerError | None = None
+        probe = Probe(request.top_logprobs) if request.top_logprobs else None
         try:
             with self._running():
-                call = self._call(request, cancelled, observe)
+                call = self._call(request, cancelled, probe or observe)
                 strict = self.settings.compile.any and not self.settings.compile.record_recompiles
                 with _no_recompiles() if strict else contextlib.nullcontext():
                     if request.HasField("repeat"):
@@ -144,7 +146,10 @@ class Engine:
                         call.once()
         except Exception as error:
             failed = classify(error)
-        return self._answer(call, failed)
+        reply = self._answer(call, failed)
+        if probe:
+            reply.logprobs.extend(probe.rows())
+        return reply
 
     def _answer(self, call: TimedCall | None, failed: WorkerError | None) -> pb.CallReply:
         reply = call.reply if call else pb.CallReply()
