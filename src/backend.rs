@@ -75,6 +75,15 @@ pub trait Session {
     /// Makes one call. Returns by the deadline (plus what the engine needs to stop) or soon after a cancel.
     fn call(&mut self, call: &Call, by: Deadline, cancel: &CancelToken) -> Outcome;
 
+    /// A probe, for checks only: makes a call and tells the `top` most probable tokens for every new token. `None`: the
+    /// engine does not tell. Nothing about such a call is measured.
+    ///
+    /// # Errors
+    /// The kind of failure with the engine's own words.
+    fn probe(&mut self, _call: &Call, _top: u32, _by: Deadline) -> Option<Result<Probed, Failure>> {
+        None
+    }
+
     /// Looked up after a call, outside its time: may add evidence to the outcome or turn it degraded.
     fn inspect(&mut self, _outcome: &mut Outcome) {}
 
@@ -216,6 +225,9 @@ impl Call {
         CallShape { procedure: self.procedure, batch, prompt_tokens: self.padded_to, steps: self.steps }
     }
 }
+
+/// Per row and new token: the most probable tokens, best first, with their natural log-probabilities.
+pub type Probed = Vec<Vec<Vec<(u32, f64)>>>;
 
 /// What came of a call. A failed call keeps what it proved.
 #[derive(Debug, Clone, PartialEq, Default)]

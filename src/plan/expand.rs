@@ -59,6 +59,7 @@ fn session(plan: &mut Plan, spec: &Spec, backend: &BackendSpec, model: &ModelSou
             let needed = resident_bytes(&backend.engine, facts, scenario, &cell);
             let rule = skipped(spec, only, &cell)
                 .or_else(|| unsupported(&backend.engine, &model.form, scenario, &cell))
+                .or_else(|| past_buckets(&backend.engine, facts, &cell))
                 .or_else(|| too_large(&backend.engine, facts, plan.memory_budget_bytes, &cell, needed));
             match rule {
                 Some((rule, reason)) => {
@@ -180,6 +181,18 @@ fn unsupported(engine: &Engine, form: &Form, scenario: &Scenario, cell: &Cell) -
     let prompt = cell.prompt_tokens.filter(|&prompt| prompt < shortest)?;
     let reason = format!("{prompt} prompt tokens have no room for BOS and a nonce: at least {shortest} are needed");
     Some(("prompt_too_short", reason))
+}
+
+/// A prompt that no bucket holds, or a bucket that the model cannot take. A text's length is not known here.
+fn past_buckets(engine: &Engine, facts: &ModelFacts, cell: &Cell) -> Option<Reason> {
+    let Engine::Torch(torch) = engine else { return None };
+    let longest = torch.compile.as_ref()?.buckets.iter().copied().max()?;
+    if let Some(context) = facts.n_positions.filter(|&context| u64::from(longest) > context) {
+        let reason = format!("a bucket of {longest} tokens exceeds the context of {context}");
+        return Some(("context_exceeded", reason));
+    }
+    let prompt = cell.prompt_tokens.filter(|&prompt| prompt > longest)?;
+    Some(("prompt_too_long", format!("{prompt} prompt tokens exceed the largest bucket, {longest}")))
 }
 
 /// BOS and a nonce of one token.

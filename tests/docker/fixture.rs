@@ -11,11 +11,17 @@ use bollard::query_parameters::{BuildImageOptionsBuilder, ListContainersOptionsB
 use futures_util::StreamExt as _;
 use phasebench::backend::worker::launch::docker::DockerLauncher;
 use phasebench::backend::worker::launch::docker::engine::{self, Engine};
-use phasebench::backend::worker::launch::installed::Image;
-use phasebench::backend::worker::launch::{LaunchError, Launcher as _, Running, Wanted};
+use phasebench::backend::worker::launch::installed::{Image, Record as _};
+use phasebench::backend::worker::launch::{LaunchError, Launcher as _, Running, Wanted, package};
 use phasebench::spec::{Resources, TorchDevice};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The image that `phasebench setup torch --docker` built: what is asked for and not set up is an error, not left out.
+pub fn built() -> Image {
+    let image = Image::read(&phasebench::cache::root()).filter(|image| image.sources == package::hash());
+    image.expect("this version's image was not built: phasebench setup torch --docker")
+}
 
 /// Runs the script that the test left in the worker's folder.
 const DOCKERFILE: &str = r#"
@@ -74,11 +80,11 @@ impl Rig {
             return None;
         };
         let engine = engine::connect().await.unwrap();
-        let base = if base == "1" { "phasebench-base:bookworm" } else { &base };
+        let base = if base == "1" { built().tag } else { base };
         let image = IMAGE
             .get_or_init(|| async {
                 let tag = "phasebench-test:script";
-                build(&engine, tag, DOCKERFILE, &[("BASE", base)], &[]).await;
+                build(&engine, tag, DOCKERFILE, &[("BASE", &base)], &[]).await;
                 image(&engine, tag).await
             })
             .await

@@ -31,11 +31,19 @@ def connect(host, port):
 def write(path):
     return lambda: open(path, "w").close()
 
-def run_from_tmp():
-    with open("/tmp/tool", "w") as tool:
-        tool.write("#!/bin/sh\nexit 0\n")
-    os.chmod("/tmp/tool", 0o700)
-    subprocess.run(["/tmp/tool"], check=True)
+def run_from(folder):
+    def action():
+        with open(f"{folder}/tool", "w") as tool:
+            tool.write("#!/bin/sh\nexit 0\n")
+        os.chmod(f"{folder}/tool", 0o700)
+        subprocess.run([f"{folder}/tool"], check=True)
+    return action
+
+def mounted(folder):
+    for line in open("/proc/self/mounts"):
+        source, target, kind, options, *_ = line.split()
+        if target == folder:
+            return [kind, *sorted(options.split(","))]
 
 def threads():
     started, stop = 0, threading.Event()
@@ -57,8 +65,9 @@ found = {
     "root": attempt(write("/new")),
     "usr": attempt(write("/usr/bin/new")),
     "model": attempt(write("/model/new")),
-    "tmp": attempt(run_from_tmp),
-    "cache": attempt(write("/cache/new")),
+    "tmp": attempt(run_from("/tmp")),
+    "cache": attempt(run_from("/cache")),
+    "cache_mount": mounted("/cache"),
     "folder": attempt(write("/run/phasebench/new")),
     "setuid": attempt(lambda: os.setuid(0)),
     "chroot": attempt(lambda: os.chroot("/tmp")),
@@ -107,6 +116,12 @@ async fn it_reaches_nothing_and_writes_only_to_its_own_folders() {
     for place in ["tmp", "cache", "folder"] {
         assert_eq!(found[place], "done", "{place}");
     }
+    // The compiler's cache is memory of a bounded size, and nobody else's.
+    let cache: Vec<_> = found["cache_mount"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for option in ["tmpfs", "nodev", "nosuid", "size=2097152k", "mode=700"] {
+        assert!(cache.contains(&option), "{option}: {cache:?}");
+    }
+    assert!(!cache.contains(&"noexec"));
     for way in ["setuid", "chroot"] {
         assert_eq!(found[way], "Operation not permitted", "{way}");
     }

@@ -62,9 +62,18 @@ async fn the_next_start_removes_what_a_killed_run_left_and_nothing_else() {
     let (alive_folder, mut alive) = rig.launch(STUBBORN, Resources::default()).await;
     let left = killed(STUBBORN);
     assert!(rig.has(&left).await);
+    // No worker's, but of a setup that was killed: nobody else started when the machine did.
+    let (before, _) = owner.rsplit_once('/').unwrap();
+    let labels = [(OURS, "question".to_owned()), (OWNER, format!("{before}/1"))];
+    let body = ContainerCreateBody {
+        image: Some(rig.image.image.clone()),
+        labels: Some(labels.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()),
+        ..ContainerCreateBody::default()
+    };
+    let question = rig.engine.docker.create_container(None, body).await.unwrap().id;
 
     let (next_folder, mut next) = rig.launch(OBEDIENT, Resources::default()).await;
-    assert!(!rig.has(&left).await);
+    assert!(!rig.has(&left).await && !rig.has(&question).await);
     assert!(rig.has(&foreign).await);
     // Fails where there is none.
     rig.container(&alive_folder).await;

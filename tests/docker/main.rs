@@ -1,9 +1,10 @@
 //! Workers in containers of a real Docker engine: what they may do, how they end, what is left of them.
 //!
-//! `PHASEBENCH_TEST_DOCKER=1` runs these, on `phasebench-base:bookworm` as `scripts/docker-engine start` makes it; any
-//! other value is the name of an image with `python3` in it. The engine is the one that Docker's client would ask.
+//! `PHASEBENCH_TEST_DOCKER=1` runs these, after `phasebench setup torch --docker`, on the image that made; any other value
+//! is the name of an image with `python3` in it, for those that need no torch. The engine is the one that Docker's client
+//! would ask.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
 
 mod ending;
 mod engine_lost;

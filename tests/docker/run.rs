@@ -10,8 +10,7 @@ use bollard::query_parameters::{KillContainerOptions, ListContainersOptionsBuild
 use phasebench::backend::worker::launch::docker::engine::{self, Engine};
 use phasebench::backend::worker::launch::docker::leftovers::OWNER;
 use phasebench::backend::worker::launch::docker::owner::Owner;
-use phasebench::backend::worker::launch::installed::{Image, Record as _};
-use phasebench::backend::worker::launch::package;
+use phasebench::backend::worker::launch::installed::Record as _;
 use phasebench::record::Line;
 use phasebench::store;
 use phasebench::terms::{Degraded, Role, Status};
@@ -19,7 +18,7 @@ use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-use crate::fixture::{Turn, until};
+use crate::fixture::{Turn, built, until};
 
 /// Timed calls of every cell: enough that a run is not over when it is interfered with.
 const REPETITIONS: usize = 100;
@@ -34,17 +33,13 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// `None`, and says so, where these tests are not asked for or no image was built.
+    /// `None`, and says so, where these tests are not asked for.
     async fn new(repetitions: usize, torch: &str, prompts: &str) -> Option<Self> {
         if std::env::var_os("PHASEBENCH_TEST_DOCKER").is_none() {
             eprintln!("not run: PHASEBENCH_TEST_DOCKER is not set");
             return None;
         }
-        let image = Image::read(&phasebench::cache::root()).filter(|image| image.sources == package::hash());
-        let Some(image) = image else {
-            eprintln!("not run: this version's image was not built: phasebench setup torch --docker");
-            return None;
-        };
+        let image = built();
         let folder = tempfile::tempdir().unwrap();
         image.write(&folder.path().join("cache")).unwrap();
         let scenario = format!(
@@ -142,7 +137,7 @@ async fn docker_kill_costs_one_call() {
     assert_eq!((fixture.good("torch"), fixture.good("other")), (REPETITIONS - 1, REPETITIONS));
     assert_eq!(fixture.containers(owner).await, [] as [String; 0]);
     let manifest = fs::read_to_string(fixture.run().join("manifest.json")).unwrap();
-    let image = Image::read(&phasebench::cache::root()).unwrap();
+    let image = built();
     assert!(manifest.contains(&format!("\"worker.image_digest\": \"{}\"", image.image)), "{manifest}");
 }
 

@@ -207,6 +207,34 @@ fn compiled_torch_is_not_asked_to_work_without_a_cache() {
 }
 
 #[test]
+fn prompts_are_held_against_buckets_before_anything_runs() {
+    let (_, plan) = all("version: 1\nname: s\nmodes: [kv_decode]\ngen_tokens: [8]\n\
+         scenarios:\n\
+         - { name: fits, prompt: { tokens: 64 } }\n\
+         - { name: long, prompt: { tokens: 65 } }\n\
+         models: [{ name: m, synthetic: { family: gpt2, n_layer: 1, n_embd: 4, n_head: 1, vocab: 300 } }]\n\
+         backends:\n\
+         - { name: padded, torch: { compile: { buckets: [16, 64] } } }\n\
+         - { name: vast, torch: { compile: { buckets: [16, 100000] } } }\n\
+         - { name: free, torch: { compile: {} } }\n");
+    let skipped: Vec<_> = plan
+        .skipped
+        .iter()
+        .map(|s| (s.cell.session.backend.as_str(), s.cell.scenario.as_str(), s.rule.as_str(), s.reason.as_str()))
+        .collect();
+    let vast = "a bucket of 100000 tokens exceeds the context of 1024";
+    assert_eq!(
+        skipped,
+        [
+            ("padded", "long", "prompt_too_long", "65 prompt tokens exceed the largest bucket, 64"),
+            ("vast", "fits", "context_exceeded", vast),
+            ("vast", "long", "context_exceeded", vast),
+        ]
+    );
+    assert_eq!(plan.cells.len(), 3);
+}
+
+#[test]
 fn facts_are_needed_for_every_model() {
     let (spec, _) = all(SMALL);
     let error = plan::expand(&spec, &facts(&spec)[..1], BUDGET, &Only::default()).unwrap_err();

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use phasebench::backend::process::kill;
 use phasebench::backend::worker::settings;
-use phasebench::backend::{Backend, BackendError, Call, CallShape, CancelToken, Deadline, Outcome, Reply, Session};
+use phasebench::backend::{
+    Backend, BackendError, Call, CallShape, CancelToken, Deadline, Outcome, Probed, Reply, Session,
+};
+use phasebench::model::verify::Closeness;
 use phasebench::model::{Family, Form, ModelSource, Synthetic};
 use phasebench::terms::{Degraded, Finish, Mode, Phase, Procedure};
 
@@ -82,13 +85,23 @@ fn slow() -> ModelSource {
     ModelSource { name: "slow".to_owned(), form: Form::Synthetic(Synthetic::new(Family::Gpt2, 6, 256, 4)) }
 }
 
-/// What the weights choose, by the engine in this process.
-fn reference() -> &'static [Vec<Vec<u32>>; 3] {
-    static TOKENS: OnceLock<[Vec<Vec<u32>>; 3]> = OnceLock::new();
-    TOKENS.get_or_init(|| {
+/// What the weights say, by the engine in this process.
+struct Reference {
+    /// Tokens of each call.
+    tokens: [Vec<Vec<u32>>; 3],
+    /// What the second call chose among.
+    probed: Probed,
+}
+
+fn reference() -> &'static Reference {
+    static REFERENCE: OnceLock<Reference> = OnceLock::new();
+    REFERENCE.get_or_init(|| {
         let mut case = onnx_in_process().unwrap();
         let mut session = load(case.backend.as_mut(), &tiny(), &calls());
-        calls().map(|call| session.call(&call, BY, &CancelToken::default()).reply.unwrap().tokens)
+        let tokens = calls().map(|call| session.call(&call, BY, &CancelToken::default()).reply.unwrap().tokens);
+        // The whole vocabulary: another engine may rank equals otherwise.
+        let probed = session.probe(&calls()[1], u32::MAX, BY).unwrap().unwrap();
+        Reference { tokens, probed }
     })
 }
 
@@ -120,12 +133,13 @@ fn keep(name: &str, case: Result<Case, String>) {
     let mut session = load(case.backend.as_mut(), &tiny(), &calls()[..made]);
     accounts_for_its_calls(&case, session.as_mut());
     if case.real {
+        computes_the_log_probabilities(session.as_mut());
         refuses_unknown_ids(session.as_mut());
     }
-    is_gone_when_closed(&case, session);
+    is_gone_when_closed(&mut case, session);
     stops_when_told(&mut case);
     survives_its_death(&mut case);
-    says_when_memory_runs_out(&mut case);
+    says_when_memory_runs_out(name, &mut case);
 }
 
 fn describes_itself(case: &mut Case) {
@@ -149,8 +163,10 @@ fn refuses_an_unknown_model(case: &mut Case) {
 fn accounts_for_its_calls(case: &Case, session: &mut dyn Session) {
     let report = session.loaded();
     assert!(!report.parts.is_empty() && !report.attribution.requested.is_empty(), "{report:?}");
-    let made =
-        calls().into_iter().zip(reference()).filter(|(call, _)| case.uncached || call.procedure != Procedure::Uncached);
+    let made = calls()
+        .into_iter()
+        .zip(&reference().tokens)
+        .filter(|(call, _)| case.uncached || call.procedure != Procedure::Uncached);
     for (call, expected) in made {
         let begin = case.surroundings.clock.now();
         let reply = good(session, &call);
@@ -181,6 +197,24 @@ fn accounts_for_its_calls(case: &Case, session: &mut dyn Session) {
     }
 }
 
+/// Not only the tokens: of the prefill and of every decode step, in both rows.
+fn computes_the_log_probabilities(session: &mut dyn Session) {
+    const TOP: usize = 8;
+    let probed = session.probe(&calls()[1], 8, BY).unwrap().unwrap();
+    let expected = &reference().probed;
+    assert_eq!((probed.len(), probed[0].len(), probed[1].len()), (2, STEPS as usize + 1, STEPS as usize + 1));
+    for (row, (found, expected)) in probed.iter().zip(expected).enumerate() {
+        for (step, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let of = |id: u32| expected.iter().find(|(other, _)| *other == id).map(|&(_, logprob)| logprob);
+            let close = Closeness::of(found, of).unwrap();
+            assert_eq!(close.values, TOP, "row {row}, step {step}: {found:?}");
+            assert!(close.largest_difference <= 1e-4, "row {row}, step {step}: {found:?}, not {:?}", &expected[..TOP]);
+        }
+    }
+    // A probe leaves no trace.
+    assert_eq!(good(session, &calls()[1]).tokens, reference().tokens[1]);
+}
+
 fn refuses_unknown_ids(session: &mut dyn Session) {
     let call = call(Procedure::Prefill, &[&[0, 4_000_000_000]], 2, 0);
     let outcome = session.call(&call, BY, &CancelToken::default());
@@ -191,11 +225,16 @@ fn refuses_unknown_ids(session: &mut dyn Session) {
     good(session, &calls()[0]);
 }
 
-fn is_gone_when_closed(case: &Case, session: Box<dyn Session>) {
-    let pids = session.engine_pids();
-    assert_eq!(case.processes, !pids.is_empty());
-    session.close().unwrap();
-    assert!(pids.into_iter().all(|pid| !is_alive(pid)));
+/// Twice: what was closed can be opened again, and closed again.
+fn is_gone_when_closed(case: &mut Case, session: Box<dyn Session>) {
+    let close = |session: Box<dyn Session>| {
+        let pids = session.engine_pids();
+        assert_eq!(case.processes, !pids.is_empty());
+        session.close().unwrap();
+        assert!(pids.into_iter().all(|pid| !is_alive(pid)));
+    };
+    close(session);
+    close(load(case.backend.as_mut(), &tiny(), &[]));
 }
 
 /// At the deadline, and on a cancel; both leave the session as good as before.
@@ -254,8 +293,11 @@ fn survives_its_death(case: &mut Case) {
     good(session.as_mut(), &calls()[0]);
 }
 
-fn says_when_memory_runs_out(case: &mut Case) {
-    let Some(starved) = &mut case.starved else { return };
+fn says_when_memory_runs_out(name: &str, case: &mut Case) {
+    let starved = match &mut case.starved {
+        Ok(starved) => starved,
+        Err(why) => return not_run(&format!("{name} without memory"), why),
+    };
     let rows = if case.real { 4000 } else { 1 };
     let row: Vec<u32> = (0..600).collect();
     let large = call(Procedure::Prefill, &vec![row.as_slice(); rows], 600, 0);
@@ -266,6 +308,27 @@ fn says_when_memory_runs_out(case: &mut Case) {
         assert_eq!((failure.kind, outcome.session_usable), (Degraded::Oom, false), "{failure}");
         session.close().unwrap();
     }
+}
+
+/// The runtime aborts where it finds itself broken: in a process of its own that costs the call.
+#[test]
+fn an_abort_of_onnx_out_of_process_costs_one_call() {
+    let mut case = onnx_out_of_process().unwrap();
+    let mut session = load(case.backend.as_mut(), &tiny(), &[]);
+    let is_worker = |pid: &u32| {
+        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.contains("\0worker\0onnx\0") && !command.contains("\0supervise\0")
+    };
+    let workers: Vec<u32> = session.engine_pids().into_iter().filter(is_worker).collect();
+    let [worker] = workers[..] else { panic!("{workers:?}") };
+    // SAFETY: touches no memory; the process is ours, and its parent has not collected it.
+    assert_eq!(unsafe { libc::kill(worker.try_into().unwrap(), libc::SIGABRT) }, 0);
+    let outcome = session.call(&calls()[0], BY, &CancelToken::default());
+    let failure = outcome.failure.unwrap();
+    assert_eq!((failure.kind, outcome.session_usable), (Degraded::Crashed, false), "{failure}");
+    assert!(failure.message.contains("signal 6"), "{failure}");
+    session.close().unwrap();
+    good(load(case.backend.as_mut(), &tiny(), &[]).as_mut(), &calls()[0]);
 }
 
 /// What a scenario asks of our own worker is what the engine in this process is set to.

@@ -23,7 +23,11 @@ use phasebench::spec::{
     ArgMax, CompileBackend, CompileMode, CompileSpec, ConnectSpec, Dtype, Dynamic, Engine, Fault, FaultKind, Isolation,
     Launch, Law, OnRecompile, OnnxSpec, Optimisation, Pace, Provider, Resources, SimulatedSpec, TorchDevice, TorchSpec,
 };
+use phasebench::units::Bytes;
 use tempfile::TempDir;
+
+/// Address space that torch loads a small model in. Unit: KiB.
+const TORCH_ADDRESS_SPACE: u64 = 8_000_000;
 
 /// Says that something was not tried, past the test harness, which keeps what passing tests print.
 pub fn not_run(what: &str, why: &str) {
@@ -40,8 +44,8 @@ pub struct Case {
     pub uncached: bool,
     /// Whether its processes are ours to lose.
     pub processes: bool,
-    /// The same engine, out of memory in every call. `None`: it cannot be made so here.
-    pub starved: Option<Box<dyn Backend>>,
+    /// The same engine, out of memory in every large call; or why it cannot be made so.
+    pub starved: Result<Box<dyn Backend>, &'static str>,
     /// Whatever must live as long.
     _kept: Vec<TempDir>,
 }
@@ -109,7 +113,7 @@ pub fn simulated() -> Result<Case, String> {
     let backend = |script| Box::new(SimulatedBackend::new("simulated", script, surroundings.clone()));
     Ok(Case {
         backend: backend(script(Vec::new())),
-        starved: Some(backend(starving())),
+        starved: Ok(backend(starving())),
         real: false,
         uncached: true,
         processes: false,
@@ -172,7 +176,7 @@ pub fn simulated_at_an_address() -> Result<Case, String> {
     let surroundings = surroundings();
     Ok(Case {
         backend: Box::new(served(script(Vec::new()), &folders[0], &surroundings)),
-        starved: Some(Box::new(served(starving(), &folders[1], &surroundings))),
+        starved: Ok(Box::new(served(starving(), &folders[1], &surroundings))),
         real: false,
         uncached: true,
         processes: false,
@@ -184,21 +188,19 @@ pub fn simulated_at_an_address() -> Result<Case, String> {
 pub fn onnx_in_process() -> Result<Case, String> {
     let surroundings = surroundings();
     let backend = Box::new(OnnxBackend::new("onnx", ONNX, surroundings.clone()));
-    Ok(Case { backend, starved: None, real: true, uncached: true, processes: false, _kept: Vec::new(), surroundings })
+    let starved = Err("its memory is this program's own");
+    Ok(Case { backend, starved, real: true, uncached: true, processes: false, _kept: Vec::new(), surroundings })
 }
 
 pub fn onnx_out_of_process() -> Result<Case, String> {
     let surroundings = surroundings();
     let engine = Engine::Onnx(OnnxSpec { isolation: Isolation::Process, ..ONNX });
     let backend = |program: &Path| Box::new(WorkerBackend::new("onnx", &engine, &surroundings).with_program(program));
-    // This much address space loads the model, and not one tensor of a large batch.
     let folder = tempfile::tempdir().unwrap();
-    let limited = folder.path().join("limited");
-    std::fs::write(&limited, format!("#!/bin/sh\nulimit -v 2000000\nexec '{}' \"$@\"\n", program().display())).unwrap();
-    std::fs::set_permissions(&limited, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let limited = limited(&folder, 2_000_000);
     Ok(Case {
         backend: backend(program()),
-        starved: Some(backend(&limited)),
+        starved: Ok(backend(&limited)),
         real: true,
         uncached: true,
         processes: true,
@@ -207,16 +209,30 @@ pub fn onnx_out_of_process() -> Result<Case, String> {
     })
 }
 
+/// This program with so much address space in KiB for all it starts: a model loads, and no tensor of a large batch fits.
+fn limited(folder: &TempDir, address_space: u64) -> PathBuf {
+    let limited = folder.path().join("limited");
+    let script = format!("#!/bin/sh\nulimit -v {address_space}\nexec '{}' \"$@\"\n", program().display());
+    std::fs::write(&limited, script).unwrap();
+    std::fs::set_permissions(&limited, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    limited
+}
+
+/// Environment variable that asks for tests of the torch environment.
+pub const TORCH: &str = "PHASEBENCH_TEST_TORCH";
+
+/// Whether an environment variable asks for tests.
+pub fn asked_for(variable: &str) -> Result<(), String> {
+    let asked = std::env::var(variable).is_ok_and(|asked| !asked.is_empty());
+    if asked { Ok(()) } else { Err(format!("{variable} is not set")) }
+}
+
 fn torch(launch: Launch, compile: Option<CompileSpec>) -> Result<Case, String> {
-    let asked_for = match launch {
-        Launch::Process => "PHASEBENCH_TEST_TORCH",
+    asked_for(match launch {
+        Launch::Process => TORCH,
         Launch::Docker => "PHASEBENCH_TEST_DOCKER",
-    };
-    if std::env::var(asked_for).is_ok_and(|asked| !asked.is_empty()) {
-        Ok(torch_as(launch, compile))
-    } else {
-        Err(format!("{asked_for} is not set"))
-    }
+    })?;
+    Ok(torch_as(launch, compile))
 }
 
 /// What was asked for and is not set up is an error, not left out.
@@ -232,9 +248,24 @@ fn torch_as(launch: Launch, compile: Option<CompileSpec>) -> Case {
     };
     // What is compiled is the pass with a cache.
     let uncached = spec.compile.is_none();
-    let backend = WorkerBackend::new("torch", &Engine::Torch(spec), &surroundings).with_program(program());
-    let backend = Box::new(backend);
-    Case { backend, starved: None, real: true, uncached, processes: true, _kept: Vec::new(), surroundings }
+    let folder = tempfile::tempdir().unwrap();
+    // A container has a limit of its own; a process has the address space, of which torch's libraries take much.
+    let memory = (launch == Launch::Docker).then_some(Bytes(2 << 30));
+    let resources = Resources { memory, ..Resources::default() };
+    let starved = TorchSpec { resources, ..spec.clone() };
+    let keeper = if launch == Launch::Docker { program().to_owned() } else { limited(&folder, TORCH_ADDRESS_SPACE) };
+    let backend = |spec: TorchSpec, program: &Path| {
+        Box::new(WorkerBackend::new("torch", &Engine::Torch(spec), &surroundings).with_program(program))
+    };
+    Case {
+        backend: backend(spec, program()),
+        starved: Ok(backend(starved, &keeper)),
+        real: true,
+        uncached,
+        processes: true,
+        _kept: vec![folder],
+        surroundings: surroundings.clone(),
+    }
 }
 
 pub fn torch_eager() -> Result<Case, String> {

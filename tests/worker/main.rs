@@ -14,3 +14,4 @@ mod fixture;
 mod lifetime;
 mod protocol;
 mod security;
+mod torch;

@@ -28,7 +28,8 @@ MESSAGE_BYTES = 64 << 20
 """Largest message in either direction."""
 
 TOKEN_VARIABLE = "PHASEBENCH_WORKER_TOKEN"  # noqa: S105 - a name, not a token
-"""Environment variable with the token that every request must carry; unset: none is asked for."""
+"""Environment variable with the token that every request must carry. A port needs one; a socket's folder keeps others
+out, and unset means that none is asked for."""
 
 _GRACE_SECONDS = 5.0
 
@@ -39,7 +40,10 @@ def main() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="phasebench-torch %(asctime)s %(levelname)s %(message)s"
     )
-    guard = Guard(os.environ.get(TOKEN_VARIABLE))
+    token = os.environ.get(TOKEN_VARIABLE)
+    if arguments.listen.startswith("tcp:") and not token:
+        _fail(f"a port needs a token, which others on this machine do not know: set {TOKEN_VARIABLE}")
+    guard = Guard(token)
     worker = TorchWorker()
     server = grpc.server(
         futures.ThreadPoolExecutor(8, thread_name_prefix="rpc"),

@@ -23,7 +23,7 @@ from .rows import GrowingRows, KeptRows
 from .stopwatch import Stopwatch
 
 Observer = Callable[[torch.Tensor], None]
-"""Is shown the logits [rows, vocabulary] of every pass. Costs time inside the phases; never set by the server."""
+"""Is shown the logits [rows, vocabulary] of every pass. Costs time inside the phases; set only for a probe."""
 
 
 @dataclass(frozen=True)

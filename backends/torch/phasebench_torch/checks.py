@@ -31,6 +31,8 @@ def check_call(request: pb.CallRequest, bounds: Bounds) -> None:
         raise invalid(f"unknown procedure {request.procedure}")
     if request.procedure != pb.PREFILL and request.steps < 1:
         raise invalid("steps is 0: at least 1 with this procedure")
+    if request.top_logprobs and request.HasField("repeat"):
+        raise invalid("a looped call is not probed")
     prompts = [prompt.ids for prompt in request.prompts]
     _check_prompts(prompts, request.padded_to, bounds)
     # What the last pass chooses is never fed in.

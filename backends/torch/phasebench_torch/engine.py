@@ -18,6 +18,7 @@ from .errors import MESSAGE_LIMIT, Cancelled, WorkerError, bounded, classify, in
 from .evidence import PhaseWindow
 from .model import Caches, Model, load
 from .passes import Pass, decode, prefill, uncached
+from .probe import Probe
 from .rows import KeptRows
 from .settings import EngineSettings
 from .weights import Folder
@@ -84,9 +85,12 @@ class Engine:
             torch.cuda.empty_cache()
 
     def compile(self, shape: pb.Shape, cancelled: threading.Event) -> pb.CompileReply:
-        """Runs a shape until nothing compiles any more, at least twice."""
+        """Runs a shape until nothing compiles any more, at least twice.
+
+        Does nothing where recompiles are to be recorded: what a new shape costs is then in the call that brings it.
+        """
         reply = pb.CompileReply()
-        if not self.settings.compile.any:
+        if not self.settings.compile.any or self.settings.compile.record_recompiles:
             return reply
         windows: list[PhaseWindow] = []
         failed: WorkerError | None = None
@@ -122,8 +126,7 @@ class Engine:
                     _first_durations(call)
             if done >= least and not compiled:
                 return
-        if not self.settings.compile.record_recompiles:
-            raise WorkerError(pb.Error.RECOMPILE, f"the shape still compiled when it was run for the {_ROUNDS}th time")
+        raise WorkerError(pb.Error.RECOMPILE, f"the shape still compiled when it was run for the {_ROUNDS}th time")
 
     def call(
         self, request: pb.CallRequest, cancelled: threading.Event, observe: Observer | None = None
@@ -131,9 +134,10 @@ class Engine:
         """Runs one call. What fails is told in the reply; `observe` is shown the logits of every pass."""
         call: TimedCall | None = None
         failed: WorkerError | None = None
+        probe = Probe(request.top_logprobs) if request.top_logprobs else None
         try:
             with self._running():
-                call = self._call(request, cancelled, observe)
+                call = self._call(request, cancelled, probe or observe)
                 strict = self.settings.compile.any and not self.settings.compile.record_recompiles
                 with _no_recompiles() if strict else contextlib.nullcontext():
                     if request.HasField("repeat"):
@@ -142,7 +146,10 @@ class Engine:
                         call.once()
         except Exception as error:
             failed = classify(error)
-        return self._answer(call, failed)
+        reply = self._answer(call, failed)
+        if probe:
+            reply.logprobs.extend(probe.rows())
+        return reply
 
     def _answer(self, call: TimedCall | None, failed: WorkerError | None) -> pb.CallReply:
         reply = call.reply if call else pb.CallReply()

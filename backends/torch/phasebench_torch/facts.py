@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 
 import torch
@@ -11,7 +13,7 @@ from . import __version__
 from . import worker_pb2 as pb
 from .errors import WorkerError, unsupported
 from .settings import EngineSettings
-from .toolchain import cxx_compiler
+from .toolchain import code_folder, cxx_compiler
 
 ABSENT = "absent"
 """What a fact is where there is no such thing."""
@@ -34,6 +36,7 @@ def check(settings: EngineSettings) -> None:
         _check_cuda(settings)
     options = settings.compile
     if options.any and options.backend == "inductor":
+        code_folder()
         if settings.on_cuda:
             if _version("triton") == ABSENT:
                 raise unsupported("inductor needs triton on a CUDA device, and it is not installed", fix=_INSTALL)
@@ -63,6 +66,7 @@ def describe(settings: EngineSettings) -> pb.DescribeReply:
     reply.facts.update(_software())
     reply.facts.update(_made(settings))
     reply.facts.update(_compiler(settings))
+    reply.facts.update(environment(os.environ))
     for phase, text in boundary(settings).items():
         reply.boundary[phase] = text
     try:
@@ -86,6 +90,18 @@ def _software() -> dict[str, str]:
         "cudnn.version": str(torch.backends.cudnn.version() or ABSENT),  # type: ignore[no-untyped-call]
         "cpu.capability": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+# What of the environment changes how fast torch, its threads and its compiler are.
+_HEEDED = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_", "TRITON_", "CUDA_", "CUBLAS_", "NVIDIA_")
+# Folders of one run; where the compiler's is stands in a fact of its own.
+_FOLDERS = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables that torch, its threads and its compiler heed, those set alone, as `environment.NAME`."""
+    heeded = sorted(name for name in variables if name.startswith(_HEEDED) and name not in _FOLDERS)
+    return {f"environment.{name}": variables[name] for name in heeded}
 
 
 def _made(settings: EngineSettings) -> dict[str, str]:

@@ -61,7 +61,11 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
             worker_version=__version__,
             pid=os.getpid(),
             capabilities=pb.Capabilities(
-                procedures=[pb.PREFILL, pb.PREFILL_DECODE, pb.UNCACHED], step_times=True, repeat=True, compiles=True
+                procedures=[pb.PREFILL, pb.PREFILL_DECODE, pb.UNCACHED],
+                step_times=True,
+                repeat=True,
+                compiles=True,
+                logprobs=True,
             ),
             clock=clock.source(),
         )
@@ -80,9 +84,12 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
 
             _LOG.info("torch imported in %.3f s", (clock.now() - begin) / 1e9)
             facts.apply_threads(settings)
-            reply = facts.describe(settings)
-            self.session.reach(State.DESCRIBED)
-            return reply
+            try:
+                return facts.describe(settings)
+            finally:
+                if self._engine is not None:
+                    # What is loaded runs on as it was set.
+                    facts.apply_threads(self._engine.settings)
 
         return self._run(context, "Describe", describe, _describe_error)
 

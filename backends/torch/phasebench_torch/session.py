@@ -16,9 +16,8 @@ class State(enum.IntEnum):
 
     NEW = 0
     GREETED = 1
-    DESCRIBED = 2
-    PREPARED = 3
-    LOADED = 4
+    PREPARED = 2
+    LOADED = 3
 
 
 @dataclass
@@ -33,8 +32,8 @@ class Operation:
 
 # Request: the states it may come in, and what to do first otherwise.
 _ALLOWED: dict[str, tuple[frozenset[State], str]] = {
-    "Describe": (frozenset({State.GREETED, State.DESCRIBED, State.PREPARED}), "after Hello, while no model is loaded"),
-    "Prepare": (frozenset({State.DESCRIBED, State.PREPARED}), "after Describe, while no model is loaded"),
+    "Describe": (frozenset({State.GREETED, State.PREPARED, State.LOADED}), "after Hello"),
+    "Prepare": (frozenset({State.GREETED, State.PREPARED}), "after Hello, while no model is loaded"),
     "Load": (frozenset({State.PREPARED}), "after Prepare, while no model is loaded"),
     "Compile": (frozenset({State.LOADED}), "after Load"),
     "Call": (frozenset({State.LOADED}), "after Load"),

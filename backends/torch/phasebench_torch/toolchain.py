@@ -1,4 +1,4 @@
-"""The C++ compiler that inductor would use on the CPU, tried before a model is loaded."""
+"""What inductor needs of the machine, tried before a model is loaded: a C++ compiler, and a place to run code from."""
 
 from __future__ import annotations
 
@@ -44,6 +44,23 @@ def cxx_compiler() -> CxxCompiler:
         raise unsupported(f"{command} cannot compile a program with Python.h: {done.stderr.strip()}", fix=_FIX)
     lines = _run([command, "--version"], "").stdout.splitlines()
     return CxxCompiler(command, lines[0] if lines else "")
+
+
+def code_folder() -> str:
+    """The folder that compiled code is mapped from.
+
+    Raises:
+        WorkerError: UNSUPPORTED, nothing there may be run.
+    """
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    folder = str(cache_dir())
+    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        raise unsupported(
+            f"inductor runs code from {folder}, and its file system is mounted noexec",
+            fix="set TMPDIR to a folder on a file system that allows exec",
+        )
+    return folder
 
 
 def _run(command: list[str], text: str) -> subprocess.CompletedProcess[str]:

@@ -82,16 +82,18 @@ class HelloReply(_message.Message):
     def __init__(self, protocol_version: _Optional[int] = ..., worker: _Optional[str] = ..., worker_version: _Optional[str] = ..., pid: _Optional[int] = ..., capabilities: _Optional[_Union[Capabilities, _Mapping]] = ..., clock: _Optional[_Union[ClockSource, _Mapping]] = ...) -> None: ...
 
 class Capabilities(_message.Message):
-    __slots__ = ("procedures", "step_times", "repeat", "compiles")
+    __slots__ = ("procedures", "step_times", "repeat", "compiles", "logprobs")
     PROCEDURES_FIELD_NUMBER: _ClassVar[int]
     STEP_TIMES_FIELD_NUMBER: _ClassVar[int]
     REPEAT_FIELD_NUMBER: _ClassVar[int]
     COMPILES_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     procedures: _containers.RepeatedScalarFieldContainer[Procedure]
     step_times: bool
     repeat: bool
     compiles: bool
-    def __init__(self, procedures: _Optional[_Iterable[_Union[Procedure, str]]] = ..., step_times: _Optional[bool] = ..., repeat: _Optional[bool] = ..., compiles: _Optional[bool] = ...) -> None: ...
+    logprobs: bool
+    def __init__(self, procedures: _Optional[_Iterable[_Union[Procedure, str]]] = ..., step_times: _Optional[bool] = ..., repeat: _Optional[bool] = ..., compiles: _Optional[bool] = ..., logprobs: _Optional[bool] = ...) -> None: ...
 
 class ClockSource(_message.Message):
     __slots__ = ("kind", "boot_id", "namespace_offset_ns")
@@ -314,26 +316,42 @@ class PhaseEvidence(_message.Message):
     def __init__(self, phase: _Optional[_Union[Phase, str]] = ..., requested: _Optional[str] = ..., actual: _Optional[str] = ..., calls: _Optional[int] = ..., executions: _Optional[int] = ..., unique_graphs: _Optional[int] = ..., graph_breaks: _Optional[int] = ..., recompiles: _Optional[int] = ..., guard_failures: _Optional[int] = ..., cache_hits: _Optional[int] = ..., cache_misses: _Optional[int] = ..., compile_ns: _Optional[int] = ..., duration_ns: _Optional[int] = ..., reasons: _Optional[_Iterable[str]] = ..., bucket: _Optional[int] = ...) -> None: ...
 
 class CallRequest(_message.Message):
-    __slots__ = ("call_id", "procedure", "prompts", "padded_to", "steps", "repeat")
+    __slots__ = ("call_id", "procedure", "prompts", "padded_to", "steps", "repeat", "top_logprobs")
     CALL_ID_FIELD_NUMBER: _ClassVar[int]
     PROCEDURE_FIELD_NUMBER: _ClassVar[int]
     PROMPTS_FIELD_NUMBER: _ClassVar[int]
     PADDED_TO_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     REPEAT_FIELD_NUMBER: _ClassVar[int]
+    TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     call_id: int
     procedure: Procedure
     prompts: _containers.RepeatedCompositeFieldContainer[Prompt]
     padded_to: int
     steps: int
     repeat: Repeat
-    def __init__(self, call_id: _Optional[int] = ..., procedure: _Optional[_Union[Procedure, str]] = ..., prompts: _Optional[_Iterable[_Union[Prompt, _Mapping]]] = ..., padded_to: _Optional[int] = ..., steps: _Optional[int] = ..., repeat: _Optional[_Union[Repeat, _Mapping]] = ...) -> None: ...
+    top_logprobs: int
+    def __init__(self, call_id: _Optional[int] = ..., procedure: _Optional[_Union[Procedure, str]] = ..., prompts: _Optional[_Iterable[_Union[Prompt, _Mapping]]] = ..., padded_to: _Optional[int] = ..., steps: _Optional[int] = ..., repeat: _Optional[_Union[Repeat, _Mapping]] = ..., top_logprobs: _Optional[int] = ...) -> None: ...
 
 class Prompt(_message.Message):
     __slots__ = ("ids",)
     IDS_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class RowLogprobs(_message.Message):
+    __slots__ = ("tokens",)
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    tokens: _containers.RepeatedCompositeFieldContainer[TokenLogprobs]
+    def __init__(self, tokens: _Optional[_Iterable[_Union[TokenLogprobs, _Mapping]]] = ...) -> None: ...
+
+class TokenLogprobs(_message.Message):
+    __slots__ = ("ids", "logprobs")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[int]
+    logprobs: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, ids: _Optional[_Iterable[int]] = ..., logprobs: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Repeat(_message.Message):
     __slots__ = ("duration_ns", "gap_ns")
@@ -344,7 +362,7 @@ class Repeat(_message.Message):
     def __init__(self, duration_ns: _Optional[int] = ..., gap_ns: _Optional[int] = ...) -> None: ...
 
 class CallReply(_message.Message):
-    __slots__ = ("error", "session_usable", "spans", "steps_timed", "tokens", "prompt_tokens", "step_ends_ns", "durations_ns", "memory", "attribution", "phases")
+    __slots__ = ("error", "session_usable", "spans", "steps_timed", "tokens", "prompt_tokens", "step_ends_ns", "durations_ns", "memory", "attribution", "phases", "logprobs")
     class DurationsNsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -363,6 +381,7 @@ class CallReply(_message.Message):
     MEMORY_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     PHASES_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     error: Error
     session_usable: bool
     spans: _containers.RepeatedCompositeFieldContainer[Span]
@@ -374,7 +393,8 @@ class CallReply(_message.Message):
     memory: Memory
     attribution: Attribution
     phases: _containers.RepeatedCompositeFieldContainer[PhaseEvidence]
-    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., session_usable: _Optional[bool] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., steps_timed: _Optional[int] = ..., tokens: _Optional[_Iterable[_Union[Prompt, _Mapping]]] = ..., prompt_tokens: _Optional[_Iterable[int]] = ..., step_ends_ns: _Optional[_Iterable[int]] = ..., durations_ns: _Optional[_Mapping[str, int]] = ..., memory: _Optional[_Union[Memory, _Mapping]] = ..., attribution: _Optional[_Union[Attribution, _Mapping]] = ..., phases: _Optional[_Iterable[_Union[PhaseEvidence, _Mapping]]] = ...) -> None: ...
+    logprobs: _containers.RepeatedCompositeFieldContainer[RowLogprobs]
+    def __init__(self, error: _Optional[_Union[Error, _Mapping]] = ..., session_usable: _Optional[bool] = ..., spans: _Optional[_Iterable[_Union[Span, _Mapping]]] = ..., steps_timed: _Optional[int] = ..., tokens: _Optional[_Iterable[_Union[Prompt, _Mapping]]] = ..., prompt_tokens: _Optional[_Iterable[int]] = ..., step_ends_ns: _Optional[_Iterable[int]] = ..., durations_ns: _Optional[_Mapping[str, int]] = ..., memory: _Optional[_Union[Memory, _Mapping]] = ..., attribution: _Optional[_Union[Attribution, _Mapping]] = ..., phases: _Optional[_Iterable[_Union[PhaseEvidence, _Mapping]]] = ..., logprobs: _Optional[_Iterable[_Union[RowLogprobs, _Mapping]]] = ...) -> None: ...
 
 class Span(_message.Message):
     __slots__ = ("phase", "begin_ns", "end_ns", "device_ns")

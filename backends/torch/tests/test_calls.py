@@ -120,6 +120,30 @@ def test_what_does_not_fit_is_refused(engine: Engine, request_: pb.CallRequest, 
     assert not seen
 
 
+def test_a_probe_tells_the_most_probable_tokens_and_changes_no_answer(engine: Engine) -> None:
+    plain, seen = run(engine, call(*ROWS, steps=4, padded_to=7))
+    request = call(*ROWS, steps=4, padded_to=7)
+    request.top_logprobs = 3
+    reply = engine.call(request, threading.Event())
+    assert not plain.logprobs
+    assert list(reply.tokens) == list(plain.tokens)
+    assert len(reply.spans) == 2
+    assert len(reply.logprobs) == len(ROWS)
+    for index, row in enumerate(reply.logprobs):
+        assert [place.ids[0] for place in row.tokens] == list(reply.tokens[index].ids)
+        for place, expected in zip(row.tokens, seen, strict=True):
+            best = expected[index].topk(3)
+            assert list(place.ids) == best.indices.tolist()
+            torch.testing.assert_close(torch.tensor(place.logprobs), best.values, rtol=0, atol=1e-5)
+
+
+def test_a_looped_call_is_not_probed(engine: Engine) -> None:
+    request = call([1], steps=1, repeat=pb.Repeat(duration_ns=1))
+    request.top_logprobs = 1
+    reply, _ = run(engine, request)
+    assert (reply.error.kind, reply.error.message) == (pb.Error.INVALID, "a looped call is not probed")
+
+
 def test_out_of_memory_is_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(*_: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried")

@@ -105,6 +105,8 @@ def test_churned_lengths_recompile_and_say_so(engine_with: Callable[..., Engine]
     engine = engine_with(dynamic="false", on_recompile="record")
     recompiles = []
     for length in (4, 5, 6, 5):
+        # Nothing is made ready: what a new length costs is in its call.
+        assert warm(engine, 1, length) == pb.CompileReply()
         reply, _ = run(engine, call(prompt(length), steps=2))
         assert not reply.HasField("error"), reply.error
         prefill, decode = reply.phases

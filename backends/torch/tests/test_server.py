@@ -69,6 +69,7 @@ def test_requests_out_of_order_are_refused(start: Start) -> None:
     describe = pb.DescribeRequest(settings=settings())
     for request, state in [
         (lambda: stub.Describe(describe), "Describe in state new: it may come after Hello"),
+        (lambda: stub.Prepare(pb.PrepareRequest(settings=settings())), "Prepare in state new: it may come after Hello"),
         (lambda: stub.Load(pb.LoadRequest()), "Load in state new: it may come after Prepare"),
         (lambda: stub.Call(call([1])), "Call in state new: it may come after Load"),
         (lambda: stub.Unload(pb.UnloadRequest()), "Unload in state new: it may come after Load"),
@@ -116,7 +117,7 @@ def endless_call(worker: Worker) -> grpc.Future:
 
 def in_flight(worker: Worker) -> bool:
     """Whether a loaded worker has a call in flight, asked for with a request that cannot get in a call's way."""
-    details = refusal(lambda: worker.stub.Describe(pb.DescribeRequest(settings=settings()))).details()
+    details = refusal(lambda: worker.stub.Prepare(pb.PrepareRequest(settings=settings()))).details()
     if "while Call is in flight" in details:
         return True
     assert "in state loaded" in details, details
@@ -159,15 +160,42 @@ def test_only_the_token_lets_in(start: Start) -> None:
 
 
 def test_over_tcp_any_free_port_is_told(start: Start) -> None:
-    worker = start(listen="tcp:127.0.0.1:0")
+    worker = start(listen="tcp:127.0.0.1:0", **TOKEN)
     assert worker.ready.startswith("phasebench-worker ready tcp:127.0.0.1:")
     assert int(worker.ready.rpartition(":")[2]) > 0
-    assert worker.hello().protocol_version == 1
+    metadata = [("x-phasebench-token", "correct horse")]
+    assert worker.stub.Hello(pb.HelloRequest(protocol_version=1), metadata=metadata).protocol_version == 1
+
+
+@pytest.mark.parametrize("token", [{}, {"PHASEBENCH_WORKER_TOKEN": ""}], ids=["unset", "empty"])
+def test_a_port_without_a_token_is_refused(start: Start, token: dict[str, str]) -> None:
+    worker = start(listen="tcp:127.0.0.1:0", **token)
+    assert worker.process.wait(SECONDS) == 2
+    assert "a port needs a token" in worker.log
+    assert worker.ready == ""
+
+
+def test_a_description_changes_nothing_about_what_is_loaded(start: Start) -> None:
+    worker = start()
+    worker.load(settings())
+    other = settings()
+    other.threads = 2
+    assert worker.stub.Describe(pb.DescribeRequest(settings=other)).facts["threads"] == "2"
+    assert worker.stub.Call(call([1])).attribution.evidence["threads"] == "1"
+
+
+def test_nothing_need_be_described_before_it_is_prepared(start: Start) -> None:
+    worker = start()
+    worker.hello()
+    ready = worker.stub.Prepare(pb.PrepareRequest(settings=settings(), path=str(folder("gpt2"))))
+    assert not ready.HasField("error"), ready.error
+    assert not worker.stub.Load(pb.LoadRequest()).HasField("error")
+    assert worker.stub.Call(call([1])).attribution.evidence["threads"] == "1"
 
 
 @pytest.mark.parametrize("listen", ["tcp:0.0.0.0:0", "unix:relative.sock", "udp:127.0.0.1:1", "unix:/nonexistent/x"])
 def test_other_addresses_are_refused(start: Start, listen: str) -> None:
-    worker = start(listen=listen)
+    worker = start(listen=listen, **TOKEN)
     assert worker.process.wait(SECONDS) == 2
     assert f"cannot listen at `{listen}`" in worker.log
     assert worker.ready == ""

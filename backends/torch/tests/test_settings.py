@@ -80,3 +80,43 @@ def test_cuda_graphs_need_a_device(backend: str, mode: str) -> None:
         parse(wire(decode="true", backend=backend, mode=mode))
     assert caught.value.kind == pb.Error.UNSUPPORTED
     assert parse(wire("cuda", decode="true", backend=backend, mode=mode)).cuda_graphs
+
+
+def test_the_environment_that_torch_heeds_is_told() -> None:
+    from phasebench_torch import facts
+
+    found = facts.environment(
+        {
+            "OMP_NUM_THREADS": "2",
+            "GOMP_SPINCOUNT": "0",
+            "TORCH_LOGS": "recompiles",
+            "HOME": "/root",
+            # Another in every run, and a fact already.
+            "TORCHINDUCTOR_CACHE_DIR": "/a",
+            "TRITON_CACHE_DIR": "/a/triton",
+        }
+    )
+    assert found == {
+        "environment.GOMP_SPINCOUNT": "0",
+        "environment.OMP_NUM_THREADS": "2",
+        "environment.TORCH_LOGS": "recompiles",
+    }
+
+
+def test_a_folder_that_no_code_may_run_from_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    from phasebench_torch import facts, toolchain
+
+    inductor = parse(wire(decode="true"))
+    facts.check(inductor)
+    real = os.statvfs(toolchain.code_folder())
+    noexec = os.statvfs_result((*real[:8], real.f_flag | os.ST_NOEXEC, *real[9:]))
+    monkeypatch.setattr(os, "statvfs", lambda _: noexec)
+    with pytest.raises(WorkerError, match="mounted noexec") as caught:
+        facts.check(inductor)
+    assert caught.value.kind == pb.Error.UNSUPPORTED
+    assert "TMPDIR" in caught.value.fix
+    # Nothing is compiled there.
+    facts.check(parse(wire(decode="true", backend="aot_eager")))
+    facts.check(parse(wire()))

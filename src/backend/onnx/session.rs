@@ -7,9 +7,10 @@ use ort::session::RunOptions;
 use super::engine::{Engine, cache_size};
 use super::generate::{Progress, generate};
 use super::runtime::words;
+use super::verify::probe;
 use super::{memory, watch};
 use crate::backend::cancel::{CancelToken, Deadline, Waited};
-use crate::backend::{BackendError, Call, Failure, LoadReport, Memory, Outcome, Reply, Session};
+use crate::backend::{BackendError, Call, Failure, LoadReport, Memory, Outcome, Probed, Reply, Session};
 use crate::clock::SharedClock;
 use crate::terms::{Attribution, Degraded, Finish, Procedure};
 use crate::units::Nanos;
@@ -66,6 +67,10 @@ impl Session for OnnxSession {
             _ => true,
         });
         Outcome { reply: Some(reply), failure, session_usable }
+    }
+
+    fn probe(&mut self, call: &Call, top: u32, by: Deadline) -> Option<Result<Probed, Failure>> {
+        Some(probe(self, call, top, by))
     }
 
     fn engine_pids(&self) -> Vec<u32> {

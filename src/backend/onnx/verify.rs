@@ -10,10 +10,11 @@ use super::OnnxBackend;
 use super::batch::Batch;
 use super::engine::{ForwardError, Pass, logits};
 use super::session::OnnxSession;
-use crate::backend::{Backend, BackendError, CancelToken, Deadline, Failure, Surroundings};
-use crate::model::verify::{Agreement, compare};
+use crate::backend::{Backend, BackendError, Call, CancelToken, Deadline, Failure, Probed, Session, Surroundings};
+use crate::model::verify::{Agreement, compare, log_softmax};
 use crate::model::{self, ModelSource};
 use crate::spec::{ArgMax, OnnxSpec};
+use crate::terms::{Degraded, Procedure};
 
 /// How far the engine is from one prompt of the reference.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,6 +111,34 @@ fn load(source: &ModelSource, spec: OnnxSpec, surroundings: Surroundings) -> Res
     let prepared = backend.prepare(source)?;
     let by = Deadline(Duration::from_secs(3600));
     backend.load_session(&prepared, by, &CancelToken::default()).map_err(VerifyError::Load)
+}
+
+/// Makes a call, then tells for each of its tokens which were the most probable ones, on the KV cache.
+///
+/// # Errors
+/// The call failed, has no cache, or the runtime's words.
+pub fn probe(session: &mut OnnxSession, call: &Call, top: u32, by: Deadline) -> Result<Probed, Failure> {
+    let error = |why: &str| Failure::new(Degraded::Error, why);
+    if call.procedure == Procedure::Uncached {
+        return Err(error("a generation without a cache is not probed"));
+    }
+    let outcome = session.call(call, by, &CancelToken::default());
+    if let Some(failure) = outcome.failure {
+        return Err(failure);
+    }
+    let tokens = outcome.reply.unwrap_or_default().tokens;
+    // What the last pass chose is never fed in.
+    let fed: Vec<&[u32]> = tokens.iter().map(|row| row.split_last().map_or(&[][..], |(_, fed)| fed)).collect();
+    let padded_to = usize::try_from(call.padded_to).unwrap_or(usize::MAX);
+    let logits = teacher_forced(session, &call.prompts, padded_to, &fed).map_err(|why| error(&why.to_string()))?;
+    let best = |logits: &Vec<f32>| {
+        let row = log_softmax(logits).ok_or_else(|| error("the logits are no numbers"))?;
+        let mut ranked: Vec<(u32, f64)> = (0..).zip(row).collect();
+        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        ranked.truncate(usize::try_from(top).unwrap_or(usize::MAX));
+        Ok(ranked)
+    };
+    logits.iter().map(|row| row.iter().map(best).collect()).collect()
 }
 
 /// Logits per row and step: after the prompt, then after each of the row's `fed` tokens on the KV cache.

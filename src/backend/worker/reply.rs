@@ -8,7 +8,7 @@ use super::evidence;
 use super::protocol as wire;
 use super::protocol::error::Kind;
 use super::text::{MOST_ENTRIES, clean, map, message};
-use crate::backend::{Call, Failure, LoadReport, Memory, Outcome, Reply, Span};
+use crate::backend::{Call, Failure, LoadReport, Memory, Outcome, Probed, Reply, Span};
 use crate::terms::{Attribution, Degraded, Finish, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
@@ -171,16 +171,37 @@ fn step_ends(found: &[u64], steps: u32, spans: &[Span], mapping: Mapping) -> Res
 
 fn tokens(found: Vec<wire::Prompt>, steps: u32, call: &Call, whole: bool) -> Result<Vec<Vec<u32>>, String> {
     let rows = call.prompts.len();
-    let made = match call.procedure {
-        Procedure::Prefill => 1,
-        Procedure::PrefillDecode => steps + 1,
-        Procedure::Uncached => steps,
-    };
+    let made = made(call.procedure, steps);
     let fits = |row: &wire::Prompt| if whole { count(row.ids.len()) == made } else { count(row.ids.len()) <= made };
     if (whole && found.len() != rows) || found.len() > rows || !found.iter().all(fits) {
         return Err(format!("expected {made} new tokens in each of {rows} rows"));
     }
     Ok(found.into_iter().map(|row| row.ids).collect())
+}
+
+/// The most probable tokens of a probe.
+///
+/// # Errors
+/// Not so many as the call makes, or not as many ids as log-probabilities: [`Degraded::Invariant`].
+pub fn probed(found: &[wire::RowLogprobs], call: &Call) -> Result<Probed, Failure> {
+    let made = made(call.procedure, call.steps);
+    let (rows, whole) = (call.prompts.len(), |row: &wire::RowLogprobs| count(row.tokens.len()) == made);
+    let paired = |token: &wire::TokenLogprobs| token.ids.len() == token.logprobs.len();
+    if found.len() != rows || !found.iter().all(|row| whole(row) && row.tokens.iter().all(paired)) {
+        let why = format!("expected log-probabilities of {made} new tokens in each of {rows} rows");
+        return Err(Failure::new(Degraded::Invariant, &why));
+    }
+    let token = |token: &wire::TokenLogprobs| token.ids.iter().copied().zip(token.logprobs.iter().copied()).collect();
+    Ok(found.iter().map(|row| row.tokens.iter().map(token).collect()).collect())
+}
+
+/// New tokens per row.
+fn made(procedure: Procedure, steps: u32) -> u32 {
+    match procedure {
+        Procedure::Prefill => 1,
+        Procedure::PrefillDecode => steps.saturating_add(1),
+        Procedure::Uncached => steps,
+    }
 }
 
 fn durations(found: HashMap<String, u64>) -> BTreeMap<String, Nanos> {

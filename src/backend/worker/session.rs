@@ -11,12 +11,12 @@ use super::io::{Io, Pending};
 use super::protocol::{
     CallRequest, CancelRequest, CompileReply, CompileRequest, Prompt, ShutdownRequest, UnloadRequest,
 };
-use super::reply::{Asked, failure, outcome};
+use super::reply::{Asked, failure, outcome, probed};
 use super::start::{Broken, Live, Start, reply};
 use super::{evidence, protocol};
 use crate::backend::cancel::Waited;
 use crate::backend::{
-    BackendError, Call, CallShape, CancelToken, Deadline, Failure, LoadReport, Outcome, Session, SpanClock,
+    BackendError, Call, CallShape, CancelToken, Deadline, Failure, LoadReport, Outcome, Probed, Session, SpanClock,
 };
 use crate::terms::{CompileEvidence, Degraded, Phase, Procedure};
 use crate::units::Nanos;
@@ -100,6 +100,26 @@ impl Session for WorkerSession {
                 outcome
             }
         }
+    }
+
+    fn probe(&mut self, call: &Call, top: u32, by: Deadline) -> Option<Result<Probed, Failure>> {
+        if !self.live.who.capabilities.logprobs {
+            return None;
+        }
+        self.calls += 1;
+        let call_id = self.calls;
+        let mut client = self.live.client.clone();
+        let request = CallRequest { top_logprobs: top, ..request(call, call_id) };
+        Some(
+            match self.ask("a probe", call_id, by, &CancelToken::default(), async move { client.call(request).await }) {
+                Asking::Lost(failure) => Err(failure),
+                Asking::Answered(reply, waited) => match (stopped(waited, by), reply.error) {
+                    (Some(stopped), _) => Err(stopped),
+                    (None, Some(error)) => Err(failure(&error)),
+                    (None, None) => probed(&reply.logprobs, call),
+                },
+            },
+        )
     }
 
     fn inspect(&mut self, _outcome: &mut Outcome) {
@@ -247,5 +267,6 @@ fn request(call: &Call, call_id: u64) -> CallRequest {
         padded_to: call.padded_to,
         steps: call.steps,
         repeat: None,
+        top_logprobs: 0,
     }
 }

@@ -4,15 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::protocol::Settings;
 use crate::spec::{
-    ArgMax, CompileSpec, ConnectSpec, Dtype, Isolation, OnRecompile, OnnxSpec, Optimisation, Provider, TorchSpec,
+    ArgMax, CompileSpec, ConnectSpec, Dtype, Isolation, Launch, OnRecompile, OnnxSpec, Optimisation, Provider,
+    TorchDevice, TorchSpec,
 };
 use crate::terms::Phase;
 
-/// Settings of the torch worker.
+/// Settings of the torch worker. A container is given one GPU, which is its first.
 #[must_use]
 pub fn of_torch(spec: &TorchSpec) -> Settings {
+    let device = match (spec.launch, spec.device) {
+        (Launch::Docker, TorchDevice::Cuda(_)) => TorchDevice::Cuda(0),
+        (_, device) => device,
+    };
     Settings {
-        device: spec.device.to_string(),
+        device: device.to_string(),
         dtype: spec.dtype.as_str().to_owned(),
         threads: spec.threads,
         options: spec.compile.as_ref().map(compile_options).unwrap_or_default(),
@@ -140,7 +145,7 @@ fn word<T: Copy>(key: &str, value: &str, known: &[(&str, T)]) -> Result<T, Strin
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::spec::{CompileBackend, CompileMode, Dynamic, Launch, Resources, TorchDevice};
+    use crate::spec::{CompileBackend, CompileMode, Dynamic, Resources};
 
     fn torch(compile: Option<CompileSpec>) -> TorchSpec {
         TorchSpec {
@@ -158,6 +163,8 @@ mod tests {
         let eager = of_torch(&torch(None));
         assert_eq!((eager.device.as_str(), eager.dtype.as_str(), eager.threads), ("cuda:1", "f16", Some(3)));
         assert!(eager.options.is_empty());
+        let alone = of_torch(&TorchSpec { launch: Launch::Docker, ..torch(None) });
+        assert_eq!(alone.device, "cuda:0", "a container has the one GPU that was asked for");
         assert!(compiled_phases(&torch(None)).is_empty());
         let spec = torch(Some(CompileSpec {
             prefill: false,

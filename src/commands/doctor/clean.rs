@@ -40,5 +40,7 @@ async fn containers(engine: &Engine, out: &mut dyn Write) -> anyhow::Result<()> 
 fn tell(leftover: &Leftover, out: &mut dyn Write) -> io::Result<()> {
     let Leftover { container, run, owner_pid, status } = leftover;
     let id = container.get(..12).unwrap_or(container);
-    writeln!(out, "removed container {id} of run {run} ({status}): its process {owner_pid} is gone")
+    // One that was not a worker's has none.
+    let of = if run.is_empty() { String::new() } else { format!(" of run {run}") };
+    writeln!(out, "removed container {id}{of} ({status}): its process {owner_pid} is gone")
 }

@@ -47,11 +47,19 @@ pub enum TorchError {
         command: PathBuf,
     },
     /// A Python too old for torch.
-    #[error("{} is Python {version}; 3.10 or newer is needed", command.display())]
+    #[error("{} is Python {version}; 3.11 or newer is needed", command.display())]
     OldPython {
         /// The Python.
         command: PathBuf,
         /// Its version.
+        version: String,
+    },
+    /// An image with a Python too old for torch.
+    #[error("the image {base} has Python {version}; 3.11 or newer is needed")]
+    OldBase {
+        /// The image.
+        base: String,
+        /// Version of its Python.
         version: String,
     },
     /// A Python without pip, or with one too old.
@@ -141,7 +149,13 @@ impl TorchError {
             Self::NoPython { .. } => "apt install python3 python3-pip   (or your system's equivalent)\n  \
                  or name one you have: phasebench setup torch --python PATH"
                 .to_owned(),
-            Self::OldPython { .. } => "phasebench setup torch --python python3.11   (or any from 3.10)".to_owned(),
+            Self::OldPython { .. } => "phasebench setup torch --python python3.11   (or a newer one)".to_owned(),
+            Self::OldBase { .. } => {
+                format!(
+                    "phasebench setup torch --docker --base {}   (or another with a newer Python, or none)",
+                    base::default()
+                )
+            }
             Self::NoPip { command, .. } => {
                 format!("apt install python3-pip   (or: {} -m ensurepip --upgrade --user)", command.display())
             }
@@ -227,6 +241,9 @@ async fn image(
     let from = base.unwrap_or_else(|| base::default());
     base::fetch(&engine, from, progress).await?;
     let wheels = match base::python(&engine, from).await {
+        Some(version) if !pip::is_new_enough(&version) => {
+            return Err(TorchError::OldBase { base: from.to_owned(), version });
+        }
         Some(version) if near => {
             let requirements = requirements::parse(package::REQUIREMENTS)?;
             let target = Target::version(&version, python);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -92,6 +92,9 @@ impl DockerLauncher {
 
     fn no_container(&self, engine: &Engine, error: &DockerError) -> LaunchError {
         let why = words(error);
+        if let Some(elsewhere) = engine.elsewhere(&why) {
+            return elsewhere.into();
+        }
         let (what, fix) = match error {
             DockerError::DockerResponseServerError { status_code: 404, .. } => {
                 (format!("the engine at {} has no image {}", engine.host, self.image.tag), BUILD.to_owned())
@@ -118,17 +121,17 @@ impl Launcher for DockerLauncher {
             Some(host) => engine::connect_to(host).await?,
             None => engine::connect().await?,
         };
+        engine.check_users().await?;
         // Where this fails the engine is in trouble, and what follows says which.
         let _ = leftovers::sweep(&engine).await;
         let socket = wanted.folder.join(container::SOCKET);
         fits(&socket).map_err(|what| LaunchError { what, fix: "a shorter TMPDIR".to_owned() })?;
         let user = User::for_caller();
-        let compiler_cache = give_folders(wanted, user)?;
+        give_folder(wanted.folder, user)?;
         let blueprint = Blueprint {
             image: &self.image.image,
             folder: wanted.folder,
             model: wanted.model,
-            compiler_cache: &compiler_cache,
             user,
             resources: self.resources,
             device: self.device,
@@ -181,31 +184,22 @@ impl DockerLauncher {
 
 /// Where the host's folders are in the container.
 fn places(wanted: Wanted<'_>) -> Vec<(PathBuf, &'static str)> {
-    let mut places =
-        vec![(wanted.folder.to_owned(), container::FOLDER), (wanted.compiler_cache.to_owned(), container::CACHE)];
+    let mut places = vec![(wanted.folder.to_owned(), container::FOLDER)];
     places.extend(wanted.model.map(|model| (model.to_owned(), container::MODEL)));
     places
 }
 
-/// Lets the container's user into the folders it needs; returns its folder for the compiler's cache, which is not the
-/// one that workers outside of containers use: theirs are another user's files.
-fn give_folders(wanted: Wanted<'_>, user: User) -> Result<PathBuf, LaunchError> {
-    let cache = wanted.compiler_cache.join("docker");
-    let refused = |path: &Path, error: &std::io::Error| LaunchError {
-        what: format!("cannot give {} to user {}: {error}", path.display(), user.uid),
+/// Lets the container's user into the worker's folder.
+fn give_folder(folder: &Path, user: User) -> Result<(), LaunchError> {
+    let refused = |error: &std::io::Error| LaunchError {
+        what: format!("cannot give {} to user {}: {error}", folder.display(), user.uid),
         fix: "make it writable for the user who runs phasebench".to_owned(),
     };
-    match fs::DirBuilder::new().mode(0o700).create(&cache) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(refused(&cache, &error)),
-        _ => {}
+    let owner = fs::metadata(folder).map_err(|error| refused(&error))?.uid();
+    if owner == user.uid {
+        return Ok(());
     }
-    for path in [wanted.folder, &cache] {
-        let owner = fs::metadata(path).map_err(|error| refused(path, &error))?.uid();
-        if owner != user.uid {
-            chown(path, Some(user.uid), Some(user.gid)).map_err(|error| refused(path, &error))?;
-        }
-    }
-    Ok(cache)
+    chown(folder, Some(user.uid), Some(user.gid)).map_err(|error| refused(&error))
 }
 
 /// A container that is removed when it is dropped, as far as an engine and a runtime are there to do it.

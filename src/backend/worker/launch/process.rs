@@ -153,7 +153,9 @@ impl ProcessLauncher {
         // An interrupt from the terminal is for us; we then end the worker.
         command.process_group(0);
         command.env(folder::VARIABLE, wanted.folder).env("TMPDIR", wanted.folder.join("tmp"));
+        // Whatever a compiler keeps on disk: an inherited folder would be warm from somebody else's run.
         command.env("TORCHINDUCTOR_CACHE_DIR", wanted.compiler_cache);
+        command.env("TRITON_CACHE_DIR", wanted.compiler_cache.join("triton"));
         command.envs(self.program.environment.iter().map(|(name, value)| (name, value)));
         match token {
             Some(token) => command.env(TOKEN_VARIABLE, token),

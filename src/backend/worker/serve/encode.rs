@@ -107,7 +107,18 @@ fn reply(found: Reply) -> wire::CallReply {
         }),
         attribution: Some(attribution(&found.attribution)),
         phases: found.compile.iter().map(evidence).collect(),
+        logprobs: Vec::new(),
     }
+}
+
+/// The most probable tokens for every new token of a row.
+#[must_use]
+pub fn logprobs(row: &[Vec<(u32, f64)>]) -> wire::RowLogprobs {
+    let token = |best: &Vec<(u32, f64)>| {
+        let (ids, logprobs) = best.iter().copied().unzip();
+        wire::TokenLogprobs { ids, logprobs }
+    };
+    wire::RowLogprobs { tokens: row.iter().map(token).collect() }
 }
 
 fn phase(phase: Phase) -> wire::Phase {

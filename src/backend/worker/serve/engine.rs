@@ -149,7 +149,7 @@ impl Engine {
         let call = Call {
             procedure,
             scenario: String::new(),
-            prompts: request.prompts.into_iter().map(|prompt| prompt.ids).collect(),
+            prompts: request.prompts.iter().map(|prompt| prompt.ids.clone()).collect(),
             texts: None,
             padded_to: request.padded_to,
             steps: request.steps,
@@ -157,6 +157,9 @@ impl Engine {
             attempt: 0,
             seed: 0,
         };
+        if request.top_logprobs > 0 {
+            return Ok(probed(session.as_mut(), &call, &request, cancel));
+        }
         let begin = self.clock.now();
         let mut reply = encode::outcome(session.call(&call, NO_DEADLINE, cancel));
         let Some(repeat) = request.repeat else { return Ok(reply) };
@@ -179,6 +182,28 @@ impl Engine {
         let error = session.close().err().map(|error| encode::error(Kind::Internal, &error.to_string()));
         Ok(wire::UnloadReply { error })
     }
+}
+
+/// A call that also tells its most probable tokens.
+fn probed(
+    session: &mut dyn Session,
+    call: &Call,
+    request: &wire::CallRequest,
+    cancel: &CancelToken,
+) -> wire::CallReply {
+    let refused = |error| wire::CallReply { error: Some(error), session_usable: true, ..Default::default() };
+    if request.repeat.is_some() {
+        return refused(encode::error(Kind::Invalid, "a looped call is not probed"));
+    }
+    let mut reply = encode::outcome(session.call(call, NO_DEADLINE, cancel));
+    if reply.error.is_none() {
+        match session.probe(call, request.top_logprobs, NO_DEADLINE) {
+            None => return refused(encode::error(Kind::Unsupported, "this engine tells no log-probabilities")),
+            Some(Err(failure)) => reply.error = Some(encode::failure(&failure, true)),
+            Some(Ok(rows)) => reply.logprobs = rows.iter().map(|row| encode::logprobs(row)).collect(),
+        }
+    }
+    reply
 }
 
 const NOT_LOADED: OutOfOrder = OutOfOrder("no model is loaded");

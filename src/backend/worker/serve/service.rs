@@ -140,6 +140,7 @@ impl Worker for Service {
                 step_times: true,
                 repeat: true,
                 compiles: false,
+                logprobs: true,
             }),
             clock: Some(clock::source()),
         }))

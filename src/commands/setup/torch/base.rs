@@ -1,5 +1,6 @@
 //! The image the worker's image is built on: fetched where it is not there, and asked which Python it has.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use bollard::errors::Error as DockerError;
@@ -9,7 +10,8 @@ use futures_util::StreamExt as _;
 
 use super::{TorchError, image::failed};
 use crate::backend::worker::launch::docker::engine::{Engine, words};
-use crate::backend::worker::launch::docker::leftovers::{self, OURS};
+use crate::backend::worker::launch::docker::leftovers::{self, OURS, OWNER};
+use crate::backend::worker::launch::docker::owner::Owner;
 use crate::backend::worker::launch::package::DOCKERFILE;
 
 /// The image that the Dockerfile names.
@@ -44,7 +46,7 @@ pub async fn python(engine: &Engine, base: &str) -> Option<String> {
         image: Some(base.to_owned()),
         entrypoint: Some(["python3", "-c", ask].map(str::to_owned).to_vec()),
         attach_stdout: Some(true),
-        labels: Some([(OURS.to_owned(), "question".to_owned())].into_iter().collect()),
+        labels: Some(labels()),
         host_config: Some(HostConfig {
             network_mode: Some("none".to_owned()),
             cap_drop: Some(vec!["ALL".to_owned()]),
@@ -63,6 +65,12 @@ pub async fn python(engine: &Engine, base: &str) -> Option<String> {
         .split_once('.')
         .is_some_and(|(major, minor)| major == "3" && minor.parse::<u32>().is_ok())
         .then_some(version)
+}
+
+/// It is found and removed later where this program is killed meanwhile.
+fn labels() -> HashMap<String, String> {
+    let labels = [(OURS, "question".to_owned()), (OWNER, Owner::this().to_string())];
+    labels.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 async fn output(engine: &Engine, container: &str) -> Result<String, DockerError> {

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use super::TorchError;
 
-/// Oldest Python the worker runs on.
-const OLDEST: (u32, u32) = (3, 10);
+/// Oldest Python that the locked requirements have wheels for.
+const OLDEST: (u32, u32) = (3, 11);
 
 /// Oldest pip that installs into another Python's environment, so that this one needs none of its own.
 const OLDEST_PIP: (u32, u32) = (22, 3);
@@ -50,9 +50,8 @@ impl Python {
         let command = command.to_owned();
         let mut lines = says.lines();
         let (version, pip) = (lines.next().unwrap_or_default().to_owned(), lines.next().unwrap_or_default());
-        match number(&version) {
-            Some(found) if found >= OLDEST => {}
-            _ => return Err(TorchError::OldPython { command, version }),
+        if !is_new_enough(&version) {
+            return Err(TorchError::OldPython { command, version });
         }
         match number(pip) {
             Some(found) if found >= OLDEST_PIP => Ok(Self { command, version }),
@@ -72,6 +71,12 @@ impl Python {
     }
 }
 
+/// Whether the worker runs on a Python of this version.
+#[must_use]
+pub fn is_new_enough(version: &str) -> bool {
+    number(version).is_some_and(|found| found >= OLDEST)
+}
+
 /// `23.2.1` as (23, 2). `None`: no version.
 fn number(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.split('.').map(|part| part.parse().ok());
@@ -83,13 +88,20 @@ fn number(version: &str) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
 
+    /// What the worker's package says it needs is what is asked for here.
+    #[test]
+    fn the_oldest_python_is_the_package_s() {
+        let package = include_str!("../../../../backends/torch/pyproject.toml");
+        assert!(package.contains(&format!("requires-python = \">={}.{}\"", OLDEST.0, OLDEST.1)));
+    }
+
     #[test]
     fn too_old_a_python_or_pip_is_told_from_none() {
         let find = |says: &str| Python::judge(Path::new("python3"), says);
         assert_eq!(find("3.11\n23.0.1\n").unwrap().version, "3.11");
-        assert!(matches!(find("3.9\n23.0.1\n"), Err(TorchError::OldPython { version, .. }) if version == "3.9"));
-        assert!(matches!(find("3.10\n22.2\n"), Err(TorchError::NoPip { version, .. }) if version == "22.2"));
-        assert!(matches!(find("3.10\nnone\n"), Err(TorchError::NoPip { .. })));
+        assert!(matches!(find("3.10\n23.0.1\n"), Err(TorchError::OldPython { version, .. }) if version == "3.10"));
+        assert!(matches!(find("3.11\n22.2\n"), Err(TorchError::NoPip { version, .. }) if version == "22.2"));
+        assert!(matches!(find("3.11\nnone\n"), Err(TorchError::NoPip { .. })));
         assert!(matches!(Python::find(Path::new("/no/such/python")), Err(TorchError::NoPython { .. })));
     }
 }

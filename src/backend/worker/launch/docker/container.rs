@@ -15,7 +15,7 @@ use crate::spec::{Resources, TorchDevice};
 pub const MODEL: &str = "/model";
 /// Where it sees the worker's own folder, with the socket in it.
 pub const FOLDER: &str = "/run/phasebench";
-/// Where it sees the compiler's cache.
+/// Where its compiler keeps its cache: in memory, and gone with the container.
 pub const CACHE: &str = "/cache";
 /// Name of the socket in [`FOLDER`].
 pub const SOCKET: &str = "worker.sock";
@@ -26,8 +26,11 @@ const PIDS: u32 = 512;
 /// Who a container's processes are where the caller is root. No account has this number on common systems.
 const UNPRIVILEGED: User = User { uid: 10_001, gid: 10_001 };
 
-/// Memory for `/tmp`, where the compiler keeps what it is working on.
+/// Most memory for `/tmp`, where the compiler keeps what it is working on.
 const TMP_BYTES: u64 = 512 << 20;
+
+/// Most memory for [`CACHE`]: headers that are compiled once, and libraries of some 100 KB for each graph.
+const CACHE_BYTES: u64 = 2 << 30;
 
 /// After how many seconds without a request the worker exits by itself. It ends with its owner, since the engine then
 /// closes its standard input; this is for an engine that does not. A loaded model may wait long for its next call.
@@ -61,8 +64,6 @@ pub struct Blueprint<'a> {
     pub folder: &'a Path,
     /// Model folder on the host. `None`: the worker is only asked what it is.
     pub model: Option<&'a Path>,
-    /// Compiler's cache on the host.
-    pub compiler_cache: &'a Path,
     /// Who its processes are.
     pub user: User,
     /// What it may use.
@@ -121,10 +122,10 @@ impl Blueprint<'_> {
             memory_swap: memory,
             nano_cpus: self.resources.cpus.map(|cpus| i64::from(cpus) * 1_000_000_000),
             // What the compiler makes is mapped as code, which Docker's default for a tmpfs forbids.
-            tmpfs: Some(HashMap::from([(
-                "/tmp".to_owned(),
-                format!("rw,exec,nosuid,nodev,mode=1777,size={TMP_BYTES}"),
-            )])),
+            tmpfs: Some(HashMap::from([
+                ("/tmp".to_owned(), format!("rw,exec,nosuid,nodev,mode=1777,size={TMP_BYTES}")),
+                (CACHE.to_owned(), self.cache_options()),
+            ])),
             mounts: Some(self.mounts()),
             device_requests: self.gpus(),
             // A worker that writes without end must not fill the engine's disk.
@@ -146,6 +147,11 @@ impl Blueprint<'_> {
         self.resources.pids.unwrap_or(PIDS)
     }
 
+    fn cache_options(&self) -> String {
+        let User { uid, gid } = self.user;
+        format!("rw,exec,nosuid,nodev,mode=0700,uid={uid},gid={gid},size={CACHE_BYTES}")
+    }
+
     fn mounts(&self) -> Vec<Mount> {
         let bind = |source: &Path, target: &str, read_only: bool| Mount {
             source: Some(source.display().to_string()),
@@ -154,17 +160,17 @@ impl Blueprint<'_> {
             read_only: Some(read_only),
             ..Mount::default()
         };
-        let mut mounts = vec![bind(self.folder, FOLDER, false), bind(self.compiler_cache, CACHE, false)];
+        let mut mounts = vec![bind(self.folder, FOLDER, false)];
         mounts.extend(self.model.map(|model| bind(model, MODEL, true)));
         mounts
     }
 
-    /// All GPUs, so that one has the same index inside as outside.
+    /// The one GPU that is asked for and no other; inside it is the first.
     fn gpus(&self) -> Option<Vec<DeviceRequest>> {
         match self.device {
             TorchDevice::Cpu => None,
-            TorchDevice::Cuda(_) => Some(vec![DeviceRequest {
-                count: Some(-1),
+            TorchDevice::Cuda(index) => Some(vec![DeviceRequest {
+                device_ids: Some(vec![index.to_string()]),
                 capabilities: Some(vec![vec!["gpu".to_owned()]]),
                 ..DeviceRequest::default()
             }]),
@@ -183,7 +189,6 @@ mod tests {
             image: "sha256:1",
             folder: Path::new("/a/worker"),
             model: Some(Path::new("/a/model")),
-            compiler_cache: Path::new("/a/cache"),
             user: UNPRIVILEGED,
             resources: Resources { memory: Some(Bytes(1 << 30)), cpus: Some(2), pids: None },
             device: TorchDevice::Cpu,
@@ -203,7 +208,18 @@ mod tests {
         assert_eq!((host.cap_add, host.devices, host.device_requests), (None, None, None));
         let writable = host.mounts.unwrap().into_iter().filter(|mount| mount.read_only != Some(true));
         let writable: Vec<_> = writable.filter_map(|mount| mount.source).collect();
-        assert_eq!(writable, ["/a/worker", "/a/cache"]);
+        assert_eq!(writable, ["/a/worker"]);
+    }
+
+    #[test]
+    fn the_compiler_has_bounded_memory_to_run_code_from() {
+        let tmpfs = blueprint().host_config().tmpfs.unwrap();
+        let cache: Vec<_> = tmpfs[CACHE].split(',').collect();
+        for option in ["exec", "nosuid", "nodev", "mode=0700", "uid=10001", "gid=10001", "size=2147483648"] {
+            assert!(cache.contains(&option), "{option}: {cache:?}");
+        }
+        let request = blueprint().request();
+        assert!(request.env.unwrap().contains(&"TRITON_CACHE_DIR=/cache/triton".to_owned()));
     }
 
     #[test]
@@ -219,6 +235,8 @@ mod tests {
     #[test]
     fn gpus_come_only_where_asked() {
         let requests = Blueprint { device: TorchDevice::Cuda(1), ..blueprint() }.host_config().device_requests.unwrap();
+        assert_eq!(requests.len(), 1);
         assert_eq!(requests[0].capabilities, Some(vec![vec!["gpu".to_owned()]]));
+        assert_eq!((requests[0].device_ids.as_deref(), requests[0].count), (Some(&["1".to_owned()][..]), None));
     }
 }

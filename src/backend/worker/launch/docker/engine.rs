@@ -28,6 +28,24 @@ pub enum EngineError {
         /// The address.
         host: String,
     },
+    /// Users inside its containers are others outside, so that none may enter a worker's private folder.
+    #[error(
+        "docker engine at {host} {how}: users in its containers are not this machine's, and reach no worker's folder"
+    )]
+    Remapped {
+        /// The address.
+        host: String,
+        /// What remaps them.
+        how: &'static str,
+    },
+    /// It runs on another machine, or sees other folders.
+    #[error("docker engine at {host} does not see this machine's folders: {why}")]
+    Elsewhere {
+        /// The address.
+        host: String,
+        /// Its words.
+        why: String,
+    },
     /// Nobody answers.
     #[error("docker engine at {host} cannot be reached: {why}")]
     Unreachable {
@@ -48,6 +66,14 @@ impl EngineError {
                 "DOCKER_HOST=unix:///path/to/docker.sock   (an engine on this machine, such as a forwarded one)"
                     .to_owned()
             }
+            Self::Remapped { .. } => {
+                "DOCKER_HOST=unix:///var/run/docker.sock   (an engine of root's without userns-remap)\n  \
+                 or without Docker: launch: process"
+                    .to_owned()
+            }
+            Self::Elsewhere { .. } => "DOCKER_HOST=unix:///var/run/docker.sock   (an engine on this machine)\n  \
+                 or without Docker: launch: process"
+                .to_owned(),
             Self::Unreachable { .. } => "sudo systemctl start docker   (and be in the group docker)\n  \
                  or set DOCKER_HOST to an engine that runs; in a checkout: eval \"$(scripts/docker-engine start)\""
                 .to_owned(),
@@ -101,6 +127,40 @@ pub async fn connect_to(host: &str) -> Result<Engine, EngineError> {
     let answer = docker.version().await.map_err(unreachable)?;
     let api = docker.client_version().to_string();
     Ok(Engine { docker, host: host.to_owned(), version: answer.version.unwrap_or_default(), api })
+}
+
+impl Engine {
+    /// Whether a worker's folder can be given to a container of it, as far as the engine tells.
+    ///
+    /// # Errors
+    /// [`EngineError::Remapped`], or [`EngineError::Unreachable`] where it does not answer.
+    pub async fn check_users(&self) -> Result<(), EngineError> {
+        let info = self.docker.info().await;
+        let info = info.map_err(|error| EngineError::Unreachable { host: self.host.clone(), why: words(&error) })?;
+        match remapped(&info.security_options.unwrap_or_default()) {
+            Some(how) => Err(EngineError::Remapped { host: self.host.clone(), how }),
+            None => Ok(()),
+        }
+    }
+
+    /// What a container could not be made for, where that is that the engine has not this machine's files.
+    #[must_use]
+    pub fn elsewhere(&self, why: &str) -> Option<EngineError> {
+        let unseen = why.contains("bind source path does not exist");
+        unseen.then(|| EngineError::Elsewhere { host: self.host.clone(), why: why.to_owned() })
+    }
+}
+
+/// What makes users in containers others than outside; `options` as the engine lists them, e.g. `name=rootless`.
+fn remapped(options: &[String]) -> Option<&'static str> {
+    let has = |name: &str| options.iter().any(|option| option.split(',').any(|part| part == format!("name={name}")));
+    if has("rootless") {
+        Some("runs rootless")
+    } else if has("userns") {
+        Some("remaps users (userns-remap)")
+    } else {
+        None
+    }
 }
 
 /// An error with what caused it, which the client's own message leaves out.
@@ -188,6 +248,15 @@ mod tests {
         assert!(asked("broken").contains("is not JSON"));
         context(at, "empty", r#"{"Endpoints":{}}"#);
         assert!(asked("empty").contains("names no Endpoints.docker.Host"));
+    }
+
+    #[test]
+    fn an_engine_that_remaps_users_is_told_from_others() {
+        let of = |options: &[&str]| remapped(&options.iter().map(|&option| option.to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["name=seccomp,profile=builtin", "name=cgroupns"]), None);
+        assert_eq!(of(&["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]), Some("runs rootless"));
+        assert_eq!(of(&["name=userns"]), Some("remaps users (userns-remap)"));
+        assert_eq!(of(&["name=apparmor,label=rootless"]), None);
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Containers of ours whose process is gone: found by their labels, removed whatever they do.
+//! Containers of ours whose process is gone, workers and others: found by their labels, removed whatever they do.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::owner::Owner;
 pub const OURS: &str = "phasebench";
 /// Value of [`OURS`] on a worker's container.
 pub const WORKER: &str = "worker";
-/// Label with the [`Owner`].
+/// Label with the [`Owner`], on every container of ours.
 pub const OWNER: &str = "phasebench.owner";
 /// Label with the name of the run.
 pub const RUN: &str = "phasebench.run";
@@ -21,7 +21,7 @@ pub const RUN: &str = "phasebench.run";
 pub struct Leftover {
     /// Its id.
     pub container: String,
-    /// The run it was made for.
+    /// The run it was made for. Empty: it was no worker's.
     pub run: String,
     /// Process that made it.
     pub owner_pid: u32,
@@ -29,12 +29,12 @@ pub struct Leftover {
     pub status: String,
 }
 
-/// Lists the containers of workers whose owner is gone.
+/// Lists the containers whose owner is gone.
 ///
 /// # Errors
 /// The engine's words.
 pub async fn list(engine: &Engine) -> Result<Vec<Leftover>, String> {
-    let filters = HashMap::from([("label", vec![format!("{OURS}={WORKER}")])]);
+    let filters = HashMap::from([("label", vec![OURS.to_owned(), OWNER.to_owned()])]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
     let found = engine.docker.list_containers(Some(options)).await.map_err(|error| words(&error))?;
     let leftovers = found.into_iter().filter_map(|container| {
