@@ -1,6 +1,7 @@
 //! However the program ends, nothing that a worker started outlives it for long.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 use crate::fixture::{Fixture, assert_exit, soon};
@@ -83,4 +84,25 @@ fn killed_with_its_keeper() {
     let output = fixture.command(&["run", "scenario.yaml", "--out", "again", "--only", "backend=worker"]).output();
     assert_exit(&output.unwrap(), 0);
     fixture.nothing_runs_now();
+}
+
+/// What `--out` names is the user's, wherever it lies and whatever it is called; a closed run's lock is nobody's.
+#[test]
+fn finished_runs_in_the_temporary_folder_stay() {
+    let fixture = Fixture::torch("good");
+    let kept = ["phasebench-foo", "phasebench-worker-foo"].map(|name| fixture.path().join("tmp").join(name));
+    let run = |out: &Path| {
+        let out = out.to_str().unwrap();
+        let output = fixture.command(&["run", "scenario.yaml", "--out", out, "--only", "backend=worker"]).output();
+        assert_exit(&output.unwrap(), 0);
+    };
+    kept.iter().for_each(|out| run(out));
+    run(&fixture.path().join("next"));
+    let output = fixture.command(&["doctor", "--clean"]).output().unwrap();
+    assert_exit(&output, 0);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("removed"), "{output:?}");
+    for run in kept {
+        assert!(run.join("lock").exists(), "{}", run.display());
+        phasebench::store::read(&run).unwrap();
+    }
 }
