@@ -49,6 +49,25 @@ fn interrupted_and_asked_to_end() {
     }
 }
 
+/// Nothing is left either of a worker that has not come so far as to take a call.
+#[test]
+fn interrupted_while_a_worker_starts_and_loads() {
+    for (word, file, transport) in [
+        ("hang-in-load", "loads-for-ever", "unix"),
+        ("never-ready", "starts-for-ever", "unix"),
+        ("never-ready", "starts-for-ever", "tcp"),
+    ] {
+        let fixture = Fixture::patient(&format!("good,{word}"));
+        let mut command = fixture.start();
+        command.env("PHASEBENCH_WORKER_TRANSPORT", transport);
+        let mut program = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        fixture.wait_for(file, &mut program);
+        signal(program.id(), libc::SIGINT);
+        assert_eq!(program.wait().unwrap().code(), Some(130), "{word} over {transport}");
+        fixture.nothing_runs_now();
+    }
+}
+
 /// The second interrupt leaves at once; the keeper sees that nobody is there any more.
 #[test]
 fn interrupted_twice() {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::backend::process::{environment, kill, pids};
+use crate::hash::sha256_hex;
 use crate::lock::Held;
 
 /// Environment variable of every worker and whatever it starts: its folder.
@@ -55,6 +56,14 @@ pub struct RunFolder {
 /// A process is one run.
 static THIS: Mutex<Weak<RunFolder>> = Mutex::new(Weak::new());
 
+/// What the run is called.
+static NAME: Mutex<Option<String>> = Mutex::new(None);
+
+/// Says what this process's run is called, for the labels of its containers.
+pub fn name_this_run(name: &str) {
+    *NAME.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
+}
+
 impl RunFolder {
     /// The folder of this run; made first, and what earlier runs left is removed, where there is none.
     ///
@@ -84,16 +93,24 @@ impl RunFolder {
         Ok(Self { folder, workers: AtomicU32::new(0), _lock: Held::new(lock) })
     }
 
-    /// Its name: unlike any other run's.
+    /// The run's name, see [`name_this_run`]; before it has one, the folder's.
     #[must_use]
-    pub fn name(&self) -> &str {
-        self.folder.path().file_name().and_then(|name| name.to_str()).unwrap_or(PREFIX)
+    pub fn run(&self) -> String {
+        let named = NAME.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        named.unwrap_or_else(|| self.folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned())
     }
 
-    /// Folder that all workers of the run share for their compilers' caches.
-    #[must_use]
-    pub fn compiler_cache(&self) -> PathBuf {
-        self.folder.path().join(COMPILER)
+    /// Folder that all workers of one backend share for their compilers' caches. Backends have one each: whoever comes
+    /// second would find what the first has compiled, and the order would decide what compiling takes.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn compiler_cache(&self, backend: &str) -> io::Result<PathBuf> {
+        let folder = self.folder.path().join(COMPILER).join(&sha256_hex(backend.as_bytes())[..12]);
+        match make_private(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(folder),
+        }
     }
 
     /// A new folder for one worker.
@@ -205,7 +222,9 @@ mod tests {
         let run = RunFolder::new(base.path()).unwrap();
         let (first, second) = (run.worker().unwrap(), run.worker().unwrap());
         assert_ne!(first.path(), second.path());
-        for path in [first.path(), &first.path().join("tmp"), &run.compiler_cache(), run.folder.path()] {
+        let caches = ["a", "b", "a"].map(|backend| run.compiler_cache(backend).unwrap());
+        assert!(caches[0] != caches[1] && caches[0] == caches[2], "{caches:?}");
+        for path in [first.path(), &first.path().join("tmp"), &caches[0], run.folder.path()] {
             assert_eq!(mode(path), 0o700, "{}", path.display());
         }
         let at = run.folder.path().to_owned();
