@@ -42,7 +42,9 @@ use crate::store::{Recording, TraceRow};
 use crate::terms::Finish;
 
 pub use aggregate::AggregateRow;
-pub use compile::{CacheState, CompileAuditRow, CompileGraphsRow, CompileOutcomeRow, CompileStepRow, Verdict};
+pub use compile::{
+    CacheState, CompileAuditRow, CompileGraphsRow, CompileOutcomeRow, CompileStepRow, GraphUse, Verdict,
+};
 pub use degraded::{DecisionRow, DegradedRow, SkippedRow};
 pub use device_gap::DeviceGapRow;
 pub use early_stop::EarlyStopRow;

@@ -62,14 +62,20 @@ pub trait Session {
     /// none where the engine compiles nothing, or is to compile inside its calls.
     ///
     /// # Errors
-    /// The compiler's words. Where the failure ended the session, every later call fails with [`Degraded::Crashed`].
+    /// The compiler's words, what was proved nevertheless, and whether the session is lost; every later call then fails
+    /// with [`Degraded::Crashed`].
     fn compile(
         &mut self,
         _shape: CallShape,
         _by: Deadline,
         _cancel: &CancelToken,
-    ) -> Result<Vec<CompileEvidence>, Failure> {
+    ) -> Result<Vec<CompileEvidence>, CompileFailure> {
         Ok(Vec::new())
+    }
+
+    /// Phases that a compiler was asked for, each with its name. What ran is in the evidence alone.
+    fn compilers(&self) -> BTreeMap<Phase, String> {
+        BTreeMap::new()
     }
 
     /// Makes one call. Returns by the deadline (plus what the engine needs to stop) or soon after a cancel.
@@ -330,6 +336,18 @@ impl Failure {
         let clean = message.chars().filter(|c| !c.is_control() || *c == '\n').take(Self::MAX).collect();
         Self { kind, message: clean }
     }
+}
+
+/// A shape that was not compiled as asked.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{failure}")]
+pub struct CompileFailure {
+    /// What went wrong.
+    pub failure: Failure,
+    /// What the compiler did all the same, as far as it is told: graph breaks, time, the engine's reasons.
+    pub phases: Vec<CompileEvidence>,
+    /// Whether the session can take calls.
+    pub session_usable: bool,
 }
 
 /// Why an engine cannot be used at all.

@@ -127,6 +127,9 @@ pub struct LoadRecord {
     pub device_bytes: Option<Bytes>,
     /// Expected memory of all sessions resident after it.
     pub planned_resident_bytes: Bytes,
+    /// Phases that a compiler was asked for, each with its name. Empty: none was, or the load failed before.
+    #[serde(default)]
+    pub compilers: BTreeMap<Phase, String>,
     /// What was compiled after it, before the first call; not in [`duration_ns`](Self::duration_ns).
     #[serde(default)]
     pub compiled: Vec<CompileRecord>,
@@ -180,7 +183,7 @@ pub struct CompileRecord {
     pub begin_ns: Nanos,
     /// How long it took, the runs that proved it included.
     pub duration_ns: Nanos,
-    /// What was done for each phase.
+    /// What was done for each phase, also where it did not work, as far as the engine tells.
     pub phases: Vec<CompileEvidence>,
 }
 

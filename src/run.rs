@@ -231,6 +231,7 @@ impl<'a> Run<'a> {
         let begin = self.clock.now();
         let mut loaded = backend.load(prepared, &shapes, by, &self.cancel);
         let end = self.clock.now();
+        let compilers = loaded.as_ref().map(|session| session.compilers()).unwrap_or_default();
         let compiled = loaded
             .as_mut()
             .map(|session| compile::compile(session.as_mut(), &shapes, by, &*self.clock, &self.cancel))
@@ -240,6 +241,12 @@ impl<'a> Run<'a> {
                 session.close()?;
             }
             return Ok(None);
+        }
+        if let Some(failure) = compiled.lost {
+            // What cannot be compiled for cannot be called: to the schedule it is a load that failed.
+            if let Ok(session) = std::mem::replace(&mut loaded, Err(failure)) {
+                drop(session.close());
+            }
         }
         self.started_backends.push(key.backend.clone());
         let (status, detail, report) = match &loaded {
@@ -268,7 +275,8 @@ impl<'a> Run<'a> {
             host_rss_after_bytes: report.host_rss_after,
             device_bytes: report.device_bytes,
             planned_resident_bytes: Bytes(resident),
-            compiled,
+            compilers,
+            compiled: compiled.records,
         }))))
     }
 

@@ -28,8 +28,8 @@ pub use recorded::{Event, Recorded};
 /// An idle gap alone makes a short prefill slower; after a longer one than this a timed call is preceded by a rewarm.
 pub const LONGEST_GAP: Nanos = Nanos(50_000_000);
 
-/// A cell whose calls end the session this often without one good call between is given up.
-const MOST_LOSSES: u32 = 3;
+/// So often a session that a cell's calls have ended is started again for it; after that the cell is given up.
+const MOST_RESTARTS: u32 = 1;
 
 /// A session that fails to load this often in a row is given up.
 const MOST_LOAD_FAILURES: u32 = 2;
@@ -224,8 +224,8 @@ fn verdict(plan: &Plan, ordering: &Ordering, recorded: &Recorded, cell: usize) -
     if failures >= MOST_LOAD_FAILURES {
         return decision(Rule::LoadFailed, None, format!("its session failed to load {failures} times in a row"));
     }
-    if state.losses >= MOST_LOSSES {
-        let why = format!("its calls ended the session {} times without a good one between", state.losses);
+    if state.losses > MOST_RESTARTS {
+        let why = format!("its calls ended the session {} times", state.losses);
         return decision(Rule::SessionLost, None, why);
     }
     let Repetitions::Adaptive { min, max, until_relative_ci } = plan.repetitions else { return None };

@@ -5,8 +5,9 @@
 //! - `compile_graphs.csv`: shapes against graphs per session and phase.
 //! - `compile_outcome.csv`: per backend and phase, whether to compile.
 //!
-//! A phase belongs here if a call's evidence says that a compiler was asked for; the reference it is judged against is
-//! the same cell on a backend whose evidence says `eager`. No engine is known by name.
+//! A phase belongs here if a call's evidence says that a compiler was asked for, or the load of its session does: a cell
+//! that never got so far is one that is not proven. The reference it is judged against is the same cell on a backend whose
+//! evidence says `eager`. No engine is known by name.
 
 mod audit;
 mod graphs;
@@ -15,15 +16,15 @@ mod steps;
 
 use std::collections::BTreeMap;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, SessionKey};
 use crate::record::CallRecord;
 use crate::store::Recording;
-use crate::terms::CompileEvidence;
+use crate::terms::{CompileEvidence, Phase};
 
 use super::groups::{Group, groups};
 use super::metrics::MetricRow;
 
-pub use audit::{CacheState, CompileAuditRow};
+pub use audit::{CacheState, CompileAuditRow, GraphUse};
 pub use graphs::CompileGraphsRow;
 pub use outcome::{CompileOutcomeRow, Verdict};
 pub use steps::CompileStepRow;
@@ -35,23 +36,32 @@ pub(super) use steps::derive as steps;
 struct Audited<'a> {
     group: Group<'a>,
     calls: Vec<(&'a MetricRow, &'a CallRecord, &'a CompileEvidence)>,
+    /// The compiler that its session's load asked for. `None`: none, or no load says.
+    asked: Option<&'a str>,
 }
 
 impl Audited<'_> {
     /// What was asked for.
     fn requested(&self) -> &str {
-        self.calls.first().map_or(CompileEvidence::EAGER, |(.., evidence)| &evidence.backend_requested)
+        let asked = self.asked.unwrap_or(CompileEvidence::EAGER);
+        self.calls.first().map_or(asked, |(.., evidence)| &evidence.backend_requested)
     }
 
     /// Whether a compiler was asked for.
     fn compiles(&self) -> bool {
-        self.calls.first().is_some_and(|(.., evidence)| evidence.compiles())
+        self.requested() != CompileEvidence::EAGER
     }
 }
 
-/// Every cell and mode whose calls carry evidence of a compiler, or of there being none; in the plan's order.
+/// Every cell and mode whose calls carry evidence of a compiler, or of there being none, and every one that was to be
+/// compiled; in the plan's order.
 fn audited<'a>(recording: &'a Recording, plan: &'a Plan, metrics: &'a [MetricRow]) -> Vec<Audited<'a>> {
     let calls: BTreeMap<&str, &CallRecord> = recording.calls().map(|call| (call.call_id.as_str(), call)).collect();
+    let asked = asked(recording);
+    let asked = |session: &SessionKey, mode| {
+        let found = asked.get(session)?.iter().find(|(phase, _)| phase.mode() == mode)?;
+        Some(found.1.as_str())
+    };
     let all = groups(plan, metrics).into_iter().map(|group| {
         let evident = group.rows.iter().filter_map(|&row| {
             let call = *calls.get(row.call_id.as_str())?;
@@ -59,9 +69,29 @@ fn audited<'a>(recording: &'a Recording, plan: &'a Plan, metrics: &'a [MetricRow
             Some((row, call, evidence))
         });
         let calls = evident.collect();
-        Audited { group, calls }
+        let asked = asked(&group.cell.session, group.mode);
+        Audited { group, calls, asked }
     });
-    all.filter(|audited| !audited.calls.is_empty()).collect()
+    let mut all: Vec<Audited<'_>> = all.filter(|cell| !cell.calls.is_empty() || cell.asked.is_some()).collect();
+    for cell in &plan.cells {
+        for &mode in cell.procedure.modes() {
+            let Some(wanted) = asked(&cell.session, mode) else { continue };
+            if all.iter().any(|known| known.group.cell.id == cell.id && known.group.mode == mode) {
+                continue;
+            }
+            let group = Group { cell, weights_id: "", dtype: cell.dtype, mode, rows: Vec::new() };
+            all.push(Audited { group, calls: Vec::new(), asked: Some(wanted) });
+        }
+    }
+    let place: BTreeMap<&str, usize> = plan.cells.iter().enumerate().map(|(i, cell)| (cell.id.0.as_str(), i)).collect();
+    all.sort_by_key(|audited| place.get(audited.group.cell.id.0.as_str()).copied());
+    all
+}
+
+/// What a compiler was asked for per session, as its loads say.
+fn asked(recording: &Recording) -> BTreeMap<&SessionKey, &BTreeMap<Phase, String>> {
+    let told = recording.loads().filter(|load| !load.compilers.is_empty());
+    told.map(|load| (&load.session, &load.compilers)).collect()
 }
 
 /// `compile_audit.csv` and `compile_graphs.csv`.
@@ -72,7 +102,9 @@ pub(super) fn derive(
 ) -> (Vec<CompileAuditRow>, Vec<CompileGraphsRow>) {
     let audited = audited(recording, plan, metrics);
     let compiled: Vec<&Audited<'_>> = audited.iter().filter(|cell| cell.compiles()).collect();
-    let audit = compiled.iter().map(|cell| audit::row(cell, reference(cell, &audited), recording)).collect();
+    let mut audit: Vec<CompileAuditRow> =
+        compiled.iter().map(|cell| audit::row(cell, reference(cell, &audited), recording)).collect();
+    audit::charge(&mut audit);
     (audit, graphs::derive(recording, &compiled))
 }
 

@@ -41,7 +41,7 @@ use self::launch::process::{ProcessLauncher, Program, Transport};
 use self::load::{Wanted, describe, end, load, longest};
 use self::protocol::Settings;
 use self::session::WorkerSession;
-use self::start::{Start, Trouble};
+use self::start::{Start, Trouble, interest};
 use self::text::{clean, map};
 use super::cancel::Waited;
 use super::{
@@ -60,6 +60,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the thread may take beyond a deadline to say that it passed.
 const GRACE: Duration = Duration::from_secs(15);
+
+/// How long a worker that is given up while it loads may take to be gone, with its container.
+const ENDED_WITHIN: Duration = Duration::from_secs(60);
 
 /// An engine behind the worker protocol.
 pub struct WorkerBackend {
@@ -122,12 +125,15 @@ impl WorkerBackend {
         };
         let failed = |what: &str, error: std::io::Error| Trouble::new(Degraded::Error, format!("{what}: {error}"));
         let folder = RunFolder::of_this_run().map_err(|e| failed("no private folder for workers", e))?;
+        let compiler_cache =
+            folder.compiler_cache(&self.name).map_err(|e| failed("no private folder for compilers", e))?;
         let io = Io::start().map_err(|e| failed("no thread for workers", e))?;
         let start = Start {
             launcher,
             ours: !matches!(self.engine, Engine::Worker(_)),
             patience: PATIENCE,
             folder,
+            compiler_cache,
             clock: self.surroundings.clock.clone(),
         };
         Ok(Opened { io: Arc::new(io), start: Arc::new(start), settings, compiled })
@@ -200,7 +206,8 @@ impl WorkerBackend {
         let (start, settings) = (opened.start.clone(), opened.settings.clone());
         let looked = opened.io.wait(async move {
             let until = Instant::now() + DESCRIBED_WITHIN;
-            let live = start.start(None, until).await?;
+            let (_interest, mut awaited) = interest();
+            let live = start.start(None, until, &mut awaited).await?;
             let described = describe(&live, settings, until).await;
             let facts = live.running.lock().await.facts();
             end(&live, &start).await;
@@ -268,13 +275,25 @@ impl Backend for WorkerBackend {
         let (start, settings) = (opened.start.clone(), opened.settings.clone());
         let path = folder.path.clone();
         let wanted = Wanted { settings, weights_id: folder.weights_id.clone(), longest: longest(shapes) };
-        let pending = opened.io.begin(cancel, async move { load(&start, &path, wanted, Instant::now() + by.0).await });
+        let (interest, awaited) = interest();
+        let loading = async move { load(&start, &path, wanted, Instant::now() + by.0, awaited).await };
+        let pending = opened.io.begin(cancel, loading);
         let loaded = match pending.wait(Deadline(by.0 + GRACE), cancel) {
             Ok(loaded) => loaded,
-            Err(waited) => Err(match waited {
-                Waited::Cancelled => Trouble::new(Degraded::Incomplete, "cancelled".to_owned()),
-                Waited::TimedOut | Waited::Done => Trouble::new(Degraded::Timeout, "the load did not end".to_owned()),
-            }),
+            Err(waited) => {
+                drop(interest);
+                // Nobody goes on before nothing is left of it.
+                if let Some(Ok((live, _))) = pending.linger(ENDED_WITHIN) {
+                    let start = opened.start.clone();
+                    opened.io.wait(async move { end(&live, &start).await });
+                }
+                Err(match waited {
+                    Waited::Cancelled => Trouble::new(Degraded::Incomplete, "cancelled".to_owned()),
+                    Waited::TimedOut | Waited::Done => {
+                        Trouble::new(Degraded::Timeout, "the load did not end".to_owned())
+                    }
+                })
+            }
         };
         let (live, report) = loaded.map_err(Failure::from)?;
         Ok(Box::new(WorkerSession {
@@ -283,6 +302,7 @@ impl Backend for WorkerBackend {
             live,
             report,
             compiled: opened.compiled.clone(),
+            broken: BTreeMap::new(),
             calls: 0,
             lost: None,
         }))

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 
+use crate::backend::worker::folder::name_this_run;
 use crate::backend::{self, Backend, BackendError, CancelToken, Description, Surroundings};
 use crate::cli::RunArgs;
 use crate::clock::{RealClock, SharedClock, VirtualClock};
@@ -271,6 +272,7 @@ fn models(spec: &Spec, engines: &Engines) -> BTreeMap<String, ModelEntry> {
 
 fn go(mut job: Job, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let folder = job.writer.folder().to_owned();
+    name_this_run(&folder.file_name().unwrap_or_default().to_string_lossy());
     let mut power = record_power(&mut job)?;
     let mut watching = progress::Watching::new(&job.plan, &job.lines);
     let run = Run::new(

@@ -1,6 +1,6 @@
 //! Compiling for the calls to come: a phase of its own between a load and the first call.
 
-use crate::backend::{CallShape, CancelToken, Deadline, Session};
+use crate::backend::{CallShape, CancelToken, CompileFailure, Deadline, Failure, Session};
 use crate::clock::Clock;
 use crate::plan::{Plan, SessionKey};
 use crate::record::CompileRecord;
@@ -20,15 +20,25 @@ pub fn shapes(plan: &Plan, prompts: &Prompts, session: &SessionKey) -> Vec<CallS
     shapes
 }
 
-/// Compiles for every shape. An engine that has nothing to compile leaves no record. Ends early where someone cancels.
+/// What compiling came to.
+#[derive(Debug, Default)]
+pub struct Compiled {
+    /// One entry per shape that was compiled, or was to be.
+    pub records: Vec<CompileRecord>,
+    /// Why the session was lost over it. `None`: it was not.
+    pub lost: Option<Failure>,
+}
+
+/// Compiles for every shape. An engine that has nothing to compile, or compiles inside its calls, leaves no record. Ends
+/// early where someone cancels or the session is lost.
 pub fn compile(
     session: &mut dyn Session,
     shapes: &[CallShape],
     by: Deadline,
     clock: &dyn Clock,
     cancel: &CancelToken,
-) -> Vec<CompileRecord> {
-    let mut records = Vec::new();
+) -> Compiled {
+    let mut done = Compiled::default();
     for &shape in shapes {
         if cancel.is_cancelled() {
             break;
@@ -39,9 +49,14 @@ pub fn compile(
         let (status, detail, phases) = match compiled {
             Ok(phases) if phases.is_empty() => continue,
             Ok(phases) => (Status::Ok, None, phases),
-            Err(failure) => (Status::Degraded(failure.kind), Some(failure.message), Vec::new()),
+            Err(CompileFailure { failure, phases, session_usable }) => {
+                if !session_usable {
+                    done.lost = Some(of_shape(shape, &failure));
+                }
+                (Status::Degraded(failure.kind), Some(failure.message), phases)
+            }
         };
-        records.push(CompileRecord {
+        done.records.push(CompileRecord {
             procedure: shape.procedure,
             batch: shape.batch,
             prompt_tokens: shape.prompt_tokens,
@@ -52,6 +67,16 @@ pub fn compile(
             duration_ns: end.since(begin),
             phases,
         });
+        if done.lost.is_some() {
+            break;
+        }
     }
-    records
+    done
+}
+
+/// A failure with the shape it belongs to.
+fn of_shape(shape: CallShape, failure: &Failure) -> Failure {
+    let CallShape { procedure, batch, prompt_tokens, steps } = shape;
+    let shape = format!("{procedure}, {batch} × {prompt_tokens} tokens, {steps} steps");
+    Failure::new(failure.kind, &format!("compiling for {shape} ended the session: {}", failure.message))
 }

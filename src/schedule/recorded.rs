@@ -92,7 +92,7 @@ pub struct CellState {
     pub good: u32,
     /// A rule has stopped it.
     pub stopped: bool,
-    /// Calls that ended the session since the last good one.
+    /// Calls that ended the session.
     pub losses: u32,
     /// Latencies of the good calls in order, per timed mode, in milliseconds.
     pub series: BTreeMap<Mode, Vec<f64>>,
@@ -238,7 +238,7 @@ impl Recorded {
                     self.cells[*cell].on_board = *on_board;
                 }
                 self.push_timed(*cell, *role, *ok, *again, latencies);
-                self.push_call(*cell, *role, *ok, *lost);
+                self.push_call(*cell, *role, *lost);
             }
             Event::Looped { cell, procedure, lost } => {
                 self.cells[*cell].looped.insert(*procedure);
@@ -268,17 +268,13 @@ impl Recorded {
         }
     }
 
-    fn push_call(&mut self, cell: usize, role: Role, ok: bool, lost: bool) {
+    fn push_call(&mut self, cell: usize, role: Role, lost: bool) {
         let state = &mut self.cells[cell];
         if state.first_visit.is_none() {
             state.first_visit = Some(self.visits);
             self.visits += 1;
         }
-        if lost {
-            state.losses += 1;
-        } else if ok {
-            state.losses = 0;
-        }
+        state.losses += u32::from(lost);
         self.push_use(cell, role, lost);
         self.calls += 1;
     }

@@ -294,24 +294,29 @@ fn a_call_that_ends_early_is_made_again_up_to_the_limit() {
     assert_eq!((recorded.cell(1).timed, recorded.cell(1).good, recorded.cell(1).tries), (2, 1, 0));
 }
 
+/// Once more is the session loaded for it, whether good calls come between its losses or not.
 #[test]
-fn a_cell_that_keeps_ending_its_session_is_given_up() {
+fn a_cell_that_ends_its_session_again_is_given_up() {
+    for good_between in [0, 1, 20] {
+        ends_its_session_every(good_between + 1);
+    }
+}
+
+/// The first cell's calls end the session whenever their number can be divided by this.
+fn ends_its_session_every(nth: u32) {
     let plan = plan(Order::Blocked, 1, 1, 2, Repetitions::Fixed(50), 5);
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
     recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
-    let (mut stops, mut timed_good) = (Vec::new(), 0);
+    let (mut stops, mut timed_good, mut made, mut loads) = (Vec::new(), 0, 0, 0);
     while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
         let event = match &task {
-            Task::Call(call) if call.cell == 0 => Event::Call {
-                cell: 0,
-                role: call.role,
-                ok: false,
-                again: false,
-                lost: true,
-                latencies: Vec::new(),
-                on_board: None,
-            },
+            Task::Call(call) if call.cell == 0 => {
+                made += 1;
+                let lost = made % nth == 0;
+                let (ok, again, latencies) = (!lost, false, Vec::new());
+                Event::Call { cell: 0, role: call.role, ok, again, lost, latencies, on_board: None }
+            }
             Task::Stop(decision) => {
                 stops.push((decision.cell_id.0.clone(), decision.rule));
                 Event::Stopped(0)
@@ -319,10 +324,13 @@ fn a_cell_that_keeps_ending_its_session_is_given_up() {
             other => Event::expected(other),
         };
         timed_good += u32::from(matches!(&task, Task::Call(c) if c.cell == 1 && c.role == Role::Timed));
+        loads += u32::from(matches!(&task, Task::Load(_)));
         recorded.push(&event);
     }
     assert_eq!(stops, [("0-0-0".to_owned(), Rule::SessionLost)]);
     assert_eq!(timed_good, 50, "the other cell is measured");
+    assert_eq!(made, 2 * nth, "given up with its second loss");
+    assert_eq!(loads, 3, "for both, once more for the first, and for the second alone");
 }
 
 #[test]

@@ -362,7 +362,7 @@ const COMPILE: Section = Section {
             words(&["fail", "record"]),
             "fail",
             "fail: planned shapes are compiled before the first call, any other is an error. \
-             record: a new shape compiles inside its call, counted, its time in the row.",
+             record: nothing is compiled ahead; a shape compiles inside its first call, counted, its time in the row.",
         ),
         optional("recompile_limit", whole(1, 100_000), "Most graphs of one function; torch's own limit if not given."),
     ],

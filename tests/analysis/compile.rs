@@ -1,8 +1,8 @@
 //! What a compiler was asked for, did and saved, against numbers worked out by hand.
 
-use phasebench::analysis::{CacheState, CompileAuditRow, Verdict};
+use phasebench::analysis::{CacheState, CompileAuditRow, GraphUse, Verdict};
 use phasebench::plan::{CellId, SessionKey};
-use phasebench::record::{CallRecord, CompileRecord, Line};
+use phasebench::record::{CallRecord, CompileRecord, Line, LoadRecord};
 use phasebench::terms::{CompileEvidence, Degraded, Mode, Phase, Procedure, Role, Status};
 use phasebench::units::Nanos;
 
@@ -66,7 +66,7 @@ fn compiled() -> Vec<CompileRecord> {
 
 /// Backend `eng` uncompiled: 10 and 40 ms, with 1 % to and fro. Beside it `comp`, whose prefill takes `factor` as long and
 /// whose decode half as long.
-fn run(factor: f64) -> Run {
+pub fn run(factor: f64) -> Run {
     let wobble = |i: u32| 1.0 + 0.01 * f64::from(i % 2);
     let mut run = Run::measured(&TWO, &SHAPES, TIMED, |_, _, i| (10.0 * wobble(i), 40.0 * wobble(i)));
     let mut beside = Run::measured(&TWO, &SHAPES, TIMED, |_, _, i| (10.0 * factor * wobble(i), 20.0 * wobble(i)));
@@ -99,6 +99,7 @@ fn rename(run: &mut Run) {
             Line::Load(load) => {
                 load.load_index += 10;
                 key(&mut load.session);
+                load.compilers = [Phase::Prefill, Phase::KvDecode].map(|phase| (phase, "inductor".to_owned())).into();
                 load.compiled = compiled();
             }
             Line::Call(call) => {
@@ -118,7 +119,7 @@ fn audit(run: &Run, scenario: &str, mode: Mode) -> CompileAuditRow {
 }
 
 /// The timed calls of model `a` in a scenario on the compiled backend.
-fn timed<'a>(run: &'a mut Run, scenario: &'a str) -> impl Iterator<Item = &'a mut CallRecord> {
+pub fn timed<'a>(run: &'a mut Run, scenario: &'a str) -> impl Iterator<Item = &'a mut CallRecord> {
     run.calls().filter(move |call| {
         call.session.backend == "comp"
             && call.role == Role::Timed
@@ -146,6 +147,89 @@ fn a_proven_cell_tells_its_time_its_saving_and_when_it_has_paid() {
     let prefill = audit(&run, "long", Mode::Prefill);
     near(prefill.ratio, 0.75);
     assert_eq!(prefill.break_even_calls, Some(797), "2000 ms ÷ 2.5125 ms");
+}
+
+fn loads<'a>(run: &'a mut Run, model: &'a str) -> impl Iterator<Item = &'a mut LoadRecord> {
+    let loads =
+        run.lines.iter_mut().filter_map(|line| if let Line::Load(load) = line { Some(&mut **load) } else { None });
+    loads.filter(move |load| load.session.backend == "comp" && load.session.model == model)
+}
+
+/// A second load of model `a` on the compiled backend, which finds what the first has left on disk.
+fn reload(run: &mut Run) {
+    let mut again = loads(run, "a").next().unwrap().clone();
+    again.load_index += 1;
+    for phase in again.compiled.iter_mut().flat_map(|step| &mut step.phases) {
+        (phase.cache_hits, phase.cache_misses) = (phase.unique_graphs, 0);
+        phase.compile_ns = Nanos(phase.compile_ns.0 / 4);
+    }
+    let end = run.lines.len() - 1;
+    run.lines.insert(end, Line::Load(Box::new(again)));
+}
+
+#[test]
+fn a_graph_that_serves_several_shapes_is_charged_to_each_of_them() {
+    let run = run(0.75);
+    let of = |scenario, mode| {
+        let row = audit(&run, scenario, mode);
+        (row.graph, row.compile_step_ms, row.charged_compile_ms, row.break_even_calls)
+    };
+    // Decode has one graph, which the first shape compiled; 1000 ms ÷ 20.1 ms.
+    assert_eq!(of("short", Mode::KvDecode), (GraphUse::Shared, 1000.0, Some(1000.0), Some(50)));
+    assert_eq!(of("long", Mode::KvDecode), (GraphUse::Shared, 0.0, Some(1000.0), Some(50)));
+    // Prefill has one per shape.
+    assert_eq!(of("long", Mode::Prefill), (GraphUse::Own, 2000.0, Some(2000.0), Some(797)));
+}
+
+#[test]
+fn a_reload_with_a_warm_cache_changes_neither_seconds_nor_break_even() {
+    let mut run = run(0.75);
+    let before = audit(&run, "short", Mode::Prefill);
+    reload(&mut run);
+    assert_eq!(audit(&run, "short", Mode::Prefill), before);
+    assert_eq!((before.cache, before.compile_step_ms), (CacheState::Cold, 2000.0));
+}
+
+#[test]
+fn what_a_filled_cache_gave_is_not_earned_back() {
+    let mut run = run(0.75);
+    for model in ["a", "b"] {
+        for phase in loads(&mut run, model).flat_map(|load| &mut load.compiled).flat_map(|step| &mut step.phases) {
+            (phase.cache_hits, phase.cache_misses) = (phase.unique_graphs, 0);
+        }
+    }
+    let row = audit(&run, "short", Mode::Prefill);
+    assert_eq!((row.cache, row.charged_compile_ms, row.break_even_calls), (CacheState::Warm, None, None));
+    assert!(row.saved_ms.is_some_and(|saved| saved > 0.0) && row.compile_step_ms == 2000.0, "{row:?}");
+    let outcome = run.tables().compile_outcome;
+    assert!(outcome.iter().all(|row| row.cache == CacheState::Warm && row.break_even_calls_max.is_none()));
+    // One that was cold makes it neither.
+    let cold = loads(&mut run, "b").next().unwrap();
+    cold.compiled[0].phases[0].cache_misses = std::mem::take(&mut cold.compiled[0].phases[0].cache_hits);
+    assert_eq!(run.tables().compile_outcome[0].cache, CacheState::Mixed);
+}
+
+/// A cell that asked for a compiler and never got to a call is not one fewer: it is not proven.
+#[test]
+fn cells_without_a_call_are_listed_and_withhold_the_verdict() {
+    let mut run = run(0.75);
+    run.lines.retain(
+        |line| !matches!(line, Line::Call(call) if call.session.backend == "comp" && call.session.model == "a"),
+    );
+    let load = loads(&mut run, "a").next().unwrap();
+    load.status = Status::Degraded(Degraded::Timeout);
+    load.detail = Some("compiling ended the session".to_owned());
+    load.compiled.truncate(1);
+    load.compiled[0].phases.clear();
+    let row = audit(&run, "long", Mode::KvDecode);
+    assert_eq!((row.backend_requested.as_str(), row.backend_actual.as_deref(), row.n_timed), ("inductor", None, 0));
+    assert_eq!(row.without_evidence.as_deref(), Some("timeout: compiling ended the session"));
+    assert_eq!((row.graph, row.charged_compile_ms, row.median_ms), (GraphUse::Own, None, None));
+    let outcome = run.tables().compile_outcome;
+    assert_eq!(outcome.len(), 2);
+    for row in outcome {
+        assert_eq!((row.verdict, row.n_cells, row.n_proven, row.n_compared), (Verdict::NotProven, 4, 2, 2), "{row:?}");
+    }
 }
 
 #[test]

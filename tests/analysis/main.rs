@@ -4,6 +4,7 @@
 
 mod cells;
 mod compile;
+mod compile_report;
 mod files;
 mod fit_command;
 mod fits;

@@ -140,6 +140,7 @@ impl Run {
             host_rss_after_bytes: Some(Bytes(900)),
             device_bytes: None,
             planned_resident_bytes: Bytes(5),
+            compilers: Default::default(),
             compiled: Vec::new(),
         })));
         self.now = self.now + Nanos::from_ms(50.0);

@@ -156,6 +156,24 @@ async fn a_container_out_of_memory_is_recorded_as_such() {
     assert_eq!(fixture.containers(owner).await, [] as [String; 0]);
 }
 
+/// Importing torch alone takes longer than it takes to see that there is a container.
+#[tokio::test]
+async fn interrupted_while_a_worker_loads_no_container_is_left() {
+    let Some(fixture) = Fixture::new(REPETITIONS, "", "").await else { return };
+    let mut program = fixture.start(&fixture.engine.host);
+    let owner = program.id();
+    until("a container of a session", async || {
+        assert!(program.try_wait().unwrap().is_none(), "ended too early: {:?}", fixture.failures());
+        // The run folder comes after the container that was only asked what it is.
+        fixture.run().join("measurements.jsonl").exists() && !fixture.containers(owner).await.is_empty()
+    })
+    .await;
+    // SAFETY: takes two numbers; the process is this test's own.
+    assert_eq!(unsafe { libc::kill(libc::pid_t::try_from(owner).unwrap(), libc::SIGINT) }, 0);
+    assert_eq!(end_of(program).await.status.code(), Some(130));
+    assert_eq!(fixture.containers(owner).await, [] as [String; 0]);
+}
+
 #[tokio::test]
 async fn after_sigkill_the_worker_ends_and_the_next_run_leaves_no_container() {
     let Some(fixture) = Fixture::new(REPETITIONS, "", "").await else { return };

@@ -6,16 +6,18 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use phasebench::backend::process::kill;
 use phasebench::backend::worker::clock::{kernel, source};
+use phasebench::backend::worker::launch::process::READY;
 use phasebench::backend::worker::protocol::error::Kind;
 use phasebench::backend::worker::protocol::worker_server::{Worker, WorkerServer};
 use phasebench::backend::worker::protocol::*;
 use tokio::io::AsyncWriteExt;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tonic::codegen::tokio_stream::Stream;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 /// Environment variable with the worker's arguments.
@@ -44,17 +46,22 @@ fn worker() {
     let mut arguments = arguments.split_whitespace();
     let socket = arguments.find_map(|argument| argument.strip_prefix("unix:")).map(PathBuf::from);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(behave(&word, socket.unwrap(), folder));
+    runtime.block_on(behave(&word, socket, folder));
     std::process::exit(0);
 }
 
-async fn behave(word: &str, socket: PathBuf, folder: PathBuf) {
+async fn behave(word: &str, socket: Option<PathBuf>, folder: PathBuf) {
+    if word == "never-ready" {
+        fs::write(folder.join("starts-for-ever"), "").unwrap();
+        std::future::pending::<()>().await;
+    }
+    // Only good ones are asked to listen on a port.
+    let Some(socket) = socket else { return on_a_port(word, folder).await };
     match word {
         "exit" => {
             say("no such engine\n");
             std::process::exit(3);
         }
-        "never-ready" => std::future::pending().await,
         "refuse" => {
             drop(UnixListener::bind(&socket).unwrap());
             std::future::pending().await
@@ -68,10 +75,18 @@ async fn behave(word: &str, socket: PathBuf, folder: PathBuf) {
         }
         _ => {}
     }
-    let fake = Fake { word: word.to_owned(), folder, calls: Arc::default() };
+    let fake = Fake::new(word, folder);
     let server = WorkerServer::new(fake).max_encoding_message_size(usize::MAX);
     let listener = Incoming(UnixListener::bind(&socket).unwrap());
     tonic::transport::Server::builder().add_service(server).serve_with_incoming(listener).await.unwrap();
+}
+
+async fn on_a_port(word: &str, folder: PathBuf) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ready = format!("{READY}tcp:{}\n", listener.local_addr().unwrap());
+    std::io::stdout().write_all(ready.as_bytes()).unwrap();
+    let server = tonic::transport::Server::builder().add_service(WorkerServer::new(Fake::new(word, folder)));
+    server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
 }
 
 /// Straight to standard error: the test harness keeps what is printed.
@@ -118,9 +133,38 @@ struct Fake {
     word: String,
     folder: PathBuf,
     calls: Arc<AtomicU32>,
+    /// Whether it is set to compile inside its calls.
+    in_calls: Arc<AtomicBool>,
 }
 
 impl Fake {
+    fn new(word: &str, folder: PathBuf) -> Self {
+        Self { word: word.to_owned(), folder, calls: Arc::default(), in_calls: Arc::default() }
+    }
+
+    fn compiles(&self) -> bool {
+        self.word.starts_with("compile")
+    }
+
+    /// What its compiler did for both phases, the first time or later.
+    fn evidence(&self, first: bool) -> Vec<PhaseEvidence> {
+        let broken = self.word == "compile-break";
+        let phase = |phase: Phase| PhaseEvidence {
+            phase: phase.into(),
+            requested: "inductor".to_owned(),
+            actual: (!broken).then(|| "inductor".to_owned()),
+            calls: 4,
+            executions: if broken { 1 } else { 4 },
+            unique_graphs: first.into(),
+            cache_misses: first.into(),
+            compile_ns: if first { 1_000_000 } else { 0 },
+            // As torch does: what was broken when it was compiled is not told again.
+            graph_breaks: if broken && first { 3 } else { 0 },
+            reasons: if broken && first { vec!["graph break: print".to_owned()] } else { Vec::new() },
+            ..Default::default()
+        };
+        [Phase::Prefill, Phase::KvDecode].map(phase).to_vec()
+    }
     /// What a call does besides answering. `number`: from 0.
     async fn strike(&self, number: u32) {
         match (self.word.as_str(), number) {
@@ -165,6 +209,9 @@ impl Fake {
             }),
             ..Default::default()
         };
+        if self.compiles() {
+            reply.phases = self.evidence(number == 0 && self.in_calls.load(Ordering::SeqCst));
+        }
         if number != 2 {
             return reply;
         }
@@ -188,6 +235,9 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl Worker for Fake {
     async fn hello(&self, _: Request<HelloRequest>) -> Answer<HelloReply> {
+        if self.word == "never-hello" {
+            std::future::pending::<()>().await;
+        }
         let procedures = [Procedure::Prefill, Procedure::PrefillDecode, Procedure::Uncached];
         let clock = match self.word.as_str() {
             // Of a machine that is not this one.
@@ -199,7 +249,11 @@ impl Worker for Fake {
             worker: "fake".to_owned(),
             worker_version: "1".to_owned(),
             pid: std::process::id(),
-            capabilities: Some(Capabilities { procedures: procedures.map(Into::into).to_vec(), ..Default::default() }),
+            capabilities: Some(Capabilities {
+                procedures: procedures.map(Into::into).to_vec(),
+                compiles: self.compiles(),
+                ..Default::default()
+            }),
             clock: Some(clock),
         }))
     }
@@ -218,7 +272,10 @@ impl Worker for Fake {
         Ok(Response::new(reply))
     }
 
-    async fn prepare(&self, _: Request<PrepareRequest>) -> Answer<PrepareReply> {
+    async fn prepare(&self, request: Request<PrepareRequest>) -> Answer<PrepareReply> {
+        let settings = request.into_inner().settings.unwrap();
+        let in_calls = settings.options.get("compile.on_recompile").is_some_and(|value| value == "record");
+        self.in_calls.store(in_calls, Ordering::SeqCst);
         Ok(Response::new(PrepareReply::default()))
     }
 
@@ -228,13 +285,31 @@ impl Worker for Fake {
                 say("cannot map the weights\n");
                 std::process::exit(7);
             }
-            "hang-in-load" => std::future::pending().await,
+            "hang-in-load" => {
+                child();
+                fs::write(self.folder.join("loads-for-ever"), "").unwrap();
+                std::future::pending().await
+            }
             _ => Ok(Response::new(LoadReply::default())),
         }
     }
 
     async fn compile(&self, _: Request<CompileRequest>) -> Answer<CompileReply> {
-        Ok(Response::new(CompileReply::default()))
+        let mut reply = CompileReply::default();
+        match self.word.as_str() {
+            "compile-hang" => std::future::pending().await,
+            "compile-kill" => kill(std::process::id()),
+            // The rule of the protocol: nothing ahead.
+            _ if self.in_calls.load(Ordering::SeqCst) => {}
+            "compile" => reply.phases = self.evidence(true),
+            "compile-break" => {
+                reply.phases = self.evidence(true);
+                let message = "1 of 4 calls ran compiled: graph break: print".to_owned();
+                reply.error = Some(Error { kind: Kind::Fallback.into(), message });
+            }
+            _ => {}
+        }
+        Ok(Response::new(reply))
     }
 
     async fn call(&self, request: Request<CallRequest>) -> Answer<CallReply> {

@@ -92,6 +92,15 @@ fn never_becomes_ready() {
     cost_one_load(&recorded, Degraded::Timeout, &["the worker was not ready before the deadline"]);
 }
 
+/// The deadline covers the first words too, and is not made longer by them.
+#[test]
+fn never_says_who_it_is() {
+    let recorded = Fixture::torch("good,never-hello,good").complete();
+    cost_one_load(&recorded, Degraded::Timeout, &["listened, and did not say who it is before the deadline"]);
+    let load = recorded.loads()[0].duration_ns.as_secs();
+    assert!((5.0..9.0).contains(&load), "{load} s");
+}
+
 #[test]
 fn dies_while_loading() {
     let recorded = Fixture::torch("good,die-in-load,good").complete();
@@ -181,9 +190,11 @@ fn is_started_again_only_so_often() {
     let recorded = Fixture::torch("good,exit").complete();
     assert_eq!((recorded.loads().len(), recorded.calls("worker").len()), (2, 0));
     assert_eq!(gave_up(&recorded, Rule::LoadFailed), 1);
+    // One more start for a cell; that good calls between change nothing is in the schedule's own tests.
     let recorded = Fixture::torch("good,kill-at-once").complete();
     let lost = recorded.calls("worker").into_iter().filter(|call| call.session_lost).count();
-    assert_eq!((gave_up(&recorded, Rule::SessionLost), recorded.loads().len()), (1, lost), "{:?}", recorded.failures());
+    let found = (gave_up(&recorded, Rule::SessionLost), recorded.loads().len(), lost);
+    assert_eq!(found, (1, 2, 2), "{:?}", recorded.failures());
 }
 
 #[test]
@@ -208,6 +219,22 @@ fn is_missing_from_the_beginning() {
     assert_exit(&output, 7);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("no torch environment") && said.contains("try: phasebench setup torch"), "{said}");
+}
+
+/// Its end is known although somebody else started it, and told apart from an error of the connection.
+#[test]
+fn dies_at_its_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("unix:{}/s", folder.path().display());
+    let fixture = Fixture::new(&format!("worker: {{ address: \"{address}\" }}"), "kill");
+    let mut worker = std::process::Command::new(fixture.path().join("python"));
+    let mut worker = worker.args(["--listen", &address]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    crate::fixture::soon("the worker listens", || folder.path().join("s").exists());
+    assert_exit(&fixture.start().output().unwrap(), 0);
+    worker.wait().unwrap();
+    let failures = fixture.recorded().failures();
+    assert!(failures[0].starts_with("crashed: the worker ended during a call"), "{failures:?}");
+    assert!(failures[1].starts_with(&format!("crashed: nothing answers at {address}")), "{failures:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! However the program ends, nothing that a worker started outlives it for long.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 use crate::fixture::{Fixture, assert_exit, soon};
@@ -48,6 +49,25 @@ fn interrupted_and_asked_to_end() {
     }
 }
 
+/// Nothing is left either of a worker that has not come so far as to take a call.
+#[test]
+fn interrupted_while_a_worker_starts_and_loads() {
+    for (word, file, transport) in [
+        ("hang-in-load", "loads-for-ever", "unix"),
+        ("never-ready", "starts-for-ever", "unix"),
+        ("never-ready", "starts-for-ever", "tcp"),
+    ] {
+        let fixture = Fixture::patient(&format!("good,{word}"));
+        let mut command = fixture.start();
+        command.env("PHASEBENCH_WORKER_TRANSPORT", transport);
+        let mut program = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        fixture.wait_for(file, &mut program);
+        signal(program.id(), libc::SIGINT);
+        assert_eq!(program.wait().unwrap().code(), Some(130), "{word} over {transport}");
+        fixture.nothing_runs_now();
+    }
+}
+
 /// The second interrupt leaves at once; the keeper sees that nobody is there any more.
 #[test]
 fn interrupted_twice() {
@@ -83,4 +103,25 @@ fn killed_with_its_keeper() {
     let output = fixture.command(&["run", "scenario.yaml", "--out", "again", "--only", "backend=worker"]).output();
     assert_exit(&output.unwrap(), 0);
     fixture.nothing_runs_now();
+}
+
+/// What `--out` names is the user's, wherever it lies and whatever it is called; a closed run's lock is nobody's.
+#[test]
+fn finished_runs_in_the_temporary_folder_stay() {
+    let fixture = Fixture::torch("good");
+    let kept = ["phasebench-foo", "phasebench-worker-foo"].map(|name| fixture.path().join("tmp").join(name));
+    let run = |out: &Path| {
+        let out = out.to_str().unwrap();
+        let output = fixture.command(&["run", "scenario.yaml", "--out", out, "--only", "backend=worker"]).output();
+        assert_exit(&output.unwrap(), 0);
+    };
+    kept.iter().for_each(|out| run(out));
+    run(&fixture.path().join("next"));
+    let output = fixture.command(&["doctor", "--clean"]).output().unwrap();
+    assert_exit(&output, 0);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("removed"), "{output:?}");
+    for run in kept {
+        assert!(run.join("lock").exists(), "{}", run.display());
+        phasebench::store::read(&run).unwrap();
+    }
 }

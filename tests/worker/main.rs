@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod compiling;
 mod contract;
 mod engines;
 mod fake;

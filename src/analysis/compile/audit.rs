@@ -1,5 +1,7 @@
 //! `compile_audit.csv`: one cell and phase, what proves that it ran compiled, and what that changed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::groups::latencies;
@@ -10,7 +12,8 @@ use crate::stats::LEVEL;
 use crate::stats::location::log_ratio;
 use crate::stats::summary::{P95_NEEDS, P99_NEEDS, median, quantile};
 use crate::store::Recording;
-use crate::terms::{CompileEvidence, Degraded, Mode, Role};
+use crate::terms::{CompileEvidence, Degraded, Mode, Role, Status};
+use crate::units::Nanos;
 
 use super::Audited;
 
@@ -37,6 +40,8 @@ pub struct CompileAuditRow {
     pub backend_requested: String,
     /// What ran in every timed call that is not degraded. `None`: it is not proven for one, or there is none.
     pub backend_actual: Option<String>,
+    /// Why no call tells what ran. `None`: calls do.
+    pub without_evidence: Option<String>,
     /// Timed calls with evidence, degraded ones too.
     pub n_timed: usize,
     /// Of these, degraded as `fallback`.
@@ -55,12 +60,19 @@ pub struct CompileAuditRow {
     pub recompiles_in_timed_calls: u64,
     /// Guards that did not hold in calls.
     pub guard_failures: u64,
-    /// How the compiler found its cache on disk when this shape was compiled.
+    /// How the compiler found its cache on disk in the load that the two times below are of: the coldest one, and of these
+    /// the one that compiled longest. Reloads find what an earlier load left, see `compile_steps.csv`.
     pub cache: CacheState,
-    /// Time of compile steps for this cell's shape, of the longest load. 0 where it was compiled inside calls.
+    /// Time of the compile steps for this cell's shape. 0 where it was compiled inside calls, or another shape's graph serves.
     pub compile_step_ms: f64,
     /// Time the compiler took inside calls of any role.
     pub compile_in_calls_ms: f64,
+    /// Whether the graphs of this cell's shape serve no other.
+    pub graph: GraphUse,
+    /// Compile time that break-even is reckoned with: this shape's own, or where graphs are shared that of all shapes of the
+    /// session in this mode. `None`: the compiler found its cache filled, in part at least, so that its time is no cold
+    /// one; or it compiled nothing.
+    pub charged_compile_ms: Option<f64>,
     /// Median of warm timed calls. `None`: none counts.
     pub median_ms: Option<f64>,
     /// Timed calls as they came, those that compiled included: median. `None`: none.
@@ -83,9 +95,32 @@ pub struct CompileAuditRow {
     pub ratio_low: Option<f64>,
     /// Upper end.
     pub ratio_high: Option<f64>,
-    /// Calls of this cell after which the compile time is earned back: compile time ÷ what a call saves, rounded up.
-    /// `None`: the ratio's interval is not below 1, so nothing is known to be saved.
+    /// What a call of this cell saves. `None`: the ratio's interval is not below 1, so nothing is known to be saved.
+    pub saved_ms: Option<f64>,
+    /// Calls of this cell after which the charged compile time is earned back: that time ÷ what a call saves, rounded up.
+    /// `None`: one of the two is not known.
     pub break_even_calls: Option<u64>,
+}
+
+/// Whom the graphs of a shape serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GraphUse {
+    /// This shape alone: every shape of the session has compiled its own in this mode.
+    Own,
+    /// Several shapes: one of the session has compiled none in this mode, and ran another's.
+    Shared,
+}
+
+impl GraphUse {
+    /// The name used in files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Shared => "shared",
+        }
+    }
 }
 
 /// How a compiler found its cache on disk.
@@ -112,6 +147,16 @@ impl CacheState {
             (_, 0) => Self::Warm,
             _ => Self::Mixed,
         }
+    }
+
+    /// Of several. `None`: of none.
+    pub(super) fn together(states: impl IntoIterator<Item = Self>) -> Option<Self> {
+        states.into_iter().reduce(|one, other| if one == other { one } else { Self::Mixed })
+    }
+
+    /// Whether nothing but the compiler's own work went into its time.
+    fn is_all_work(self) -> bool {
+        matches!(self, Self::Cold | Self::Unknown)
     }
 
     /// The name used in files.
@@ -144,13 +189,7 @@ pub(super) fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording
     let in_timed = |of: fn(&CompileEvidence) -> u64| timed.iter().map(|(.., evidence)| of(evidence)).sum::<u64>();
     let steps = steps(cell, recording);
     let in_steps = |of: fn(&CompileEvidence) -> u64| steps.iter().map(|(_, evidence)| of(evidence)).sum::<u64>();
-    let compile_step_ms = steps.iter().map(|(load, _)| load).collect::<std::collections::BTreeSet<_>>();
-    let compile_step_ms = compile_step_ms.into_iter().map(|load| {
-        let of_load = steps.iter().filter(|(other, _)| other == load);
-        of_load.map(|(_, evidence)| evidence.compile_ns.as_ms()).sum::<f64>()
-    });
-    let compile_step_ms = compile_step_ms.fold(0.0, f64::max);
-    let compile_in_calls_ms: f64 = cell.calls.iter().map(|(.., evidence)| evidence.compile_ns.as_ms()).sum();
+    let spent = Spent::of(cell, &steps);
     let values = latencies(&group.counted());
     let as_served = served(&group.rows);
     let theirs = reference.map(|other| latencies(&other.group.counted())).unwrap_or_default();
@@ -172,6 +211,7 @@ pub(super) fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording
         mode: group.mode,
         backend_requested: cell.requested().to_owned(),
         backend_actual: actual.filter(|actual| actuals.all(|other| other.as_ref() == Some(actual))),
+        without_evidence: without_evidence(cell, recording),
         n_timed: timed.len(),
         n_fallback: degraded(Degraded::Fallback),
         n_compile_failed: degraded(Degraded::CompileFailed),
@@ -181,12 +221,11 @@ pub(super) fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording
         graph_breaks: all(|evidence| evidence.graph_breaks) + in_steps(|evidence| evidence.graph_breaks),
         recompiles_in_timed_calls: in_timed(|evidence| evidence.recompiles),
         guard_failures: all(|evidence| evidence.guard_failures),
-        cache: CacheState::of(
-            all(|evidence| evidence.cache_hits) + in_steps(|evidence| evidence.cache_hits),
-            all(|evidence| evidence.cache_misses) + in_steps(|evidence| evidence.cache_misses),
-        ),
-        compile_step_ms,
-        compile_in_calls_ms,
+        cache: spent.cache,
+        compile_step_ms: spent.in_steps.as_ms(),
+        compile_in_calls_ms: spent.in_calls.as_ms(),
+        graph: if spent.graphs == 0 && in_timed(|e| e.executions) > 0 { GraphUse::Shared } else { GraphUse::Own },
+        charged_compile_ms: None,
         median_ms,
         served_p50_ms: median(&as_served),
         served_p95_ms: tail(&as_served, 0.95, P95_NEEDS),
@@ -198,19 +237,104 @@ pub(super) fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording
         ratio: ratio.map(|ratio| ratio.ratio),
         ratio_low: ratio.map(|ratio| ratio.interval.low),
         ratio_high: ratio.map(|ratio| ratio.interval.high),
-        break_even_calls: saved
-            .filter(|saved| faster && *saved > 0.0)
-            .map(|saved| ((compile_step_ms + compile_in_calls_ms) / saved).ceil() as u64),
+        saved_ms: saved.filter(|saved| faster && *saved > 0.0),
+        break_even_calls: None,
     }
+}
+
+/// Says what each cell has to earn back, once all cells of a session are known.
+pub(super) fn charge(audit: &mut [CompileAuditRow]) {
+    let key = |row: &CompileAuditRow| (row.backend.clone(), row.model.clone(), row.mode);
+    let mut sessions: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (place, row) in audit.iter().enumerate() {
+        sessions.entry(key(row)).or_default().push(place);
+    }
+    for places in sessions.into_values() {
+        let total = |places: &[usize]| {
+            let rows: Vec<&CompileAuditRow> = places.iter().map(|&place| &audit[place]).collect();
+            let compiled: Vec<_> = rows.into_iter().filter(|row| row.compile_ms() > 0.0).collect();
+            let all_work = !compiled.is_empty() && compiled.iter().all(|row| row.cache.is_all_work());
+            all_work.then(|| compiled.iter().map(|row| row.compile_ms()).sum::<f64>())
+        };
+        let shared = places.iter().any(|&place| audit[place].graph == GraphUse::Shared);
+        let charged: Vec<Option<f64>> =
+            places.iter().map(|place| total(if shared { &places } else { std::slice::from_ref(place) })).collect();
+        for (place, charged) in places.into_iter().zip(charged) {
+            let row = &mut audit[place];
+            row.graph = if shared { GraphUse::Shared } else { GraphUse::Own };
+            row.charged_compile_ms = charged;
+            row.break_even_calls = charged.zip(row.saved_ms).map(|(compile, saved)| (compile / saved).ceil() as u64);
+        }
+    }
+}
+
+impl CompileAuditRow {
+    /// Time the compiler took for this cell's shape, in steps and in calls.
+    #[must_use]
+    pub fn compile_ms(&self) -> f64 {
+        self.compile_step_ms + self.compile_in_calls_ms
+    }
+}
+
+/// What compiling a cell's shape took in one load.
+#[derive(Debug, Clone, Copy)]
+struct Spent {
+    in_steps: Nanos,
+    in_calls: Nanos,
+    graphs: u64,
+    cache: CacheState,
+}
+
+impl Spent {
+    /// The load with the coldest cache, and of these the one that compiled longest.
+    fn of(cell: &Audited<'_>, steps: &[(u32, &CompileEvidence)]) -> Self {
+        let in_steps = steps.iter().map(|&(load, evidence)| (load, true, evidence));
+        let in_calls = cell.calls.iter().map(|(_, call, evidence)| (call.load_index, false, *evidence));
+        let mut loads: BTreeMap<u32, Vec<(bool, &CompileEvidence)>> = BTreeMap::new();
+        for (load, step, evidence) in in_steps.chain(in_calls) {
+            loads.entry(load).or_default().push((step, evidence));
+        }
+        let spent = loads.into_values().map(|all| {
+            let sum = |of: fn(&CompileEvidence) -> u64| all.iter().map(|(_, evidence)| of(evidence)).sum::<u64>();
+            let time = |step: bool| {
+                let of = all.iter().filter(|(is_step, _)| *is_step == step);
+                Nanos(of.map(|(_, evidence)| evidence.compile_ns.0).sum())
+            };
+            let cache = CacheState::of(sum(|evidence| evidence.cache_hits), sum(|evidence| evidence.cache_misses));
+            Self { in_steps: time(true), in_calls: time(false), graphs: sum(|evidence| evidence.unique_graphs), cache }
+        });
+        let longest = spent.max_by_key(|spent| {
+            let time = spent.in_steps + spent.in_calls;
+            (time > Nanos(0) && spent.cache.is_all_work(), time)
+        });
+        longest.unwrap_or(Self { in_steps: Nanos(0), in_calls: Nanos(0), graphs: 0, cache: CacheState::Unknown })
+    }
+}
+
+/// Why nothing tells what ran: the session's last failure.
+fn without_evidence(cell: &Audited<'_>, recording: &Recording) -> Option<String> {
+    if !cell.calls.is_empty() {
+        return None;
+    }
+    let failed = |status: Status, detail: &Option<String>| match status {
+        Status::Ok => None,
+        Status::Degraded(kind) => Some(format!("{kind}: {}", detail.as_deref().unwrap_or("no reason given"))),
+    };
+    let planned = cell.group.cell;
+    let calls = recording.calls().filter(|call| call.cell_id == planned.id);
+    let called = calls.filter_map(|call| failed(call.status, &call.detail)).last();
+    let loads = recording.loads().filter(|load| load.session == planned.session);
+    let loaded = || loads.filter_map(|load| failed(load.status, &load.detail)).last();
+    Some(called.or_else(loaded).unwrap_or_else(|| "no call of it was made".to_owned()))
 }
 
 /// The compile steps of the cell's shape and mode, each with its load.
 fn steps<'a>(cell: &Audited<'_>, recording: &'a Recording) -> Vec<(u32, &'a CompileEvidence)> {
-    let Some((row, ..)) = cell.calls.first() else { return Vec::new() };
     let planned = cell.group.cell;
+    let padded = cell.calls.first().map(|(row, ..)| row.prompt_padded).or(planned.prompt_tokens);
     let same = |step: &&CompileRecord| {
         step.procedure == planned.procedure
-            && (step.batch, step.prompt_tokens, step.steps) == (planned.batch, row.prompt_padded, planned.gen_tokens)
+            && (step.batch, Some(step.prompt_tokens), step.steps) == (planned.batch, padded, planned.gen_tokens)
     };
     let loads = recording.loads().filter(|load| load.session == planned.session);
     let steps = loads.flat_map(|load| load.compiled.iter().filter(same).map(|step| (load.load_index, step)));

@@ -21,7 +21,7 @@ pub struct CompileGraphsRow {
     pub mode: Mode,
     /// The compiler asked for.
     pub backend_requested: String,
-    /// Loads of the session: each starts anew, so graphs are counted per load.
+    /// Loads of the session that came so far as to compile: each starts anew, so graphs are counted per load.
     pub n_loads: usize,
     /// Shapes this phase had to serve: rows × prompt length (or bucket) for prefill, rows for decode.
     pub n_shapes: usize,
@@ -57,7 +57,8 @@ pub(super) fn derive(recording: &Recording, compiled: &[&Audited<'_>]) -> Vec<Co
         let loads: Vec<&LoadRecord> = recording.loads().filter(|load| load.session == *session).collect();
         let steps = loads.iter().flat_map(|load| &load.compiled).flat_map(|step| &step.phases);
         let steps: Vec<&CompileEvidence> = steps.filter(|phase| phase.phase.mode() == mode).collect();
-        row(&cells, loads.iter().filter(|load| load.status.is_ok()).count(), &steps)
+        let began = |load: &&&LoadRecord| load.status.is_ok() || !load.compiled.is_empty();
+        row(&cells, loads.iter().filter(began).count(), &steps)
     });
     rows.collect()
 }

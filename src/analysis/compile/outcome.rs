@@ -7,7 +7,7 @@ use crate::stats;
 use crate::stats::summary::geometric_mean;
 use crate::terms::Mode;
 
-use super::audit::CompileAuditRow;
+use super::audit::{CacheState, CompileAuditRow};
 
 /// One backend's compiler in one phase against the same cells uncompiled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,9 +44,12 @@ pub struct CompileOutcomeRow {
     pub p99_ratio: Option<f64>,
     /// Compilations inside timed calls.
     pub recompiles_in_timed_calls: u64,
-    /// Time the compiler took, in compile steps and in calls.
+    /// Time the compiler took, in compile steps and in calls; of every cell's coldest load.
     pub compile_ms: f64,
-    /// Most calls that a cell needs to earn its compile time back. `None`: one never does, or none was compared.
+    /// How the compiler found its cache on disk meanwhile.
+    pub cache: CacheState,
+    /// Most calls that a cell needs to earn back what is charged to it. `None`: one never does, its compile time is no cold
+    /// one, or none was compared.
     pub break_even_calls_max: Option<u64>,
     /// Whether to compile.
     pub verdict: Verdict,
@@ -129,7 +132,9 @@ fn outcome(cells: &[&CompileAuditRow]) -> CompileOutcomeRow {
         p95_ratio: tails(&compared, |cell| (cell.served_p95_ms, cell.reference_served_p95_ms)),
         p99_ratio: tails(&compared, |cell| (cell.served_p99_ms, cell.reference_served_p99_ms)),
         recompiles_in_timed_calls: cells.iter().map(|cell| cell.recompiles_in_timed_calls).sum(),
-        compile_ms: cells.iter().map(|cell| cell.compile_step_ms + cell.compile_in_calls_ms).sum(),
+        compile_ms: cells.iter().map(|cell| cell.compile_ms()).sum(),
+        cache: CacheState::together(cells.iter().filter(|cell| cell.compile_ms() > 0.0).map(|cell| cell.cache))
+            .unwrap_or(CacheState::Unknown),
         break_even_calls_max: break_even.and_then(|calls| calls.into_iter().max()),
         verdict: match interval {
             _ if proven.len() < cells.len() => Verdict::NotProven,

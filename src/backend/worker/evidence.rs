@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::protocol as wire;
-use super::reply::phase;
+use super::reply::{failure, phase};
 use super::text::clean;
-use crate::backend::{Failure, Reply};
+use crate::backend::{CompileFailure, Failure, Outcome, Reply};
 use crate::terms::{CompileEvidence, Degraded, Phase};
 use crate::units::Nanos;
 
@@ -38,6 +38,33 @@ pub fn of(found: wire::PhaseEvidence, compiling: bool) -> Result<CompileEvidence
         reasons: found.reasons.iter().take(MOST_REASONS).map(|reason| clean(reason)).collect(),
         bucket: Some(found.bucket).filter(|&bucket| bucket > 0),
     })
+}
+
+/// What a Compile did. `stopped`: why it was asked to stop. `None`: nobody asked.
+///
+/// # Errors
+/// It did not do what was asked; what it proved all the same is kept.
+pub fn of_compile(reply: wire::CompileReply, stopped: Option<Failure>) -> Result<Vec<CompileEvidence>, CompileFailure> {
+    let phases = reply.phases.into_iter().take(MOST).map(|phase| of(phase, true)).collect::<Result<Vec<_>, _>>();
+    let failure = reply.error.as_ref().map(|error| stopped.unwrap_or_else(|| failure(error)));
+    let (phases, failure) = match (phases, failure) {
+        (Ok(phases), None) => return Ok(phases),
+        (Ok(phases), Some(failure)) => (phases, failure),
+        (Err(why), failure) => (Vec::new(), failure.unwrap_or_else(|| Failure::new(Degraded::Invariant, &why))),
+    };
+    Err(CompileFailure { failure, phases, session_usable: true })
+}
+
+/// Adds the engine's reasons to a fallback that came without any: it gave them when it compiled.
+pub fn recall(outcome: &mut Outcome, broken: &BTreeMap<Phase, Vec<String>>) {
+    let Some(failure) = outcome.failure.as_mut().filter(|failure| failure.kind == Degraded::Fallback) else { return };
+    let found = outcome.reply.iter().flat_map(|reply| &reply.compile);
+    let silent = found.filter(|evidence| evidence.reasons.is_empty() && evidence.complaint().is_some());
+    let reasons: Vec<String> = silent.filter_map(|evidence| broken.get(&evidence.phase)).flatten().cloned().collect();
+    if !reasons.is_empty() {
+        let words = format!("{}; said when it was compiled: {}", failure.message, reasons.join("; "));
+        *failure = Failure::new(failure.kind, &words);
+    }
 }
 
 /// Whether a phase that was to be compiled is not proved to have run compiled, whatever the worker calls it.

@@ -5,7 +5,7 @@
 //! however the owner ended.
 
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,16 +15,29 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::backend::process::{environment, kill, pids};
+use crate::hash::sha256_hex;
 use crate::lock::Held;
 
 /// Environment variable of every worker and whatever it starts: its folder.
 pub const VARIABLE: &str = "PHASEBENCH_WORKER_FOLDER";
 
-/// How the folders of runs begin.
-const PREFIX: &str = "phasebench-";
+/// How the folders of runs' workers begin. No other folder of ours does.
+const PREFIX: &str = "phasebench-worker-";
 
-/// Held by the run that owns the folder.
-const LOCK: &str = "lock";
+/// Held by the run that owns the folder. No other program, and nothing else of ours, has a lock of this name.
+const LOCK: &str = ".phasebench-worker.lock";
+
+/// What the lock holds.
+const LOCK_TEXT: &str = "The folder of one phasebench run's workers. It is removed when nobody holds this lock.\n";
+
+/// The lock before it has its name.
+const UNNAMED_LOCK: &str = ".phasebench-worker.lock.new";
+
+/// Where compilers keep their cache.
+const COMPILER: &str = "compiler";
+
+/// How the folders of single workers begin; a number follows.
+const WORKER: &str = "w";
 
 /// How long killed processes may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -42,6 +55,14 @@ pub struct RunFolder {
 
 /// A process is one run.
 static THIS: Mutex<Weak<RunFolder>> = Mutex::new(Weak::new());
+
+/// What the run is called.
+static NAME: Mutex<Option<String>> = Mutex::new(None);
+
+/// Says what this process's run is called, for the labels of its containers.
+pub fn name_this_run(name: &str) {
+    *NAME.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
+}
 
 impl RunFolder {
     /// The folder of this run; made first, and what earlier runs left is removed, where there is none.
@@ -63,24 +84,33 @@ impl RunFolder {
     fn new(base: &Path) -> io::Result<Self> {
         let folder = private(PREFIX, 6, base)?;
         // Locked before it has its name: nobody ever finds it free while the run goes on.
-        let unnamed = folder.path().join("lock.new");
-        let lock = File::create(&unnamed)?;
+        let unnamed = folder.path().join(UNNAMED_LOCK);
+        let mut lock = File::create(&unnamed)?;
         lock.lock()?;
+        lock.write_all(LOCK_TEXT.as_bytes())?;
         fs::rename(unnamed, folder.path().join(LOCK))?;
-        make_private(&folder.path().join("compiler"))?;
+        make_private(&folder.path().join(COMPILER))?;
         Ok(Self { folder, workers: AtomicU32::new(0), _lock: Held::new(lock) })
     }
 
-    /// Its name: unlike any other run's.
+    /// The run's name, see [`name_this_run`]; before it has one, the folder's.
     #[must_use]
-    pub fn name(&self) -> &str {
-        self.folder.path().file_name().and_then(|name| name.to_str()).unwrap_or(PREFIX)
+    pub fn run(&self) -> String {
+        let named = NAME.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        named.unwrap_or_else(|| self.folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned())
     }
 
-    /// Folder that all workers of the run share for their compilers' caches.
-    #[must_use]
-    pub fn compiler_cache(&self) -> PathBuf {
-        self.folder.path().join("compiler")
+    /// Folder that all workers of one backend share for their compilers' caches. Backends have one each: whoever comes
+    /// second would find what the first has compiled, and the order would decide what compiling takes.
+    ///
+    /// # Errors
+    /// The system's words.
+    pub fn compiler_cache(&self, backend: &str) -> io::Result<PathBuf> {
+        let folder = self.folder.path().join(COMPILER).join(&sha256_hex(backend.as_bytes())[..12]);
+        match make_private(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(folder),
+        }
     }
 
     /// A new folder for one worker.
@@ -89,7 +119,7 @@ impl RunFolder {
     /// The system's words.
     pub fn worker(&self) -> io::Result<TempDir> {
         let number = self.workers.fetch_add(1, Ordering::Relaxed) + 1;
-        let folder = private(&format!("w{number}"), 0, self.folder.path())?;
+        let folder = private(&format!("{WORKER}{number}"), 0, self.folder.path())?;
         make_private(&folder.path().join("tmp"))?;
         Ok(folder)
     }
@@ -106,27 +136,45 @@ fn make_private(folder: &Path) -> io::Result<()> {
 }
 
 /// Ends what is left of the workers of runs that are gone, and removes their folders from `base`; returns those that
-/// were removed.
+/// were removed. Whatever is not a worker folder through and through stays, a run's own folder above all.
 pub fn sweep(base: &Path) -> Vec<PathBuf> {
-    // SAFETY: reads the caller's own id.
-    let own = unsafe { libc::geteuid() };
     let mut removed = Vec::new();
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
-            && fs::symlink_metadata(entry.path()).is_ok_and(|found| found.is_dir() && found.uid() == own);
-        if !ours {
+        let path = entry.path();
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
-        let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
+        let Some(lock) = lock_of(&path) else { continue };
         if lock.try_lock().is_ok() {
-            end_all(&entry.path());
+            end_all(&path);
             // A folder that cannot be removed now is tried again by the next run.
-            if fs::remove_dir_all(entry.path()).is_ok() {
-                removed.push(entry.path());
+            if fs::remove_dir_all(&path).is_ok() {
+                removed.push(path);
             }
         }
     }
     removed
+}
+
+/// The lock of a folder that this module made. `None`: it is another's, or holds anything that this module does not put
+/// there.
+fn lock_of(folder: &Path) -> Option<File> {
+    // SAFETY: reads the caller's own id.
+    let own = unsafe { libc::geteuid() };
+    fs::symlink_metadata(folder).ok().filter(|found| found.is_dir() && found.uid() == own)?;
+    let is_known = |name: &str| {
+        let worker = name.strip_prefix(WORKER).is_some_and(|number| number.parse::<u32>().is_ok());
+        worker || [LOCK, COMPILER].contains(&name)
+    };
+    for entry in fs::read_dir(folder).ok()? {
+        entry.ok().filter(|entry| entry.file_name().to_str().is_some_and(is_known))?;
+    }
+    let path = folder.join(LOCK);
+    fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
+    let lock = File::open(path).ok()?;
+    let mut text = String::new();
+    (&lock).take(LOCK_TEXT.len() as u64 + 1).read_to_string(&mut text).ok()?;
+    (text == LOCK_TEXT).then_some(lock)
 }
 
 /// Ends every process that was started for a worker whose folder is this one or in it.
@@ -174,7 +222,9 @@ mod tests {
         let run = RunFolder::new(base.path()).unwrap();
         let (first, second) = (run.worker().unwrap(), run.worker().unwrap());
         assert_ne!(first.path(), second.path());
-        for path in [first.path(), &first.path().join("tmp"), &run.compiler_cache(), run.folder.path()] {
+        let caches = ["a", "b", "a"].map(|backend| run.compiler_cache(backend).unwrap());
+        assert!(caches[0] != caches[1] && caches[0] == caches[2], "{caches:?}");
+        for path in [first.path(), &first.path().join("tmp"), &caches[0], run.folder.path()] {
             assert_eq!(mode(path), 0o700, "{}", path.display());
         }
         let at = run.folder.path().to_owned();
@@ -199,14 +249,38 @@ mod tests {
         // As if it had been killed: the folder stays, the lock goes.
         let RunFolder { folder, _lock: lock, .. } = dead;
         drop((folder.keep(), lock));
-        let foreign = base.path().join("phasebench-notours");
-        fs::create_dir(&foreign).unwrap();
-        sweep(base.path());
+        assert_eq!(sweep(base.path()), [at.as_path()]);
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&left.wait().unwrap()), Some(libc::SIGKILL));
-        assert!(!at.exists() && foreign.exists() && living.folder.path().exists());
+        assert!(!at.exists() && living.folder.path().exists());
         assert_eq!(kept.try_wait().unwrap(), None);
         end_all(living.folder.path());
         kept.wait().unwrap();
         assert!(marked(living.folder.path()).is_empty());
+    }
+
+    /// Nothing but a whole worker folder is removed, whatever it is called and whatever lock lies in it.
+    #[test]
+    fn folders_of_others_stay() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = |name: &str, files: &[(&str, &str)]| {
+            let folder = base.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            files.iter().for_each(|(name, text)| fs::write(folder.join(name), text).unwrap());
+        };
+        let ours = (LOCK, LOCK_TEXT);
+        folder("phasebench-foo", &[("lock", "17"), ("plan.json", "{}"), ("measurements.jsonl", "")]);
+        folder("phasebench-worker-run", &[("lock", "17"), ("plan.json", "{}"), ("measurements.jsonl", "")]);
+        folder("phasebench-worker-resumed", &[ours, ("plan.json", "{}"), ("measurements.jsonl", "")]);
+        folder("phasebench-worker-notes", &[ours, ("w1", ""), ("well", "")]);
+        folder("phasebench-worker-empty", &[]);
+        folder("phasebench-worker-unsaid", &[(LOCK, "")]);
+        folder("phasebench-worker-more", &[(LOCK, &format!("{LOCK_TEXT}more"))]);
+        folder("phasebench-engine", &[ours]);
+        std::os::unix::fs::symlink(base.path(), base.path().join("phasebench-worker-link")).unwrap();
+        let before = fs::read_dir(base.path()).unwrap().count();
+        assert_eq!(sweep(base.path()), [] as [PathBuf; 0]);
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), before);
+        folder("phasebench-worker-left", &[ours, ("w12", "")]);
+        assert_eq!(sweep(base.path()), [base.path().join("phasebench-worker-left")]);
     }
 }

@@ -3,6 +3,7 @@
 //! It lives as long as anything that was begun on it: what it starts is told of its parent's death by the kernel, and
 //! for that the parent is this thread.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
@@ -13,6 +14,33 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::backend::cancel::{CancelToken, Deadline, Waited};
+
+/// How long one thing may take to be cleaned up at the end.
+const CLEANED_WITHIN: Duration = Duration::from_secs(30);
+
+thread_local! {
+    /// What is being cleaned up on this thread.
+    static CLEANING: RefCell<Vec<JoinHandle<()>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Does something that must not be left undone, whoever gives up meanwhile: the thread does not end before it. Does
+/// nothing where no runtime is.
+pub fn clean_up(work: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        let task = runtime.spawn(work);
+        CLEANING.with_borrow_mut(|cleaning| {
+            cleaning.retain(|task| !task.is_finished());
+            cleaning.push(task);
+        });
+    }
+}
+
+/// Waits for all that is being cleaned up on this thread.
+pub async fn cleaned() {
+    while let Some(task) = CLEANING.with_borrow_mut(Vec::pop) {
+        drop(tokio::time::timeout(CLEANED_WITHIN, task).await);
+    }
+}
 
 /// The thread.
 pub struct Io {
@@ -33,6 +61,11 @@ impl Io {
         let thread = thread::Builder::new().name("worker-io".to_owned()).spawn(move || {
             // Ends when told to, and when nobody is left who could tell.
             drop(runtime.block_on(stopped));
+            runtime.block_on(async {
+                // What was given up just now is dropped first, and leaves what there is to clean up.
+                tokio::task::yield_now().await;
+                cleaned().await;
+            });
         })?;
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
     }
@@ -135,5 +168,22 @@ mod tests {
         assert_eq!(late.wait(LONG, &cancel), Err(Waited::Cancelled));
         tell.send(9).unwrap();
         assert_eq!(late.linger(LONG.0).unwrap(), Ok(9));
+    }
+
+    #[test]
+    fn the_thread_ends_after_what_it_cleans_up() {
+        let io = Io::start().unwrap();
+        let (tell, told) = channel();
+        io.wait(async move {
+            clean_up(async move {
+                // Anything the runtime has to come back to.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let also = tell.clone();
+                clean_up(async move { also.send("what that left").unwrap() });
+                tell.send("what was begun").unwrap();
+            });
+        });
+        drop(io);
+        assert_eq!(told.iter().collect::<Vec<_>>(), ["what was begun", "what that left"]);
     }
 }

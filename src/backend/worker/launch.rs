@@ -63,7 +63,7 @@ pub struct Wanted<'a> {
     pub model: Option<&'a Path>,
     /// Which run it belongs to, for labels.
     pub run: &'a str,
-    /// Folder that all workers of the run share, mode 0700, for the compiler's cache.
+    /// Folder that all workers of the backend share, mode 0700, for the compiler's cache.
     pub compiler_cache: &'a Path,
 }
 

@@ -8,7 +8,7 @@ use super::protocol::{
     CancelRequest, DescribeReply, DescribeRequest, Error, LoadRequest, PrepareRequest, Settings, UnloadRequest,
 };
 use super::reply;
-use super::start::{Live, Start, Trouble, reply as awaited};
+use super::start::{Awaited, Live, Start, Trouble, reply as answered};
 use super::text::{clean, message};
 use crate::backend::{CallShape, LoadReport};
 use crate::terms::Degraded;
@@ -51,10 +51,24 @@ pub async fn describe(live: &Live, settings: Settings, until: Instant) -> Result
 /// Starts a worker and loads a model into it. Everything it took is a part of the load.
 ///
 /// # Errors
-/// See [`Trouble`]; the worker is ended again then.
-pub async fn load(start: &Start, path: &Path, wanted: Wanted, until: Instant) -> Result<(Live, LoadReport), Trouble> {
-    let mut live = start.start(Some(path), until).await?;
-    let loaded = fill(start, &mut live, path, wanted, until).await;
+/// See [`Trouble`]; the worker has ended again then, also where nobody waits any more.
+pub async fn load(
+    start: &Start,
+    path: &Path,
+    wanted: Wanted,
+    until: Instant,
+    mut awaited: Awaited,
+) -> Result<(Live, LoadReport), Trouble> {
+    let mut live = start.start(Some(path), until, &mut awaited).await?;
+    let loaded = tokio::select! {
+        biased;
+        loaded = fill(start, &mut live, path, wanted, until) => loaded,
+        given_up = awaited.given_up() => Err(given_up),
+    };
+    if loaded.is_err() && !start.ours {
+        // It goes on, and should not go on with this.
+        stop(&live).await;
+    }
     if loaded.is_err() {
         end(&live, start).await;
     }
@@ -105,23 +119,24 @@ fn refused(error: Option<&Error>) -> Result<(), Trouble> {
     })
 }
 
-/// An answer before the deadline; past it the worker is asked to stop.
+/// An answer before the deadline.
 async fn within<T>(
     until: Instant,
     what: &str,
     live: &Live,
     request: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
 ) -> Result<T, Trouble> {
-    let answer = tokio::time::timeout_at(until.into(), awaited(live.running.clone(), request)).await;
+    let answer = tokio::time::timeout_at(until.into(), answered(live.running.clone(), request)).await;
     match answer {
         Ok(answer) => answer.map_err(|broken| broken.trouble(what)),
-        Err(_) => {
-            // One of ours is ended next; one at an address goes on, and should not go on with this.
-            let mut client = live.client.clone();
-            drop(tokio::time::timeout(TOLD_WITHIN, client.cancel(CancelRequest { call_id: 0 })).await);
-            Err(Trouble::new(Degraded::Timeout, format!("{what} did not end before the deadline")))
-        }
+        Err(_) => Err(Trouble::new(Degraded::Timeout, format!("{what} did not end before the deadline"))),
     }
+}
+
+/// Tells a worker that nobody waits for what it does.
+async fn stop(live: &Live) {
+    let mut client = live.client.clone();
+    drop(tokio::time::timeout(TOLD_WITHIN, client.cancel(CancelRequest { call_id: 0 })).await);
 }
 
 /// Ends a worker that holds nothing.

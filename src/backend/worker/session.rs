@@ -8,15 +8,14 @@ use tonic::{Response, Status};
 
 use super::connection::promptly;
 use super::io::{Io, Pending};
-use super::protocol::{
-    CallRequest, CancelRequest, CompileReply, CompileRequest, Prompt, ShutdownRequest, UnloadRequest,
-};
-use super::reply::{Asked, failure, outcome, probed};
+use super::protocol::{CallRequest, CancelRequest, CompileRequest, Prompt, ShutdownRequest, UnloadRequest};
+use super::reply::{Asked, outcome, probed};
 use super::start::{Broken, Live, Start, reply};
 use super::{evidence, protocol};
 use crate::backend::cancel::Waited;
 use crate::backend::{
-    BackendError, Call, CallShape, CancelToken, Deadline, Failure, LoadReport, Outcome, Probed, Session, SpanClock,
+    BackendError, Call, CallShape, CancelToken, CompileFailure, Deadline, Failure, LoadReport, Outcome, Probed,
+    Session, SpanClock,
 };
 use crate::terms::{CompileEvidence, Degraded, Phase, Procedure};
 use crate::units::Nanos;
@@ -39,6 +38,8 @@ pub struct WorkerSession {
     pub report: LoadReport,
     /// Phases that must be compiled.
     pub compiled: BTreeMap<Phase, String>,
+    /// Why phases did not compile as asked before the first call, in the engine's words: it gives them once.
+    pub broken: BTreeMap<Phase, Vec<String>>,
     /// Calls and compilations so far; each has a number.
     pub calls: u64,
     /// Why it can take no call. `None`: it can.
@@ -63,22 +64,27 @@ impl Session for WorkerSession {
         shape: CallShape,
         by: Deadline,
         cancel: &CancelToken,
-    ) -> Result<Vec<CompileEvidence>, Failure> {
+    ) -> Result<Vec<CompileEvidence>, CompileFailure> {
         if !self.live.who.capabilities.compiles {
             return Ok(Vec::new());
         }
         let mut client = self.live.client.clone();
         let request = CompileRequest { shape: Some(wire_shape(shape)) };
-        match self.ask("Compile", 0, by, cancel, async move { client.compile(request).await }) {
-            Asking::Lost(failure) => Err(failure),
-            Asking::Answered(CompileReply { error: Some(error), .. }, waited) => {
-                Err(stopped(waited, by).unwrap_or_else(|| failure(&error)))
+        let (reply, waited) = match self.ask("Compile", 0, by, cancel, async move { client.compile(request).await }) {
+            Asking::Lost(failure) => {
+                return Err(CompileFailure { failure, phases: Vec::new(), session_usable: false });
             }
-            Asking::Answered(reply, _) => {
-                let phases = reply.phases.into_iter().take(evidence::MOST).map(|phase| evidence::of(phase, true));
-                phases.collect::<Result<_, _>>().map_err(|why| Failure::new(Degraded::Invariant, &why))
-            }
+            Asking::Answered(reply, waited) => (reply, waited),
+        };
+        let compiled = evidence::of_compile(reply, stopped(waited, by));
+        if let Err(failed) = &compiled {
+            self.broken.extend(failed.phases.iter().map(|phase| (phase.phase, phase.reasons.clone())));
         }
+        compiled
+    }
+
+    fn compilers(&self) -> BTreeMap<Phase, String> {
+        self.compiled.clone()
     }
 
     fn call(&mut self, call: &Call, by: Deadline, cancel: &CancelToken) -> Outcome {
@@ -94,6 +100,7 @@ impl Session for WorkerSession {
                 let asked = Asked { call, compiled: &self.compiled, mapping: self.live.mapping, window };
                 let mut outcome = outcome(reply, &asked);
                 outcome.failure = stopped(waited, by).or(outcome.failure);
+                evidence::recall(&mut outcome, &self.broken);
                 if !outcome.session_usable {
                     self.lose("the worker said that its session cannot go on");
                 }
@@ -143,7 +150,8 @@ impl Session for WorkerSession {
     }
 
     fn close(self: Box<Self>) -> Result<(), BackendError> {
-        if self.lost.is_none() {
+        // Somebody else's worker goes on, and need not keep a model for nobody.
+        if self.lost.is_none() || !self.start.ours {
             self.unload();
         }
         self.end();
@@ -178,7 +186,8 @@ impl WorkerSession {
                 let why = format!("it did not stop within {} of being asked to", Nanos::from(GRACE));
                 let mut failure = stopped(waited, by)
                     .unwrap_or_else(|| Failure::new(Degraded::Error, "the thread that talks to workers is gone"));
-                failure.message = format!("{}; {why}, so the worker was ended", failure.message);
+                let then = if self.start.ours { "the worker was ended" } else { "the session was given up" };
+                failure.message = format!("{}; {why}, so {then}", failure.message);
                 self.lose(&why);
                 return Asking::Lost(failure);
             }

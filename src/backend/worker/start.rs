@@ -1,17 +1,18 @@
 //! From a launcher to a worker that has said who it is and whose clock is mapped.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tonic::{Code, Response, Status};
 
 use super::clock::{self, Mapping, Pair, RoundTrip};
 use super::connection::{self, Client, VERSION, promptly, words};
-use super::folder::RunFolder;
+use super::folder::{RunFolder, end_all};
+use super::io::cleaned;
 use super::launch::{Ended, LaunchError, Launcher, Running, Wanted};
 use super::protocol::{Capabilities, ClockSource, HelloRequest, ReadClockRequest};
 use super::text::{clean, message};
@@ -39,6 +40,8 @@ pub struct Start {
     pub patience: Duration,
     /// The folder of this run's workers.
     pub folder: Arc<RunFolder>,
+    /// Where they keep their compilers' caches.
+    pub compiler_cache: PathBuf,
     /// The run's clock.
     pub clock: SharedClock,
 }
@@ -103,25 +106,66 @@ impl From<Trouble> for Failure {
     }
 }
 
+/// Held by whoever waits for a worker to start; dropped, it is not wanted any more.
+pub struct Interest(#[expect(dead_code, reason = "its end is what tells")] watch::Sender<()>);
+
+/// Tells the one who starts a worker whether anybody still waits for it.
+pub struct Awaited(watch::Receiver<()>);
+
+/// Both ends.
+#[must_use]
+pub fn interest() -> (Interest, Awaited) {
+    let (held, awaited) = watch::channel(());
+    (Interest(held), Awaited(awaited))
+}
+
+impl Awaited {
+    /// Waits until nobody does.
+    pub async fn given_up(&mut self) -> Trouble {
+        while self.0.changed().await.is_ok() {}
+        Trouble::new(Degraded::Incomplete, "cancelled".to_owned())
+    }
+}
+
 impl Start {
-    /// Starts a worker and greets it; ended again where that fails. `model`: what it must be able to read.
+    /// Starts a worker and greets it. Where that fails, the deadline comes or nobody waits any more, nothing of it is
+    /// left when this returns. `model`: what it must be able to read.
     ///
     /// # Errors
     /// It cannot be started, does not answer in time, or speaks another protocol.
-    pub async fn start(&self, model: Option<&Path>, until: Instant) -> Result<Live, Trouble> {
+    pub async fn start(&self, model: Option<&Path>, until: Instant, awaited: &mut Awaited) -> Result<Live, Trouble> {
         let folder = self.folder.worker().map_err(|error| Trouble {
             kind: Degraded::Error,
             what: format!("no folder for a worker in {}: {error}", std::env::temp_dir().display()),
             fix: "set TMPDIR to a folder that this user may write to".to_owned(),
         })?;
         let begin = self.clock.now();
-        let compiler_cache = self.folder.compiler_cache();
-        let wanted = Wanted { folder: folder.path(), model, run: self.folder.name(), compiler_cache: &compiler_cache };
-        let launched = tokio::time::timeout_at(until.into(), self.launcher.launch(wanted)).await;
-        let mut running =
-            launched.map_err(|_| late("the worker was not ready before the deadline".to_owned(), ""))??;
+        let (run, compiler_cache) = (self.folder.run(), self.compiler_cache.as_path());
+        let wanted = Wanted { folder: folder.path(), model, run: &run, compiler_cache };
+        let launched = tokio::select! {
+            biased;
+            launched = self.launcher.launch(wanted) => launched.map_err(Trouble::from),
+            () = tokio::time::sleep_until(until.into()) => {
+                Err(late("the worker was not ready before the deadline".to_owned(), ""))
+            }
+            given_up = awaited.given_up() => Err(given_up),
+        };
+        let mut running = match launched {
+            Ok(running) => running,
+            Err(trouble) => {
+                // What was launched half is known by its folder, or is being cleaned up.
+                end_all(folder.path());
+                cleaned().await;
+                return Err(trouble);
+            }
+        };
         let launch = self.clock.now().since(begin);
-        match self.greet(running.as_mut(), until).await {
+        let greeted = tokio::select! {
+            biased;
+            greeted = self.greet(running.as_mut(), until) => greeted,
+            given_up = awaited.given_up() => Err(given_up),
+        };
+        match greeted {
             Ok((client, who, mapping)) => {
                 let hello = self.clock.now().since(begin).since(launch);
                 let parts = vec![("launch".to_owned(), launch), ("hello".to_owned(), hello)];
@@ -138,6 +182,16 @@ impl Start {
         let client = connection::open(running.address(), running.token());
         let mut client = client.map_err(|why| Trouble::new(Degraded::Error, why))?;
         self.listening(running, until).await?;
+        let introduced = tokio::time::timeout_at(until.into(), self.introduce(&mut client, running)).await;
+        let (who, mapping) = introduced.unwrap_or_else(|_| {
+            let what = "the worker listened, and did not say who it is before the deadline".to_owned();
+            Err(late(what, &running.last_words()))
+        })?;
+        Ok((client, who, mapping))
+    }
+
+    /// Asks a worker who it is, and maps its clock.
+    async fn introduce(&self, client: &mut Client, running: &mut dyn Running) -> Result<(Who, Mapping), Trouble> {
         let request = HelloRequest { protocol_version: VERSION, client: CLIENT.to_owned() };
         let reply = answer(running, promptly(client.hello(request))).await.map_err(|broken| broken.trouble("Hello"))?;
         if reply.protocol_version != VERSION {
@@ -150,9 +204,9 @@ impl Start {
             capabilities: reply.capabilities.unwrap_or_default(),
             clock: reply.clock,
         };
-        let mapping = self.map(&mut client, &who).await;
+        let mapping = self.map(client, &who).await;
         let mapping = mapping.map_err(|why| Trouble::new(Degraded::Error, format!("the worker's clock: {why}")))?;
-        Ok((client, who, mapping))
+        Ok((who, mapping))
     }
 
     /// Waits until somebody listens at the worker's address.

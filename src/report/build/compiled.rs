@@ -1,6 +1,6 @@
 //! What was asked of a compiler, what proves that it ran, and whether it paid.
 
-use crate::analysis::{CompileAuditRow, CompileOutcomeRow, Verdict};
+use crate::analysis::{CacheState, CompileAuditRow, CompileOutcomeRow, Verdict};
 use crate::record::CallRecord;
 use crate::report::chart::{self, Order, OrderCall, OrderSeries};
 use crate::report::document::{Block, Column, Finding, Section, Standing, Table, Text};
@@ -66,11 +66,17 @@ fn finding(row: &CompileOutcomeRow, names: &Names) -> Finding {
         }
     };
     let mut grounds = format!(
-        "{} of {} faster, {} slower; {} compiling",
+        "{} of {} faster, {} slower; {} s compiling, {}",
         row.n_faster,
         counted(row.n_compared, "cell"),
         row.n_slower,
-        format::ms(row.compile_ms / 1e3) + " s",
+        format::ms(row.compile_ms / 1e3),
+        match row.cache {
+            CacheState::Cold => "its cache cold",
+            CacheState::Warm => "its cache warm",
+            CacheState::Mixed => "its cache partly warm",
+            CacheState::Unknown => "no cache told",
+        },
     );
     if let Some(calls) = row.break_even_calls_max {
         grounds.push_str(&format!(", earned back after at most {calls} calls of each cell"));
@@ -97,6 +103,7 @@ fn outcomes(source: &Source<'_>, names: &Names) -> Block {
         Column::numbers("p95 ÷"),
         Column::numbers("p99 ÷"),
         Column::numbers("compile (s)"),
+        Column::words("cache"),
         Column::numbers("break-even (calls)"),
         Column::words("verdict"),
     ];
@@ -111,13 +118,15 @@ fn outcomes(source: &Source<'_>, names: &Names) -> Block {
             format::ratio(row.p95_ratio).into(),
             format::ratio(row.p99_ratio).into(),
             format::fixed(row.compile_ms / 1e3, 1).into(),
+            row.cache.as_str().into(),
             format::count(row.break_even_calls_max).into(),
             row.verdict.as_str().into(),
         ]
     });
     let caption = Text::plain(
         "Geometric mean over cells of warm calls, compiled ÷ not; tails are of all timed calls as they came, those that \
-         compiled too. Break-even: calls of one cell that earn its compile time back, the most of any cell. From ",
+         compiled too. Cache: what the compiler found on disk. Break-even: calls of one cell that earn its compile time \
+         back, the most of any cell; not told where the cache was filled, since that time is not the compiler's own. From ",
     )
     .code("analysis/compile_outcome.csv")
     .and(".");
@@ -217,12 +226,13 @@ fn audit(source: &Source<'_>, names: &Names) -> Block {
         Column::numbers("executions of calls"),
         Column::numbers("recompiles"),
         Column::words("cache"),
+        Column::words("graph"),
         Column::numbers("compile (s)"),
         Column::numbers("median (ms)"),
         Column::numbers("÷ uncompiled [95 %]"),
         Column::numbers("break-even (calls)"),
     ];
-    let rows = strongest(&all, ROWS, |row| row.compile_step_ms + row.compile_in_calls_ms).into_iter().map(|row| {
+    let rows = strongest(&all, ROWS, |row| row.compile_ms()).into_iter().map(|row| {
         vec![
             names.cell(&row.model, &row.scenario, row.batch, row.gen_tokens).into(),
             row.backend.as_str().into(),
@@ -232,7 +242,8 @@ fn audit(source: &Source<'_>, names: &Names) -> Block {
             format!("{} of {}", row.executions, row.model_calls).into(),
             row.recompiles_in_timed_calls.to_string().into(),
             row.cache.as_str().into(),
-            format::fixed((row.compile_step_ms + row.compile_in_calls_ms) / 1e3, 1).into(),
+            row.graph.as_str().into(),
+            format::fixed(row.compile_ms() / 1e3, 1).into(),
             format::ms(row.median_ms).into(),
             format::interval(row.ratio, row.ratio_low.zip(row.ratio_high)).into(),
             format::count(row.break_even_calls).into(),
@@ -245,7 +256,8 @@ fn audit(source: &Source<'_>, names: &Names) -> Block {
         String::new()
     };
     let caption = Text::plain(
-        "Every cell and mode that asked for a compiler; executions and recompiles are of timed calls. From ",
+        "Every cell and mode that asked for a compiler; executions and recompiles are of timed calls. Where a graph is \
+         shared, break-even is reckoned with the compile time of all shapes of the session in that mode. From ",
     )
     .code("analysis/compile_audit.csv")
     .and(format!(".{longest}"));

@@ -1,9 +1,16 @@
 //! Workers that somebody else started: used where they are, and left running.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
+use crate::backend::process::{handle, listener, peer, tree};
 
 /// A worker at an address.
 #[derive(Debug, Clone)]
@@ -27,6 +34,25 @@ impl ConnectLauncher {
 struct Connected {
     address: Address,
     token: Option<String>,
+    /// The process that listens, once it is known.
+    pid: OnceLock<u32>,
+    /// Tells of its end. `None`: not looked for yet, or the system does not tell.
+    end: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Connected {
+    /// The process that listens, as this kernel knows it, whatever it says itself. `None`: nobody does yet, or it is not
+    /// shown to this user.
+    fn pid(&self) -> Option<u32> {
+        if let Some(&pid) = self.pid.get() {
+            return Some(pid);
+        }
+        let found = match &self.address {
+            Address::Unix(path) => UnixStream::connect(path).ok().and_then(|stream| peer(&stream)),
+            Address::Tcp(address) => listener(*address),
+        };
+        found.map(|pid| *self.pid.get_or_init(|| pid))
+    }
 }
 
 #[tonic::async_trait]
@@ -39,7 +65,7 @@ impl Launcher for ConnectLauncher {
                 fix: format!("export {name}=…   (the token the worker was started with)"),
             })?),
         };
-        Ok(Box::new(Connected { address: self.address.clone(), token }))
+        Ok(Box::new(Connected { address: self.address.clone(), token, pid: OnceLock::new(), end: None }))
     }
 }
 
@@ -54,7 +80,7 @@ impl Running for Connected {
     }
 
     fn pids(&self) -> Vec<u32> {
-        Vec::new()
+        self.pid().map(tree).unwrap_or_default()
     }
 
     fn facts(&self) -> BTreeMap<String, String> {
@@ -70,9 +96,48 @@ impl Running for Connected {
     }
 
     async fn ended(&mut self) -> Ended {
-        // Nobody tells us; its connection does.
-        std::future::pending().await
+        if self.end.is_none()
+            && let Some(pid) = self.pid()
+        {
+            match handle(pid) {
+                // SAFETY: an owned file stays the same one and open as long as it is owned.
+                Ok(handle) => self.end = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) }.ok(),
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ended::default(),
+                Err(_) => {}
+            }
+        }
+        match &self.end {
+            // How it ended is its own parent's to know.
+            Some(end) if end.readable().await.is_ok() => Ended::default(),
+            // Nobody tells us; its connection does.
+            _ => std::future::pending().await,
+        }
     }
 
     async fn kill(&mut self) {}
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn at(address: &str) -> Connected {
+        Connected { address: address.parse().unwrap(), token: None, pid: OnceLock::new(), end: None }
+    }
+
+    #[test]
+    fn who_listens_is_known_once_somebody_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("s");
+        let unix = at(&format!("unix:{}", socket.display()));
+        assert!(unix.pids().is_empty());
+        let _listener = UnixListener::bind(&socket).unwrap();
+        assert_eq!(unix.pids().first(), Some(&std::process::id()));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = at(&format!("tcp:{}", listener.local_addr().unwrap()));
+        assert_eq!(tcp.pids().first(), Some(&std::process::id()));
+    }
 }

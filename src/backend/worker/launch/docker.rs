@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error as DockerError;
-use bollard::models::ContainerState;
+use bollard::models::{ContainerCreateBody, ContainerState};
 use bollard::query_parameters::{AttachContainerOptionsBuilder, WaitContainerOptionsBuilder};
 use futures_util::StreamExt as _;
 use tokio::io::AsyncWrite;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -30,6 +30,7 @@ use super::package;
 use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
 use crate::backend::process::{kill, pids};
 use crate::backend::worker::connection::fits;
+use crate::backend::worker::io::clean_up;
 use crate::spec::{Resources, TorchDevice};
 
 pub mod container;
@@ -137,9 +138,8 @@ impl Launcher for DockerLauncher {
             device: self.device,
             run: wanted.run,
         };
-        let made = engine.docker.create_container(None, blueprint.request()).await;
-        let id = made.map_err(|error| self.no_container(&engine, &error))?.id;
-        let container = Container { engine, id, removed: false };
+        let made = Container::make(engine.clone(), blueprint.request()).await;
+        let container = made.map_err(|error| self.no_container(&engine, &error))?;
         let attached = match container.attach_and_start().await {
             Ok(attached) => attached,
             Err(error) => {
@@ -210,6 +210,17 @@ struct Container {
 }
 
 impl Container {
+    /// Made to the end, whoever gives up meanwhile: one whose id nobody heard of could not be removed.
+    async fn make(engine: Engine, request: ContainerCreateBody) -> Result<Self, DockerError> {
+        let (tell, made) = oneshot::channel();
+        clean_up(async move {
+            let made = engine.docker.create_container(None, request).await;
+            // Dropped, and so removed, where nobody waits any more.
+            drop(tell.send(made.map(|made| Self { engine, id: made.id, removed: false })));
+        });
+        made.await.unwrap_or(Err(DockerError::RequestTimeoutError))
+    }
+
     /// Attached first, so that not a word is lost.
     async fn attach_and_start(&self) -> Result<AttachContainerResults, DockerError> {
         let options = AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true);
@@ -245,10 +256,9 @@ impl Drop for Container {
         if self.removed {
             return;
         }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (engine, id) = (self.engine.clone(), std::mem::take(&mut self.id));
-            runtime.spawn(async move { leftovers::remove(&engine, &id).await });
-        }
+        let (engine, id) = (self.engine.clone(), std::mem::take(&mut self.id));
+        // Where this fails the next start removes it.
+        clean_up(async move { drop(leftovers::remove(&engine, &id).await) });
     }
 }
 

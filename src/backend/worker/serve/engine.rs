@@ -135,7 +135,10 @@ impl Engine {
         let shape = CallShape { procedure, batch: shape.batch, prompt_tokens: shape.prompt_tokens, steps: shape.steps };
         Ok(match session.compile(shape, NO_DEADLINE, cancel) {
             Ok(phases) => wire::CompileReply { error: None, phases: phases.iter().map(encode::evidence).collect() },
-            Err(failure) => wire::CompileReply { error: Some(encode::failure(&failure, true)), phases: Vec::new() },
+            Err(failed) => wire::CompileReply {
+                error: Some(encode::failure(&failed.failure, true)),
+                phases: failed.phases.iter().map(encode::evidence).collect(),
+            },
         })
     }
 
