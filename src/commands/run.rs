@@ -16,13 +16,14 @@ use crate::exit::Exit;
 use crate::hash::sha256_hex;
 use crate::manifest::{BackendEntry, Manifest, ModelEntry, PowerEntry, Stack};
 use crate::plan::{Plan, SkippedCell};
-use crate::record::{Finished, Line};
+use crate::record::Line;
 use crate::run::{Ended, Engines, Power, Prompts, Run};
 use crate::spec::{Engine, Pace, Spec, TelemetrySpec};
 use crate::store::{self, Writer};
 use crate::telemetry::sampler;
 use crate::units::Nanos;
 
+mod ending;
 mod progress;
 
 /// Facts of this machine that resuming needs and that nobody else does.
@@ -299,7 +300,7 @@ fn go(mut job: Job, out: &mut dyn Write) -> anyhow::Result<Exit> {
             warn(&format!("interrupted; go on with: phasebench run --resume {}", folder.display()));
             Ok(Exit::Interrupted)
         }
-        Ended::Complete(finished) => complete(&job.plan, &folder, finished, out),
+        Ended::Complete(finished) => ending::complete(&job.plan, &folder, finished, out),
     }
 }
 
@@ -328,26 +329,6 @@ fn record_power(job: &mut Job) -> anyhow::Result<Option<Power>> {
         job.writer.write_manifest(&job.manifest.to_json()?)?;
     }
     Ok(Some(power))
-}
-
-fn complete(plan: &Plan, folder: &Path, finished: Finished, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let Finished { calls, degraded, made_again } = finished;
-    let rate = if calls == 0 { 0.0 } else { f64::from(degraded) / f64::from(calls) };
-    let skipped = plan.skipped.len();
-    writeln!(out, "{calls} calls recorded in {}", folder.display())?;
-    if degraded > 0 || skipped > 0 {
-        writeln!(out, "  {degraded} degraded ({:.1} %), {skipped} cells skipped", rate * 100.0)?;
-    }
-    if made_again > 0 {
-        writeln!(out, "  {made_again} ended early and were made again")?;
-    }
-    writeln!(out, "  next: phasebench report {}", folder.display())?;
-    if rate > plan.degraded_rate {
-        let limit = plan.degraded_rate * 100.0;
-        warn(&format!("{:.1} % of the calls are degraded, more than the limit of {limit:.1} %", rate * 100.0));
-        return Ok(Exit::Degraded);
-    }
-    Ok(Exit::Good)
 }
 
 pub(super) fn cancel_on_signal() -> anyhow::Result<CancelToken> {

@@ -474,10 +474,14 @@ const FAULT: Section = Section {
     what: "a fault",
     choice: None,
     fields: &[
-        required("kind", words(&["error", "timeout", "oom", "crashed", "early_stop"]), "What goes wrong."),
-        optional("model", Kind::Name, "Only calls of this model."),
+        required("kind", words(&["error", "timeout", "oom", "crashed", "early_stop", "load"]), "What goes wrong."),
+        optional("model", Kind::Name, "Only calls, or loads, of this model."),
         optional("scenario", Kind::Name, "Only calls of this scenario."),
-        required("every", whole(1, 1_000_000), "Every how many-th matching call, counted from 1 over the run."),
+        required(
+            "every",
+            whole(1, 1_000_000),
+            "Every how many-th matching call, counted from 1 over the run; of loads, counted per process.",
+        ),
     ],
 };
 

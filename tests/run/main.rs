@@ -5,6 +5,7 @@
 mod early_stop;
 mod faults;
 mod fixture;
+mod given_up;
 mod missing;
 mod order;
 mod resume;

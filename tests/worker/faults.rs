@@ -178,10 +178,10 @@ fn is_started_again_only_so_often() {
         let decided = |line: &&Line| matches!(line, Line::Decision(Decision { rule: found, .. }) if *found == rule);
         recorded.lines().iter().filter(decided).count()
     };
-    let recorded = Fixture::torch("good,exit").complete();
+    let recorded = Fixture::torch("good,exit").complete_with(3);
     assert_eq!((recorded.loads().len(), recorded.calls("worker").len()), (2, 0));
     assert_eq!(gave_up(&recorded, Rule::LoadFailed), 1);
-    let recorded = Fixture::torch("good,kill-at-once").complete();
+    let recorded = Fixture::torch("good,kill-at-once").complete_with(3);
     let lost = recorded.calls("worker").into_iter().filter(|call| call.session_lost).count();
     assert_eq!((gave_up(&recorded, Rule::SessionLost), recorded.loads().len()), (1, lost), "{:?}", recorded.failures());
 }
