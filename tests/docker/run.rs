@@ -42,7 +42,10 @@ impl Fixture {
         }
         let image = Image::read(&phasebench::cache::root()).filter(|image| image.sources == package::hash());
         let Some(image) = image else {
-            eprintln!("not run: this version's image was not built: phasebench setup torch --docker");
+            crate::not_run::not_run(
+                "runs in containers",
+                "this version's image was not built: phasebench setup torch --docker",
+            );
             return None;
         };
         let folder = tempfile::tempdir().unwrap();

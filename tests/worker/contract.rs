@@ -11,7 +11,7 @@ use phasebench::backend::{Backend, BackendError, Call, CallShape, CancelToken, D
 use phasebench::model::{Family, Form, ModelSource, Synthetic};
 use phasebench::terms::{Degraded, Finish, Mode, Phase, Procedure};
 
-use crate::engines::{Case, ONNX, not_run, onnx_in_process, onnx_out_of_process};
+use crate::engines::{Case, ONNX, not_asked_for, onnx_in_process, onnx_out_of_process};
 use crate::fixture::{is_alive, soon};
 
 /// Long enough for a cold compiler on a busy machine.
@@ -112,7 +112,7 @@ fn good(session: &mut dyn Session, call: &Call) -> Reply {
 fn keep(name: &str, case: Result<Case, String>) {
     let mut case = match case {
         Ok(case) => case,
-        Err(why) => return not_run(&format!("the contract of {name}"), &why),
+        Err(why) => return not_asked_for(&format!("the contract of {name}"), &why),
     };
     describes_itself(&mut case);
     refuses_an_unknown_model(&mut case);

@@ -25,8 +25,8 @@ use phasebench::spec::{
 };
 use tempfile::TempDir;
 
-/// Says that something was not tried, past the test harness, which keeps what passing tests print.
-pub fn not_run(what: &str, why: &str) {
+/// Says that something was not asked for, past the test harness, which keeps what passing tests print.
+pub fn not_asked_for(what: &str, why: &str) {
     drop(writeln!(std::io::stderr(), "not run: {what}: {why}"));
 }
 
