@@ -53,7 +53,7 @@ pub struct Spec {
     pub modes: Vec<Mode>,
     /// What latency is fitted against.
     pub fit: FitAxis,
-    /// Longest time one call may take.
+    /// Longest time one call, one load or one compilation may take.
     pub timeout: Duration,
     /// The prompts.
     pub scenarios: Vec<Scenario>,

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::commands::run::warn;
 use crate::exit::Exit;
 use crate::plan::{Cell, Plan};
@@ -14,27 +16,86 @@ use crate::terms::Procedure;
 const WORDS: usize = 200;
 
 /// Says what a complete run holds, and what it lacks.
-pub(super) fn complete(plan: &Plan, folder: &Path, finished: Finished, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub(super) fn complete(
+    plan: &Plan,
+    folder: &Path,
+    finished: Finished,
+    json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
     let recording = crate::store::read(folder)?;
     let gone = given_up(&recording.lines, plan);
     let tally = Tally::new(plan, finished, &gone);
-    writeln!(out, "{} calls recorded in {}", finished.calls, folder.display())?;
-    if finished.degraded > 0 || tally.skipped > 0 || !gone.is_empty() {
-        let share = percent(tally.degraded_share());
-        write!(out, "  {} degraded ({share}), {} cells skipped", finished.degraded, tally.skipped)?;
-        if !gone.is_empty() {
-            write!(out, ", {} given up", gone.len())?;
-        }
-        writeln!(out)?;
+    if !json {
+        tally.print(folder, gone.len(), out)?;
     }
-    if finished.made_again > 0 {
-        writeln!(out, "  {} ended early and were made again", finished.made_again)?;
-    }
-    writeln!(out, "  next: phasebench report {}", folder.display())?;
     for cell in &gone {
         warn(&format!("{}: given up: {}{}", name(cell.cell), cell.decision.why, words(cell)));
     }
-    Ok(tally.judge(plan))
+    let exit = tally.judge(plan);
+    if json {
+        let gone: Vec<Value> = gone.iter().map(as_json).collect();
+        let Finished { calls, degraded, made_again } = finished;
+        print_json(
+            json!({
+                "run": folder,
+                "ended": "complete",
+                "exit_code": exit.code(),
+                "calls": calls,
+                "degraded": degraded,
+                "made_again": made_again,
+                "missing": tally.missing,
+                "degraded_rate_limit": plan.degraded_rate,
+                "cells": plan.cells.len(),
+                "skipped": plan.skipped.len(),
+                "given_up": gone,
+            }),
+            out,
+        )?;
+    }
+    Ok(exit)
+}
+
+/// Says how to go on with a run that was interrupted.
+pub(super) fn interrupted(folder: &Path, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    warn(&format!("interrupted; go on with: phasebench run --resume {}", folder.display()));
+    if json {
+        let exit = Exit::Interrupted.code();
+        print_json(json!({ "run": folder, "ended": "interrupted", "exit_code": exit }), out)?;
+    }
+    Ok(Exit::Interrupted)
+}
+
+/// Says how a run ended that never began.
+pub(super) fn not_begun(exit: Exit, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    if json {
+        let ended = if exit == Exit::Interrupted { "interrupted" } else { "nothing_to_measure" };
+        print_json(json!({ "run": null, "ended": ended, "exit_code": exit.code() }), out)?;
+    }
+    Ok(exit)
+}
+
+fn print_json(result: Value, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "{result:#}")?;
+    Ok(())
+}
+
+fn as_json(cell: &GivenUp<'_>) -> Value {
+    let key = &cell.cell.session;
+    json!({
+        "cell_id": cell.cell.id,
+        "backend": key.backend,
+        "model": key.model,
+        "scenario": cell.cell.scenario,
+        "batch": cell.cell.batch,
+        "gen_tokens": cell.cell.gen_tokens,
+        "procedure": cell.cell.procedure,
+        "rule": cell.decision.rule,
+        "calls_ok": cell.decision.calls_ok,
+        "missing": cell.missing,
+        "why": cell.decision.why,
+        "words": cell.words,
+    })
 }
 
 fn name(cell: &Cell) -> String {
@@ -82,9 +143,22 @@ impl Tally {
         }
     }
 
-    /// Degraded calls of those made. No call: 0.
-    fn degraded_share(&self) -> f64 {
-        share(self.finished.degraded, self.finished.calls)
+    fn print(&self, folder: &Path, given_up: usize, out: &mut dyn Write) -> anyhow::Result<()> {
+        let Finished { calls, degraded, made_again } = self.finished;
+        writeln!(out, "{calls} calls recorded in {}", folder.display())?;
+        if degraded > 0 || self.skipped > 0 || given_up > 0 {
+            let share = percent(share(degraded, calls));
+            write!(out, "  {degraded} degraded ({share}), {} cells skipped", self.skipped)?;
+            if given_up > 0 {
+                write!(out, ", {given_up} given up")?;
+            }
+            writeln!(out)?;
+        }
+        if made_again > 0 {
+            writeln!(out, "  {made_again} ended early and were made again")?;
+        }
+        writeln!(out, "  next: phasebench report {}", folder.display())?;
+        Ok(())
     }
 
     /// Calls that were never made count as degraded ones.
@@ -104,6 +178,7 @@ impl Tally {
     }
 }
 
+/// 0 of nothing.
 fn share(part: u32, whole: u32) -> f64 {
     if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) }
 }
