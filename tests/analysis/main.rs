@@ -7,6 +7,7 @@ mod compile;
 mod files;
 mod fit_command;
 mod fits;
+mod forged;
 mod linearity;
 mod run;
 mod validation;
