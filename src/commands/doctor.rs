@@ -143,7 +143,7 @@ fn cuda(gpus: &Gpus, cache: &Path) -> Finding {
     match &gpus.absent {
         Some(absent) => {
             let fix = "nvidia-smi -L   (lists the GPUs that the driver shows; in a container: --gpus all)\n  \
-                       then: phasebench setup onnxruntime --cuda";
+                       phasebench setup onnxruntime --cuda   (once one is listed)";
             Finding::missing(Kind::Backend, NAME, absent.clone(), Some(fix.to_owned()))
         }
         None => onnx(NAME, Provider::Cuda, cache),
