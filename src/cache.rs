@@ -15,6 +15,25 @@ pub fn root() -> PathBuf {
     }
 }
 
+/// Nothing can be written into the cache.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot write into the cache folder {path}: {why}\n  try: make it writable, or set PHASEBENCH_CACHE to another"
+)]
+pub struct Unwritable {
+    path: String,
+    why: std::io::Error,
+}
+
+/// Whether files can be written into the cache; it is made where it is not there.
+///
+/// # Errors
+/// What the system says.
+pub fn writable(root: &Path) -> Result<(), Unwritable> {
+    let probe = std::fs::create_dir_all(root).and_then(|()| tempfile::tempfile_in(root));
+    probe.map(drop).map_err(|why| Unwritable { path: root.display().to_string(), why })
+}
+
 /// Space that an unprivileged program may still take on the file system of `folder`, or of the nearest folder above
 /// it that exists. `None`: the system does not tell.
 #[must_use]

@@ -17,8 +17,9 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 good · 1 internal error · 2 bad scenario file or usage · 3 more calls degraded than the scenario allows
-4 run folder cannot be read or written · 6 stack changed, a new run is required · 7 a backend asked for is unavailable · 130 interrupted (resume with --resume)
+const EXIT_CODES: &str = "Exit codes: 0 good · 1 internal error, or a check failed (validate, models verify) · 2 bad scenario file or usage
+3 more calls degraded or never made than the scenario allows, or a model that could not be measured at all
+4 run folder cannot be read or written, or cache or --out cannot be written · 6 stack changed, a new run is required · 7 a backend asked for is unavailable · 130 interrupted (resume with --resume)
 
 Results go to stdout, progress and warnings to stderr.";
 
@@ -268,6 +269,9 @@ pub struct RunArgs {
     /// Go on with this run folder
     #[arg(long, value_name = "RUN", conflicts_with = "spec")]
     pub resume: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A run folder

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use crate::backend::BackendError;
 use crate::backend::worker::launch::LaunchError;
 use crate::backend::worker::serve::ServeError;
+use crate::cache;
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 use crate::model;
@@ -60,7 +61,10 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         {
             return Exit::Good;
         }
-        if cause.is::<StoreError>() {
+        if cause.is::<StoreError>() || cause.is::<cache::Unwritable>() {
+            return Exit::Store;
+        }
+        if cause.downcast_ref::<model::Error>().is_some_and(model::Error::is_unwritable) {
             return Exit::Store;
         }
         if cause.is::<run::StackChanged>() {

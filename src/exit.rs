@@ -9,11 +9,13 @@ pub enum Exit {
     Good,
     /// A fault of ours.
     Internal,
+    /// What was checked is not as it should be: `validate` and `models verify`.
+    CheckFailed,
     /// A bad scenario file or command line.
     Usage,
-    /// More calls degraded than the scenario's limit allows.
+    /// More calls degraded, or could not be made, than the scenario's limit allows; or a model could not be measured at all.
     Degraded,
-    /// A run folder that cannot be read or written.
+    /// A run folder that cannot be read or written, or a cache or `--out` that cannot be written.
     Store,
     /// The stack changed since a run began; a new run is required.
     StackChanged,
@@ -29,7 +31,7 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Good => 0,
-            Self::Internal => 1,
+            Self::Internal | Self::CheckFailed => 1,
             Self::Usage => 2,
             Self::Degraded => 3,
             Self::Store => 4,

@@ -4,6 +4,8 @@ mod estimate;
 mod expand;
 mod only;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::hash::sha256_hex;
@@ -40,7 +42,7 @@ pub struct Plan {
     pub modes: Vec<Mode>,
     /// What latency is fitted against.
     pub fit: FitAxis,
-    /// Longest time one call may take.
+    /// Longest time one call, one load or one compilation may take.
     pub timeout_ns: Nanos,
     /// Largest share of degraded calls before exit code 3.
     pub degraded_rate: f64,
@@ -138,6 +140,8 @@ pub struct ModelFacts {
     pub kv_elements_per_token: Option<u64>,
     /// Longest context in tokens.
     pub n_positions: Option<u64>,
+    /// Tokens of the longest row of scenarios that give text, by scenario, as far as somebody counted them.
+    pub text_tokens: BTreeMap<String, u32>,
 }
 
 impl ModelFacts {
@@ -150,13 +154,20 @@ impl ModelFacts {
             params: Some(architecture.parameters()),
             kv_elements_per_token: Some(2 * (architecture.n_layer * heads) as u64),
             n_positions: Some(architecture.n_positions as u64),
+            text_tokens: BTreeMap::new(),
         }
     }
 
     /// A model that only a server knows.
     #[must_use]
     pub fn unknown(name: &str) -> Self {
-        Self { name: name.to_owned(), params: None, kv_elements_per_token: None, n_positions: None }
+        Self {
+            name: name.to_owned(),
+            params: None,
+            kv_elements_per_token: None,
+            n_positions: None,
+            text_tokens: BTreeMap::new(),
+        }
     }
 
     /// Size of the weights held as `dtype`. `None`: not known.

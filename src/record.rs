@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub mod given_up;
+
 use crate::plan::{CellId, SessionKey};
 use crate::spec::{Dtype, EarlyStop};
 use crate::terms::{Attribution, CompileEvidence, Degraded, Finish, Flag, Phase, Procedure, Regime, Role, Status};

@@ -53,7 +53,7 @@ pub struct Spec {
     pub modes: Vec<Mode>,
     /// What latency is fitted against.
     pub fit: FitAxis,
-    /// Longest time one call may take.
+    /// Longest time one call, one load or one compilation may take.
     pub timeout: Duration,
     /// The prompts.
     pub scenarios: Vec<Scenario>,
@@ -442,12 +442,12 @@ pub struct Law {
 pub struct Fault {
     /// What goes wrong.
     pub kind: FaultKind,
-    /// Only calls of this model; `None`: of any.
+    /// Only calls, or loads, of this model; `None`: of any.
     pub model: Option<String>,
-    /// Only calls of this scenario; `None`: of any.
+    /// Only calls of this scenario; `None`: of any. Always `None` for a load.
     pub scenario: Option<String>,
     /// Which calls of a matching cell: those whose number among the calls of their role, from 1, is a multiple of
-    /// this; 1 is every call.
+    /// this; 1 is every call. Of loads, those whose number among the process's loads of the model is.
     pub every: u32,
 }
 
@@ -465,6 +465,8 @@ pub enum FaultKind {
     Crashed,
     /// Generation stops at half of the steps.
     EarlyStop,
+    /// The model cannot be loaded.
+    Load,
 }
 
 /// Whether a simulated call takes its scripted time.

@@ -8,10 +8,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub mod reader;
+pub mod reserved;
 pub mod trace;
 pub mod writer;
 
 pub use reader::{Recording, read};
+pub use reserved::Reserved;
 pub use trace::{POWER_TRACE, TraceRow, TraceWriter, read_trace};
 pub use writer::Writer;
 
@@ -23,6 +25,8 @@ pub const PLAN: &str = "plan.json";
 pub const MANIFEST: &str = "manifest.json";
 /// The record.
 pub const MEASUREMENTS: &str = "measurements.jsonl";
+/// Facts of this machine that resuming needs and that nobody else does.
+pub const LOCAL: &str = "local.json";
 /// Held locked by the one writer.
 pub const LOCK: &str = "lock";
 

@@ -45,7 +45,7 @@ const SPELT_OUT: usize = 3;
 
 impl Check {
     /// Passes without problems, and spells out the first few otherwise. `good` is the detail of a pass.
-    fn of(name: &str, problems: &[String], good: String) -> Self {
+    pub(crate) fn of(name: &str, problems: &[String], good: String) -> Self {
         let mut detail = problems.iter().take(SPELT_OUT).cloned().collect::<Vec<_>>().join("; ");
         if problems.len() > SPELT_OUT {
             detail.push_str(&format!("; and {} more", problems.len() - SPELT_OUT));
@@ -54,7 +54,8 @@ impl Check {
         Self { name: name.to_owned(), outcome, detail }
     }
 
-    fn skip(name: &str, why: &str) -> Self {
+    /// Could not be looked at.
+    pub(crate) fn skip(name: &str, why: &str) -> Self {
         Self { name: name.to_owned(), outcome: Outcome::Skip, detail: why.to_owned() }
     }
 }

@@ -25,13 +25,15 @@ pub struct SimulatedBackend {
     name: String,
     script: SimulatedSpec,
     surroundings: Surroundings,
+    /// Loads so far, by model.
+    loads: BTreeMap<String, u32>,
 }
 
 impl SimulatedBackend {
     /// An engine that follows `script`.
     #[must_use]
     pub fn new(name: &str, script: SimulatedSpec, surroundings: Surroundings) -> Self {
-        Self { name: name.to_owned(), script, surroundings }
+        Self { name: name.to_owned(), script, surroundings, loads: BTreeMap::new() }
     }
 }
 
@@ -85,11 +87,18 @@ impl Backend for SimulatedBackend {
         let Some(architecture) = model.inner.downcast_ref::<Architecture>() else {
             return Err(Failure::new(Degraded::Error, "prepared by another backend"));
         };
+        let number = self.loads.entry(model.model.clone()).or_default();
+        *number += 1;
+        let mut faults = self.script.faults.iter().filter(|fault| fault.kind == FaultKind::Load);
+        let scripted = faults.any(|fault| hits(fault, &model.model, *number));
         let millions = millions(architecture);
         let time = self.script.load.at(millions);
         pass(&self.script, &self.surroundings, time.min(by.0), cancel)?;
         if time > by.0 {
             return Err(Failure::new(Degraded::Timeout, "the load did not end in time"));
+        }
+        if scripted {
+            return Err(Failure::new(Degraded::Error, "scripted load failure"));
         }
         let attribution = Attribution {
             requested: "simulated".to_owned(),
@@ -140,6 +149,11 @@ fn pass(
     if cancelled { Err(Failure::new(Degraded::Incomplete, "cancelled")) } else { Ok(()) }
 }
 
+/// Whether a fault is for a model, and for the call or load of this number, counted from 1.
+fn hits(fault: &Fault, model: &str, number: u32) -> bool {
+    fault.model.as_ref().is_none_or(|m| m == model) && number.is_multiple_of(fault.every.max(1))
+}
+
 /// What makes a shape cold: procedure, rows, prompt length.
 type Shape = (Procedure, usize, u32);
 
@@ -174,7 +188,7 @@ impl Session for SimulatedSession {
                 let failure = waited.err().unwrap_or_else(|| Failure::new(Degraded::Timeout, "scripted hang"));
                 return Outcome { reply: None, failure: Some(failure), session_usable: true };
             }
-            Some(FaultKind::EarlyStop) | None => {}
+            Some(FaultKind::EarlyStop | FaultKind::Load) | None => {}
         }
         let steps = self.steps_made(call, fault == Some(FaultKind::EarlyStop), &mut random);
         self.reply(call, steps, rested, &mut random, by, cancel)
@@ -209,9 +223,8 @@ impl SimulatedSession {
     }
 
     fn strikes(&self, fault: &Fault, call: &Call) -> bool {
-        let model = fault.model.as_ref().is_none_or(|m| *m == self.model);
         let scenario = fault.scenario.as_ref().is_none_or(|s| *s == call.scenario);
-        model && scenario && (call.index + 1).is_multiple_of(fault.every.max(1))
+        scenario && fault.kind != FaultKind::Load && hits(fault, &self.model, call.index + 1)
     }
 
     fn steps_made(&self, call: &Call, scripted: bool, random: &mut ChaCha8Rng) -> u32 {

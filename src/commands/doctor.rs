@@ -137,11 +137,15 @@ fn onnx(name: &'static str, provider: Provider, cache: &Path) -> Finding {
     }
 }
 
-/// As [`onnx`]; but where there is no GPU, no command helps.
+/// As [`onnx`]; but where the driver shows no GPU, that comes first.
 fn cuda(gpus: &Gpus, cache: &Path) -> Finding {
     const NAME: &str = "onnx, provider cuda";
     match &gpus.absent {
-        Some(absent) => Finding::missing(Kind::Backend, NAME, absent.clone(), None),
+        Some(absent) => {
+            let fix = "nvidia-smi -L   (lists the GPUs that the driver shows; in a container: --gpus all)\n  \
+                       phasebench setup onnxruntime --cuda   (once one is listed)";
+            Finding::missing(Kind::Backend, NAME, absent.clone(), Some(fix.to_owned()))
+        }
         None => onnx(NAME, Provider::Cuda, cache),
     }
 }
@@ -175,7 +179,9 @@ fn clocks() -> Finding {
         Some(mhz) => Finding::ready(Kind::Sensor, NAME, format!("{mhz:.0} MHz now")),
         None => {
             let why = "the system shows none (usual in virtual machines)";
-            Finding::missing(Kind::Sensor, NAME, why.to_owned(), None)
+            let fix =
+                "a machine of its own, where /sys/devices/system/cpu/cpufreq is not empty; rows lack the clock here";
+            Finding::missing(Kind::Sensor, NAME, why.to_owned(), Some(fix.to_owned()))
         }
     }
 }
@@ -232,7 +238,7 @@ fn machine_line(machine: &Machine) -> String {
     if let Some(quota) = machine.cpu_quota_cores {
         parts.push(format!("limited to {quota} by a control group"));
     }
-    parts.push(format!("{} GiB", machine.memory_gib));
+    parts.extend(machine.memory_gib.map(|gib| format!("{gib} GiB")));
     parts.extend(machine.os.clone());
     parts.extend(machine.kernel.clone().map(|kernel| format!("kernel {kernel}")));
     if machine.virtualised == Some(true) {

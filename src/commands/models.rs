@@ -106,12 +106,17 @@ fn must_be_new(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+fn create(folder: &Path) -> Result<(), Error> {
+    let refused = |source| Error::Io { action: "create", path: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(refused)
+}
+
 fn copy(from: &Path, into: &Path) -> anyhow::Result<PathBuf> {
-    fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
+    create(into)?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
         let file = entry?.path();
         let to = into.join(file.file_name().unwrap_or_default());
-        fs::copy(&file, &to).with_context(|| format!("cannot write {}", to.display()))?;
+        fs::copy(&file, &to).map_err(|source| Error::Io { action: "write", path: to, source })?;
     }
     Ok(into.to_owned())
 }
@@ -123,7 +128,7 @@ fn export(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let options = Options { precision, arg_max: arg_max(args.arg_max) };
     if let Some(into) = &args.out {
         must_be_new(into)?;
-        fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
+        create(into)?;
     }
     let path = match &args.out {
         Some(into) if args.gguf => model::gguf::write(&folder, precision, into)?.path,
@@ -263,7 +268,7 @@ fn verify(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     } else {
         print(&found, out)?;
     }
-    Ok(if found.agrees { Exit::Good } else { Exit::Internal })
+    Ok(if found.agrees { Exit::Good } else { Exit::CheckFailed })
 }
 
 fn judge(dtype: spec::Dtype, verified: Vec<Verified>) -> Verification {

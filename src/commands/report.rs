@@ -17,11 +17,11 @@ use crate::report::markdown::to_markdown;
 use crate::store::{StoreError, io_error, write_atomically};
 
 /// The report as Markdown.
-const MARKDOWN: &str = "report.md";
+pub(super) const MARKDOWN: &str = "report.md";
 /// The report as a page.
 pub(super) const PAGE: &str = "report.html";
 /// The folder of its charts.
-const PLOTS: &str = "plots";
+pub(super) const PLOTS: &str = "plots";
 
 /// Derives and writes every table, then the report; prints what it finds.
 ///
@@ -51,22 +51,25 @@ pub fn execute(args: &RunFolder, out: &mut dyn Write) -> anyhow::Result<Exit> {
 pub(super) fn write(document: &Document, run: &Path) -> Result<Vec<String>, StoreError> {
     let plots = run.join(PLOTS);
     fs::create_dir_all(&plots).map_err(io_error(&plots, "create"))?;
-    let mut files: Vec<String> = Vec::new();
-    for figure in document.figures() {
-        write_atomically(&run.join(figure.path()), figure.svg.standalone().as_bytes())?;
-        files.push(figure.path());
+    let files = contents(document);
+    for (name, bytes) in &files {
+        write_atomically(&run.join(name), bytes)?;
     }
-    write_atomically(&run.join(MARKDOWN), to_markdown(document).as_bytes())?;
-    write_atomically(&run.join(PAGE), to_html(document).as_bytes())?;
-    for stale in charts(&plots)?.into_iter().filter(|path| !files.iter().any(|file| path.ends_with(file))) {
+    for stale in charts(&plots)?.into_iter().filter(|path| !files.iter().any(|(name, _)| path.ends_with(name))) {
         fs::remove_file(&stale).map_err(io_error(&stale, "remove"))?;
     }
-    files.extend([MARKDOWN.to_owned(), PAGE.to_owned()]);
-    Ok(files)
+    Ok(files.into_iter().map(|(name, _)| name).collect())
+}
+
+/// The report's files with their paths inside the run folder, charts first.
+pub(super) fn contents(document: &Document) -> Vec<(String, Vec<u8>)> {
+    let charts = document.figures().map(|figure| (figure.path(), figure.svg.standalone().into_bytes()));
+    let pages = [(MARKDOWN, to_markdown(document)), (PAGE, to_html(document))];
+    charts.chain(pages.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes()))).collect()
 }
 
 /// The charts in a folder.
-fn charts(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(super) fn charts(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let entries = fs::read_dir(folder).map_err(io_error(folder, "read"))?;
     let paths = entries.flatten().map(|entry| entry.path());
     Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "svg")).collect())

@@ -1,48 +1,50 @@
 //! `phasebench run`: a scenario file, or a run folder to resume, to a complete record.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 
 use crate::backend::worker::folder::name_this_run;
-use crate::backend::{self, Backend, BackendError, CancelToken, Description, Surroundings};
+use crate::backend::{CancelToken, Description};
 use crate::cli::RunArgs;
-use crate::clock::{RealClock, SharedClock, VirtualClock};
+use crate::clock::SharedClock;
 use crate::commands::{calibrate, scenario};
 use crate::exit::Exit;
 use crate::hash::sha256_hex;
 use crate::manifest::{BackendEntry, Manifest, ModelEntry, PowerEntry, Stack};
-use crate::plan::{Plan, SkippedCell};
-use crate::record::{Finished, Line};
+use crate::plan::Plan;
+use crate::record::Line;
 use crate::run::{Ended, Engines, Power, Prompts, Run};
-use crate::spec::{Engine, Pace, Spec, TelemetrySpec};
-use crate::store::{self, Writer};
+use crate::spec::{Spec, TelemetrySpec};
+use crate::store::{self, Reserved, Writer};
 use crate::telemetry::sampler;
 use crate::units::Nanos;
 
+mod ending;
+mod prepare;
 mod progress;
 
-/// Facts of this machine that resuming needs and that nobody else does.
-const LOCAL: &str = "local.json";
+pub use prepare::Missing;
+use prepare::{open, preflight, prepare, surroundings};
 
 /// Runs or resumes.
 ///
 /// # Errors
 /// A bad scenario file, an unavailable backend, a model that cannot be prepared, a store that cannot be written.
 pub fn execute(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let job = match (&args.resume, &args.spec) {
+    let begun = match (&args.resume, &args.spec) {
         (Some(folder), _) => resume(folder)?,
-        (None, Some(spec)) => match begin(args, spec)? {
-            Begun::Ready(job) => *job,
-            Begun::NothingToDo(exit) => return Ok(exit),
-        },
+        (None, Some(spec)) => begin(args, spec)?,
         (None, None) => return Ok(Exit::Usage),
     };
-    go(job, out)
+    match begun {
+        Begun::Ready(job) => go(*job, args.json, out),
+        Begun::Ended(exit) => ending::not_begun(exit, args.json, out),
+        Begun::Interrupted(folder) => ending::interrupted(&folder, args.json, out),
+    }
 }
 
 /// Everything a run needs, checked and prepared; nothing measured yet.
@@ -61,7 +63,10 @@ struct Job {
 
 enum Begun {
     Ready(Box<Job>),
-    NothingToDo(Exit),
+    /// There is nothing to measure, or someone cancelled before there was.
+    Ended(Exit),
+    /// Someone cancelled; the run in this folder can be resumed.
+    Interrupted(PathBuf),
 }
 
 fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
@@ -72,23 +77,28 @@ fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
     let mut backends = open(&spec, &plan, &surroundings);
     let descriptions = preflight(&mut backends, &mut plan, args.skip_missing)?;
     if plan.cells.is_empty() {
-        return nothing_left(&plan);
+        return Ok(nothing_left(&plan));
     }
-    let engines = prepare(&spec, &plan, backends)?;
+    // All that can be wrong with the prompts and the run's folder comes out before models are made, which takes minutes.
     let prompts = Prompts::build(&spec, &plan)?;
-    let stack = Stack::collect(entries(&descriptions));
-    let stack_sha256 = stack.sha256();
     let plan_json = String::from_utf8(crate::plan::to_json(&plan)?)?;
-    let mut manifest = Manifest::new(stack, loaded.text.as_bytes(), plan_json.as_bytes(), unix_ns());
-    manifest.models = models(&spec, &engines);
-    manifest.residency = crate::schedule::order::residency(&plan);
     let folder = args.out.clone().unwrap_or_else(|| {
         store::default_folder(&plan.name, &sha256_hex(plan_json.as_bytes()), jiff::Timestamp::now())
     });
-    let writer = Writer::create(&folder, &loaded.text, &plan_json, &manifest.to_json()?)?;
-    let base = path.parent().unwrap_or(Path::new("")).canonicalize().unwrap_or_default();
+    let reserved = Reserved::new(&folder)?;
+    let base = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
     let local = serde_json::json!({ "scenario_folder": base });
-    store::write_atomically(&folder.join(LOCAL), local.to_string().as_bytes())?;
+    store::write_atomically(&folder.join(store::LOCAL), local.to_string().as_bytes())?;
+    let Some(engines) = prepare(&spec, &plan, backends, &cancel)? else {
+        warn("interrupted before anything was measured; models made so far stay in the cache, so run the same again");
+        return Ok(Begun::Ended(Exit::Interrupted));
+    };
+    let stack = Stack::collect(entries(&descriptions));
+    let stack_sha256 = stack.sha256();
+    let mut manifest = Manifest::new(stack, loaded.text.as_bytes(), plan_json.as_bytes(), unix_ns());
+    manifest.models = models(&spec, &engines);
+    manifest.residency = crate::schedule::order::residency(&plan);
+    let writer = reserved.begin(&loaded.text, &plan_json, &manifest.to_json()?)?;
     Ok(Begun::Ready(Box::new(Job {
         plan,
         engines,
@@ -103,7 +113,7 @@ fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
     })))
 }
 
-fn resume(folder: &Path) -> anyhow::Result<Job> {
+fn resume(folder: &Path) -> anyhow::Result<Begun> {
     let (writer, recording) = Writer::resume(folder)?;
     let plan: Plan = serde_json::from_str(&store::read_text(folder, store::PLAN)?)
         .with_context(|| format!("{}: not a plan of this version", folder.join(store::PLAN).display()))?;
@@ -112,8 +122,10 @@ fn resume(folder: &Path) -> anyhow::Result<Job> {
     let surroundings = surroundings(&spec);
     let mut backends = open(&spec, &plan, &surroundings);
     let descriptions = preflight(&mut backends, &mut plan.clone(), false)?;
-    let engines = prepare(&spec, &plan, backends)?;
     let prompts = Prompts::build(&spec, &plan)?;
+    let Some(engines) = prepare(&spec, &plan, backends, &cancel)? else {
+        return Ok(Begun::Interrupted(folder.to_owned()));
+    };
     let stack = Stack::collect(entries(&descriptions));
     let stack_sha256 = stack.sha256();
     let mut manifest = Manifest::from_json(store::read_text(folder, store::MANIFEST)?.as_bytes())
@@ -123,7 +135,7 @@ fn resume(folder: &Path) -> anyhow::Result<Job> {
         manifest.resume(stack, unix_ns());
         writer.write_manifest(&manifest.to_json()?)?;
     }
-    Ok(Job {
+    Ok(Begun::Ready(Box::new(Job {
         plan,
         engines,
         prompts,
@@ -134,7 +146,7 @@ fn resume(folder: &Path) -> anyhow::Result<Job> {
         stack_sha256,
         manifest,
         telemetry: spec.telemetry,
-    })
+    })))
 }
 
 /// The run began on another stack or with other weights: its rows must not be mixed with new ones.
@@ -165,95 +177,18 @@ fn unchanged(
 
 fn scenario_folder(run: &Path) -> PathBuf {
     let local =
-        store::read_text(run, LOCAL).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+        store::read_text(run, store::LOCAL).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     local.and_then(|v| v["scenario_folder"].as_str().map(PathBuf::from)).unwrap_or_default()
 }
 
-/// A virtual clock only where nothing real is measured; the scenario reader has seen to it that they never mix.
-fn surroundings(spec: &Spec) -> Surroundings {
-    let is_virtual = |engine: &Engine| matches!(engine, Engine::Simulated(s) if s.pace == Pace::Virtual);
-    let clock: SharedClock = if spec.backends.iter().all(|b| is_virtual(&b.engine)) {
-        Arc::new(VirtualClock::default())
-    } else {
-        Arc::new(RealClock::default())
-    };
-    Surroundings { clock, cache: crate::cache::root(), seed: spec.seed }
-}
-
-fn open(spec: &Spec, plan: &Plan, surroundings: &Surroundings) -> BTreeMap<String, Box<dyn Backend>> {
-    let used: BTreeSet<&str> = plan.sessions.iter().map(|s| s.key.backend.as_str()).collect();
-    spec.backends
-        .iter()
-        .filter(|b| used.contains(b.name.as_str()))
-        .map(|b| (b.name.clone(), backend::open(b, surroundings)))
-        .collect()
-}
-
-/// Several backends are missing; each with its fix.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct Missing(pub Vec<BackendError>);
-
-/// Asks every backend what it is. A missing one is an error, or its cells are skipped.
-fn preflight(
-    backends: &mut BTreeMap<String, Box<dyn Backend>>,
-    plan: &mut Plan,
-    skip_missing: bool,
-) -> anyhow::Result<BTreeMap<String, Description>> {
-    let mut descriptions = BTreeMap::new();
-    let mut missing = Vec::new();
-    for (name, backend) in backends.iter_mut() {
-        match backend.describe() {
-            Ok(description) => {
-                for session in plan.sessions.iter_mut().filter(|s| s.key.backend == *name) {
-                    session.max_resident = description.max_resident;
-                }
-                descriptions.insert(name.clone(), description);
-            }
-            Err(BackendError::Unavailable { what, fix, .. }) if skip_missing => {
-                let reason = format!("{what}; try: {fix}");
-                warn(&format!("backend `{name}` skipped: {reason}"));
-                skip_backend(plan, name, &reason);
-            }
-            Err(error) => missing.push(error),
-        }
-    }
-    if missing.is_empty() { Ok(descriptions) } else { Err(Missing(missing).into()) }
-}
-
-fn skip_backend(plan: &mut Plan, backend: &str, reason: &str) {
-    let (gone, kept) = std::mem::take(&mut plan.cells).into_iter().partition(|c| c.session.backend == backend);
-    plan.cells = kept;
-    let gone: Vec<_> = gone;
-    let skipped = |cell| SkippedCell { cell, rule: "backend_unavailable".to_owned(), reason: reason.to_owned() };
-    plan.skipped.extend(gone.into_iter().map(skipped));
-    plan.sessions.retain(|s| s.key.backend != backend);
-}
-
-fn nothing_left(plan: &Plan) -> anyhow::Result<Begun> {
+fn nothing_left(plan: &Plan) -> Begun {
     for skipped in &plan.skipped {
         let cell = &skipped.cell;
         let name = format!("{} × {} × {}", cell.session.backend, cell.session.model, cell.scenario);
         warn(&format!("{name}: skipped by rule {}: {}", skipped.rule, skipped.reason));
     }
     warn("nothing to measure: every cell is skipped");
-    Ok(Begun::NothingToDo(Exit::Good))
-}
-
-/// Exports what the sessions load, before anything is timed.
-fn prepare(spec: &Spec, plan: &Plan, mut backends: BTreeMap<String, Box<dyn Backend>>) -> anyhow::Result<Engines> {
-    let mut prepared = BTreeMap::new();
-    let bar = progress::preparing(plan.sessions.len());
-    for session in &plan.sessions {
-        bar.set_message(format!("{} for {}", session.key.model, session.key.backend));
-        let model = spec.models.iter().find(|m| m.name == session.key.model);
-        if let (Some(model), Some(backend)) = (model, backends.get_mut(&session.key.backend)) {
-            prepared.insert(session.key.clone(), backend.prepare(model)?);
-        }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok(Engines { backends, prepared })
+    Begun::Ended(Exit::Good)
 }
 
 fn entries(descriptions: &BTreeMap<String, Description>) -> BTreeMap<String, BackendEntry> {
@@ -270,7 +205,7 @@ fn models(spec: &Spec, engines: &Engines) -> BTreeMap<String, ModelEntry> {
     entries
 }
 
-fn go(mut job: Job, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn go(mut job: Job, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let folder = job.writer.folder().to_owned();
     name_this_run(&folder.file_name().unwrap_or_default().to_string_lossy());
     let mut power = record_power(&mut job)?;
@@ -297,11 +232,8 @@ fn go(mut job: Job, out: &mut dyn Write) -> anyhow::Result<Exit> {
         }
     }
     match ended? {
-        Ended::Interrupted => {
-            warn(&format!("interrupted; go on with: phasebench run --resume {}", folder.display()));
-            Ok(Exit::Interrupted)
-        }
-        Ended::Complete(finished) => complete(&job.plan, &folder, finished, out),
+        Ended::Interrupted => ending::interrupted(&folder, json, out),
+        Ended::Complete(finished) => ending::complete(&job.plan, &folder, finished, json, out),
     }
 }
 
@@ -330,26 +262,6 @@ fn record_power(job: &mut Job) -> anyhow::Result<Option<Power>> {
         job.writer.write_manifest(&job.manifest.to_json()?)?;
     }
     Ok(Some(power))
-}
-
-fn complete(plan: &Plan, folder: &Path, finished: Finished, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let Finished { calls, degraded, made_again } = finished;
-    let rate = if calls == 0 { 0.0 } else { f64::from(degraded) / f64::from(calls) };
-    let skipped = plan.skipped.len();
-    writeln!(out, "{calls} calls recorded in {}", folder.display())?;
-    if degraded > 0 || skipped > 0 {
-        writeln!(out, "  {degraded} degraded ({:.1} %), {skipped} cells skipped", rate * 100.0)?;
-    }
-    if made_again > 0 {
-        writeln!(out, "  {made_again} ended early and were made again")?;
-    }
-    writeln!(out, "  next: phasebench report {}", folder.display())?;
-    if rate > plan.degraded_rate {
-        let limit = plan.degraded_rate * 100.0;
-        warn(&format!("{:.1} % of the calls are degraded, more than the limit of {limit:.1} %", rate * 100.0));
-        return Ok(Exit::Degraded);
-    }
-    Ok(Exit::Good)
 }
 
 pub(super) fn cancel_on_signal() -> anyhow::Result<CancelToken> {

@@ -1,13 +1,16 @@
 //! From a scenario file on disk to its plan; shared by `plan` and `run`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
+use crate::manifest::machine::memory_limit;
 use crate::model;
 use crate::plan::{self, ModelFacts, Only, Plan};
-use crate::spec::{self, Spec};
+use crate::run::prompts::text_tokens;
+use crate::spec::{self, Engine, Prompt, Scenario, Spec};
 use crate::units::Bytes;
 
 /// A scenario file with its plan.
@@ -62,15 +65,60 @@ fn facts(spec: &Spec) -> anyhow::Result<Vec<ModelFacts>> {
             return Ok(ModelFacts::unknown(&source.name));
         }
         let architecture = model::architecture(&source.form).with_context(|| format!("model `{}`", source.name))?;
-        Ok(ModelFacts::new(&source.name, &architecture))
+        let facts = ModelFacts::new(&source.name, &architecture);
+        let context = facts.n_positions.unwrap_or(u64::MAX).min(shortest_served(spec));
+        Ok(ModelFacts { text_tokens: long_texts(spec, source, context), ..facts })
     };
     spec.models.iter().map(fact).collect()
 }
 
-/// Half of this machine's memory in whole GiB, so that equal machines plan alike; at least 1 GiB.
+/// The shortest context that a server is asked for.
+fn shortest_served(spec: &Spec) -> u64 {
+    let contexts = spec.backends.iter().filter_map(|backend| match &backend.engine {
+        Engine::Ollama(ollama) => Some(u64::from(ollama.num_ctx)),
+        Engine::Onnx(_) | Engine::Torch(_) | Engine::Worker(_) | Engine::Simulated(_) => None,
+    });
+    contexts.min().unwrap_or(u64::MAX)
+}
+
+/// Tokens of the texts that may not fit into a context, by scenario. No token stands for less than a byte, so the others
+/// fit and need not be counted, which takes a tokenizer.
+fn long_texts(spec: &Spec, model: &model::ModelSource, context: u64) -> BTreeMap<String, u32> {
+    let may_exceed = |scenario: &&Scenario| {
+        let bytes = match &scenario.prompt {
+            Prompt::Text(text) => text.len(),
+            Prompt::Texts { texts, .. } => texts.iter().map(String::len).max().unwrap_or(0),
+            Prompt::Tokens(_) | Prompt::File { .. } => 0,
+        };
+        let steps = scenario.gen_tokens.iter().max().copied().unwrap_or(0);
+        // BOS, and the token that a server returns last.
+        bytes > 0 && bytes as u64 + u64::from(steps) + 2 > context
+    };
+    let counted = spec.scenarios.iter().filter(may_exceed);
+    counted.filter_map(|scenario| Some((scenario.name.clone(), text_tokens(scenario, model)?))).collect()
+}
+
+/// Half of the memory this process may use in whole GiB, so that equal machines plan alike; at least 1 GiB.
 fn half_of_memory() -> anyhow::Result<Bytes> {
     let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(memory)
         .context("cannot tell how much memory this machine has: give `limits: { memory: … }` in the scenario file")?;
-    Ok(Bytes((system.total_memory() >> 31).max(1) << 30))
+    let granted = memory_limit().map_or(u64::MAX, |limit| limit.0);
+    Ok(half(Bytes(system.total_memory().min(granted))))
+}
+
+fn half(memory: Bytes) -> Bytes {
+    Bytes((memory.0 >> 31).max(1) << 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_is_whole_and_never_nothing() {
+        for (memory, half_of_it) in [(24 << 30, 12 << 30), ((2 << 30) - 1, 1 << 30), (0, 1 << 30), (7 << 30, 3 << 30)] {
+            assert_eq!(half(Bytes(memory)), Bytes(half_of_it));
+        }
+    }
 }

@@ -125,11 +125,8 @@ pub fn execute(command: &SetupCommand, out: &mut dyn Write) -> anyhow::Result<Ex
 
 fn execute_onnxruntime(args: &SetupOnnxruntimeArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let cache = crate::cache::root();
-    let done = onnxruntime(args, &cache, &mut io::stderr()).map_err(|error| BackendError::Unavailable {
-        backend: "onnx".to_owned(),
-        what: error.to_string(),
-        fix: error.fix(),
-    })?;
+    let done = onnxruntime(args, &cache, &mut io::stderr())
+        .map_err(|error| unavailable(&cache, "onnx", error.to_string(), error.fix()))?;
     let Ready { library, before } = done;
     let build = if library.has_cuda() { "with CUDA" } else { "for CPUs" };
     writeln!(out, "ONNX Runtime {} {build} {}", library.version, is_ready(before))?;
@@ -140,11 +137,8 @@ fn execute_onnxruntime(args: &SetupOnnxruntimeArgs, out: &mut dyn Write) -> anyh
 
 fn execute_torch(args: &SetupTorchArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let cache = crate::cache::root();
-    let (ready, before) = torch::setup(args, &cache, &mut io::stderr()).map_err(|error| BackendError::Unavailable {
-        backend: "torch".to_owned(),
-        what: error.to_string(),
-        fix: error.fix(),
-    })?;
+    let (ready, before) = torch::setup(args, &cache, &mut io::stderr())
+        .map_err(|error| unavailable(&cache, "torch", error.to_string(), error.fix()))?;
     match ready {
         torch::Ready::Environment(environment) => {
             writeln!(out, "the torch environment {} {}", environment.id, is_ready(before))?;
@@ -156,6 +150,14 @@ fn execute_torch(args: &SetupTorchArgs, out: &mut dyn Write) -> anyhow::Result<E
         }
     }
     Ok(Exit::Good)
+}
+
+/// Why a runtime was not set up: the cache where nothing can be written into it, whatever came of that.
+fn unavailable(cache: &Path, backend: &str, what: String, fix: String) -> anyhow::Error {
+    match crate::cache::writable(cache) {
+        Err(refused) => refused.into(),
+        Ok(()) => BackendError::Unavailable { backend: backend.to_owned(), what, fix }.into(),
+    }
 }
 
 fn is_ready(before: bool) -> &'static str {

@@ -1,15 +1,24 @@
 //! `phasebench validate`: whether a run folder holds together.
 
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 
 use serde_json::json;
 
-use crate::analysis::validate::{Outcome, passed, validate};
+use crate::analysis;
+use crate::analysis::validate::{Check, Outcome, passed, validate};
 use crate::cli::RunFolder;
+use crate::commands::analyze::{self, Inputs};
+use crate::commands::report;
 use crate::exit::Exit;
+use crate::report::build::{Source, build};
 use crate::store::StoreError;
 
-/// Prints one line per check; ends with 1 if one failed.
+/// Name of the check of the report.
+const REPORT: &str = "report is what the record gives";
+
+/// Prints one line per check; ends with [`Exit::CheckFailed`] if one failed.
 ///
 /// # Errors
 /// There is no such folder, standard output refuses.
@@ -18,7 +27,8 @@ pub fn execute(args: &RunFolder, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let why = "no such folder, a run folder is expected".to_owned();
         return Err(StoreError::Content { path: args.run.display().to_string(), why }.into());
     }
-    let checks = validate(&args.run);
+    let mut checks = validate(&args.run);
+    checks.push(rebuilt(&args.run));
     let good = passed(&checks);
     if args.json {
         writeln!(out, "{:#}", json!({ "passed": good, "checks": serde_json::to_value(&checks)? }))?;
@@ -35,5 +45,57 @@ pub fn execute(args: &RunFolder, out: &mut dyn Write) -> anyhow::Result<Exit> {
         let (fail, skip) = (count(Outcome::Fail), count(Outcome::Skip));
         writeln!(out, "{} passed, {fail} failed, {skip} skipped", count(Outcome::Pass))?;
     }
-    Ok(if good { Exit::Good } else { Exit::Internal })
+    Ok(if good { Exit::Good } else { Exit::CheckFailed })
+}
+
+/// Builds the report again from the record and compares bytes. Only the version that made a report can tell whether it
+/// is the one that the record gives, so one of another version is not looked at.
+fn rebuilt(run: &Path) -> Check {
+    let read = |name: &str| fs::read_to_string(run.join(name)).ok();
+    let (text, page) = (read(report::MARKDOWN), read(report::PAGE));
+    if text.is_none() && page.is_none() {
+        return Check::skip(REPORT, "there is none yet; phasebench report makes it");
+    }
+    let Ok(Inputs { recording, plan, manifest, trace }) = analyze::load(run) else {
+        return Check::skip(REPORT, "plan, manifest and record are needed, and one of them cannot be read");
+    };
+    let tables = analysis::derive(&recording, &plan, &manifest, &trace);
+    let document =
+        build(&Source { tables: &tables, plan: &plan, manifest: &manifest, recording: &recording, trace: &trace });
+    let expected = report::contents(&document);
+    let of = |name: &str| expected.iter().find(|(path, _)| path == name).map(|(_, bytes)| bytes.as_slice());
+    // Either file tells: another version's name in one of them must not keep the other from being compared.
+    let ours = [(text, report::MARKDOWN, END_OF_TEXT), (page, report::PAGE, END_OF_PAGE)]
+        .into_iter()
+        .any(|(found, name, mark)| same_end(found.as_deref(), of(name), mark));
+    if !ours {
+        return Check::skip(REPORT, "not checked: made by another version; phasebench report makes it again");
+    }
+    Check::of(REPORT, &differences(run, &expected), format!("{} files, byte for byte", expected.len()))
+}
+
+/// What comes before the last words of `report.md`, which name version and commit.
+const END_OF_TEXT: &str = "\n---\n";
+/// The same of `report.html`.
+const END_OF_PAGE: &str = "<footer>";
+
+/// Whether a file ends, from the last `mark` on, as it is to.
+fn same_end(found: Option<&str>, expected: Option<&[u8]>, mark: &str) -> bool {
+    let end = |text: &str| text.rfind(mark).map(|at| text[at..].trim_end().to_owned());
+    let expected = expected.and_then(|bytes| end(std::str::from_utf8(bytes).ok()?));
+    expected.is_some() && found.and_then(end) == expected
+}
+
+/// Files that are not as expected, and pictures that nothing expects.
+fn differences(run: &Path, expected: &[(String, Vec<u8>)]) -> Vec<String> {
+    let wrong = expected.iter().filter_map(|(name, bytes)| match fs::read(run.join(name)) {
+        Ok(found) if found == *bytes => None,
+        Ok(_) => Some(format!("{name} differs; phasebench report makes it again")),
+        Err(error) => Some(format!("{name}: {error}")),
+    });
+    let mut problems: Vec<String> = wrong.collect();
+    let charts = report::charts(&run.join(report::PLOTS)).unwrap_or_default();
+    let stray = charts.iter().filter(|path| !expected.iter().any(|(name, _)| path.ends_with(name)));
+    problems.extend(stray.map(|path| format!("{} is not of this report", path.display())));
+    problems
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::process::boot_id;
 use crate::hash::sha256_hex;
 use crate::telemetry::cpu::affinity;
+use crate::units::Bytes;
 
 /// A machine, as far as it is the same from one run to the next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,8 +34,8 @@ pub struct Machine {
     pub cpu_affinity: Option<String>,
     /// Processor time a control group grants, in processors. `None`: no limit, or not told.
     pub cpu_quota_cores: Option<f64>,
-    /// Memory, rounded to whole GiB because the last kilobytes change with every boot. Unit: GiB.
-    pub memory_gib: u64,
+    /// Memory, rounded to whole GiB because the last kilobytes change with every boot. Unit: GiB. `None`: not told.
+    pub memory_gib: Option<u64>,
     /// Frequency driver. `None`: the system does not control frequencies.
     pub frequency_driver: Option<String>,
     /// Frequency governor by policy. Empty: the system does not control frequencies.
@@ -62,7 +63,8 @@ impl Machine {
         let mut machine = Self::read(Path::new("/"));
         let ram = sysinfo::MemoryRefreshKind::nothing().with_ram();
         let system = sysinfo::System::new_with_specifics(sysinfo::RefreshKind::nothing().with_memory(ram));
-        machine.memory_gib = system.map_or(0, |system| (system.total_memory() + (1 << 29)) >> 30);
+        let gib = system.ok().map(|system| (system.total_memory() + (1 << 29)) >> 30);
+        machine.memory_gib = gib.filter(|&gib| gib > 0);
         machine.os = sysinfo::System::long_os_version().ok();
         machine.kernel = sysinfo::System::kernel_version().ok();
         machine.physical_cores =
@@ -91,7 +93,7 @@ impl Machine {
                 .map(|list| u32::try_from(parse_cpu_list(&list).len()).unwrap_or(u32::MAX)),
             cpu_affinity: None,
             cpu_quota_cores: cpu_quota(root),
-            memory_gib: 0,
+            memory_gib: None,
             frequency_driver: read("sys/devices/system/cpu/cpufreq/policy0/scaling_driver"),
             governors: governors(&root.join("sys/devices/system/cpu/cpufreq")),
             boost: read("sys/devices/system/cpu/cpufreq/boost")
@@ -148,20 +150,42 @@ fn chosen(text: &str) -> Option<String> {
     rest.split_once(']').map(|(mode, _)| mode.to_owned())
 }
 
-/// The tightest limit on the way from this process's control group to the root, version 2 then 1.
+/// The tightest limit on the way from this process's control group to the root.
 fn cpu_quota(root: &Path) -> Option<f64> {
+    let folders = group_folders(root, "cpu");
+    let quotas = folders.iter().filter_map(|(folder, version_1)| group_quota(folder, *version_1));
+    quotas.min_by(f64::total_cmp)
+}
+
+/// Memory that a control group grants this process. `None`: no limit, or not told.
+#[must_use]
+pub fn memory_limit() -> Option<Bytes> {
+    memory_limit_below(Path::new("/"))
+}
+
+/// As [`memory_limit`]; what `/proc` and `/sys` below `root` tell.
+fn memory_limit_below(root: &Path) -> Option<Bytes> {
+    let limits = group_folders(root, "memory").into_iter().filter_map(|(folder, version_1)| {
+        let file = if version_1 { "memory.limit_in_bytes" } else { "memory.max" };
+        // `max` in version 2; version 1 writes a number beyond any memory.
+        read_line(&folder.join(file))?.parse().ok()
+    });
+    limits.min().map(Bytes)
+}
+
+/// Folders of this process's control group and of those above it, for a controller; whether each is of version 1.
+fn group_folders(root: &Path, controller: &str) -> Vec<(PathBuf, bool)> {
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
-    let quotas = groups.lines().flat_map(|line| {
+    let folders = groups.lines().flat_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, group) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let version_1 = controllers.split(',').any(|controller| controller == "cpu");
-        let base = root.join(if version_1 { "sys/fs/cgroup/cpu" } else { "sys/fs/cgroup" });
-        let folders: Vec<PathBuf> =
-            Path::new(group).ancestors().map(|at| base.join(at.strip_prefix("/").unwrap_or(at))).collect();
+        let version_1 = controllers.split(',').any(|found| found == controller);
+        let base = root.join("sys/fs/cgroup").join(if version_1 { controller } else { "" });
         let used = version_1 || controllers.is_empty();
-        folders.into_iter().filter(move |_| used).filter_map(move |folder| group_quota(&folder, version_1))
+        let at = |at: &Path| (base.join(at.strip_prefix("/").unwrap_or(at)), version_1);
+        Path::new(group).ancestors().filter(|_| used).map(at).collect::<Vec<_>>()
     });
-    quotas.min_by(f64::total_cmp)
+    folders.collect()
 }
 
 fn group_quota(folder: &Path, version_1: bool) -> Option<f64> {
@@ -215,13 +239,17 @@ mod tests {
     use super::*;
 
     fn machine_of(files: &[(&str, &str)]) -> Machine {
+        Machine::read(folder_of(files).path())
+    }
+
+    fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = root.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        Machine::read(root.path())
+        root
     }
 
     #[test]
@@ -264,7 +292,7 @@ mod tests {
     #[test]
     fn what_is_not_told_is_none() {
         let machine = machine_of(&[]);
-        assert_eq!(machine.cpu_model, None);
+        assert_eq!((machine.cpu_model, machine.memory_gib), (None, None));
         assert_eq!((machine.smt, machine.boost, machine.virtualised), (None, None, None));
         assert_eq!(machine.cpu_quota_cores, None);
         assert!(machine.governors.is_empty());
@@ -288,11 +316,28 @@ mod tests {
         assert_eq!(machine.cpu_quota_cores, Some(2.0));
     }
 
+    #[test]
+    fn the_tightest_memory_limit_counts() {
+        let limit_of = |files: &[(&str, &str)]| {
+            let root = folder_of(files);
+            memory_limit_below(root.path())
+        };
+        let (outer, inner) = ("sys/fs/cgroup/outer/memory.max", "sys/fs/cgroup/outer/inner/memory.max");
+        let group = ("proc/self/cgroup", "0::/outer/inner\n");
+        assert_eq!(limit_of(&[group, (outer, "2147483648\n"), (inner, "max\n")]), Some(Bytes(2 << 30)));
+        assert_eq!(limit_of(&[group, (outer, "2147483648\n"), (inner, "1073741824\n")]), Some(Bytes(1 << 30)));
+        assert_eq!(limit_of(&[group, (inner, "max\n")]), None);
+        let version_1 = ("proc/self/cgroup", "4:memory:/m\n3:cpu,cpuacct:/job\n");
+        let limit = ("sys/fs/cgroup/memory/m/memory.limit_in_bytes", "3221225472\n");
+        assert_eq!(limit_of(&[version_1, limit]), Some(Bytes(3 << 30)));
+        assert_eq!(limit_of(&[]), None);
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn this_machine_is_told() {
         let machine = Machine::collect();
-        assert!(machine.memory_gib > 0);
+        assert!(machine.memory_gib > Some(0));
         assert!(machine.os.is_some() && machine.kernel.is_some());
         assert!(!affinity().unwrap().is_empty());
     }

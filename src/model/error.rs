@@ -123,6 +123,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the file system refused to write, rather than to read.
+    #[must_use]
+    pub fn is_unwritable(&self) -> bool {
+        let reads = ["find", "list", "map", "open", "read"];
+        matches!(self, Self::Io { action, source, .. }
+            if !reads.contains(action) && source.kind() != io::ErrorKind::DirectoryNotEmpty)
+    }
+
     /// For `map_err`: attaches what was tried and where.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -212,7 +212,8 @@ fn too_large(engine: &Engine, facts: &ModelFacts, budget: Bytes, cell: &Cell, ne
         }
         Engine::Onnx(_) | Engine::Torch(_) | Engine::Worker(_) | Engine::Simulated(_) => (facts.n_positions, 0),
     };
-    if let (Some(prompt), Some(context)) = (cell.prompt_tokens, context)
+    let prompt = cell.prompt_tokens.or_else(|| facts.text_tokens.get(&cell.scenario).copied());
+    if let (Some(prompt), Some(context)) = (prompt, context)
         && u64::from(prompt) + u64::from(cell.gen_tokens) + last > context
     {
         let steps = cell.gen_tokens;

@@ -94,6 +94,15 @@ impl Prompts {
     }
 }
 
+/// Tokens of the longest row of a scenario that gives text. `None`: it does not, or the model's tokenizer does not tell.
+#[must_use]
+pub fn text_tokens(scenario: &Scenario, model: &ModelSource) -> Option<u32> {
+    match (&scenario.prompt, &model.form) {
+        (_, Form::Served(_)) | (Prompt::Tokens(_) | Prompt::File { .. }, _) => None,
+        (Prompt::Text(_) | Prompt::Texts { .. }, _) => build_rows(0, scenario, model).ok().map(|rows| rows.padded_to),
+    }
+}
+
 /// Rows of a model whose tokenizer only its server has: without ids, by count or by text.
 fn served_rows(scenario: &Scenario) -> Rows {
     let batch = scenario.batch as usize;

@@ -263,6 +263,12 @@ fn faults(root: &Node, backend: &Node, problems: &mut Vec<Problem>) {
     for fault in faults.map_or(&[][..], Node::items) {
         reference(root, fault, "model", "models", problems);
         reference(root, fault, "scenario", "scenarios", problems);
+        if text(fault, "kind") == Some("load")
+            && let Some(scenario) = fault.get("scenario")
+        {
+            let message = "a model is loaded for all scenarios alike";
+            problems.push(Problem::new(scenario.at, message).help("try", "without `scenario`"));
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub const SCENARIO_FILE: Section = Section {
         default("gen_tokens", GEN_TOKENS, "[64]", "Timed decode steps, one cell for each; a scenario may say its own."),
         default("modes", Kind::List { item: &MODE, min: 1, unique: true }, "[prefill, kv_decode]", "What is timed."),
         default("fit", Kind::Section(&FIT), "{}", "What the scaling fit runs against."),
-        default("timeout", Kind::Duration, "120s", "Longest time one call may take."),
+        default("timeout", Kind::Duration, "120s", "Longest time that one call, one load or one compilation may take."),
         required("scenarios", Kind::List { item: &Kind::Section(&SCENARIO), min: 1, unique: false }, "The prompts."),
         required("models", Kind::List { item: &Kind::Section(&MODEL), min: 1, unique: false }, "The models."),
         required(
@@ -474,10 +474,14 @@ const FAULT: Section = Section {
     what: "a fault",
     choice: None,
     fields: &[
-        required("kind", words(&["error", "timeout", "oom", "crashed", "early_stop"]), "What goes wrong."),
-        optional("model", Kind::Name, "Only calls of this model."),
+        required("kind", words(&["error", "timeout", "oom", "crashed", "early_stop", "load"]), "What goes wrong."),
+        optional("model", Kind::Name, "Only calls, or loads, of this model."),
         optional("scenario", Kind::Name, "Only calls of this scenario."),
-        required("every", whole(1, 1_000_000), "Every how many-th matching call, counted from 1 over the run."),
+        required(
+            "every",
+            whole(1, 1_000_000),
+            "Every how many-th matching call, counted from 1 over the run; of loads, counted per process.",
+        ),
     ],
 };
 

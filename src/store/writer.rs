@@ -1,6 +1,6 @@
 //! The one writer of a run.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::hash::sha256_hex;
 use crate::lock::Held;
 use crate::record::{FORMAT, Header, Line};
 use crate::store::{
-    LOCK, MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, reader, sync_folder, write_atomically,
+    LOCK, MANIFEST, MEASUREMENTS, PLAN, Reserved, SPEC, StoreError, io_error, reader, sync_folder, write_atomically,
 };
 
 /// Appends to a run's record while it holds the folder's lock.
@@ -27,12 +27,17 @@ impl Writer {
     /// # Errors
     /// The folder exists with something in it, is locked, or cannot be written.
     pub fn create(folder: &Path, spec: &str, plan_json: &str, manifest_json: &str) -> Result<Self, StoreError> {
-        let occupied = fs::read_dir(folder).map(|mut entries| entries.next().is_some()).unwrap_or(false);
-        if occupied {
-            return Err(StoreError::Exists { path: folder.display().to_string() });
-        }
-        fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
-        let lock = lock(folder)?;
+        Reserved::new(folder)?.begin(spec, plan_json, manifest_json)
+    }
+
+    /// Writes a new run's first files into a folder that is locked and empty.
+    pub(super) fn begin(
+        folder: &Path,
+        lock: Held,
+        spec: &str,
+        plan_json: &str,
+        manifest_json: &str,
+    ) -> Result<Self, StoreError> {
         write_atomically(&folder.join(SPEC), spec.as_bytes())?;
         write_atomically(&folder.join(PLAN), plan_json.as_bytes())?;
         write_atomically(&folder.join(MANIFEST), manifest_json.as_bytes())?;
@@ -50,9 +55,15 @@ impl Writer {
     /// # Errors
     /// The folder is no run, is locked, was changed, or its record is damaged anywhere but at the end.
     pub fn resume(folder: &Path) -> Result<(Self, reader::Recording), StoreError> {
-        if !folder.join(PLAN).exists() {
-            let why = format!("not a run folder: no {PLAN} in it");
-            return Err(StoreError::Content { path: folder.display().to_string(), why });
+        if let Some(missing) = [PLAN, MANIFEST].into_iter().find(|name| !folder.join(name).exists()) {
+            let path = folder.display().to_string();
+            let why = if folder.join(LOCK).exists() && !folder.join(MEASUREMENTS).exists() {
+                let again = format!("the command that began it, with --out {path}");
+                format!("ended before anything was measured: no {missing} in it yet\n  try: {again}")
+            } else {
+                format!("not a run folder: no {missing} in it")
+            };
+            return Err(StoreError::Content { path, why });
         }
         let lock = lock(folder)?;
         let path = folder.join(MEASUREMENTS);
@@ -119,7 +130,7 @@ fn header(plan_json: &str) -> Header {
 }
 
 /// Takes the folder's lock, which the system drops with the process however it ends.
-fn lock(folder: &Path) -> Result<Held, StoreError> {
+pub(super) fn lock(folder: &Path) -> Result<Held, StoreError> {
     let path = folder.join(LOCK);
     let mut file = OpenOptions::new()
         .read(true)

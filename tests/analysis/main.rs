@@ -8,6 +8,7 @@ mod compile_report;
 mod files;
 mod fit_command;
 mod fits;
+mod forged;
 mod linearity;
 mod run;
 mod validation;

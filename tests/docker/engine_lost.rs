@@ -27,7 +27,10 @@ impl Private {
         }
         // SAFETY: takes nothing and cannot fail.
         if unsafe { libc::geteuid() } != 0 || Command::new("dockerd").arg("--version").output().is_err() {
-            eprintln!("not run: an engine of one's own needs root and dockerd");
+            crate::not_run::not_run(
+                "an engine that ends while it is used",
+                "an engine of one's own needs root and dockerd",
+            );
             return None;
         }
         let data = tempfile::tempdir().unwrap();

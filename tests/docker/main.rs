@@ -11,4 +11,6 @@ mod engine_lost;
 mod fixture;
 mod inside;
 mod leftovers;
+#[path = "../support/not_run.rs"]
+mod not_run;
 mod run;

@@ -168,7 +168,7 @@ fn a_server_that_becomes_another_ends_its_measurement() {
     let url = server.url();
     let fixture = Fixture::new(&scenario(&url, ONE, ""));
     let output = fixture.start().output().unwrap();
-    assert_exit(&output, 0);
+    assert_exit(&output, 3);
     let calls = fixture.calls();
     let kinds: Vec<String> = calls.iter().map(kind).collect();
     assert_eq!(kinds, ["ok", "ok", "stack_changed"]);

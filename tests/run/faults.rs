@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use phasebench::store;
 
 use crate::fixture::{Fixture, Scenario, assert_exit, stderr, stdout};
+use crate::not_run::not_run;
 
 /// Past this size of a file, writing fails, as it does on a full disk.
 #[test]
@@ -37,9 +38,10 @@ fn a_full_file_system_is_named_as_such() {
     let script =
         format!("{small} || exit 99; {binary} run scenario.yaml --out small/run; code=$?; df small >&2; exit $code");
     let as_root = Command::new("unshare").args(["-rm", "sh", "-c", &script]).current_dir(fixture.path()).output();
-    let Ok(output) = as_root else { return eprintln!("not run: no unshare command here") };
+    let what = "a full file system is named as such";
+    let Ok(output) = as_root else { return not_run(what, "no unshare command here") };
     if output.status.code() == Some(99) || stderr(&output).contains("unshare") {
-        return eprintln!("not run: no file system may be mounted here");
+        return not_run(what, "no file system may be mounted here");
     }
     assert_exit(&output, 4);
     let message = stderr(&output);

@@ -14,7 +14,7 @@ use phasebench::model::verify::Closeness;
 use phasebench::model::{Family, Form, ModelSource, Synthetic};
 use phasebench::terms::{Degraded, Finish, Mode, Phase, Procedure};
 
-use crate::engines::{Case, ONNX, not_run, onnx_in_process, onnx_out_of_process};
+use crate::engines::{Case, ONNX, not_asked_for, onnx_in_process, onnx_out_of_process};
 use crate::fixture::{is_alive, soon};
 
 /// Long enough for a cold compiler on a busy machine.
@@ -125,7 +125,7 @@ fn good(session: &mut dyn Session, call: &Call) -> Reply {
 fn keep(name: &str, case: Result<Case, String>) {
     let mut case = match case {
         Ok(case) => case,
-        Err(why) => return not_run(&format!("the contract of {name}"), &why),
+        Err(why) => return not_asked_for(&format!("the contract of {name}"), &why),
     };
     describes_itself(&mut case);
     refuses_an_unknown_model(&mut case);
@@ -296,7 +296,7 @@ fn survives_its_death(case: &mut Case) {
 fn says_when_memory_runs_out(name: &str, case: &mut Case) {
     let starved = match &mut case.starved {
         Ok(starved) => starved,
-        Err(why) => return not_run(&format!("{name} without memory"), why),
+        Err(why) => return crate::not_run::not_run(&format!("{name} without memory"), why),
     };
     let rows = if case.real { 4000 } else { 1 };
     let row: Vec<u32> = (0..600).collect();

@@ -29,8 +29,8 @@ use tempfile::TempDir;
 /// Address space that torch loads a small model in. Unit: KiB.
 const TORCH_ADDRESS_SPACE: u64 = 8_000_000;
 
-/// Says that something was not tried, past the test harness, which keeps what passing tests print.
-pub fn not_run(what: &str, why: &str) {
+/// Says that something was not asked for, past the test harness, which keeps what passing tests print.
+pub fn not_asked_for(what: &str, why: &str) {
     drop(writeln!(std::io::stderr(), "not run: {what}: {why}"));
 }
 

@@ -187,11 +187,11 @@ fn is_started_again_only_so_often() {
         let decided = |line: &&Line| matches!(line, Line::Decision(Decision { rule: found, .. }) if *found == rule);
         recorded.lines().iter().filter(decided).count()
     };
-    let recorded = Fixture::torch("good,exit").complete();
+    let recorded = Fixture::torch("good,exit").complete_with(3);
     assert_eq!((recorded.loads().len(), recorded.calls("worker").len()), (2, 0));
     assert_eq!(gave_up(&recorded, Rule::LoadFailed), 1);
     // One more start for a cell; that good calls between change nothing is in the schedule's own tests.
-    let recorded = Fixture::torch("good,kill-at-once").complete();
+    let recorded = Fixture::torch("good,kill-at-once").complete_with(3);
     let lost = recorded.calls("worker").into_iter().filter(|call| call.session_lost).count();
     let found = (gave_up(&recorded, Rule::SessionLost), recorded.loads().len(), lost);
     assert_eq!(found, (1, 2, 2), "{:?}", recorded.failures());

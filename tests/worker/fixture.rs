@@ -92,8 +92,14 @@ impl Fixture {
     /// Runs the scenario to its end; nothing of it may be left then.
     #[track_caller]
     pub fn complete(&self) -> Recorded {
+        self.complete_with(0)
+    }
+
+    /// The same where the run ends with another exit code.
+    #[track_caller]
+    pub fn complete_with(&self, code: i32) -> Recorded {
         let output = self.start().output().unwrap();
-        assert_exit(&output, 0);
+        assert_exit(&output, code);
         self.nothing_runs_now();
         let recorded = self.recorded();
         let others = recorded.timed("other");

@@ -13,6 +13,8 @@ mod fake;
 mod faults;
 mod fixture;
 mod lifetime;
+#[path = "../support/not_run.rs"]
+mod not_run;
 mod protocol;
 mod security;
 mod torch;

@@ -16,7 +16,7 @@ use phasebench::backend::{Backend, Surroundings, onnx::OnnxBackend, onnx::librar
 use tempfile::TempDir;
 use tonic::{Code, Status};
 
-use crate::engines::{TORCH, asked_for, not_run};
+use crate::engines::{TORCH, asked_for, not_asked_for};
 
 /// A test of each worker: ours always, torch's where it is asked for.
 macro_rules! workers {
@@ -70,7 +70,7 @@ impl Drop for Process {
 /// The torch worker in a process of its own, from the environment that `phasebench setup torch` made.
 fn torch_worker(test: &str) -> Option<Server> {
     if let Err(why) = asked_for(TORCH) {
-        not_run(&format!("{test} of the torch worker"), &why);
+        not_asked_for(&format!("{test} of the torch worker"), &why);
         return None;
     }
     let found = torch::find(&phasebench::cache::root()).unwrap();

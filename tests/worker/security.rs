@@ -70,7 +70,7 @@ fn somebody_else() {
 fn another_user_cannot_reach_the_socket() {
     // SAFETY: reads the caller's own id.
     if unsafe { libc::geteuid() } != 0 {
-        return crate::engines::not_run("another user cannot reach the socket", "only root can become another user");
+        return crate::not_run::not_run("another user cannot reach the socket", "only root can become another user");
     }
     let run = RunFolder::of_this_run().unwrap();
     let folder = run.worker().unwrap();

@@ -9,7 +9,7 @@ use phasebench::record::{CallRecord, Line};
 use phasebench::store;
 use phasebench::terms::{CompileEvidence, Phase, Role};
 
-use crate::engines::{TORCH, asked_for, not_run};
+use crate::engines::{TORCH, asked_for, not_asked_for};
 use crate::fixture::assert_exit;
 
 /// Prompt lengths that change from call to call compile inside those calls, where this is asked for: nothing is made
@@ -17,7 +17,7 @@ use crate::fixture::assert_exit;
 #[test]
 fn recompiles_to_be_recorded_are_in_the_calls() {
     if let Err(why) = asked_for(TORCH) {
-        return not_run("recompiles in calls", &why);
+        return not_asked_for("recompiles in calls", &why);
     }
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");

@@ -89,7 +89,7 @@ pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     } else {
         print(&comparisons, out)?;
     }
-    Ok(if comparisons.iter().all(|c| c.agrees) { Exit::Good } else { Exit::Internal })
+    Ok(if comparisons.iter().all(|c| c.agrees) { Exit::Good } else { Exit::CheckFailed })
 }
 
 /// The reference's prompts, or seeded ones.

@@ -45,11 +45,9 @@ pub(super) fn tool(tool: &Tool) -> String {
 
 fn machine(machine: &Machine) -> String {
     let cores = machine.physical_cores.unwrap_or(machine.logical_cores);
-    let mut parts = vec![
-        machine.cpu_model.clone().unwrap_or_else(|| machine.arch.clone()),
-        counted(cores as usize, "core"),
-        format!("{} GiB", machine.memory_gib),
-    ];
+    let mut parts =
+        vec![machine.cpu_model.clone().unwrap_or_else(|| machine.arch.clone()), counted(cores as usize, "core")];
+    parts.extend(machine.memory_gib.map(|gib| format!("{gib} GiB")));
     parts.extend(machine.os.clone());
     if machine.virtualised == Some(true) {
         parts.push("virtual machine".to_owned());

@@ -2,6 +2,7 @@
 
 use crate::analysis::aggregate::distinct;
 use crate::record::Rule;
+use crate::record::given_up;
 use crate::report::document::{Block, Column, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 
@@ -12,7 +13,8 @@ use super::names::{Names, counted};
 const DETAIL: usize = 200;
 
 pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
-    let blocks = vec![degraded(source, names), skipped(source, names), decisions(source)];
+    let mut blocks = vec![degraded(source, names), skipped(source, names), decisions(source)];
+    blocks.extend(given_up(source, names));
     Section { id: "left-out", title: "Degraded, skipped, stopped".to_owned(), blocks }
 }
 
@@ -133,4 +135,31 @@ fn decisions(source: &Source<'_>) -> Block {
         .code("analysis/decisions.csv")
         .and(".");
     Block::Table(Table { caption, columns, rows: rows.collect() })
+}
+
+/// Cells that were given up, with the engine's last words. `None`: there are none.
+fn given_up(source: &Source<'_>, names: &Names) -> Option<Block> {
+    let gone = given_up::given_up(&source.recording.lines, source.plan);
+    if gone.is_empty() {
+        return None;
+    }
+    let columns = vec![
+        Column::words("cell given up"),
+        Column::numbers("good calls"),
+        Column::words("why"),
+        Column::words("what the engine said last"),
+    ];
+    let rows = gone.iter().map(|gone| {
+        let (cell, decision) = (gone.cell, gone.decision);
+        let (key, steps) = (&cell.session, cell.gen_tokens);
+        vec![
+            named(names, &key.backend, &key.model, &cell.scenario, cell.batch, steps).into(),
+            decision.calls_ok.to_string().into(),
+            decision.why.as_str().into(),
+            shortened(gone.words.unwrap_or(ABSENT)).into(),
+        ]
+    });
+    let caption = "Cells that could not be measured to their end. Calls that were never made count against the scenario \
+                   file's limit of degraded calls.";
+    Some(Block::Table(Table { caption: caption.into(), columns, rows: rows.collect() }))
 }

@@ -1,0 +1,184 @@
+//! How a run ended: what is said of it, and the exit code.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::commands::run::warn;
+use crate::exit::Exit;
+use crate::plan::{Cell, Plan};
+use crate::record::Finished;
+use crate::record::given_up::{GivenUp, given_up, sessions_given_up};
+use crate::terms::Procedure;
+
+/// Longest piece of an engine's words on one line of standard error, in characters.
+const WORDS: usize = 200;
+
+/// Says what a complete run holds, and what it lacks.
+pub(super) fn complete(
+    plan: &Plan,
+    folder: &Path,
+    finished: Finished,
+    json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let recording = crate::store::read(folder)?;
+    let gone = given_up(&recording.lines, plan);
+    let tally = Tally::new(plan, finished, &gone);
+    if !json {
+        tally.print(folder, gone.len(), out)?;
+    }
+    for cell in &gone {
+        warn(&format!("{}: given up: {}{}", name(cell.cell), cell.decision.why, words(cell)));
+    }
+    let exit = tally.judge(plan);
+    if json {
+        let gone: Vec<Value> = gone.iter().map(as_json).collect();
+        let Finished { calls, degraded, made_again } = finished;
+        print_json(
+            json!({
+                "run": folder,
+                "ended": "complete",
+                "exit_code": exit.code(),
+                "calls": calls,
+                "degraded": degraded,
+                "made_again": made_again,
+                "missing": tally.missing,
+                "degraded_rate_limit": plan.degraded_rate,
+                "cells": plan.cells.len(),
+                "skipped": plan.skipped.len(),
+                "given_up": gone,
+            }),
+            out,
+        )?;
+    }
+    Ok(exit)
+}
+
+/// Says how to go on with a run that was interrupted.
+pub(super) fn interrupted(folder: &Path, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    warn(&format!("interrupted; go on with: phasebench run --resume {}", folder.display()));
+    if json {
+        let exit = Exit::Interrupted.code();
+        print_json(json!({ "run": folder, "ended": "interrupted", "exit_code": exit }), out)?;
+    }
+    Ok(Exit::Interrupted)
+}
+
+/// Says how a run ended that never began.
+pub(super) fn not_begun(exit: Exit, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    if json {
+        let ended = if exit == Exit::Interrupted { "interrupted" } else { "nothing_to_measure" };
+        print_json(json!({ "run": null, "ended": ended, "exit_code": exit.code() }), out)?;
+    }
+    Ok(exit)
+}
+
+fn print_json(result: Value, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "{result:#}")?;
+    Ok(())
+}
+
+fn as_json(cell: &GivenUp<'_>) -> Value {
+    let key = &cell.cell.session;
+    json!({
+        "cell_id": cell.cell.id,
+        "backend": key.backend,
+        "model": key.model,
+        "scenario": cell.cell.scenario,
+        "batch": cell.cell.batch,
+        "gen_tokens": cell.cell.gen_tokens,
+        "procedure": cell.cell.procedure,
+        "rule": cell.decision.rule,
+        "calls_ok": cell.decision.calls_ok,
+        "missing": cell.missing,
+        "why": cell.decision.why,
+        "words": cell.words,
+    })
+}
+
+fn name(cell: &Cell) -> String {
+    let (key, steps) = (&cell.session, cell.gen_tokens);
+    let what = match cell.procedure {
+        Procedure::Prefill => "prefill".to_owned(),
+        Procedure::PrefillDecode => format!("{steps} steps"),
+        Procedure::Uncached => format!("{steps} uncached steps"),
+    };
+    format!("{} × {} × {} × {what}", key.backend, key.model, cell.scenario)
+}
+
+/// The engine's words as the end of a line.
+fn words(cell: &GivenUp<'_>) -> String {
+    let Some(words) = cell.words else { return String::new() };
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(WORDS) {
+        Some((end, _)) => format!(": {}…", &line[..end]),
+        None => format!(": {line}"),
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// What the exit code rests on.
+struct Tally {
+    finished: Finished,
+    skipped: usize,
+    /// Timed calls that were never made because their cell was given up.
+    missing: u32,
+    /// Sessions of which every cell was given up.
+    sessions: Vec<String>,
+}
+
+impl Tally {
+    fn new(plan: &Plan, finished: Finished, gone: &[GivenUp<'_>]) -> Self {
+        let sessions = sessions_given_up(gone, plan);
+        Self {
+            finished,
+            skipped: plan.skipped.len(),
+            missing: gone.iter().map(|cell| cell.missing).sum(),
+            sessions: sessions.iter().map(|key| format!("{} × {}", key.backend, key.model)).collect(),
+        }
+    }
+
+    fn print(&self, folder: &Path, given_up: usize, out: &mut dyn Write) -> anyhow::Result<()> {
+        let Finished { calls, degraded, made_again } = self.finished;
+        writeln!(out, "{calls} calls recorded in {}", folder.display())?;
+        if degraded > 0 || self.skipped > 0 || given_up > 0 {
+            let share = percent(share(degraded, calls));
+            write!(out, "  {degraded} degraded ({share}), {} cells skipped", self.skipped)?;
+            if given_up > 0 {
+                write!(out, ", {given_up} given up")?;
+            }
+            writeln!(out)?;
+        }
+        if made_again > 0 {
+            writeln!(out, "  {made_again} ended early and were made again")?;
+        }
+        writeln!(out, "  next: phasebench report {}", folder.display())?;
+        Ok(())
+    }
+
+    /// Calls that were never made count as degraded ones.
+    fn judge(&self, plan: &Plan) -> Exit {
+        let Finished { calls, degraded, .. } = self.finished;
+        let rate = share(degraded.saturating_add(self.missing), calls.saturating_add(self.missing));
+        let beyond = rate > plan.degraded_rate;
+        if beyond {
+            let limit = percent(plan.degraded_rate);
+            let never = if self.missing > 0 { " or could not be made" } else { "" };
+            warn(&format!("{} of the calls are degraded{never}, more than the limit of {limit}", percent(rate)));
+        }
+        for session in &self.sessions {
+            warn(&format!("{session}: every cell was given up"));
+        }
+        if beyond || !self.sessions.is_empty() { Exit::Degraded } else { Exit::Good }
+    }
+}
+
+/// 0 of nothing.
+fn share(part: u32, whole: u32) -> f64 {
+    if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) }
+}

@@ -1,0 +1,78 @@
+//! Cells that were given up because nothing could be measured on: what became of their loads and sessions.
+
+use crate::plan::{Cell, Plan, SessionKey};
+use crate::record::{CallRecord, Decision, Line, LoadRecord, Rule};
+use crate::terms::Role;
+
+/// A cell that was given up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GivenUp<'a> {
+    /// The cell.
+    pub cell: &'a Cell,
+    /// The rule that gave it up.
+    pub decision: &'a Decision,
+    /// What the engine said last. `None`: nothing.
+    pub words: Option<&'a str>,
+    /// Timed calls that it was to have at least, and never had.
+    pub missing: u32,
+}
+
+/// The cells of a plan that were given up, in the plan's order.
+#[must_use]
+pub fn given_up<'a>(lines: &'a [Line], plan: &'a Plan) -> Vec<GivenUp<'a>> {
+    let decisions = lines.iter().filter_map(|line| match line {
+        Line::Decision(decision) => Some(decision),
+        _ => None,
+    });
+    let decisions: Vec<&Decision> =
+        decisions.filter(|decision| matches!(decision.rule, Rule::LoadFailed | Rule::SessionLost)).collect();
+    let of_cell = |cell: &'a Cell| {
+        let decision = decisions.iter().find(|decision| decision.cell_id == cell.id)?;
+        let words = match decision.rule {
+            Rule::LoadFailed => last_failed_load(lines, &cell.session),
+            Rule::SessionLost => last_loss(lines, cell),
+            Rule::NarrowEnough | Rule::MaxCalls => None,
+        };
+        let missing = plan.repetitions.min().saturating_sub(timed(lines, plan, cell));
+        Some(GivenUp { cell, decision, words, missing })
+    };
+    plan.cells.iter().filter_map(of_cell).collect()
+}
+
+/// Sessions of a plan that have no cell left, in the plan's order.
+#[must_use]
+pub fn sessions_given_up<'a>(given_up: &[GivenUp<'_>], plan: &'a Plan) -> Vec<&'a SessionKey> {
+    let gone = |key: &SessionKey| {
+        let own = || plan.cells.iter().filter(|cell| cell.session == *key);
+        own().count() > 0 && own().all(|cell| given_up.iter().any(|given_up| given_up.cell.id == cell.id))
+    };
+    plan.sessions.iter().map(|session| &session.key).filter(|key| gone(key)).collect()
+}
+
+fn last_failed_load<'a>(lines: &'a [Line], session: &SessionKey) -> Option<&'a str> {
+    let failed = |load: &&LoadRecord| load.session == *session && !load.status.is_ok();
+    let loads = lines.iter().rev().filter_map(|line| match line {
+        Line::Load(load) => Some(&**load),
+        _ => None,
+    });
+    loads.filter(failed).find_map(|load| load.detail.as_deref())
+}
+
+fn last_loss<'a>(lines: &'a [Line], cell: &Cell) -> Option<&'a str> {
+    let lost = |call: &&CallRecord| call.cell_id == cell.id && call.session_lost;
+    calls(lines).rev().filter(lost).find_map(|call| call.detail.as_deref())
+}
+
+fn timed(lines: &[Line], plan: &Plan, cell: &Cell) -> u32 {
+    let counts = |call: &&CallRecord| {
+        call.cell_id == cell.id && call.role == Role::Timed && !call.is_made_again(plan.early_stop)
+    };
+    u32::try_from(calls(lines).filter(counts).count()).unwrap_or(u32::MAX)
+}
+
+fn calls(lines: &[Line]) -> impl DoubleEndedIterator<Item = &CallRecord> {
+    lines.iter().filter_map(|line| match line {
+        Line::Call(call) => Some(&**call),
+        _ => None,
+    })
+}
