@@ -4,14 +4,17 @@
     scripts/verify_scaling.py RUN
 
 Shares no code with the program: medians, regression, intervals and resampling are written anew with NumPy. Of the run
-it reads measurements.jsonl for times, manifest.json for the size of each model and plan.json for the order of cells.
-Exits with 1 if a figure differs by more than 1e-9 of its size, or if a fit is missing on either side.
+it reads measurements.jsonl for times and proofs, manifest.json for the size of each model and plan.json for the order
+of cells. The verdict of every fit and its reason are worked out again too, and the TR121 shapes must have the parameter
+counts that were published. Exits with 1 if a figure differs by more than 1e-9 of its size, a verdict, a reason or a
+count differs, or a fit is missing on either side.
 """
 
 import csv
 import itertools
 import json
 import math
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -27,6 +30,18 @@ PHASES = {
     "e2e_kv": ["prefill", "kv_decode"],
     "generate_uncached": ["generate_uncached"],
 }
+# By layers, width and heads.
+PUBLISHED_PARAMS = {
+    (2, 2, 2): 102_714,
+    (12, 80, 2): 5_036_720,
+    (3, 384, 2): 25_016_064,
+    (6, 512, 8): 45_171_200,
+    (8, 512, 2): 51_475_968,
+    (5, 768, 2): 74_824_704,
+    (8, 768, 2): 96_088_320,
+}
+GPT2_TOKENS = (50257, 1024)
+FEWEST_FITTED, FEWEST_ACTIONABLE, LOWEST_R2 = 3, 4, 0.2
 FIGURES = [
     "slope",
     "intercept_ln",
@@ -40,7 +55,10 @@ FIGURES = [
 
 
 def medians(run):
-    """Median latency in ms by (backend, dtype, mode, batch, steps), scenario, (model, weights), in the plan's order."""
+    """Median latency in ms by (backend, dtype, mode, batch, steps), scenario, (model, weights), in the plan's order.
+
+    Over the calls that prove where they ran; None where no call of the cell does.
+    """
     plan = json.loads((run / "plan.json").read_text())
     samples = {cell["id"]: {} for cell in plan["cells"]}
     steps = {cell["id"]: cell["gen_tokens"] for cell in plan["cells"]}
@@ -53,11 +71,14 @@ def medians(run):
             if all(phase in lengths for phase in phases) and call["cell_id"] in samples:
                 shape = (call["session"]["backend"], call["dtype"], mode, call["batch"], steps[call["cell_id"]])
                 key = (shape, call["scenario"], (call["session"]["model"], call["weights_id"]))
-                samples[call["cell_id"]].setdefault(key, []).append(sum(lengths[phase] for phase in phases))
+                proven = call["attribution"]["actual"] is not None
+                row = (proven, sum(lengths[phase] for phase in phases))
+                samples[call["cell_id"]].setdefault(key, []).append(row)
     found = {}
     for of_cell in samples.values():
         for (shape, scenario, model), values in of_cell.items():
-            found.setdefault(shape, {}).setdefault(scenario, {})[model] = float(np.median(values))
+            proven = [ms for proof, ms in values if proof]
+            found.setdefault(shape, {}).setdefault(scenario, {})[model] = float(np.median(proven)) if proven else None
     return found
 
 
@@ -76,7 +97,8 @@ def once_per_weights(scenarios):
 def scopes(run):
     """Every fit's points: (shape, scenario or None) to latency by model."""
     for shape, scenarios in medians(run).items():
-        scenarios = once_per_weights(scenarios)
+        proven = {name: {m: ms for m, ms in of.items() if ms is not None} for name, of in scenarios.items()}
+        scenarios = once_per_weights(proven)
         models = list(dict.fromkeys(model for of in scenarios.values() for model in of))
         common = [of for of in scenarios.values() if all(model in of for model in models)]
         if common:
@@ -170,6 +192,80 @@ def fit(x, y):
     return found
 
 
+def brief(value):
+    """A number as reasons print it."""
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size < 0.0005:
+        text = f"{value:.1e}"
+    elif size < 0.01:
+        return f"{value:.4f}"
+    elif size < 1000:
+        return f"{value:.2f}"
+    else:
+        text = f"{value:.3e}"
+    return re.sub(r"e([-+])0*(\d)", lambda e: ("e-" if e[1] == "-" else "e") + e[2], text)
+
+
+def reasons(found, n):
+    """Why a fit is not actionable, as far as it can be computed again."""
+    why = []
+    if n < FEWEST_ACTIONABLE:
+        why.append(f"{n} points < {FEWEST_ACTIONABLE}")
+    r2 = found["r2"]
+    if r2 < LOWEST_R2:
+        why.append(f"R² {f'{r2:.4f}' if r2 > 0.19 else brief(r2)} < {LOWEST_R2}")
+    for kind in ["t", "bootstrap"]:
+        low, high = found.get(f"slope_{kind}_low"), found.get(f"slope_{kind}_high")
+        if low is not None and low <= 0 <= high:
+            why.append(f"{kind} interval [{brief(low)}, {brief(high)}] includes 0")
+    return why
+
+
+def without_fit(x, y, column):
+    """Why there is no fit at all."""
+    if len(x) < FEWEST_FITTED:
+        return f"{len(x)} model{'' if len(x) == 1 else 's'}, at least {FEWEST_FITTED} are needed"
+    return f"all models have the same {column if len(set(x)) < 2 else 'latency'}"
+
+
+def verdict(row, found, known, names):
+    """What is wrong with a row's verdict, its reason and the models it counts."""
+    x, y = [x for x, _ in known], [ms for _, ms in known]
+    why = [without_fit(x, y, row["x"])] if not found else reasons(found, len(known))
+    ours = [("n_models", str(len(known))), ("models", ";".join(names))]
+    # A sampled bootstrap interval may add a reason of its own.
+    if len(known) <= EXACT_UP_TO or not found:
+        ours += [("actionable", "false" if why else "true"), ("reason", "; ".join(why))]
+    elif why:
+        ours.append(("actionable", "false"))
+        if not row["reason"].startswith("; ".join(why)):
+            ours.append(("reason", "; ".join(why) + " and what the bootstrap adds"))
+    if (row["actionable"] == "true") != (row["reason"] == ""):
+        ours.append(("reason", "one where the fit is not actionable, and only there"))
+    return [
+        f"{row['fit_id']}: {name} is {row[name] or 'empty'}, computed again {value or 'empty'}"
+        for name, value in ours
+        if row[name] != value
+    ]
+
+
+def published_counts(manifest):
+    """How many models have a published shape, and whose parameter count is another."""
+    seen, wrong = 0, []
+    for name, entry in manifest["models"].items():
+        shape = entry["architecture"] or {}
+        if shape.get("family") != "gpt2" or (shape["vocab"], shape["n_positions"]) != GPT2_TOKENS:
+            continue
+        count = PUBLISHED_PARAMS.get((shape["n_layer"], shape["n_embd"], shape["n_head"]))
+        if count is not None:
+            seen += 1
+            if entry["params"] != count:
+                wrong.append(f"{name} has {entry['params']} parameters, published are {count}")
+    return seen, wrong
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -188,9 +284,11 @@ def main():
         if row is None:
             problems.append(f"{key}: not in scaling_fits.csv")
             continue
-        known = [(predictor(manifest, row["x"], model), ms) for model, ms in points.items()]
-        known = [(x, ms) for x, ms in known if x is not None]
+        sized = [(model, predictor(manifest, row["x"], model), ms) for model, ms in points.items()]
+        names = [model[0] for model, x, _ in sized if x is not None]
+        known = [(x, ms) for _, x, ms in sized if x is not None]
         found = fit([x for x, _ in known], [ms for _, ms in known]) or {}
+        problems += verdict(row, found, known, names)
         for figure in FIGURES:
             ours, theirs = found.get(figure), row[figure]
             if figure.startswith("slope_bootstrap") and len(known) > EXACT_UP_TO:
@@ -206,7 +304,12 @@ def main():
                 if not difference <= TOLERANCE:
                     problems.append(f"{row['fit_id']}: {figure} is {theirs}, computed again {float(ours)!r}")
     problems += [f"{row['fit_id']}: nothing in the record gives this fit" for row in published.values()]
-    print(f"{compared} figures of {len(rows)} fits computed again; largest difference {worst[0]:.1e} ({worst[1]})")
+    counted, miscounted = published_counts(manifest)
+    problems += miscounted
+    print(
+        f"{compared} figures and every verdict of {len(rows)} fits computed again; largest difference {worst[0]:.1e} "
+        f"({worst[1]}); {counted - len(miscounted)} of {counted} models of published shape have the published count"
+    )
     if sampled:
         print(f"{sampled} bootstrap limits left out: more than {EXACT_UP_TO} models, so the program draws at random")
     for problem in problems:

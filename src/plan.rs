@@ -14,7 +14,7 @@ use crate::spec::{Dtype, EarlyStop, FitAxis, Order, Repetitions};
 use crate::terms::{Mode, Procedure};
 use crate::units::{Bytes, Nanos};
 
-pub use estimate::{CallCounts, TimeRange, call_counts, time_range};
+pub use estimate::{CallCounts, TimeRange, Work, time_range};
 pub use expand::expand;
 pub use only::{Only, OnlyError};
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, Work};
 use crate::record::{Decision, LoopBelow, Rule};
 use crate::spec::{Order, Repetitions};
 use crate::stats;
@@ -252,8 +252,13 @@ fn verdict(plan: &Plan, ordering: &Ordering, recorded: &Recorded, cell: usize) -
 /// A dry run: the tasks a plan leads to if every call succeeds, in order. An adaptive cell is shown with its fewest calls.
 #[must_use]
 pub fn preview(plan: &Plan) -> Vec<Task> {
+    dry_run(plan, plan.repetitions.min())
+}
+
+/// The tasks that so many timed calls of every cell lead to.
+fn dry_run(plan: &Plan, repetitions: u32) -> Vec<Task> {
     let mut plan = plan.clone();
-    plan.repetitions = Repetitions::Fixed(plan.repetitions.min());
+    plan.repetitions = Repetitions::Fixed(repetitions);
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
     recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
@@ -263,6 +268,42 @@ pub fn preview(plan: &Plan) -> Vec<Task> {
         tasks.push(task);
     }
     tasks
+}
+
+/// Timed calls of a dry run that only counts; the rest of a longer one is drawn from it.
+const COUNTED_CALLS: u32 = 20_000;
+
+/// What a plan leads to if every call succeeds, with the fewest and with the most timed calls: counted from the same dry
+/// run as [`preview`], so that models loaded again in every round, their warmups and rewarms are in it.
+#[must_use]
+pub fn work(plan: &Plan) -> (Work, Work) {
+    let (fewest, most) = (plan.repetitions.min(), plan.repetitions.max());
+    let least = counted(plan, &dry_run(plan, fewest));
+    if most == fewest {
+        return (least.clone(), least);
+    }
+    // Further rounds repeat what the ones before did.
+    let cells = u32::try_from(plan.cells.len()).unwrap_or(u32::MAX).max(1);
+    let upto = most.min((COUNTED_CALLS / cells).max(fewest + 2));
+    let longer = counted(plan, &dry_run(plan, upto));
+    let greatest = longer.extended(&least, u64::from(upto - fewest), u64::from(most - upto));
+    (least, greatest)
+}
+
+fn counted(plan: &Plan, tasks: &[Task]) -> Work {
+    let mut work = Work::new(plan);
+    for task in tasks {
+        match task {
+            Task::Load(load) => work.loads[load.session] += 1,
+            Task::Call(call) => match call.role {
+                Role::Cold | Role::Warmup => work.warmups[call.cell] += 1,
+                Role::Rewarm => work.rewarms[call.cell] += 1,
+                Role::Timed => work.timed[call.cell] += 1,
+            },
+            Task::Loop(_) | Task::Stop(_) => {}
+        }
+    }
+    work
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ModelSource;
+use crate::stats::location::NEVER_BEFORE;
 use crate::terms::{Mode, SensorKind};
 use crate::units::Bytes;
 
@@ -114,7 +115,7 @@ pub enum Repetitions {
     Fixed(u32),
     /// Until the interval is narrow enough.
     Adaptive {
-        /// Fewest timed calls.
+        /// Fewest timed calls; see [`Repetitions::min`].
         min: u32,
         /// Most timed calls.
         max: u32,
@@ -133,12 +134,13 @@ impl Repetitions {
         }
     }
 
-    /// Fewest timed calls a cell can take.
+    /// Fewest timed calls a cell can take: an adaptive one takes [`NEVER_BEFORE`] whatever its `min`, unless its `max`
+    /// is less.
     #[must_use]
     pub fn min(self) -> u32 {
         match self {
             Self::Fixed(n) => n,
-            Self::Adaptive { min, .. } => min,
+            Self::Adaptive { min, max, .. } => min.max(NEVER_BEFORE as u32).min(max),
         }
     }
 }

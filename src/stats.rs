@@ -49,7 +49,7 @@ pub enum InputError {
         y: usize,
     },
     /// A NaN, an infinity, or a value so large that its square would be one.
-    #[error("{axis}[{index}] is {value}, only finite values up to 1e140 can be used")]
+    #[error("{axis}[{index}] is {}, only finite values up to 1e140 can be used", brief(*value))]
     NotFinite {
         /// The column's name.
         axis: &'static str,
@@ -59,7 +59,7 @@ pub enum InputError {
         value: f64,
     },
     /// Zero or less where a logarithm is taken.
-    #[error("{axis}[{index}] is {value}, a logarithm needs positive values")]
+    #[error("{axis}[{index}] is {}, a logarithm needs positive values", brief(*value))]
     NotPositive {
         /// The column's name.
         axis: &'static str,
@@ -87,6 +87,13 @@ pub enum InputError {
         /// The range.
         allowed: &'static str,
     },
+}
+
+/// A value as it is in a message: never hundreds of digits.
+#[must_use]
+pub fn brief(value: f64) -> String {
+    let plain = value == 0.0 || !value.is_finite() || (1e-4..1e9).contains(&value.abs());
+    if plain { format!("{value}") } else { format!("{value:e}") }
 }
 
 /// Checks that `values` holds at least `needed` values, all finite and not beyond [`LARGEST`].

@@ -19,7 +19,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("model", "cache hash"),
     ("energy", "terms units"),
     ("telemetry", "clock energy terms units"),
-    ("spec", "model terms units"),
+    ("spec", "model stats terms units"),
     ("plan", "hash model spec terms units"),
     ("record", "plan spec terms units"),
     ("store", "hash lock record units"),

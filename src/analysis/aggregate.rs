@@ -7,14 +7,15 @@ use crate::stats::summary::geometric_mean;
 use crate::terms::Mode;
 
 use super::metrics::tokens_per_s;
-use super::summary::{Evidence, SummaryRow};
+use super::summary::SummaryRow;
 
 /// How latency is aggregated.
 pub const LATENCY_RULE: &str = "geometric mean of the scenarios' median latencies";
 /// How throughput is aggregated.
 pub const THROUGHPUT_RULE: &str = "geometric mean of tokens / geometric mean of median latencies";
 
-/// One model on one backend in one mode, over all scenarios of the same batch and decode length.
+/// One model on one backend in one mode, over all scenarios of the same batch and decode length that prove where they
+/// ran.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AggregateRow {
     /// Backend name.
@@ -38,10 +39,10 @@ pub struct AggregateRow {
     /// Scenarios that other models of the same backend, mode and shape have and this one lacks, joined by `;`. Where
     /// there is one, the row must not be compared with theirs.
     pub missing_scenarios: String,
+    /// Those of the missing ones that are left out because nothing proves where their calls ran, joined by `;`.
+    pub unattributed_scenarios: String,
     /// Calls behind the medians.
     pub n_calls: usize,
-    /// Whether every pooled row proves where it ran.
-    pub attribution: Evidence,
     /// Parameters in millions, see [`super::MetricRow::params_millions`].
     pub params_millions: Option<f64>,
     /// Transformer blocks.
@@ -66,10 +67,10 @@ pub struct AggregateRow {
     pub throughput_rule: String,
 }
 
-/// One row per backend, model, mode and shape, in the order of the summary.
+/// One row per backend, model, mode and shape with a proven scenario, in the order of the summary.
 pub(super) fn derive(summary: &[SummaryRow]) -> Vec<AggregateRow> {
     let mut members: Vec<Vec<&SummaryRow>> = Vec::new();
-    for row in summary {
+    for row in summary.iter().filter(|row| row.is_proven()) {
         match members.iter_mut().find(|rows| same_aggregate(rows[0], row)) {
             Some(rows) => rows.push(row),
             None => members.push(vec![row]),
@@ -78,7 +79,9 @@ pub(super) fn derive(summary: &[SummaryRow]) -> Vec<AggregateRow> {
     let rows = members.iter().filter_map(|rows| {
         let missing = summary.iter().filter(|other| comparable(rows[0], other)).map(|other| other.scenario.as_str());
         let missing = missing.filter(|scenario| rows.iter().all(|row| row.scenario != *scenario));
-        row(rows, &distinct(missing))
+        let unproven = summary.iter().filter(|other| same_aggregate(rows[0], other) && !other.is_proven());
+        let unproven = distinct(unproven.map(|other| other.scenario.as_str()));
+        Some(AggregateRow { unattributed_scenarios: unproven.join(";"), ..row(rows, &distinct(missing))? })
     });
     rows.collect()
 }
@@ -126,8 +129,8 @@ fn row(rows: &[&SummaryRow], missing: &[&str]) -> Option<AggregateRow> {
         n_scenarios: rows.len(),
         scenarios: rows.iter().map(|row| row.scenario.as_str()).collect::<Vec<_>>().join(";"),
         missing_scenarios: missing.join(";"),
+        unattributed_scenarios: String::new(),
         n_calls: rows.iter().map(|row| row.n).sum(),
-        attribution: Evidence::of(rows.iter().map(|row| row.attribution == Evidence::Attributed)),
         params_millions: first.params_millions,
         n_layer: first.n_layer,
         n_embd: first.n_embd,

@@ -115,6 +115,8 @@ pub struct MetricRow {
     pub host_rss_bytes: Option<u64>,
     /// Largest resident set of that process so far. `None`: not measurable.
     pub host_peak_bytes: Option<u64>,
+    /// Device memory in use at the call's end. `None`: not told, or no device.
+    pub device_used_bytes: Option<u64>,
     /// Mean power over the mode as the engine reports it. `None`: it does not, for some part of the mode.
     pub power_mean_w: Option<f64>,
     /// Energy of the mode, idle power included, in joules. `None`, here and in the next eight: see `energy_reason`, or no
@@ -259,6 +261,7 @@ fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> Metr
         kv_bytes: call.memory.kv_bytes.map(|bytes| bytes.0),
         host_rss_bytes: call.memory.host_rss_bytes.map(|bytes| bytes.0),
         host_peak_bytes: call.memory.host_peak_bytes.map(|bytes| bytes.0),
+        device_used_bytes: call.memory.device_used_bytes.map(|bytes| bytes.0),
         power_mean_w: timed.power_mean_w,
         energy_j: None,
         energy_net_j: None,

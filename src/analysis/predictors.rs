@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{Dtype, FitAxis};
+use crate::stats::fit::Line;
 use crate::stats::gate::judge;
+use crate::stats::interval::Interval;
 use crate::stats::{fit, multivariate, rank, summary::median};
 use crate::terms::Mode;
 
@@ -55,7 +57,7 @@ pub struct MultivariateRow {
     pub actionable: bool,
     /// Why not. `None`: they may.
     pub reason: Option<String>,
-    /// What was left out of the fit and why, and what in it is unproven. `None`: nothing.
+    /// What was left out of the fit and why. `None`: nothing.
     pub note: Option<String>,
 }
 
@@ -100,13 +102,16 @@ pub struct OverheadRow {
     pub r2: Option<f64>,
     /// Middle of the models' x.
     pub median_x: Option<f64>,
-    /// a ÷ (a + b·`median_x`). `None`: the fit is not actionable, or it is not between 0 and 1.
+    /// a ÷ (a + b·`median_x`). `None`: the fit is not actionable, or see `overhead_share_reason`.
     pub overhead_share: Option<f64>,
+    /// Why an actionable fit has no share: the interval of a includes 0, or the share is not between 0 and 1. `None`:
+    /// it has one, or the fit is not actionable.
+    pub overhead_share_reason: Option<String>,
     /// Whether the fit may be used.
     pub actionable: bool,
     /// Why not. `None`: it may.
     pub reason: Option<String>,
-    /// What was left out of the fit and why, and what in it is unproven. `None`: nothing.
+    /// What was left out of the fit and why. `None`: nothing.
     pub note: Option<String>,
 }
 
@@ -144,7 +149,7 @@ pub struct CorrelationRow {
     pub p_exact: Option<f64>,
     /// Why there is none. `None`: there is.
     pub reason: Option<String>,
-    /// What was left out and why, and what is unproven. `None`: nothing.
+    /// What was left out and why. `None`: nothing.
     pub note: Option<String>,
 }
 
@@ -200,7 +205,12 @@ pub(super) fn overhead(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<OverheadRow> 
         let line = judged.as_ref().map(|judged| &judged.fit);
         let actionable = judged.as_ref().is_some_and(|judged| judged.gate.is_actionable());
         let median_x = median(&x);
-        let share = line.zip(median_x).map(|(line, x)| line.intercept.value / line.at(x));
+        let share = line.zip(median_x).filter(|_| actionable).map(|(line, x)| overhead_share(line, x));
+        let (overhead_share, overhead_share_reason) = match share {
+            Some(Ok(share)) => (Some(share), None),
+            Some(Err(why)) => (None, Some(why.to_owned())),
+            None => (None, None),
+        };
         OverheadRow {
             fit_id: scope.id(),
             backend: scope.like.backend.clone(),
@@ -221,13 +231,24 @@ pub(super) fn overhead(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<OverheadRow> 
             b_high_ms_per_x: line.map(|line| line.slope.interval.high),
             r2: line.map(|line| line.r2),
             median_x,
-            overhead_share: share.filter(|share| actionable && (0.0..=1.0).contains(share)),
+            overhead_share,
+            overhead_share_reason,
             actionable,
             reason: error.or_else(|| judged.as_ref().and_then(|judged| judged.gate.reason())),
             note: scope.note(),
         }
     };
     scopes.iter().map(row).collect()
+}
+
+/// The constant part of a model's latency at `x`, or why it cannot be told.
+fn overhead_share(line: &Line, x: f64) -> Result<f64, &'static str> {
+    let Interval { low, high } = line.intercept.interval;
+    if low <= 0.0 && high >= 0.0 {
+        return Err("the interval of a includes 0");
+    }
+    let share = line.intercept.value / line.at(x);
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("a or b is negative") }
 }
 
 /// Ranks latency against size, depth, width and heads over every scope.

@@ -9,7 +9,6 @@ use crate::stats::{InputError, interval::Interval};
 use crate::terms::Mode;
 
 use super::scope::{Scope, ScopeKind, axis_name, explain};
-use super::summary::Evidence;
 
 /// One power law, `ln(latency_ms) = intercept_ln + slope·ln(x)`, over models. Every estimate is `None` where there is
 /// no fit; `reason` then says why.
@@ -43,8 +42,6 @@ pub struct ScalingFitRow {
     pub models: String,
     /// Scenarios behind each point, joined by `;`.
     pub scenarios: String,
-    /// Whether every latency proves where it was measured.
-    pub attribution: Evidence,
     /// The exponent.
     pub slope: Option<f64>,
     /// ln of the latency in ms at x = 1.
@@ -67,7 +64,7 @@ pub struct ScalingFitRow {
     pub actionable: bool,
     /// Why it may not. `None`: it may.
     pub reason: Option<String>,
-    /// What was left out of the fit and why, and what in it is unproven. `None`: nothing.
+    /// What was left out of the fit and why. `None`: nothing.
     pub note: Option<String>,
 }
 
@@ -160,7 +157,6 @@ fn row(scope: &Scope<'_>, axis: FitAxis, fitted: Result<ScalingFit, InputError>)
         n_models: scope.points.len(),
         models: scope.points.iter().map(|point| point.row.model.as_str()).collect::<Vec<_>>().join(";"),
         scenarios: scope.scenarios.join(";"),
-        attribution: scope.evidence(),
         slope: law.map(|law| law.slope().value),
         intercept_ln: law.map(|law| law.intercept_ln().value),
         r2: law.map(|law| law.r2()),

@@ -7,7 +7,7 @@ use crate::stats::InputError;
 use crate::stats::summary::geometric_mean;
 
 use super::aggregate::{comparable, distinct};
-use super::summary::{Evidence, SummaryRow};
+use super::summary::SummaryRow;
 
 /// Over what a fit's latencies were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,6 @@ pub(super) struct Point<'a> {
     pub(super) row: &'a SummaryRow,
     pub(super) latency_ms: f64,
     pub(super) ms_per_token: Option<f64>,
-    pub(super) evidence: Evidence,
     /// Prompt tokens per row of its scenarios, ascending. Empty: not known of all.
     pub(super) prompts: Vec<f64>,
 }
@@ -101,11 +100,6 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// [`Evidence::Attributed`] if every point is.
-    pub(super) fn evidence(&self) -> Evidence {
-        Evidence::of(self.points.iter().map(|point| point.evidence == Evidence::Attributed))
-    }
-
     /// Keeps the points whose predictors are all known, and notes the others.
     pub(super) fn with(&self, axes: &[FitAxis]) -> Self {
         let mut kept = self.clone();
@@ -125,16 +119,14 @@ impl<'a> Scope<'a> {
         self.points.iter().map(|point| point.latency_ms).collect()
     }
 
-    /// The notes as one cell, and whose latencies lack proof. `None`: nothing to note.
+    /// The notes as one cell. `None`: nothing to note.
     pub(super) fn note(&self) -> Option<String> {
-        let mut notes = self.notes.clone();
-        let unproven = self.points.iter().filter(|point| point.evidence == Evidence::Unattributed);
-        notes.extend(unproven.map(|point| format!("nothing proves where `{}` ran", point.row.model)));
-        (!notes.is_empty()).then(|| notes.join("; "))
+        (!self.notes.is_empty()).then(|| self.notes.join("; "))
     }
 }
 
-/// Every scope, in the summary's order; of each backend, element type, mode and shape the aggregate comes first.
+/// Every scope, in the summary's order; of each backend, element type, mode and shape the aggregate comes first. Rows
+/// that do not prove where they ran are no points, but have their scopes and are named in the notes.
 pub(super) fn scopes(summary: &[SummaryRow]) -> Vec<Scope<'_>> {
     let mut shapes: Vec<Vec<&SummaryRow>> = Vec::new();
     for row in summary {
@@ -165,22 +157,34 @@ fn mark_headlines(scopes: &mut [Scope<'_>]) {
 }
 
 /// The aggregate and the scenarios of rows that differ in nothing but model and scenario.
-fn of_shape<'a>(rows: &[&'a SummaryRow]) -> Vec<Scope<'a>> {
-    let (rows, notes) = once_per_weights(rows);
-    let names = distinct(rows.iter().map(|row| row.scenario.as_str()));
-    let mut scopes = vec![aggregate(&rows, &names, notes.clone())];
+fn of_shape<'a>(all: &[&'a SummaryRow]) -> Vec<Scope<'a>> {
+    let names = distinct(all.iter().map(|row| row.scenario.as_str()));
+    let (proven, unproven): (Vec<&SummaryRow>, Vec<&SummaryRow>) = all.iter().copied().partition(|row| row.is_proven());
+    let (rows, repeated) = once_per_weights(&proven);
+    let mut scopes = vec![aggregate(all[0], &rows, &names, [unplaced(&unproven), repeated.clone()].concat())];
     for name in names {
         let points: Vec<Point<'_>> = rows.iter().filter(|row| row.scenario == name).map(|row| single(row)).collect();
+        let unproven: Vec<&SummaryRow> = unproven.iter().copied().filter(|row| row.scenario == name).collect();
         scopes.push(Scope {
-            like: rows[0],
+            like: all[0],
             kind: ScopeKind::Scenario,
             scenarios: vec![name],
             headline: false,
             points,
-            notes: notes.clone(),
+            notes: [unplaced(&unproven), repeated.clone()].concat(),
         });
     }
     scopes
+}
+
+/// A note for each model of these rows, with its scenarios.
+fn unplaced(rows: &[&SummaryRow]) -> Vec<String> {
+    let models = distinct(rows.iter().map(|row| row.model.as_str()));
+    let note = |model: &&str| {
+        let scenarios = distinct(rows.iter().filter(|row| row.model == *model).map(|row| row.scenario.as_str()));
+        format!("`{model}` is left out in {}: nothing proves where it ran", scenarios.join(", "))
+    };
+    models.iter().map(note).collect()
 }
 
 /// Leaves out models whose weights another name has already brought in: they are no second observation.
@@ -201,12 +205,16 @@ fn single(row: &SummaryRow) -> Point<'_> {
         row,
         latency_ms: row.median_ms,
         ms_per_token: row.ms_per_token,
-        evidence: row.attribution,
         prompts: row.prompt_tokens.into_iter().collect(),
     }
 }
 
-fn aggregate<'a>(rows: &[&'a SummaryRow], names: &[&'a str], mut notes: Vec<String>) -> Scope<'a> {
+fn aggregate<'a>(
+    like: &'a SummaryRow,
+    rows: &[&'a SummaryRow],
+    names: &[&'a str],
+    mut notes: Vec<String>,
+) -> Scope<'a> {
     let mut models: Vec<Vec<&'a SummaryRow>> = Vec::new();
     for row in rows {
         match models.iter_mut().find(|m| m[0].model == row.model && m[0].weights_id == row.weights_id) {
@@ -224,7 +232,7 @@ fn aggregate<'a>(rows: &[&'a SummaryRow], names: &[&'a str], mut notes: Vec<Stri
         pooled(&rows)
     });
     let points = points.collect();
-    Scope { like: rows[0], kind: ScopeKind::Aggregate, scenarios: kept, headline: false, points, notes }
+    Scope { like, kind: ScopeKind::Aggregate, scenarios: kept, headline: false, points, notes }
 }
 
 /// One model over several scenarios.
@@ -237,7 +245,6 @@ fn pooled<'a>(rows: &[&'a SummaryRow]) -> Option<Point<'a>> {
         row: rows.first()?,
         latency_ms: geometric_mean(&medians)?,
         ms_per_token: per_token.and_then(|values| geometric_mean(&values)),
-        evidence: Evidence::of(rows.iter().map(|row| row.attribution == Evidence::Attributed)),
         prompts,
     })
 }

@@ -39,7 +39,7 @@ pub struct SummaryRow {
     pub mode: Mode,
     /// Always [`Regime::Warm`]: others are in `metrics.csv` and `warmup_effect.csv`.
     pub regime: Regime,
-    /// Whether every pooled row proves where it ran.
+    /// Whether the pooled calls prove where they ran. Where they do not, the row is in no aggregate, fit or ranking.
     pub attribution: Evidence,
     /// Where they ran. `None`: not proven, or not the same for all.
     pub actual: Option<String>,
@@ -59,6 +59,9 @@ pub struct SummaryRow {
     pub n: usize,
     /// Timed calls left out because they are degraded.
     pub n_degraded: usize,
+    /// Timed calls that went well without proof of where they ran: left out where other calls of the cell have that
+    /// proof, else all that is pooled.
+    pub n_unattributed: usize,
     /// Pooled calls that carry a flag.
     pub n_flagged: usize,
     /// Median latency: what fits and aggregates use.
@@ -111,21 +114,31 @@ pub struct SummaryRow {
     pub ms_per_token: Option<f64>,
 }
 
-/// Whether rows prove where they ran; those that do not are kept out of rankings.
+/// Whether a cell's calls prove where they ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
-    /// All do.
+    /// Every pooled call does.
     Attributed,
-    /// At least one does not.
+    /// None does.
     Unattributed,
 }
 
-impl Evidence {
-    /// [`Evidence::Attributed`] if all are.
+impl SummaryRow {
+    /// Whether the row may enter aggregates, fits and rankings: something proves where its calls ran.
     #[must_use]
-    pub fn of(attributed: impl IntoIterator<Item = bool>) -> Self {
-        if attributed.into_iter().all(|proven| proven) { Self::Attributed } else { Self::Unattributed }
+    pub fn is_proven(&self) -> bool {
+        self.attribution == Evidence::Attributed
+    }
+
+    /// Whether a call is among those that the row pools.
+    #[must_use]
+    pub fn pools(&self, call: &MetricRow) -> bool {
+        call.counts()
+            && call.cell_id == self.cell_id
+            && (call.mode, call.dtype) == (self.mode, self.dtype)
+            && call.weights_id == self.weights_id
+            && call.attributed == self.is_proven()
     }
 }
 
@@ -175,7 +188,11 @@ pub(super) fn derive(plan: &Plan, metrics: &[MetricRow], keep: impl Fn(&MetricRo
 }
 
 fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
-    let counted = group.counted();
+    // A call that does not prove where it ran is never pooled with one that does.
+    let (proven, unproven): (Vec<_>, Vec<_>) = group.counted().into_iter().partition(|row| row.attributed);
+    let n_unattributed = unproven.len();
+    let (attribution, counted) =
+        if proven.is_empty() { (Evidence::Unattributed, unproven) } else { (Evidence::Attributed, proven) };
     let first = counted.first()?;
     let values = latencies(&counted);
     let summary = Summary::of(&values).ok()?;
@@ -199,7 +216,7 @@ fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
         gen_tokens: group.cell.gen_tokens,
         mode: group.mode,
         regime: Regime::Warm,
-        attribution: Evidence::of(counted.iter().map(|row| row.attributed)),
+        attribution,
         actual: first.actual.clone().filter(|_| counted.iter().all(|row| row.actual == first.actual)),
         params_millions: first.params_millions,
         n_layer: first.n_layer,
@@ -209,6 +226,7 @@ fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
         prompt_tokens: first.prompt_tokens,
         n: summary.n,
         n_degraded: group.rows.iter().filter(degraded).count(),
+        n_unattributed,
         n_flagged: counted.iter().filter(|row| !row.flags.is_empty()).count(),
         median_ms: summary.median,
         mean_ms: summary.mean,

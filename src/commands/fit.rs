@@ -9,7 +9,7 @@ use crate::cli::FitArgs;
 use crate::exit::Exit;
 use crate::stats::gate::{Gate, judge};
 use crate::stats::interval::Interval;
-use crate::stats::{fit, multivariate, rank};
+use crate::stats::{InputError, brief, fit, multivariate, rank};
 use crate::units::significant;
 
 mod table;
@@ -24,7 +24,7 @@ use table::{Group, Table};
 pub fn execute(args: &FitArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let table = Table::read(args)?;
     if args.json {
-        let fits: Vec<Fit> = table.groups.iter().flat_map(fits).collect();
+        let fits: Vec<Fit> = table.groups.iter().flat_map(|group| fits(group, args)).collect();
         writeln!(out, "{:#}", serde_json::to_value(fits)?)?;
         return Ok(Exit::Good);
     }
@@ -36,7 +36,7 @@ pub fn execute(args: &FitArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         };
         let second = args.x2.as_ref().map(|x2| format!(" and {x2}")).unwrap_or_default();
         writeln!(out, "{name}{y} against {x}{second}, {} rows", group.x.len())?;
-        for fit in fits(group) {
+        for fit in fits(group, args) {
             writeln!(out, "  {}", described(&fit, args))?;
         }
     }
@@ -115,8 +115,8 @@ impl Fit {
         self
     }
 
-    fn without(mut self, error: &crate::stats::InputError) -> Self {
-        self.reason = Some(error.to_string());
+    fn without(mut self, error: &InputError, group: &Group, args: &FitArgs) -> Self {
+        self.reason = Some(explained(error, group, args));
         self
     }
 }
@@ -125,19 +125,45 @@ fn ends(interval: Interval) -> Option<[f64; 2]> {
     Some([interval.low, interval.high])
 }
 
+/// Why there is no fit, in terms of the file: its columns and lines instead of axes and places.
+fn explained(error: &InputError, group: &Group, args: &FitArgs) -> String {
+    let column = |axis: &str| match axis {
+        "x" | "x1" => args.x.as_str(),
+        "x2" => args.x2.as_deref().unwrap_or_default(),
+        _ => args.y.as_str(),
+    };
+    let place = |axis: &str, index: usize| {
+        let line = group.lines.get(index).map(|line| format!(" in line {line}")).unwrap_or_default();
+        format!("column `{}`{line}", column(axis))
+    };
+    match error {
+        InputError::NotFinite { axis, index, value } => {
+            format!("{} is {}, only finite values up to 1e140 can be used", place(axis, *index), brief(*value))
+        }
+        InputError::NotPositive { axis, index, value } => {
+            format!("{} is {}, a logarithm needs positive values", place(axis, *index), brief(*value))
+        }
+        InputError::Constant { axis } => format!("all values of column `{}` are equal", column(axis)),
+        InputError::Collinear
+        | InputError::Setting { .. }
+        | InputError::TooFew { .. }
+        | InputError::Unpaired { .. } => error.to_string(),
+    }
+}
+
 /// Every form for one group.
-fn fits(group: &Group) -> Vec<Fit> {
-    let mut fits = vec![power_law(group), affine(group), spearman(group)];
+fn fits(group: &Group, args: &FitArgs) -> Vec<Fit> {
+    let mut fits = vec![power_law(group, args), affine(group, args), spearman(group, args)];
     if let Some(x2) = &group.x2 {
-        fits.push(two_predictors(group, x2));
+        fits.push(two_predictors(group, x2, args));
     }
     fits
 }
 
-fn power_law(group: &Group) -> Fit {
+fn power_law(group: &Group, args: &FitArgs) -> Fit {
     let mut row = Fit::new(group, "power_law");
     match fit::scaling(&group.x, &group.y) {
-        Err(error) => row.without(&error),
+        Err(error) => row.without(&error, group, args),
         Ok(found) => {
             row.slope = Some(found.fit.slope().value);
             row.intercept = Some(found.fit.intercept_ln().value);
@@ -150,10 +176,10 @@ fn power_law(group: &Group) -> Fit {
     }
 }
 
-fn affine(group: &Group) -> Fit {
+fn affine(group: &Group, args: &FitArgs) -> Fit {
     let mut row = Fit::new(group, "affine");
     match fit::affine(&group.x, &group.y) {
-        Err(error) => row.without(&error),
+        Err(error) => row.without(&error, group, args),
         Ok(found) => {
             row.slope = Some(found.fit.slope.value);
             row.intercept = Some(found.fit.intercept.value);
@@ -166,18 +192,18 @@ fn affine(group: &Group) -> Fit {
     }
 }
 
-fn spearman(group: &Group) -> Fit {
+fn spearman(group: &Group, args: &FitArgs) -> Fit {
     let row = Fit { actionable: None, ..Fit::new(group, "rank") };
     match rank::spearman(&group.x, &group.y) {
-        Err(error) => row.without(&error),
+        Err(error) => row.without(&error, group, args),
         Ok(found) => Fit { rho: Some(found.rho), p_t: Some(found.p_t), p_exact: found.p_exact, ..row },
     }
 }
 
-fn two_predictors(group: &Group, x2: &[f64]) -> Fit {
+fn two_predictors(group: &Group, x2: &[f64], args: &FitArgs) -> Fit {
     let mut row = Fit::new(group, "multivariate");
     match multivariate::power_law(&group.x, x2, &group.y) {
-        Err(error) => row.without(&error),
+        Err(error) => row.without(&error, group, args),
         Ok(plane) => {
             row.slope = Some(plane.first.value);
             row.intercept = Some(plane.intercept.value);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::PlanArgs;
 use crate::commands::scenario::{self, Loaded};
 use crate::exit::Exit;
-use crate::plan::{self, Cell, Plan, SkippedCell};
+use crate::plan::{self, CallCounts, Cell, Plan, SkippedCell};
 use crate::run::power::looping;
 use crate::schedule::{self, Task};
 use crate::terms::{Procedure, Role};
@@ -173,22 +173,17 @@ fn skips(plan: &Plan, out: &mut dyn Write) -> anyhow::Result<()> {
 
 fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
     let Loaded { spec, plan, facts, .. } = loaded;
-    let calls = plan::call_counts(plan);
-    let timed = if calls.timed_min == calls.timed_max {
-        calls.timed_max.to_string()
-    } else {
-        format!("{} to {}", calls.timed_min, calls.timed_max)
-    };
+    let work = schedule::work(plan);
     writeln!(
         out,
-        "\n{} in {}, {} skipped; {} and {timed} timed{}",
+        "\n{} in {}, {} skipped; {}{}",
         counted(plan.cells.len() as u64, "cell"),
         counted(plan.sessions.len() as u64, "session"),
         plan.skipped.len(),
-        counted(calls.warmup, "warmup call"),
+        amount(work.0.counts(), work.1.counts()),
         tries(loaded),
     )?;
-    let time = plan::time_range(plan, spec, facts);
+    let time = plan::time_range(plan, spec, facts, &work);
     if time.max == Nanos(0) && !plan.cells.is_empty() {
         writeln!(out, "estimate: next to nothing, on a virtual clock")?;
         return Ok(());
@@ -196,7 +191,7 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
     let range = if time.min == time.max { time.max.to_string() } else { format!("{} to {}", time.min, time.max) };
     writeln!(out, "estimate: about {range} on an idle machine of two cores; making the models comes on top, once")?;
     if let Some(telemetry) = &spec.telemetry {
-        let loads = schedule::preview(plan).iter().filter(|task| matches!(task, Task::Load(_))).count();
+        let loads = work.0.counts().loads;
         // Before, after, and after each load.
         let idle = Nanos::from(telemetry.idle * u32::try_from(loads + 2)?);
         let procedures: usize = plan.cells.iter().map(|cell| cell.procedure.modes().len().min(2)).sum();
@@ -207,6 +202,21 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Loads and calls of every kind that there is, from fewest to most: `7 loads, 21 warmup and 168 to 630 timed calls`.
+fn amount(least: CallCounts, most: CallCounts) -> String {
+    let range = |of: fn(CallCounts) -> u64| match (of(least), of(most)) {
+        (low, high) if low == high => low.to_string(),
+        (low, high) => format!("{low} to {high}"),
+    };
+    let mut calls = vec![format!("{} warmup", range(|counts| counts.warmup))];
+    if most.rewarm > 0 {
+        calls.push(format!("{} rewarm", range(|counts| counts.rewarm)));
+    }
+    let loads = range(|counts| counts.loads);
+    let plural = if loads == "1" { "" } else { "s" };
+    format!("{loads} load{plural}, {} and {} timed calls", calls.join(", "), range(|counts| counts.timed))
 }
 
 /// What calls that end early add to the timed ones, where an engine may end one.
@@ -227,8 +237,9 @@ fn snake(value: &impl serde::Serialize) -> anyhow::Result<String> {
 
 fn as_json(loaded: &Loaded, sha256: &str) -> anyhow::Result<Value> {
     let plan = &loaded.plan;
-    let calls = plan::call_counts(plan);
-    let time = plan::time_range(plan, &loaded.spec, &loaded.facts);
+    let work = schedule::work(plan);
+    let (least, most) = (work.0.counts(), work.1.counts());
+    let time = plan::time_range(plan, &loaded.spec, &loaded.facts, &work);
     let models: Vec<Value> = loaded
         .facts
         .iter()
@@ -238,7 +249,12 @@ fn as_json(loaded: &Loaded, sha256: &str) -> anyhow::Result<Value> {
         "plan_sha256": sha256,
         "plan": serde_json::to_value(plan)?,
         "models": models,
-        "calls": { "warmup": calls.warmup, "timed_min": calls.timed_min, "timed_max": calls.timed_max },
+        "calls": {
+            "loads_min": least.loads, "loads_max": most.loads,
+            "warmup_min": least.warmup, "warmup_max": most.warmup,
+            "rewarm_min": least.rewarm, "rewarm_max": most.rewarm,
+            "timed_min": least.timed, "timed_max": most.timed,
+        },
         "estimate": { "min_ms": time.min.as_ms(), "max_ms": time.max.as_ms() },
         "order": schedule::preview(plan).iter().filter_map(|task| ordered(plan, task)).collect::<Vec<_>>(),
     }))

@@ -7,15 +7,61 @@ use crate::spec::{Dynamic, Engine, Law, Pace, SimulatedSpec, Spec};
 use crate::terms::Procedure;
 use crate::units::Nanos;
 
-/// Calls of a plan, each session loaded once.
+/// How often everything in a plan is done; counted by a dry run of the schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// Loads of each session, in the plan's order.
+    pub loads: Vec<u64>,
+    /// Cold and warmup calls of each cell, in the plan's order.
+    pub warmups: Vec<u64>,
+    /// Short calls of each cell after another session's.
+    pub rewarms: Vec<u64>,
+    /// Timed calls of each cell. Tries of calls that end early are not counted.
+    pub timed: Vec<u64>,
+}
+
+/// Sums over a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallCounts {
-    /// Warmup calls, a session's first one among them.
+    /// Models loaded.
+    pub loads: u64,
+    /// Cold and warmup calls.
     pub warmup: u64,
-    /// Timed calls, if every cell stops as early as it may.
-    pub timed_min: u64,
-    /// Timed calls, if none does. Tries of calls that end early are not counted.
-    pub timed_max: u64,
+    /// Rewarm calls.
+    pub rewarm: u64,
+    /// Timed calls.
+    pub timed: u64,
+}
+
+impl Work {
+    /// Nothing done yet.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let none = vec![0; plan.cells.len()];
+        Self { loads: vec![0; plan.sessions.len()], warmups: none.clone(), rewarms: none.clone(), timed: none }
+    }
+
+    /// The sums.
+    #[must_use]
+    pub fn counts(&self) -> CallCounts {
+        let sum = |counts: &[u64]| counts.iter().sum();
+        let (loads, warmup) = (sum(&self.loads), sum(&self.warmups));
+        CallCounts { loads, warmup, rewarm: sum(&self.rewarms), timed: sum(&self.timed) }
+    }
+
+    /// The same after `further` more rounds, each doing what the last `rounds` since `earlier` did in the mean.
+    #[must_use]
+    pub fn extended(&self, earlier: &Self, rounds: u64, further: u64) -> Self {
+        let each = |now: &[u64], then: &[u64]| -> Vec<u64> {
+            now.iter().zip(then).map(|(now, then)| now + now.saturating_sub(*then) * further / rounds.max(1)).collect()
+        };
+        Self {
+            loads: each(&self.loads, &earlier.loads),
+            warmups: each(&self.warmups, &earlier.warmups),
+            rewarms: each(&self.rewarms, &earlier.rewarms),
+            timed: each(&self.timed, &earlier.timed),
+        }
+    }
 }
 
 /// A rough time from fewest to most repetitions.
@@ -25,28 +71,6 @@ pub struct TimeRange {
     pub min: Nanos,
     /// With the most.
     pub max: Nanos,
-}
-
-/// Counts the calls of a plan. A load more than once per session repeats that session's warmups.
-#[must_use]
-pub fn call_counts(plan: &Plan) -> CallCounts {
-    let cells = plan.cells.len() as u64;
-    let per_session = |session: &PlannedSession| {
-        let cells = plan.cells.iter().filter(|cell| cell.session == session.key).count() as u64;
-        // A session's first call is cold whatever was planned, so it is never a timed one.
-        (cells * u64::from(session.warmups)).max(1)
-    };
-    let warmup = plan.sessions.iter().map(per_session).sum();
-    CallCounts {
-        warmup,
-        timed_min: cells * u64::from(plan.repetitions.min()),
-        timed_max: cells * u64::from(plan.repetitions.max()),
-    }
-}
-
-fn warmups(plan: &Plan, cell: &Cell) -> u64 {
-    let session = plan.sessions.iter().find(|s| s.key == cell.session);
-    session.map_or(0, |s| u64::from(s.warmups))
 }
 
 /// Milliseconds of one decode step of one row per million f32 parameters: what a two-core machine with 20 GB/s
@@ -68,33 +92,38 @@ const GRAPH_MS: f64 = 15_000.0;
 /// Taken for a model whose size only a server knows.
 const UNKNOWN_PARAMS: u64 = 1_000_000_000;
 
-/// Roughly how long a plan takes, for an idle machine of two cores; a faster one takes less. Making the models and
-/// exporting them comes on top, once. A simulated engine takes what its script says, or nothing on a virtual clock.
+/// Roughly how long the least and the most work of a plan take, for an idle machine of two cores; a faster one takes less.
+/// Making the models and exporting them comes on top, once. A simulated engine takes what its script says, or nothing on
+/// a virtual clock.
 #[must_use]
-pub fn time_range(plan: &Plan, spec: &Spec, facts: &[ModelFacts]) -> TimeRange {
+pub fn time_range(plan: &Plan, spec: &Spec, facts: &[ModelFacts], work: &(Work, Work)) -> TimeRange {
+    TimeRange { min: time(plan, spec, facts, &work.0), max: time(plan, spec, facts, &work.1) }
+}
+
+fn time(plan: &Plan, spec: &Spec, facts: &[ModelFacts], work: &Work) -> Nanos {
     let engines: BTreeMap<&str, &Engine> = spec.backends.iter().map(|b| (b.name.as_str(), &b.engine)).collect();
     let millions = |model: &str| {
         let params = facts.iter().find(|f| f.name == model).and_then(|f| f.params).unwrap_or(UNKNOWN_PARAMS);
         params as f64 / 1e6
     };
-    let (mut min, mut max) = (0.0, 0.0);
-    for session in &plan.sessions {
+    let mut ms = 0.0;
+    for (session, &loads) in plan.sessions.iter().zip(&work.loads) {
         if let Some(engine) = engines.get(session.key.backend.as_str()) {
             let load = load_ms(engine, millions(&session.key.model)) + compile_ms(engine, plan, session);
-            min += load;
-            max += load;
+            ms += loads as f64 * load;
         }
     }
-    for cell in &plan.cells {
+    for (index, cell) in plan.cells.iter().enumerate() {
         let Some(engine) = engines.get(cell.session.backend.as_str()) else {
             continue;
         };
-        let call = call_ms(engine, millions(&cell.session.model), cell);
-        let calls = |timed: u32| call * (warmups(plan, cell) as f64 + f64::from(timed));
-        min += calls(plan.repetitions.min());
-        max += calls(plan.repetitions.max());
+        let millions = millions(&cell.session.model);
+        // A rewarm makes so few steps that its prefill is most of it.
+        let short = Cell { procedure: Procedure::Prefill, ..cell.clone() };
+        ms += (work.warmups[index] + work.timed[index]) as f64 * call_ms(engine, millions, cell);
+        ms += work.rewarms[index] as f64 * call_ms(engine, millions, &short);
     }
-    TimeRange { min: Nanos::from_ms(min), max: Nanos::from_ms(max) }
+    Nanos::from_ms(ms)
 }
 
 fn load_ms(engine: &Engine, millions: f64) -> f64 {

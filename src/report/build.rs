@@ -15,6 +15,7 @@ mod measured;
 mod medians;
 mod names;
 mod predictors;
+mod reservations;
 mod scaling;
 mod shifts;
 mod steadiness;

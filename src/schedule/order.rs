@@ -104,7 +104,9 @@ impl Ordering {
                     // One random permutation of cells × repetitions; past the fewest calls, a round each.
                     let block = match plan.repetitions {
                         Repetitions::Fixed(_) => 0,
-                        Repetitions::Adaptive { min, .. } => u64::from((repetition + 1).saturating_sub(min)),
+                        Repetitions::Adaptive { .. } => {
+                            u64::from((repetition + 1).saturating_sub(plan.repetitions.min()))
+                        }
                     };
                     [self.session_ranks[session], block, draw(repetition)]
                 }

@@ -134,7 +134,12 @@ const REPETITIONS: &[Section] = &[
         what: "adaptive repetitions",
         choice: None,
         fields: &[
-            default("min", whole(3, 100_000), "3", "Fewest timed calls per cell."),
+            default(
+                "min",
+                whole(3, 100_000),
+                "3",
+                "Fewest timed calls per cell. No cell stops before 8 calls, unless `max` is less.",
+            ),
             default("max", whole(3, 100_000), "30", "Most timed calls per cell."),
             default(
                 "until_relative_ci",

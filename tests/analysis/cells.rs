@@ -131,16 +131,34 @@ fn rewarm_cold_and_flagged_calls() {
 }
 
 #[test]
-fn unproven_rows_are_labelled() {
+fn a_call_without_proof_is_not_pooled_with_those_that_have_it() {
     let mut run = one_cell();
-    run.find("a-s-1-50-timed-0002").attribution.actual = None;
+    run.find("a-s-1-50-timed-0003").attribution.actual = None;
     let tables = run.tables();
-    let row = summary(&tables, "a-s-1-50", Mode::KvDecode);
-    assert_eq!((row.n, row.attribution, row.actual.as_deref()), (4, Evidence::Unattributed, None));
-    assert!(tables.aggregate.iter().all(|row| row.attribution == Evidence::Unattributed));
-    assert!(tables.scaling_fits.iter().all(|row| row.attribution == Evidence::Unattributed));
-    let note = tables.overhead_compute_fits[0].note.as_deref();
-    assert_eq!(note, Some("nothing proves where `a` ran"));
+    let row = summary(&tables, "a-s-1-50", Mode::Prefill);
+    assert_eq!((row.n, row.n_unattributed, row.n_degraded, row.median_ms), (3, 1, 0, 12.0));
+    assert_eq!((row.attribution, row.actual.as_deref()), (Evidence::Attributed, Some("cpu")));
+    let kept = metric(&tables, "a-s-1-50-timed-0003", Mode::Prefill);
+    assert_eq!((kept.attributed, kept.latency_ms, kept.status), (false, Some(20.0), Standing::Ok));
+    assert!(row.pools(metric(&tables, "a-s-1-50-timed-0002", Mode::Prefill)) && !row.pools(kept));
+}
+
+#[test]
+fn a_cell_without_any_proof_is_labelled_and_in_no_aggregate() {
+    let shapes = [shape("s", 8, 1, 50), shape("t", 8, 1, 50)];
+    let mut run = Run::measured(&FOUR[..2], &shapes, 3, |model, _, _| (model.millions, 10.0));
+    let unproven = |cell: &str| cell == "a-s-1-50" || cell.starts_with("b-");
+    for call in run.calls().filter(|call| unproven(&call.cell_id.0)) {
+        call.attribution.actual = None;
+    }
+    let tables = run.tables();
+    let row = summary(&tables, "a-s-1-50", Mode::Prefill);
+    assert_eq!((row.n, row.n_unattributed, row.attribution), (3, 3, Evidence::Unattributed));
+    assert_eq!((row.median_ms, row.actual.as_deref()), (1.0, None));
+    let rows: Vec<_> = tables.aggregate.iter().filter(|row| row.mode == Mode::Prefill).collect();
+    assert_eq!(rows.len(), 1, "nothing proves where any call of `b` ran");
+    assert_eq!((rows[0].model.as_str(), rows[0].scenarios.as_str(), rows[0].n_calls), ("a", "t", 3));
+    assert_eq!((rows[0].missing_scenarios.as_str(), rows[0].unattributed_scenarios.as_str()), ("s", "s"));
 }
 
 #[test]
@@ -213,13 +231,14 @@ fn power_and_work_outside_the_engine_go_with_their_phase() {
     call.spans[0].power_mean_w = Some(20.0);
     call.spans[1].power_mean_w = Some(31.0);
     call.memory.kv_bytes = Some(Bytes(7));
+    call.memory.device_used_bytes = Some(Bytes(9));
     let tables = run.tables();
     let of = |mode| metric(&tables, "a-s-1-50-timed-0000", mode);
     assert_eq!((of(Mode::Prefill).power_mean_w, of(Mode::KvDecode).power_mean_w), (Some(20.0), Some(31.0)));
     close(of(Mode::E2eKv).power_mean_w.unwrap(), (10.0 * 20.0 + 100.0 * 31.0) / 110.0);
     assert_eq!(of(Mode::KvDecode).outside_engine_us_per_step, Some(100.0));
     assert_eq!((of(Mode::Prefill).outside_engine_ms, of(Mode::E2eKv).outside_engine_ms), (None, None));
-    assert_eq!(of(Mode::Prefill).kv_bytes, Some(7));
+    assert_eq!((of(Mode::Prefill).kv_bytes, of(Mode::Prefill).device_used_bytes), (Some(7), Some(9)));
     assert_eq!(metric(&tables, "a-s-1-50-timed-0001", Mode::E2eKv).power_mean_w, None);
 }
 

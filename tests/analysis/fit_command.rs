@@ -101,7 +101,7 @@ fn a_fit_that_cannot_be_made_has_its_reason() {
     let fits = json(&args(&path, "x", "y"));
     let law = &fits[0];
     assert_eq!((&law["slope"], &law["actionable"]), (&Value::Null, &Value::Bool(false)));
-    assert_eq!(law["reason"], "all values of x are equal");
+    assert_eq!(law["reason"], "all values of column `x` are equal");
     assert_eq!(json(&args(&golden(), "params_millions", "params_millions"))[2]["rho"], 1.0);
 }
 
@@ -123,4 +123,23 @@ fn mistakes_are_named_with_file_line_and_column() {
     let (_folder, path) = table("x,y\n1,2\n3\n");
     assert!(error(&args(&path, "x", "y")).contains("found record with 1 fields"));
     assert!(error(&args(Path::new("nowhere.csv"), "x", "y")).starts_with("nowhere.csv: "));
+}
+
+/// A value that no fit can take is named as the file has it: by column and line, blank and empty ones counted.
+#[test]
+fn a_value_that_cannot_be_fitted_is_named_by_column_and_line() {
+    let (_folder, path) = table("size,ms\n1,2\n\n2,\n4,-3\n8,6\n16,9\n32,1\n");
+    let fits = json(&args(&path, "size", "ms"));
+    assert_eq!(fits[0]["reason"], "column `ms` in line 5 is -3, a logarithm needs positive values");
+    assert!(fits[1]["slope"].is_number(), "a line needs no logarithm");
+    let digits = "9".repeat(300);
+    let (_folder, path) = table(&format!("size,ms\n1,2\n{digits},4\n3,5\n4,6\n"));
+    for fit in &json(&args(&path, "size", "ms"))[..2] {
+        assert_eq!(fit["reason"], "column `size` in line 3 is 1e300, only finite values up to 1e140 can be used");
+    }
+    let (_folder, path) = table("size,deep,ms\n1,2,3\n2,2,4\n3,2,5\n4,2,7\n");
+    let fits = json(&FitArgs { x2: Some("deep".to_owned()), ..args(&path, "size", "ms") });
+    assert_eq!(fits[3]["reason"], "all values of column `deep` are equal");
+    let (_folder, path) = table(&format!("size,ms\n1,x{digits}\n"));
+    assert!(error(&args(&path, "size", "ms")).len() < 200);
 }

@@ -232,6 +232,62 @@ fn overhead_and_compute_are_told_apart() {
     assert_eq!((flat.overhead_share, flat.reason.as_deref()), (None, Some("all models have the same latency")));
 }
 
+/// The share of an overhead that might as well be none is withheld, whatever the fit as a whole is worth.
+#[test]
+fn an_overhead_that_may_be_nothing_has_no_share() {
+    let noise = [1.0, -2.0, 1.5, -0.5];
+    let law = |m: Model, _: Shape, _: u32| {
+        let place = FOUR.iter().position(|other| other.name == m.name).unwrap();
+        (3.0 + 2.0 * m.millions + noise[place], 60.0 - 0.5 * m.millions)
+    };
+    let tables = Run::measured(&FOUR, &[MICRO], 3, law).tables();
+    let of = |mode| tables.overhead_compute_fits.iter().find(|row| row.mode == mode && row.headline).unwrap();
+    let row = of(Mode::Prefill);
+    assert!(row.actionable && row.a_low_ms.unwrap() < 0.0 && row.a_ms.unwrap() > 0.0, "{row:?}");
+    assert_eq!(row.overhead_share, None);
+    assert_eq!(row.overhead_share_reason.as_deref(), Some("the interval of a includes 0"));
+    let falling = of(Mode::KvDecode);
+    assert_eq!((falling.actionable, falling.overhead_share), (true, None));
+    assert_eq!(falling.overhead_share_reason.as_deref(), Some("a or b is negative"));
+}
+
+/// What proves nothing about where it ran moves no fit, no rank and no shift, and is named.
+#[test]
+fn unproven_models_are_in_no_fit_and_named() {
+    let five = [FOUR[0], FOUR[1], FOUR[2], FOUR[3], model("e", 32.0, 9)];
+    let shapes = [MICRO, LONG, shape("micro", 2, 1, 128), shape("long", 8, 1, 128)];
+    let law = |m: Model, shape: Shape, i: u32| if m.name == "e" { (1e5, 1e6) } else { power(m, shape, i) };
+    let mut run = Run::measured(&five, &shapes, 3, law);
+    for call in run.calls().filter(|call| call.session.model == "e") {
+        call.attribution.actual = None;
+    }
+    let tables = run.tables();
+    for fit in tables.scaling_fits.iter().filter(|fit| fit.mode != Mode::E2eKv) {
+        assert_eq!((fit.n_models, fit.models.as_str()), (4, "a;b;c;d"), "{}", fit.fit_id);
+        assert!(fit.note.as_deref().unwrap().ends_with(": nothing proves where it ran"), "{:?}", fit.note);
+        close(fit.slope, if fit.mode == Mode::Prefill { 0.5 } else { 0.75 });
+    }
+    let headline = fits(&tables, Mode::Prefill, ScopeKind::Aggregate)[0];
+    assert_eq!(headline.note.as_deref(), Some("`e` is left out in micro, long: nothing proves where it ran"));
+    assert_eq!((headline.scenarios.as_str(), headline.actionable), ("micro;long", true));
+    assert!(tables.multivariate_fits.iter().all(|row| row.n_models == 4));
+    assert!(tables.overhead_compute_fits.iter().all(|row| row.n_models == 4));
+    assert!(tables.architecture_correlations.iter().all(|row| row.n_models == 4));
+    assert!(!tables.decode_length_shift.is_empty());
+    assert!(tables.decode_length_shift.iter().all(|row| row.n_common_models == 4));
+
+    for call in run.calls() {
+        call.attribution.actual = None;
+    }
+    let tables = run.tables();
+    assert!(tables.aggregate.is_empty() && tables.summary.len() == 5 * 4 * 3);
+    assert!(!tables.scaling_fits.is_empty());
+    for fit in &tables.scaling_fits {
+        assert_eq!((fit.n_models, fit.reason.as_deref()), (0, Some("0 models, at least 3 are needed")));
+        assert!(fit.note.as_deref().unwrap().contains("nothing proves where it ran"), "{:?}", fit.note);
+    }
+}
+
 #[test]
 fn size_and_depth_are_told_apart() {
     let models = [model("a", 1.0, 2), model("b", 4.0, 8), model("c", 9.0, 3), model("d", 30.0, 4), model("e", 70.0, 9)];

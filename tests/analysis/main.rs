@@ -1,11 +1,12 @@
 //! Tables against numbers worked out by hand, on runs made up in code.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod cells;
 mod compile;
 mod compile_report;
 mod files;
+mod findings;
 mod fit_command;
 mod fits;
 mod forged;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use phasebench::plan::{self, Cell, Only, Plan};
+use phasebench::schedule;
 use phasebench::spec::Spec;
 use phasebench::terms::{Mode, Procedure};
 use phasebench::units::{Bytes, Nanos};
@@ -131,15 +132,18 @@ fn only_keeps_what_it_names() {
 #[test]
 fn calls_and_time_are_counted_from_fewest_to_most() {
     let (spec, plan) = all(SMALL);
-    let calls = plan::call_counts(&plan);
-    // Per backend 6 cells; one warmup each on `cpu`, three on `half`.
-    assert_eq!((calls.warmup, calls.timed_min, calls.timed_max), (6 + 18, 12 * 3, 12 * 10));
-    let time = plan::time_range(&plan, &spec, &facts(&spec));
+    let work = schedule::work(&plan);
+    let (least, most) = (work.0.counts(), work.1.counts());
+    // Per backend 6 cells; one warmup each on `cpu`, three on `half`. No cell is narrow enough before 8 calls.
+    assert_eq!((least.warmup, least.timed, most.timed), (6 + 18, 12 * 8, 12 * 10));
+    assert_eq!((least.loads, least.rewarm, most.warmup), (4, 0, 6 + 18));
+    let time = plan::time_range(&plan, &spec, &facts(&spec), &work);
     assert!(Nanos(0) < time.min && time.min < time.max, "{time:?}");
     let (unwarmed, bare) =
         all(&SMALL.replace("warmups: 3", "warmups: 0").replace("gen_tokens", "warmups: 0\ngen_tokens"));
-    assert_eq!(plan::call_counts(&bare).warmup, 4, "a session's first call is cold, so never a timed one");
-    assert!(plan::time_range(&bare, &unwarmed, &facts(&unwarmed)).min < time.min);
+    let work = schedule::work(&bare);
+    assert_eq!(work.0.counts().warmup, 4, "a session's first call is cold, so never a timed one");
+    assert!(plan::time_range(&bare, &unwarmed, &facts(&unwarmed), &work).min < time.min);
 }
 
 #[test]

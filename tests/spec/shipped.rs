@@ -148,3 +148,33 @@ fn defaults_are_those_of_the_schema() {
     assert_eq!(documented["gen_tokens"]["default"], serde_json::json!([64]));
     assert_eq!(documented["timeout"]["default"], "120s");
 }
+
+/// A reader who copies the README's file and plans it gets a plan, not an error about a folder that is not there.
+#[test]
+fn the_readmes_file_plans_as_printed() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let text = readme.split_once("```yaml\n").unwrap().1.split_once("```").unwrap().0;
+    let plan = expand(&parse(text).unwrap(), &Only::default());
+    assert!(!plan.cells.is_empty());
+}
+
+/// What asks about a shift has both ends of it: every model and prompt at both.
+#[test]
+fn shifts_can_be_answered_by_their_own_file() {
+    let plan = |name: &str| {
+        let path = yaml_files("scenarios").into_iter().find(|p| stem(p) == name).unwrap();
+        expand(&spec::read(&path).unwrap(), &Only::default())
+    };
+    let cells = |plan: &phasebench::plan::Plan, at: fn(&phasebench::plan::Cell) -> bool| {
+        let mut cells: Vec<_> =
+            plan.cells.iter().filter(|c| at(c)).map(|c| (c.session.model.clone(), c.prompt_tokens)).collect();
+        cells.sort();
+        cells
+    };
+    let batch = plan("tr121_batch8");
+    assert_eq!(cells(&batch, |c| c.batch == 1).len(), 21);
+    assert_eq!(cells(&batch, |c| c.batch == 1), cells(&batch, |c| c.batch == 8));
+    let length = plan("tr121_gen512");
+    assert_eq!(cells(&length, |c| c.gen_tokens == 64).len(), 7);
+    assert_eq!(cells(&length, |c| c.gen_tokens == 64), cells(&length, |c| c.gen_tokens == 512));
+}

@@ -66,6 +66,13 @@ fn guess(name: &str, known: &[String]) -> String {
     nearest(name, &known).map(|near| format!(", did you mean `{near}`?")).unwrap_or_default()
 }
 
+/// Longest cell that a message shows.
+const SHOWN: usize = 40;
+
+fn shortened(text: &str) -> String {
+    text.char_indices().nth(SHOWN).map_or_else(|| text.to_owned(), |(end, _)| format!("{}…", &text[..end]))
+}
+
 /// The rows of a table that have every value asked for.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -83,6 +90,8 @@ pub(super) struct Group {
     pub(super) x: Vec<f64>,
     pub(super) y: Vec<f64>,
     pub(super) x2: Option<Vec<f64>>,
+    /// Line of the file of each row, from 1.
+    pub(super) lines: Vec<u64>,
 }
 
 struct Columns<'a> {
@@ -124,7 +133,7 @@ impl Columns<'_> {
             path: self.path.to_owned(),
             line: record.position().map_or(0, |at| self.line(at)),
             column: self.header.get(column).unwrap_or_default().to_owned(),
-            found: text.to_owned(),
+            found: shortened(text),
         })
     }
 }
@@ -158,7 +167,9 @@ impl Table {
                 continue;
             };
             let name = by.map(|column| record.get(column).unwrap_or_default().to_owned());
-            table.group(name, x2.is_some()).push(x, y, second.flatten());
+            let group = table.group(name, x2.is_some());
+            group.push(x, y, second.flatten());
+            group.lines.push(record.position().map_or(0, |at| columns.line(at)));
         }
         Ok(table)
     }

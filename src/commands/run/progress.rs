@@ -8,7 +8,6 @@ use crate::plan::Plan;
 use crate::record::{CallRecord, Line};
 use crate::run::Observer;
 use crate::schedule::{Recorded, Task};
-use crate::spec::Repetitions;
 use crate::terms::Phase;
 use crate::units::Nanos;
 
@@ -55,16 +54,8 @@ impl Watching {
         let mean = wall.checked_div(seen)?;
         let left = self.cells.iter().enumerate().map(|(cell, time)| {
             let state = recorded.cell(cell);
-            let expected = match plan.repetitions {
-                Repetitions::Fixed(n) => n,
-                Repetitions::Adaptive { min, max, .. } => {
-                    if state.timed < min {
-                        min
-                    } else {
-                        max
-                    }
-                }
-            };
+            let (fewest, most) = (plan.repetitions.min(), plan.repetitions.max());
+            let expected = if state.timed < fewest { fewest } else { most };
             let calls = if state.stopped { 0 } else { expected.saturating_sub(state.timed) };
             time.wall.checked_div(time.calls).unwrap_or(mean) * calls
         });

@@ -74,7 +74,8 @@ fn order(source: &Source<'_>) -> String {
     };
     let repetitions = match source.plan.repetitions {
         Repetitions::Fixed(n) => format!("{n} timed calls per cell"),
-        Repetitions::Adaptive { min, max, until_relative_ci } => {
+        Repetitions::Adaptive { max, until_relative_ci, .. } => {
+            let min = source.plan.repetitions.min();
             format!("{min} to {max} timed calls per cell, until ±{:.1}\u{a0}%", until_relative_ci * 100.0)
         }
     };

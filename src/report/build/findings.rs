@@ -1,15 +1,14 @@
 //! The first screen: what scales how.
 
 use crate::analysis::ScalingFitRow;
-use crate::analysis::summary::Evidence;
 use crate::report::document::{Finding, Standing, Text};
 use crate::report::format;
 use crate::spec::FitAxis;
-use crate::terms::{Flag, Mode};
+use crate::terms::Mode;
 
 use super::names::{Names, axis, counted, mode, shape};
-use super::trust::{self, FOREIGN_SHARE};
-use super::{Source, compiled};
+use super::reservations::reservations;
+use super::{Source, compiled, trust};
 
 /// One finding per backend and timed mode, then how far they may be trusted.
 pub(super) fn findings(source: &Source<'_>, names: &Names) -> Vec<Finding> {
@@ -37,16 +36,17 @@ fn scaling(source: &Source<'_>, names: &Names, fit: &ScalingFitRow) -> Finding {
     let slope = fit.slope.zip(fit.slope_t_low.zip(fit.slope_t_high)).filter(|_| fit.actionable);
     let Some((slope, interval)) = slope else {
         let reason = fit.reason.as_deref().unwrap_or("no fit");
+        let note = fit.note.as_ref().map(|note| format!(" {note}.")).unwrap_or_default();
         return Finding {
             question,
             standing: Standing::Withheld,
             answer: Text::plain(format!("Growth with {} is ", axis(source.plan.fit)))
                 .strong("not identifiable")
                 .and(format!(": {reason}.")),
-            grounds: format!("{}.", base(source, fit)).into(),
+            grounds: format!("{}.{note}", base(source, fit)).into(),
         };
     };
-    let reservations = reservations(source, fit);
+    let reservations = reservations(source, names, fit);
     let mut grounds = format!("R² {}, {}.", format::r2(fit.r2), base(source, fit));
     for reservation in &reservations {
         grounds.push(' ');
@@ -95,36 +95,4 @@ fn base(source: &Source<'_>, fit: &ScalingFitRow) -> String {
     let scenarios = fit.scenarios.split(';').filter(|name| !name.is_empty()).count();
     let (models, scenarios) = (counted(fit.n_models, "model"), counted(scenarios, "scenario"));
     format!("{models}{range}, {scenarios}, {}", shape(fit.mode, fit.batch, fit.gen_tokens))
-}
-
-/// Why a fit is to be used with caution, in whole sentences.
-fn reservations(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<String> {
-    let mut found = Vec::new();
-    if fit.attribution == Evidence::Unattributed {
-        found.push("Not every call proves where it ran.".to_owned());
-    }
-    if let Some(note) = &fit.note {
-        found.push(format!("{note}."));
-    }
-    let calls = source.tables.metrics.iter().filter(|row| {
-        row.counts()
-            && (row.mode, row.batch, row.gen_tokens) == (fit.mode, fit.batch, fit.gen_tokens)
-            && (&row.backend, row.dtype) == (&fit.backend, fit.dtype)
-    });
-    let (mut n, mut beside) = (0_usize, 0_usize);
-    for call in calls {
-        n += 1;
-        beside += usize::from(trust::has_flag(call, Flag::ForeignLoad));
-    }
-    let share = trust::share(beside, n);
-    if share.is_some_and(|share| share > FOREIGN_SHARE) {
-        found.push(format!("{} during {} of its calls.", trust::BUSY, trust::part(share)));
-    }
-    if !source.manifest.one_stack() {
-        found.push("The software stack changed during the run.".to_owned());
-    }
-    if !source.recording.finished() {
-        found.push("The run is not finished.".to_owned());
-    }
-    found
 }

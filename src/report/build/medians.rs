@@ -11,8 +11,10 @@ use super::names::Names;
 
 pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
     let mut blocks = vec![Block::Paragraph(
-        "Medians of timed calls on a warm engine, with the 95\u{a0}% interval of the location (the exponential of the mean \
-         logarithm, corrected for how far calls depend on the one before). CV is the coefficient of variation."
+        "Medians of timed calls on a warm engine, which aggregates and fits use, and beside each the location with its \
+         95\u{a0}% interval. The location is the exponential of the mean logarithm: the median of calls that scatter \
+         evenly in ratio. Where the two lie apart, calls are skewed. The interval is corrected for how far calls depend on \
+         the one before; by how much, and how they vary, stands under how steady the calls are."
             .into(),
     )];
     let rows = &source.tables.summary;
@@ -28,10 +30,26 @@ pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
             blocks.push(without_cache(names, backend, &uncached));
         }
     }
+    blocks.extend(unproven(names, rows));
     if rows.is_empty() {
         blocks.push(Block::Note("No call counts, so there is no median.".into()));
     }
     Section { id: "medians", title: "What every cell takes".to_owned(), blocks }
+}
+
+/// The cells whose calls do not prove where they ran. `None`: there is none.
+fn unproven(names: &Names, rows: &[SummaryRow]) -> Option<Block> {
+    let of = rows.iter().filter(|row| !row.is_proven() && row.mode != Mode::E2eKv).map(|row| {
+        let cell = names.cell(&row.model, &row.scenario, row.batch, row.gen_tokens);
+        if names.several_backends() { format!("{} · {cell}", row.backend) } else { cell }
+    });
+    let cells: Vec<String> = of.collect();
+    let cells = distinct(cells.iter().map(String::as_str));
+    let note = format!(
+        "Unattributed, since nothing proves where these cells ran, and therefore in no fit, aggregate or ranking: {}.",
+        cells.join("; ")
+    );
+    (!cells.is_empty()).then(|| Block::Note(note.into()))
 }
 
 fn caption(names: &Names, what: &str, backend: &str) -> Text {
@@ -40,7 +58,7 @@ fn caption(names: &Names, what: &str, backend: &str) -> Text {
 }
 
 /// The columns that name a cell.
-fn cell_columns(names: &Names) -> Vec<Column> {
+pub(super) fn cell_columns(names: &Names) -> Vec<Column> {
     let mut columns = vec![Column::words("model"), Column::words("scenario")];
     if names.several_batches() {
         columns.push(Column::numbers("batch"));
@@ -51,8 +69,10 @@ fn cell_columns(names: &Names) -> Vec<Column> {
     columns
 }
 
-fn cell(names: &Names, row: &SummaryRow) -> Vec<Text> {
-    let mut cell: Vec<Text> = vec![row.model.as_str().into(), row.scenario.as_str().into()];
+/// A cell's name in those columns.
+pub(super) fn cell(names: &Names, row: &SummaryRow) -> Vec<Text> {
+    let label = if row.is_proven() { "" } else { " (unattributed)" };
+    let mut cell: Vec<Text> = vec![format!("{}{label}", row.model).into(), row.scenario.as_str().into()];
     if names.several_batches() {
         cell.push(row.batch.to_string().into());
     }
@@ -68,14 +88,14 @@ fn phases(names: &Names, backend: &str, rows: &[&SummaryRow]) -> Block {
     let mut columns = cell_columns(names);
     columns.extend([
         Column::numbers("n"),
-        Column::numbers("prefill (ms) [95\u{a0}%]"),
-        Column::numbers("CV"),
+        Column::numbers("prefill, median (ms)"),
+        Column::numbers("location [95\u{a0}%]"),
         Column::numbers("tokens/s"),
     ]);
     if decodes {
         columns.extend([
-            Column::numbers("decode (ms/token) [95\u{a0}%]"),
-            Column::numbers("CV"),
+            Column::numbers("decode, median (ms/token)"),
+            Column::numbers("location [95\u{a0}%]"),
             Column::numbers("tokens/s"),
         ]);
     }
@@ -100,8 +120,8 @@ fn without_cache(names: &Names, backend: &str, rows: &[&SummaryRow]) -> Block {
     let mut columns = cell_columns(names);
     columns.extend([
         Column::numbers("n"),
-        Column::numbers("uncached (ms/token) [95\u{a0}%]"),
-        Column::numbers("CV"),
+        Column::numbers("uncached, median (ms/token)"),
+        Column::numbers("location [95\u{a0}%]"),
         Column::numbers("tokens/s"),
     ]);
     let lines = rows.iter().map(|row| {
@@ -119,7 +139,7 @@ fn per_token(row: &SummaryRow) -> f64 {
     row.ms_per_token.map_or(f64::NAN, |per_token| row.median_ms / per_token)
 }
 
-/// Median with interval, CV, throughput.
+/// Median, location with interval, throughput at the median.
 fn figures(row: Option<&SummaryRow>, divisor: impl Fn(&SummaryRow) -> f64) -> [Text; 3] {
     let Some(row) = row else { return [ABSENT.into(), ABSENT.into(), ABSENT.into()] };
     let by = divisor(row);
@@ -128,5 +148,6 @@ fn figures(row: Option<&SummaryRow>, divisor: impl Fn(&SummaryRow) -> f64) -> [T
         Some(rate) if rate >= 1000.0 => format::fixed(rate, 0),
         rate => format::number(rate, 3),
     };
-    [format::interval(row.median_ms / by, interval).into(), format::percent(row.cv).into(), throughput.into()]
+    let location = row.location_ms.map(|location| location / by);
+    [format::ms(row.median_ms / by).into(), format::interval(location, interval).into(), throughput.into()]
 }

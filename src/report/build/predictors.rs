@@ -53,7 +53,10 @@ fn overhead(source: &Source<'_>, names: &Names, rows: &[&OverheadRow]) -> Block 
             format::interval(shown(row.b_ms_per_x), row.b_low_ms_per_x.zip(row.b_high_ms_per_x)).into(),
             format::r2(row.r2).into(),
             format::percent(row.overhead_share).into(),
-            verdict(row.reason.as_ref()),
+            match &row.overhead_share_reason {
+                None => verdict(row.reason.as_ref()),
+                Some(why) => format!("actionable; share withheld: {why}").into(),
+            },
         ]
     };
     let caption = Text::plain(format!(

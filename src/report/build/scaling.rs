@@ -76,7 +76,7 @@ fn by_scenario(source: &Source<'_>, names: &Names, headline: &ScalingFitRow) -> 
         y_name: y_name(headline.mode).to_owned(),
         series: series.collect(),
     };
-    let mut caption = Text::plain("Medians with 95\u{a0}% intervals, from ")
+    let mut caption = Text::plain("Points are medians, bars the 95\u{a0}% intervals of the location, from ")
         .code("analysis/summary_by_model_backend_mode.csv")
         .and(". Bands are left out where lines would hide each other.");
     if left_out > 0 {
@@ -129,8 +129,9 @@ fn aggregate_points(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoin
 
 fn scenario_points(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint> {
     let of_fit = |row: &&SummaryRow| {
-        (&row.backend, row.dtype, row.mode, row.batch, row.gen_tokens)
-            == (&fit.backend, fit.dtype, fit.mode, fit.batch, fit.gen_tokens)
+        row.is_proven()
+            && (&row.backend, row.dtype, row.mode, row.batch, row.gen_tokens)
+                == (&fit.backend, fit.dtype, fit.mode, fit.batch, fit.gen_tokens)
             && Some(&row.scenario) == fit.scenario.as_ref()
     };
     let point = |row: &SummaryRow| {

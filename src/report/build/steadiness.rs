@@ -2,13 +2,14 @@
 
 use crate::analysis::{MetricRow, SummaryRow};
 use crate::report::chart::{self, Drift, DriftCall, DriftSeries, Spread, SpreadCall, SpreadRow};
-use crate::report::document::{Block, Section, Text};
-use crate::report::format;
+use crate::report::document::{Block, Column, Section, Table, Text};
+use crate::report::format::{self, ABSENT};
+use crate::stats::series::PRIOR_RHO;
 use crate::stats::summary::tukey_fences;
 use crate::terms::Mode;
 
 use super::names::{Names, mode};
-use super::{ROWS, Source, strongest, trust};
+use super::{ROWS, Source, medians, strongest, trust};
 
 /// Rows of a spread chart where not all cells fit.
 const WORST: usize = 12;
@@ -25,6 +26,7 @@ pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
         }
     }
     blocks.extend(drift(source, names));
+    blocks.extend(names.backends().iter().filter_map(|backend| dependence(source, names, backend)));
     if source.tables.summary.is_empty() {
         blocks.push(Block::Note("No call counts, so there is no spread.".into()));
     }
@@ -33,13 +35,7 @@ pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
 
 /// The calls behind a summary's row, in call order, with their latency.
 fn calls<'a>(source: &Source<'a>, cell: &SummaryRow) -> Vec<(&'a MetricRow, f64)> {
-    let of_cell = |row: &&MetricRow| {
-        row.counts()
-            && row.cell_id == cell.cell_id
-            && (row.mode, row.dtype) == (cell.mode, cell.dtype)
-            && row.weights_id == cell.weights_id
-    };
-    source.tables.metrics.iter().filter(of_cell).filter_map(|row| Some((row, row.latency_ms?))).collect()
+    source.tables.metrics.iter().filter(|row| cell.pools(row)).filter_map(|row| Some((row, row.latency_ms?))).collect()
 }
 
 fn deviation_percent(cell: &SummaryRow, latency_ms: f64) -> f64 {
@@ -114,4 +110,47 @@ fn drift(source: &Source<'_>, names: &Names) -> Option<Block> {
         changes.join(", ")
     );
     Some(Block::figure("drift", caption.into(), chart::drift(&data)))
+}
+
+/// How far calls vary and depend on the one before: what the intervals rest on. `None`: the backend has no cell.
+fn dependence(source: &Source<'_>, names: &Names, backend: &str) -> Option<Block> {
+    let timed = trust::timed(source.tables);
+    let cells: Vec<&SummaryRow> = timed.iter().copied().filter(|row| row.backend == backend).collect();
+    let mut columns = medians::cell_columns(names);
+    columns.extend([
+        Column::words("mode"),
+        Column::numbers("n"),
+        Column::numbers("effective n"),
+        Column::numbers("lag-1 autocorrelation"),
+        Column::numbers("CV"),
+        Column::numbers("mean ÷ median"),
+        Column::numbers("first to last (p)"),
+    ]);
+    let line = |row: &&SummaryRow| {
+        let drift = row.drift_relative.zip(row.drift_p).map(|(share, p)| {
+            let drifts = if trust::drifts(row, timed.len()) { ", drifts" } else { "" };
+            format!("{} ({}{drifts})", format::change_percent(share * 100.0), format::p_value(p))
+        });
+        let mut line = medians::cell(names, row);
+        line.extend([
+            mode(row.mode).into(),
+            row.n.to_string().into(),
+            format::fixed(row.n_effective, 1).into(),
+            format::fixed(row.rho1, 2).into(),
+            format::percent(row.cv).into(),
+            format::fixed(row.mean_over_median, 3).into(),
+            drift.unwrap_or_else(|| ABSENT.to_owned()).into(),
+        ]);
+        line
+    };
+    let on = if names.several_backends() { format!(" on {backend}") } else { String::new() };
+    let caption = Text::plain(format!(
+        "How far calls vary and depend on the one before{on}. Effective n is how many independent calls they are worth. It \
+         reckons with an autocorrelation that is never below 0 and, since few calls tell little about it, drawn towards \
+         {PRIOR_RHO}; the one found stands beside it. CV is the coefficient of variation. From "
+    ))
+    .code("analysis/summary_by_model_backend_mode.csv")
+    .and(".");
+    let rows: Vec<_> = cells.iter().map(line).collect();
+    (!rows.is_empty()).then_some(Block::Table(Table { caption, columns, rows }))
 }

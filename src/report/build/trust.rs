@@ -171,7 +171,10 @@ fn attribution(source: &Source<'_>) -> Finding {
         }
         (n, p) => (
             Standing::Caution,
-            format!("{} of the rows that count prove where they ran.", format::percent(share(p, n))),
+            format!(
+                "{} of the rows that went well prove where they ran. The others are in no fit, aggregate or ranking.",
+                format::percent(share(p, n))
+            ),
         ),
     };
     let standing = if standing == Standing::Holds && !one_stack { Standing::Caution } else { standing };
