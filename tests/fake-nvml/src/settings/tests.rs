@@ -39,7 +39,11 @@ fn every_key_is_followed() {
         mig = enabled
         reasons = 0x24
         limit_w = 700
-        processes = 12, 34";
+        states_change_ms = 150
+        processes = 12, 34
+        processes_from_s = 6
+        boards = 2
+        processes_on = 1";
     assert_eq!(text.lines().count(), KEYS.len());
     let expected = Settings {
         timing: Timing { period: 20 * MS, phase: 3 * MS, window: 10 * MS + MS / 2, delay: 7 * MS },
@@ -62,7 +66,11 @@ fn every_key_is_followed() {
         divided: true,
         reasons: 0x24,
         limit_w: 700.0,
+        states_change: Some(150 * MS),
         processes: vec![12, 34],
+        processes_from: 6000 * MS,
+        boards: 2,
+        processes_on: 1,
     };
     assert_eq!(parse(text).unwrap(), expected);
 }
