@@ -9,6 +9,7 @@ fn the_run_succeeds_and_says_once_that_nothing_can_be_measured() {
     succeeded(&output);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(errors.matches("no power sensor").count(), 1, "{errors}");
+    assert!(errors.contains("no NVIDIA driver library"), "also on a machine that has one: {errors}");
     let report = fixture.report();
     assert_eq!(report.matches("no sensor that can be read").count(), 1, "{report}");
     let events = fixture.events();
