@@ -2,6 +2,7 @@
 
 use phasebench::analysis::EnergyEventRow;
 use phasebench::energy::Grade;
+use phasebench::terms::Role;
 
 use crate::fixture::{BOARD, Fixture, succeeded};
 
@@ -11,8 +12,9 @@ fn with(telemetry: &str, settings: &str) -> (Fixture, Vec<EnergyEventRow>) {
     let fixture = Fixture::new(telemetry);
     succeeded(&fixture.run(fixture.with_driver(&format!("{BOARD}{settings}\n"))));
     fixture.report();
-    let events = fixture.events();
-    assert!(events.len() >= 8, "{events:?}");
+    // A busy machine makes pauses between calls, and those make rewarm calls, which are short.
+    let events: Vec<_> = fixture.events().into_iter().filter(|event| event.role != Some(Role::Rewarm)).collect();
+    assert_eq!(events.len(), 8, "{events:?}");
     (fixture, events)
 }
 

@@ -104,8 +104,8 @@ fn a_bad_line_is_told_with_what_is_allowed() {
         ("seed = 1.5", "folder/board.txt:1: seed: `1.5`\n  allowed: a whole number"),
         ("reasons = 0xg", "folder/board.txt:1: reasons: `0xg`\n  allowed: bits as a number, also as `0x…`"),
         (
-            "processes = 1, self",
-            "folder/board.txt:1: processes: `self`\n  allowed: numbers of processes, with commas between them",
+            "processes = 1, others",
+            "folder/board.txt:1: processes: `others`\n  allowed: numbers of processes and `self`, with commas between them",
         ),
         ("counter = full", "folder/board.txt:1: counter: `full`\n  allowed: of_energy, of_readings, not_supported"),
         ("instant = no", "folder/board.txt:1: instant: `no`\n  allowed: yes, not_supported"),
