@@ -108,7 +108,12 @@ fn main() -> anyhow::Result<()> {
                 write_line(&mut out, &answer(&reply)?)?;
             }
             "record" => {
-                let started = Sampler::start(&[SensorKind::Nvml], Duration::from_millis(args.period), clock.clone())?;
+                let started = Sampler::start(
+                    &[SensorKind::Nvml],
+                    Duration::from_millis(args.period),
+                    Default::default(),
+                    clock.clone(),
+                )?;
                 write_line(&mut out, &Recording { sensors: started.found().sensors.len() })?;
                 sampler = Some(started);
             }

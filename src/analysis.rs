@@ -15,6 +15,7 @@
 //! that is not there is `None` and an empty field, never 0; where a fit cannot be made its row says why.
 
 pub mod aggregate;
+mod board_state;
 pub mod compile;
 pub mod degraded;
 pub mod device_gap;
@@ -139,6 +140,7 @@ pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest, trace: &[
     let mut metrics = metrics::derive(recording, plan, manifest);
     let (energy_events, baselines) = energy::derive(recording, manifest, trace);
     energy::fill(&mut metrics, &energy_events);
+    board_state::fill(&mut metrics, recording, manifest, trace);
     let summary = summary::derive(plan, &metrics, |_| true);
     let scopes = scope::scopes(&summary);
     let (scaling_fits, scaling_residuals) = scaling::derive(&scopes, plan.fit);

@@ -74,36 +74,42 @@ pub fn calibrate<'a>(
     say: &mut dyn FnMut(&str),
 ) -> Result<Measured, CalibrateError> {
     let name = load.as_ref().map(|load| load.name());
-    let mut bench = Bench { sensor, load, clock, cancel, random: ChaCha8Rng::seed_from_u64(0) };
+    let random = ChaCha8Rng::seed_from_u64(0);
+    let mut bench = Bench { sensor, load, clock, cancel, random, counter_poll: POLL };
     let mut found = Calibration::assumed_of(sensor.kind);
     say("pace of the updates");
     bench.periods(&mut found)?;
-    let (mut response, mut steps_ns, mut steps_w) = (None, Vec::new(), Vec::new());
+    let (mut response, mut counter_response, mut steps_ns, mut steps_w) = (None, None, Vec::new(), Vec::new());
     let (mut phases, mut paces) = (Vec::new(), Vec::new());
     if bench.load.is_some() {
+        if sensor.counts() {
+            say("pace at which the counter may be read");
+            paces = bench.paces(&found)?;
+            found.safe_poll_ns = response::safe_poll(&paces);
+            bench.read_safely(&mut found)?;
+        }
         say("response to steps of a load");
         let (trace, work) = bench.steps(&found)?;
         let power = if trace.instant.is_empty() { &trace.average } else { &trace.instant };
         response = response::response(power, &work);
-        if let Some(response) = &response {
+        if let Some(response) = response.as_ref().filter(|response| response.holds()) {
             found.window_ns = response.window_ns;
             found.delay_ns = response.delay_ns;
             found.rise_ns = response.rise_ns.unwrap_or(response.window_ns);
         }
         let every = power.len().div_ceil(PICTURE).max(1);
         steps_w = power.iter().step_by(every).filter_map(|s| Some((s.at(), s.value?))).collect();
-        steps_ns = work.0;
-        if sensor.counts() {
-            if found.counter_period_ns >= SHORTEST_PULSED {
-                say("share of time that the counter sees");
-                let idle_w;
-                (phases, idle_w) = bench.pulses(&found)?;
-                found.coverage = response::coverage(&phases, idle_w).unwrap_or(Coverage::Unknown);
-            }
-            say("pace at which it may be read");
-            paces = bench.paces(&found)?;
-            found.safe_poll_ns = response::safe_poll(&paces);
+        if sensor.counts() && found.counter_period_ns >= SHORTEST_PULSED {
+            counter_response = response::counter_response(&trace.counter, bench.counter_poll.into(), &work);
+            let follows = counter_response.as_ref().filter(|response| response.holds());
+            found.counter_delay_ns = follows.map(|response| response.delay_ns);
+            found.counter_window_ns = follows.map(|response| response.window_ns);
+            say("share of time that the counter sees");
+            let idle_w;
+            (phases, idle_w) = bench.pulses(&found)?;
+            found.coverage = response::coverage(&phases, idle_w).unwrap_or(Coverage::Unknown);
         }
+        steps_ns = work.0;
     }
     let mut measured = Measured {
         sensor: sensor.id.clone(),
@@ -117,6 +123,7 @@ pub fn calibrate<'a>(
         load: name,
         calibration: found,
         response,
+        counter_response,
         phases,
         paces,
         steps_ns,
@@ -133,6 +140,8 @@ struct Bench<'a> {
     clock: &'a SharedClock,
     cancel: &'a CancelToken,
     random: ChaCha8Rng,
+    /// Time between two readings of the counter: longer than [`POLL`] where reading it so often changes it.
+    counter_poll: Duration,
 }
 
 impl Bench<'_> {
@@ -142,7 +151,8 @@ impl Bench<'_> {
         poll: Duration,
         act: impl FnOnce(&mut Self) -> Result<T, CalibrateError>,
     ) -> Result<(Trace, T), CalibrateError> {
-        let sampler = Sampler::start(&[self.sensor.kind], poll, self.clock.clone())?;
+        let counters = BTreeMap::from([(self.sensor.id.clone(), self.counter_poll)]);
+        let sampler = Sampler::start(&[self.sensor.kind], poll, counters, self.clock.clone())?;
         let number = sampler.found().sensors.iter().position(|sensor| sensor.id == self.sensor.id);
         let number = number.ok_or_else(|| CalibrateError::Gone(self.sensor.id.clone()))?;
         let done = act(self);
@@ -203,6 +213,14 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// From here on reads the counter no faster than is safe; if that is slower than before, its pace is found again.
+    fn read_safely(&mut self, found: &mut Calibration) -> Result<(), CalibrateError> {
+        let Some(safe) = found.safe_poll_ns.map(Nanos::duration).filter(|safe| *safe > POLL) else { return Ok(()) };
+        self.counter_poll = safe;
+        // One that may only be read more slowly than it updates keeps the pace that the fast readings showed.
+        if safe * 2 < found.counter_period_ns.duration() { self.periods(found) } else { Ok(()) }
+    }
+
     /// A long step and then irregular ones.
     fn steps(&mut self, found: &Calibration) -> Result<(Trace, Work), CalibrateError> {
         let period = found.power_period_ns.duration();
@@ -231,7 +249,7 @@ impl Bench<'_> {
         let (quiet, ()) = self.watch(POLL, |bench| bench.rest(settle.duration() + period.duration() * 10))?;
         let end = self.clock.now();
         let gone = || CalibrateError::Still { sensor: self.sensor.id.clone() };
-        let idle_w = response::slope(&quiet.counter, POLL.into(), first, end).ok_or_else(gone)?.watts;
+        let idle_w = response::slope(&quiet.counter, self.counter_poll.into(), first, end).ok_or_else(gone)?.watts;
         let phases = (0..PHASES).map(|phase| self.pulses_at(phase, pulses, found, idle_w));
         // One that gave too few updates says nothing.
         let phases: Result<Vec<Option<PhaseSlope>>, CalibrateError> = phases.collect();
@@ -246,7 +264,7 @@ impl Bench<'_> {
         found: &Calibration,
         idle_w: f64,
     ) -> Result<Option<PhaseSlope>, CalibrateError> {
-        let (period, delay) = (found.counter_period_ns, found.delay_ns);
+        let (period, delay) = (found.counter_period_ns, found.counter_delay_ns.unwrap_or(found.delay_ns));
         let (trace, (work, begin, end)) = self.watch(POLL, |bench| {
             // Counted from the clock's beginning, so that each phase is the same place in the update period.
             let now = bench.clock.now().0 / period.0 + 1;
@@ -261,7 +279,7 @@ impl Bench<'_> {
         })?;
         let middle = Nanos(u64::midpoint(begin.0, end.0));
         let of = |begin, end| {
-            let slope = response::slope(&trace.counter, POLL.into(), begin, end)?;
+            let slope = response::slope(&trace.counter, self.counter_poll.into(), begin, end)?;
             let share = work.share(slope.begin.since(delay).as_secs(), slope.end.since(delay).as_secs());
             (share > 0.0).then(|| (slope.watts, share, (slope.watts - idle_w) / share))
         };

@@ -153,8 +153,22 @@ pub struct PowerEntry {
     /// What was measured of the sensors' timing; of others it is assumed.
     #[serde(default)]
     pub calibrations: Vec<Measured>,
+    /// NVIDIA's boards by the number under which CUDA showed them, as far as that is known.
+    #[serde(default)]
+    pub cuda: BTreeMap<u32, String>,
     /// How evenly it was read. `None`: the process did not come to its end.
     pub continuity: Option<Continuity>,
+}
+
+impl PowerEntry {
+    /// Time between two readings of a sensor's counter: longer than asked for where reading it so often changes it.
+    #[must_use]
+    pub fn counter_period(&self, sensor: &str) -> Nanos {
+        let measured = self.calibrations.iter().find(|one| one.sensor == sensor);
+        let safe = measured.and_then(|one| one.calibration.safe_poll_ns).unwrap_or_default();
+        let period = self.period_ns.0.max(1);
+        Nanos(safe.0.div_ceil(period).max(1) * period)
+    }
 }
 
 impl Manifest {

@@ -12,7 +12,7 @@ use crate::units::Nanos;
 
 pub mod looped;
 
-pub use looped::{LoopRule, LoopSetting, looped};
+pub use looped::{LoopRule, LoopSetting, given_up, looped};
 
 /// Time inside an in-process call that no phase accounts for may be this long, or [`LARGEST_REST`] of the call.
 const LONGEST_REST: Nanos = Nanos(50_000_000);
@@ -58,7 +58,7 @@ pub fn measure(
     let mut outcome = session.call(setting.call, by, cancel);
     let end = clock.now();
     let beside = match (watcher, mark) {
-        (Some(watcher), Some(mark)) => watcher.finish(mark, || session.engine_pids()),
+        (Some(watcher), Some(mark)) => watcher.finish(mark, || engine_pids(session)),
         _ => Beside::default(),
     };
     session.inspect(&mut outcome);
@@ -134,6 +134,12 @@ fn record(
     }
 }
 
+/// The engine's processes besides our own. `None`: it has some, and cannot tell which.
+fn engine_pids(session: &dyn Session) -> Option<Vec<u32>> {
+    let pids = session.engine_pids();
+    (session.in_process() || !pids.is_empty()).then_some(pids)
+}
+
 fn beside_record(beside: &Beside, co_resident: u32) -> BesideRecord {
     BesideRecord {
         foreign_cpu: beside.foreign_cpu,
@@ -141,6 +147,7 @@ fn beside_record(beside: &Beside, co_resident: u32) -> BesideRecord {
         load_1min: beside.load_1min,
         cpu_mhz: beside.cpu_mhz,
         foreign_gpu_processes: beside.foreign_gpu_processes,
+        boards: beside.boards.clone(),
         co_resident,
     }
 }

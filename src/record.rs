@@ -11,7 +11,9 @@ pub mod given_up;
 
 use crate::plan::{CellId, SessionKey};
 use crate::spec::{Dtype, EarlyStop};
-use crate::terms::{Attribution, CompileEvidence, Degraded, Finish, Flag, Phase, Procedure, Regime, Role, Status};
+use crate::terms::{
+    Attribution, CompileEvidence, Degraded, Finish, Flag, OnBoard, Phase, Procedure, Regime, Role, Status,
+};
 use crate::units::{Bytes, Nanos};
 
 /// Version of this format. A reader refuses others.
@@ -77,16 +79,20 @@ pub struct LoopBelow {
     pub processor_ns: Option<Nanos>,
     /// Of work on a board.
     pub board_ns: Option<Nanos>,
+    /// Of work that nothing proves to have run on either: only where the scenario file names the sensors, so that all
+    /// work is charged to the same.
+    #[serde(default)]
+    pub anywhere_ns: Option<Nanos>,
 }
 
 impl LoopBelow {
-    /// For work on a board or not; where that is not known, what holds for both.
+    /// For work on a board or not; `None`: that is not known.
     #[must_use]
     pub fn of(self, on_board: Option<bool>) -> Option<Nanos> {
         match on_board {
             Some(true) => self.board_ns,
             Some(false) => self.processor_ns,
-            None => self.processor_ns.filter(|_| self.processor_ns == self.board_ns),
+            None => self.anywhere_ns,
         }
     }
 }
@@ -138,7 +144,7 @@ pub struct LoadRecord {
 }
 
 /// A stretch in which everything was left alone, so that idle power can be told from the trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdleRecord {
     /// When in the run.
@@ -151,6 +157,9 @@ pub struct IdleRecord {
     pub begin_ns: Nanos,
     /// When it ended.
     pub end_ns: Nanos,
+    /// GPUs, by UUID, on which this process holds a context at its end: a context draws power of its own. `None`: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contexts: Option<Vec<String>>,
 }
 
 /// When in a run something was left alone.
@@ -332,7 +341,7 @@ pub struct LoopRecord {
     pub attribution: Attribution,
     /// Prompt tokens that one repetition evaluated, over all rows. `None`: neither sent as ids nor told.
     pub prompt_evaluated: Option<u32>,
-    /// Decode steps of one repetition.
+    /// Decode steps asked of each repetition.
     pub decode_steps: u32,
     /// When the first repetition began. Those before the first window let clocks and sensors settle.
     pub begin_ns: Nanos,
@@ -344,6 +353,18 @@ pub struct LoopRecord {
     pub beside: BesideRecord,
     /// True where the session did not survive it.
     pub session_lost: bool,
+}
+
+impl LoopRecord {
+    /// Decode steps of the mean repetition in the windows: fewer than were asked for where some ended early.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts of steps")]
+    pub fn mean_steps(&self) -> f64 {
+        let asked = |window: &WindowRecord| u64::from(window.repeats) * u64::from(self.decode_steps);
+        let steps: u64 = self.windows.iter().map(|window| window.steps_timed.unwrap_or_else(|| asked(window))).sum();
+        let repeats: u64 = self.windows.iter().map(|window| u64::from(window.repeats)).sum();
+        if repeats == 0 { f64::from(self.decode_steps) } else { steps as f64 / repeats as f64 }
+    }
 }
 
 /// A stretch of whole repetitions.
@@ -363,6 +384,12 @@ pub struct WindowRecord {
     /// Time spent in each phase, all repetitions together. What is missing to the window's length, pauses left out, was
     /// spent between phases.
     pub phases_ns: BTreeMap<Phase, Nanos>,
+    /// Repetitions that ended at a stop token before all decode steps were made.
+    #[serde(default)]
+    pub early_stops: u32,
+    /// Decode steps of all repetitions together. `None`: not told, every repetition made those asked for.
+    #[serde(default)]
+    pub steps_timed: Option<u64>,
 }
 
 /// Tokens of a call. Counts are per row; a batch multiplies them.
@@ -429,7 +456,7 @@ pub struct MemoryRecord {
 }
 
 /// What ran beside a call; every field `None` where it cannot be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BesideRecord {
     /// Share of all processors' time that programs other than ours used, 0 to 1.
@@ -440,10 +467,22 @@ pub struct BesideRecord {
     pub load_1min: Option<f64>,
     /// Mean clock of the processors at the end, in MHz.
     pub cpu_mhz: Option<f64>,
-    /// Processes of others on the GPU.
+    /// Processes of others on any GPU. `None` also where the engine's own cannot be told from them.
     pub foreign_gpu_processes: Option<u32>,
+    /// Programs on each GPU. Empty: not measurable, or not told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub boards: Vec<OnBoard>,
     /// Sessions of ours that were resident beside the one measured.
     pub co_resident: u32,
+}
+
+impl BesideRecord {
+    /// Processes of others on a board, by its UUID. `None`: not known.
+    #[must_use]
+    pub fn foreign_on(&self, uuid: Option<&str>) -> Option<u32> {
+        let board = uuid.and_then(|uuid| self.boards.iter().find(|board| board.uuid == uuid));
+        board.map_or(self.foreign_gpu_processes, |board| board.foreign)
+    }
 }
 
 /// A rule's verdict on a cell.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::backend::{Backend, BackendError, CancelToken, Deadline, Prepared, Session};
 use crate::clock::SharedClock;
 use crate::hash::seeded;
-use crate::measure::{LoopSetting, Setting, looped, measure};
+use crate::measure::{LoopSetting, Setting, given_up, looped, measure};
 use crate::plan::{Plan, SessionKey};
 use crate::record::{Finished, IdleRecord, IdleWhen, Line, LoadRecord, Opened};
 use crate::schedule::{self, CallTask, LoadTask, LoopTask, Ordering, Recorded, Task};
@@ -25,6 +25,9 @@ pub use prompts::{PromptError, Prompts};
 
 /// A rewarm call makes at most so many decode steps: enough to wake threads and caches, too few to cost much.
 const REWARM_STEPS: u32 = 4;
+
+/// Why a loop is not made.
+const NO_RULE: &str = "no sensor of this process has its own timing for where the calls ran";
 
 /// What a run needs besides its plan.
 pub struct Engines {
@@ -92,6 +95,8 @@ pub struct Run<'a> {
     degraded: u32,
     epoch: u32,
     power: Option<&'a mut Power>,
+    /// Idle power was recorded then, before this process worked on any device.
+    rested: Option<(Nanos, Nanos)>,
 }
 
 impl<'a> Run<'a> {
@@ -131,13 +136,14 @@ impl<'a> Run<'a> {
             last_end: None,
             degraded,
             power: None,
+            rested: None,
         }
     }
 
-    /// Records power beside it.
+    /// Records power beside it. `rested`: when everything was left alone already, before this process worked on any device.
     #[must_use]
-    pub fn with_power(self, power: Option<&'a mut Power>) -> Self {
-        Self { power, ..self }
+    pub fn with_power(self, power: Option<&'a mut Power>, rested: Option<(Nanos, Nanos)>) -> Self {
+        Self { power, rested, ..self }
     }
 
     /// Does everything that is left to do.
@@ -168,9 +174,13 @@ impl<'a> Run<'a> {
     /// Leaves everything alone, where power is recorded and the scenario asks for it.
     fn rest(&mut self, when: IdleWhen, load_index: Option<u32>, observer: &mut dyn Observer) -> Result<(), RunError> {
         let Some(power) = self.power.as_mut() else { return Ok(()) };
-        let Some((begin_ns, end_ns)) = power.rest(&self.clock, &self.cancel) else { return Ok(()) };
+        let rested = self.rested.take().filter(|_| when == IdleWhen::Before);
+        let before = rested.is_some();
+        let Some((begin_ns, end_ns)) = rested.or_else(|| power.rest(&self.clock, &self.cancel)) else { return Ok(()) };
         power.note()?;
-        self.note(Line::Idle(IdleRecord { when, epoch: self.epoch, load_index, begin_ns, end_ns }), observer)
+        let contexts = self.watcher.as_ref().and_then(Watcher::own_boards);
+        let contexts = if before { contexts.map(|_| Vec::new()) } else { contexts };
+        self.note(Line::Idle(IdleRecord { when, epoch: self.epoch, load_index, begin_ns, end_ns, contexts }), observer)
     }
 
     /// Works until nothing is left to do. False: someone cancelled.
@@ -310,7 +320,7 @@ impl<'a> Run<'a> {
         let mut record = measure(open.session.as_mut(), &setting, &*self.clock, self.watcher.as_mut(), &self.cancel);
         if let Some(power) = self.power.as_mut() {
             power.note()?;
-            record.flags.extend(power.flags(record.begin_ns));
+            record.flags.extend(power.flags(record.begin_ns, &record.attribution, &record.beside.boards));
             record.flags.sort_unstable();
         }
         self.last_end = Some(record.begin_ns + record.total_wall_ns);
@@ -333,7 +343,7 @@ impl<'a> Run<'a> {
         let co_resident = u32::try_from(self.open.len().saturating_sub(1)).unwrap_or(u32::MAX);
         let open = self.open.get_mut(&session).ok_or_else(unprepared)?;
         let on_board = self.recorded.cell(task.cell).on_board;
-        let Some(rule) = self.power.as_ref().and_then(|power| power.loop_rule(on_board)) else { return Ok(None) };
+        let rule = self.power.as_ref().and_then(|power| power.loop_rule(on_board));
         let mut call = self.prompts.call(cell);
         call.procedure = task.procedure;
         if task.procedure == Procedure::Prefill {
@@ -351,11 +361,15 @@ impl<'a> Run<'a> {
             epoch: self.epoch,
             co_resident,
         };
+        // Waiting for a sensor that this process does not have would leave the run unfinished for ever.
+        let Some(rule) = rule else {
+            return Ok(Some(Line::Loop(Box::new(given_up(&setting, NO_RULE, &*self.clock)))));
+        };
         let session_ref = open.session.as_mut();
-        let mut record = looped(session_ref, setting, &rule, &*self.clock, self.watcher.as_mut(), &self.cancel);
+        let mut record = looped(session_ref, &setting, &rule, &*self.clock, self.watcher.as_mut(), &self.cancel);
         if let Some(power) = self.power.as_mut() {
             power.note()?;
-            record.flags.extend(power.flags(record.begin_ns));
+            record.flags.extend(power.flags(record.begin_ns, &record.attribution, &record.beside.boards));
             record.flags.sort_unstable();
         }
         self.last_end = Some(record.end_ns);

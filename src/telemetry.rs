@@ -4,13 +4,15 @@
 //! small machine without a GPU.
 //! On a virtual clock nothing of this means anything and the watcher is not used.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use nvml_wrapper::Nvml;
 
-use crate::terms::Flag;
+use crate::terms::{Flag, OnBoard};
 use crate::units::Nanos;
 
+pub mod board;
 pub mod continuity;
 pub mod cpu;
 pub mod nvml;
@@ -33,7 +35,7 @@ pub const FOREIGN_CPU_LIMIT: f64 = 0.10;
 pub const STEAL_LIMIT: f64 = 0.02;
 
 /// What ran beside a call, and what the call took of us. Every field is `None` where it cannot be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Beside {
     /// Share of all processors' time that programs other than ours used, 0 to 1.
     pub foreign_cpu: Option<f64>,
@@ -43,8 +45,10 @@ pub struct Beside {
     pub load_1min: Option<f64>,
     /// Mean clock of the processors we may run on, at the end. Unit: MHz.
     pub cpu_mhz: Option<f64>,
-    /// Processes of others that compute on a GPU.
+    /// Processes of others that compute on a GPU. `None` also where the engine's own cannot be told from them.
     pub foreign_gpu_processes: Option<u32>,
+    /// The same for each board, and ours. Empty: not measurable.
+    pub boards: Vec<OnBoard>,
     /// Processor time of our own process between the two readings, all threads.
     pub own_cpu: Option<Nanos>,
 }
@@ -110,21 +114,32 @@ impl Watcher {
     /// Reads after a call, and says what happened since its beginning.
     ///
     /// `engine_pids` tells the processes besides our own whose work is ours; looking for them is not the call's work.
-    pub fn finish(&mut self, mark: Mark, engine_pids: impl FnOnce() -> Vec<u32>) -> Beside {
+    /// `None`: there are some, and which is not known.
+    pub fn finish(&mut self, mark: Mark, engine_pids: impl FnOnce() -> Option<Vec<u32>>) -> Beside {
         let own_cpu = process::cpu_self().zip(mark.own_cpu).map(|(now, then)| now.since(then));
-        self.engine_pids = engine_pids();
+        let told = engine_pids();
+        let known = told.is_some();
+        self.engine_pids = told.unwrap_or_default();
         self.read();
         let shares = self.history.shares(mark.at);
-        let own = std::process::id();
-        let ours = |pid| pid == own || self.engine_pids.contains(&pid);
+        let processes = self.nvml.as_ref().and_then(nvml::processes);
+        let (foreign_gpu_processes, boards) = sorted(processes.as_ref(), &self.engine_pids, known);
         Beside {
             own_cpu,
             foreign_cpu: shares.and_then(|shares| shares.foreign),
             steal: shares.map(|shares| shares.steal),
             load_1min: cpu::load_average(),
             cpu_mhz: self.clocks.mean_mhz(),
-            foreign_gpu_processes: self.nvml.as_ref().and_then(|nvml| nvml::foreign_processes(nvml, ours)),
+            foreign_gpu_processes,
+            boards,
         }
+    }
+
+    /// Boards on which this process computes, by UUID. `None`: the driver does not tell, or there is none.
+    #[must_use]
+    pub fn own_boards(&self) -> Option<Vec<String>> {
+        let (_, boards) = sorted(Some(&nvml::processes(self.nvml.as_ref()?)?), &[], true);
+        Some(boards.into_iter().filter(|board| board.ours > 0).map(|board| board.uuid).collect())
     }
 
     fn read(&mut self) -> Nanos {
@@ -135,6 +150,25 @@ impl Watcher {
         }
         at
     }
+}
+
+/// Processes on boards told apart into ours and those of others: how many others there are on all boards, and each board.
+fn sorted(
+    processes: Option<&BTreeMap<String, BTreeSet<u32>>>,
+    engine_pids: &[u32],
+    known: bool,
+) -> (Option<u32>, Vec<OnBoard>) {
+    let Some(processes) = processes else { return (None, Vec::new()) };
+    let own = std::process::id();
+    let ours = |pid: &u32| *pid == own || engine_pids.contains(pid);
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let boards = processes.iter().map(|(uuid, pids)| {
+        let mine = pids.iter().filter(|pid| ours(pid)).count();
+        OnBoard { uuid: uuid.clone(), ours: count(mine), foreign: known.then(|| count(pids.len() - mine)) }
+    });
+    let others: BTreeSet<&u32> = processes.values().flatten().filter(|pid| !ours(pid)).collect();
+    // Where nobody computes it makes no difference which processes are the engine's.
+    ((known || others.is_empty()).then(|| count(others.len())), boards.collect())
 }
 
 #[cfg(test)]
@@ -161,6 +195,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_engine_whose_processes_are_not_known_is_not_called_foreign() {
+        let own = std::process::id();
+        let boards = BTreeMap::from([
+            ("a".to_owned(), BTreeSet::from([own, 7])),
+            ("b".to_owned(), BTreeSet::from([8, 9])),
+            ("c".to_owned(), BTreeSet::new()),
+        ]);
+        let of = |engine: &[u32], known| {
+            let (all, boards) = sorted(Some(&boards), engine, known);
+            (all, boards.into_iter().map(|board| (board.ours, board.foreign)).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[7], true), (Some(2), vec![(2, Some(0)), (0, Some(2)), (0, Some(0))]));
+        assert_eq!(of(&[], false), (None, vec![(1, None), (0, None), (0, None)]));
+        assert_eq!(sorted(None, &[], true), (None, Vec::new()));
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn our_own_work_is_seen() {
@@ -172,7 +223,7 @@ mod tests {
         while used().since(before) < WORK {
             std::hint::black_box(0);
         }
-        let beside = watcher.finish(mark, Vec::new);
+        let beside = watcher.finish(mark, || Some(Vec::new()));
         assert!(beside.own_cpu.is_some_and(|own| own >= WORK), "{beside:?}");
         assert!(beside.load_1min.is_some());
         // What the window takes off as ours includes it too.

@@ -284,6 +284,33 @@ impl Attribution {
     }
 }
 
+impl Attribution {
+    /// The number under which CUDA knows the GPU: from what ran, else from the evidence `device`. `None`: nothing tells it.
+    #[must_use]
+    pub fn cuda_number(&self) -> Option<u32> {
+        let of = |told: &String| told.to_ascii_lowercase().rsplit_once("cuda:").and_then(|(_, n)| n.parse().ok());
+        self.actual.as_ref().and_then(of).or_else(|| self.evidence.get(Self::DEVICE).and_then(of))
+    }
+
+    /// Evidence: the device by the engine's own name for it, e.g. `cuda:1`.
+    pub const DEVICE: &'static str = "device";
+
+    /// Evidence: the UUID of the board.
+    pub const DEVICE_UUID: &'static str = "device.uuid";
+}
+
+/// Programs that compute on one board.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnBoard {
+    /// The board.
+    pub uuid: String,
+    /// Processes of ours, the engine's among them.
+    pub ours: u32,
+    /// Those of others. `None`: which ones are the engine's is not known.
+    pub foreign: Option<u32>,
+}
+
 /// What a compiler did in one phase, counted over one call or one compile step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

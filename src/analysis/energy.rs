@@ -182,7 +182,7 @@ pub struct BaselineRow {
 }
 
 fn events(call: &CallRecord, span: &SpanRecord, meters: &Meters<'_>) -> Vec<EnergyEventRow> {
-    let charged = meters.charged(&call.attribution, call.epoch);
+    let charged = meters.charged(&call.attribution, &call.beside, call.epoch);
     match charged {
         Err(reason) => vec![row(call, span, None, Err(reason))],
         Ok(metered) => metered.into_iter().map(|metered| event(call, span, metered, meters)).collect(),
@@ -216,10 +216,12 @@ fn event(call: &CallRecord, span: &SpanRecord, metered: &Metered, meters: &Meter
 fn caps(beside: &BesideRecord, metered: &Metered, begin: Nanos, end: Nanos) -> Caps {
     Caps {
         divided: metered.sensor.divided == Some(true),
-        foreign: metered.sensor.kind != SensorKind::Rapl && beside.foreign_gpu_processes.is_some_and(|n| n > 0),
+        foreign: metered.sensor.kind != SensorKind::Rapl
+            && beside.foreign_on(metered.sensor.uuid.as_deref()).is_some_and(|n| n > 0),
         readings_missing: metered.readings_missing(begin, end),
         registers_differ: metered.registers_differ(begin, end),
-        average_only: metered.trace.counter.is_empty() && metered.trace.instant.is_empty(),
+        average_only: (metered.trace.counter.is_empty() && metered.trace.instant.is_empty())
+            || metered.calibration.counter_averages(),
         events: 1,
     }
 }

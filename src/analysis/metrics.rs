@@ -150,6 +150,17 @@ pub struct MetricRow {
     pub load_1min: Option<f64>,
     /// Mean processor clock at the end. `None`: not measurable.
     pub cpu_mhz: Option<f64>,
+    /// Mean temperature of the board that the call ran on, in degrees Celsius. `None`, here and in the next four: no board is
+    /// proven, or it did not tell.
+    pub gpu_temperature_c: Option<f64>,
+    /// Mean temperature of its memory.
+    pub gpu_memory_temperature_c: Option<f64>,
+    /// Mean clock of its multiprocessors, in MHz.
+    pub gpu_sm_mhz: Option<f64>,
+    /// Mean clock of its memory, in MHz.
+    pub gpu_memory_mhz: Option<f64>,
+    /// Its slowest performance state meanwhile, 0 the fastest.
+    pub gpu_performance_state: Option<f64>,
     /// Visit of the cell, in the run's order.
     pub task_idx: u32,
     /// Position of the call in the run.
@@ -278,6 +289,11 @@ fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> Metr
         steal: call.beside.steal,
         load_1min: call.beside.load_1min,
         cpu_mhz: call.beside.cpu_mhz,
+        gpu_temperature_c: None,
+        gpu_memory_temperature_c: None,
+        gpu_sm_mhz: None,
+        gpu_memory_mhz: None,
+        gpu_performance_state: None,
         task_idx: call.task_idx,
         call_idx: call.call_idx,
         round: call.round,

@@ -34,7 +34,7 @@ use super::{Backend, BackendError, CallShape, Description, Failure, LoadReport, 
 use crate::model::onnx::Precision;
 use crate::model::{self, ModelSource};
 use crate::spec::{ArgMax, Dtype, OnnxSpec, Provider};
-use crate::terms::{Degraded, Mode, Procedure};
+use crate::terms::{Attribution, Degraded, Mode, Procedure};
 use crate::units::Bytes;
 
 /// ONNX Runtime, set one way.
@@ -180,12 +180,16 @@ impl OnnxBackend {
         } else {
             Engine::new(session, signature)
         };
+        let mut attribution = placement::attribution(self.spec.provider, &placed);
+        if on_device {
+            attribution.evidence.insert(Attribution::DEVICE.to_owned(), format!("cuda:{}", self.spec.device));
+        }
         let report = LoadReport {
             parts: vec![
                 ("session_options".to_owned(), set.since(begin)),
                 ("create_session".to_owned(), created.since(set)),
             ],
-            attribution: placement::attribution(self.spec.provider, &placed),
+            attribution,
             host_rss_before,
             host_rss_after: memory::resident().0,
             device_bytes: None,

@@ -1,5 +1,6 @@
 //! `phasebench calibrate`: the timing of this machine's power sensors, measured, kept and shown.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use crate::exit::Exit;
 use crate::report::build::calibration;
 use crate::spec::TelemetrySpec;
 use crate::store::{io_error, write_atomically};
-use crate::telemetry::sampler;
+use crate::telemetry::board;
+use crate::telemetry::sampler::{self, Found};
 use crate::telemetry::sensor::Sensor;
 use crate::terms::SensorKind;
 
@@ -37,7 +39,7 @@ pub fn execute(args: &CalibrateArgs, out: &mut dyn Write) -> anyhow::Result<Exit
     }
     let mut measured = Vec::new();
     for sensor in &found.sensors {
-        measured.push(one(sensor, args.again, &clock, &cancel)?);
+        measured.push(one(sensor, &found, args.again, &clock, &cancel)?);
     }
     let document = calibration::document(&measured);
     std::fs::create_dir_all(&args.out).map_err(io_error(&args.out, "create"))?;
@@ -56,8 +58,9 @@ pub fn execute(args: &CalibrateArgs, out: &mut dyn Write) -> anyhow::Result<Exit
 /// Someone cancelled.
 pub fn ahead(spec: &TelemetrySpec, clock: &SharedClock, cancel: &CancelToken) -> anyhow::Result<Vec<Measured>> {
     let mut measured = Vec::new();
-    for sensor in &sampler::discover(&spec.kinds()).sensors {
-        match one(sensor, false, clock, cancel) {
+    let found = sampler::discover(&spec.kinds());
+    for sensor in &found.sensors {
+        match one(sensor, &found, false, clock, cancel) {
             Ok(found) => measured.push(found),
             Err(error) if cancel.is_cancelled() => return Err(error.into()),
             Err(error) => run::warn(&format!("{} is not calibrated, its timing is assumed: {error}", sensor.id)),
@@ -67,13 +70,20 @@ pub fn ahead(spec: &TelemetrySpec, clock: &SharedClock, cancel: &CancelToken) ->
 }
 
 /// The calibration of one sensor: the one that is kept, else a new one.
-fn one(sensor: &Sensor, again: bool, clock: &SharedClock, cancel: &CancelToken) -> Result<Measured, CalibrateError> {
+fn one(
+    sensor: &Sensor,
+    all: &Found,
+    again: bool,
+    clock: &SharedClock,
+    cancel: &CancelToken,
+) -> Result<Measured, CalibrateError> {
     let cache = crate::cache::root();
     if let Some(found) = known::find(&cache, sensor).filter(|_| !again) {
         return Ok(found);
     }
     run::warn(&format!("{} ({}): measuring the sensor's timing, about a minute", sensor.id, sensor.device));
-    let mut load = device(sensor).and_then(|device| {
+    let numbers = board::cuda(&all.sensors, all.has_unopened(), &board::Environment::own());
+    let mut load = device(sensor, &numbers).and_then(|device| {
         let surroundings = Surroundings { clock: clock.clone(), cache: cache.clone(), seed: 0 };
         let opened = Prefills::open(device, &surroundings, cancel);
         opened.inspect_err(|error| run::warn(&format!("no load for {}: {error}", sensor.id))).ok()
@@ -86,12 +96,20 @@ fn one(sensor: &Sensor, again: bool, clock: &SharedClock, cancel: &CancelToken) 
     Ok(measured)
 }
 
-/// What keeps a sensor's device busy. `None`: nothing of ours can.
-fn device(sensor: &Sensor) -> Option<Device> {
+/// What keeps a sensor's device busy, with the boards that CUDA shows by their numbers. `None`: nothing of ours can, or
+/// nobody knows under which number.
+fn device(sensor: &Sensor, numbers: &BTreeMap<u32, String>) -> Option<Device> {
     match sensor.kind {
         // A scripted board follows the processor time of this process.
         SensorKind::Nvml if sensor.simulated => Some(Device::Processor),
-        SensorKind::Nvml => sensor.id.rsplit_once(':').and_then(|(_, number)| number.parse().ok()).map(Device::Cuda),
+        SensorKind::Nvml => {
+            let number = numbers.iter().find(|(_, id)| **id == sensor.id).map(|(number, _)| *number);
+            if number.is_none() {
+                let fix = "try: CUDA_DEVICE_ORDER=PCI_BUS_ID";
+                run::warn(&format!("no load for {}: which of CUDA's devices it is, is not known\n  {fix}", sensor.id));
+            }
+            number.map(Device::Cuda)
+        }
         SensorKind::Rapl => Some(Device::Processor),
         SensorKind::Hwmon => None,
     }

@@ -18,9 +18,9 @@ use crate::manifest::{BackendEntry, Manifest, ModelEntry, PowerEntry, Stack};
 use crate::plan::Plan;
 use crate::record::Line;
 use crate::run::{Ended, Engines, Power, Prompts, Run};
-use crate::spec::{Spec, TelemetrySpec};
+use crate::spec::{Engine, Pace, Spec, TelemetrySpec};
 use crate::store::{self, Reserved, Writer};
-use crate::telemetry::sampler;
+use crate::telemetry::{sampler, sensor::rapl};
 use crate::units::Nanos;
 
 mod ending;
@@ -208,7 +208,7 @@ fn models(spec: &Spec, engines: &Engines) -> BTreeMap<String, ModelEntry> {
 fn go(mut job: Job, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let folder = job.writer.folder().to_owned();
     name_this_run(&folder.file_name().unwrap_or_default().to_string_lossy());
-    let mut power = record_power(&mut job)?;
+    let (mut power, rested) = record_power(&mut job)?;
     let mut watching = progress::Watching::new(&job.plan, &job.lines);
     let run = Run::new(
         &job.plan,
@@ -219,7 +219,7 @@ fn go(mut job: Job, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
         job.clock.clone(),
         job.cancel.clone(),
     )
-    .with_power(power.as_mut());
+    .with_power(power.as_mut(), rested);
     // The calendar time at which the run's clock stood at 0.
     let start = unix_ns().saturating_sub(if job.clock.is_virtual() { 0 } else { job.clock.now().0 });
     let ended = run.execute(start, &job.stack_sha256, &mut watching);
@@ -237,15 +237,27 @@ fn go(mut job: Job, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
     }
 }
 
+/// Power recording, and when everything was left alone before it.
+type Recording = (Option<Power>, Option<(Nanos, Nanos)>);
+
 /// Begins to record power, where the scenario asks for it and there is anything left to measure.
-fn record_power(job: &mut Job) -> anyhow::Result<Option<Power>> {
+fn record_power(job: &mut Job) -> anyhow::Result<Recording> {
     let finished = job.lines.iter().any(|line| matches!(line, Line::Finished(_)));
     // On a virtual clock nothing draws power.
-    let Some(spec) = job.telemetry.as_ref().filter(|_| !finished && !job.clock.is_virtual()) else { return Ok(None) };
+    let Some(spec) = job.telemetry.as_ref().filter(|_| !finished && !job.clock.is_virtual()) else {
+        return Ok((None, None));
+    };
     let epochs = job.lines.iter().filter(|line| matches!(line, Line::Opened(_))).count();
     let epoch = u32::try_from(epochs).unwrap_or(u32::MAX);
-    let calibrations = if spec.calibrate { calibrate::ahead(spec, &job.clock, &job.cancel)? } else { Vec::new() };
+    let (mut rested, mut calibrations) = (None, Vec::new());
     let sensors = sampler::discover(&spec.kinds()).sensors;
+    if spec.calibrate {
+        // The load of a calibration leaves a context on the device until this process ends, and that draws power.
+        let mut early = Power::start(spec, BTreeMap::new(), &job.writer, epoch, job.clock.clone())?;
+        rested = early.rest(&job.clock, &job.cancel);
+        early.finish()?;
+        calibrations = calibrate::ahead(spec, &job.clock, &job.cancel)?;
+    }
     let timings = crate::calibrate::by_sensor(&sensors, &calibrations);
     let power = Power::start(spec, timings, &job.writer, epoch, job.clock.clone())?;
     let found = power.found().clone();
@@ -253,15 +265,21 @@ fn record_power(job: &mut Job) -> anyhow::Result<Option<Power>> {
         let why: Vec<String> = found.absent.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
         warn(&format!("no power sensor, energy stays empty ({})", why.join("; ")));
     }
-    for sensor in found.sensors.iter().filter(|sensor| sensor.simulated) {
-        warn(&format!("{} is SIMULATED: no energy of this run is a measurement", sensor.id));
+    for sensor in &found.sensors {
+        if sensor.simulated {
+            warn(&format!("{} is SIMULATED: no energy of this run is a measurement", sensor.id));
+        }
+        if let Some(why) = sensor.missing.get(rapl::PACKAGES) {
+            warn(&format!("{}: {why}", sensor.id));
+        }
     }
     if let Some(epoch) = job.manifest.epochs.last_mut() {
         let (period_ns, charged) = (spec.period.into(), spec.sensors.clone());
-        epoch.power = Some(PowerEntry { period_ns, charged, found, calibrations, continuity: None });
+        let cuda = power.cuda().clone();
+        epoch.power = Some(PowerEntry { period_ns, charged, found, calibrations, cuda, continuity: None });
         job.writer.write_manifest(&job.manifest.to_json()?)?;
     }
-    Ok(Some(power))
+    Ok((Some(power), rested))
 }
 
 pub(super) fn cancel_on_signal() -> anyhow::Result<CancelToken> {

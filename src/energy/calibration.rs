@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::energy::Trace;
 use crate::energy::response::{PaceSlope, PhaseSlope, Response};
 use crate::terms::SensorKind;
 use crate::units::Nanos;
@@ -46,7 +47,7 @@ pub struct Calibration {
     pub power_period_ns: Nanos,
     /// Stretch a power reading is the mean of.
     pub window_ns: Nanos,
-    /// Time by which readings are late.
+    /// Time by which power readings are late, and the counter where its own delay is not measured.
     pub delay_ns: Nanos,
     /// Time a power reading needs from 10 % to 90 % of a step.
     pub rise_ns: Nanos,
@@ -57,6 +58,13 @@ pub struct Calibration {
     /// Shortest time between two readings at which reading does not change what is read. `None`: not measured.
     #[serde(default)]
     pub safe_poll_ns: Option<Nanos>,
+    /// Time by which the counter is late. `None`: not measured.
+    #[serde(default)]
+    pub counter_delay_ns: Option<Nanos>,
+    /// Stretch whose mean power an update of the counter adds: its period, or longer where it adds averages. `None`: not
+    /// measured.
+    #[serde(default)]
+    pub counter_window_ns: Option<Nanos>,
 }
 
 /// A sensor's calibration as it was measured, with what it rests on.
@@ -85,6 +93,9 @@ pub struct Measured {
     pub calibration: Calibration,
     /// How the power reading follows the load. `None`: no such reading, or it does not follow.
     pub response: Option<Response>,
+    /// How the counter's growth follows the load. `None`: no counter, too fast a one, or it does not follow.
+    #[serde(default)]
+    pub counter_response: Option<Response>,
     /// What short pulses took, by their place in the counter's update period. Empty: not measured.
     pub phases: Vec<PhaseSlope>,
     /// What a steady load took, by the pace of reading. Empty: not measured.
@@ -122,10 +133,13 @@ impl Calibration {
             coverage: Coverage::Unknown,
             resolution_j: 1e-3,
             safe_poll_ns: None,
+            counter_delay_ns: None,
+            counter_window_ns: None,
         }
     }
 
-    /// For the energy counters of processors: they add up all energy, about once a millisecond.
+    /// For the energy counters of processors: they update about once a millisecond. That they add up all energy is what
+    /// their makers say; pulses that would show it cannot be made short enough, so that nothing better is claimed.
     ///
     /// Source: Intel's Software Developer's Manual, volume 3, on RAPL; its unit is 2⁻¹⁴ J on most processors.
     #[must_use]
@@ -138,9 +152,11 @@ impl Calibration {
             window_ns: period,
             delay_ns: Nanos(0),
             rise_ns: period,
-            coverage: Coverage::Full,
+            coverage: Coverage::Unknown,
             resolution_j: 2.0_f64.powi(-14),
             safe_poll_ns: None,
+            counter_delay_ns: None,
+            counter_window_ns: None,
         }
     }
 
@@ -162,6 +178,58 @@ impl Calibration {
     /// Time from the beginning of a phase until a reading shows nothing else.
     #[must_use]
     pub fn settling(&self) -> Nanos {
-        self.window_ns.max(self.rise_ns) + self.power_period_ns.max(self.counter_period_ns) + self.delay_ns
+        let window = self.window_ns.max(self.rise_ns).max(self.counter_window_ns.unwrap_or_default());
+        let delay = self.delay_ns.max(self.counter_delay_ns.unwrap_or_default());
+        window + self.power_period_ns.max(self.counter_period_ns) + delay
+    }
+
+    /// Whether an update of the counter adds an average that reaches back well beyond the update before it: then it says
+    /// little about where in time energy went.
+    #[must_use]
+    pub fn counter_averages(&self) -> bool {
+        self.counter_window_ns.is_some_and(|window| window.0 > 2 * self.counter_period_ns.0)
+    }
+
+    /// A trace whose counter is late by [`delay_ns`](Self::delay_ns) like the power readings, whatever its own delay is.
+    #[must_use]
+    pub fn aligned(&self, mut trace: Trace) -> Trace {
+        if let Some(own) = self.counter_delay_ns {
+            for sample in &mut trace.counter {
+                sample.begin = (sample.begin + self.delay_ns) - own;
+                sample.end = (sample.end + self.delay_ns) - own;
+            }
+        }
+        trace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::energy::Sample;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_counter_of_its_own_delay_is_moved_to_the_power_readings() {
+        let sample = |ms: u64| Sample { begin: Nanos(ms * MS), end: Nanos((ms + 1) * MS), value: Some(1.0) };
+        let trace = || Trace { counter: vec![sample(500)], instant: vec![sample(500)], average: Vec::new() };
+        let of = |counter_delay_ns| {
+            Calibration { delay_ns: Nanos(10 * MS), counter_delay_ns, ..Calibration::assumed() }.aligned(trace())
+        };
+        assert_eq!(of(None).counter[0].begin, Nanos(500 * MS));
+        let late = of(Some(Nanos(120 * MS)));
+        assert_eq!((late.counter[0].begin, late.counter[0].end), (Nanos(390 * MS), Nanos(391 * MS)));
+        assert_eq!(late.instant, trace().instant);
+    }
+
+    #[test]
+    fn a_counter_that_adds_averages_needs_longer_to_settle() {
+        let of = |ms: u64| Calibration { counter_window_ns: Some(Nanos(ms * MS)), ..Calibration::assumed() };
+        assert!(
+            !of(100).counter_averages() && of(1100).counter_averages() && !Calibration::assumed().counter_averages()
+        );
+        assert_eq!(of(1100).settling(), Nanos(1200 * MS));
+        assert_eq!(Calibration::processor().coverage, Coverage::Unknown, "nobody measured it");
     }
 }

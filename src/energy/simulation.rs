@@ -70,6 +70,8 @@ impl Board {
             coverage,
             resolution_j: 1e-3,
             safe_poll_ns: None,
+            counter_delay_ns: None,
+            counter_window_ns: None,
         };
         Self { sensor: Sensor::new(timing, counter, errors), random, calibration }
     }

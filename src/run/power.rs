@@ -11,9 +11,10 @@ use crate::measure::LoopRule;
 use crate::record::LoopBelow;
 use crate::spec::TelemetrySpec;
 use crate::store::{StoreError, TraceWriter, Writer};
+use crate::telemetry::board::{self, Boards};
 use crate::telemetry::continuity::Continuity;
 use crate::telemetry::sampler::{Entry, Found, Sampler};
-use crate::terms::{Flag, SensorKind};
+use crate::terms::{Attribution, Flag, OnBoard, SensorKind};
 use crate::units::Nanos;
 
 /// Bits by which NVIDIA's driver says that heat or a brake lowered the clocks: hardware slowdown, software thermal,
@@ -62,8 +63,19 @@ pub struct Power {
     /// Kinds that every call is charged to. `None`: to the device it ran on.
     charged: Option<Vec<SensorKind>>,
     calibrations: BTreeMap<String, Calibration>,
-    /// States of the clocks that each sensor told, with their times.
-    reasons: Vec<Vec<(Nanos, u64)>>,
+    /// See [`board::cuda`].
+    cuda: BTreeMap<u32, String>,
+    /// What each sensor told of its clocks.
+    states: Vec<States>,
+}
+
+/// What a board told of its clocks, with the times.
+#[derive(Debug, Default)]
+struct States {
+    /// Bits that say why they are lowered.
+    reasons: Vec<(Nanos, u64)>,
+    /// Performance states.
+    performance: Vec<(Nanos, u64)>,
 }
 
 impl Power {
@@ -79,11 +91,21 @@ impl Power {
         clock: SharedClock,
     ) -> Result<Self, PowerError> {
         let trace = TraceWriter::open(writer.folder())?;
-        let sampler = Sampler::start(&spec.kinds(), spec.period, clock)?;
+        let safe = |(id, found): (&String, &Calibration)| Some((id.clone(), found.safe_poll_ns?.duration()));
+        let counters = calibrations.iter().filter_map(safe).collect();
+        let sampler = Sampler::start(&spec.kinds(), spec.period, counters, clock)?;
         let found = sampler.found().clone();
+        let cuda = board::cuda(&found.sensors, found.has_unopened(), &board::Environment::own());
+        let states = found.sensors.iter().map(|_| States::default()).collect();
         let TelemetrySpec { idle, looped, period, .. } = *spec;
-        let (period, charged, reasons) = (period.into(), spec.sensors.clone(), Vec::new());
-        Ok(Self { sampler, found, trace, epoch, idle, looped, period, charged, calibrations, reasons })
+        let (period, charged) = (period.into(), spec.sensors.clone());
+        Ok(Self { sampler, found, trace, epoch, idle, looped, period, charged, calibrations, cuda, states })
+    }
+
+    /// Boards by the number under which CUDA shows them.
+    #[must_use]
+    pub fn cuda(&self) -> &BTreeMap<u32, String> {
+        &self.cuda
     }
 
     /// What it records.
@@ -97,24 +119,28 @@ impl Power {
     /// # Errors
     /// The trace cannot be written.
     pub fn note(&mut self) -> Result<(), StoreError> {
-        let Self { sampler, found, trace, epoch, reasons, .. } = self;
-        sampler.drain(|entry| write(trace, found, *epoch, reasons, entry));
+        let Self { sampler, found, trace, epoch, states, .. } = self;
+        sampler.drain(|entry| write(trace, found, *epoch, states, entry));
         trace.flush()
     }
 
-    /// What devices did since `begin`; after [`note`](Self::note). States told before are forgotten but for the last.
-    pub fn flags(&mut self, begin: Nanos) -> Vec<Flag> {
-        let mut bits = 0;
-        for states in &mut self.reasons {
-            let inside = states.partition_point(|(at, _)| *at < begin);
-            // States are read ten times slower than power, so a short call may have none of its own.
-            let last = states.len().saturating_sub(1);
-            let recent = |(at, _): &&(Nanos, u64)| *at + Nanos(1_000_000_000) >= begin;
-            bits |= states[inside.min(last)..].iter().filter(recent).fold(0, |all, (_, bits)| all | bits);
-            states.drain(..last);
+    /// What the board that work ran on did since `begin`, every board where nothing proves which; after
+    /// [`note`](Self::note). States told before are forgotten but for the last.
+    pub fn flags(&mut self, begin: Nanos, attribution: &Attribution, beside: &[OnBoard]) -> Vec<Flag> {
+        let boards = Boards { sensors: &self.found.sensors, unopened: self.found.has_unopened(), cuda: &self.cuda };
+        let on = boards.of(attribution, beside).map(|sensor| sensor.id.as_str());
+        // What a board does is nothing to the processor, unless the scenario file charges boards with everything.
+        let elsewhere = self.charged.is_none() && attribution.device() == Some(None);
+        let (mut bits, mut mixed) = (0, false);
+        for (sensor, states) in self.found.sensors.iter().zip(&mut self.states) {
+            if !elsewhere && on.is_none_or(|on| on == sensor.id) {
+                bits |= states.reasons_since(begin);
+                mixed |= states.is_mixed_since(begin);
+            }
+            states.forget();
         }
-        let flag = |mask, flag| (bits & mask != 0).then_some(flag);
-        flag(THROTTLED, Flag::Throttled).into_iter().chain(flag(POWER_CAPPED, Flag::PowerCapped)).collect()
+        let throttled = (mixed || bits & THROTTLED != 0).then_some(Flag::Throttled);
+        throttled.into_iter().chain((bits & POWER_CAPPED != 0).then_some(Flag::PowerCapped)).collect()
     }
 
     /// How to repeat what is too short for the counter that work on a board, or on the processor, is charged to; the
@@ -130,8 +156,11 @@ impl Power {
     /// Phases shorter than this are repeated.
     #[must_use]
     pub fn loop_below(&self) -> LoopBelow {
-        let of = |on_board| self.loop_rule(Some(on_board)).map(|rule| rule.sensor.long_enough(self.period));
-        LoopBelow { processor_ns: of(false), board_ns: of(true) }
+        let of = |on_board| {
+            let sensor = self.loop_rule(on_board)?.sensor;
+            Some(sensor.long_enough(self.period.max(sensor.safe_poll_ns.unwrap_or_default())))
+        };
+        LoopBelow { processor_ns: of(Some(false)), board_ns: of(Some(true)), anywhere_ns: of(None) }
     }
 
     fn slowest(&self, on_board: Option<bool>) -> Option<Calibration> {
@@ -160,26 +189,70 @@ impl Power {
     /// # Errors
     /// The trace cannot be written.
     pub fn finish(self) -> Result<Continuity, StoreError> {
-        let Self { sampler, found, mut trace, epoch, mut reasons, .. } = self;
-        let continuity = sampler.finish(|entry| write(&mut trace, &found, epoch, &mut reasons, entry));
+        let Self { sampler, found, mut trace, epoch, mut states, .. } = self;
+        let continuity = sampler.finish(|entry| write(&mut trace, &found, epoch, &mut states, entry));
         trace.flush()?;
         Ok(continuity)
     }
 }
 
-fn write(trace: &mut TraceWriter, found: &Found, epoch: u32, reasons: &mut Vec<Vec<(Nanos, u64)>>, entry: Entry) {
+impl States {
+    /// All bits told since `begin`. States are read ten times slower than power, so a short call may have none of its own:
+    /// then the last one told not long before.
+    fn reasons_since(&self, begin: Nanos) -> u64 {
+        let inside = self.reasons.partition_point(|(at, _)| *at < begin);
+        let from = inside.min(self.reasons.len().saturating_sub(1));
+        let recent = |(at, _): &&(Nanos, u64)| *at + Nanos(1_000_000_000) >= begin;
+        self.reasons[from..].iter().filter(recent).fold(0, |all, (_, bits)| all | bits)
+    }
+
+    /// Whether more than one performance state was told since `begin`.
+    fn is_mixed_since(&self, begin: Nanos) -> bool {
+        let inside = &self.performance[self.performance.partition_point(|(at, _)| *at < begin)..];
+        inside.windows(2).any(|pair| pair[0].1 != pair[1].1)
+    }
+
+    fn forget(&mut self) {
+        for told in [&mut self.reasons, &mut self.performance] {
+            told.drain(..told.len().saturating_sub(1));
+        }
+    }
+}
+
+fn write(trace: &mut TraceWriter, found: &Found, epoch: u32, states: &mut [States], entry: Entry) {
     let number = usize::from(entry.sensor);
     let Some(sensor) = found.sensors.get(number) else { return };
     let Some(register) = sensor.registers.get(usize::from(entry.reading.register)) else { return };
     let reading = entry.reading;
-    if register.name == "clock_reasons"
-        && let Ok(bits) = reading.value
-    {
-        reasons.resize(found.sensors.len(), Vec::new());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bits that were whole before")]
-        let bits = bits as u64;
-        reasons[number].push((reading.end, bits));
+    if let (Some(states), Ok(value)) = (states.get_mut(number), reading.value) {
+        let told = match register.name.as_str() {
+            "clock_reasons" => Some(&mut states.reasons),
+            "performance_state" => Some(&mut states.performance),
+            _ => None,
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers before")]
+        told.into_iter().for_each(|told| told.push((reading.end, value as u64)));
     }
     let value = reading.value.map_err(|fault| fault.as_str());
     trace.push(epoch, &sensor.id, &register.name, (reading.begin, reading.end), value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_of_a_call_are_those_told_in_it() {
+        const S: u64 = 1_000_000_000;
+        let performance = vec![(Nanos(S), 8), (Nanos(3 * S), 0), (Nanos(4 * S), 0), (Nanos(5 * S), 2)];
+        let mut states = States { reasons: vec![(Nanos(S), 4), (Nanos(3 * S), 0x20)], performance };
+        assert!(states.is_mixed_since(Nanos(4 * S)) && !states.is_mixed_since(Nanos(5 * S)));
+        assert_eq!([0, 2, 3, 4].map(|s| states.reasons_since(Nanos(s * S))), [0x24, 0x20, 0x20, 0x20]);
+        assert_eq!(states.reasons_since(Nanos(6 * S)), 0, "told too long before");
+        states.forget();
+        assert_eq!((states.reasons.len(), states.performance.as_slice()), (1, &[(Nanos(5 * S), 2)][..]));
+        let mut none = States::default();
+        none.forget();
+        assert!(none.reasons_since(Nanos(0)) == 0 && !none.is_mixed_since(Nanos(0)));
+    }
 }

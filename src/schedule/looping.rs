@@ -1,4 +1,12 @@
 //! Which cells are repeated for the power sensor, and when: after their calls, while their session is still loaded.
+//!
+//! Length is the criterion, not the grade of the calls' own figures: grades follow from the power trace, which is joined
+//! with the calls later, while the schedule must give the same answer again from the recorded lines alone, also where a run
+//! is resumed. A phase as long as [`Calibration::long_enough`] holds the updates that grade B asks for; one that is longer
+//! and still graded worse (its power varies, readings are missing) would be no better in a loop of the same length.
+//! Sensors without a counter are not looped for: a figure of a loop is a counter's slope.
+//!
+//! [`Calibration::long_enough`]: crate::energy::Calibration::long_enough
 
 use std::collections::BTreeSet;
 

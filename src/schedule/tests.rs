@@ -131,7 +131,7 @@ proptest! {
         let plan = plan(order, 2, 3, 2, Repetitions::Fixed(2), seed);
         let ordering = Ordering::new(&plan);
         // Work on the processor is charged to a counter, work on a board is not.
-        let loop_below = LoopBelow { processor_ns: Some(Nanos(50_000_000)), board_ns: None };
+        let loop_below = LoopBelow { processor_ns: Some(Nanos(50_000_000)), ..LoopBelow::default() };
         let opened = Event::Opened { loop_below };
         let on_board = |cell: usize| cell.is_multiple_of(3);
         let short = |cell: usize| cell.is_multiple_of(2);

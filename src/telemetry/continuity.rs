@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::sensor::Sensor;
 use crate::units::Nanos;
 
 /// Figures of one sampler from its start to its end.
@@ -35,6 +36,32 @@ pub struct Continuity {
     pub dropped: u64,
     /// Processor time of the sampler's thread.
     pub thread_cpu_ns: Nanos,
+    /// What each sensor's registers showed, by the sensor's id and the register's name.
+    #[serde(default)]
+    pub registers: BTreeMap<String, BTreeMap<String, Shown>>,
+    /// The run's clock beside the calendar, once a minute and at the end.
+    #[serde(default)]
+    pub clock_pairs: Vec<ClockPair>,
+}
+
+/// How often a register showed another value than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    /// Readings with a value.
+    pub readings: u64,
+    /// Of these, those that differ from the one before.
+    pub changes: u64,
+}
+
+/// One moment on two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockPair {
+    /// On the run's clock.
+    pub clock_ns: Nanos,
+    /// Calendar time since 1970.
+    pub unix_ns: u64,
 }
 
 impl Continuity {
@@ -50,10 +77,27 @@ impl Continuity {
 #[derive(Debug)]
 pub struct Ticks {
     continuity: Continuity,
+    seen: Vec<Seen>,
     last: Option<Nanos>,
     /// `None`: the library refused its bounds, which it never does for these.
     lateness: Option<Histogram<u64>>,
     answers: Option<Histogram<u64>>,
+}
+
+/// What a sensor's registers showed.
+#[derive(Debug)]
+struct Seen {
+    sensor: String,
+    names: Vec<String>,
+    /// Of each register the last value, and how often.
+    shown: Vec<(Option<f64>, Shown)>,
+}
+
+impl Seen {
+    fn new(sensor: &Sensor) -> Self {
+        let names: Vec<String> = sensor.registers.iter().map(|register| register.name.clone()).collect();
+        Self { sensor: sensor.id.clone(), shown: vec![(None, Shown::default()); names.len()], names }
+    }
 }
 
 /// Longest time that is told apart from longer ones.
@@ -62,10 +106,25 @@ const LONGEST: u64 = 60_000_000_000;
 impl Ticks {
     /// Before the first tick.
     #[must_use]
-    pub fn new(period: Nanos) -> Self {
+    pub fn new<'a>(period: Nanos, sensors: impl Iterator<Item = &'a Sensor>) -> Self {
         let empty = || Histogram::new_with_max(LONGEST, 2).ok();
         let continuity = Continuity { period_ns: period, ..Continuity::default() };
-        Self { continuity, last: None, lateness: empty(), answers: empty() }
+        Self { continuity, seen: sensors.map(Seen::new).collect(), last: None, lateness: empty(), answers: empty() }
+    }
+
+    /// Notes a value of a register of a sensor, both by their numbers.
+    pub fn value(&mut self, sensor: usize, register: usize, value: f64) {
+        let shown = self.seen.get_mut(sensor).and_then(|seen| seen.shown.get_mut(register));
+        if let Some((last, shown)) = shown {
+            shown.readings += 1;
+            shown.changes += u64::from(last.is_some_and(|last| last.to_bits() != value.to_bits()));
+            *last = Some(value);
+        }
+    }
+
+    /// Notes what two clocks show at one moment.
+    pub fn clocks(&mut self, pair: ClockPair) {
+        self.continuity.clock_pairs.push(pair);
     }
 
     /// Notes a tick that began `late` at `begin`, took `answer`, and after which `missed` were passed over.
@@ -103,6 +162,10 @@ impl Ticks {
             let histogram = histogram.as_ref().filter(|histogram| !histogram.is_empty())?;
             Some(Nanos(histogram.value_at_quantile(quantile)))
         };
+        for Seen { sensor, names, shown } in self.seen {
+            let shown = names.into_iter().zip(shown.into_iter().map(|(_, shown)| shown)).collect();
+            self.continuity.registers.insert(sensor, shown);
+        }
         self.continuity.duration_ns = duration;
         self.continuity.thread_cpu_ns = thread_cpu;
         self.continuity.lateness_p50_ns = at(&self.lateness, 0.5);
@@ -119,7 +182,7 @@ mod tests {
 
     #[test]
     fn ticks_passed_over_were_due() {
-        let mut ticks = Ticks::new(Nanos(20));
+        let mut ticks = Ticks::new(Nanos(20), std::iter::empty());
         ticks.taken(Nanos(1), Nanos(2), Nanos(1), 0);
         ticks.taken(Nanos(3), Nanos(50), Nanos(23), 2);
         ticks.taken(Nanos(1), Nanos(2), Nanos(81), 0);

@@ -1,6 +1,6 @@
 //! NVIDIA's management library: opened where there is one, and why not where there is none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 
 use nvml_wrapper::Nvml;
@@ -30,14 +30,15 @@ pub fn open() -> Result<Nvml, Absent> {
     })
 }
 
-/// Processes that compute on any GPU, leaving out `ours`; programs that only draw are not counted.
+/// Processes that compute on each board, by its UUID; programs that only draw are not counted.
 ///
 /// `None`: the driver does not tell. Inside a container it may list none of the host's.
-pub(super) fn foreign_processes(nvml: &Nvml, ours: impl Fn(u32) -> bool) -> Option<u32> {
-    let mut pids = BTreeSet::new();
+pub(super) fn processes(nvml: &Nvml) -> Option<BTreeMap<String, BTreeSet<u32>>> {
+    let mut boards = BTreeMap::new();
     for index in 0..nvml.device_count().ok()? {
-        let processes = nvml.device_by_index(index).ok()?.running_compute_processes().ok()?;
-        pids.extend(processes.iter().map(|process| process.pid));
+        let device = nvml.device_by_index(index).ok()?;
+        let processes = device.running_compute_processes().ok()?;
+        boards.insert(device.uuid().ok()?, processes.iter().map(|process| process.pid).collect());
     }
-    u32::try_from(pids.into_iter().filter(|&pid| !ours(pid)).count()).ok()
+    Some(boards)
 }

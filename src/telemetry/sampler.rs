@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::continuity::{Continuity, Ticks};
+use super::continuity::{ClockPair, Continuity, Ticks};
 use super::nvml;
-use super::sensor::{Fault, PowerSource, Reading, Sensor, hwmon, nvml::Board, rapl};
+use super::sensor::{Due, Fault, PowerSource, Reading, Sensor, hwmon, nvml::Board, rapl};
 use crate::clock::SharedClock;
 use crate::terms::SensorKind;
 use crate::units::Nanos;
@@ -40,6 +40,15 @@ pub struct Found {
     pub refused: Vec<SensorKind>,
 }
 
+impl Found {
+    /// Whether there are NVIDIA boards that could not be opened.
+    #[must_use]
+    pub fn has_unopened(&self) -> bool {
+        let board = format!("{}:", SensorKind::Nvml);
+        self.absent.keys().any(|device| device.starts_with(&board))
+    }
+}
+
 /// A reading and the sensor that it is of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Entry {
@@ -61,9 +70,16 @@ pub struct Sampler {
 impl Sampler {
     /// Looks for sensors of these kinds and begins to read them every `period`. Without a sensor nothing is read.
     ///
+    /// `counters` tells of sensors, by their ids, how long to wait at least between two readings of their counters.
+    ///
     /// # Errors
     /// No thread could be started.
-    pub fn start(kinds: &[SensorKind], period: Duration, clock: SharedClock) -> io::Result<Self> {
+    pub fn start(
+        kinds: &[SensorKind],
+        period: Duration,
+        counters: BTreeMap<String, Duration>,
+        clock: SharedClock,
+    ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, entries) = sync_channel(QUEUE);
         let (tell, told) = sync_channel(1);
@@ -73,7 +89,8 @@ impl Sampler {
             with_sources(&kinds, |mut sources, found| {
                 let none = sources.is_empty();
                 let _ = tell.send(found);
-                if none { Continuity::default() } else { sample(&mut sources, period, &clock, &sender, &stopped) }
+                let pace = Pace::new(period, &counters, &sources);
+                if none { Continuity::default() } else { sample(&mut sources, &pace, &clock, &sender, &stopped) }
             })
         })?;
         let found = told.recv().map_err(|_| io::Error::other("the sampler ended at its start"))?;
@@ -139,7 +156,10 @@ fn with_sources<T>(kinds: &[SensorKind], go: impl FnOnce(Vec<Box<dyn PowerSource
     }
     if wanted(SensorKind::Rapl) {
         match rapl::open(Path::new(&root(rapl::ROOT))) {
-            Ok(found) => sources.push(Box::new(found)),
+            Ok(found) => {
+                let found = found.with_temperatures(Path::new(&root(hwmon::ROOT)));
+                sources.push(Box::new(if scripted() { found.scripted() } else { found }));
+            }
             Err(error) => {
                 refused.extend(matches!(error, rapl::Absent::Permission { .. }).then_some(SensorKind::Rapl));
                 absent.insert(SensorKind::Rapl.to_string(), error.to_string());
@@ -152,7 +172,8 @@ fn with_sources<T>(kinds: &[SensorKind], go: impl FnOnce(Vec<Box<dyn PowerSource
             absent
                 .insert(SensorKind::Hwmon.to_string(), "no board with a power sensor in the kernel's list".to_owned());
         }
-        sources.extend(boards.into_iter().map(|board| Box::new(board) as Box<dyn PowerSource + '_>));
+        let named = |board: hwmon::Hwmon| if scripted() { board.scripted() } else { board };
+        sources.extend(boards.into_iter().map(|board| Box::new(named(board)) as Box<dyn PowerSource + '_>));
     }
     let found = Found { sensors: sources.iter().map(|source| source.sensor().clone()).collect(), absent, refused };
     go(sources, found)
@@ -160,32 +181,69 @@ fn with_sources<T>(kinds: &[SensorKind], go: impl FnOnce(Vec<Box<dyn PowerSource
 
 /// Where the kernel's files are: below another root in tests.
 fn root(path: &str) -> String {
-    let root = std::env::var("PHASEBENCH_SYSFS_ROOT").unwrap_or_default();
-    format!("{root}{path}")
+    format!("{}{path}", std::env::var(ROOT).unwrap_or_default())
+}
+
+/// Whether what looks like the kernel's files is not.
+fn scripted() -> bool {
+    std::env::var_os(ROOT).is_some_and(|root| !root.is_empty())
+}
+
+/// Names another root for the kernel's files, for tests.
+const ROOT: &str = "PHASEBENCH_SYSFS_ROOT";
+
+/// Clock and calendar are noted together so often.
+const CLOCKS_EVERY: Duration = Duration::from_secs(60);
+
+/// What is read when.
+struct Pace {
+    period: Duration,
+    /// Of each sensor, every how many ticks its counters are read.
+    counters_every: Vec<u64>,
+    /// Every how many ticks clock and calendar are noted.
+    clocks_every: u64,
+}
+
+impl Pace {
+    fn new(period: Duration, counters: &BTreeMap<String, Duration>, sources: &[Box<dyn PowerSource + '_>]) -> Self {
+        let ticks = |time: Duration| Nanos::from(time).0.div_ceil(Nanos::from(period).0.max(1)).max(1);
+        let of =
+            |source: &Box<dyn PowerSource + '_>| counters.get(&source.sensor().id).map_or(1, |least| ticks(*least));
+        Self { period, counters_every: sources.iter().map(of).collect(), clocks_every: ticks(CLOCKS_EVERY) }
+    }
+
+    /// What of a sensor is due on a tick, counted from 0 without those passed over.
+    fn due(&self, sensor: usize, taken: u64) -> Due {
+        let every = self.counters_every.get(sensor).copied().unwrap_or(1);
+        Due { counters: taken.is_multiple_of(every), states: taken.is_multiple_of(STATES_EVERY) }
+    }
 }
 
 fn sample(
     sources: &mut [Box<dyn PowerSource + '_>],
-    period: Duration,
+    pace: &Pace,
     clock: &SharedClock,
     sender: &SyncSender<Entry>,
     stop: &AtomicBool,
 ) -> Continuity {
-    let mut ticks = Ticks::new(Nanos::from(period));
+    let mut ticks = Ticks::new(Nanos::from(pace.period), sources.iter().map(|source| source.sensor()));
     let (start, mut tick, mut taken) = (monotonic(), 0_u64, 0_u64);
-    let step = Nanos::from(period).0.max(1);
+    let step = Nanos::from(pace.period).0.max(1);
     loop {
         sleep_until(start + Nanos(tick * step));
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let begin = monotonic();
-        let states = taken.is_multiple_of(STATES_EVERY);
+        if taken.is_multiple_of(pace.clocks_every) {
+            ticks.clocks(clock_pair(clock));
+        }
         for (number, source) in sources.iter_mut().enumerate() {
             let sensor = u16::try_from(number).unwrap_or(u16::MAX);
-            source.read(states, &|| clock.now(), &mut |reading| {
-                if let Err(fault) = reading.value {
-                    ticks.fault(fault);
+            source.read(pace.due(number, taken), &|| clock.now(), &mut |reading| {
+                match reading.value {
+                    Ok(value) => ticks.value(number, usize::from(reading.register), value),
+                    Err(fault) => ticks.fault(fault),
                 }
                 // A full queue loses this reading; waiting would lose the pace.
                 if sender.try_send(Entry { sensor, reading }).is_err() {
@@ -199,7 +257,15 @@ fn sample(
         ticks.taken(begin.since(start + Nanos(tick * step)), end.since(begin), begin, next - tick - 1);
         tick = next;
     }
+    ticks.clocks(clock_pair(clock));
     ticks.finish(monotonic().since(start), thread_time())
+}
+
+/// The run's clock and the calendar at one moment.
+fn clock_pair(clock: &SharedClock) -> ClockPair {
+    let clock_ns = clock.now();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    ClockPair { clock_ns, unix_ns: Nanos::from(since).0 }
 }
 
 /// The system's monotonic clock, which absolute sleeps are on.
@@ -243,5 +309,81 @@ fn sleep_until(due: Nanos) {
 impl Ticks {
     fn fault(&mut self, fault: Fault) {
         self.faulty(fault.as_str());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::RealClock;
+    use crate::telemetry::sensor::{Register, RegisterKind};
+
+    /// Counts its readings, and stops the sampler after some.
+    struct Counted<'a> {
+        sensor: Sensor,
+        reads: u64,
+        stop: &'a AtomicBool,
+    }
+
+    impl PowerSource for Counted<'_> {
+        fn sensor(&self) -> &Sensor {
+            &self.sensor
+        }
+
+        fn read(&mut self, due: Due, now: &dyn Fn() -> Nanos, each: &mut dyn FnMut(Reading)) {
+            self.reads += 1;
+            for (number, register) in (0..).zip(&self.sensor.registers) {
+                if due.has(register.kind) {
+                    // A new value on every other tick.
+                    #[expect(clippy::cast_precision_loss, reason = "small")]
+                    let value = (self.reads / 2) as f64;
+                    each(Reading { register: number, begin: now(), end: now(), value: Ok(value) });
+                }
+            }
+            self.stop.store(self.reads >= 60, Ordering::Relaxed);
+        }
+    }
+
+    fn sensor() -> Sensor {
+        let register = |name: &str, kind| Register { name: name.to_owned(), kind, range_j: None };
+        Sensor {
+            id: "a".to_owned(),
+            kind: SensorKind::Nvml,
+            device: String::new(),
+            uuid: None,
+            driver: None,
+            simulated: true,
+            limit_w: None,
+            divided: None,
+            persistence: None,
+            field_ids: None,
+            registers: vec![
+                register("counter", RegisterKind::Counter),
+                register("instant", RegisterKind::Instant),
+                register("temperature_c", RegisterKind::State),
+            ],
+            missing: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_counter_is_read_no_faster_than_is_safe_for_it() {
+        for (least, every) in [(None, 1), (Some(500), 1), (Some(1000), 1), (Some(2500), 3), (Some(30_000), 30)] {
+            let stop = AtomicBool::new(false);
+            let mut sources: Vec<Box<dyn PowerSource + '_>> =
+                vec![Box::new(Counted { sensor: sensor(), reads: 0, stop: &stop })];
+            let counters = least.map(|us| ("a".to_owned(), Duration::from_micros(us))).into_iter().collect();
+            let pace = Pace::new(Duration::from_millis(1), &counters, &sources);
+            let (sender, entries) = sync_channel(1000);
+            let clock: SharedClock = Arc::new(RealClock::default());
+            let continuity = sample(&mut sources, &pace, &clock, &sender, &stop);
+            let mut read = [0_u64; 3];
+            entries.try_iter().for_each(|entry| read[usize::from(entry.reading.register)] += 1);
+            assert_eq!(read, [60 / every, 60, 6], "{least:?} µs");
+            let of = |register: &str| continuity.registers["a"][register];
+            assert_eq!((of("instant").readings, of("instant").changes), (60, 30));
+            assert_eq!(of("counter").readings, 60 / every);
+            assert!(continuity.clock_pairs.len() == 2 && continuity.clock_pairs[0].unix_ns > 1 << 60);
+        }
     }
 }

@@ -14,7 +14,11 @@ use crate::units::Nanos;
 pub mod hwmon;
 pub mod nvml;
 pub mod rapl;
+mod temperature;
 mod trace;
+
+/// How a sensor that is none says so, in its name and in its driver's.
+pub const SIMULATED: &str = "simulated";
 
 /// What a register holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,6 +66,12 @@ pub struct Sensor {
     pub limit_w: Option<f64>,
     /// Whether the device is divided among programs, its sensor not. `None`: not told.
     pub divided: Option<bool>,
+    /// Whether the driver stays loaded while nobody uses the device, which keeps its clocks and power up. `None`: not told.
+    #[serde(default)]
+    pub persistence: Option<bool>,
+    /// How the driver numbers its field values. `None`: it has none.
+    #[serde(default)]
+    pub field_ids: Option<String>,
     /// Registers that can be read.
     pub registers: Vec<Register>,
     /// What it could tell and does not here, each with the reason.
@@ -116,11 +126,38 @@ pub struct Reading {
     pub value: Result<f64, Fault>,
 }
 
+/// What of a sensor is read on a tick. Power always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Energy counters.
+    pub counters: bool,
+    /// States.
+    pub states: bool,
+}
+
+impl Due {
+    /// Everything.
+    pub const ALL: Self = Self { counters: true, states: true };
+
+    /// Power and energy.
+    pub const ENERGY: Self = Self { counters: true, states: false };
+
+    /// Whether a register of this kind is read.
+    #[must_use]
+    pub fn has(self, kind: RegisterKind) -> bool {
+        match kind {
+            RegisterKind::Counter => self.counters,
+            RegisterKind::State => self.states,
+            RegisterKind::Instant | RegisterKind::Average => true,
+        }
+    }
+}
+
 /// Reads one sensor, on the thread that opened it. A reading must never wait for the work that is measured.
 pub trait PowerSource {
     /// What it is and can tell.
     fn sensor(&self) -> &Sensor;
 
-    /// Reads its registers, those of kind [`RegisterKind::State`] only if `states`; `now` tells the time.
-    fn read(&mut self, states: bool, now: &dyn Fn() -> Nanos, each: &mut dyn FnMut(Reading));
+    /// Reads those of its registers that are due; `now` tells the time.
+    fn read(&mut self, due: Due, now: &dyn Fn() -> Nanos, each: &mut dyn FnMut(Reading));
 }

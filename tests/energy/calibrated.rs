@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use phasebench::energy::{Grade, Measured};
+use phasebench::energy::{Calibration, Grade, Measured};
+use phasebench::record::IdleWhen;
+use phasebench::store;
 
 use crate::fixture::{Fixture, succeeded};
 
@@ -23,6 +25,21 @@ fn check(measured: &Measured) {
     assert!(measured.simulated && found.id.is_some() && measured.load.is_some());
     assert_eq!(measured.paces.len(), 4);
     assert!(measured.phases.len() >= 7 && measured.response.is_some(), "{measured:?}");
+    // A fit that a busy machine spoilt is not used; one that holds finds the window of 40 ms and no delay to speak of.
+    let assumed = Calibration::assumed();
+    for (response, window, delay) in [
+        (measured.response, Some(found.window_ns), Some(found.delay_ns)),
+        (measured.counter_response, found.counter_window_ns, found.counter_delay_ns),
+    ] {
+        let response = response.unwrap_or_else(|| panic!("{measured:?}"));
+        if response.holds() {
+            assert_eq!((window, delay), (Some(response.window_ns), Some(response.delay_ns)));
+            assert!(near(response.window_ns.as_ms(), 40.0, 30.0) && response.delay_ns.as_ms() < 60.0, "{response:?}");
+        } else {
+            assert!(window.is_none_or(|window| window == assumed.window_ns), "{measured:?}");
+        }
+    }
+    assert!(found.safe_poll_ns.is_none_or(|safe| measured.paces.iter().any(|pace| pace.poll_ns == safe)), "{found:?}");
     assert!(measured.phases.iter().all(|phase| (0.1..0.95).contains(&phase.share)), "{:?}", measured.phases);
 }
 
@@ -51,6 +68,10 @@ fn a_run_measures_first_and_its_figures_name_the_measurement() {
     let archived = fs::read(fixture.run_folder().join("calibration.json")).unwrap();
     let measured: Vec<Measured> = serde_json::from_slice(&archived).unwrap();
     check(&measured[0]);
+    let recording = store::read(&fixture.run_folder()).unwrap();
+    let before = recording.idles().find(|idle| idle.when == IdleWhen::Before).unwrap();
+    assert!(before.end_ns < measured[0].steps_ns[0].0, "idle before the load of the calibration: {before:?}");
+    assert!(recording.idles().filter(|idle| idle.when == IdleWhen::Before).count() == 1);
     let id = measured[0].calibration.id.clone();
     assert!(report.contains(id.as_deref().unwrap()), "{report}");
     for event in fixture.events() {

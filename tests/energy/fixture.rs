@@ -63,7 +63,24 @@ impl Fixture {
         let sysfs = self.path().join("sysfs");
         fs::create_dir_all(&sysfs).unwrap();
         command.current_dir(self.path()).env("PHASEBENCH_SYSFS_ROOT", sysfs).env_remove("FAKE_NVML");
+        // Found before a real driver's library, and not one.
+        let none = self.path().join("no-driver");
+        fs::create_dir_all(&none).unwrap();
+        for name in ["libnvidia-ml.so", "libnvidia-ml.so.1"] {
+            fs::write(none.join(name), "").unwrap();
+        }
+        command.env("LD_LIBRARY_PATH", none);
         command
+    }
+
+    /// A processor package in the folder that looks like the kernel's.
+    pub fn with_package(&self, microjoules: &str) {
+        let zone = self.path().join("sysfs/sys/class/powercap/intel-rapl:0");
+        fs::create_dir_all(&zone).unwrap();
+        for (file, text) in [("name", "package-0"), ("energy_uj", microjoules), ("max_energy_range_uj", "262143328850")]
+        {
+            fs::write(zone.join(file), format!("{text}\n")).unwrap();
+        }
     }
 
     /// The same as a user who may read only what everybody may.

@@ -74,3 +74,17 @@ fn nothing_is_repeated_where_the_scenario_says_never() {
     succeeded(&fixture.run(fixture.with_driver(BOARD)));
     assert_eq!(store::read(&fixture.run_folder()).unwrap().loops().count(), 0);
 }
+
+/// Both counters are slower than the pace of reading, so both want loops of the same length; and nothing proves on which
+/// of their devices the scripted engine works.
+#[test]
+fn a_run_whose_cells_are_charged_to_nothing_comes_to_its_end() {
+    let fixture = Fixture::new("{ period: 100ms, idle: 0s, looped: 500ms, calibrate: false }").with_short_phases();
+    fixture.with_package("5000000");
+    succeeded(&fixture.run(fixture.with_driver(BOARD)));
+    let recording = store::read(&fixture.run_folder()).unwrap();
+    assert_eq!(recording.loops().count(), 0, "a loop would be charged to nothing either");
+    assert!(matches!(recording.lines.last(), Some(Line::Finished(_))));
+    fixture.report();
+    assert!(fixture.events().iter().all(|event| event.reason == Some(Reason::Unattributed)));
+}

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod absent;
+mod boards;
 mod calibrated;
 mod driver;
 mod faults;

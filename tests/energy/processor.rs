@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use phasebench::energy::Grade;
+
 use crate::fixture::{Fixture, succeeded};
 
 /// What a zone draws, in watts.
@@ -54,10 +56,13 @@ fn packages_are_charged_through_wraps_and_the_platform_is_not_added() {
     let events = fixture.events();
     assert_eq!(events.len(), 8);
     for event in &events {
-        assert_eq!(event.sensor.as_deref(), Some("rapl"));
+        // The folder is not the kernel's, and nothing of it may be taken for a measurement.
+        assert_eq!((event.sensor.as_deref(), event.simulated), (Some("simulated-rapl"), Some(true)));
+        assert!(event.grade.is_none_or(|grade| grade > Grade::A), "nobody has measured that it sees all: {event:?}");
         let watts = event.power_w.unwrap_or_else(|| panic!("no figure: {event:?}"));
         assert!((watts - PACKAGE_W).abs() < 0.04 * PACKAGE_W, "{watts} W: {event:?}");
     }
+    assert!(fixture.report().contains("SIMULATED power"));
     let trace = fixture.trace();
     let falls = |register: &str| {
         let values: Vec<f64> = trace.iter().filter(|r| r.register == register).filter_map(|r| r.value).collect();
@@ -86,4 +91,20 @@ fn counters_that_this_user_may_not_read_are_refused_and_not_called_absent() {
             "{event:?}"
         );
     }
+}
+
+#[test]
+fn a_package_that_this_user_may_not_read_is_missed() {
+    let fixture = Fixture::new("{ period: 5ms, idle: 0s, looped: 0s, calibrate: false, sensors: [rapl] }");
+    let program = fixture.unprivileged();
+    let root = fixture.path().join("sysfs");
+    for (folder, name) in [("intel-rapl:0", "package-0"), ("intel-rapl:1", "package-1")] {
+        drop(zone(&root, folder, name));
+    }
+    let counter = root.join("sys/class/powercap/intel-rapl:1/energy_uj");
+    fs::set_permissions(&counter, fs::Permissions::from_mode(0o000)).unwrap();
+    let output = fixture.run(program);
+    succeeded(&output);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("simulated-rapl: energy is without package-1, which cannot be read"), "{errors}");
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use phasebench::backend::CancelToken;
 use phasebench::backend::ollama::manage;
 use phasebench::record::{CallRecord, Decision, Line, Rule};
-use phasebench::terms::{Degraded, Finish, Phase, Role, Status};
+use phasebench::terms::{Degraded, Finish, Phase, Procedure, Role, Status};
 use serde_json::{Value, json};
 
 use crate::asking::{BY, models};
@@ -234,4 +234,40 @@ fn a_server_that_is_not_there_is_named_with_its_cure() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.contains(&url) && message.contains("try: ollama serve"), "{message}");
     assert!(!fixture.run.exists());
+}
+
+/// A processor whose counter stands still: nothing can be measured with it, but phases are too short for it.
+fn with_package(fixture: &Fixture) -> std::path::PathBuf {
+    let root = fixture.path().join("sysfs");
+    let zone = root.join("sys/class/powercap/intel-rapl:0");
+    std::fs::create_dir_all(&zone).unwrap();
+    for (file, text) in [("name", "package-0"), ("energy_uj", "5000000"), ("max_energy_range_uj", "262143328850")] {
+        std::fs::write(zone.join(file), format!("{text}\n")).unwrap();
+    }
+    root
+}
+
+#[test]
+fn repetitions_for_the_sensor_are_attributed_and_survive_early_stops() {
+    // The first calls are those of the cell; after them one in fifteen ends after 5 of 9 tokens.
+    let stop_early = Box::new(|call| (call > 30 && call % 15 == 0).then_some(5));
+    let model = Arc::new(Scripted::new(Script { stop_early, ..script() }, []));
+    let server = Server::scripted(&model).unwrap();
+    let url = server.url();
+    let more = "telemetry: { period: 20ms, idle: 0s, looped: 300ms, calibrate: false }\nearly_stop: { min_steps: 4 }\n";
+    let fixture = Fixture::new(&scenario(&url, ONE, more));
+    let root = with_package(&fixture);
+    assert_exit(&fixture.start().env("PHASEBENCH_SYSFS_ROOT", root).output().unwrap(), 0);
+    let lines = fixture.lines();
+    let loops = lines.iter().filter_map(|line| if let Line::Loop(one) = line { Some(one) } else { None });
+    let mut procedures = Vec::new();
+    for record in loops {
+        assert!(record.status.is_ok(), "{:?}: {:?}", record.status, record.detail);
+        assert_eq!(record.attribution.actual.as_deref(), Some("cpu"), "{:?}", record.attribution);
+        assert_eq!(record.attribution.evidence["server.version"], "0.33.0-rc2");
+        assert_eq!(record.windows.len(), 5);
+        let early: u32 = record.windows.iter().map(|window| window.early_stops).sum();
+        procedures.push((record.procedure, early > 0));
+    }
+    assert_eq!(procedures, [(Procedure::Prefill, false), (Procedure::PrefillDecode, true)]);
 }

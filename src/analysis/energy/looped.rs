@@ -14,7 +14,7 @@ use super::{EnergyEventRow, Scope, U_SYS, caps};
 pub fn events(record: &LoopRecord, recording: &Recording, meters: &Meters<'_>) -> Vec<EnergyEventRow> {
     let prefill = (record.procedure == Procedure::PrefillDecode)
         .then(|| recording.loops().find(|one| one.cell_id == record.cell_id && one.procedure == Procedure::Prefill));
-    match meters.charged(&record.attribution, record.epoch) {
+    match meters.charged(&record.attribution, &record.beside, record.epoch) {
         _ if !record.status.is_ok() => vec![row(record, None, Err(Reason::Failed))],
         Err(reason) => vec![row(record, None, Err(reason))],
         Ok(metered) => metered.into_iter().map(|metered| event(record, prefill, metered)).collect(),
@@ -100,13 +100,13 @@ fn row(
     graded: Result<(Estimate, Grade, f64), Reason>,
 ) -> EnergyEventRow {
     let (phase, tokens) = match record.procedure {
-        Procedure::Prefill => (Phase::Prefill, record.prompt_evaluated),
-        Procedure::PrefillDecode => (Phase::KvDecode, Some(record.decode_steps * record.batch)),
-        Procedure::Uncached => (Phase::GenerateUncached, Some(record.decode_steps * record.batch)),
+        Procedure::Prefill => (Phase::Prefill, record.prompt_evaluated.map(f64::from)),
+        Procedure::PrefillDecode => (Phase::KvDecode, Some(record.mean_steps() * f64::from(record.batch))),
+        Procedure::Uncached => (Phase::GenerateUncached, Some(record.mean_steps() * f64::from(record.batch))),
     };
     let told = graded.as_ref().ok();
     let energy = told.map(|(found, ..)| found.gross_j);
-    let tokens = tokens.filter(|tokens| *tokens > 0).map(f64::from);
+    let tokens = tokens.filter(|tokens| *tokens > 0.0);
     let (begin, end) = ends(record);
     EnergyEventRow {
         call_id: record.loop_id.clone(),

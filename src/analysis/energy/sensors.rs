@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use crate::energy::response::period;
 use crate::energy::{Calibration, Idle, IdleKind, Reason, Sample, Trace, mean};
 use crate::manifest::{Manifest, PowerEntry};
-use crate::record::IdleWhen;
+use crate::record::{BesideRecord, IdleWhen};
 use crate::store::{Recording, TraceRow};
+use crate::telemetry::board::Boards;
+use crate::telemetry::sampler::Found;
 use crate::telemetry::sensor::Sensor;
 use crate::terms::{Attribution, SensorKind};
 use crate::units::Nanos;
@@ -118,9 +120,11 @@ impl<'a> Meters<'a> {
                 let trace = sensor.trace(samples.collect());
                 let measured = entry.calibrations.iter().find(|one| one.sensor == sensor.id);
                 let calibration = measured.map_or_else(|| assumed(sensor, &trace), |one| one.calibration.clone());
+                let trace = calibration.aligned(trace);
                 let denied = denied.get(&(epoch, sensor.id.as_str())).copied().unwrap_or(false);
-                let (idles, idle_drifts) = idles(recording, epoch, &trace, entry.period_ns);
-                let (sensor, poll) = (sensor.clone(), entry.period_ns);
+                let poll = entry.counter_period(&sensor.id);
+                let (idles, idle_drifts) = idles(recording, epoch, sensor, &trace, poll);
+                let sensor = sensor.clone();
                 let key = (epoch, sensor.id.clone());
                 metered.insert(key, Metered { sensor, calibration, poll, trace, denied, idle_drifts, idles });
             }
@@ -128,35 +132,49 @@ impl<'a> Meters<'a> {
         Self { metered, entries, busy: busy(recording), ends }
     }
 
-    /// Sensors that a call is charged to, the first one first.
+    /// Sensors that a call is charged to, the first one first; of several boards the one that the call is proven to have
+    /// run on.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn charged(&self, attribution: &Attribution, epoch: u32) -> Result<Vec<&Metered>, Reason> {
+    pub fn charged(
+        &self,
+        attribution: &Attribution,
+        beside: &BesideRecord,
+        epoch: u32,
+    ) -> Result<Vec<&Metered>, Reason> {
         let entry = self.entries.get(&epoch).ok_or(Reason::NoSensor)?;
+        let Found { sensors, refused, .. } = &entry.found;
         // Where there is nothing to read at all, which device it was makes no difference.
-        let nothing = entry.found.sensors.is_empty() && entry.found.refused.is_empty();
-        if nothing {
+        if sensors.is_empty() && refused.is_empty() {
             return Err(Reason::NoSensor);
         }
-        let of_epoch = || self.metered.range((epoch, String::new())..).take_while(|((of, _), _)| *of == epoch);
-        let of_kind = |kind: SensorKind| of_epoch().map(|(_, metered)| metered).filter(move |m| m.sensor.kind == kind);
-        let (wanted, found): (&[SensorKind], Vec<&Metered>) = match &entry.charged {
-            Some(kinds) => (kinds, kinds.iter().flat_map(|&kind| of_kind(kind)).collect()),
-            None => match attribution.device().ok_or(Reason::Unattributed)? {
-                None => (&[SensorKind::Rapl], of_kind(SensorKind::Rapl).collect()),
-                Some(number) => {
-                    let at = usize::try_from(number).unwrap_or(usize::MAX);
-                    let board = of_kind(SensorKind::Nvml).nth(at).or_else(|| of_kind(SensorKind::Hwmon).nth(at));
-                    (&[SensorKind::Nvml, SensorKind::Hwmon], board.into_iter().collect())
-                }
-            },
+        let of_kind = |kind: SensorKind| sensors.iter().filter(move |sensor| sensor.kind == kind);
+        let boards = Boards { sensors, unopened: entry.found.has_unopened(), cuda: &entry.cuda };
+        let board = boards.of(attribution, &beside.boards);
+        let wanted: &[SensorKind] = match &entry.charged {
+            Some(kinds) => kinds,
+            None if attribution.device().ok_or(Reason::Unattributed)?.is_none() => &[SensorKind::Rapl],
+            None if of_kind(SensorKind::Nvml).next().is_some() => &[SensorKind::Nvml],
+            None => &[SensorKind::Hwmon],
         };
-        if !found.is_empty() {
-            return Ok(found);
+        let (mut found, mut unproven) = (Vec::new(), false);
+        for &kind in wanted {
+            let all: Vec<&Sensor> = of_kind(kind).collect();
+            match (all.as_slice(), board.filter(|board| board.kind == kind)) {
+                (_, Some(board)) => found.push(board),
+                ([], _) => {}
+                // One that the scenario file names needs no proof.
+                ([only], None) if entry.charged.is_some() || kind == SensorKind::Rapl => found.push(only),
+                (_, None) => unproven = true,
+            }
         }
-        let refused = wanted.iter().any(|kind| entry.found.refused.contains(kind));
-        Err(if refused { Reason::Permission } else { Reason::NoSensor })
+        if found.is_empty() {
+            let denied = wanted.iter().any(|kind| refused.contains(kind));
+            let missing = if denied { Reason::Permission } else { Reason::NoSensor };
+            return Err(if unproven { Reason::Unattributed } else { missing });
+        }
+        Ok(found.iter().filter_map(|sensor| self.metered.get(&(epoch, sensor.id.clone()))).collect())
     }
 
     /// Since when and until when nothing of ours ran around a stretch.
@@ -194,16 +212,26 @@ fn assumed(sensor: &Sensor, trace: &Trace) -> Calibration {
 }
 
 /// Idle stretches of one process; those before the run with what the one after it adds, and whether that is too much.
-fn idles(recording: &Recording, epoch: u32, trace: &Trace, poll: Nanos) -> (Vec<IdleStretch>, bool) {
+///
+/// A context of ours on the board draws power, so that two stretches are compared only where both had one or neither.
+fn idles(recording: &Recording, epoch: u32, sensor: &Sensor, trace: &Trace, poll: Nanos) -> (Vec<IdleStretch>, bool) {
+    let context = |wanted: IdleWhen| {
+        let mut stretches = recording.idles().filter(|idle| idle.epoch == epoch && idle.when == wanted);
+        let contexts = stretches.next().and_then(|idle| idle.contexts.as_ref());
+        contexts.zip(sensor.uuid.as_ref()).map(|(boards, uuid)| boards.contains(uuid))
+    };
+    let alike = context(IdleWhen::Before) == context(IdleWhen::After);
     let stretches = recording.idles().filter(|idle| idle.epoch == epoch);
     let found = stretches.map(|stretch| {
-        let kind = if stretch.when == IdleWhen::Loaded { IdleKind::IdleCtx } else { IdleKind::IdleBare };
+        let held = stretch.contexts.iter().flatten().any(|board| Some(board) == sensor.uuid.as_ref());
+        let bare = stretch.when != IdleWhen::Loaded && !held;
+        let kind = if bare { IdleKind::IdleBare } else { IdleKind::IdleCtx };
         (stretch.when, stretch.load_index, Idle::of(kind, trace, poll, stretch.begin_ns, stretch.end_ns))
     });
     let mut found: Vec<IdleStretch> = found.collect();
     let mut drifts = false;
     let after = found.iter().find(|(when, ..)| *when == IdleWhen::After).and_then(|(.., idle)| idle.clone());
-    if let Some(after) = after {
+    if let Some(after) = after.filter(|_| alike) {
         for (when, _, idle) in &mut found {
             if *when == IdleWhen::Before
                 && let Some((drifted, flagged)) = idle.take().map(|idle| idle.drifted(&after))

@@ -18,7 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::{Fault, PowerSource, Reading, Register, RegisterKind, Sensor};
+use super::{Due, Fault, PowerSource, Reading, Register, RegisterKind, SIMULATED, Sensor};
 use crate::terms::SensorKind;
 use crate::units::Nanos;
 
@@ -87,10 +87,22 @@ fn board(folder: &Path, number: u32) -> Option<Hwmon> {
         simulated: false,
         limit_w,
         divided: None,
+        persistence: None,
+        field_ids: None,
         registers,
         missing,
     };
     Some(Hwmon { sensor, channels })
+}
+
+impl Hwmon {
+    /// The same, called simulated: its files are not the kernel's.
+    #[must_use]
+    pub fn scripted(mut self) -> Self {
+        self.sensor.id = format!("{SIMULATED}-{}", self.sensor.id);
+        self.sensor.simulated = true;
+        self
+    }
 }
 
 /// Watts the board is held to over seconds, or why that is not known.
@@ -166,9 +178,9 @@ impl PowerSource for Hwmon {
         &self.sensor
     }
 
-    fn read(&mut self, states: bool, now: &dyn Fn() -> Nanos, each: &mut dyn FnMut(Reading)) {
+    fn read(&mut self, due: Due, now: &dyn Fn() -> Nanos, each: &mut dyn FnMut(Reading)) {
         for (register, channel) in (0..).zip(&self.channels) {
-            if channel.kind == RegisterKind::State && !states {
+            if !due.has(channel.kind) {
                 continue;
             }
             let begin = now();
@@ -259,7 +271,8 @@ pub(super) mod tests {
 
     fn read(board: &mut Hwmon, states: bool) -> Vec<(String, Result<f64, Fault>)> {
         let mut readings = Vec::new();
-        board.read(states, &|| Nanos(7), &mut |reading| readings.push((reading.register, reading.value)));
+        let due = if states { Due::ALL } else { Due::ENERGY };
+        board.read(due, &|| Nanos(7), &mut |reading| readings.push((reading.register, reading.value)));
         let name = |register: u16| board.sensor.registers[usize::from(register)].name.clone();
         readings.into_iter().map(|(register, value)| (name(register), value)).collect()
     }

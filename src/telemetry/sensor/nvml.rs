@@ -12,12 +12,9 @@ use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, Nvml};
 
-use super::{Fault, PowerSource, Reading, Register, RegisterKind, Sensor};
+use super::{Due, Fault, PowerSource, Reading, Register, RegisterKind, SIMULATED, Sensor};
 use crate::terms::SensorKind;
 use crate::units::Nanos;
-
-/// How a driver that is no driver says so.
-const SIMULATED: &str = "simulated";
 
 /// A board.
 pub struct Board<'a> {
@@ -98,6 +95,8 @@ impl<'a> Board<'a> {
                 simulated,
                 limit_w: device.enforced_power_limit().ok().map(|milliwatts| f64::from(milliwatts) / 1e3),
                 divided: device.mig_mode().ok().map(|mode| mode.current != 0),
+                persistence: device.is_in_persistent_mode().ok(),
+                field_ids: Some(format!("{:?}", nvml.field_id_scheme()).to_ascii_lowercase()),
                 registers: Vec::new(),
                 missing: BTreeMap::new(),
             },
@@ -187,9 +186,9 @@ impl PowerSource for Board<'_> {
         &self.sensor
     }
 
-    fn read(&mut self, states: bool, now: &dyn Fn() -> Nanos, each: &mut dyn FnMut(Reading)) {
+    fn read(&mut self, due: Due, now: &dyn Fn() -> Nanos, each: &mut dyn FnMut(Reading)) {
         for (number, (register, &asked)) in self.sensor.registers.iter().zip(&self.asked).enumerate() {
-            if register.kind == RegisterKind::State && !states {
+            if !due.has(register.kind) {
                 continue;
             }
             let begin = now();

@@ -13,12 +13,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::hwmon::{NumberFile, fault, reason};
-use super::{Fault, PowerSource, Reading, Register, RegisterKind, Sensor};
+use super::{Due, Fault, PowerSource, Reading, Register, RegisterKind, SIMULATED, Sensor, temperature};
 use crate::terms::SensorKind;
 use crate::units::Nanos;
 
 /// Where the kernel shows its counters.
 pub const ROOT: &str = "/sys/class/powercap";
+
+/// Under this name [`Sensor::missing`] says that the packages added up are not all there are.
+pub const PACKAGES: &str = "packages";
 
 /// Why no counter can be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +55,26 @@ pub struct Rapl {
     sensor: Sensor,
     /// One for each register, in that order.
     files: Vec<NumberFile>,
+}
+
+impl Rapl {
+    /// The same with the packages' temperatures, from the kernel's sensors below `root`.
+    #[must_use]
+    pub fn with_temperatures(mut self, root: &Path) -> Self {
+        for (name, file) in temperature::packages(root) {
+            self.sensor.registers.push(Register { name, kind: RegisterKind::State, range_j: None });
+            self.files.push(file);
+        }
+        self
+    }
+
+    /// The same, called simulated: its files are not the kernel's.
+    #[must_use]
+    pub fn scripted(mut self) -> Self {
+        self.sensor.id = format!("{SIMULATED}-{}", self.sensor.id);
+        self.sensor.simulated = true;
+        self
+    }
 }
 
 /// Finds and opens the counters below `root`, which is [`ROOT`] on a real machine. Takes some milliseconds.
@@ -159,6 +182,8 @@ struct Found {
     missing: BTreeMap<String, String>,
     /// The first file that this user may not read.
     refused: Option<PathBuf>,
+    /// Packages that do not answer.
+    silent: Vec<String>,
 }
 
 impl Found {
@@ -185,7 +210,10 @@ impl Found {
         let path = root.join(&zone.folder).join("energy_uj");
         // One that does not answer now is left out for good: that a counter comes and goes is not known to happen.
         let file = NumberFile::open(&path).and_then(|file| file.read::<u64>().map(|_| file));
-        let file = file.map_err(|fault| self.refusal(path, fault))?;
+        let file = file.map_err(|fault| {
+            self.silent.extend(is_package(domain).then(|| domain.to_owned()));
+            self.refusal(path, fault)
+        })?;
         let range_j = range_j(&root.join(&zone.folder));
         let register = Register { name: domain.to_owned(), kind: RegisterKind::Counter, range_j };
         let counter = Counter { register, folder: zone.folder.clone(), file };
@@ -208,7 +236,13 @@ impl Found {
         reason(fault).to_owned()
     }
 
-    fn into_source(self) -> Rapl {
+    fn into_source(mut self) -> Rapl {
+        // One that answers in a second way is no loss.
+        self.silent.retain(|domain| self.counters.iter().all(|counter| counter.register.name != *domain));
+        if !self.silent.is_empty() {
+            let why = format!("energy is without {}, which cannot be read", self.silent.join(", "));
+            self.missing.insert(PACKAGES.to_owned(), why);
+        }
         let (registers, files) =
             self.counters.into_iter().map(|Counter { register, file, .. }| (register, file)).unzip();
         let sensor = Sensor {
@@ -220,6 +254,8 @@ impl Found {
             simulated: false,
             limit_w: None,
             divided: None,
+            persistence: None,
+            field_ids: None,
             registers,
             missing: self.missing,
         };
@@ -250,12 +286,18 @@ impl PowerSource for Rapl {
         &self.sensor
     }
 
-    fn read(&mut self, _states: bool, now: &dyn Fn() -> Nanos, each: &mut dyn FnMut(Reading)) {
-        for (register, file) in (0..).zip(&self.files) {
+    fn read(&mut self, due: Due, now: &dyn Fn() -> Nanos, each: &mut dyn FnMut(Reading)) {
+        for (register, (what, file)) in (0..).zip(self.sensor.registers.iter().zip(&self.files)) {
+            if !due.has(what.kind) {
+                continue;
+            }
             let begin = now();
-            let value = file.read();
+            let value = match what.kind {
+                RegisterKind::State => file.read::<i32>().map(|thousandths| f64::from(thousandths) / 1e3),
+                _ => file.read().map(joules),
+            };
             let end = now();
-            each(Reading { register, begin, end, value: value.map(joules) });
+            each(Reading { register, begin, end, value });
         }
     }
 }
@@ -286,7 +328,7 @@ mod tests {
 
     fn values(rapl: &mut Rapl) -> Vec<Result<f64, Fault>> {
         let mut values = Vec::new();
-        rapl.read(false, &|| Nanos(7), &mut |reading| {
+        rapl.read(Due::ENERGY, &|| Nanos(7), &mut |reading| {
             assert_eq!((usize::from(reading.register), reading.begin), (values.len(), Nanos(7)));
             values.push(reading.value);
         });
@@ -327,6 +369,7 @@ mod tests {
         let mut second = open(tree(&[both[0], ["intel-rapl:0", "package-0", "broken", "9"]]).path()).unwrap();
         assert_eq!(values(&mut second), [Ok(5e-6)]);
         assert_eq!(second.sensor().missing["package-0 (intel-rapl:0)"], "it does not answer with a number");
+        assert!(!second.sensor().missing.contains_key(PACKAGES), "its energy is there");
     }
 
     #[test]
@@ -363,6 +406,7 @@ mod tests {
         let rapl = as_nobody(|| open(root.path())).unwrap();
         assert_eq!(names(&rapl), ["package-1"]);
         assert_eq!(rapl.sensor().missing["package-0 (intel-rapl:0)"], "this user may not read it");
+        assert_eq!(rapl.sensor().missing[PACKAGES], "energy is without package-0, which cannot be read");
         forbid(root.path(), &files[1]);
         let absent = as_nobody(|| open(root.path())).unwrap_err();
         assert_eq!(absent, Absent::Permission { path: files[0].clone() });

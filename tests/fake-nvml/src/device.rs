@@ -117,6 +117,20 @@ impl Device {
         if self.settings.reasons & HEAT_REASONS == 0 { 0 } else { self.fresh(at) }
     }
 
+    /// Performance state, 0 the fastest.
+    #[must_use]
+    pub fn performance_state(&self, at: Ns) -> u32 {
+        let slower = self.settings.states_change.is_some_and(|every| (at / every.max(1)) % 2 == 1);
+        if slower { 2 } else { 0 }
+    }
+
+    /// Processes that compute on the board of a number.
+    #[must_use]
+    pub fn processes(&self, board: u32, at: Ns) -> &[u32] {
+        let here = board == self.settings.processes_on && at >= self.settings.processes_from;
+        if here { &self.settings.processes } else { &[] }
+    }
+
     /// Power it is held to, in milliwatts.
     #[must_use]
     pub fn limit(&self) -> u32 {

@@ -7,6 +7,7 @@ use crate::Ns;
 use crate::device::Device;
 use crate::layout::{self, Refusal, code};
 use crate::session;
+use crate::settings::MOST_BOARDS;
 use crate::simulated::Load;
 
 mod board;
@@ -17,11 +18,36 @@ type Handle = *mut c_void;
 /// What every name of this library says.
 const VERSION: &CStr = c"simulated-1.0";
 
-/// Its address is the board's handle.
-static BOARD: u8 = 0;
+/// The address of each is a board's handle.
+static BOARDS: [u8; MOST_BOARDS as usize] = [0; MOST_BOARDS as usize];
 
+/// What the boards' UUIDs say.
+const UUIDS: [&CStr; MOST_BOARDS as usize] = [
+    c"GPU-SIMULATED-0000",
+    c"GPU-SIMULATED-0001",
+    c"GPU-SIMULATED-0002",
+    c"GPU-SIMULATED-0003",
+    c"GPU-SIMULATED-0004",
+    c"GPU-SIMULATED-0005",
+    c"GPU-SIMULATED-0006",
+    c"GPU-SIMULATED-0007",
+];
+
+/// The handle of the board of a number. `None`: there are never so many.
+fn handle_of(number: u32) -> Option<Handle> {
+    let board = BOARDS.get(usize::try_from(number).ok()?)?;
+    Some((&raw const *board).cast_mut().cast())
+}
+
+/// The number of a board.
+fn number_of(board: Handle, boards: u32) -> Result<u32, Refusal> {
+    (0..boards).find(|number| handle_of(*number) == Some(board)).ok_or(Refusal::InvalidArgument)
+}
+
+/// The first board.
+#[cfg(test)]
 fn handle() -> Handle {
-    (&raw const BOARD).cast_mut().cast()
+    handle_of(0).unwrap_or(std::ptr::null_mut())
 }
 
 /// Writes what the caller asked for.
@@ -56,11 +82,10 @@ unsafe fn put_text(to: *mut c_char, length: u32, text: &CStr) -> Result<(), Refu
 
 /// Asks the board that the caller means.
 fn ask<T>(board: Handle, answer: impl FnOnce(&mut Device, &Load, Ns) -> Result<T, Refusal>) -> Result<T, Refusal> {
-    session::ask(
-        |device, load, now| {
-            if board == handle() { answer(device, load, now) } else { Err(Refusal::InvalidArgument) }
-        },
-    )
+    session::ask(|device, load, now| {
+        number_of(board, device.settings().boards)?;
+        answer(device, load, now)
+    })
 }
 
 /// Asks the board, and writes the answer.
@@ -145,16 +170,19 @@ unsafe extern "C" fn nvmlSystemGetCudaDriverVersion_v2(version: *mut i32) -> u32
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlDeviceGetCount_v2(count: *mut u32) -> u32 {
     // SAFETY: as the caller promises.
-    unsafe { tell_of_library(count, 1) }
+    code(session::boards().and_then(|boards| unsafe { put(count, boards) }))
 }
 
 /// # Safety
 /// `board` is null or valid for writing.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: u32, board: *mut Handle) -> u32 {
-    let answer = |_: &mut Device, _: &Load, _| if index == 0 { Ok(handle()) } else { Err(Refusal::InvalidArgument) };
-    // SAFETY: as the caller promises.
-    unsafe { tell(handle(), board, answer) }
+    let answer = |device: &mut Device, _: &Load, _| {
+        let handle = handle_of(index).filter(|_| index < device.settings().boards).ok_or(Refusal::InvalidArgument)?;
+        // SAFETY: as the caller promises.
+        unsafe { put(board, handle) }
+    };
+    code(session::ask(answer))
 }
 
 /// # Safety
@@ -169,8 +197,12 @@ unsafe extern "C" fn nvmlDeviceGetName(board: Handle, name: *mut c_char, length:
 /// `uuid` is null or valid for writing `length` characters.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn nvmlDeviceGetUUID(board: Handle, uuid: *mut c_char, length: u32) -> u32 {
-    // SAFETY: as the caller promises.
-    code(ask(board, |_, _, _| unsafe { put_text(uuid, length, c"GPU-SIMULATED-0000") }))
+    code(session::ask(|device, _, _| {
+        let number = number_of(board, device.settings().boards)?;
+        let text = usize::try_from(number).ok().and_then(|number| UUIDS.get(number)).ok_or(Refusal::Unknown)?;
+        // SAFETY: as the caller promises.
+        unsafe { put_text(uuid, length, text) }
+    }))
 }
 
 #[cfg(test)]

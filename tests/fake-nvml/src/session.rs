@@ -80,6 +80,11 @@ pub fn is_open() -> Result<(), Refusal> {
     session().as_ref().map(|_| ()).ok_or(Refusal::Uninitialized)
 }
 
+/// How many boards there are, whatever has become of them.
+pub fn boards() -> Result<u32, Refusal> {
+    session().as_ref().map(|session| session.device.settings().boards).ok_or(Refusal::Uninitialized)
+}
+
 /// Asks the board, after the wait that the settings want: what it says is of the moment after the wait.
 pub fn ask<T>(answer: impl FnOnce(&mut Device, &Load, Ns) -> Result<T, Refusal>) -> Result<T, Refusal> {
     let slow = session().as_ref().ok_or(Refusal::Uninitialized)?.device.settings().faults.slow;

@@ -27,7 +27,11 @@
 //! | `mig` | `enabled`, `disabled` | `disabled` | whether the board is divided |
 //! | `reasons` | bits, also as `0x…` | 0 | why clocks are lowered |
 //! | `limit_w` | W | 350 | power the board is held to |
-//! | `processes` | numbers, with commas | none | processes that compute on the board |
+//! | `states_change_ms` | ms | never | the performance state changes between 0 and 2 so often |
+//! | `processes` | numbers and `self`, with commas | none | processes that compute on the board; `self` is this one |
+//! | `processes_from_s` | s | 0 | since when they do |
+//! | `boards` | 1 to 8 | 1 | boards, all alike but for their names and their processes |
+//! | `processes_on` | a board's number, from 0 | 0 | the board that they compute on |
 
 use std::fmt;
 use std::fs;
@@ -39,11 +43,14 @@ use std::time::Duration;
 use crate::Ns;
 use crate::simulated::{Counter, Errors, Timing};
 
+/// Most boards.
+pub const MOST_BOARDS: u32 = 8;
+
 /// Nanoseconds of a millisecond.
 const MS: Ns = 1_000_000;
 
 /// Every key.
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 31] = [
     "period_ms",
     "phase_ms",
     "window_ms",
@@ -70,7 +77,11 @@ const KEYS: [&str; 27] = [
     "mig",
     "reasons",
     "limit_w",
+    "states_change_ms",
     "processes",
+    "processes_from_s",
+    "boards",
+    "processes_on",
 ];
 
 /// A line that cannot be followed.
@@ -153,8 +164,16 @@ pub struct Settings {
     pub reasons: u64,
     /// Watts it is held to.
     pub limit_w: f64,
+    /// Time between changes of the performance state. `None`: it stays the fastest.
+    pub states_change: Option<Ns>,
     /// Processes that compute on it.
     pub processes: Vec<u32>,
+    /// Since when they do.
+    pub processes_from: Ns,
+    /// Boards.
+    pub boards: u32,
+    /// The one that the processes compute on.
+    pub processes_on: u32,
 }
 
 impl Default for Settings {
@@ -175,7 +194,11 @@ impl Default for Settings {
             divided: false,
             reasons: 0,
             limit_w: 350.0,
+            states_change: None,
             processes: Vec::new(),
+            processes_from: 0,
+            boards: 1,
+            processes_on: 0,
         }
     }
 }
@@ -287,7 +310,11 @@ impl<'a> Given<'a> {
             "mig" => settings.divided = choice(value, &[("enabled", true), ("disabled", false)])?,
             "reasons" => settings.reasons = bits(value)?,
             "limit_w" => settings.limit_w = watts(value)?,
+            "states_change_ms" => settings.states_change = Some(milliseconds(value, 0.1)?),
             "processes" => settings.processes = processes(value)?,
+            "processes_from_s" => settings.processes_from = moment(value)?,
+            "boards" => settings.boards = whole_from(value, 1..=MOST_BOARDS)?,
+            "processes_on" => settings.processes_on = whole_from(value, 0..=MOST_BOARDS - 1)?,
             other => return Err(Wrong { what: format!("`{other}` is not handled"), allowed: KEYS.join(", ") }),
         }
         Ok(())
@@ -344,6 +371,12 @@ fn whole(value: &str) -> Result<u64, Wrong> {
     value.parse().map_err(|_| Wrong { what: format!("`{value}`"), allowed: "a whole number".to_owned() })
 }
 
+fn whole_from(value: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, Wrong> {
+    let allowed = || format!("a whole number from {} to {}", range.start(), range.end());
+    let parsed = value.parse().ok().filter(|number| range.contains(number));
+    parsed.ok_or_else(|| Wrong { what: format!("`{value}`"), allowed: allowed() })
+}
+
 fn bits(value: &str) -> Result<u64, Wrong> {
     let parsed = match value.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16),
@@ -356,7 +389,10 @@ fn processes(value: &str) -> Result<Vec<u32>, Wrong> {
     let numbers = value.split(',').map(str::trim).filter(|number| !number.is_empty());
     numbers
         .map(|number| {
-            let allowed = "numbers of processes, with commas between them".to_owned();
+            let allowed = "numbers of processes and `self`, with commas between them".to_owned();
+            if number == "self" {
+                return Ok(std::process::id());
+            }
             number.parse().map_err(|_| Wrong { what: format!("`{number}`"), allowed })
         })
         .collect()

@@ -146,6 +146,25 @@ fn states_are_told() {
 }
 
 #[test]
+fn several_boards_differ_in_their_names_and_processes() {
+    let settings = "boards = 2\nprocesses_on = 1\nprocesses = self\nstates_change_ms = 1\nperiod_ms = 1";
+    open_with("several_boards_differ_in_their_names_and_processes", settings, |nvml, _| {
+        assert_eq!(nvml.device_count().unwrap(), 2);
+        assert!(matches!(nvml.device_by_index(2), Err(NvmlError::InvalidArg)));
+        let boards = [0, 1].map(|number| nvml.device_by_index(number).unwrap());
+        let uuids = boards.each_ref().map(|board| board.uuid().unwrap());
+        assert_eq!(uuids, ["GPU-SIMULATED-0000", "GPU-SIMULATED-0001"]);
+        let pids = boards.each_ref().map(|board| {
+            board.running_compute_processes().unwrap().iter().map(|process| process.pid).collect::<Vec<_>>()
+        });
+        assert_eq!(pids, [vec![], vec![std::process::id()]]);
+        for state in [PerformanceState::Zero, PerformanceState::Two] {
+            wait_for(|| (boards[1].performance_state().unwrap() == state).then_some(()));
+        }
+    });
+}
+
+#[test]
 fn a_scripted_load_is_in_the_registers() {
     let settings = "load = file\nload_file = load.txt\nperiod_ms = 20\nwindow_ms = 20";
     open_with("a_scripted_load_is_in_the_registers", settings, |nvml, (before, after)| {

@@ -2,10 +2,11 @@
 
 use std::ffi::c_void;
 
-use super::{Handle, ask, calendar_us, put, tell};
+use super::{Handle, ask, calendar_us, number_of, put, tell};
 use crate::Ns;
 use crate::device::{self, Device};
 use crate::layout::{self, FieldValue, Memory, Process, Refusal, Value, Violation, code, field};
+use crate::session;
 use crate::simulated::Load;
 
 /// A board whose plain power is an average is a Hopper (9), otherwise a Volta (5).
@@ -103,14 +104,12 @@ pub(super) unsafe extern "C" fn nvmlDeviceGetClockInfo(board: Handle, clock: u32
     unsafe { tell(board, megahertz, answer) }
 }
 
-/// Always the fastest.
-///
 /// # Safety
 /// `state` is null or valid for writing.
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn nvmlDeviceGetPerformanceState(board: Handle, state: *mut u32) -> u32 {
     // SAFETY: as the caller promises.
-    unsafe { tell(board, state, |_, _, _| Ok(0)) }
+    unsafe { tell(board, state, |device, _, now| Ok(device.performance_state(now))) }
 }
 
 /// # Safety
@@ -194,11 +193,12 @@ pub(super) unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
     count: *mut u32,
     processes: *mut Process,
 ) -> u32 {
-    code(ask(board, |device, _, _| {
+    code(session::ask(|device, _, now| {
+        let number = number_of(board, device.settings().boards)?;
         if count.is_null() {
             return Err(Refusal::InvalidArgument);
         }
-        let pids = &device.settings().processes;
+        let pids = device.processes(number, now);
         let all = u32::try_from(pids.len()).map_err(|_| Refusal::Unknown)?;
         // SAFETY: not null, and so valid for reading.
         let room = unsafe { count.read() };

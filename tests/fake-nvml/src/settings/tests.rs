@@ -39,7 +39,11 @@ fn every_key_is_followed() {
         mig = enabled
         reasons = 0x24
         limit_w = 700
-        processes = 12, 34";
+        states_change_ms = 150
+        processes = 12, 34
+        processes_from_s = 6
+        boards = 2
+        processes_on = 1";
     assert_eq!(text.lines().count(), KEYS.len());
     let expected = Settings {
         timing: Timing { period: 20 * MS, phase: 3 * MS, window: 10 * MS + MS / 2, delay: 7 * MS },
@@ -62,7 +66,11 @@ fn every_key_is_followed() {
         divided: true,
         reasons: 0x24,
         limit_w: 700.0,
+        states_change: Some(150 * MS),
         processes: vec![12, 34],
+        processes_from: 6000 * MS,
+        boards: 2,
+        processes_on: 1,
     };
     assert_eq!(parse(text).unwrap(), expected);
 }
@@ -96,8 +104,8 @@ fn a_bad_line_is_told_with_what_is_allowed() {
         ("seed = 1.5", "folder/board.txt:1: seed: `1.5`\n  allowed: a whole number"),
         ("reasons = 0xg", "folder/board.txt:1: reasons: `0xg`\n  allowed: bits as a number, also as `0x…`"),
         (
-            "processes = 1, self",
-            "folder/board.txt:1: processes: `self`\n  allowed: numbers of processes, with commas between them",
+            "processes = 1, others",
+            "folder/board.txt:1: processes: `others`\n  allowed: numbers of processes and `self`, with commas between them",
         ),
         ("counter = full", "folder/board.txt:1: counter: `full`\n  allowed: of_energy, of_readings, not_supported"),
         ("instant = no", "folder/board.txt:1: instant: `no`\n  allowed: yes, not_supported"),
