@@ -18,7 +18,7 @@ use crate::manifest::{BackendEntry, Manifest, ModelEntry, PowerEntry, Stack};
 use crate::plan::Plan;
 use crate::record::Line;
 use crate::run::{Ended, Engines, Power, Prompts, Run};
-use crate::spec::{Engine, Pace, Spec, TelemetrySpec};
+use crate::spec::{Spec, TelemetrySpec};
 use crate::store::{self, Reserved, Writer};
 use crate::telemetry::{sampler, sensor::rapl};
 use crate::units::Nanos;
