@@ -5,6 +5,7 @@
 
 mod absent;
 mod calibrated;
+mod caps;
 mod driver;
 mod faults;
 mod fixture;
