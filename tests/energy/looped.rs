@@ -91,7 +91,7 @@ impl Files {
 
     fn loops(&mut self) -> impl Iterator<Item = &mut LoopRecord> {
         self.recording.lines.iter_mut().filter_map(|line| match line {
-            Line::Loop(record) => Some(record),
+            Line::Loop(record) => Some(&mut **record),
             _ => None,
         })
     }
