@@ -139,7 +139,7 @@ pub struct Tables {
 pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest, trace: &[TraceRow]) -> Tables {
     let mut metrics = metrics::derive(recording, plan, manifest);
     let (energy_events, baselines) = energy::derive(recording, manifest, trace);
-    energy::fill(&mut metrics, &energy_events);
+    energy::fill(&mut metrics, recording, &energy_events);
     board_state::fill(&mut metrics, recording, manifest, trace);
     let summary = summary::derive(plan, &metrics, |_| true);
     let scopes = scope::scopes(&summary);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::Nanos;
 
 pub mod calibration;
+pub mod check;
 pub mod edges;
 pub mod estimate;
 pub mod grade;
@@ -21,9 +22,9 @@ pub mod response;
 mod simulation;
 
 pub use calibration::{Calibration, Coverage, Measured};
-pub use estimate::{Estimate, Stretch, Surroundings, Window, difference, estimate};
+pub use estimate::{Estimate, Stretch, Surroundings, Window, difference, estimate, pooled};
 pub use grade::{Caps, Grade, grade};
-pub use idle::{Idle, IdleKind};
+pub use idle::{Idle, IdleKind, Rest, States};
 
 /// One reading of a sensor's register.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,6 +42,12 @@ impl Sample {
     #[must_use]
     pub fn at(&self) -> Nanos {
         Nanos(self.begin.0 + self.end.since(self.begin).0 / 2)
+    }
+
+    /// Its value as power. A device that is on draws some, so 0 W is a reading that failed.
+    #[must_use]
+    pub fn watts(&self) -> Option<f64> {
+        self.value.filter(|watts| *watts > 0.0)
     }
 }
 
@@ -122,6 +129,8 @@ pub enum Reason {
     Permission,
     /// Readings are missing in it.
     PollGap,
+    /// The sensor's registers kept their values in it, longer than between two updates.
+    Stale,
     /// The counter started again in it.
     CounterReset,
     /// The sensor is the whole board's, of which the program has a part.
@@ -145,6 +154,7 @@ impl Reason {
             Self::NoSensor => "no_sensor",
             Self::Permission => "permission",
             Self::PollGap => "poll_gap",
+            Self::Stale => "stale",
             Self::CounterReset => "counter_reset",
             Self::Mig => "mig",
             Self::IdleInvalid => "idle_invalid",

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::energy::{
     Caps, Estimate, Grade, Idle, IdleKind, Measured, Method, Reason, Stretch, Surroundings, estimate, grade,
-    legacy_gate,
+    legacy_gate, together,
 };
 use crate::manifest::Manifest;
-use crate::record::{BesideRecord, CallRecord, SpanRecord};
+use crate::record::{CallRecord, SpanRecord};
 use crate::store::{Recording, TraceRow};
-use crate::terms::{Flag, Phase, Role, SensorKind};
-use crate::units::Nanos;
+use crate::terms::{Flag, Phase, Role};
 
+mod isolated;
 mod looped;
 mod sensors;
 mod summary;
@@ -36,7 +36,7 @@ pub const COVERAGE_FACTOR: f64 = 2.0;
 /// One phase and one sensor: of one call, or of one of many repetitions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EnergyEventRow {
-    /// The call, or the loop.
+    /// The call, or the loop; of `isolated` the cell and phase.
     pub call_id: String,
     /// The plan's cell.
     pub cell_id: String,
@@ -48,13 +48,15 @@ pub struct EnergyEventRow {
     pub scenario: String,
     /// What was done.
     pub phase: Phase,
-    /// Why the call was made. `None`: a loop is no call.
+    /// Why the call was made. `None`: a loop, or the mean of several calls, is no call.
     pub role: Option<Role>,
-    /// `natural`: the phase as it came in a call. `looped`: one of the repetitions made for the sensor.
+    /// `natural`: the phase as it came in a call. `looped`: one of the repetitions made for the sensor. `isolated`: the
+    /// mean of phases each of which stood alone and is too short by itself.
     pub scope: Scope,
     /// Repetitions that the figure is the mean of; 1 for `natural`.
     pub repeats: u32,
-    /// Share of the windows, pauses left out, that was spent in phases; the rest is in the figure too. `None` for `natural`.
+    /// Share of the windows, pauses left out, that was spent in phases; the rest is in the figure too. `None` but for
+    /// `looped`.
     pub busy: Option<f64>,
     /// Sensor it is charged to. `None`: none on this machine.
     pub sensor: Option<String>,
@@ -70,6 +72,9 @@ pub struct EnergyEventRow {
     pub energy_j: Option<f64>,
     /// The same without idle power over the phase. `None`: no figure, or no valid idle power.
     pub energy_net_j: Option<f64>,
+    /// Standard uncertainty of the net energy, relative to its size, without the sensor's gain: that of the energy and of
+    /// idle power. `None`: as above, or it is 0.
+    pub u_net: Option<f64>,
     /// Which idle power. `None`: as above.
     pub idle_kind: Option<IdleKind>,
     /// Mean power over the phase. `None`: see `reason`.
@@ -78,6 +83,9 @@ pub struct EnergyEventRow {
     pub j_per_token: Option<f64>,
     /// Standard uncertainty of the energy, relative, without the sensor's gain. `None`: no figure.
     pub u_stat: Option<f64>,
+    /// The part of `u_stat` that is the same in every repetition of the phase, so that a mean does not make it smaller.
+    /// `None`: no figure.
+    pub u_shared: Option<f64>,
     /// Standard uncertainty of the sensor's gain, relative: the same in every row of one sensor. `None`: no figure.
     pub u_sys: Option<f64>,
     /// How it was obtained. `None`: no figure.
@@ -104,6 +112,8 @@ pub enum Scope {
     Natural,
     /// One of many repetitions without pause.
     Looped,
+    /// The mean of many that stood alone.
+    Isolated,
 }
 
 impl Scope {
@@ -113,6 +123,7 @@ impl Scope {
         match self {
             Self::Natural => "natural",
             Self::Looped => "looped",
+            Self::Isolated => "isolated",
         }
     }
 }
@@ -120,13 +131,38 @@ impl Scope {
 impl EnergyEventRow {
     /// Gives the net figure beside the gross one, where both idle power and a figure are known.
     fn take_off(&mut self, idle: Option<&Idle>, seconds: f64, drifts: bool) {
-        let (Some(energy), Some(idle)) = (self.energy_j, idle) else { return };
-        self.energy_net_j = Some(energy - idle.watts * seconds);
+        let (Some(energy), Some(u_stat), Some(idle)) = (self.energy_j, self.u_stat, idle) else { return };
+        let net = energy - idle.watts * seconds;
+        self.energy_net_j = Some(net);
+        let uncertain = together(&[u_stat * energy, idle.u_watts * seconds]);
+        self.u_net = (net != 0.0).then(|| uncertain / net.abs());
         self.idle_kind = Some(idle.kind);
         if drifts {
-            let separator = if self.flags.is_empty() { "" } else { ";" };
-            self.flags = format!("{}{separator}{}", self.flags, Flag::IdleDrift);
+            self.add_flags(&[Flag::IdleDrift]);
         }
+    }
+
+    /// Adds those that it does not have.
+    fn add_flags(&mut self, flags: &[Flag]) {
+        let mut all: Vec<&str> = self.flags.split(';').filter(|flag| !flag.is_empty()).collect();
+        for flag in flags {
+            if !all.contains(&flag.as_str()) {
+                all.push(flag.as_str());
+            }
+        }
+        self.flags = all.join(";");
+    }
+
+    /// Whether it has a flag.
+    #[must_use]
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags.split(';').any(|one| one == flag.as_str())
+    }
+
+    /// What idle power leaves open of the net energy, in joules. `None`: no net energy.
+    fn u_idle_j(&self) -> Option<f64> {
+        let net = self.u_net? * self.energy_net_j?;
+        Some((net.powi(2) - (self.u_stat? * self.energy_j?).powi(2)).max(0.0).sqrt())
     }
 
     /// Whether the figure may enter aggregates.
@@ -146,9 +182,12 @@ pub(super) fn derive(
         return (Vec::new(), Vec::new());
     }
     let meters = Meters::new(recording, manifest, trace);
-    let phases = recording.calls().flat_map(|call| call.spans.iter().flat_map(|span| events(call, span, &meters)));
+    let phases = recording.calls().flat_map(|call| call.spans.iter().map(move |span| (call, span)));
+    let natural: Vec<Natural<'_>> = phases.flat_map(|(call, span)| events(call, span, &meters)).collect();
+    let isolated = isolated::events(&natural);
     let looped = recording.loops().flat_map(|record| looped::events(record, recording, &meters));
-    (phases.chain(looped).collect(), meters.baselines())
+    let rows = natural.into_iter().map(|natural| natural.row);
+    (rows.chain(isolated).chain(looped).collect(), meters.baselines())
 }
 
 /// Calibrations of all processes of a run, each once.
@@ -181,15 +220,25 @@ pub struct BaselineRow {
     pub idle: Option<crate::energy::Idle>,
 }
 
-fn events(call: &CallRecord, span: &SpanRecord, meters: &Meters<'_>) -> Vec<EnergyEventRow> {
+/// A phase of a call with its row.
+struct Natural<'a> {
+    row: EnergyEventRow,
+    call: &'a CallRecord,
+    span: &'a SpanRecord,
+    /// The sensor, and what its counter says of a phase that stood alone, whatever it is worth by itself. `None`: another
+    /// method, or no figure at all.
+    alone: Option<(&'a Metered, Estimate, Caps)>,
+}
+
+fn events<'a>(call: &'a CallRecord, span: &'a SpanRecord, meters: &'a Meters<'_>) -> Vec<Natural<'a>> {
     let charged = meters.charged(&call.attribution, &call.beside, call.epoch);
     match charged {
-        Err(reason) => vec![row(call, span, None, Err(reason))],
+        Err(reason) => vec![Natural { row: row(call, span, None, Err(reason)), call, span, alone: None }],
         Ok(metered) => metered.into_iter().map(|metered| event(call, span, metered, meters)).collect(),
     }
 }
 
-fn event(call: &CallRecord, span: &SpanRecord, metered: &Metered, meters: &Meters<'_>) -> EnergyEventRow {
+fn event<'a>(call: &'a CallRecord, span: &'a SpanRecord, metered: &'a Metered, meters: &'a Meters<'_>) -> Natural<'a> {
     let (begin, end) = (span.begin_ns, span.end_ns);
     let calibration = &metered.calibration;
     let idle = metered.idle(call.load_index);
@@ -199,31 +248,17 @@ fn event(call: &CallRecord, span: &SpanRecord, metered: &Metered, meters: &Meter
         (None, None)
     };
     let around = Surroundings { calibration, poll: metered.poll, idle, quiet_since, quiet_until };
-    let margin = Nanos(3 * calibration.settling().0 + 4 * metered.poll.0);
-    let near = metered.trace.around(begin, end, margin);
-    let found =
-        if metered.denied { Err(Reason::Permission) } else { estimate(&Stretch::natural(begin, end), &near, &around) };
-    let caps = caps(&call.beside, metered, begin, end);
+    let near = metered.near(begin, end);
+    let stretch = Stretch::natural(begin, end, span.uncertainty_ns);
+    let found = metered.readable().and_then(|()| estimate(&stretch, &near, &around));
+    let caps = Caps { reconstructed: span.reconstructed, ..metered.caps(&call.beside, begin, end) };
     let graded = found.and_then(|found| Ok((found, grade(&found, calibration, &caps)?)));
     let mut row = row(call, span, Some(metered), graded);
     row.take_off(idle, end.since(begin).as_secs(), metered.idle_drifts);
     let power = if near.average.is_empty() { &near.instant } else { &near.average };
     row.legacy_gate_j = legacy_gate(begin, end, power);
-    row
-}
-
-/// What limits the grade of a phase.
-fn caps(beside: &BesideRecord, metered: &Metered, begin: Nanos, end: Nanos) -> Caps {
-    Caps {
-        divided: metered.sensor.divided == Some(true),
-        foreign: metered.sensor.kind != SensorKind::Rapl
-            && beside.foreign_on(metered.sensor.uuid.as_deref()).is_some_and(|n| n > 0),
-        readings_missing: metered.readings_missing(begin, end),
-        registers_differ: metered.registers_differ(begin, end),
-        average_only: (metered.trace.counter.is_empty() && metered.trace.instant.is_empty())
-            || metered.calibration.counter_averages(),
-        events: 1,
-    }
+    let alone = found.ok().filter(|found| found.method == Method::Padded).map(|found| (metered, found, caps));
+    Natural { row, call, span, alone }
 }
 
 fn row(
@@ -253,10 +288,12 @@ fn row(
         epoch: call.epoch,
         energy_j: energy,
         energy_net_j: None,
+        u_net: None,
         idle_kind: None,
         power_w: energy.filter(|_| length > 0.0).map(|energy| energy / length),
         j_per_token: energy.zip(tokens(call, span.phase)).map(|(energy, tokens)| energy / tokens),
         u_stat: told.map(|(found, _)| found.u_stat),
+        u_shared: told.map(|(found, _)| found.u_shared),
         u_sys: told.map(|_| U_SYS),
         method: told.map(|(found, _)| found.method),
         updates: told.map(|(found, _)| found.updates),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::energy::{Grade, Method, Reason};
+use crate::energy::{Grade, IdleKind, Method, Reason};
 use crate::manifest::Manifest;
 use crate::plan::{Cell, Plan};
 use crate::record::{CallRecord, SpanRecord};
@@ -119,17 +119,21 @@ pub struct MetricRow {
     pub device_used_bytes: Option<u64>,
     /// Mean power over the mode as the engine reports it. `None`: it does not, for some part of the mode.
     pub power_mean_w: Option<f64>,
-    /// Energy of the mode, idle power included, in joules. `None`, here and in the next eight: see `energy_reason`, or no
-    /// power was recorded.
+    /// Energy of the mode, idle power included, in joules; scaled like the time where `scaled`. `None`, here and in the
+    /// next ten: see `energy_reason`, or no power was recorded.
     pub energy_j: Option<f64>,
     /// The same without idle power. `None`: also where no valid idle power was measured.
     pub energy_net_j: Option<f64>,
+    /// Which idle power. `None`: also where the two phases of `e2e_kv` have different ones.
+    pub energy_idle_kind: Option<IdleKind>,
     /// Mean power over the mode by the sensor.
     pub energy_power_w: Option<f64>,
     /// Energy ÷ tokens of the mode. `None`: also of `e2e_kv`.
     pub j_per_token: Option<f64>,
     /// Standard uncertainty of the energy, relative, without the sensor's gain.
     pub energy_u_stat: Option<f64>,
+    /// Standard uncertainty of the net energy, relative to its size, without the sensor's gain.
+    pub energy_u_net: Option<f64>,
     /// What the figure may be used for; of two phases the worse.
     pub energy_grade: Option<Grade>,
     /// How it was obtained. `None`: also of `e2e_kv`.
@@ -276,9 +280,11 @@ fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> Metr
         power_mean_w: timed.power_mean_w,
         energy_j: None,
         energy_net_j: None,
+        energy_idle_kind: None,
         energy_power_w: None,
         j_per_token: None,
         energy_u_stat: None,
+        energy_u_net: None,
         energy_grade: None,
         energy_method: None,
         energy_updates: None,

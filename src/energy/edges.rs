@@ -6,7 +6,7 @@ use crate::units::Nanos;
 /// A counter's update, seen between two readings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Edge {
-    /// Middle between the last reading of the old value and the first of the new one.
+    /// Middle between the last reading of the old value and the first of the new one; no reading between them failed.
     pub at: Nanos,
     /// Time between the two.
     pub spacing: Nanos,
@@ -32,12 +32,16 @@ impl Edges {
     pub fn of(samples: &[Sample], poll: Nanos) -> Self {
         let mut found = Self::default();
         let mut last: Option<(Nanos, f64)> = None;
+        let mut failed = false;
         for sample in samples {
-            let Some(value) = sample.value else { continue };
+            let Some(value) = sample.value else {
+                failed = true;
+                continue;
+            };
             let at = sample.at();
             if let Some((before, old)) = last {
                 let spacing = at.since(before);
-                let seen = spacing.0 <= LARGEST_SPACING * poll.0;
+                let seen = !failed && spacing.0 <= LARGEST_SPACING * poll.0;
                 if value < old {
                     found.resets.push(at);
                 } else if value > old && seen {
@@ -46,6 +50,7 @@ impl Edges {
                 }
             }
             last = Some((at, value));
+            failed = false;
         }
         found
     }
@@ -128,6 +133,9 @@ mod tests {
         let samples = [read(0, Some(1.0)), read(20, None), read(40, None), read(60, Some(2.0)), read(80, Some(0.5))];
         let found = Edges::of(&samples, Nanos(20_000_000));
         assert!(found.edges.is_empty());
+        let one = [read(0, Some(1.0)), read(20, None), read(40, Some(2.0)), read(60, Some(3.0))];
+        let found_after = Edges::of(&one, Nanos(20_000_000));
+        assert_eq!(found_after.edges.iter().map(|edge| edge.joules).collect::<Vec<_>>(), [3.0], "one error is enough");
         assert!(found.reset_in(Nanos(0), Nanos(100_000_000)) && !found.reset_in(Nanos(0), Nanos(70_000_000)));
     }
 

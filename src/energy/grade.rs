@@ -55,8 +55,26 @@ pub struct Caps {
     pub registers_differ: bool,
     /// The sensor gives nothing but an average over a second or more.
     pub average_only: bool,
+    /// The phase's times were put together from an engine's durations rather than read from a clock.
+    pub reconstructed: bool,
     /// Isolated events of the same kind that the figure is the mean of; 1: one.
     pub events: u32,
+}
+
+impl Caps {
+    /// What limits a figure that rests on both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            divided: self.divided || other.divided,
+            foreign: self.foreign || other.foreign,
+            readings_missing: self.readings_missing || other.readings_missing,
+            registers_differ: self.registers_differ || other.registers_differ,
+            average_only: self.average_only || other.average_only,
+            reconstructed: self.reconstructed || other.reconstructed,
+            events: self.events.min(other.events),
+        }
+    }
 }
 
 /// Grades a figure.
@@ -74,10 +92,9 @@ pub fn grade(found: &Estimate, calibration: &Calibration, caps: &Caps) -> Result
         Method::Padded => caps.events >= if full { 5 } else { 32 },
         Method::SteadySlope | Method::InnerEdge => updates >= 5,
     };
-    let counts = found.method.counts() && found.method != Method::Padded;
-    let own = if counts && updates >= 20 && u <= 0.02 {
+    let own = if found.method.counts() && found.method != Method::Padded && updates >= 20 && u <= 0.02 {
         Grade::A
-    } else if u64::from(updates) >= UPDATES_FOR_B && u <= 0.05 {
+    } else if found.method != Method::Padded && u64::from(updates) >= UPDATES_FOR_B && u <= 0.05 {
         Grade::B
     } else if enough_for_c && u <= 0.15 {
         Grade::C
@@ -97,9 +114,12 @@ fn cap(found: &Estimate, calibration: &Calibration, caps: &Caps) -> Grade {
     } else if caps.average_only || caps.readings_missing || caps.registers_differ || calibration.id.is_none() {
         // The last: nothing better is claimed of a board that nobody has measured.
         Grade::C
-    } else if calibration.coverage == Coverage::Unknown {
+    } else if calibration.coverage == Coverage::Unknown || caps.reconstructed {
         Grade::B
     } else {
         Grade::A
     }
 }
+
+#[cfg(test)]
+mod tests;

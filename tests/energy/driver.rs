@@ -98,6 +98,16 @@ fn idle_stretches_are_recorded_and_taken_off() {
         let (gross, net) = (event.energy_j.unwrap(), event.energy_net_j.unwrap());
         assert!(net < gross, "{event:?}");
         assert!(event.idle_kind.is_some());
+        // What is not known of idle power makes the rest less certain than the whole.
+        let (gross_u, net_u) = (event.u_stat.unwrap() * gross, event.u_net.unwrap() * net.abs());
+        assert!(net_u >= gross_u && net_u < gross, "{event:?}");
+    }
+    let metrics = fs::read_to_string(fixture.run_folder().join("metrics.csv")).unwrap();
+    assert!(metrics.contains(",idle_ctx,") || metrics.contains(",idle_bare,"), "{metrics}");
+    for row in fixture.summary().iter().filter(|row| row.graded > 0) {
+        let net = row.energy_net_j.unwrap();
+        assert!(row.energy_net_low_j.unwrap() < net && net < row.energy_net_high_j.unwrap(), "{row:?}");
+        assert!(row.idle_kind.starts_with("idle_") && row.updates.is_some_and(|updates| updates >= 3), "{row:?}");
     }
 }
 

@@ -60,9 +60,11 @@ fn a_counter_that_goes_away_is_noted_and_power_takes_over() {
 
 #[test]
 fn registers_that_stand_still_give_no_figure() {
-    let (_, events) = with("stale_from_s = 1.0\ninstant = not_supported\naverage = not_supported");
-    assert_eq!(reasons(&events), ["too_short"], "no update, no figure: {events:?}");
-    assert!(events.iter().any(|event| event.energy_j.is_some()) && events[7].energy_j.is_none());
+    for missing in ["", "counter = not_supported", "instant = not_supported\naverage = not_supported"] {
+        let (_, events) = with(&format!("stale_from_s = 1.0\n{missing}"));
+        assert_eq!(reasons(&events), ["stale"], "no update, no figure: {missing}: {events:?}");
+        assert!(events.iter().any(|event| event.energy_j.is_some()) && events[7].energy_j.is_none(), "{events:?}");
+    }
 }
 
 #[test]

@@ -6,16 +6,17 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use phasebench::analysis::EnergyEventRow;
+use phasebench::analysis::{EnergyEventRow, EnergySummaryRow};
 use phasebench::store::{TraceRow, read_trace};
 use serde_json::Value;
 use tempfile::TempDir;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_phasebench");
 
-/// A board that updates every 20 ms and counts all energy, under a load that changes every 70 ms.
+/// A board that updates every 20 ms and counts all energy, under a load that changes every 70 ms. No two power readings of
+/// a real one are the same.
 pub const BOARD: &str = "period_ms = 20\nphase_ms = 3\nwindow_ms = 20\naverage_window_ms = 100\ncounter = of_energy\n\
-                         quantum_mj = 1\nload = file\n";
+                         quantum_mj = 1\nnoise_w = 0.5\nload = file\n";
 
 pub struct Fixture {
     folder: TempDir,
@@ -46,6 +47,16 @@ impl Fixture {
         let shorter = scenario.replace("base: 15ms", "base: 1ms").replace("base: 10ms", "base: 1ms");
         assert_ne!(scenario, shorter);
         fs::write(path, shorter).unwrap();
+        self
+    }
+
+    /// The same, with prefills of 1.6 s.
+    pub fn with_long_prefills(self) -> Self {
+        let path = self.path().join("scenario.yaml");
+        let scenario = fs::read_to_string(&path).unwrap();
+        let longer = scenario.replace("base: 15ms", "base: 80ms");
+        assert_ne!(scenario, longer);
+        fs::write(path, longer).unwrap();
         self
     }
 
@@ -137,6 +148,11 @@ impl Fixture {
 
     pub fn events(&self) -> Vec<EnergyEventRow> {
         let mut reader = csv::Reader::from_path(self.run_folder().join("analysis/energy_events.csv")).unwrap();
+        reader.deserialize().map(Result::unwrap).collect()
+    }
+
+    pub fn summary(&self) -> Vec<EnergySummaryRow> {
+        let mut reader = csv::Reader::from_path(self.run_folder().join("analysis/energy_summary.csv")).unwrap();
         reader.deserialize().map(Result::unwrap).collect()
     }
 

@@ -2,24 +2,32 @@
 
 use std::fs;
 
-use phasebench::analysis::EnergyEventRow;
 use phasebench::analysis::energy::Scope;
+use phasebench::analysis::{self, EnergyEventRow};
 use phasebench::energy::{Grade, Method, Reason};
-use phasebench::record::{Line, LoopRecord};
-use phasebench::store;
-use phasebench::terms::{Phase, Procedure, Role};
+use phasebench::manifest::Manifest;
+use phasebench::plan::Plan;
+use phasebench::record::{IdleRecord, Line, LoopRecord};
+use phasebench::store::{self, Recording, TraceRow};
+use phasebench::terms::{Flag, Phase, Procedure, Role};
 
 use crate::fixture::{BOARD, Fixture, succeeded};
 
 const TELEMETRY: &str = "{ period: 8ms, idle: 600ms, looped: 500ms, calibrate: false, sensors: [nvml] }";
 
-/// Power of the board's load file over whole turns of its five steps.
+/// Watts of the board's load, 70 ms each in turn: at rest as at work, and steady enough to be called idle.
+const LOAD_W: [u32; 5] = [266, 275, 268, 277, 269];
+
+/// Its power over whole turns.
 const MEAN_W: f64 = 271.0;
 
 #[test]
 fn short_phases_are_repeated_and_kept_apart_from_calls() {
     let fixture = Fixture::new(TELEMETRY).with_short_phases();
-    succeeded(&fixture.run(fixture.with_driver(BOARD)));
+    let program = fixture.with_driver(BOARD);
+    let pieces = (0..2000).map(|i| format!("{} {}\n", f64::from(i) * 0.07, LOAD_W[i as usize % 5]));
+    fs::write(fixture.path().join("load"), pieces.collect::<String>()).unwrap();
+    succeeded(&fixture.run(program));
     let report = fixture.report();
     let recording = store::read(&fixture.run_folder()).unwrap();
     let last_call = recording.lines.iter().rposition(|line| matches!(line, Line::Call(_))).unwrap();
@@ -58,6 +66,79 @@ fn short_phases_are_repeated_and_kept_apart_from_calls() {
     assert!(report.contains("| looped "), "{report}");
     let output = fixture.program().args(["validate", "run"]).output().unwrap();
     succeeded(&output);
+    what_limits_the_prefills_loop_limits_decode(&fixture);
+    a_run_resumed_between_two_loops_has_decode_all_the_same(&fixture);
+}
+
+/// A run's files, to be joined again.
+struct Files {
+    recording: Recording,
+    plan: Plan,
+    manifest: Manifest,
+    trace: Vec<TraceRow>,
+}
+
+impl Files {
+    fn read(fixture: &Fixture) -> Self {
+        let text = |name: &str| fs::read_to_string(fixture.run_folder().join(name)).unwrap();
+        Self {
+            recording: store::read(&fixture.run_folder()).unwrap(),
+            plan: serde_json::from_str(&text("plan.json")).unwrap(),
+            manifest: serde_json::from_str(&text("manifest.json")).unwrap(),
+            trace: fixture.trace(),
+        }
+    }
+
+    fn loops(&mut self) -> impl Iterator<Item = &mut LoopRecord> {
+        self.recording.lines.iter_mut().filter_map(|line| match line {
+            Line::Loop(record) => Some(&mut **record),
+            _ => None,
+        })
+    }
+
+    /// Decode by its loop.
+    fn decode(&self) -> EnergyEventRow {
+        let tables = analysis::derive(&self.recording, &self.plan, &self.manifest, &self.trace);
+        let mut looped = tables.energy_events.into_iter().filter(|event| event.scope == Scope::Looped);
+        looped.find(|event| event.phase == Phase::KvDecode).unwrap()
+    }
+}
+
+/// Decode's figure is a difference, so whatever is wrong with the loop taken off is wrong with it.
+fn what_limits_the_prefills_loop_limits_decode(fixture: &Fixture) {
+    let mut files = Files::read(fixture);
+    let before = files.decode();
+    assert!(!before.has(Flag::Throttled));
+    let prefill = files.loops().find(|record| record.procedure == Procedure::Prefill).unwrap();
+    prefill.beside.foreign_gpu_processes = Some(1);
+    prefill.flags.push(Flag::Throttled);
+    let after = files.decode();
+    assert_eq!((after.grade, after.energy_j), (Some(Grade::D), before.energy_j), "{after:?}");
+    assert!(after.has(Flag::Throttled), "{after:?}");
+    let prefill = files.loops().find(|record| record.procedure == Procedure::Prefill).unwrap();
+    prefill.attribution.actual = None;
+    // Sensors that the scenario file names are charged whatever proves where a call ran.
+    assert_eq!(files.decode().energy_j, before.energy_j);
+    for entry in files.manifest.epochs.iter_mut().filter_map(|epoch| epoch.power.as_mut()) {
+        entry.charged = None;
+    }
+    for record in files.loops().filter(|record| record.procedure == Procedure::PrefillDecode) {
+        record.attribution.actual = Some("cuda:0".to_owned());
+    }
+    assert_eq!(files.decode().reason, Some(Reason::Unattributed));
+}
+
+fn a_run_resumed_between_two_loops_has_decode_all_the_same(fixture: &Fixture) {
+    let mut files = Files::read(fixture);
+    let before = files.decode();
+    files.manifest.epochs.push(files.manifest.epochs[0].clone());
+    let again: Vec<TraceRow> = files.trace.iter().map(|row| TraceRow { epoch: 1, ..row.clone() }).collect();
+    files.trace.extend(again);
+    let idles: Vec<Line> = files.recording.idles().map(|idle| Line::Idle(IdleRecord { epoch: 1, ..idle.clone() })).collect();
+    files.recording.lines.extend(idles);
+    files.loops().filter(|record| record.procedure == Procedure::PrefillDecode).for_each(|record| record.epoch = 1);
+    let after = files.decode();
+    assert_eq!((after.epoch, after.energy_j, after.grade), (1, before.energy_j, before.grade), "{after:?}");
 }
 
 /// Seconds of one repetition, pauses left out.

@@ -6,6 +6,7 @@
 mod absent;
 mod boards;
 mod calibrated;
+mod caps;
 mod driver;
 mod faults;
 mod fixture;

@@ -1,71 +1,106 @@
 //! Energy of one repetition of what was repeated for the sensor.
 
-use crate::energy::{Estimate, Grade, Reason, Stretch, Surroundings, Window, difference, estimate, grade};
+use crate::energy::{Caps, Estimate, Grade, Reason, Stretch, Surroundings, Window, difference, estimate, grade};
 use crate::record::LoopRecord;
 use crate::store::Recording;
 use crate::terms::{Phase, Procedure};
 use crate::units::Nanos;
 
 use super::sensors::{Metered, Meters};
-use super::{EnergyEventRow, Scope, U_SYS, caps};
+use super::{EnergyEventRow, Scope, U_SYS};
 
 /// The phase that a loop is for, from every sensor charged. A loop of prefill and decode is for decode: what a loop of
 /// the prefill alone takes is taken off.
 pub fn events(record: &LoopRecord, recording: &Recording, meters: &Meters<'_>) -> Vec<EnergyEventRow> {
-    let prefill = (record.procedure == Procedure::PrefillDecode)
-        .then(|| recording.loops().find(|one| one.cell_id == record.cell_id && one.procedure == Procedure::Prefill));
+    let prefill = (record.procedure == Procedure::PrefillDecode).then(|| prefill(record, recording));
     match meters.charged(&record.attribution, &record.beside, record.epoch) {
         _ if !record.status.is_ok() => vec![row(record, None, Err(Reason::Failed))],
         Err(reason) => vec![row(record, None, Err(reason))],
-        Ok(metered) => metered.into_iter().map(|metered| event(record, prefill, metered)).collect(),
+        Ok(metered) => metered.into_iter().map(|metered| event(record, prefill, metered, meters)).collect(),
     }
 }
 
+/// The loop of the same cell's prefill, where there is one that is whole. A run that was resumed between the two made them
+/// in different processes.
+fn prefill<'a>(record: &LoopRecord, recording: &'a Recording) -> Option<&'a LoopRecord> {
+    let same = |one: &&LoopRecord| one.cell_id == record.cell_id && one.procedure == Procedure::Prefill;
+    let whole = |one: &&LoopRecord| one.status.is_ok();
+    recording.loops().filter(same).filter(whole).max_by_key(|one| (one.epoch == record.epoch, one.epoch))
+}
+
+/// A loop beside the sensor that it is charged to, in the process that made it.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    record: &'a LoopRecord,
+    metered: &'a Metered,
+}
+
 /// `prefill` is the loop to take off: `None` where none is, `Some(None)` where it is missing.
-fn event(record: &LoopRecord, prefill: Option<Option<&LoopRecord>>, metered: &Metered) -> EnergyEventRow {
+fn event(
+    record: &LoopRecord,
+    prefill: Option<Option<&LoopRecord>>,
+    metered: &Metered,
+    meters: &Meters<'_>,
+) -> EnergyEventRow {
+    let whole = Part { record, metered };
     let part = match prefill {
         None => Ok(None),
-        Some(Some(prefill)) if prefill.status.is_ok() && prefill.epoch == record.epoch => {
-            estimated(prefill, metered).map(|found| Some((prefill, found)))
-        }
-        Some(_) => Err(Reason::Failed),
+        Some(None) => Err(Reason::Failed),
+        Some(Some(record)) => charged(record, &metered.sensor.id, meters).map(Some),
     };
+    let part = part.and_then(|part| part.map(|part| Ok((part, part.estimated()?))).transpose());
     let found = part.and_then(|part| {
-        let whole = estimated(record, metered)?;
-        Ok((part.as_ref().map_or(Ok(whole), |(_, part)| difference(&whole, part))?, part.map(|(prefill, _)| prefill)))
+        let estimate = whole.estimated()?;
+        Ok((part.as_ref().map_or(Ok(estimate), |(_, part)| difference(&estimate, part))?, part.map(|(part, _)| part)))
     });
-    let calibration = &metered.calibration;
-    let (begin, end) = ends(record);
-    let caps = caps(&record.beside, metered, begin, end);
-    let graded = found.and_then(|(found, part)| Ok((found, grade(&found, calibration, &caps)?, part)));
-    let told =
-        graded.as_ref().map(|(found, grade, part)| (*found, *grade, seconds(record) - part.map_or(0.0, seconds)));
-    let mut row = row(record, Some(metered), told.map_err(|reason| *reason));
-    if let Ok((.., seconds)) = told {
+    let graded = found.and_then(|(found, part)| {
+        // Whatever limits one of the two limits what is left of them.
+        let caps = part.map_or(whole.caps(), |part| whole.caps().and(part.caps()));
+        let own = grade(&found, &metered.calibration, &caps)?;
+        let other = part.map_or(Ok(own), |part| grade(&found, &part.metered.calibration, &caps))?;
+        Ok((found, own.max(other), seconds(record) - part.map_or(0.0, |part| seconds(part.record))))
+    });
+    let mut row = row(record, Some(metered), graded);
+    if let Some(Some(prefill)) = prefill {
+        row.add_flags(&prefill.flags);
+    }
+    if let Ok((.., seconds)) = graded {
         row.take_off(metered.idle(record.load_index), seconds, metered.idle_drifts);
     }
     row
 }
 
+/// A loop charged to the sensor of this name, in whichever process it was made.
+fn charged<'a>(record: &'a LoopRecord, sensor: &str, meters: &'a Meters<'_>) -> Result<Part<'a>, Reason> {
+    let metered = meters.charged(&record.attribution, &record.beside, record.epoch)?;
+    let same = metered.into_iter().find(|metered| metered.sensor.id == sensor);
+    same.map(|metered| Part { record, metered }).ok_or(Reason::Unattributed)
+}
+
+impl Part<'_> {
+    fn estimated(&self) -> Result<Estimate, Reason> {
+        let Self { record, metered } = *self;
+        metered.readable()?;
+        let around = Surroundings {
+            calibration: &metered.calibration,
+            poll: metered.poll,
+            idle: metered.idle(record.load_index),
+            quiet_since: None,
+            quiet_until: None,
+        };
+        let (begin, end) = ends(record);
+        estimate(&stretch(record), &metered.near(begin, end), &around)
+    }
+
+    fn caps(&self) -> Caps {
+        let (begin, end) = ends(self.record);
+        self.metered.caps(&self.record.beside, begin, end)
+    }
+}
+
 fn ends(record: &LoopRecord) -> (Nanos, Nanos) {
     let (first, last) = (record.windows.first(), record.windows.last());
     (first.map_or(record.begin_ns, |window| window.begin_ns), last.map_or(record.end_ns, |window| window.end_ns))
-}
-
-fn estimated(record: &LoopRecord, metered: &Metered) -> Result<Estimate, Reason> {
-    if metered.denied {
-        return Err(Reason::Permission);
-    }
-    let around = Surroundings {
-        calibration: &metered.calibration,
-        poll: metered.poll,
-        idle: metered.idle(record.load_index),
-        quiet_since: None,
-        quiet_until: None,
-    };
-    let (begin, end) = ends(record);
-    let margin = Nanos(3 * metered.calibration.settling().0 + 4 * metered.poll.0);
-    estimate(&stretch(record), &metered.trace.around(begin, end, margin), &around)
 }
 
 fn stretch(record: &LoopRecord) -> Stretch {
@@ -75,6 +110,7 @@ fn stretch(record: &LoopRecord) -> Stretch {
         repeats: window.repeats,
         idle: window.pauses_ns,
         groups: window.groups,
+        uncertainty: Nanos(0),
     });
     Stretch { windows: windows.collect(), looped: true }
 }
@@ -126,10 +162,12 @@ fn row(
         epoch: record.epoch,
         energy_j: energy,
         energy_net_j: None,
+        u_net: None,
         idle_kind: None,
         power_w: told.filter(|(.., seconds)| *seconds > 0.0).map(|(found, _, seconds)| found.gross_j / seconds),
         j_per_token: energy.zip(tokens).map(|(energy, tokens)| energy / tokens),
         u_stat: told.map(|(found, ..)| found.u_stat),
+        u_shared: told.map(|(found, ..)| found.u_shared),
         u_sys: told.map(|_| U_SYS),
         method: told.map(|(found, ..)| found.method),
         updates: told.map(|(found, ..)| found.updates),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::energy::response::period;
-use crate::energy::{Calibration, Idle, IdleKind, Reason, Sample, Trace, mean};
+use crate::energy::{Calibration, Caps, Idle, IdleKind, Reason, Rest, Sample, States, Trace, check};
 use crate::manifest::{Manifest, PowerEntry};
-use crate::record::{BesideRecord, IdleWhen};
+use crate::record::{BesideRecord, IdleRecord, IdleWhen, Line};
 use crate::store::{Recording, TraceRow};
 use crate::telemetry::board::Boards;
 use crate::telemetry::sampler::Found;
@@ -15,11 +15,10 @@ use crate::units::Nanos;
 
 use super::BaselineRow;
 
-/// Share of the readings due in a phase below which its grade is capped.
-const LEAST_READINGS: f64 = 0.95;
-
-/// Readings that must be due for their share to mean anything.
-const FEWEST_READINGS: f64 = 20.0;
+/// Stretch that a board's average power is the mean of.
+///
+/// Source: NVIDIA's header of its management library, on `nvmlDeviceGetPowerUsage`.
+const AVERAGED: Nanos = Nanos(1_000_000_000);
 
 /// One sensor in one process of the run.
 pub struct Metered {
@@ -53,34 +52,38 @@ impl Metered {
             .or_else(|| valid(&|when, _| when == IdleWhen::Before))
     }
 
-    /// Whether fewer readings came in a stretch than were due.
-    #[expect(clippy::cast_precision_loss, reason = "counts of readings")]
-    pub fn readings_missing(&self, begin: Nanos, end: Nanos) -> bool {
-        let due = end.since(begin).as_secs() / self.poll.as_secs();
-        let register = if self.trace.counter.is_empty() { &self.trace.instant } else { &self.trace.counter };
-        let came = inside(register, begin, end).filter(|sample| sample.value.is_some()).count() as f64;
-        due >= FEWEST_READINGS && came < LEAST_READINGS * due
-    }
-
-    /// Whether counter and power reading differ by more than 5 % over a stretch long enough to tell.
-    pub fn registers_differ(&self, begin: Nanos, end: Nanos) -> bool {
-        let settled = begin + self.calibration.settling();
-        if end < settled + Nanos(10 * self.calibration.power_period_ns.0) {
-            return false;
+    /// What limits the grade of what ran between two times.
+    pub fn caps(&self, beside: &BesideRecord, begin: Nanos, end: Nanos) -> Caps {
+        let near = self.near(begin, end);
+        Caps {
+            divided: self.sensor.divided == Some(true),
+            foreign: self.sensor.kind != SensorKind::Rapl
+                && beside.foreign_on(self.sensor.uuid.as_deref()).is_some_and(|n| n > 0),
+            readings_missing: check::readings_missing(&near, self.poll, begin, end),
+            registers_differ: check::registers_differ(&near, &self.calibration, self.poll, begin, end),
+            average_only: (self.trace.counter.is_empty() && self.trace.instant.is_empty())
+                || self.calibration.counter_averages(),
+            reconstructed: false,
+            events: 1,
         }
-        let level: Vec<f64> = inside(&self.trace.instant, settled, end).filter_map(|sample| sample.value).collect();
-        let counted: Vec<(Nanos, f64)> =
-            inside(&self.trace.counter, settled, end).filter_map(|sample| Some((sample.at(), sample.value?))).collect();
-        let (Some(first), Some(last), false) = (counted.first(), counted.last(), level.is_empty()) else {
-            return false;
-        };
-        let slope = (last.1 - first.1) / last.0.since(first.0).as_secs();
-        (slope - mean(&level)).abs() > 0.05 * mean(&level)
     }
-}
 
-fn inside(samples: &[Sample], begin: Nanos, end: Nanos) -> impl Iterator<Item = &Sample> {
-    samples.iter().filter(move |sample| sample.begin >= begin && sample.end <= end)
+    /// Readings between two times, with as many around them as an estimate looks at.
+    pub fn near(&self, begin: Nanos, end: Nanos) -> Trace {
+        self.trace.around(begin, end, Nanos(3 * self.calibration.settling().0 + 4 * self.poll.0))
+    }
+
+    /// Why nothing it said is of use.
+    ///
+    /// # Errors
+    /// This user may not read it, or it tells of more than the program's share of the device.
+    pub fn readable(&self) -> Result<(), Reason> {
+        match (self.denied, self.sensor.divided) {
+            (true, _) => Err(Reason::Permission),
+            (false, Some(true)) => Err(Reason::Mig),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Every sensor of a run.
@@ -117,16 +120,18 @@ impl<'a> Meters<'a> {
             for sensor in &entry.found.sensors {
                 let registers = sensor.registers.iter();
                 let samples = registers.map(|r| read.remove(&(epoch, &sensor.id, &r.name)).unwrap_or_default());
-                let trace = sensor.trace(samples.collect());
+                let samples: Vec<Vec<Sample>> = samples.collect();
+                let states = states(sensor, &samples);
+                let trace = sensor.trace(samples);
                 let measured = entry.calibrations.iter().find(|one| one.sensor == sensor.id);
                 let calibration = measured.map_or_else(|| assumed(sensor, &trace), |one| one.calibration.clone());
                 let trace = calibration.aligned(trace);
                 let denied = denied.get(&(epoch, sensor.id.as_str())).copied().unwrap_or(false);
-                let poll = entry.counter_period(&sensor.id);
-                let (idles, idle_drifts) = idles(recording, epoch, sensor, &trace, poll);
-                let sensor = sensor.clone();
-                let key = (epoch, sensor.id.clone());
-                metered.insert(key, Metered { sensor, calibration, poll, trace, denied, idle_drifts, idles });
+                let (sensor, poll) = (sensor.clone(), entry.counter_period(&sensor.id));
+                let mut one =
+                    Metered { sensor, calibration, poll, trace, denied, idle_drifts: false, idles: Vec::new() };
+                (one.idles, one.idle_drifts) = idles(recording, epoch, &one, &states);
+                metered.insert((epoch, one.sensor.id.clone()), one);
             }
         }
         Self { metered, entries, busy: busy(recording), ends }
@@ -206,47 +211,86 @@ fn assumed(sensor: &Sensor, trace: &Trace) -> Calibration {
     let mut calibration = Calibration::assumed_of(sensor.kind);
     if sensor.kind != SensorKind::Rapl {
         calibration.counter_period_ns = period(&trace.counter).unwrap_or(calibration.counter_period_ns);
-        calibration.power_period_ns = period(&trace.instant).unwrap_or(calibration.power_period_ns);
+        let power = period(&trace.instant).or_else(|| period(&trace.average));
+        calibration.power_period_ns = power.unwrap_or(calibration.power_period_ns);
+        if trace.instant.is_empty() && !trace.average.is_empty() {
+            (calibration.window_ns, calibration.rise_ns) = (AVERAGED, AVERAGED);
+        }
     }
     calibration
 }
 
-/// Idle stretches of one process; those before the run with what the one after it adds, and whether that is too much.
+/// What a device said of itself.
+fn states(sensor: &Sensor, read: &[Vec<Sample>]) -> States {
+    let of = |name: &str| {
+        let named = sensor.registers.iter().zip(read).find(|(register, _)| register.name == name);
+        named.map(|(_, samples)| samples.clone()).unwrap_or_default()
+    };
+    States { temperature: of("temperature_c"), clock: of("sm_clock_mhz"), performance: of("performance_state") }
+}
+
+/// Idle stretches of one process, with what the one after the run leaves open of those before it; and whether that is
+/// too much.
 ///
 /// A context of ours on the board draws power, so that two stretches are compared only where both had one or neither.
-fn idles(recording: &Recording, epoch: u32, sensor: &Sensor, trace: &Trace, poll: Nanos) -> (Vec<IdleStretch>, bool) {
+fn idles(recording: &Recording, epoch: u32, metered: &Metered, states: &States) -> (Vec<IdleStretch>, bool) {
+    let uuid = metered.sensor.uuid.as_ref();
+    let foreign = foreign(recording, epoch, uuid.map(String::as_str));
+    let held = |stretch: &IdleRecord| stretch.contexts.iter().flatten().any(|board| Some(board) == uuid);
+    let found = recording.idles().filter(|idle| idle.epoch == epoch).map(|stretch| {
+        let bare = stretch.when != IdleWhen::Loaded && !held(stretch);
+        let rest = Rest {
+            kind: if bare { IdleKind::IdleBare } else { IdleKind::IdleCtx },
+            trace: &metered.trace,
+            states,
+            poll: metered.poll,
+            settling: metered.calibration.settling(),
+            begin: stretch.begin_ns,
+            end: stretch.end_ns,
+            foreign: beside(&foreign, stretch).filter(|_| metered.sensor.kind != SensorKind::Rapl),
+        };
+        (stretch.when, stretch.load_index, Idle::of(&rest))
+    });
+    let mut found: Vec<IdleStretch> = found.collect();
     let context = |wanted: IdleWhen| {
         let mut stretches = recording.idles().filter(|idle| idle.epoch == epoch && idle.when == wanted);
         let contexts = stretches.next().and_then(|idle| idle.contexts.as_ref());
-        contexts.zip(sensor.uuid.as_ref()).map(|(boards, uuid)| boards.contains(uuid))
+        contexts.zip(uuid).map(|(boards, uuid)| boards.contains(uuid))
     };
-    let alike = context(IdleWhen::Before) == context(IdleWhen::After);
-    let stretches = recording.idles().filter(|idle| idle.epoch == epoch);
-    let found = stretches.map(|stretch| {
-        let held = stretch.contexts.iter().flatten().any(|board| Some(board) == sensor.uuid.as_ref());
-        let bare = stretch.when != IdleWhen::Loaded && !held;
-        let kind = if bare { IdleKind::IdleBare } else { IdleKind::IdleCtx };
-        (stretch.when, stretch.load_index, Idle::of(kind, trace, poll, stretch.begin_ns, stretch.end_ns))
-    });
-    let mut found: Vec<IdleStretch> = found.collect();
-    let mut drifts = false;
-    let after = found.iter().find(|(when, ..)| *when == IdleWhen::After).and_then(|(.., idle)| idle.clone());
-    if let Some(after) = after.filter(|_| alike) {
-        for (when, _, idle) in &mut found {
-            if *when == IdleWhen::Before
-                && let Some((drifted, flagged)) = idle.take().map(|idle| idle.drifted(&after))
-            {
-                *idle = Some(drifted);
-                drifts |= flagged;
-            }
-        }
+    if context(IdleWhen::Before) != context(IdleWhen::After) {
+        return (found, false);
+    }
+    let of = |wanted| found.iter().find(|(when, ..)| *when == wanted).and_then(|(.., idle)| idle.clone());
+    let (Some(before), Some(after)) = (of(IdleWhen::Before), of(IdleWhen::After)) else { return (found, false) };
+    // The device itself moved by as much; so did it with a model resident, which nobody measures a second time.
+    let (drift, drifts) = before.drift_to(&after);
+    for (_, _, idle) in found.iter_mut().filter(|(when, ..)| *when != IdleWhen::After) {
+        *idle = idle.take().map(|idle| idle.drifted(drift));
     }
     (found, drifts)
 }
 
+/// When calls and loops of a process began, and how many processes of others were on the device beside each.
+fn foreign(recording: &Recording, epoch: u32, uuid: Option<&str>) -> Vec<(Nanos, u32)> {
+    let told = |at: Nanos, of: u32, beside: &BesideRecord| Some((at, beside.foreign_on(uuid)?)).filter(|_| of == epoch);
+    let lines = recording.lines.iter().filter_map(|line| match line {
+        Line::Call(call) => told(call.begin_ns, call.epoch, &call.beside),
+        Line::Loop(looped) => told(looped.begin_ns, looped.epoch, &looped.beside),
+        _ => None,
+    });
+    lines.collect()
+}
+
+/// Processes of others beside the work right before and right after an idle stretch, the larger of the two. `None`: not
+/// told.
+fn beside(foreign: &[(Nanos, u32)], stretch: &IdleRecord) -> Option<u32> {
+    let before = foreign.iter().rev().find(|(at, _)| *at <= stretch.begin_ns);
+    let after = foreign.iter().find(|(at, _)| *at >= stretch.end_ns);
+    before.into_iter().chain(after).map(|(_, n)| *n).max()
+}
+
 /// When loads, compile steps and calls ran, by process.
 fn busy(recording: &Recording) -> BTreeMap<u32, Vec<(Nanos, Nanos)>> {
-    use crate::record::Line;
     let mut found: BTreeMap<u32, Vec<(Nanos, Nanos)>> = BTreeMap::new();
     let mut epoch = 0;
     for line in &recording.lines {

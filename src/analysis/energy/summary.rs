@@ -1,21 +1,25 @@
 //! Energy per call and mode, and per cell.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::energy::{Grade, deviation, mean, together};
+use crate::energy::{Grade, IdleKind, deviation, mean, together};
 use crate::plan::Plan;
-use crate::record::LoopRecord;
 use crate::spec::Dtype;
 use crate::store::Recording;
-use crate::terms::{Flag, Mode};
+use crate::terms::{Flag, Mode, Phase};
 
 use super::{COVERAGE_FACTOR, EnergyEventRow, Scope, U_SYS, by_call};
 use crate::analysis::groups::groups;
 use crate::analysis::metrics::{MetricRow, phases};
 
-/// Writes the figures of the sensor charged first into the rows of calls.
-pub fn fill(metrics: &mut [MetricRow], events: &[EnergyEventRow]) {
+/// Writes the figures of the sensor charged first into the rows of calls. Energy of a call that ended early and counts all
+/// the same is scaled like its time.
+pub fn fill(metrics: &mut [MetricRow], recording: &Recording, events: &[EnergyEventRow]) {
     let of = by_call(events);
+    let scales: BTreeMap<&str, f64> =
+        recording.calls().filter_map(|call| Some((call.call_id.as_str(), call.decode_scale()?))).collect();
     for row in metrics {
         let found: Option<Vec<&EnergyEventRow>> =
             phases(row.mode).iter().map(|&phase| of.get(&(row.call_id.as_str(), phase)).copied()).collect();
@@ -26,14 +30,31 @@ pub fn fill(metrics: &mut [MetricRow], events: &[EnergyEventRow]) {
         if row.energy_reason.is_some() {
             continue;
         }
-        let sum = |part: fn(&EnergyEventRow) -> Option<f64>| found.iter().map(|event| part(event)).sum::<Option<f64>>();
-        let energy = sum(|event| event.energy_j);
-        let uncertain: Option<Vec<f64>> = found.iter().map(|event| Some(event.u_stat? * event.energy_j?)).collect();
-        let length: f64 = found.iter().map(|event| (event.end_ns - event.begin_ns) as f64 / 1e9).sum();
+        let scale = |event: &EnergyEventRow| match event.phase {
+            Phase::KvDecode => scales.get(row.call_id.as_str()).copied().unwrap_or(1.0),
+            Phase::Prefill | Phase::GenerateUncached => 1.0,
+        };
+        let each = |part: fn(&EnergyEventRow) -> Option<f64>| -> Option<Vec<f64>> {
+            found.iter().map(|event| Some(part(event)? * scale(event))).collect()
+        };
+        let uncertain = each(|event| Some(event.u_stat? * event.energy_j?)).map(|parts| together(&parts));
+        // Idle power is the same in both phases.
+        let idle = each(EnergyEventRow::u_idle_j).map(|parts| parts.iter().sum::<f64>());
+        let energy = each(|event| event.energy_j).map(|parts| parts.iter().sum::<f64>());
+        let net = each(|event| event.energy_net_j).map(|parts| parts.iter().sum::<f64>());
+        let seconds = each(|event| Some((event.end_ns - event.begin_ns) as f64 / 1e9));
+        let seconds = seconds.map(|parts| parts.iter().sum::<f64>()).filter(|seconds| *seconds > 0.0);
+        let kinds: Option<Vec<IdleKind>> = found.iter().map(|event| event.idle_kind).collect();
         row.energy_j = energy;
-        row.energy_net_j = sum(|event| event.energy_net_j);
-        row.energy_power_w = energy.filter(|_| length > 0.0).map(|energy| energy / length);
-        row.energy_u_stat = uncertain.zip(energy).map(|(parts, energy)| together(&parts) / energy);
+        row.energy_net_j = net;
+        row.energy_idle_kind =
+            kinds.filter(|kinds| kinds.iter().all(|kind| *kind == kinds[0])).and_then(|kinds| kinds.first().copied());
+        row.energy_power_w = energy.zip(seconds).map(|(energy, seconds)| energy / seconds);
+        row.energy_u_stat = uncertain.zip(energy).map(|(uncertain, energy)| uncertain / energy);
+        row.energy_u_net = uncertain
+            .zip(idle)
+            .zip(net.filter(|net| *net != 0.0))
+            .map(|((uncertain, idle), net)| together(&[uncertain, idle]) / net.abs());
         row.energy_grade = found.iter().filter_map(|event| event.grade).max();
         row.energy_updates = found.iter().map(|event| event.updates).sum();
         // Two phases have no token in common.
@@ -65,7 +86,8 @@ pub struct EnergySummaryRow {
     pub gen_tokens: u32,
     /// What is timed.
     pub mode: Mode,
-    /// `natural`: over the cell's calls. `looped`: over the windows in which it was repeated for the sensor.
+    /// `natural`: over the cell's calls. `looped`: over the windows in which it was repeated for the sensor. `isolated`: the
+    /// mean of calls that stood alone, each too short by itself.
     pub scope: Scope,
     /// Sensor. `None`: none on this machine.
     pub sensor: Option<String>,
@@ -87,6 +109,12 @@ pub struct EnergySummaryRow {
     pub energy_high_j: Option<f64>,
     /// Mean energy without idle power. `None`: no graded call, or no valid idle power.
     pub energy_net_j: Option<f64>,
+    /// Lower end of its 95 % interval, idle power's uncertainty and the sensor's gain included. `None`: as above.
+    pub energy_net_low_j: Option<f64>,
+    /// Upper end. `None`: as above.
+    pub energy_net_high_j: Option<f64>,
+    /// Which idle power, joined by `;`. Empty: no net energy.
+    pub idle_kind: String,
     /// Mean power. `None`: no graded call.
     pub power_w: Option<f64>,
     /// Energy per token. `None`: no graded call.
@@ -97,6 +125,10 @@ pub struct EnergySummaryRow {
     pub j_per_token_high: Option<f64>,
     /// Standard uncertainty of the mean, relative, without the sensor's gain. `None`: no graded call.
     pub u_stat: Option<f64>,
+    /// The same of the mean net energy, relative to its size. `None`: no net energy, or it is 0.
+    pub u_net: Option<f64>,
+    /// Sensor updates: of calls the fewest that one of them rests on, else of all together. `None`: no graded call.
+    pub updates: Option<u32>,
     /// How, joined by `;`.
     pub methods: String,
     /// Why calls have no graded figure, most frequent first, joined by `;`.
@@ -111,54 +143,88 @@ pub fn summarise(
     recording: &Recording,
     events: &[EnergyEventRow],
 ) -> Vec<EnergySummaryRow> {
-    let natural = natural(plan, metrics);
-    let looped: Vec<EnergySummaryRow> =
-        recording.loops().filter_map(|record| looped(record, events, &natural)).collect();
-    let mut rows = Vec::with_capacity(natural.len() + looped.len());
+    let natural = natural(plan, metrics, events);
+    let windows: BTreeMap<&str, usize> =
+        recording.loops().map(|record| (record.loop_id.as_str(), record.windows.len())).collect();
+    // From the sensor charged first.
+    let mut repeated: Vec<EnergySummaryRow> = Vec::new();
+    for event in events {
+        let parts = match event.scope {
+            Scope::Natural => continue,
+            Scope::Looped => windows.get(event.call_id.as_str()).copied().unwrap_or_default(),
+            Scope::Isolated => usize::try_from(event.repeats).unwrap_or_default(),
+        };
+        let new = |row: &EnergySummaryRow| {
+            repeated.iter().all(|one| (&one.cell_id, one.mode, one.scope) != (&row.cell_id, row.mode, row.scope))
+        };
+        let row = of_event(event, parts, &natural).filter(new);
+        repeated.extend(row);
+    }
+    let mut rows = Vec::with_capacity(natural.len() + repeated.len());
     for row in natural {
-        let own = looped.iter().find(|one| (&one.cell_id, one.mode) == (&row.cell_id, row.mode)).cloned();
+        let own = repeated.iter().filter(|one| (&one.cell_id, one.mode) == (&row.cell_id, row.mode)).cloned();
+        let own: Vec<EnergySummaryRow> = own.collect();
         rows.push(row);
         rows.extend(own);
     }
     rows
 }
 
-/// The row of a loop, from the sensor charged first. `None`: its cell has no row.
-fn looped(record: &LoopRecord, events: &[EnergyEventRow], natural: &[EnergySummaryRow]) -> Option<EnergySummaryRow> {
-    let event = events.iter().find(|event| event.call_id == record.loop_id)?;
+/// The row of a loop of so many windows, or of so many isolated phases. `None`: its cell has no row.
+fn of_event(event: &EnergyEventRow, parts: usize, natural: &[EnergySummaryRow]) -> Option<EnergySummaryRow> {
     let mode = event.phase.mode();
     let cell = natural.iter().find(|row| row.cell_id == event.cell_id && row.mode == mode)?;
-    let throttled = record.flags.contains(&Flag::Throttled);
+    let throttled = event.has(Flag::Throttled);
     let counts = event.counts() && !throttled;
-    let windows = record.windows.len();
     let value = |value: Option<f64>| value.filter(|_| counts);
-    let spread = event.u_stat.map(half_width);
-    let low = |of: Option<f64>| value(of).zip(spread).map(|(value, spread)| value * (1.0 - spread));
-    let high = |of: Option<f64>| value(of).zip(spread).map(|(value, spread)| value * (1.0 + spread));
+    let energy = Interval::of(value(event.energy_j), event.u_stat);
+    let net = Interval::of(value(event.energy_net_j), event.u_net);
+    let per_token = Interval::of(value(event.j_per_token), event.u_stat);
     Some(EnergySummaryRow {
-        scope: Scope::Looped,
+        scope: event.scope,
         sensor: event.sensor.clone(),
         simulated: event.simulated,
-        calls: windows,
-        throttled: if throttled { windows } else { 0 },
-        graded: if counts { windows } else { 0 },
+        calls: parts,
+        throttled: if throttled { parts } else { 0 },
+        graded: if counts { parts } else { 0 },
         grade: event.grade.filter(|_| counts),
         energy_j: value(event.energy_j),
-        energy_low_j: low(event.energy_j),
-        energy_high_j: high(event.energy_j),
+        energy_low_j: energy.low,
+        energy_high_j: energy.high,
         energy_net_j: value(event.energy_net_j),
+        energy_net_low_j: net.low,
+        energy_net_high_j: net.high,
+        idle_kind: event.idle_kind.filter(|_| counts).map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
         power_w: value(event.power_w),
         j_per_token: value(event.j_per_token),
-        j_per_token_low: low(event.j_per_token),
-        j_per_token_high: high(event.j_per_token),
+        j_per_token_low: per_token.low,
+        j_per_token_high: per_token.high,
         u_stat: value(event.u_stat),
+        u_net: value(event.u_net),
+        updates: event.updates.filter(|_| counts),
         methods: event.method.filter(|_| counts).map(|method| method.as_str().to_owned()).unwrap_or_default(),
         reasons: match (event.grade, event.reason) {
             (Some(Grade::D), _) => GRADE_D.to_owned(),
-            (_, reason) => reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
+            (_, Some(reason)) => reason.as_str().to_owned(),
+            (_, None) if throttled => THROTTLED.to_owned(),
+            (_, None) => String::new(),
         },
         ..cell.clone()
     })
+}
+
+/// Ends of a 95 % interval.
+#[derive(Debug, Clone, Copy, Default)]
+struct Interval {
+    low: Option<f64>,
+    high: Option<f64>,
+}
+
+impl Interval {
+    fn of(value: Option<f64>, u_stat: Option<f64>) -> Self {
+        let ends = value.zip(u_stat).map(|(value, u_stat)| (value, value.abs() * half_width(u_stat)));
+        Self { low: ends.map(|(value, half)| value - half), high: ends.map(|(value, half)| value + half) }
+    }
 }
 
 /// Half of the 95 % interval, relative, the sensor's gain included.
@@ -169,8 +235,12 @@ fn half_width(u_stat: f64) -> f64 {
 /// What stands as reason of a figure that is too uncertain to count.
 const GRADE_D: &str = "grade_d";
 
+/// What stands as reason where heat or a brake lowered the clocks in every call.
+const THROTTLED: &str = "throttled";
+
 /// One row per cell and phase mode, from its calls.
-fn natural(plan: &Plan, metrics: &[MetricRow]) -> Vec<EnergySummaryRow> {
+fn natural(plan: &Plan, metrics: &[MetricRow], events: &[EnergyEventRow]) -> Vec<EnergySummaryRow> {
+    let of = by_call(events);
     let rows = groups(plan, metrics).into_iter().filter(|group| group.mode != Mode::E2eKv).filter_map(|group| {
         let counted = group.counted();
         let first = *counted.iter().find(|row| row.energy_sensor.is_some() || row.energy_reason.is_some())?;
@@ -178,14 +248,18 @@ fn natural(plan: &Plan, metrics: &[MetricRow]) -> Vec<EnergySummaryRow> {
         let (throttled, rest): (Vec<&MetricRow>, Vec<&MetricRow>) = counted.iter().copied().partition(hot);
         let graded: Vec<&MetricRow> =
             rest.iter().copied().filter(|row| row.energy_grade.is_some_and(|grade| grade <= Grade::C)).collect();
-        let figures = Figures::of(&graded);
-        let net: Option<Vec<f64>> = graded.iter().map(|row| row.energy_net_j).collect();
-        let all = |value: Option<f64>| value.filter(|_| figures.is_some());
-        let spread = figures.as_ref().map(|figures| half_width(figures.u_stat));
-        let energy = all(figures.as_ref().map(|figures| figures.energy));
-        let per_token = all(figures.as_ref().and_then(|figures| figures.j_per_token));
-        let low = |value: Option<f64>| value.zip(spread).map(|(value, spread)| value * (1.0 - spread));
-        let high = |value: Option<f64>| value.zip(spread).map(|(value, spread)| value * (1.0 + spread));
+        let phase = phases(group.mode)[0];
+        let part = |row: &&MetricRow| Part::of(row, of.get(&(row.call_id.as_str(), phase))?);
+        let figures = Figures::of(&graded.iter().filter_map(part).collect::<Vec<_>>());
+        let energy = Interval::of(figures.energy, figures.u_stat);
+        let net = Interval::of(figures.net, figures.u_net);
+        let per_token = Interval::of(figures.j_per_token, figures.u_stat);
+        let reasons = rest.iter().filter_map(|row| match (row.energy_grade, row.energy_reason) {
+            (Some(Grade::D), _) => Some(GRADE_D),
+            (_, reason) => reason.map(|reason| reason.as_str()),
+        });
+        let reasons = if rest.is_empty() { THROTTLED.to_owned() } else { frequent(reasons) };
+        let kinds = graded.iter().filter(|_| figures.net.is_some()).filter_map(|row| row.energy_idle_kind);
         Some(EnergySummaryRow {
             cell_id: group.cell.id.0.clone(),
             backend: group.cell.session.backend.clone(),
@@ -203,61 +277,108 @@ fn natural(plan: &Plan, metrics: &[MetricRow]) -> Vec<EnergySummaryRow> {
             throttled: throttled.len(),
             graded: graded.len(),
             grade: graded.iter().filter_map(|row| row.energy_grade).max(),
-            energy_j: energy,
-            energy_low_j: low(energy),
-            energy_high_j: high(energy),
-            energy_net_j: net.filter(|net| !net.is_empty()).map(|net| mean(&net)),
-            power_w: figures.as_ref().map(|figures| figures.power),
-            j_per_token: per_token,
-            j_per_token_low: low(per_token),
-            j_per_token_high: high(per_token),
-            u_stat: figures.as_ref().map(|figures| figures.u_stat),
+            energy_j: figures.energy,
+            energy_low_j: energy.low,
+            energy_high_j: energy.high,
+            energy_net_j: figures.net,
+            energy_net_low_j: net.low,
+            energy_net_high_j: net.high,
+            idle_kind: frequent(kinds.map(IdleKind::as_str)),
+            power_w: figures.power,
+            j_per_token: figures.j_per_token,
+            j_per_token_low: per_token.low,
+            j_per_token_high: per_token.high,
+            u_stat: figures.u_stat,
+            u_net: figures.u_net,
+            updates: graded.iter().filter_map(|row| row.energy_updates).min(),
             methods: frequent(graded.iter().filter_map(|row| row.energy_method).map(|method| method.as_str())),
-            reasons: frequent(rest.iter().filter_map(|row| match (row.energy_grade, row.energy_reason) {
-                (Some(Grade::D), _) => Some(GRADE_D),
-                (_, reason) => reason.map(|reason| reason.as_str()),
-            })),
+            reasons,
         })
     });
     rows.collect()
 }
 
-/// Figures of calls that are graded well enough.
-struct Figures {
+/// What a call gives to its cell's means.
+#[derive(Debug, Clone, Copy)]
+struct Part {
     energy: f64,
-    power: f64,
+    net: Option<f64>,
+    power: Option<f64>,
     j_per_token: Option<f64>,
-    /// Relative standard uncertainty of the mean.
-    u_stat: f64,
+    /// Standard uncertainty of the energy, in joules: what is new in every call.
+    random: f64,
+    /// What is the same in all of them.
+    shared: f64,
+    /// What idle power leaves open of the net energy; the same in all of them.
+    idle: Option<f64>,
+}
+
+impl Part {
+    /// Of a row and the event it is from. `None`: no figure.
+    fn of(row: &MetricRow, event: &EnergyEventRow) -> Option<Self> {
+        let energy = row.energy_j?;
+        let (u_stat, u_shared) = (event.u_stat?, event.u_shared?);
+        Some(Self {
+            energy,
+            net: row.energy_net_j,
+            power: row.energy_power_w,
+            j_per_token: row.j_per_token,
+            random: (u_stat.powi(2) - u_shared.powi(2)).max(0.0).sqrt() * energy,
+            shared: u_shared * energy,
+            // The row's energy may be scaled.
+            idle: event.u_idle_j().zip(event.energy_j).map(|(idle, of)| idle * energy / of),
+        })
+    }
+}
+
+/// Means over calls that are graded well enough. `None`: there is none.
+#[derive(Debug, Default, PartialEq)]
+struct Figures {
+    energy: Option<f64>,
+    net: Option<f64>,
+    power: Option<f64>,
+    j_per_token: Option<f64>,
+    /// Relative standard uncertainty of the mean energy.
+    u_stat: Option<f64>,
+    /// The same of the mean net energy.
+    u_net: Option<f64>,
 }
 
 impl Figures {
     #[expect(clippy::cast_precision_loss, reason = "counts of calls")]
-    fn of(graded: &[&MetricRow]) -> Option<Self> {
-        let energies: Vec<f64> = graded.iter().filter_map(|row| row.energy_j).collect();
+    fn of(calls: &[Part]) -> Self {
+        let each = |part: fn(&Part) -> f64| calls.iter().map(part).collect::<Vec<f64>>();
+        let all = |part: fn(&Part) -> Option<f64>| -> Option<f64> {
+            let values: Option<Vec<f64>> = calls.iter().map(part).collect();
+            values.map(|values| mean(&values))
+        };
+        let (energies, n) = (each(|call| call.energy), calls.len() as f64);
         let energy = mean(&energies);
-        if energies.is_empty() || energy <= 0.0 {
-            return None;
+        if calls.is_empty() || energy <= 0.0 {
+            return Self::default();
         }
-        let n = energies.len() as f64;
-        let each: Vec<f64> = graded.iter().filter_map(|row| row.energy_u_stat).collect();
+        // What calls have in common is in their mean as it is in each of them; the rest gets smaller.
+        let random = (mean(&each(|call| call.random.powi(2))) / n).sqrt();
+        let shared = mean(&each(|call| call.shared));
         // What calls scatter shows more than their own uncertainties do, where it is larger.
-        let own = (mean(&each.iter().map(|u| u * u).collect::<Vec<_>>()) / n).sqrt();
-        let scatter = if energies.len() < 3 { 0.0 } else { deviation(&energies) / energy / n.sqrt() };
-        let powers: Vec<f64> = graded.iter().filter_map(|row| row.energy_power_w).collect();
-        let per_token: Option<Vec<f64>> = graded.iter().map(|row| row.j_per_token).collect();
-        Some(Self {
-            energy,
-            power: mean(&powers),
-            j_per_token: per_token.map(|values| mean(&values)),
-            u_stat: own.max(scatter),
-        })
+        let scatter = if calls.len() < 3 { 0.0 } else { deviation(&energies) / n.sqrt() };
+        let uncertain = together(&[random.max(scatter), shared]);
+        let net = all(|call| call.net);
+        let of_net = net.filter(|net| *net != 0.0).zip(all(|call| call.idle));
+        Self {
+            energy: Some(energy),
+            net,
+            power: all(|call| call.power),
+            j_per_token: all(|call| call.j_per_token),
+            u_stat: Some(uncertain / energy),
+            u_net: of_net.map(|(net, idle)| together(&[uncertain, idle]) / net.abs()),
+        }
     }
 }
 
 /// Names, each once, the most frequent first; equally frequent ones in alphabetical order.
 fn frequent<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let mut counts: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for name in names {
         *counts.entry(name).or_default() += 1;
     }
@@ -265,3 +386,6 @@ fn frequent<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     names.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(";")
 }
+
+#[cfg(test)]
+mod tests;

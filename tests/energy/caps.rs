@@ -1,0 +1,100 @@
+//! What limits a figure that is good in itself: others on the board, a board that is divided or throttled, idle power
+//! that moves.
+
+use std::fs;
+
+use phasebench::analysis::energy::Scope;
+use phasebench::analysis::{BaselineRow, EnergyEventRow, EnergySummaryRow};
+use phasebench::energy::{Grade, Reason};
+use phasebench::terms::{Flag, Role};
+
+use crate::fixture::{BOARD, Fixture, succeeded};
+
+const TELEMETRY: &str = "{ period: 8ms, idle: 0s, looped: 0s, calibrate: false, sensors: [nvml] }";
+
+/// Timed phases and rows of calls of a run with one more setting of the board.
+fn with(setting: &str, fixture: Fixture) -> (Vec<EnergyEventRow>, Vec<EnergySummaryRow>) {
+    succeeded(&fixture.run(fixture.with_driver(&format!("{BOARD}{setting}\n"))));
+    fixture.report();
+    let events: Vec<_> = fixture.events().into_iter().filter(|event| event.role == Some(Role::Timed)).collect();
+    assert_eq!(events.len(), 6, "{events:?}");
+    let rows: Vec<_> = fixture.summary().into_iter().filter(|row| row.scope == Scope::Natural).collect();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    (events, rows)
+}
+
+#[test]
+fn with_processes_of_others_on_the_board_a_figure_is_an_interval_only() {
+    let (events, rows) = with("processes = 1", Fixture::new(TELEMETRY));
+    assert!(events.iter().all(|event| event.grade.is_none_or(|grade| grade == Grade::D)), "{events:?}");
+    assert!(
+        events.iter().any(|event| event.grade.is_some()) && events.iter().all(|event| event.has(Flag::ForeignLoad))
+    );
+    for row in rows {
+        assert!(row.graded == 0 && row.energy_j.is_none() && row.reasons.contains("grade_d"), "{row:?}");
+    }
+}
+
+#[test]
+fn a_divided_board_gives_no_figure_however_long_a_phase_is() {
+    for fixture in [Fixture::new(TELEMETRY), Fixture::new(TELEMETRY).with_short_phases()] {
+        let (events, rows) = with("mig = enabled", fixture);
+        assert!(events.iter().all(|event| event.reason == Some(Reason::Mig) && event.energy_j.is_none()), "{events:?}");
+        assert!(rows.iter().all(|row| row.reasons == "mig"), "{rows:?}");
+    }
+}
+
+#[test]
+fn throttled_calls_keep_their_grade_and_are_left_out_of_means() {
+    // Heat, by the driver's bit for it.
+    let (events, rows) = with("reasons = 0x40", Fixture::new(TELEMETRY));
+    assert!(events.iter().all(|event| event.has(Flag::Throttled)), "{events:?}");
+    assert!(events.iter().any(|event| event.grade == Some(Grade::C)), "{events:?}");
+    for row in rows {
+        assert!(row.calls > 0 && row.throttled == row.calls && row.graded == 0 && row.energy_j.is_none(), "{row:?}");
+        assert_eq!(row.reasons, "throttled", "{row:?}");
+    }
+}
+
+#[test]
+fn the_power_limit_is_a_flag_and_no_more() {
+    let (events, rows) = with("reasons = 0x4", Fixture::new(TELEMETRY));
+    assert!(events.iter().all(|event| event.has(Flag::PowerCapped) && !event.has(Flag::Throttled)), "{events:?}");
+    assert!(rows.iter().all(|row| row.throttled == 0 && row.graded > 0), "{rows:?}");
+}
+
+#[test]
+fn an_average_over_a_second_tells_of_phases_longer_than_that_and_is_never_better_than_c() {
+    let averages = "counter = not_supported\ninstant = not_supported\naverage_window_ms = 1000";
+    let (events, _) = with(averages, Fixture::new(TELEMETRY).with_long_prefills());
+    let (long, short): (Vec<_>, Vec<_>) =
+        events.into_iter().partition(|event| event.end_ns - event.begin_ns > 1_500_000_000);
+    assert_eq!((long.len(), short.len()), (3, 3));
+    assert!(short.iter().all(|event| event.reason == Some(Reason::TooShort)), "{short:?}");
+    assert!(long.iter().any(|event| event.energy_j.is_some()), "{long:?}");
+    assert!(long.iter().all(|event| event.grade.is_none_or(|grade| grade >= Grade::C)), "{long:?}");
+}
+
+#[test]
+fn idle_power_that_moves_is_flagged_and_makes_net_energy_uncertain() {
+    let fixture = Fixture::new("{ period: 8ms, idle: 600ms, looped: 0s, calibrate: false, sensors: [nvml] }");
+    let program = fixture.with_driver(BOARD);
+    // The rest after the run, which takes 2.8 s of sleeping at least, lies behind the step, the one before it does not.
+    fs::write(fixture.path().join("load"), "0 100\n2.5 200\n").unwrap();
+    succeeded(&fixture.run(program));
+    fixture.report();
+    let events = fixture.events();
+    assert!(events.iter().all(|event| event.energy_j.is_none() || event.has(Flag::IdleDrift)), "{events:?}");
+    assert!(events.iter().any(|event| event.has(Flag::IdleDrift)), "{events:?}");
+    let text = fs::read_to_string(fixture.run_folder().join("baseline.json")).unwrap();
+    let rows: Vec<BaselineRow> = serde_json::from_str(&text).unwrap();
+    let idles: Vec<_> = rows.into_iter().filter_map(|row| row.idle).collect();
+    assert_eq!(idles.len(), 3);
+    // The baseline with the model resident is not measured twice, and so no better known.
+    assert!(idles[..2].iter().all(|idle| (idle.u_watts - 50.0).abs() < 5.0), "{idles:?}");
+    for event in events.iter().filter(|event| event.energy_net_j.is_some()) {
+        let seconds = (event.end_ns - event.begin_ns) as f64 / 1e9;
+        let uncertain = event.u_net.unwrap() * event.energy_net_j.unwrap().abs();
+        assert!(uncertain >= 45.0 * seconds, "{event:?}");
+    }
+}
