@@ -8,5 +8,7 @@ mod calibrated;
 mod driver;
 mod faults;
 mod fixture;
+mod labels;
 mod looped;
+mod mistakes;
 mod processor;
