@@ -21,6 +21,7 @@ pub mod degraded;
 pub mod device_gap;
 pub mod early_stop;
 pub mod energy;
+pub mod energy_soak;
 mod groups;
 pub mod linearity;
 pub mod loads;
@@ -50,6 +51,7 @@ pub use degraded::{DecisionRow, DegradedRow, SkippedRow};
 pub use device_gap::DeviceGapRow;
 pub use early_stop::EarlyStopRow;
 pub use energy::{BaselineRow, EnergyEventRow, EnergySummaryRow};
+pub use energy_soak::SoakRow;
 pub use linearity::{DecodeLinearityRow, DecodeProjectionErrorRow};
 pub use loads::{LoadPartRow, LoadRow};
 pub use metrics::{MetricRow, Standing};
@@ -122,6 +124,8 @@ pub struct Tables {
     pub energy_events: Vec<EnergyEventRow>,
     /// `energy_summary.csv`: per cell and mode, where power was recorded.
     pub energy_summary: Vec<EnergySummaryRow>,
+    /// `energy_soak.csv`: power and temperature stage by stage, where power was recorded.
+    pub energy_soak: Vec<SoakRow>,
     /// `baseline.json`: idle power.
     pub baselines: Vec<BaselineRow>,
     /// `calibration.json`: what was measured of the sensors that were read.
@@ -152,6 +156,7 @@ pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest, trace: &[
     let (compile_audit, compile_graphs) = compile::derive(recording, plan, &metrics);
     Tables {
         energy_summary: energy::summarise(plan, &metrics, recording, &energy_events),
+        energy_soak: energy_soak::derive(recording, manifest, trace, &energy_events),
         energy_events,
         baselines,
         calibrations: energy::calibrations(manifest),

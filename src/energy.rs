@@ -20,6 +20,7 @@ pub mod idle;
 pub mod response;
 #[cfg(test)]
 mod simulation;
+mod unread;
 
 pub use calibration::{Calibration, Coverage, Measured};
 pub use estimate::{Estimate, Stretch, Surroundings, Window, difference, estimate, pooled};

@@ -88,6 +88,7 @@ pub fn files(tables: &Tables) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> 
     files.add(&table("energy_events"), &tables.energy_events)?;
     files.add(&table("energy_summary"), &tables.energy_summary)?;
     if !tables.energy_events.is_empty() {
+        files.add(&table("energy_soak"), &tables.energy_soak)?;
         files.json("events.jsonl", &tables.energy_events, false)?;
         files.json("baseline.json", &tables.baselines, true)?;
         files.json("calibration.json", &tables.calibrations, true)?;

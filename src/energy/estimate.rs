@@ -160,6 +160,9 @@ pub fn estimate(stretch: &Stretch, trace: &Trace, around: &Surroundings<'_>) -> 
     if trace.counter.is_empty() && trace.instant.is_empty() && trace.average.is_empty() {
         return Err(Reason::NoSensor);
     }
+    if !stretch.looped && crate::energy::unread::mostly_unread(trace, first.begin, first.end, around.poll) {
+        return Err(Reason::PollGap);
+    }
     let edges = Edges::of(&trace.counter, around.poll);
     let reset = edges.reset_in(first.begin, last.end + around.calibration.delay_ns);
     if stretch.looped {

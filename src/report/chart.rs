@@ -8,6 +8,7 @@
 
 mod axis;
 mod drift;
+mod graded;
 mod mark;
 mod order;
 mod ratios;
@@ -21,12 +22,13 @@ mod tests;
 mod trace;
 
 pub use drift::{Drift, DriftCall, DriftSeries, drift};
+pub use graded::{Graded, GradedPoint, GradedSeries, graded};
 pub use order::{Order, OrderCall, OrderSeries, order};
 pub use ratios::{Ratio, Ratios, Reference, ratios};
 pub use scaling::{CurvePoint, Interval, Scaling, ScalingPoint, ScalingSeries, scaling};
 pub use shares::{Share, Shares, shares};
 pub use spread::{Spread, SpreadCall, SpreadRow, spread};
-pub use trace::{Shade, Trace, TraceLine, trace};
+pub use trace::{Quantity, Shade, Trace, TraceLine, trace};
 
 use maud::{Markup, PreEscaped, html};
 use plotters::drawing::DrawingAreaErrorKind;

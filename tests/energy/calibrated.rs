@@ -7,6 +7,7 @@ use phasebench::record::IdleWhen;
 use phasebench::store;
 
 use crate::fixture::{Fixture, succeeded};
+use crate::labels;
 
 /// Updates every 40 ms, from the mean of the last 40 ms, all energy counted.
 const BOARD: &str = "period_ms = 40\nphase_ms = 3\nwindow_ms = 40\naverage_window_ms = 200\ncounter = of_energy\n\
@@ -54,8 +55,10 @@ fn calibrate_measures_a_board_and_shows_it() {
     let measured: Vec<Measured> = serde_json::from_slice(&fs::read(folder.join("calibration.json")).unwrap()).unwrap();
     assert_eq!(measured.len(), 1);
     check(&measured[0]);
-    let report = fs::read_to_string(folder.join("report.md")).unwrap();
-    assert!(report.contains("SIMULATED power") && report.contains("calibration_simulated_nvml_0.svg"), "{report}");
+    let labelled = labels::check(&folder);
+    for file in ["calibration.json", "report.md", "report.html", "plots/calibration_simulated_nvml_0.svg"] {
+        assert!(labelled.contains(file), "{file} is not among {labelled:?}");
+    }
 }
 
 #[test]
@@ -72,6 +75,10 @@ fn a_run_measures_first_and_its_figures_name_the_measurement() {
     let before = recording.idles().find(|idle| idle.when == IdleWhen::Before).unwrap();
     assert!(before.end_ns < measured[0].steps_ns[0].0, "idle before the load of the calibration: {before:?}");
     assert!(recording.idles().filter(|idle| idle.when == IdleWhen::Before).count() == 1);
+    let labelled = labels::check(&fixture.run_folder());
+    for file in ["calibration.json", "plots/calibration_simulated_nvml_0.svg"] {
+        assert!(labelled.contains(file), "{file} is not among {labelled:?}");
+    }
     let id = measured[0].calibration.id.clone();
     assert!(report.contains(id.as_deref().unwrap()), "{report}");
     for event in fixture.events() {

@@ -10,5 +10,7 @@ mod caps;
 mod driver;
 mod faults;
 mod fixture;
+mod labels;
 mod looped;
+mod mistakes;
 mod processor;

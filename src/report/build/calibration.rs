@@ -2,7 +2,7 @@
 
 use crate::energy::{Coverage, Measured};
 use crate::manifest::Tool;
-use crate::report::chart::{self, Shade, TraceLine};
+use crate::report::chart::{self, Quantity, Shade, TraceLine};
 use crate::report::document::{Block, Column, Document, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::units::Nanos;
@@ -103,6 +103,7 @@ fn steps(one: &Measured) -> Block {
     let at = |time: Nanos| time.as_secs() - begin;
     let simulated = if one.simulated { " (SIMULATED)" } else { "" };
     let data = chart::Trace {
+        quantity: Quantity::Power,
         origin: "the first reading",
         title: format!("{}: power while a load goes on and off{simulated}", one.sensor),
         phases: one

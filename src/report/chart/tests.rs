@@ -174,3 +174,40 @@ fn a_chart_speaks_to_those_who_cannot_see_it() -> Result<(), ChartError> {
     assert_eq!(svg, ratios(&one_ratio("gpt2-25m", 12.34))?.inline());
     Ok(())
 }
+
+#[test]
+fn a_figure_that_is_an_interval_only_has_a_whisker_and_its_grade_but_no_mark() -> Result<(), ChartError> {
+    let interval = Interval { low: 1.0, high: 3.0 };
+    let point = |value, interval, grade| GradedPoint { x: 25.0, value, interval, grade };
+    let chart = |point| {
+        let series = vec![GradedSeries { name: "p".to_owned(), points: vec![point] }];
+        let (x_name, y_name) = ("parameters (millions)".to_owned(), "energy per token (J)".to_owned());
+        graded(&Graded { title: "Energy".to_owned(), x_name, y_name, series }).map(|svg| svg.inline())
+    };
+    let marked = chart(point(Some(2.0), interval, "B"))?;
+    let alone = chart(point(None, interval, "D"))?;
+    assert!(texts(&marked).contains(&"B") && texts(&alone).contains(&"D"));
+    let marks = |svg: &str| svg.matches("<circle").count();
+    assert_eq!((marks(&marked), marks(&alone)), (2, 1), "the legend's alone");
+    assert!(
+        marked.contains("25.0 → 2.00 [1.0, 3.0], grade B") && alone.contains("25.0 → [1.0, 3.0], grade D"),
+        "{alone}"
+    );
+    // An interval down to nothing has a place on no logarithmic axis; it runs off the edge.
+    let wide = chart(point(None, Interval { low: 0.0, high: 3.0 }, "D"))?;
+    assert!(!wide.contains("NaN") && !wide.contains("inf"));
+    Ok(())
+}
+
+#[test]
+fn temperature_does_not_begin_at_nothing_and_power_does() -> Result<(), ChartError> {
+    let chart = |quantity| {
+        let lines = vec![TraceLine { name: "reading".to_owned(), points: vec![(0.0, 60.0), (10.0, 64.0)] }];
+        trace(&Trace { title: "Board".to_owned(), quantity, origin: "the begin", phases: Vec::new(), lines })
+    };
+    let (power, temperature) = (chart(Quantity::Power)?.inline(), chart(Quantity::Temperature)?.inline());
+    assert!(texts(&power).contains(&"power (W)") && texts(&temperature).contains(&"temperature (°C)"));
+    assert!(texts(&power).contains(&"10") && texts(&temperature).contains(&"62"), "{:?}", texts(&temperature));
+    assert!(!texts(&temperature).contains(&"20"));
+    Ok(())
+}

@@ -1,4 +1,4 @@
-//! Power over time, with what ran meanwhile shaded.
+//! Power or temperature over time, with what ran meanwhile shaded.
 
 use std::fmt::Write as _;
 
@@ -26,12 +26,33 @@ const MOST_MARKS: usize = 100;
 pub struct Trace {
     /// Names what ran and the sensor.
     pub title: String,
+    /// What its lines hold.
+    pub quantity: Quantity,
     /// What time counts from, as `the call's begin`.
     pub origin: &'static str,
     /// What ran when.
     pub phases: Vec<Shade>,
     /// Registers.
     pub lines: Vec<TraceLine>,
+}
+
+/// What is drawn over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantity {
+    /// In watts, from 0.
+    Power,
+    /// In °C, from where it begins.
+    Temperature,
+}
+
+impl Quantity {
+    /// Name and unit.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Power => "power (W)",
+            Self::Temperature => "temperature (°C)",
+        }
+    }
 }
 
 /// A stretch in which something ran.
@@ -50,7 +71,7 @@ pub struct Shade {
 pub struct TraceLine {
     /// Stands in the legend.
     pub name: String,
-    /// Seconds from the origin, and watts; ascending in time.
+    /// Seconds from the origin, and watts or °C; ascending in time.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -60,23 +81,24 @@ pub struct TraceLine {
 /// [`ChartError::Empty`] without a reading, [`ChartError::Value`] for one that is not a number.
 pub fn trace(data: &Trace) -> Result<Svg, ChartError> {
     for line in &data.lines {
-        for &(_, watts) in &line.points {
-            check(&line.name, "power in W", watts, .., "finite numbers")?;
+        for &(_, value) in &line.points {
+            check(&line.name, data.quantity.name(), value, .., "finite numbers")?;
         }
     }
     let points = || data.lines.iter().flat_map(|line| &line.points);
     let times = points().map(|point| point.0).chain(data.phases.iter().flat_map(|phase| [phase.begin_s, phase.end_s]));
     let label = |value: f64, decimals: usize| format::fixed(value, decimals);
-    let zero = std::iter::once(0.0).take(points().take(1).count());
-    let watts = points().map(|point| point.1).chain(zero);
-    let (Some(x), Some(y)) = (Axis::linear(times, 7, label), Axis::linear(watts, 7, label)) else {
+    let from_zero = data.quantity == Quantity::Power && points().next().is_some();
+    let values = points().map(|point| point.1).chain(from_zero.then_some(0.0));
+    let (Some(x), Some(y)) = (Axis::linear(times, 7, label), Axis::linear(values, 7, label)) else {
         return Err(ChartError::Empty { what: "readings" });
     };
     let legend: Vec<_> = data.lines.iter().enumerate().map(|(i, line)| (Mark::nth(i), line.name.clone())).collect();
     let head = Head::new(&data.title, &legend);
     let x_name = format!("time from {} (s)", data.origin);
     render(&head, describe(data), BODY_PX, |area| {
-        let frame = Frame { x: &x, y: &y, x_name: &x_name, y_name: Some(("power (W)", 48)), ticks_on_top: false };
+        let frame =
+            Frame { x: &x, y: &y, x_name: &x_name, y_name: Some((data.quantity.name(), 48)), ticks_on_top: false };
         let plot = frame.draw(area)?;
         let area = plot.plotting_area();
         let (bottom, top) = (y.range().start, y.range().end);
@@ -105,16 +127,16 @@ pub fn trace(data: &Trace) -> Result<Svg, ChartError> {
 }
 
 fn describe(data: &Trace) -> String {
-    let mut text = format!("Power in watts over seconds from {}.", data.origin);
+    let mut text = format!("{} over seconds from {}.", data.quantity.name(), data.origin);
     for phase in data.phases.iter().filter(|phase| !phase.name.is_empty()) {
         let (begin, end) = (format::fixed(phase.begin_s, 3), format::fixed(phase.end_s, 3));
         let _ = write!(text, " {} from {begin} to {end} s;", clean(&phase.name));
     }
     for line in &data.lines {
-        let watts = || line.points.iter().map(|point| point.1);
-        let (low, high) = (watts().fold(f64::MAX, f64::min), watts().fold(f64::MIN, f64::max));
+        let values = || line.points.iter().map(|point| point.1);
+        let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
         let (low, high) = (format::number(low, 3), format::number(high, 3));
-        let _ = write!(text, " {}: {} readings, {low} to {high} W;", clean(&line.name), line.points.len());
+        let _ = write!(text, " {}: {} readings, {low} to {high};", clean(&line.name), line.points.len());
     }
     text
 }

@@ -1,0 +1,487 @@
+//! `energy_soak.csv`: what power and temperature did over the stages of a run, and whether a steady load became one.
+//!
+//! A stage is a stretch left alone, calls that follow each other without a pause, or a loop for the sensor. A figure of a
+//! device that still warms up holds for that moment only; so of each stage of work it is told whether power and
+//! temperature stood still at its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::energy::edges::Edges;
+use crate::energy::{Sample, mean};
+use crate::manifest::Manifest;
+use crate::record::{IdleWhen, Line};
+use crate::store::{Recording, TraceRow};
+use crate::telemetry::sensor::{RegisterKind, Sensor};
+use crate::units::Nanos;
+
+use super::energy::EnergyEventRow;
+
+/// Stretch over which a steady load must stand still, divided into [`BLOCKS`].
+pub const STEADY_S: f64 = 30.0;
+
+/// Blocks whose mean powers are compared.
+const BLOCKS: usize = 3;
+
+/// Largest difference of a block's power from their mean, relative.
+pub const STEADY_POWER: f64 = 0.005;
+
+/// Largest difference of the temperature from the middle of its range, in degrees.
+pub const STEADY_C: f64 = 1.0;
+
+/// Longest pause between two calls of one stage.
+const LONGEST_PAUSE: Nanos = Nanos(1_000_000_000);
+
+/// One stage of the run and one sensor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SoakRow {
+    /// Process of the run.
+    pub epoch: u32,
+    /// What went on.
+    pub stage: Stage,
+    /// Models at work or resident, joined by `;`. Empty: nothing is loaded.
+    pub models: String,
+    /// Scenarios at work, joined by `;`. Empty: idle.
+    pub scenarios: String,
+    /// Sensor that the work is charged to.
+    pub sensor: String,
+    /// Whether it is scripted: then no figure of this row is a measurement.
+    pub simulated: bool,
+    /// When it began, on the clock of `epoch`.
+    pub begin_ns: u64,
+    /// When it ended.
+    pub end_ns: u64,
+    /// Mean power in watts. `None`: the sensor said too little.
+    pub power_w: Option<f64>,
+    /// The same over the first 10 s, or the first third of a shorter stage. `None`: as above.
+    pub power_begin_w: Option<f64>,
+    /// The same over the last 10 s, or the last third. `None`: as above.
+    pub power_end_w: Option<f64>,
+    /// Mean temperature over the first 10 s or third, in °C. `None`: the sensor tells none.
+    pub temperature_begin_c: Option<f64>,
+    /// Mean temperature over the last 10 s or third. `None`: as above.
+    pub temperature_end_c: Option<f64>,
+    /// Largest difference of three blocks of the last 30 s from their mean, relative. `None`: the stage is shorter, idle, or
+    /// the sensor said too little.
+    pub power_moved: Option<f64>,
+    /// Half of the temperature's range over the same time, in degrees. `None`: as above.
+    pub temperature_moved_c: Option<f64>,
+    /// Whether power and temperature stood still at the end. `None`: no work was done.
+    pub equilibrium: Option<Equilibrium>,
+    /// Why not. Empty: they did, or no work was done.
+    pub why: String,
+}
+
+/// What went on in a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Left alone before anything was loaded.
+    IdleBefore,
+    /// Left alone with a model loaded.
+    IdleLoaded,
+    /// Calls, one after the other.
+    Calls,
+    /// One procedure repeated without pause.
+    Loop,
+    /// Left alone after the last call, everything freed.
+    IdleAfter,
+}
+
+/// Whether a steady load was one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Equilibrium {
+    /// Power and temperature stood still over its last 30 s.
+    Equilibrated,
+    /// They did not, or it cannot be told that they did.
+    NotEquilibrated,
+}
+
+impl Equilibrium {
+    /// The name used in files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Equilibrated => "equilibrated",
+            Self::NotEquilibrated => "not_equilibrated",
+        }
+    }
+}
+
+/// Every stage of a run that recorded power, once for each sensor that its work, or the run's, is charged to.
+#[must_use]
+pub fn derive(
+    recording: &Recording,
+    manifest: &Manifest,
+    trace: &[TraceRow],
+    events: &[EnergyEventRow],
+) -> Vec<SoakRow> {
+    let mut charged: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut of_epoch: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
+    for event in events {
+        if let Some(sensor) = event.sensor.as_deref() {
+            charged.entry(&event.call_id).or_default().insert(sensor);
+            of_epoch.entry(event.epoch).or_default().insert(sensor);
+        }
+    }
+    let told = told(manifest, trace);
+    let mut rows = Vec::new();
+    for stretch in stretches(recording) {
+        let own: BTreeSet<&str> = stretch.ids.iter().filter_map(|id| charged.get(id)).flatten().copied().collect();
+        let none = BTreeSet::new();
+        let sensors = if stretch.ids.is_empty() { of_epoch.get(&stretch.epoch).unwrap_or(&none) } else { &own };
+        rows.extend(sensors.iter().filter_map(|&sensor| Some(told.get(&(stretch.epoch, sensor))?.row(&stretch))));
+    }
+    rows
+}
+
+/// A stage before a sensor is asked about it.
+struct Stretch<'a> {
+    epoch: u32,
+    stage: Stage,
+    models: BTreeSet<&'a str>,
+    scenarios: BTreeSet<&'a str>,
+    /// Calls, or the loop. Empty: idle.
+    ids: Vec<&'a str>,
+    begin: Nanos,
+    end: Nanos,
+    /// Where it may be cut without cutting a call. Empty: anywhere.
+    cuts: Vec<Nanos>,
+}
+
+/// The stages of a record in its order.
+fn stretches(recording: &Recording) -> Vec<Stretch<'_>> {
+    let mut found: Vec<Stretch<'_>> = Vec::new();
+    let mut open = false;
+    let mut loaded: BTreeMap<u32, &str> = BTreeMap::new();
+    for line in &recording.lines {
+        match line {
+            Line::Call(call) => {
+                let end = call.begin_ns + call.total_wall_ns;
+                let follows = |last: &&mut Stretch<'_>| {
+                    open && last.epoch == call.epoch && call.begin_ns.since(last.end) <= LONGEST_PAUSE
+                };
+                if found.last_mut().as_ref().is_none_or(|last| !follows(last)) {
+                    found.push(Stretch::new(call.epoch, Stage::Calls, call.begin_ns, end));
+                }
+                if let Some(last) = found.last_mut() {
+                    last.end = end;
+                    last.cuts.push(call.begin_ns);
+                    last.ids.push(&call.call_id);
+                    last.models.insert(&call.session.model);
+                    last.scenarios.insert(&call.scenario);
+                }
+                open = true;
+            }
+            Line::Loop(looped) => {
+                let mut stretch = Stretch::new(looped.epoch, Stage::Loop, looped.begin_ns, looped.end_ns);
+                stretch.ids.push(&looped.loop_id);
+                stretch.models.insert(&looped.session.model);
+                stretch.scenarios.insert(&looped.scenario);
+                found.push(stretch);
+                open = false;
+            }
+            Line::Idle(idle) => {
+                let stage = match idle.when {
+                    IdleWhen::Before => Stage::IdleBefore,
+                    IdleWhen::Loaded => Stage::IdleLoaded,
+                    IdleWhen::After => Stage::IdleAfter,
+                };
+                let mut stretch = Stretch::new(idle.epoch, stage, idle.begin_ns, idle.end_ns);
+                stretch.models.extend(idle.load_index.and_then(|load| loaded.get(&load)));
+                found.push(stretch);
+                open = false;
+            }
+            Line::Load(load) => {
+                loaded.insert(load.load_index, &load.session.model);
+                open = false;
+            }
+            Line::Opened(_) => open = false,
+            Line::Header(_) | Line::Decision(_) | Line::Finished(_) => {}
+        }
+    }
+    found
+}
+
+impl Stretch<'_> {
+    fn new(epoch: u32, stage: Stage, begin: Nanos, end: Nanos) -> Self {
+        let (models, scenarios) = (BTreeSet::new(), BTreeSet::new());
+        Self { epoch, stage, models, scenarios, ids: Vec::new(), begin, end, cuts: Vec::new() }
+    }
+
+    /// First or last part that its ends are told from.
+    fn part(&self) -> Nanos {
+        Nanos((self.end.since(self.begin).0 / 3).min(10_000_000_000))
+    }
+
+    /// Ends of the last [`BLOCKS`] blocks, each at least a third of [`STEADY_S`] long and of whole calls. `None`: it is too
+    /// short for that.
+    fn blocks(&self) -> Option<Vec<Nanos>> {
+        let block = Nanos(10_000_000_000);
+        let mut ends = vec![self.end];
+        for _ in 0..BLOCKS {
+            let latest = Nanos(ends.last()?.0.checked_sub(block.0)?);
+            let cut = if self.cuts.is_empty() {
+                Some(latest).filter(|&at| at >= self.begin)
+            } else {
+                self.cuts.iter().copied().rfind(|&at| at <= latest)
+            };
+            ends.push(cut?);
+        }
+        ends.reverse();
+        Some(ends)
+    }
+}
+
+/// What one sensor said in one process.
+struct Told<'a> {
+    sensor: &'a Sensor,
+    edges: Edges,
+    /// The reading over the shortest time that it gives, in watts.
+    power: Vec<Sample>,
+    /// In °C.
+    temperature: Vec<Sample>,
+}
+
+fn told<'a>(manifest: &'a Manifest, trace: &'a [TraceRow]) -> BTreeMap<(u32, &'a str), Told<'a>> {
+    let mut read: BTreeMap<(u32, &str, &str), Vec<Sample>> = BTreeMap::new();
+    for row in trace {
+        let sample = Sample { begin: row.begin_ns, end: row.end_ns, value: row.value };
+        read.entry((row.epoch, &row.sensor, &row.register)).or_default().push(sample);
+    }
+    let mut found = BTreeMap::new();
+    for (epoch, number) in manifest.epochs.iter().zip(0_u32..) {
+        let Some(power) = &epoch.power else { continue };
+        for sensor in &power.found.sensors {
+            let registers = sensor.registers.iter();
+            let samples: Vec<Vec<Sample>> =
+                registers.map(|r| read.remove(&(number, &sensor.id, &r.name)).unwrap_or_default()).collect();
+            let hot = sensor.registers.iter().zip(&samples).find(|(register, _)| is_temperature(register));
+            let temperature = hot.map(|(_, samples)| samples.clone()).unwrap_or_default();
+            let trace = sensor.trace(samples);
+            let power_read = if trace.instant.is_empty() { trace.average } else { trace.instant };
+            let edges = Edges::of(&trace.counter, power.period_ns);
+            found.insert((number, sensor.id.as_str()), Told { sensor, edges, power: power_read, temperature });
+        }
+    }
+    found
+}
+
+/// Whether a register holds the device's own temperature, and not its memory's.
+#[must_use]
+pub fn is_temperature(register: &crate::telemetry::sensor::Register) -> bool {
+    register.kind == RegisterKind::State
+        && register.name.ends_with("temperature_c")
+        && !register.name.starts_with("memory")
+}
+
+impl Told<'_> {
+    fn row(&self, stretch: &Stretch<'_>) -> SoakRow {
+        let (begin, end, part) = (stretch.begin, stretch.end, stretch.part());
+        let works = matches!(stretch.stage, Stage::Calls | Stage::Loop);
+        let blocks = stretch.blocks().filter(|_| works);
+        let power_moved = blocks.as_deref().and_then(|ends| self.power_moved(ends));
+        let temperature_moved_c = blocks.as_deref().and_then(|ends| self.temperature_moved(ends));
+        let why = match &blocks {
+            _ if !works => String::new(),
+            None => format!("too short: whole calls of three times {:.0} s are needed", STEADY_S / BLOCKS as f64),
+            Some(_) => unsteady(power_moved, temperature_moved_c),
+        };
+        let join = |names: &BTreeSet<&str>| names.iter().copied().collect::<Vec<_>>().join(";");
+        SoakRow {
+            epoch: stretch.epoch,
+            stage: stretch.stage,
+            models: join(&stretch.models),
+            scenarios: join(&stretch.scenarios),
+            sensor: self.sensor.id.clone(),
+            simulated: self.sensor.simulated,
+            begin_ns: begin.0,
+            end_ns: end.0,
+            power_w: self.watts(begin, end),
+            power_begin_w: self.watts(begin, begin + part),
+            power_end_w: self.watts(end.since(part), end),
+            temperature_begin_c: level(&self.temperature, begin, begin + part),
+            temperature_end_c: level(&self.temperature, end.since(part), end),
+            power_moved,
+            temperature_moved_c,
+            equilibrium: works.then_some(match why.as_str() {
+                "" => Equilibrium::Equilibrated,
+                _ => Equilibrium::NotEquilibrated,
+            }),
+            why,
+        }
+    }
+
+    /// Mean power between two times: by the counter, else by the readings. `None`: neither tells.
+    fn watts(&self, begin: Nanos, end: Nanos) -> Option<f64> {
+        let counted = || {
+            let whole = !self.edges.reset_in(begin, end);
+            let joules = self.joules(end)? - self.joules(begin)?;
+            (whole && end > begin).then(|| joules / end.since(begin).as_secs())
+        };
+        counted().or_else(|| level(&self.power, begin, end))
+    }
+
+    /// The counter at a time, between the updates on either side. `None`: it has none there.
+    fn joules(&self, at: Nanos) -> Option<f64> {
+        let edges = &self.edges.edges;
+        let next = edges.partition_point(|edge| edge.at <= at);
+        let (before, after) = (edges.get(next.checked_sub(1)?)?, edges.get(next)?);
+        let share = at.since(before.at).as_secs() / after.at.since(before.at).as_secs();
+        Some(before.joules + (after.joules - before.joules) * share)
+    }
+
+    fn power_moved(&self, ends: &[Nanos]) -> Option<f64> {
+        let blocks: Option<Vec<f64>> = ends.windows(2).map(|pair| self.watts(pair[0], pair[1])).collect();
+        let blocks = blocks?;
+        let middle = mean(&blocks);
+        let largest = blocks.iter().map(|watts| (watts - middle).abs()).fold(0.0, f64::max);
+        (middle > 0.0).then(|| largest / middle)
+    }
+
+    fn temperature_moved(&self, ends: &[Nanos]) -> Option<f64> {
+        let (begin, end) = (*ends.first()?, *ends.last()?);
+        let degrees: Vec<f64> = between(&self.temperature, begin, end).collect();
+        let (low, high) = degrees.iter().fold((f64::MAX, f64::MIN), |(low, high), &c| (low.min(c), high.max(c)));
+        (degrees.len() >= BLOCKS).then(|| (high - low) / 2.0)
+    }
+}
+
+/// Why a load is not in equilibrium; empty where it is.
+fn unsteady(power: Option<f64>, temperature: Option<f64>) -> String {
+    let mut why = Vec::new();
+    match power {
+        None => why.push("its power was not told throughout".to_owned()),
+        Some(moved) if moved > STEADY_POWER => {
+            why.push(format!("power moved by {:.1} %, at most {:.1} % are steady", moved * 100.0, STEADY_POWER * 100.0))
+        }
+        Some(_) => {}
+    }
+    match temperature {
+        None => why.push("the sensor tells no temperature".to_owned()),
+        Some(moved) if moved > STEADY_C => {
+            why.push(format!("temperature moved by {moved:.1} degrees, at most {STEADY_C:.0} is steady"));
+        }
+        Some(_) => {}
+    }
+    why.join("; ")
+}
+
+fn between(samples: &[Sample], begin: Nanos, end: Nanos) -> impl Iterator<Item = f64> {
+    let from = samples.partition_point(|sample| sample.at() < begin);
+    let to = samples.partition_point(|sample| sample.at() <= end);
+    samples.get(from..to).unwrap_or_default().iter().filter_map(|sample| sample.value)
+}
+
+/// Mean of readings between two times. `None`: there is none.
+fn level(samples: &[Sample], begin: Nanos, end: Nanos) -> Option<f64> {
+    let values: Vec<f64> = between(samples, begin, end).collect();
+    (!values.is_empty()).then(|| mean(&values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::sensor::Register;
+    use crate::terms::SensorKind;
+
+    const S: u64 = 1_000_000_000;
+
+    fn sensor() -> Sensor {
+        let register = |name: &str, kind| Register { name: name.to_owned(), kind, range_j: None };
+        Sensor {
+            id: "board".to_owned(),
+            kind: SensorKind::Nvml,
+            device: String::new(),
+            uuid: None,
+            driver: None,
+            simulated: true,
+            limit_w: None,
+            divided: None,
+            registers: vec![
+                register("counter", RegisterKind::Counter),
+                register("memory_temperature_c", RegisterKind::State),
+                register("temperature_c", RegisterKind::State),
+            ],
+            missing: BTreeMap::new(),
+        }
+    }
+
+    /// What a sensor read every 20 ms says: joules by the second from `watts`, degrees from `celsius`.
+    fn told<'a>(
+        sensor: &'a Sensor,
+        seconds: u64,
+        watts: impl Fn(f64) -> f64,
+        celsius: Option<&dyn Fn(f64) -> f64>,
+    ) -> Told<'a> {
+        let (mut counter, mut temperature, mut joules) = (Vec::new(), Vec::new(), 0.0);
+        for tick in 0..seconds * 50 {
+            let (at, seconds) = (Nanos(tick * S / 50), tick as f64 / 50.0);
+            joules += watts(seconds) / 50.0;
+            counter.push(Sample { begin: at, end: at, value: Some(joules) });
+            if let Some(celsius) = celsius.filter(|_| tick % 10 == 0) {
+                temperature.push(Sample { begin: at, end: at, value: Some(celsius(seconds)) });
+            }
+        }
+        let edges = Edges::of(&counter, Nanos(S / 50));
+        Told { sensor, edges, power: Vec::new(), temperature }
+    }
+
+    /// Calls of 4 s without a pause.
+    fn calls(begin: u64, end: u64) -> Stretch<'static> {
+        let mut stretch = Stretch::new(0, Stage::Calls, Nanos(begin * S), Nanos(end * S));
+        stretch.cuts = (begin..end).step_by(4).map(|second| Nanos(second * S)).collect();
+        stretch
+    }
+
+    fn verdict(told: &Told<'_>, stretch: &Stretch<'_>) -> (Option<Equilibrium>, String) {
+        let row = told.row(stretch);
+        (row.equilibrium, row.why)
+    }
+
+    #[test]
+    fn a_load_that_stands_still_is_equilibrated() {
+        let sensor = sensor();
+        // Each call draws 100 W for its first half and 300 W for the other: only whole calls show that nothing moves.
+        let told = told(&sensor, 80, |s| if s % 4.0 < 2.0 { 100.0 } else { 300.0 }, Some(&|s| 60.0 + (s % 2.0)));
+        let row = told.row(&calls(8, 72));
+        assert_eq!((row.equilibrium, row.why.as_str()), (Some(Equilibrium::Equilibrated), ""));
+        assert!(row.power_w.is_some_and(|watts| (watts - 200.0).abs() < 0.5), "{row:?}");
+        assert!(row.power_moved.is_some_and(|moved| moved < 0.001), "{row:?}");
+        assert!(row.temperature_moved_c.is_some_and(|moved| (0.8..=1.0).contains(&moved)), "{row:?}");
+    }
+
+    #[test]
+    fn a_load_that_still_moves_is_not_and_says_what_moves() {
+        let sensor = sensor();
+        let not = Some(Equilibrium::NotEquilibrated);
+        let still = |_: f64| 60.0;
+        let warming = told(&sensor, 80, |_| 200.0, Some(&|s| 50.0 + s * 0.1));
+        let rising = told(&sensor, 80, |s| 200.0 + s * 0.1, Some(&still));
+        let blind = told(&sensor, 80, |_| 200.0, None);
+        let (found, why) = verdict(&warming, &calls(8, 72));
+        assert_eq!((found, why.as_str()), (not, "temperature moved by 1.8 degrees, at most 1 is steady"));
+        let (found, why) = verdict(&rising, &calls(8, 72));
+        assert_eq!((found, why.as_str()), (not, "power moved by 0.6 %, at most 0.5 % are steady"));
+        assert_eq!(verdict(&blind, &calls(8, 72)), (not, "the sensor tells no temperature".to_owned()));
+        // Three blocks of at least 10 s from whole calls of 4 s are 36 s.
+        let steady = told(&sensor, 80, |_| 200.0, Some(&still));
+        assert_eq!(verdict(&steady, &calls(8, 44)).0, Some(Equilibrium::Equilibrated));
+        let (found, why) = verdict(&steady, &calls(8, 40));
+        assert_eq!(found, not);
+        assert!(why.starts_with("too short"), "{why}");
+    }
+
+    #[test]
+    fn what_is_left_alone_has_ends_and_no_verdict() {
+        let sensor = sensor();
+        let told = told(&sensor, 80, |s| 300.0 - s, Some(&|s| 80.0 - s / 2.0));
+        let row = told.row(&Stretch::new(0, Stage::IdleAfter, Nanos(10 * S), Nanos(70 * S)));
+        assert_eq!((row.equilibrium, row.power_moved, row.why.as_str()), (None, None, ""));
+        let near = |value: Option<f64>, wanted: f64| value.is_some_and(|value| (value - wanted).abs() < 0.2);
+        assert!(near(row.power_begin_w, 285.0) && near(row.power_end_w, 235.0), "{row:?}");
+        assert!(near(row.temperature_begin_c, 72.5) && near(row.temperature_end_c, 47.5), "{row:?}");
+    }
+}

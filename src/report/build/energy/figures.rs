@@ -1,0 +1,230 @@
+//! Figures of cells: a table, and charts against model size.
+
+use crate::analysis::energy::{COVERAGE_FACTOR, Scope};
+use crate::analysis::{EnergyEventRow, EnergySummaryRow};
+use crate::energy::Grade;
+use crate::report::chart::{self, Graded, GradedPoint, GradedSeries, Interval};
+use crate::report::document::{Block, Column, Table, Text};
+use crate::report::format::{self, ABSENT};
+use crate::terms::{Flag, Mode, Role};
+
+use super::digits::Bounds;
+use super::simulated;
+use crate::report::build::Source;
+use crate::report::build::names::{Names, counted, mode};
+
+/// Most series of one chart.
+const SERIES: usize = 6;
+
+/// What may be shown of a row, with the phases it comes from.
+struct Shown<'a> {
+    row: &'a EnergySummaryRow,
+    grade: Grade,
+    energy: Bounds,
+    /// `None`: no token count.
+    per_token: Option<Bounds>,
+    /// The phases whose figures it holds.
+    events: Vec<&'a EnergyEventRow>,
+}
+
+impl<'a> Shown<'a> {
+    /// `None`: no call, or loop, of it has a figure.
+    fn of(source: &Source<'a>, row: &'a EnergySummaryRow) -> Option<Self> {
+        let mut events: Vec<&EnergyEventRow> =
+            source.tables.energy_events.iter().filter(|event| is_of(event, row)).collect();
+        if let (Some(grade), Some(energy_j)) = (row.grade, row.energy_j) {
+            events.retain(|event| event.counts());
+            let bounds = |value, low, high| Bounds { value: Some(value), low, high };
+            let energy = bounds(energy_j, row.energy_low_j?, row.energy_high_j?);
+            let per_token = row.j_per_token.zip(row.j_per_token_low).zip(row.j_per_token_high);
+            let per_token = per_token.map(|((value, low), high)| bounds(value, low, high));
+            return Some(Self { row, grade, energy, per_token, events });
+        }
+        events.retain(|event| event.grade == Some(Grade::D));
+        let around = |event: &EnergyEventRow, value: Option<f64>| {
+            let both = event.u_stat?.hypot(event.u_sys.unwrap_or_default());
+            Some(Bounds::around(value?, COVERAGE_FACTOR * both))
+        };
+        let energy = Bounds::holding(events.iter().filter_map(|event| around(event, event.energy_j)))?;
+        let per_token = Bounds::holding(events.iter().filter_map(|event| around(event, event.j_per_token)));
+        Some(Self { row, grade: Grade::D, energy, per_token, events })
+    }
+
+    /// Fewest sensor updates that a figure among them rests on.
+    fn updates(&self) -> Option<u32> {
+        self.events.iter().filter_map(|event| event.updates).min()
+    }
+
+    fn methods(&self) -> String {
+        each_once(self.events.iter().filter_map(|event| event.method).map(|method| method.as_str()))
+    }
+
+    fn idle_kinds(&self) -> String {
+        each_once(self.events.iter().filter_map(|event| event.idle_kind).map(|kind| kind.as_str()))
+    }
+}
+
+/// Whether a phase belongs to a row, and its figure may be told.
+fn is_of(event: &EnergyEventRow, row: &EnergySummaryRow) -> bool {
+    let throttled = event.flags.split(';').any(|flag| flag == Flag::Throttled.as_str());
+    let role = event.scope == Scope::Looped || event.role == Some(Role::Timed);
+    (&event.cell_id, event.phase.mode(), event.scope) == (&row.cell_id, row.mode, row.scope)
+        && event.sensor == row.sensor
+        && role
+        && !throttled
+}
+
+fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: std::collections::BTreeSet<&str> = names.collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// Energy per token against model size, for one mode. `None`: no row of it has a figure.
+pub(super) fn per_token(source: &Source<'_>, names: &Names, timed: Mode) -> Option<Block> {
+    let rows = source.tables.energy_summary.iter().filter(|row| row.mode == timed);
+    let told: Vec<Shown<'_>> =
+        rows.filter_map(|row| Shown::of(source, row)).filter(|shown| shown.per_token.is_some()).collect();
+    // One point per cell: the better graded of its calls and its loop, of equals the calls.
+    let best = |shown: &&Shown<'_>| {
+        let others = told.iter().filter(|one| one.row.cell_id == shown.row.cell_id);
+        others.min_by_key(|one| (one.grade, one.row.scope)).is_some_and(|best| best.row.scope == shown.row.scope)
+    };
+    let points: Vec<&Shown<'_>> =
+        told.iter().filter(best).filter(|shown| shown.row.params_millions.is_some()).collect();
+    let mut series: Vec<(String, GradedSeries)> = Vec::new();
+    for shown in &points {
+        let name = series_name(shown.row, names);
+        if !series.iter().any(|(known, _)| *known == name) {
+            series.push((name.clone(), GradedSeries { name: name.clone(), points: Vec::new() }));
+        }
+        let (x, bounds) = (shown.row.params_millions?, shown.per_token?);
+        let interval = Interval { low: bounds.low, high: bounds.high };
+        let point = GradedPoint { x, value: bounds.value, interval, grade: shown.grade.as_str() };
+        if let Some((_, one)) = series.iter_mut().find(|(known, _)| *known == name) {
+            one.points.push(point);
+        }
+    }
+    if series.is_empty() {
+        return None;
+    }
+    let left_out: Vec<String> = series.iter().skip(SERIES).map(|(name, _)| name.clone()).collect();
+    let data = Graded {
+        title: format!("{}: energy per token{}", mode(timed), simulated(source)),
+        x_name: "parameters (millions)".to_owned(),
+        y_name: "energy per token (J)".to_owned(),
+        series: series.into_iter().take(SERIES).map(|(_, series)| series).collect(),
+    };
+    let caption = caption(&points, &left_out).and(" From ").code("analysis/energy_summary.csv").and(".");
+    Some(Block::figure(&format!("energy_{timed}"), caption, chart::graded(&data)))
+}
+
+/// What is varied besides the model, in words.
+fn series_name(row: &EnergySummaryRow, names: &Names) -> String {
+    let name = names.cell("", &row.scenario, row.batch, row.gen_tokens);
+    let name = name.trim_start_matches(" · ").to_owned();
+    if names.several_backends() { format!("{} · {name}", row.backend) } else { name }
+}
+
+/// What the letters, marks and whiskers of a chart are, and what is not in it.
+fn caption(points: &[&Shown<'_>], left_out: &[String]) -> Text {
+    let methods = each_once(points.iter().flat_map(|shown| &shown.events).filter_map(|e| e.method).map(|m| m.as_str()));
+    let updates = points.iter().filter_map(|shown| shown.updates()).min();
+    let mut text = format!(
+        "Gross energy, 95\u{a0}% intervals with the sensor's gain in them; the letter is the grade. By {methods}, on at \
+         least {}.",
+        counted(updates.unwrap_or_default() as usize, "sensor update")
+    );
+    if points.iter().any(|shown| shown.grade == Grade::D) {
+        text.push_str(" Of grade D there is an interval and no mark.");
+    }
+    if points.iter().any(|shown| shown.row.scope == Scope::Looped) {
+        text.push_str(" Where a loop for the sensor is graded better than the calls, its figure stands here.");
+    }
+    if !left_out.is_empty() {
+        let names = left_out.join(", ");
+        text.push_str(&format!(" Not drawn, but in the table: {} more of the same kind, {names}.", left_out.len()));
+    }
+    Text::plain(text)
+}
+
+/// Every row with a method, grade, number of updates and kind of idle power to each figure.
+pub(super) fn table(source: &Source<'_>, names: &Names) -> Block {
+    let mut sensors: Vec<&str> = source.tables.energy_summary.iter().filter_map(|row| row.sensor.as_deref()).collect();
+    sensors.sort_unstable();
+    sensors.dedup();
+    let columns = vec![
+        Column::words("cell"),
+        Column::words("mode"),
+        Column::words("scope"),
+        Column::numbers("graded"),
+        Column::words("grade"),
+        Column::numbers("energy (J) [95 %]"),
+        Column::numbers("power (W)"),
+        Column::numbers("J per token [95 %]"),
+        Column::numbers("net (J)"),
+        Column::words("idle power"),
+        Column::numbers("updates"),
+        Column::words("method, or why not"),
+    ];
+    let rows = source.tables.energy_summary.iter().map(|row| cells(source, names, row)).collect();
+    let sensors = if sensors.is_empty() { ABSENT.to_owned() } else { sensors.join(", ") };
+    let caption = Text::plain(format!(
+        "Charged to {sensors}: mean of a cell's warm calls of grade A to C. Where all are of grade D, the interval that holds \
+         theirs, and no figure. Two digits of each interval are shown. Net is without idle power over the phase, of the kind \
+         named; updates are the fewest that one of the figures rests on. Throttled calls are left out. "
+    ))
+    .and(looped(source))
+    .and("From ")
+    .code("analysis/energy_summary.csv")
+    .and("; every phase of every call is in ")
+    .code("analysis/energy_events.csv")
+    .and(".");
+    Block::Table(Table { caption, columns, rows })
+}
+
+fn cells(source: &Source<'_>, names: &Names, row: &EnergySummaryRow) -> Vec<Text> {
+    let mut cell = names.cell(&row.model, &row.scenario, row.batch, row.gen_tokens);
+    if names.several_backends() {
+        cell = format!("{} · {cell}", row.backend);
+    }
+    let shown = Shown::of(source, row);
+    let of =
+        |text: fn(&Shown<'_>) -> Option<String>| shown.as_ref().and_then(text).unwrap_or_else(|| ABSENT.to_owned());
+    vec![
+        cell.into(),
+        mode(row.mode).into(),
+        row.scope.as_str().into(),
+        format!("{} of {}", row.graded, row.calls - row.throttled).into(),
+        of(|shown| Some(shown.grade.to_string())).into(),
+        of(|shown| Some(shown.energy.text())).into(),
+        of(|shown| Some(shown.energy.alike(shown.row.power_w?))).into(),
+        of(|shown| Some(shown.per_token?.text())).into(),
+        of(|shown| Some(shown.energy.as_coarse(shown.row.energy_net_j?))).into(),
+        of(|shown| shown.row.energy_net_j.map(|_| shown.idle_kinds())).into(),
+        of(|shown| Some(format::count(u64::from(shown.updates()?)))).into(),
+        how(row, shown.as_ref()).into(),
+    ]
+}
+
+/// How a row's figures were obtained, and why others there are none.
+fn how(row: &EnergySummaryRow, shown: Option<&Shown<'_>>) -> String {
+    let methods = shown.map(Shown::methods).unwrap_or_default();
+    match (methods.as_str(), row.reasons.as_str()) {
+        (methods, "") => methods.to_owned(),
+        ("", reasons) => reasons.to_owned(),
+        (methods, reasons) => format!("{methods}; others {reasons}"),
+    }
+}
+
+/// What the rows of scope `looped` are; nothing where there is none.
+fn looped(source: &Source<'_>) -> String {
+    let loops = || source.tables.energy_events.iter().filter(|event| event.scope == Scope::Looped);
+    let busy = loops().filter_map(|event| event.busy).reduce(f64::min);
+    let Some(busy) = busy else { return String::new() };
+    format!(
+        "Rows of scope looped are one repetition of many without pause, made because the phase alone is too short for the \
+         sensor: counted by windows, engine warm, at least {:.0}\u{a0}% of their time in phases. Decode's is what prefill and \
+         decode take less what prefill takes. ",
+        (busy * 100.0).floor()
+    )
+}

@@ -1,0 +1,259 @@
+//! Idle power, and what power and temperature did over the stages of a run.
+
+use crate::analysis::energy_soak::{STEADY_C, STEADY_POWER, STEADY_S, Stage, is_temperature};
+use crate::analysis::{BaselineRow, SoakRow};
+use crate::energy::IdleKind;
+use crate::record::IdleWhen;
+use crate::report::build::{ROWS, Source, strongest};
+use crate::report::chart::{self, Quantity, Shade, TraceLine};
+use crate::report::document::{Block, Column, Table, Text};
+use crate::report::format::{self, ABSENT};
+use crate::units::Nanos;
+
+use super::digits::Bounds;
+use super::{recorded, simulated, slopes};
+use crate::analysis::energy::COVERAGE_FACTOR;
+
+/// Most places along a chart of the whole run.
+const PLACES: usize = 240;
+
+/// Shortest time that one of them stands for, in seconds.
+const SHORTEST_S: f64 = 0.5;
+
+/// Baselines, stages, and pictures of the longest process of the run.
+pub(super) fn blocks(source: &Source<'_>) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    if !source.tables.baselines.is_empty() {
+        blocks.push(baselines(source));
+    }
+    let soak = &source.tables.energy_soak;
+    if soak.is_empty() {
+        return blocks;
+    }
+    blocks.push(stages(soak));
+    let longest = soak.iter().max_by_key(|row| row.end_ns.saturating_sub(row.begin_ns));
+    let Some(chosen) = longest else { return blocks };
+    blocks.push(power(source, chosen));
+    blocks.push(temperature(source, chosen));
+    blocks
+}
+
+/// Idle power before, with each model loaded, and after.
+fn baselines(source: &Source<'_>) -> Block {
+    let columns = vec![
+        Column::words("idle power"),
+        Column::words("kind"),
+        Column::words("sensor"),
+        Column::numbers("power (W) [95 %]"),
+        Column::numbers("against before (W)"),
+        Column::numbers("over (s)"),
+        Column::words("usable"),
+    ];
+    let all = &source.tables.baselines;
+    let rows = all.iter().map(|row| {
+        let idle = row.idle.as_ref();
+        let bounds = idle.map(|idle| {
+            let half = COVERAGE_FACTOR * idle.u_watts;
+            Bounds { value: Some(idle.watts), low: idle.watts - half, high: idle.watts + half }
+        });
+        let before = all.iter().find(|one| {
+            one.when == IdleWhen::Before && (&one.sensor, one.epoch) == (&row.sensor, row.epoch) && one.when != row.when
+        });
+        let against = before.and_then(|before| Some(idle?.watts - before.idle.as_ref()?.watts));
+        let usable = match idle {
+            None => "the sensor said too little".to_owned(),
+            Some(idle) => idle.invalid.clone().map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
+        };
+        vec![
+            when(source, row).into(),
+            idle.map_or(ABSENT, |idle| idle.kind.as_str()).into(),
+            row.sensor.as_str().into(),
+            bounds.map_or_else(|| ABSENT.to_owned(), Bounds::text).into(),
+            against.map_or_else(|| ABSENT.to_owned(), |watts| format::fixed(watts, 1)).into(),
+            format::fixed(idle.map(|idle| idle.seconds), 0).into(),
+            usable.into(),
+        ]
+    });
+    let caption = Text::plain("What the device draws when nothing runs: ")
+        .code(IdleKind::IdleBare.as_str())
+        .and(" with nothing of ours loaded, ")
+        .code(IdleKind::IdleCtx.as_str())
+        .and(" with a model resident and quiet. Intervals are of the reading, without the sensor's gain. ")
+        .and(drift(source))
+        .and("From ")
+        .code("baseline.json")
+        .and(".");
+    Block::Table(Table { caption, columns, rows: rows.collect() })
+}
+
+fn when(source: &Source<'_>, row: &BaselineRow) -> String {
+    let epoch = if source.manifest.epochs.len() > 1 { format!(", process {}", row.epoch) } else { String::new() };
+    let name = match (row.when, row.load_index) {
+        (IdleWhen::Before, _) => "before the run".to_owned(),
+        (IdleWhen::After, _) => "after the run".to_owned(),
+        (IdleWhen::Loaded, load) => {
+            let model = source.tables.load_breakdown.iter().find(|one| Some(one.load_index) == load);
+            model.map_or_else(|| "with a model loaded".to_owned(), |load| format!("{} loaded", load.model))
+        }
+    };
+    format!("{name}{epoch}")
+}
+
+/// What of the phases is flagged because idle power moved.
+fn drift(source: &Source<'_>) -> String {
+    let flag = crate::terms::Flag::IdleDrift.as_str();
+    let flagged = source.tables.energy_events.iter().filter(|event| event.flags.split(';').any(|one| one == flag));
+    match flagged.count() {
+        0 => String::new(),
+        n => format!(
+            "It drifted by more than 3\u{a0}W and 3\u{a0}% over the run, so {} of phases carry the flag {flag}. ",
+            crate::report::build::names::counted(n, "figure")
+        ),
+    }
+}
+
+/// Power and temperature at the ends of each stage.
+fn stages(soak: &[SoakRow]) -> Block {
+    let columns = vec![
+        Column::words("stage"),
+        Column::words("sensor"),
+        Column::numbers("lasted (s)"),
+        Column::numbers("power at begin → end (W)"),
+        Column::numbers("°C at begin → end"),
+        Column::numbers("power moved"),
+        Column::numbers("°C moved"),
+        Column::words("at its end"),
+    ];
+    let shown = strongest(soak, ROWS, |row| row.end_ns.saturating_sub(row.begin_ns) as f64);
+    let rows = shown.iter().map(|row| {
+        let pair = |begin: Option<f64>, end: Option<f64>| {
+            let of = |value: Option<f64>| format::fixed(value, 1);
+            if begin.is_none() && end.is_none() { ABSENT.to_owned() } else { format!("{} → {}", of(begin), of(end)) }
+        };
+        let verdict = match (row.equilibrium, row.why.as_str()) {
+            (None, _) => ABSENT.to_owned(),
+            (Some(found), "") => found.as_str().to_owned(),
+            (Some(found), why) => format!("{}: {why}", found.as_str()),
+        };
+        vec![
+            name(row).into(),
+            row.sensor.as_str().into(),
+            format::fixed(Nanos(row.end_ns).since(Nanos(row.begin_ns)).as_secs(), 0).into(),
+            pair(row.power_begin_w, row.power_end_w).into(),
+            pair(row.temperature_begin_c, row.temperature_end_c).into(),
+            format::percent(row.power_moved).into(),
+            format::fixed(row.temperature_moved_c, 1).into(),
+            verdict.into(),
+        ]
+    });
+    let rest = match soak.len() - shown.len() {
+        0 => String::new(),
+        n => format!(" The longest {ROWS}; {n} more are in the file."),
+    };
+    let caption = Text::plain(format!(
+        "Heat: each stage of the run, by its first and last 10\u{a0}s. Work is called equilibrated where over its last \
+         {STEADY_S:.0}\u{a0}s temperature stayed within ±{STEADY_C:.0}\u{a0}°C and the power of three equal parts within \
+         ±{:.1}\u{a0}%; a figure from work that is not holds for a device at that moment.{rest} From ",
+        STEADY_POWER * 100.0
+    ))
+    .code("analysis/energy_soak.csv")
+    .and(".");
+    Block::Table(Table { caption, columns, rows: rows.collect() })
+}
+
+fn name(row: &SoakRow) -> String {
+    let models = row.models.replace(';', ", ");
+    match row.stage {
+        Stage::IdleBefore => "idle, nothing loaded".to_owned(),
+        Stage::IdleLoaded => format!("idle, {models} loaded"),
+        Stage::IdleAfter => "idle, recovery".to_owned(),
+        Stage::Calls => format!("calls: {models} · {}", row.scenarios.replace(';', ", ")),
+        Stage::Loop => format!("loop: {models} · {}", row.scenarios),
+    }
+}
+
+/// Power over the whole of a process.
+fn power(source: &Source<'_>, chosen: &SoakRow) -> Block {
+    let mut lines = Vec::new();
+    for (register, name) in [("instant", "power reading"), ("average", "its average over a longer time")] {
+        lines.push(TraceLine { name: name.to_owned(), points: averaged(&readings(source, chosen, register)) });
+    }
+    for counter in ["counter", "package-0"] {
+        let of = if counter == "counter" { String::new() } else { format!(" of {counter}") };
+        let points = averaged(&slopes(&readings(source, chosen, counter)));
+        lines.insert(0, TraceLine { name: format!("from the energy counter{of}"), points });
+    }
+    lines.retain(|line| !line.points.is_empty());
+    // Over a whole run they lie on each other; the counter misses nothing.
+    lines.truncate(1);
+    let caption = Text::plain("Power over the run, averaged between two places of the line; work is shaded. From ")
+        .code("power_trace.csv")
+        .and(".");
+    Block::figure("power_run", caption, chart::trace(&over_run(source, chosen, Quantity::Power, lines)))
+}
+
+/// Temperature over the whole of a process, or that there is none.
+fn temperature(source: &Source<'_>, chosen: &SoakRow) -> Block {
+    let sensors = recorded(source).flat_map(|entry| &entry.found.sensors).filter(|sensor| sensor.id == chosen.sensor);
+    let register = sensors.flat_map(|sensor| &sensor.registers).find(|register| is_temperature(register));
+    let points = register.map(|register| averaged(&readings(source, chosen, &register.name))).unwrap_or_default();
+    if points.is_empty() {
+        let text = Text::plain("No temperature over the run: ").code(chosen.sensor.as_str()).and(
+            " tells none, so that no work can be called equilibrated and a drift of its power cannot be put down to heat.",
+        );
+        return Block::Paragraph(text);
+    }
+    let lines = vec![TraceLine { name: "temperature".to_owned(), points }];
+    let caption = Text::plain("The device's own temperature over the run; work is shaded. From ")
+        .code("power_trace.csv")
+        .and(".");
+    let data = over_run(source, chosen, Quantity::Temperature, lines);
+    Block::figure("temperature_run", caption, chart::trace(&data))
+}
+
+fn over_run(source: &Source<'_>, chosen: &SoakRow, quantity: Quantity, lines: Vec<TraceLine>) -> chart::Trace {
+    let of_process = |row: &&SoakRow| (row.epoch, &row.sensor) == (chosen.epoch, &chosen.sensor);
+    let work = source.tables.energy_soak.iter().filter(of_process).filter(|row| row.equilibrium.is_some());
+    let at = |ns: u64| Nanos(ns).as_secs();
+    let phases = work.map(|row| Shade { name: String::new(), begin_s: at(row.begin_ns), end_s: at(row.end_ns) });
+    let what = match quantity {
+        Quantity::Power => "power",
+        Quantity::Temperature => "temperature",
+    };
+    chart::Trace {
+        title: format!("{}: {what} over the run{}", chosen.sensor, simulated(source)),
+        quantity,
+        origin: "the process's begin",
+        phases: phases.collect(),
+        lines,
+    }
+}
+
+/// A register's readings in the chosen process: seconds, and values.
+fn readings(source: &Source<'_>, chosen: &SoakRow, register: &str) -> Vec<(f64, f64)> {
+    let of = |row: &&crate::store::TraceRow| {
+        row.register == register && row.epoch == chosen.epoch && row.sensor == chosen.sensor
+    };
+    source.trace.iter().filter(of).filter_map(|row| Some((row.end_ns.as_secs(), row.value?))).collect()
+}
+
+/// Means over equal stretches of time, at most [`PLACES`] of them.
+#[expect(clippy::cast_precision_loss, reason = "counts of readings")]
+fn averaged(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return Vec::new() };
+    let step = ((last.0 - first.0) / PLACES as f64).max(SHORTEST_S);
+    let mut rest = points;
+    let mut found = Vec::new();
+    let mut end = first.0 + step;
+    while !rest.is_empty() {
+        let (inside, after) = rest.split_at(rest.partition_point(|point| point.0 <= end));
+        let n = inside.len() as f64;
+        if n > 0.0 {
+            let sum = inside.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+            found.push((sum.0 / n, sum.1 / n));
+        }
+        rest = after;
+        end += step;
+    }
+    found
+}
