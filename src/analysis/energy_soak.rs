@@ -18,7 +18,7 @@ use crate::units::Nanos;
 
 use super::energy::EnergyEventRow;
 
-/// Stretch over which a steady load must stand still, divided into [`BLOCKS`].
+/// Stretch over which a steady load must stand still, divided into three blocks.
 pub const STEADY_S: f64 = 30.0;
 
 /// Blocks whose mean powers are compared.
@@ -286,7 +286,7 @@ impl Told<'_> {
         let temperature_moved_c = blocks.as_deref().and_then(|ends| self.temperature_moved(ends));
         let why = match &blocks {
             _ if !works => String::new(),
-            None => format!("too short: whole calls of three times {:.0} s are needed", STEADY_S / BLOCKS as f64),
+            None => format!("too short: {STEADY_S:.0} s of whole calls are needed"),
             Some(_) => unsteady(power_moved, temperature_moved_c),
         };
         let join = |names: &BTreeSet<&str>| names.iter().copied().collect::<Vec<_>>().join(";");
@@ -400,6 +400,8 @@ mod tests {
             simulated: true,
             limit_w: None,
             divided: None,
+            persistence: None,
+            field_ids: None,
             registers: vec![
                 register("counter", RegisterKind::Counter),
                 register("memory_temperature_c", RegisterKind::State),

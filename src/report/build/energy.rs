@@ -102,16 +102,20 @@ fn simulated(source: &Source<'_>) -> &'static str {
     if warning(source).is_some() { " (SIMULATED)" } else { "" }
 }
 
-/// Mean power between changes of a counter.
-fn slopes(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+/// Mean power between changes of a counter that are at least some seconds apart: where two look close together because
+/// one was seen late, the power between them would be anything.
+fn slopes(points: &[(f64, f64)], apart_s: f64) -> Vec<(f64, f64)> {
     let mut changes: Vec<(f64, f64)> = Vec::new();
+    let mut value = points.first().map(|point| point.1);
     for &(at, joules) in points {
-        if changes.last().is_none_or(|last| last.1.to_bits() != joules.to_bits()) {
+        // Before the first change nothing tells when the value began.
+        let changed = value.is_some_and(|value| value.to_bits() != joules.to_bits());
+        value = Some(joules);
+        if changed && changes.last().is_none_or(|last| at - last.0 >= apart_s) {
             changes.push((at, joules));
         }
     }
-    // Before the first change nothing tells when the value began.
-    let pairs = changes.windows(2).skip(1);
+    let pairs = changes.windows(2);
     pairs.map(|pair| (pair[1].0, (pair[1].1 - pair[0].1) / (pair[1].0 - pair[0].0))).collect()
 }
 
@@ -153,4 +157,19 @@ fn sensors(source: &Source<'_>) -> Block {
         .code("manifest.json")
         .and(".");
     Block::Table(Table { caption, columns, rows: rows.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A counter that grows by 1 J every 10 ms, of which one update is seen 9 ms late.
+    #[test]
+    fn an_update_seen_late_makes_no_peak() {
+        let seen = |i: u32| f64::from(i) * 0.01 + if i == 50 { 0.009 } else { 0.0 };
+        let points: Vec<(f64, f64)> = (0..100).map(|i| (seen(i), f64::from(i))).collect();
+        let highest = |apart| slopes(&points, apart).iter().map(|point| point.1).fold(0.0, f64::max);
+        assert!(highest(0.0) > 900.0 && highest(0.1) < 115.0, "{} {}", highest(0.0), highest(0.1));
+        assert_eq!(slopes(&points[..2], 0.0), [], "one change is no stretch");
+    }
 }

@@ -5,7 +5,7 @@ use crate::analysis::{EnergyEventRow, EnergySummaryRow};
 use crate::energy::Grade;
 use crate::report::chart::{self, Graded, GradedPoint, GradedSeries, Interval};
 use crate::report::document::{Block, Column, Table, Text};
-use crate::report::format::{self, ABSENT};
+use crate::report::format::ABSENT;
 use crate::terms::{Flag, Mode, Role};
 
 use super::digits::Bounds;
@@ -91,12 +91,16 @@ pub(super) fn per_token(source: &Source<'_>, names: &Names, timed: Mode) -> Opti
     };
     let points: Vec<&Shown<'_>> =
         told.iter().filter(best).filter(|shown| shown.row.params_millions.is_some()).collect();
+    // In the order of the whole table, so that a series looks the same in the charts of both modes.
     let mut series: Vec<(String, GradedSeries)> = Vec::new();
+    for row in &source.tables.energy_summary {
+        let name = series_name(row, names);
+        if points.iter().any(|shown| series_name(shown.row, names) == name) && !series.iter().any(|(n, _)| *n == name) {
+            series.push((name.clone(), GradedSeries { name, points: Vec::new() }));
+        }
+    }
     for shown in &points {
         let name = series_name(shown.row, names);
-        if !series.iter().any(|(known, _)| *known == name) {
-            series.push((name.clone(), GradedSeries { name: name.clone(), points: Vec::new() }));
-        }
         let (x, bounds) = (shown.row.params_millions?, shown.per_token?);
         let interval = Interval { low: bounds.low, high: bounds.high };
         let point = GradedPoint { x, value: bounds.value, interval, grade: shown.grade.as_str() };
@@ -156,22 +160,20 @@ pub(super) fn table(source: &Source<'_>, names: &Names) -> Block {
         Column::words("cell"),
         Column::words("mode"),
         Column::words("scope"),
-        Column::numbers("graded"),
         Column::words("grade"),
         Column::numbers("energy (J) [95 %]"),
         Column::numbers("power (W)"),
         Column::numbers("J per token [95 %]"),
-        Column::numbers("net (J)"),
-        Column::words("idle power"),
-        Column::numbers("updates"),
+        Column::numbers("net (J), of idle power"),
         Column::words("method, or why not"),
     ];
     let rows = source.tables.energy_summary.iter().map(|row| cells(source, names, row)).collect();
     let sensors = if sensors.is_empty() { ABSENT.to_owned() } else { sensors.join(", ") };
     let caption = Text::plain(format!(
         "Charged to {sensors}: mean of a cell's warm calls of grade A to C. Where all are of grade D, the interval that holds \
-         theirs, and no figure. Two digits of each interval are shown. Net is without idle power over the phase, of the kind \
-         named; updates are the fewest that one of the figures rests on. Throttled calls are left out. "
+         theirs, and no figure. Beside the worst grade, how many calls have one of A to C. Two digits of each interval are \
+         shown. Net is without idle power over the phase, of the kind named; updates are the fewest that one of the figures \
+         rests on. Throttled calls are left out. "
     ))
     .and(looped(source))
     .and("From ")
@@ -194,21 +196,27 @@ fn cells(source: &Source<'_>, names: &Names, row: &EnergySummaryRow) -> Vec<Text
         cell.into(),
         mode(row.mode).into(),
         row.scope.as_str().into(),
-        format!("{} of {}", row.graded, row.calls - row.throttled).into(),
-        of(|shown| Some(shown.grade.to_string())).into(),
+        format!("{} ({} of {})", of(|shown| Some(shown.grade.to_string())), row.graded, row.calls - row.throttled)
+            .into(),
         of(|shown| Some(shown.energy.text())).into(),
         of(|shown| Some(shown.energy.alike(shown.row.power_w?))).into(),
         of(|shown| Some(shown.per_token?.text())).into(),
-        of(|shown| Some(shown.energy.as_coarse(shown.row.energy_net_j?))).into(),
-        of(|shown| shown.row.energy_net_j.map(|_| shown.idle_kinds())).into(),
-        of(|shown| Some(format::count(u64::from(shown.updates()?)))).into(),
+        of(|shown| {
+            let net = shown.energy.as_coarse(shown.row.energy_net_j?);
+            Some(format!("{net} {}", shown.idle_kinds()))
+        })
+        .into(),
         how(row, shown.as_ref()).into(),
     ]
 }
 
 /// How a row's figures were obtained, and why others there are none.
 fn how(row: &EnergySummaryRow, shown: Option<&Shown<'_>>) -> String {
-    let methods = shown.map(Shown::methods).unwrap_or_default();
+    let methods = shown.map(|shown| match shown.updates() {
+        Some(updates) => format!("{} on {}", shown.methods(), counted(updates as usize, "update")),
+        None => shown.methods(),
+    });
+    let methods = methods.unwrap_or_default();
     match (methods.as_str(), row.reasons.as_str()) {
         (methods, "") => methods.to_owned(),
         ("", reasons) => reasons.to_owned(),

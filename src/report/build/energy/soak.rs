@@ -15,7 +15,7 @@ use super::{recorded, simulated, slopes};
 use crate::analysis::energy::COVERAGE_FACTOR;
 
 /// Most places along a chart of the whole run.
-const PLACES: usize = 240;
+const PLACES: f64 = 240.0;
 
 /// Shortest time that one of them stands for, in seconds.
 const SHORTEST_S: f64 = 0.5;
@@ -30,7 +30,7 @@ pub(super) fn blocks(source: &Source<'_>) -> Vec<Block> {
     if soak.is_empty() {
         return blocks;
     }
-    blocks.push(stages(soak));
+    blocks.push(stages(source));
     let longest = soak.iter().max_by_key(|row| row.end_ns.saturating_sub(row.begin_ns));
     let Some(chosen) = longest else { return blocks };
     blocks.push(power(source, chosen));
@@ -43,7 +43,6 @@ fn baselines(source: &Source<'_>) -> Block {
     let columns = vec![
         Column::words("idle power"),
         Column::words("kind"),
-        Column::words("sensor"),
         Column::numbers("power (W) [95 %]"),
         Column::numbers("against before (W)"),
         Column::numbers("over (s)"),
@@ -61,20 +60,22 @@ fn baselines(source: &Source<'_>) -> Block {
         });
         let against = before.and_then(|before| Some(idle?.watts - before.idle.as_ref()?.watts));
         let usable = match idle {
-            None => "the sensor said too little".to_owned(),
+            None => "no: the sensor said too little".to_owned(),
             Some(idle) => idle.invalid.clone().map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
         };
         vec![
-            when(source, row).into(),
+            format!("{}{}", when(source, row), of_sensor(source, &row.sensor)).into(),
             idle.map_or(ABSENT, |idle| idle.kind.as_str()).into(),
-            row.sensor.as_str().into(),
             bounds.map_or_else(|| ABSENT.to_owned(), Bounds::text).into(),
             against.map_or_else(|| ABSENT.to_owned(), |watts| format::fixed(watts, 1)).into(),
             format::fixed(idle.map(|idle| idle.seconds), 0).into(),
             usable.into(),
         ]
     });
-    let caption = Text::plain("What the device draws when nothing runs: ")
+    let mut sensors: Vec<&str> = all.iter().map(|row| row.sensor.as_str()).collect();
+    sensors.sort_unstable();
+    sensors.dedup();
+    let caption = Text::plain(format!("What {} draws when nothing runs: ", sensors.join(", ")))
         .code(IdleKind::IdleBare.as_str())
         .and(" with nothing of ours loaded, ")
         .code(IdleKind::IdleCtx.as_str())
@@ -84,6 +85,13 @@ fn baselines(source: &Source<'_>) -> Block {
         .code("baseline.json")
         .and(".");
     Block::Table(Table { caption, columns, rows: rows.collect() })
+}
+
+/// What tells rows of several sensors apart.
+fn of_sensor(source: &Source<'_>, sensor: &str) -> String {
+    let others = source.tables.baselines.iter().map(|row| &row.sensor);
+    let mut all = others.chain(source.tables.energy_soak.iter().map(|row| &row.sensor));
+    if all.any(|other| other != sensor) { format!(" · {sensor}") } else { String::new() }
 }
 
 fn when(source: &Source<'_>, row: &BaselineRow) -> String {
@@ -113,10 +121,10 @@ fn drift(source: &Source<'_>) -> String {
 }
 
 /// Power and temperature at the ends of each stage.
-fn stages(soak: &[SoakRow]) -> Block {
+fn stages(source: &Source<'_>) -> Block {
+    let soak = &source.tables.energy_soak;
     let columns = vec![
         Column::words("stage"),
-        Column::words("sensor"),
         Column::numbers("lasted (s)"),
         Column::numbers("power at begin → end (W)"),
         Column::numbers("°C at begin → end"),
@@ -136,8 +144,7 @@ fn stages(soak: &[SoakRow]) -> Block {
             (Some(found), why) => format!("{}: {why}", found.as_str()),
         };
         vec![
-            name(row).into(),
-            row.sensor.as_str().into(),
+            format!("{}{}", name(row), of_sensor(source, &row.sensor)).into(),
             format::fixed(Nanos(row.end_ns).since(Nanos(row.begin_ns)).as_secs(), 0).into(),
             pair(row.power_begin_w, row.power_end_w).into(),
             pair(row.temperature_begin_c, row.temperature_end_c).into(),
@@ -180,7 +187,8 @@ fn power(source: &Source<'_>, chosen: &SoakRow) -> Block {
     }
     for counter in ["counter", "package-0"] {
         let of = if counter == "counter" { String::new() } else { format!(" of {counter}") };
-        let points = averaged(&slopes(&readings(source, chosen, counter)));
+        let readings = readings(source, chosen, counter);
+        let points = slopes(&readings, step(&readings));
         lines.insert(0, TraceLine { name: format!("from the energy counter{of}"), points });
     }
     lines.retain(|line| !line.points.is_empty());
@@ -237,11 +245,17 @@ fn readings(source: &Source<'_>, chosen: &SoakRow, register: &str) -> Vec<(f64, 
     source.trace.iter().filter(of).filter_map(|row| Some((row.end_ns.as_secs(), row.value?))).collect()
 }
 
+/// Time that one place of a line over the whole run stands for, in seconds.
+fn step(points: &[(f64, f64)]) -> f64 {
+    let length = points.first().zip(points.last()).map_or(0.0, |(first, last)| last.0 - first.0);
+    (length / PLACES).max(SHORTEST_S)
+}
+
 /// Means over equal stretches of time, at most [`PLACES`] of them.
 #[expect(clippy::cast_precision_loss, reason = "counts of readings")]
 fn averaged(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let (Some(first), Some(last)) = (points.first(), points.last()) else { return Vec::new() };
-    let step = ((last.0 - first.0) / PLACES as f64).max(SHORTEST_S);
+    let Some(first) = points.first() else { return Vec::new() };
+    let step = step(points);
     let mut rest = points;
     let mut found = Vec::new();
     let mut end = first.0 + step;

@@ -15,6 +15,9 @@ use super::{simulated, slopes};
 /// Longest time before and after a call that its trace shows, in seconds.
 const MARGIN_S: f64 = 0.5;
 
+/// Most steps of a counter's line.
+const MOST_STEPS: f64 = 150.0;
+
 /// The trace around the best graded call, the longest of them.
 pub(super) fn block(source: &Source<'_>) -> Option<Block> {
     let events =
@@ -49,7 +52,7 @@ pub(super) fn block(source: &Source<'_>) -> Option<Block> {
         }
     }
     for counter in ["counter", "package-0"] {
-        let slopes = slopes(&of(counter));
+        let slopes = slopes(&of(counter), (end + 2.0 * MARGIN_S) / MOST_STEPS);
         if !slopes.is_empty() {
             let of = if counter == "counter" { String::new() } else { format!(" of {counter}") };
             lines.insert(0, TraceLine { name: format!("from the energy counter{of}"), points: slopes });
