@@ -111,6 +111,7 @@ fn what_limits_the_prefills_loop_limits_decode(fixture: &Fixture) {
     assert!(!before.has(Flag::Throttled));
     let prefill = files.loops().find(|record| record.procedure == Procedure::Prefill).unwrap();
     prefill.beside.foreign_gpu_processes = Some(1);
+    prefill.beside.boards.iter_mut().for_each(|board| board.foreign = Some(1));
     prefill.flags.push(Flag::Throttled);
     let after = files.decode();
     assert_eq!((after.grade, after.energy_j), (Some(Grade::D), before.energy_j), "{after:?}");

@@ -68,7 +68,8 @@ fn energy_power_and_time_are_of_the_same_stretch() {
         .filter_map(|row| Some((row.end_ns.0, row.value?)))
         .collect();
     let at = |ns: u64| {
-        let after = counter.partition_point(|reading| reading.0 < ns);
+        // The last phase may end after the last reading.
+        let after = counter.partition_point(|reading| reading.0 < ns).min(counter.len() - 1);
         let (before, after) = (counter[after - 1], counter[after]);
         before.1 + (after.1 - before.1) * (ns - before.0) as f64 / (after.0 - before.0) as f64
     };

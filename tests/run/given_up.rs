@@ -67,7 +67,7 @@ fn a_model_that_does_not_load_is_named_with_the_engines_words() {
 #[test]
 fn calls_that_were_never_made_count_against_the_limit() {
     for (limit, code) in [("0.4", 3), ("0.6", 0)] {
-        // Its first three calls are warmups of three loads.
+        // Its first two calls are warmups of two loads.
         let script = "{ faults: [{ kind: crashed, scenario: p8, every: 1 }] }";
         let fixture = fixture(script, &format!("limits: {{ degraded_rate: {limit} }}\n"));
         let output = fixture.run();
@@ -75,7 +75,7 @@ fn calls_that_were_never_made_count_against_the_limit() {
         let errors = stderr(&output);
         let lines = said(&errors);
         assert_eq!(lines.len(), 2, "{errors}");
-        assert!(lines.iter().all(|line| line.ends_with("without a good one between: scripted crash")), "{errors}");
+        assert!(lines.iter().all(|line| line.ends_with("its calls ended the session 2 times: scripted crash")), "{errors}");
         assert!(!errors.contains("every cell"), "{errors}");
         let beyond = "of the calls are degraded or could not be made, more than the limit of 40.0 %";
         assert_eq!(errors.contains(beyond), code == 3, "{errors}");
