@@ -44,6 +44,8 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
         # One thread for all engine work: thread settings, inference mode and CUDA's device are kept by thread.
         self._thread = futures.ThreadPoolExecutor(1, thread_name_prefix="engine", initializer=self._note_thread)
         self._thread_id = 0
+        # Held from when a request is sent to the engine's thread until it was served there.
+        self._claim = threading.Lock()
         self._prepared: tuple[EngineSettings, Folder] | None = None
         self._engine: Engine | None = None
 
@@ -189,9 +191,13 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
         return pb.ShutdownReply()
 
     def pool(self, method: str) -> futures.ThreadPoolExecutor | None:
-        """Where a request is best served: the engine's own thread, if it is for the engine and that one is free."""
-        name = method.rpartition("/")[2]
-        return self._thread if name in ENGINE_REQUESTS and not self.session.busy else None
+        """Where a request is best served: the engine's own thread, if it is for the engine and that one is free.
+
+        A request that finds it taken is served by another thread, which refuses it or hands it on.
+        """
+        if method.rpartition("/")[2] not in ENGINE_REQUESTS or self.session.busy:
+            return None
+        return self._thread if self._claim.acquire(blocking=False) else None
 
     def _note_thread(self) -> None:
         self._thread_id = threading.get_ident()
@@ -215,12 +221,18 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
                 # A client that is gone wants no answer.
                 if not context.add_callback(operation.cancelled.set):
                     operation.cancelled.set()
-                if threading.get_ident() == self._thread_id:
+                if self._on_engine_thread():
                     return _guarded(work, failed, operation, name)
                 return self._thread.submit(_guarded, work, failed, operation, name).result()
         except OutOfOrder as error:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             raise
+        finally:
+            if self._on_engine_thread() and self._claim.locked():
+                self._claim.release()
+
+    def _on_engine_thread(self) -> bool:
+        return threading.get_ident() == self._thread_id
 
 
 def _guarded(
