@@ -280,7 +280,7 @@ pub struct Reply {
 pub struct Memory {
     /// Resident set of the engine's process at the end of the call.
     pub host_rss: Option<Bytes>,
-    /// Largest resident set of that process so far.
+    /// Largest resident set of that process during the call.
     pub host_peak: Option<Bytes>,
     /// Device memory in use at the end.
     pub device_used: Option<Bytes>,

@@ -447,7 +447,7 @@ impl SpanRecord {
 pub struct MemoryRecord {
     /// Resident set of the engine's process at the end.
     pub host_rss_bytes: Option<Bytes>,
-    /// Largest resident set of that process so far.
+    /// Largest resident set of that process during the call.
     pub host_peak_bytes: Option<Bytes>,
     /// Device memory in use.
     pub device_used_bytes: Option<Bytes>,

@@ -256,6 +256,12 @@ fn a_reply_accounts_for_its_time_tokens_and_memory() {
     assert_eq!(reply.tokens.iter().map(Vec::len).collect::<Vec<_>>(), [6, 6]);
     assert_eq!(reply.finish, Some(Finish::Length));
     assert!(reply.memory.host_rss.is_some() && reply.memory.host_peak >= reply.memory.host_rss);
+    // What the process held before is no part of a call's peak.
+    let before = vec![1_u8; 256 << 20];
+    assert_eq!(before.iter().map(|&byte| u64::from(byte)).sum::<u64>(), 256 << 20);
+    drop(before);
+    let again = run(&mut session, &call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 5)).reply.unwrap();
+    assert!(again.memory.host_peak.unwrap().0 < reply.memory.host_peak.unwrap().0 + (200 << 20));
 
     // 2 × layers × rows × (9 prompt + 5 decoded) × heads × width × 4 bytes
     let signature = session.engine.signature();

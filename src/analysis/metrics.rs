@@ -113,7 +113,7 @@ pub struct MetricRow {
     pub kv_bytes: Option<u64>,
     /// Resident set of the engine's process at the call's end. `None`: not measurable.
     pub host_rss_bytes: Option<u64>,
-    /// Largest resident set of that process so far. `None`: not measurable.
+    /// Largest resident set of that process during the call. `None`: not measurable.
     pub host_peak_bytes: Option<u64>,
     /// Device memory in use at the call's end. `None`: not told, or no device.
     pub device_used_bytes: Option<u64>,

@@ -161,7 +161,7 @@ impl OnnxBackend {
     ) -> Result<OnnxSession, Failure> {
         let error = |why: &str| session::failure(why, Waited::Done, by);
         let clock = self.surroundings.clock.clone();
-        let host_rss_before = memory::resident().0;
+        let host_rss_before = memory::resident();
         let runtime = runtime::start(&self.surroundings.cache).map_err(|e| error(&e.to_string()))?;
         let begin = clock.now();
         let mut builder = options::builder(&runtime.environment, &self.spec).map_err(|e| error(&words(&e)))?;
@@ -191,7 +191,7 @@ impl OnnxBackend {
             ],
             attribution,
             host_rss_before,
-            host_rss_after: memory::resident().0,
+            host_rss_after: memory::resident(),
             device_bytes: None,
         };
         Ok(OnnxSession { engine, clock, bounds, report, on_device })

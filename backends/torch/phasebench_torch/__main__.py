@@ -43,8 +43,8 @@ def main() -> None:
     token = os.environ.get(TOKEN_VARIABLE)
     if arguments.listen.startswith("tcp:") and not token:
         _fail(f"a port needs a token, which others on this machine do not know: set {TOKEN_VARIABLE}")
-    guard = Guard(token)
     worker = TorchWorker()
+    guard = Guard(token, worker.pool)
     server = grpc.server(
         futures.ThreadPoolExecutor(8, thread_name_prefix="rpc"),
         interceptors=[guard],

@@ -9,7 +9,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -17,7 +16,7 @@ from . import worker_pb2 as pb
 from .clock import now
 from .errors import Cancelled
 from .evidence import PhaseWindow
-from .model import Model, cache_bytes, cache_devices, rewind
+from .model import EmptyingCache, Model, cache_bytes, cache_devices, rewind
 from .passes import Pass
 from .rows import GrowingRows, KeptRows
 from .stopwatch import Stopwatch
@@ -141,10 +140,13 @@ class TimedCall(ABC):
 class CachedCall(TimedCall):
     """A prefill and, if there are steps, decode steps on its KV cache."""
 
-    def __init__(self, model: Model, passes: Passes, work: Work, *, cache: Any, kept: KeptRows, bucket: int) -> None:
+    def __init__(
+        self, model: Model, passes: Passes, work: Work, *, cache: EmptyingCache, kept: KeptRows, bucket: int
+    ) -> None:
         super().__init__(model, work)
         self._passes = passes
-        self._cache = cache
+        self._kept_cache = cache
+        self._cache = cache.cache
         self._rows = kept.of(
             work.prompts, padded_to=work.padded_to, computed=bucket or work.padded_to, steps=work.steps
         )
@@ -165,7 +167,7 @@ class CachedCall(TimedCall):
         return cache_devices(self._cache)
 
     def _run(self) -> int:
-        self._cache.reset()
+        self._kept_cache.take()
         self._rows.restart()
         window = self.windows[0]
         window.open()
@@ -176,8 +178,9 @@ class CachedCall(TimedCall):
         if not self._work.steps:
             return compiled
         self._stop_if_cancelled()
-        window = self.windows[1]
-        window.open()
+        window, before = self.windows[1], window.after
+        # Nothing compiles between the two phases.
+        window.open(before)
         try:
             self._decode(tokens)
         finally:

@@ -74,6 +74,7 @@ class Engine:
         # What lives as long as the model need not be looked at by every later collection.
         gc.collect()
         gc.freeze()
+        memory.forget_peak()
 
     def close(self) -> None:
         """Frees the model and all that was compiled for it."""
@@ -150,6 +151,12 @@ class Engine:
         if probe:
             reply.logprobs.extend(probe.rows())
         return reply
+
+    def tidy(self) -> None:
+        """Does ahead what the next call would have to do before its first phase."""
+        with self._running():
+            self._caches.empty()
+        memory.forget_peak()
 
     def _answer(self, call: TimedCall | None, failed: WorkerError | None) -> pb.CallReply:
         reply = call.reply if call else pb.CallReply()

@@ -57,6 +57,8 @@ class PhaseWindow:
     bucket: int = 0
     """Columns computed where prompts are padded to a bucket. 0: none."""
     evidence: pb.PhaseEvidence = field(init=False)
+    after: _Counters | None = None
+    """Dynamo's counters when the last stretch ended."""
     _frames: int = 0
     _before: _Counters | None = None
     _calls: int = 0
@@ -66,9 +68,9 @@ class PhaseWindow:
         """Names the phase in its evidence."""
         self.evidence = pb.PhaseEvidence(phase=self.run.phase, requested=self.run.requested, bucket=self.bucket)
 
-    def open(self) -> None:
-        """Begins a stretch."""
-        self._before = _Counters.read()
+    def open(self, counters: _Counters | None = None) -> None:
+        """Begins a stretch; `counters` are dynamo's if they were read since anything was compiled."""
+        self._before = counters or _Counters.read()
         self._calls, self._executions = self.run.calls, self.run.executions
 
     def close(self) -> int:
@@ -76,7 +78,7 @@ class PhaseWindow:
         before, after = self._before, _Counters.read()
         if before is None:
             return 0
-        self._before = None
+        self._before, self.after = None, after
         found = self.evidence
         found.calls += self.run.calls - self._calls
         found.executions += self.run.executions - self._executions

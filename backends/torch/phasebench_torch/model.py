@@ -25,6 +25,8 @@ class Model:
     dtype: torch.dtype
     parameters: list[torch.nn.Parameter] = field(init=False)
     """All parameters, gathered once: walking the modules takes longer than asking each where it lies."""
+    _placed: tuple[torch.device, torch.dtype, dict[str, set[str]]] | None = field(init=False, default=None)
+    # Where all parameters lay when they were last asked, if in one place.
 
     def __post_init__(self) -> None:
         """Gathers the parameters."""
@@ -41,13 +43,20 @@ class Model:
         return int(self.config.max_position_embeddings)
 
     def placement(self) -> dict[str, set[str]]:
-        """Devices and element types that the parameters really have."""
+        """Devices and element types that the parameters really have; each is asked every time."""
+        if self._placed:
+            device, dtype, names = self._placed
+            if all(one.device == device and one.dtype == dtype for one in self.parameters):
+                return names
         devices = {parameter.device for parameter in self.parameters}
         dtypes = {parameter.dtype for parameter in self.parameters}
-        return {
+        names = {
             "parameters.device": set(map(str, devices)),
             "parameters.dtype": {str(dtype).removeprefix("torch.") for dtype in dtypes},
         }
+        alone = len(devices) == 1 and len(dtypes) == 1
+        self._placed = (devices.pop(), dtypes.pop(), names) if alone else None
+        return names
 
 
 def load(folder: Folder, settings: EngineSettings, part: Callable[[str, int], None]) -> Model:
@@ -92,6 +101,27 @@ def load(folder: Folder, settings: EngineSettings, part: Callable[[str, int], No
     return Model(module, module.config, device, getattr(torch, DTYPES[settings.dtype]))
 
 
+class EmptyingCache:
+    """A static KV cache that is emptied before each use, ahead of it where there is time."""
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+        """What a forward pass takes."""
+        self._empty = False
+
+    def take(self) -> None:
+        """Makes sure that it is empty; it is not any more once it is used."""
+        if not self._empty:
+            self.cache.reset()
+        self._empty = False
+
+    def empty(self) -> None:
+        """Empties it ahead of its next use."""
+        if not self._empty:
+            self.cache.reset()
+        self._empty = True
+
+
 class Caches:
     """Static KV caches of one model, one for each number of rows, kept so that their addresses stay."""
 
@@ -99,14 +129,19 @@ class Caches:
         self._model = model
         self.columns = columns
         """Columns of every cache."""
-        self._by_rows: dict[int, Any] = {}
+        self._by_rows: dict[int, EmptyingCache] = {}
 
-    def of(self, rows: int) -> Any:
-        """The cache for calls of `rows` rows, allocated; what it holds is to be reset."""
+    def of(self, rows: int) -> EmptyingCache:
+        """The cache for calls of `rows` rows, allocated."""
         cache = self._by_rows.get(rows)
         if cache is None:
-            cache = self._by_rows[rows] = self._allocate(rows)
+            cache = self._by_rows[rows] = EmptyingCache(self._allocate(rows))
         return cache
+
+    def empty(self) -> None:
+        """Empties all of them, so that the next call need not."""
+        for cache in self._by_rows.values():
+            cache.empty()
 
     def _allocate(self, rows: int) -> Any:
         from transformers import StaticCache

@@ -30,10 +30,12 @@ class CachedRows:
         device: torch.device,
     ) -> None:
         self.padded_to = padded_to
-        self._computed = computed
         batch = len(prompts)
         ids, positions, pads = _padded(prompts, padded_to, computed)
         self.prompt_ids = ids.to(device)
+        # The same ids in host memory, as numbers that are set without making a tensor.
+        self._staged = ids
+        self._host = ids.numpy()
         self.prompt_positions = positions.to(device)
         self.prompt_mask = _causal(pads, computed, columns, dtype).to(device)
         self.last = torch.tensor([padded_to - 1], device=device)
@@ -49,9 +51,13 @@ class CachedRows:
         self.restart()
 
     def replace(self, prompts: Sequence[Sequence[int]], steps: int) -> None:
-        """Takes other prompts, each as long as the one in its place, into the same tensors; only `tokens` are new."""
-        self.prompt_ids.copy_(_padded_ids(prompts, self.padded_to, self._computed))
-        self.tokens = _new_tokens(len(prompts), steps, self.tokens.device)
+        """Takes other prompts, each as long as the one in its place, into the same tensors."""
+        for row, prompt in zip(self._host, prompts, strict=True):
+            row[self.padded_to - len(prompt) : self.padded_to] = prompt
+        if self._staged is not self.prompt_ids:
+            self.prompt_ids.copy_(self._staged)
+        if self.tokens.shape[1] != steps + 1:
+            self.tokens = _new_tokens(len(prompts), steps, self.tokens.device)
 
     def restart(self) -> None:
         """Goes back to before the first decode step."""
@@ -141,13 +147,8 @@ def _padded(
     right = [0] * (columns - padded_to)
     lefts = [padded_to - len(row) for row in prompts]
     positions = torch.tensor([[0] * left + [*range(padded_to - left)] + right for left in lefts])
-    return _padded_ids(prompts, padded_to, columns), positions, torch.tensor(lefts)
-
-
-def _padded_ids(prompts: Sequence[Sequence[int]], padded_to: int, columns: int) -> torch.Tensor:
-    """Ids [rows, columns], 0 at padding."""
-    right = [0] * (columns - padded_to)
-    return torch.tensor([[0] * (padded_to - len(row)) + [*row] + right for row in prompts])
+    ids = torch.tensor([[0] * left + [*row] + right for left, row in zip(lefts, prompts, strict=True)])
+    return ids, positions, torch.tensor(lefts)
 
 
 def _causal(pads: torch.Tensor, queries: int, columns: int, dtype: torch.dtype) -> torch.Tensor:

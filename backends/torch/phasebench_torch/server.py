@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
 import os
@@ -15,7 +16,7 @@ import grpc
 from . import __version__, clock, memory
 from . import worker_pb2 as pb
 from .errors import OutOfOrder, WorkerError, classify
-from .session import Operation, Session, State
+from .session import ENGINE_REQUESTS, Operation, Session, State
 from .settings import EngineSettings, parse
 from .weights import Folder, inspect
 from .worker_pb2_grpc import WorkerServicer
@@ -41,7 +42,10 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
         self.stopping = threading.Event()
         """Set when the client asked the worker to exit."""
         # One thread for all engine work: thread settings, inference mode and CUDA's device are kept by thread.
-        self._thread = futures.ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._thread = futures.ThreadPoolExecutor(1, thread_name_prefix="engine", initializer=self._note_thread)
+        self._thread_id = 0
+        # Held from when a request is sent to the engine's thread until it was served there.
+        self._claim = threading.Lock()
         self._prepared: tuple[EngineSettings, Folder] | None = None
         self._engine: Engine | None = None
 
@@ -151,7 +155,18 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
         def failed(error: WorkerError) -> pb.CallReply:
             return pb.CallReply(error=error.wire(), session_usable=error.session_usable)
 
+        # Once the reply is on its way; the engine's thread does one thing after the other.
+        context.add_callback(self._tidy)
         return self._run(context, "Call", call, failed, request.call_id)
+
+    def _tidy(self) -> None:
+        def tidy() -> None:
+            if self._engine is not None:
+                self._engine.tidy()
+
+        # The thread may have ended with the worker.
+        with contextlib.suppress(RuntimeError):
+            self._thread.submit(tidy)
 
     def Cancel(self, request: pb.CancelRequest, context: grpc.ServicerContext) -> pb.CancelReply:
         """Asks what is in flight to stop."""
@@ -175,6 +190,18 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
         context.add_callback(self.stopping.set)
         return pb.ShutdownReply()
 
+    def pool(self, method: str) -> futures.ThreadPoolExecutor | None:
+        """Where a request is best served: the engine's own thread, if it is for the engine and that one is free.
+
+        A request that finds it taken is served by another thread, which refuses it or hands it on.
+        """
+        if method.rpartition("/")[2] not in ENGINE_REQUESTS or self.session.busy:
+            return None
+        return self._thread if self._claim.acquire(blocking=False) else None
+
+    def _note_thread(self) -> None:
+        self._thread_id = threading.get_ident()
+
     def _loaded(self) -> Engine:
         if self._engine is None:
             raise OutOfOrder("no model is loaded")
@@ -194,10 +221,18 @@ class TorchWorker(WorkerServicer):  # type: ignore[misc]
                 # A client that is gone wants no answer.
                 if not context.add_callback(operation.cancelled.set):
                     operation.cancelled.set()
+                if self._on_engine_thread():
+                    return _guarded(work, failed, operation, name)
                 return self._thread.submit(_guarded, work, failed, operation, name).result()
         except OutOfOrder as error:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             raise
+        finally:
+            if self._on_engine_thread() and self._claim.locked():
+                self._claim.release()
+
+    def _on_engine_thread(self) -> bool:
+        return threading.get_ident() == self._thread_id
 
 
 def _guarded(
@@ -216,9 +251,16 @@ def _describe_error(error: WorkerError) -> pb.DescribeReply:
 
 
 class Guard(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Lets in only requests that carry the token, and knows when the last one was served."""
+    """Lets in only requests that carry the token, and knows when the last one was served.
 
-    def __init__(self, token: str | None) -> None:
+    `pool` says on which threads a method is served; `None`: on the server's. Handing a request from one thread to
+    another and its reply back takes as long as all else that is done for it.
+    """
+
+    def __init__(
+        self, token: str | None, pool: Callable[[str], futures.ThreadPoolExecutor | None] = lambda _: None
+    ) -> None:
+        self._pool = pool
         self._token = token.encode() if token else None
         self._lock = threading.Lock()
         self._running = 0
@@ -248,6 +290,8 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc]
                     self._running -= 1
                     self._last_ns = clock.now()
 
+        # An attribute that grpc looks for; a version that does not serves it on its own threads.
+        counted.experimental_thread_pool = self._pool(details.method)  # type: ignore[attr-defined]
         return grpc.unary_unary_rpc_method_handler(
             counted, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
         )

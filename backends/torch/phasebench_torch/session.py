@@ -41,6 +41,10 @@ _ALLOWED: dict[str, tuple[frozenset[State], str]] = {
 }
 
 
+ENGINE_REQUESTS = frozenset(_ALLOWED)
+"""Requests that are the engine's to serve, one at a time."""
+
+
 class Session:
     """State of the one session that a worker serves. Safe to use from several threads."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,16 @@ def test_memory_is_the_processes() -> None:
     assert memory.resident("Name:\tx\nVmHWM:\t    200 kB\nVmRSS:\t     100 kB\n") == (100 * 1024, 200 * 1024)
     assert memory.resident("Name:\tx\n") == (None, None)
     assert memory.resident("Name:\tx\nVmRSS:\t     100\n") == (None, None)
+    memory.forget_peak()
+    size = 64 << 20
+    held = bytearray(os.urandom(1)) * size
+    del held
+    peak = memory.read("cpu")
+    assert peak.host_peak_bytes >= peak.host_rss_bytes > 0
+    assert not peak.HasField("device_used_bytes")
+    memory.forget_peak()
     found = memory.read("cpu")
-    assert found.host_peak_bytes >= found.host_rss_bytes > 0
-    assert not found.HasField("device_used_bytes")
+    assert found.host_peak_bytes <= peak.host_peak_bytes - size // 2, "a peak of before is told"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

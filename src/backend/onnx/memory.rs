@@ -4,12 +4,34 @@ use std::fs;
 
 use crate::units::Bytes;
 
-/// Resident set now and at its largest. `None`: the system does not tell.
+const STATUS: &str = "/proc/self/status";
+
+/// Resident set now. `None`: the system does not tell.
 #[must_use]
-pub fn resident() -> (Option<Bytes>, Option<Bytes>) {
-    match fs::read_to_string("/proc/self/status") {
-        Ok(status) => (field(&status, "VmRSS:"), field(&status, "VmHWM:")),
-        Err(_) => (None, None),
+pub fn resident() -> Option<Bytes> {
+    field(&fs::read_to_string(STATUS).ok()?, "VmRSS:")
+}
+
+/// A stretch over which the peak of memory is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch {
+    /// Whether the system's peak counts from the beginning; otherwise it is that of all before.
+    begun: bool,
+}
+
+impl Stretch {
+    /// Begins it.
+    #[must_use]
+    pub fn begin() -> Self {
+        // 5: the peak of the resident set becomes what is resident now.
+        Self { begun: fs::write("/proc/self/clear_refs", "5").is_ok() }
+    }
+
+    /// Resident set now and at its largest since the beginning. `None`: the system does not tell.
+    #[must_use]
+    pub fn resident(self) -> (Option<Bytes>, Option<Bytes>) {
+        let Ok(status) = fs::read_to_string(STATUS) else { return (None, None) };
+        (field(&status, "VmRSS:"), field(&status, "VmHWM:").filter(|_| self.begun))
     }
 }
 

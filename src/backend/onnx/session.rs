@@ -52,11 +52,12 @@ impl Session for OnnxSession {
             Err(error) => return refused(&words(&error)),
         };
         let mut progress = Progress::default();
+        let memory = memory::Stretch::begin();
         let stop = || drop(options.terminate());
         let (result, waited) = watch::watched(by, cancel, stop, || {
             generate(&mut self.engine, call, &*self.clock, &options, &mut progress)
         });
-        let reply = self.reply(call, progress, result.is_ok());
+        let reply = self.reply(call, progress, result.is_ok(), memory);
         let failure = match result {
             Ok(()) => fallen_back(&reply.attribution),
             Err(error) => Some(failure(&error.to_string(), waited, by)),
@@ -83,9 +84,9 @@ impl Session for OnnxSession {
 }
 
 impl OnnxSession {
-    fn reply(&self, call: &Call, progress: Progress, whole: bool) -> Reply {
+    fn reply(&self, call: &Call, progress: Progress, whole: bool, memory: memory::Stretch) -> Reply {
         let (kv, device) = cache_size(&progress.cache);
-        let (host_rss, host_peak) = memory::resident();
+        let (host_rss, host_peak) = memory.resident();
         let mut attribution = self.report.attribution.clone();
         if let Some(device) = device.filter(|_| kv.is_some()) {
             attribution.evidence.insert("kv_cache.memory".to_owned(), device);

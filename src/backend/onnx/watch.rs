@@ -1,12 +1,16 @@
 //! Stops a call or load that is over its deadline, or that nobody wants any more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use crate::backend::cancel::{CancelToken, Deadline, Waited};
 
 /// Does `work` while a sleeping thread watches; `stop` is called once if the deadline passes or someone cancels.
 /// Says what the watcher saw last: [`Waited::Done`] if the work ended first.
+///
+/// The work begins once the watcher is about to sleep: a thread that starts beside it takes a processor that the
+/// engine's own threads wake up on, and on a machine with two they then wait for each other.
 pub fn watched<T>(
     by: Deadline,
     cancel: &CancelToken,
@@ -14,14 +18,22 @@ pub fn watched<T>(
     work: impl FnOnce() -> T,
 ) -> (T, Waited) {
     let done = AtomicBool::new(false);
+    let (tell, watching) = sync_channel(1);
     thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            let waited = cancel.wait(by, || done.load(Ordering::Acquire));
+        let (done, cancel) = (&done, &cancel);
+        let watcher = scope.spawn(move || {
+            let waited = cancel.wait(by, || {
+                // Full after the first time, and nobody listens any more.
+                drop(tell.try_send(()));
+                done.load(Ordering::Acquire)
+            });
             if waited != Waited::Done {
                 stop();
             }
             waited
         });
+        // An error: the watcher has seen the end already.
+        drop(watching.recv());
         let result = work();
         done.store(true, Ordering::Release);
         cancel.wake();
