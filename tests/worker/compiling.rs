@@ -79,7 +79,7 @@ fn a_compile_that_kills_the_worker_is_a_load_that_failed() {
 #[test]
 fn a_compile_without_end_is_given_up_with_its_own_failure() {
     let fixture = Fixture::new(COMPILED, "good,compile-hang");
-    let recorded = fixture.complete();
+    let recorded = fixture.complete_with(3);
     let failures = recorded.failures();
     assert_eq!((recorded.loads().len(), recorded.calls("worker").len()), (2, 0), "{failures:?}");
     let is_timeout = |failure: &String| failure.starts_with("timeout: ") && failure.contains("stopped at the deadline");

@@ -230,7 +230,7 @@ fn dies_at_its_address() {
     let mut worker = std::process::Command::new(fixture.path().join("python"));
     let mut worker = worker.args(["--listen", &address]).stdout(std::process::Stdio::null()).spawn().unwrap();
     crate::fixture::soon("the worker listens", || folder.path().join("s").exists());
-    assert_exit(&fixture.start().output().unwrap(), 0);
+    assert_exit(&fixture.start().output().unwrap(), 3);
     worker.wait().unwrap();
     let failures = fixture.recorded().failures();
     assert!(failures[0].starts_with("crashed: the worker ended during a call"), "{failures:?}");
