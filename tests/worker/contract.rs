@@ -228,12 +228,12 @@ fn refuses_unknown_ids(session: &mut dyn Session) {
 /// Twice: what was closed can be opened again, and closed again.
 fn is_gone_when_closed(case: &mut Case, session: Box<dyn Session>) {
     let close = |session: Box<dyn Session>| {
-        // Somebody else's worker is known where it is this test itself, and stays.
-        let own = std::process::id();
-        let pids: Vec<u32> = session.engine_pids().into_iter().filter(|&pid| pid != own).collect();
-        assert_eq!(case.processes, !pids.is_empty());
+        let pids = session.engine_pids();
         session.close().unwrap();
-        assert!(pids.into_iter().all(|pid| !is_alive(pid)));
+        // A worker at an address is not ours to end; here it is this test itself.
+        if case.processes {
+            assert!(!pids.is_empty() && pids.into_iter().all(|pid| !is_alive(pid)));
+        }
     };
     close(session);
     close(load(case.backend.as_mut(), &tiny(), &[]));

@@ -24,7 +24,7 @@ pub fn watched<T>(
         let watcher = scope.spawn(move || {
             let waited = cancel.wait(by, || {
                 // Full after the first time, and nobody listens any more.
-                drop(tell.try_send(()));
+                let _ = tell.try_send(());
                 done.load(Ordering::Acquire)
             });
             if waited != Waited::Done {
@@ -33,7 +33,7 @@ pub fn watched<T>(
             waited
         });
         // An error: the watcher has seen the end already.
-        drop(watching.recv());
+        let _ = watching.recv();
         let result = work();
         done.store(true, Ordering::Release);
         cancel.wake();
