@@ -15,7 +15,6 @@ import json
 import math
 import os
 import pathlib
-import random
 import statistics
 import subprocess
 import sys

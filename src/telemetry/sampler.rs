@@ -207,9 +207,9 @@ struct Pace {
 impl Pace {
     fn new(period: Duration, counters: &BTreeMap<String, Duration>, sources: &[Box<dyn PowerSource + '_>]) -> Self {
         let ticks = |time: Duration| Nanos::from(time).0.div_ceil(Nanos::from(period).0.max(1)).max(1);
-        let of =
-            |source: &Box<dyn PowerSource + '_>| counters.get(&source.sensor().id).map_or(1, |least| ticks(*least));
-        Self { period, counters_every: sources.iter().map(of).collect(), clocks_every: ticks(CLOCKS_EVERY) }
+        let of = |source: &dyn PowerSource| counters.get(&source.sensor().id).map_or(1, |least| ticks(*least));
+        let counters_every = sources.iter().map(|source| of(source.as_ref())).collect();
+        Self { period, counters_every, clocks_every: ticks(CLOCKS_EVERY) }
     }
 
     /// What of a sensor is due on a tick, counted from 0 without those passed over.

@@ -75,7 +75,10 @@ fn calls_that_were_never_made_count_against_the_limit() {
         let errors = stderr(&output);
         let lines = said(&errors);
         assert_eq!(lines.len(), 2, "{errors}");
-        assert!(lines.iter().all(|line| line.ends_with("its calls ended the session 2 times: scripted crash")), "{errors}");
+        assert!(
+            lines.iter().all(|line| line.ends_with("its calls ended the session 2 times: scripted crash")),
+            "{errors}"
+        );
         assert!(!errors.contains("every cell"), "{errors}");
         let beyond = "of the calls are degraded or could not be made, more than the limit of 40.0 %";
         assert_eq!(errors.contains(beyond), code == 3, "{errors}");
