@@ -31,7 +31,7 @@ pub fn builder(environment: &Environment, spec: &OnnxSpec) -> ort::Result<Sessio
         Optimisation::Extended => GraphOptimizationLevel::Level2,
         Optimisation::All => GraphOptimizationLevel::All,
     };
-    let threads = spec.threads.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    let threads = usize::try_from(threads(spec)).unwrap_or(usize::MAX);
     let mut builder = SessionBuilder::new(environment)?
         // The crate lets the runtime pick devices by itself unless told not to.
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
@@ -53,11 +53,25 @@ pub fn builder(environment: &Environment, spec: &OnnxSpec) -> ort::Result<Sessio
     Ok(builder.with_execution_providers([provider.error_on_failure()])?)
 }
 
+/// Threads inside an operator: those asked for, else as many as physical cores that this process may use.
+///
+/// Always a number. Left to the runtime, it ties every thread but the caller's to a core of its own; the caller's then
+/// shares one of them whenever the system puts it there, and a call takes twice as long for as long as that lasts.
+fn threads(spec: &OnnxSpec) -> u32 {
+    spec.threads.unwrap_or_else(|| {
+        let usable = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = sysinfo::System::physical_core_count().map_or(usable, |cores| cores.min(usable));
+        u32::try_from(cores.max(1)).unwrap_or(u32::MAX)
+    })
+}
+
 /// What [`builder`] sets, for the manifest.
 #[must_use]
 pub fn facts(spec: &OnnxSpec) -> BTreeMap<String, String> {
-    let threads =
-        spec.threads.map_or_else(|| "one per physical core, as ONNX Runtime counts".to_owned(), |n| n.to_string());
+    let threads = match spec.threads {
+        Some(asked) => asked.to_string(),
+        None => format!("{}: as many as physical cores", threads(spec)),
+    };
     let level = match spec.optimisation {
         Optimisation::Disabled => "disabled",
         Optimisation::Basic => "basic",
