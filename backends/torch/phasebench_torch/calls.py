@@ -168,7 +168,7 @@ class CachedCall(TimedCall):
 
     def _run(self) -> int:
         self._kept_cache.take()
-        self._rows.restart()
+        self._rows.take()
         window = self.windows[0]
         window.open()
         try:

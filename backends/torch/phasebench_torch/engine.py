@@ -156,6 +156,7 @@ class Engine:
         """Does ahead what the next call would have to do before its first phase."""
         with self._running():
             self._caches.empty()
+            self._rows.restart()
         memory.forget_peak()
 
     def _answer(self, call: TimedCall | None, failed: WorkerError | None) -> pb.CallReply:

@@ -21,6 +21,23 @@ class _Counters:
 
     frames: int
     graphs: int
+    compiler: _Compiler | None
+    """`None`: was not asked, since nothing is to be compiled."""
+
+    @classmethod
+    def read(cls, *, compiler: bool) -> _Counters:
+        counters = dynamo.counters
+        return cls(
+            frames=counters["frames"]["total"],
+            graphs=counters["stats"]["unique_graphs"],
+            compiler=_Compiler.read() if compiler else None,
+        )
+
+
+@dataclass
+class _Compiler:
+    """What only a phase that is to be compiled is asked."""
+
     breaks: dict[str, int]
     guard_failures: int
     cache_hits: int
@@ -30,12 +47,10 @@ class _Counters:
     """The compilation that ended last; `None`: there was none."""
 
     @classmethod
-    def read(cls) -> _Counters:
+    def read(cls) -> _Compiler:
         counters = dynamo.counters
         compilations = dynamo.get_compilation_metrics()
         return cls(
-            frames=counters["frames"]["total"],
-            graphs=counters["stats"]["unique_graphs"],
             breaks=dict(counters["graph_break"]),
             guard_failures=sum(map(len, dynamo.guard_failures.values())),
             # A hit in the cache above inductor's is counted in inductor's too.
@@ -70,36 +85,32 @@ class PhaseWindow:
 
     def open(self, counters: _Counters | None = None) -> None:
         """Begins a stretch; `counters` are dynamo's if they were read since anything was compiled."""
-        self._before = counters or _Counters.read()
+        compiler = self.run.options is not None
+        if counters is None or (compiler and counters.compiler is None):
+            counters = _Counters.read(compiler=compiler)
+        self._before = counters
         self._calls, self._executions = self.run.calls, self.run.executions
 
     def close(self) -> int:
         """Ends a stretch and judges all so far. The number of graphs compiled in it."""
-        before, after = self._before, _Counters.read()
+        before = self._before
         if before is None:
             return 0
+        after = _Counters.read(compiler=self.run.options is not None)
         self._before, self.after = None, after
         found = self.evidence
         found.calls += self.run.calls - self._calls
         found.executions += self.run.executions - self._executions
-        found.unique_graphs += after.graphs - before.graphs
-        found.guard_failures += after.guard_failures - before.guard_failures
-        found.cache_hits += after.cache_hits - before.cache_hits
-        found.cache_misses += after.cache_misses - before.cache_misses
         self._frames += after.frames - before.frames
-        self.run.graphs_skipped += after.graphs_skipped - before.graphs_skipped
-        for reason, count in after.breaks.items():
-            more = count - before.breaks.get(reason, 0)
-            if more > 0:
-                found.graph_breaks += more
-                self.run.broken += more
-                self._tell(f"graph break: {reason}")
-        self._compilations(before.last)
+        graphs = after.graphs - before.graphs
+        found.unique_graphs += graphs
+        if before.compiler and after.compiler:
+            self._compiled(before.compiler, after.compiler)
         if self.proven:
             found.actual = self.run.requested
         else:
             found.ClearField("actual")
-        return after.graphs - before.graphs
+        return graphs
 
     @property
     def proven(self) -> bool:
@@ -124,6 +135,21 @@ class PhaseWindow:
         if self.run.graphs_skipped:
             words += f", {self.run.graphs_skipped} CUDA graphs given up"
         return "; ".join([words, *found.reasons])
+
+    def _compiled(self, before: _Compiler, after: _Compiler) -> None:
+        """Takes in what the compiler did."""
+        found = self.evidence
+        found.guard_failures += after.guard_failures - before.guard_failures
+        found.cache_hits += after.cache_hits - before.cache_hits
+        found.cache_misses += after.cache_misses - before.cache_misses
+        self.run.graphs_skipped += after.graphs_skipped - before.graphs_skipped
+        for reason, count in after.breaks.items():
+            more = count - before.breaks.get(reason, 0)
+            if more > 0:
+                found.graph_breaks += more
+                self.run.broken += more
+                self._tell(f"graph break: {reason}")
+        self._compilations(before.last)
 
     def _compilations(self, last: Any) -> None:
         """Takes in the compilations that ended after `last`."""

@@ -48,6 +48,7 @@ class CachedRows:
         self._first_position = torch.tensor([[len(row)] for row in prompts], device=device)
         # What the last prompt column sees, before any new column is opened.
         self._first_mask = self.prompt_mask[:, :, padded_to - 1 : padded_to]
+        self._restarted = False
         self.restart()
 
     def replace(self, prompts: Sequence[Sequence[int]], steps: int) -> None:
@@ -59,10 +60,17 @@ class CachedRows:
         if self.tokens.shape[1] != steps + 1:
             self.tokens = _new_tokens(len(prompts), steps, self.tokens.device)
 
+    def take(self) -> None:
+        """Makes sure that they stand before the first decode step; they do not any more once they are used."""
+        self.restart()
+        self._restarted = False
+
     def restart(self) -> None:
-        """Goes back to before the first decode step."""
-        self.positions.copy_(self._first_position)
-        self.mask.copy_(self._first_mask)
+        """Goes back to before the first decode step, ahead of the next use where there is time."""
+        if not self._restarted:
+            self.positions.copy_(self._first_position)
+            self.mask.copy_(self._first_mask)
+        self._restarted = True
 
     def feed(self, step: int, tokens: torch.Tensor) -> None:
         """Takes `tokens` [rows, 1] as the next column: the input of decode step `step`, counted from 0."""
@@ -101,6 +109,11 @@ class KeptRows:
         else:
             self._rows.replace(prompts, steps)
         return self._rows
+
+    def restart(self) -> None:
+        """Makes them ready for their next use, so that the next call need not."""
+        if self._rows is not None:
+            self._rows.restart()
 
 
 class GrowingRows:

@@ -40,14 +40,16 @@ def test_a_bucket_pads_on_the_right_and_no_token_sees_it() -> None:
 
 def test_a_step_is_one_column_and_the_mask_covers_the_cache() -> None:
     rows = cached()
-    for _ in range(2):
+    for ahead in (False, True):
+        if ahead:
+            rows.restart()
+        rows.take()
         rows.feed(0, torch.tensor([[9], [10]]))
         assert (rows.ids.tolist(), rows.positions.tolist()) == ([[9], [10]], [[3], [1]])
         assert seen(rows.mask) == [[".xxxx.."], ["...xx.."]]
         rows.feed(1, torch.tensor([[11], [12]]))
         assert (rows.ids.tolist(), rows.positions.tolist()) == ([[11], [12]], [[4], [2]])
         assert seen(rows.mask) == [[".xxxxx."], ["...xxx."]]
-        rows.restart()
 
 
 def test_steps_allocate_nothing() -> None:
@@ -61,11 +63,12 @@ def test_prompts_of_the_same_lengths_use_the_same_tensors() -> None:
     kept = KeptRows(7, torch.float32, CPU)
     rows = kept.of(PROMPTS, padded_to=4, computed=6, steps=2)
     before = [tensor.data_ptr() for tensor in (rows.prompt_ids, rows.prompt_mask, rows.ids, rows.positions, rows.mask)]
+    rows.take()
     rows.feed(0, torch.tensor([[9], [10]]))
     rows.feed(1, torch.tensor([[11], [12]]))
     prompts = [[1, 2, 3], [4]]
     rows = kept.of(prompts, padded_to=4, computed=6, steps=3)
-    rows.restart()
+    rows.take()
     anew = CachedRows(prompts, padded_to=4, computed=6, steps=3, columns=7, dtype=torch.float32, device=CPU)
     tensors = (rows.prompt_ids, rows.prompt_mask, rows.ids, rows.positions, rows.mask)
     assert [tensor.data_ptr() for tensor in tensors] == before
