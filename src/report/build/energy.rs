@@ -102,9 +102,14 @@ fn simulated(source: &Source<'_>) -> &'static str {
     if warning(source).is_some() { " (SIMULATED)" } else { "" }
 }
 
+/// Distances between readings that two changes are apart at least, where a counter stands still between them: a change
+/// is then seen up to one distance late.
+const READINGS_APART: f64 = 5.0;
+
 /// Mean power between changes of a counter that are at least some seconds apart: where two look close together because
 /// one was seen late, the power between them would be anything.
 fn slopes(points: &[(f64, f64)], apart_s: f64) -> Vec<(f64, f64)> {
+    let apart_s = apart_s.max(READINGS_APART * seen_late(points).unwrap_or(0.0));
     let mut changes: Vec<(f64, f64)> = Vec::new();
     let mut value = points.first().map(|point| point.1);
     for &(at, joules) in points {
@@ -117,6 +122,15 @@ fn slopes(points: &[(f64, f64)], apart_s: f64) -> Vec<(f64, f64)> {
     }
     let pairs = changes.windows(2);
     pairs.map(|pair| (pair[1].0, (pair[1].1 - pair[0].1) / (pair[1].0 - pair[0].0))).collect()
+}
+
+/// How late a change is seen at most, about: the median distance between readings, in seconds. `None`: the counter changes
+/// with every reading.
+fn seen_late(points: &[(f64, f64)]) -> Option<f64> {
+    let stands = points.windows(2).any(|pair| pair[0].1.to_bits() == pair[1].1.to_bits());
+    let mut distances: Vec<f64> = points.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    distances.sort_by(f64::total_cmp);
+    distances.get(distances.len() / 2).copied().filter(|_| stands)
 }
 
 fn sensors(source: &Source<'_>) -> Block {
@@ -171,5 +185,15 @@ mod tests {
         let highest = |apart| slopes(&points, apart).iter().map(|point| point.1).fold(0.0, f64::max);
         assert!(highest(0.0) > 900.0 && highest(0.1) < 115.0, "{} {}", highest(0.0), highest(0.1));
         assert_eq!(slopes(&points[..2], 0.0), [], "one change is no stretch");
+    }
+
+    /// A counter that grows by 14 J every 100 ms, read every 60 ms: changes look 60 or 120 ms apart.
+    #[test]
+    fn a_counter_read_in_between_makes_no_peaks() {
+        let points: Vec<(f64, f64)> =
+            (0..200).map(|i| f64::from(i) * 0.06).map(|at| (at, 14.0 * (at / 0.1).floor())).collect();
+        let powers = slopes(&points, 0.01);
+        assert!(powers.len() > 20, "{}", powers.len());
+        assert!(powers.iter().all(|point| (point.1 - 140.0).abs() < 0.25 * 140.0), "{powers:?}");
     }
 }

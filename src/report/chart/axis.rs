@@ -53,6 +53,11 @@ impl Axis {
         Self { log: false, ends, ticks }
     }
 
+    /// What is printed beside the ticks.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.ticks.iter().map(|tick| tick.label.as_str())
+    }
+
     /// How far along the axis a value lies: 0 at the start, 1 at the end. What is beyond an end lies at that end.
     pub fn fraction(&self, value: f64) -> f64 {
         let place = if self.log { value.log10() } else { value };

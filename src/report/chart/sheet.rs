@@ -26,6 +26,8 @@ const TITLE_LINE_PX: i32 = 21;
 const LEGEND_LINE_PX: i32 = 21;
 /// Free space beside a plot: half of a tick's label may stand there.
 const SIDE_PX: i32 = 15;
+/// Between a vertical axis and its ticks' labels.
+const TICK_PX: i32 = 10;
 /// Height of the vertical axis' name.
 const Y_NAME_PX: i32 = 26;
 /// Height of the horizontal axis' tick labels and name.
@@ -121,7 +123,7 @@ pub(super) struct Frame<'a> {
     pub y: &'a Axis,
     /// Name and unit of the horizontal axis, printed below it.
     pub x_name: &'a str,
-    /// Name and unit of the vertical axis, printed above it; the room for its tick labels. `None`: rows are
+    /// Name and unit of the vertical axis, printed above it; the least room for its tick labels. `None`: rows are
     /// labelled otherwise.
     pub y_name: Option<(&'a str, i32)>,
     /// Names the ticks above the plot as well, for plots taller than a screen.
@@ -136,7 +138,8 @@ impl Frame<'_> {
             Some((y_name, room_px)) => {
                 let style = name(HPos::Left, VPos::Center);
                 area.draw(&Text::new(clean(y_name), (0, 11 * PX), style))?;
-                (room_px, Y_NAME_PX)
+                let widest_px = self.y.labels().map(|label| text_width(label, LABEL_PX)).max().unwrap_or(0);
+                (room_px.max(widest_px + TICK_PX), Y_NAME_PX)
             }
             None => (0, 0),
         };

@@ -9,7 +9,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
 use super::mark::Mark;
-use super::sheet::{Frame, Head, LABEL_PX, PX, font, render};
+use super::sheet::{Frame, Head, LABEL_PX, PX, font, render, text_width};
 use super::{ChartError, Svg, check};
 use crate::report::format;
 use crate::report::text::clean;
@@ -102,6 +102,8 @@ pub fn trace(data: &Trace) -> Result<Svg, ChartError> {
         let plot = frame.draw(area)?;
         let area = plot.plotting_area();
         let (bottom, top) = (y.range().start, y.range().end);
+        let across = area.get_pixel_range().0;
+        let across_px = (across.end - across.start) / PX;
         let mut turn = 0;
         for (i, phase) in data.phases.iter().enumerate() {
             // Two shades in turn, so that those without a gap are told apart.
@@ -110,8 +112,14 @@ pub fn trace(data: &Trace) -> Result<Svg, ChartError> {
             turn = if touching { 1 - turn } else { 0 };
             let shade = Mark::nth(3 + turn).colour.light.mix(0.15).filled();
             area.draw(&Rectangle::new([(phase.begin_s, bottom), (phase.end_s, top)], shade))?;
-            let style = font(LABEL_PX, INK, HPos::Left, VPos::Top);
-            area.draw(&Text::new(clean(&phase.name), (phase.begin_s, top), style))?;
+            // The name of a phase too short for it would lie under the next one's.
+            let next_s = data.phases.get(i + 1).map_or(f64::INFINITY, |next| next.begin_s);
+            let name = clean(&phase.name);
+            let room_px = (x.fraction(next_s.min(x.range().end)) - x.fraction(phase.begin_s)) * f64::from(across_px);
+            if f64::from(text_width(&name, LABEL_PX)) <= room_px || next_s.is_infinite() {
+                let style = font(LABEL_PX, INK, HPos::Left, VPos::Top);
+                area.draw(&Text::new(name, (phase.begin_s, top), style))?;
+            }
         }
         for (i, line) in data.lines.iter().enumerate() {
             let mark = Mark::nth(i);
