@@ -215,50 +215,67 @@ fn compiled(call: &CallRecord, timed: Mode) -> bool {
     call.compile.iter().any(|evidence| evidence.phase.mode() == timed && evidence.unique_graphs > 0)
 }
 
+/// Which column of the audit names the backend.
+const BACKEND: usize = 1;
+
+/// The compiler that was asked for, and what ran where that is another or not proven.
+fn ran(row: &CompileAuditRow) -> String {
+    match row.backend_actual.as_deref() {
+        Some(actual) if actual == row.backend_requested => actual.to_owned(),
+        actual => format!("{}, ran {}", row.backend_requested, actual.unwrap_or("unproven")),
+    }
+}
+
 fn audit(source: &Source<'_>, names: &Names) -> Block {
     let all: Vec<&CompileAuditRow> = source.tables.compile_audit.iter().collect();
-    let columns = vec![
+    // One backend stands above the table, not in every row of it.
+    let one = all.first().map(|row| &row.backend).filter(|first| all.iter().all(|row| row.backend == **first));
+    let mut columns = vec![
         Column::words("cell"),
         Column::words("backend"),
         Column::words("mode"),
-        Column::words("asked for"),
-        Column::words("ran"),
+        Column::words("compiler"),
         Column::numbers("executions of calls"),
         Column::numbers("recompiles"),
         Column::words("cache"),
-        Column::words("graph"),
-        Column::numbers("compile (s)"),
+        Column::numbers("compile (s), graph"),
         Column::numbers("median (ms)"),
         Column::numbers("÷ uncompiled [95 %]"),
         Column::numbers("break-even (calls)"),
     ];
+    if one.is_some() {
+        columns.remove(BACKEND);
+    }
     let rows = strongest(&all, ROWS, |row| row.compile_ms()).into_iter().map(|row| {
-        vec![
+        let mut cells: Vec<Text> = vec![
             names.cell(&row.model, &row.scenario, row.batch, row.gen_tokens).into(),
             row.backend.as_str().into(),
             mode(row.mode).into(),
-            row.backend_requested.as_str().into(),
-            row.backend_actual.as_deref().unwrap_or("not proven").into(),
+            ran(row).into(),
             format!("{} of {}", row.executions, row.model_calls).into(),
             row.recompiles_in_timed_calls.to_string().into(),
             row.cache.as_str().into(),
-            row.graph.as_str().into(),
-            format::fixed(row.compile_ms() / 1e3, 1).into(),
+            format!("{} {}", format::fixed(row.compile_ms() / 1e3, 1), row.graph.as_str()).into(),
             format::ms(row.median_ms).into(),
             format::interval(row.ratio, row.ratio_low.zip(row.ratio_high)).into(),
             format::count(row.break_even_calls).into(),
-        ]
+        ];
+        if one.is_some() {
+            cells.remove(BACKEND);
+        }
+        cells
     });
     let rows: Vec<Vec<Text>> = rows.collect();
+    let on = one.map_or_else(String::new, |backend| format!(" on {backend}"));
     let longest = if all.len() > ROWS {
         format!(" Shown are the {ROWS} of {} that compiled longest.", all.len())
     } else {
         String::new()
     };
-    let caption = Text::plain(
-        "Every cell and mode that asked for a compiler; executions and recompiles are of timed calls. Where a graph is \
-         shared, break-even is reckoned with the compile time of all shapes of the session in that mode. From ",
-    )
+    let caption = Text::plain(format!(
+        "Every cell and mode that asked for a compiler{on}; executions and recompiles are of timed calls. Where a graph is \
+         shared, break-even is reckoned with the compile time of all shapes of the session in that mode. From "
+    ))
     .code("analysis/compile_audit.csv")
     .and(format!(".{longest}"));
     Block::Table(Table { caption, columns, rows })
