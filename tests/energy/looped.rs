@@ -11,23 +11,18 @@ use phasebench::record::{IdleRecord, Line, LoopRecord};
 use phasebench::store::{self, Recording, TraceRow};
 use phasebench::terms::{Flag, Phase, Procedure, Role};
 
-use crate::fixture::{BOARD, Fixture, succeeded};
+use crate::fixture::{BOARD, Fixture, STEADY_MEAN_W, STEADY_W, succeeded};
 
 const TELEMETRY: &str = "{ period: 8ms, idle: 600ms, looped: 500ms, calibrate: false, sensors: [nvml] }";
-
-/// Watts of the board's load, 70 ms each in turn: at rest as at work, and steady enough to be called idle.
-const LOAD_W: [u32; 5] = [266, 275, 268, 277, 269];
-
-/// Its power over whole turns.
-const MEAN_W: f64 = 271.0;
 
 #[test]
 fn short_phases_are_repeated_and_kept_apart_from_calls() {
     let fixture = Fixture::new(TELEMETRY).with_short_phases();
     let program = fixture.with_driver(BOARD);
-    let pieces = (0..2000).map(|i| format!("{} {}\n", f64::from(i) * 0.07, LOAD_W[i as usize % 5]));
-    fs::write(fixture.path().join("load"), pieces.collect::<String>()).unwrap();
-    succeeded(&fixture.run(program));
+    fixture.load(&STEADY_W);
+    if !fixture.run_undisturbed(program) {
+        return;
+    }
     let report = fixture.report();
     let recording = store::read(&fixture.run_folder()).unwrap();
     let last_call = recording.lines.iter().rposition(|line| matches!(line, Line::Call(_))).unwrap();
@@ -60,7 +55,7 @@ fn short_phases_are_repeated_and_kept_apart_from_calls() {
         assert!(event.grade.is_some_and(|grade| (Grade::C..=Grade::D).contains(&grade)), "{event:?}");
         assert!(event.repeats >= 40 && event.busy.is_some_and(|busy| (0.5..=1.0).contains(&busy)), "{event:?}");
         let (energy, u) = (event.energy_j.unwrap(), event.u_stat.unwrap());
-        let truth = MEAN_W * seconds;
+        let truth = STEADY_MEAN_W * seconds;
         assert!((energy - truth).abs() < 3.0 * u * energy + 0.1 * truth, "{energy} J, not {truth}: {event:?}");
     }
     assert!(report.contains("| looped "), "{report}");

