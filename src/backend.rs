@@ -78,6 +78,9 @@ pub trait Session {
         BTreeMap::new()
     }
 
+    /// Done right before a call, outside its time.
+    fn ready(&mut self) {}
+
     /// Makes one call. Returns by the deadline (plus what the engine needs to stop) or soon after a cancel.
     fn call(&mut self, call: &Call, by: Deadline, cancel: &CancelToken) -> Outcome;
 

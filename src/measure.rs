@@ -53,6 +53,7 @@ pub fn measure(
 ) -> CallRecord {
     let by = Deadline(setting.plan.timeout_ns.duration());
     let mut watcher = watcher;
+    session.ready();
     let mark = watcher.as_mut().map(|w| w.start());
     let begin = clock.now();
     let mut outcome = session.call(setting.call, by, cancel);

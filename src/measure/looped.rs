@@ -270,6 +270,7 @@ impl Repeating<'_> {
         let mut outcome = self.last.take()?;
         self.session.inspect(&mut outcome);
         self.keep(outcome)?;
+        self.session.ready();
         Some(self.clock.now().since(begin))
     }
 

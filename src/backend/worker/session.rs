@@ -14,8 +14,7 @@ use super::start::{Broken, Live, Start, reply};
 use super::{evidence, protocol};
 use crate::backend::cancel::Waited;
 use crate::backend::{
-    BackendError, Call, CallShape, CancelToken, CompileFailure, Deadline, Failure, LoadReport, Outcome, Probed,
-    Session, SpanClock,
+    BackendError, Call, CallShape, CancelToken, CompileFailure, Deadline, Failure, LoadReport, Outcome, Probed, Session,
 };
 use crate::terms::{CompileEvidence, Degraded, Phase, Procedure};
 use crate::units::Nanos;
@@ -87,6 +86,18 @@ impl Session for WorkerSession {
         self.compiled.clone()
     }
 
+    /// Reads the worker's clock: one of its own drifts away from ours, and a shared one is held against ours again. Besides,
+    /// the way to the worker is then as warm as the engine, and little of it is left in the time around the phases.
+    fn ready(&mut self) {
+        if self.lost.is_some() {
+            return;
+        }
+        let (start, mut client, who) = (self.start.clone(), self.live.client.clone(), self.live.who.clone());
+        if let Some(Ok(mapping)) = self.io.wait(async move { start.map(&mut client, &who).await }) {
+            self.live.mapping = mapping;
+        }
+    }
+
     fn call(&mut self, call: &Call, by: Deadline, cancel: &CancelToken) -> Outcome {
         self.calls += 1;
         let call_id = self.calls;
@@ -127,17 +138,6 @@ impl Session for WorkerSession {
                 },
             },
         )
-    }
-
-    fn inspect(&mut self, _outcome: &mut Outcome) {
-        // A clock of its own drifts away from ours.
-        if self.live.mapping.clock == SpanClock::Reconstructed && self.lost.is_none() {
-            let (start, mut client, who) = (self.start.clone(), self.live.client.clone(), self.live.who.clone());
-            let mapped = self.io.wait(async move { start.map(&mut client, &who).await });
-            if let Some(Ok(mapping)) = mapped {
-                self.live.mapping = mapping;
-            }
-        }
     }
 
     fn engine_pids(&self) -> Vec<u32> {
