@@ -35,6 +35,9 @@ pub const STEADY_MEAN_W: f64 = 271.0;
 /// Time between two readings, or two calls, from which on a run was held up: more than an update of [`BOARD`].
 const LONGEST_HOLD_UP: Nanos = Nanos(30_000_000);
 
+/// Arguments of the program for a run of the scenario.
+const RUN: [&str; 4] = ["run", "scenario.yaml", "--out", "run"];
+
 /// So many runs are made before a test is given up.
 const MOST_RUNS: u32 = 8;
 
@@ -162,14 +165,14 @@ impl Fixture {
     }
 
     pub fn run(&self, mut program: Command) -> Output {
-        program.args(["run", "scenario.yaml", "--out", "run"]).output().unwrap()
+        program.args(RUN).output().unwrap()
     }
 
     /// The same where the machine lets the program work. A run that it holds up is rightly left without some figures, and is
     /// made again. `false`: every one was, and the test is listed as not run.
     #[must_use]
     pub fn run_undisturbed(&self, mut program: Command) -> bool {
-        program.args(["run", "scenario.yaml", "--out", "run"]);
+        program.args(RUN);
         let mut longest = Nanos(0);
         for _ in 0..MOST_RUNS {
             succeeded(&program.output().unwrap());

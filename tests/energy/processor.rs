@@ -27,6 +27,15 @@ fn zone(root: &Path, folder: &str, name: &str) -> File {
     OpenOptions::new().write(true).open(counter).unwrap()
 }
 
+/// Ends the thread that moves the counters, also where the run fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn packages_are_charged_through_wraps_and_the_platform_is_not_added() {
     let fixture = Fixture::new("{ period: 5ms, idle: 0s, calibrate: false, sensors: [rapl] }");
@@ -47,9 +56,8 @@ fn packages_are_charged_through_wraps_and_the_platform_is_not_added() {
                 std::thread::sleep(Duration::from_micros(500));
             }
         });
-        let ran = fixture.run_undisturbed(program);
-        done.store(true, Ordering::Relaxed);
-        ran
+        let _end = End(&done);
+        fixture.run_undisturbed(program)
     });
     if !ran {
         return;
