@@ -14,7 +14,7 @@ use phasebench::backend::onnx::OnnxBackend;
 use phasebench::backend::{Backend, Call, CancelToken, Deadline, Reply, Session, Surroundings};
 use phasebench::clock::{RealClock, SharedClock};
 use phasebench::model::{Family, Form, ModelSource, Synthetic};
-use phasebench::spec::{ArgMax, Dtype, Isolation, OnnxSpec, Optimisation, Provider};
+use phasebench::scenario::{ArgMax, Dtype, Isolation, OnnxSettings, Optimisation, Provider};
 use phasebench::telemetry::sampler::Sampler;
 use phasebench::terms::{Phase, Procedure, SensorKind};
 use serde::Serialize;
@@ -76,7 +76,7 @@ struct Answer {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let spec = OnnxSpec {
+    let spec = OnnxSettings {
         provider: Provider::Cpu,
         device: 0,
         threads: Some(args.threads),

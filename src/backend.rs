@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::SharedClock;
 use crate::model::ModelSource;
-use crate::spec::{BackendSpec, Dtype, Engine, Isolation};
+use crate::scenario::{BackendSettings, Dtype, Engine, Isolation};
 use crate::terms::{Attribution, CompileEvidence, Degraded, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
@@ -399,20 +399,20 @@ pub struct Surroundings {
 
 /// The engine a scenario asks for; nothing is started or loaded yet.
 #[must_use]
-pub fn open(spec: &BackendSpec, surroundings: &Surroundings) -> Box<dyn Backend> {
-    match &spec.engine {
+pub fn open(settings: &BackendSettings, surroundings: &Surroundings) -> Box<dyn Backend> {
+    match &settings.engine {
         Engine::Torch(_) | Engine::Worker(_) => {
-            Box::new(worker::WorkerBackend::new(&spec.name, &spec.engine, surroundings))
+            Box::new(worker::WorkerBackend::new(&settings.name, &settings.engine, surroundings))
         }
         Engine::Onnx(onnx) if onnx.isolation == Isolation::Process => {
-            Box::new(worker::WorkerBackend::new(&spec.name, &spec.engine, surroundings))
+            Box::new(worker::WorkerBackend::new(&settings.name, &settings.engine, surroundings))
         }
-        Engine::Onnx(onnx) => Box::new(onnx::OnnxBackend::new(&spec.name, onnx.clone(), surroundings.clone())),
+        Engine::Onnx(onnx) => Box::new(onnx::OnnxBackend::new(&settings.name, onnx.clone(), surroundings.clone())),
         Engine::Ollama(ollama) => {
-            Box::new(ollama::OllamaBackend::new(&spec.name, ollama.clone(), surroundings.clone()))
+            Box::new(ollama::OllamaBackend::new(&settings.name, ollama.clone(), surroundings.clone()))
         }
         Engine::Simulated(script) => {
-            Box::new(simulated::SimulatedBackend::new(&spec.name, script.as_ref().clone(), surroundings.clone()))
+            Box::new(simulated::SimulatedBackend::new(&settings.name, script.as_ref().clone(), surroundings.clone()))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::spec::{ArgMax, Dtype};
+use crate::scenario::{ArgMax, Dtype};
 use crate::terms::SensorKind;
 
 /// Measures how prefill and decode of LLM inference scale on one box, with proof of what ran.
@@ -64,9 +64,9 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// A scenario file: whether its servers answer and have its models
-    pub spec: Option<PathBuf>,
+    pub scenario: Option<PathBuf>,
     /// Remove what killed runs have left: folders, processes and containers of their workers
-    #[arg(long, conflicts_with_all = ["spec", "json"])]
+    #[arg(long, conflicts_with_all = ["scenario", "json"])]
     pub clean: bool,
     /// Print JSON
     #[arg(long)]
@@ -242,7 +242,7 @@ pub struct PruneArgs {
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     /// The scenario file
-    pub spec: PathBuf,
+    pub scenario: PathBuf,
     /// Only cells where these hold, e.g. backend=ort-cpu,model=gpt2-25m
     #[arg(long, value_name = "KEY=VALUE,…")]
     pub only: Option<String>,
@@ -256,7 +256,7 @@ pub struct PlanArgs {
 pub struct RunArgs {
     /// The scenario file
     #[arg(required_unless_present = "resume")]
-    pub spec: Option<PathBuf>,
+    pub scenario: Option<PathBuf>,
     /// The run folder; named by time, scenario and plan below results/ if not given
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
@@ -267,7 +267,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub skip_missing: bool,
     /// Go on with this run folder
-    #[arg(long, value_name = "RUN", conflicts_with = "spec")]
+    #[arg(long, value_name = "RUN", conflicts_with = "scenario")]
     pub resume: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::model;
 use crate::plan::OnlyError;
 use crate::run::{PromptError, RunError};
-use crate::spec::SpecError;
+use crate::scenario::ScenarioError;
 use crate::store::StoreError;
 
 pub mod analyze;
@@ -79,7 +79,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.is::<fit::FitError>() || cause.is::<OnlyError>() {
             return Exit::Usage;
         }
-        if cause.is::<SpecError>() || cause.is::<PromptError>() || cause.is::<model::Error>() {
+        if cause.is::<ScenarioError>() || cause.is::<PromptError>() || cause.is::<model::Error>() {
             return Exit::Usage;
         }
         if let Some(RunError::Store(_)) = cause.downcast_ref::<RunError>() {
@@ -99,7 +99,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
 /// An error as people read it: `error: what, where, what is allowed`, with its causes.
 #[must_use]
 pub fn describe(error: &anyhow::Error) -> String {
-    if let Some(problems) = error.downcast_ref::<SpecError>() {
+    if let Some(problems) = error.downcast_ref::<ScenarioError>() {
         return problems.to_string();
     }
     let mut text = format!("error: {error}");

@@ -3,11 +3,11 @@
 //! One measurement's way through the program:
 //!
 //! ```text
-//! spec → plan → schedule → measure (load, warm up, timed window) → record → store
+//! scenario → plan → schedule → measure (load, warm up, timed window) → record → store
 //! store → analysis → report
 //! ```
 //!
-//! - [`spec`] reads a scenario file into a validated [`spec::Spec`]. Pure but for the prompt files it names.
+//! - [`scenario`] reads a scenario file into a validated [`scenario::ScenarioFile`]. Pure but for the prompt files it names.
 //! - [`plan`] expands it into cells with stable ids. Pure.
 //! - [`schedule`] decides the next task from the plan and what is recorded. Pure.
 //! - [`backend`] is the contract every engine fulfils; [`model`] the one folder all engines load from.
@@ -35,8 +35,8 @@ pub mod plan;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod scenario;
 pub mod schedule;
-pub mod spec;
 pub mod stats;
 pub mod store;
 pub mod telemetry;

@@ -4,8 +4,8 @@ use crate::backend::{Call, CancelToken, Deadline, LoadReport, Outcome, Reply, Se
 use crate::clock::Clock;
 use crate::plan::{Cell, Plan};
 use crate::record::{BesideRecord, CallRecord, MemoryRecord, SpanRecord, TokenCounts};
+use crate::scenario::Dtype;
 use crate::schedule::CallTask;
-use crate::spec::Dtype;
 use crate::telemetry::{Beside, Watcher};
 use crate::terms::{Degraded, Finish, Flag, Procedure, Status};
 use crate::units::Nanos;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::sha256_hex;
 use crate::model::Architecture;
-use crate::spec::{Dtype, EarlyStop, FitAxis, Order, Repetitions};
+use crate::scenario::{Dtype, EarlyStop, FitAxis, Order, Repetitions};
 use crate::terms::{Mode, Procedure};
 use crate::units::{Bytes, Nanos};
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub mod given_up;
 
 use crate::plan::{CellId, SessionKey};
-use crate::spec::{Dtype, EarlyStop};
+use crate::scenario::{Dtype, EarlyStop};
 use crate::terms::{
     Attribution, CompileEvidence, Degraded, Finish, Flag, OnBoard, Phase, Procedure, Regime, Role, Status,
 };

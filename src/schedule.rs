@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::plan::{Plan, Work};
 use crate::record::{Decision, LoopBelow, Rule};
-use crate::spec::{Order, Repetitions};
+use crate::scenario::{Order, Repetitions};
 use crate::stats;
 use crate::stats::location::{StopDecision, StopReason, adaptive_location, narrow_enough};
 use crate::terms::{Procedure, Regime, Role};

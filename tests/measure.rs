@@ -13,8 +13,8 @@ use phasebench::measure::{Setting, measure};
 use phasebench::model;
 use phasebench::plan::{self, ModelFacts, Only, Plan};
 use phasebench::record::CallRecord;
+use phasebench::scenario::{self, Dtype};
 use phasebench::schedule::CallTask;
-use phasebench::spec::{self, Dtype};
 use phasebench::terms::{Degraded, Finish, Phase, Procedure, Regime, Role, Status};
 use phasebench::units::{Bytes, Nanos};
 
@@ -80,7 +80,7 @@ backends: [{ name: b, simulated: {} }]
 ";
 
 fn planned() -> Plan {
-    let spec = spec::parse(SCENARIO, Path::new("scenario.yaml"), Path::new("")).unwrap();
+    let spec = scenario::parse(SCENARIO, Path::new("scenario.yaml"), Path::new("")).unwrap();
     let facts: Vec<ModelFacts> =
         spec.models.iter().map(|m| ModelFacts::new(&m.name, &model::architecture(&m.form).unwrap())).collect();
     plan::expand(&spec, &facts, Bytes(1 << 34), &Only::default()).unwrap()

@@ -14,8 +14,8 @@ use phasebench::measure::{LoopRule, LoopSetting, given_up, looped};
 use phasebench::model;
 use phasebench::plan::{self, ModelFacts, Only, Plan};
 use phasebench::record::LoopRecord;
+use phasebench::scenario::{self, Dtype};
 use phasebench::schedule::LoopTask;
-use phasebench::spec::{self, Dtype};
 use phasebench::terms::{Degraded, Finish, Phase, Procedure, Status};
 use phasebench::units::{Bytes, Nanos};
 
@@ -85,7 +85,7 @@ fn planned() -> Plan {
     let scenario = "version: 1\nname: looped\ngen_tokens: [16]\nscenarios: [{ name: s, prompt: { tokens: 5 } }]\n\
                     models: [{ name: m, synthetic: { family: gpt2, n_layer: 2, n_embd: 32, n_head: 2, vocab: 300 } }]\n\
                     backends: [{ name: b, simulated: {} }]\n";
-    let spec = spec::parse(scenario, Path::new("scenario.yaml"), Path::new("")).unwrap();
+    let spec = scenario::parse(scenario, Path::new("scenario.yaml"), Path::new("")).unwrap();
     let facts: Vec<ModelFacts> =
         spec.models.iter().map(|m| ModelFacts::new(&m.name, &model::architecture(&m.form).unwrap())).collect();
     plan::expand(&spec, &facts, Bytes(1 << 34), &Only::default()).unwrap()

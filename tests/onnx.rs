@@ -20,13 +20,13 @@ use phasebench::backend::{Backend, Call, CancelToken, Deadline, Outcome, Session
 use phasebench::clock::RealClock;
 use phasebench::model::onnx::{DATA_FILE, Weights};
 use phasebench::model::{self, Family, Folder, Form, ModelSource, Synthetic};
-use phasebench::spec::{ArgMax, Dtype, Isolation, OnnxSpec, Optimisation, Provider};
+use phasebench::scenario::{ArgMax, Dtype, Isolation, OnnxSettings, Optimisation, Provider};
 use phasebench::terms::{Degraded, Finish, Phase, Procedure};
 use phasebench::units::Nanos;
 
 const BY: Deadline = Deadline(Duration::from_secs(120));
 
-const SPEC: OnnxSpec = OnnxSpec {
+const SPEC: OnnxSettings = OnnxSettings {
     provider: Provider::Cpu,
     device: 0,
     threads: Some(1),
@@ -57,7 +57,7 @@ fn slow() -> ModelSource {
     ModelSource { name: "slow".to_owned(), form: Form::Synthetic(Synthetic::new(Family::Gpt2, 6, 256, 4)) }
 }
 
-fn load(source: &ModelSource, spec: OnnxSpec) -> OnnxSession {
+fn load(source: &ModelSource, spec: OnnxSettings) -> OnnxSession {
     let mut backend = OnnxBackend::new("ort", spec, surroundings());
     backend.describe().unwrap();
     let prepared = backend.prepare(source).unwrap();
@@ -93,13 +93,13 @@ fn tokens(session: &mut OnnxSession, call: &Call) -> Vec<Vec<u32>> {
 const LONG: [u32; 9] = [0, 41, 42, 43, 44, 45, 46, 47, 48];
 const SHORT: [u32; 4] = [0, 71, 72, 73];
 
-fn check_log_probabilities(spec: &OnnxSpec) {
+fn check_log_probabilities(spec: &OnnxSettings) {
     for &family in Family::ALL {
         let source = fixture(family);
         let Form::Folder(folder) = &source.form else { unreachable!() };
         let reference = folder.join("reference.json");
         for (dtype, tolerance) in [(Dtype::F32, 1e-4), (Dtype::F16, 2e-2)] {
-            let spec = OnnxSpec { dtype, ..spec.clone() };
+            let spec = OnnxSettings { dtype, ..spec.clone() };
             let verified = verify(&source, &reference, spec, surroundings()).unwrap();
             assert_eq!(verified.len(), 6);
             for row in verified {
@@ -140,13 +140,13 @@ fn check_without_cache(session: &mut OnnxSession, what: &str) {
     assert_eq!(cached, uncached, "{what}");
 }
 
-fn check_arg_max(spec: &OnnxSpec) {
+fn check_arg_max(spec: &OnnxSettings) {
     for &family in Family::ALL {
         for dtype in [Dtype::F32, Dtype::F16] {
-            let spec = OnnxSpec { dtype, ..spec.clone() };
+            let spec = OnnxSettings { dtype, ..spec.clone() };
             let call = call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 8);
             let outside = tokens(&mut load(&fixture(family), spec.clone()), &call);
-            let inside = tokens(&mut load(&fixture(family), OnnxSpec { arg_max: ArgMax::Inside, ..spec }), &call);
+            let inside = tokens(&mut load(&fixture(family), OnnxSettings { arg_max: ArgMax::Inside, ..spec }), &call);
             assert_eq!(outside, inside, "{family} {dtype:?}");
         }
     }
@@ -394,7 +394,7 @@ fn a_wrong_library_is_named_with_the_way_out() {
 #[test]
 fn cuda_that_is_not_there_is_an_error_before_anything_is_loaded() {
     // Either the library has no CUDA, or the machine has not so many devices.
-    let spec = OnnxSpec { provider: Provider::Cuda, device: 63, ..SPEC };
+    let spec = OnnxSettings { provider: Provider::Cuda, device: 63, ..SPEC };
     let error = OnnxBackend::new("ort-gpu", spec, surroundings()).describe().unwrap_err().to_string();
     let lines: Vec<_> = error.lines().collect();
     assert!(lines[0].starts_with("backend `ort-gpu`: provider cuda"), "{error}");
@@ -406,7 +406,7 @@ fn cuda_that_is_not_there_is_an_error_before_anything_is_loaded() {
 mod cuda {
     use super::*;
 
-    const CUDA: OnnxSpec = OnnxSpec { provider: Provider::Cuda, ..SPEC };
+    const CUDA: OnnxSettings = OnnxSettings { provider: Provider::Cuda, ..SPEC };
 
     #[test]
     fn log_probabilities_are_the_reference_s_in_every_step() {
@@ -427,7 +427,7 @@ mod cuda {
     fn runs_every_computing_node_and_holds_the_kv_cache() {
         for &family in Family::ALL {
             for dtype in [Dtype::F32, Dtype::F16] {
-                let mut session = load(&fixture(family), OnnxSpec { dtype, ..CUDA });
+                let mut session = load(&fixture(family), OnnxSettings { dtype, ..CUDA });
                 let reply = run(&mut session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 4)).reply.unwrap();
                 let attribution = reply.attribution;
                 assert_eq!(attribution.actual.as_deref(), Some("CUDAExecutionProvider"), "{attribution:?}");

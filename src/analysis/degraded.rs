@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{Cell, Plan};
 use crate::record::{CallRecord, Decision, Rule};
-use crate::spec::Dtype;
+use crate::scenario::Dtype;
 use crate::store::Recording;
 use crate::terms::{Degraded, Procedure, Status};
 

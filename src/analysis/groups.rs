@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::plan::{Cell, Plan};
-use crate::spec::Dtype;
+use crate::scenario::Dtype;
 use crate::terms::Mode;
 
 use super::metrics::MetricRow;

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
-use crate::spec::Dtype;
+use crate::scenario::Dtype;
 use crate::stats::fit;
 use crate::stats::interval::Estimate;
 use crate::stats::summary::median;

@@ -6,7 +6,7 @@ use crate::energy::{Grade, IdleKind, Method, Reason};
 use crate::manifest::Manifest;
 use crate::plan::{Cell, Plan};
 use crate::record::{CallRecord, SpanRecord};
-use crate::spec::Dtype;
+use crate::scenario::Dtype;
 use crate::store::Recording;
 use crate::terms::{Degraded, Finish, Mode, Phase, Regime, Role, Status};
 use crate::units::Nanos;

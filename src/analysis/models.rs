@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Manifest, ModelEntry, Source};
 use crate::plan::{ModelFacts, Plan};
-use crate::spec::Dtype;
+use crate::scenario::Dtype;
 
 /// One model as one backend loads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

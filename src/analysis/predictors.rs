@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Dtype, FitAxis};
+use crate::scenario::{Dtype, FitAxis};
 use crate::stats::fit::Line;
 use crate::stats::gate::judge;
 use crate::stats::interval::Interval;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Dtype, FitAxis};
+use crate::scenario::{Dtype, FitAxis};
 use crate::stats::bootstrap::Resampling;
 use crate::stats::fit::{self, ScalingFit};
 use crate::stats::{InputError, interval::Interval};

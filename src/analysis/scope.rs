@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::FitAxis;
+use crate::scenario::FitAxis;
 use crate::stats::InputError;
 use crate::stats::summary::geometric_mean;
 

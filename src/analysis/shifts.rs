@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Dtype, FitAxis};
+use crate::scenario::{Dtype, FitAxis};
 use crate::stats::fit::{self, ScalingFit};
 use crate::stats::gate::MIN_POINTS;
 use crate::stats::interval::Interval;

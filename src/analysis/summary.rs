@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
-use crate::spec::{Dtype, Repetitions};
+use crate::scenario::{Dtype, Repetitions};
 use crate::stats::location::{adaptive_location, log_location};
 use crate::stats::series::{self, autocorrelation};
 use crate::stats::summary::Summary;

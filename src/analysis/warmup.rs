@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
-use crate::spec::Dtype;
+use crate::scenario::Dtype;
 use crate::stats::summary::{Summary, median};
 use crate::terms::{Mode, Role};
 

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::hash::seeded;
 use crate::model::{Form, ModelSource};
-use crate::spec::OllamaSpec;
+use crate::scenario::OllamaSettings;
 use crate::terms::{Degraded, Mode, Procedure};
 use crate::units::{Bytes, Nanos};
 
@@ -50,7 +50,7 @@ const RETURN_POLL: Duration = Duration::from_millis(200);
 /// A server, asked one way.
 pub struct OllamaBackend {
     name: String,
-    spec: OllamaSpec,
+    settings: OllamaSettings,
     surroundings: Surroundings,
     found: Option<Found>,
 }
@@ -67,8 +67,8 @@ struct Found {
 impl OllamaBackend {
     /// A server with its name in the scenario file. Connects to nobody yet.
     #[must_use]
-    pub fn new(name: &str, spec: OllamaSpec, surroundings: Surroundings) -> Self {
-        Self { name: name.to_owned(), spec, surroundings, found: None }
+    pub fn new(name: &str, settings: OllamaSettings, surroundings: Surroundings) -> Self {
+        Self { name: name.to_owned(), settings, surroundings, found: None }
     }
 
     fn unavailable(&self, what: &str, fix: &str) -> BackendError {
@@ -76,7 +76,7 @@ impl OllamaBackend {
     }
 
     fn look(&self) -> Result<Found, BackendError> {
-        let client = Client::new(&self.spec.url, self.surroundings.clock.clone())
+        let client = Client::new(&self.settings.url, self.surroundings.clock.clone())
             .map_err(|why| self.unavailable(&why, "an address such as http://127.0.0.1:11434"))?;
         let server = Server::new(Arc::new(client));
         let version = server
@@ -138,14 +138,14 @@ impl Backend for OllamaBackend {
         let settings = found.pid.and_then(process::settings);
         let mut facts = BTreeMap::from([
             ("clock".to_owned(), found.clock.row.to_owned()),
-            ("device".to_owned(), self.spec.device.as_str().to_owned()),
-            ("num_ctx".to_owned(), self.spec.num_ctx.to_string()),
-            ("num_batch".to_owned(), self.spec.num_batch.to_string()),
+            ("device".to_owned(), self.settings.device.as_str().to_owned()),
+            ("num_ctx".to_owned(), self.settings.num_ctx.to_string()),
+            ("num_batch".to_owned(), self.settings.num_batch.to_string()),
             (
                 "num_thread".to_owned(),
-                self.spec.threads.map_or_else(|| "the server's choice".to_owned(), |n| n.to_string()),
+                self.settings.threads.map_or_else(|| "the server's choice".to_owned(), |n| n.to_string()),
             ),
-            ("temperature".to_owned(), self.spec.temperature.to_string()),
+            ("temperature".to_owned(), self.settings.temperature.to_string()),
             ("server_settings".to_owned(), if settings.is_some() { "known" } else { "unknown" }.to_owned()),
         ]);
         let set = settings.unwrap_or_default();
@@ -156,7 +156,7 @@ impl Backend for OllamaBackend {
             version: Some(found.version.clone()),
             facts,
             // More than the server keeps would be unloaded behind our back.
-            max_resident: [self.spec.max_resident, kept].into_iter().flatten().min().or(Some(RESIDENT_BY_DEFAULT)),
+            max_resident: [self.settings.max_resident, kept].into_iter().flatten().min().or(Some(RESIDENT_BY_DEFAULT)),
             boundary: boundary(&found.clock),
             procedures: vec![Procedure::Prefill, Procedure::PrefillDecode],
             token_times: false,
@@ -211,7 +211,7 @@ impl Backend for OllamaBackend {
             part("unload_before", &mut parts);
         }
         let body = json!({
-            "model": served.tag, "shift": false, "keep_alive": -1, "options": load_options(&self.spec, served.context),
+            "model": served.tag, "shift": false, "keep_alive": -1, "options": load_options(&self.settings, served.context),
         });
         let exchange = found.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
         loaded(&found, &exchange, by)?;
@@ -224,12 +224,12 @@ impl Backend for OllamaBackend {
         let device_memory = device::memory_of(&pids);
         part("look_up", &mut parts);
         let attribution =
-            session::attribution(self.spec.device, &found.version, &found.clock, own, others, device_memory);
+            session::attribution(self.settings.device, &found.version, &found.clock, own, others, device_memory);
         self.found = Some(found.clone());
         served.history.borrow_mut().load_ms = Some(load_ms);
         Ok(Box::new(OllamaSession {
             backend: self.name.clone(),
-            spec: self.spec.clone(),
+            settings: self.settings.clone(),
             server: found.server,
             server_pid: found.pid,
             version: found.version,

@@ -33,14 +33,14 @@ use super::cancel::{CancelToken, Deadline, Waited};
 use super::{Backend, BackendError, CallShape, Description, Failure, LoadReport, Prepared, Session, Surroundings};
 use crate::model::onnx::Precision;
 use crate::model::{self, ModelSource};
-use crate::spec::{ArgMax, Dtype, OnnxSpec, Provider};
+use crate::scenario::{ArgMax, Dtype, OnnxSettings, Provider};
 use crate::terms::{Attribution, Degraded, Mode, Procedure};
 use crate::units::Bytes;
 
 /// ONNX Runtime, set one way.
 pub struct OnnxBackend {
     name: String,
-    spec: OnnxSpec,
+    settings: OnnxSettings,
     surroundings: Surroundings,
 }
 
@@ -53,8 +53,8 @@ struct Exported {
 impl OnnxBackend {
     /// An engine with its name in the scenario file. Touches nothing yet.
     #[must_use]
-    pub fn new(name: &str, spec: OnnxSpec, surroundings: Surroundings) -> Self {
-        Self { name: name.to_owned(), spec, surroundings }
+    pub fn new(name: &str, settings: OnnxSettings, surroundings: Surroundings) -> Self {
+        Self { name: name.to_owned(), settings, surroundings }
     }
 }
 
@@ -62,18 +62,18 @@ impl Backend for OnnxBackend {
     fn describe(&mut self) -> Result<Description, BackendError> {
         let runtime = runtime::start(&self.surroundings.cache)
             .map_err(|error| self.unavailable(&error.to_string(), &error.fix()))?;
-        if self.spec.provider == Provider::Cuda {
+        if self.settings.provider == Provider::Cuda {
             self.preflight(&runtime)?;
         }
         let library = &runtime.library;
-        let mut facts = options::facts(&self.spec);
+        let mut facts = options::facts(&self.settings);
         for (key, value) in [
             ("library", library.path.display().to_string()),
             ("library_sha256", library.sha256.clone()),
             ("build_info", library.build_info.clone()),
             ("providers_compiled_in", library.providers.join(" ")),
             ("ort_api", format!("1.{}", ort::MINOR_VERSION)),
-            ("arg_max", arg_max(self.spec.arg_max).to_owned()),
+            ("arg_max", arg_max(self.settings.arg_max).to_owned()),
         ] {
             facts.insert(key.to_owned(), value);
         }
@@ -82,7 +82,7 @@ impl Backend for OnnxBackend {
             version: Some(library.version.clone()),
             facts,
             max_resident: None,
-            boundary: boundary(self.spec.arg_max),
+            boundary: boundary(self.settings.arg_max),
             procedures: Procedure::ALL.to_vec(),
             token_times: true,
             virtual_clock: false,
@@ -98,11 +98,11 @@ impl Backend for OnnxBackend {
         let cache = &self.surroundings.cache;
         let folder = model::materialise(&model.form, cache).map_err(|e| failed(&e))?;
         let options = model::onnx::Options {
-            precision: match self.spec.dtype {
+            precision: match self.settings.dtype {
                 Dtype::F32 => Precision::F32,
                 Dtype::F16 | Dtype::AsServed => Precision::F16,
             },
-            arg_max: match self.spec.arg_max {
+            arg_max: match self.settings.arg_max {
                 ArgMax::Outside => model::onnx::ArgMax::Outside,
                 ArgMax::Inside => model::onnx::ArgMax::Inside,
             },
@@ -112,7 +112,7 @@ impl Backend for OnnxBackend {
         Ok(Prepared {
             model: model.name.clone(),
             weights_id: exported.weights_id,
-            dtype: self.spec.dtype,
+            dtype: self.settings.dtype,
             params: Some(folder.parameters()),
             bytes: Some(Bytes(exported.bytes)),
             path: Some(exported.path.clone()),
@@ -164,7 +164,7 @@ impl OnnxBackend {
         let host_rss_before = memory::resident();
         let runtime = runtime::start(&self.surroundings.cache).map_err(|e| error(&e.to_string()))?;
         let begin = clock.now();
-        let mut builder = options::builder(&runtime.environment, &self.spec).map_err(|e| error(&words(&e)))?;
+        let mut builder = options::builder(&runtime.environment, &self.settings).map_err(|e| error(&words(&e)))?;
         let set = clock.now();
         let canceler = builder.canceler();
         let (loaded, waited) =
@@ -173,16 +173,16 @@ impl OnnxBackend {
         let created = clock.now();
         let placed = raw::placement(&session).map_err(|e| error(&e))?;
         let signature = graph::signature(&session).map_err(|e| error(&e))?;
-        let on_device = self.spec.provider == Provider::Cuda;
+        let on_device = self.settings.provider == Provider::Cuda;
         let engine = if on_device {
-            let device = i32::try_from(self.spec.device).unwrap_or(i32::MAX);
+            let device = i32::try_from(self.settings.device).unwrap_or(i32::MAX);
             Engine::bound(session, signature, AllocationDevice::CUDA, device).map_err(|e| error(&words(&e)))?
         } else {
             Engine::new(session, signature)
         };
-        let mut attribution = placement::attribution(self.spec.provider, &placed);
+        let mut attribution = placement::attribution(self.settings.provider, &placed);
         if on_device {
-            attribution.evidence.insert(Attribution::DEVICE.to_owned(), format!("cuda:{}", self.spec.device));
+            attribution.evidence.insert(Attribution::DEVICE.to_owned(), format!("cuda:{}", self.settings.device));
         }
         let report = LoadReport {
             parts: vec![
@@ -209,8 +209,8 @@ impl OnnxBackend {
             );
             return Err(self.unavailable(&what, FIX));
         }
-        options::preflight(&runtime.environment, &self.spec).map_err(|error| {
-            let what = format!("provider cuda, device {}: {}", self.spec.device, words(&error));
+        options::preflight(&runtime.environment, &self.settings).map_err(|error| {
+            let what = format!("provider cuda, device {}: {}", self.settings.device, words(&error));
             self.unavailable(&what, &format!("{FIX}   (and check the driver with nvidia-smi)"))
         })
     }

@@ -16,14 +16,14 @@ use crate::backend::{
 };
 use crate::hash::sha256_hex;
 use crate::model::{self, Architecture, ModelSource};
-use crate::spec::{Dtype, Fault, FaultKind, Law, Pace, SimulatedSpec};
+use crate::scenario::{Dtype, Fault, FaultKind, Law, Pace, SimulatedSettings};
 use crate::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
 /// The scripted engine.
 pub struct SimulatedBackend {
     name: String,
-    script: SimulatedSpec,
+    script: SimulatedSettings,
     surroundings: Surroundings,
     /// Loads so far, by model.
     loads: BTreeMap<String, u32>,
@@ -32,7 +32,7 @@ pub struct SimulatedBackend {
 impl SimulatedBackend {
     /// An engine that follows `script`.
     #[must_use]
-    pub fn new(name: &str, script: SimulatedSpec, surroundings: Surroundings) -> Self {
+    pub fn new(name: &str, script: SimulatedSettings, surroundings: Surroundings) -> Self {
         Self { name: name.to_owned(), script, surroundings, loads: BTreeMap::new() }
     }
 }
@@ -134,7 +134,7 @@ fn millions(architecture: &Architecture) -> f64 {
 
 /// Lets scripted time pass, on the virtual clock or really.
 fn pass(
-    script: &SimulatedSpec,
+    script: &SimulatedSettings,
     surroundings: &Surroundings,
     time: Duration,
     cancel: &CancelToken,
@@ -158,7 +158,7 @@ fn hits(fault: &Fault, model: &str, number: u32) -> bool {
 type Shape = (Procedure, usize, u32);
 
 struct SimulatedSession {
-    script: SimulatedSpec,
+    script: SimulatedSettings,
     surroundings: Surroundings,
     model: String,
     architecture: Architecture,

@@ -48,7 +48,7 @@ use super::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, Prepared, Session, Surroundings,
 };
 use crate::model::{self, ModelSource};
-use crate::spec::{Dtype, Engine, Launch};
+use crate::scenario::{Dtype, Engine, Launch};
 use crate::terms::{Degraded, Mode, Phase, Procedure};
 use crate::units::Bytes;
 
@@ -118,9 +118,9 @@ impl WorkerBackend {
     fn open(&self) -> Result<Opened, Trouble> {
         let launcher = self.launcher()?;
         let (settings, compiled) = match &self.engine {
-            Engine::Torch(spec) => (settings::of_torch(spec), settings::compiled_phases(spec)),
-            Engine::Onnx(spec) => (settings::of_onnx(spec), BTreeMap::new()),
-            Engine::Worker(spec) => (settings::of_connect(spec), BTreeMap::new()),
+            Engine::Torch(settings) => (settings::of_torch(settings), settings::compiled_phases(settings)),
+            Engine::Onnx(settings) => (settings::of_onnx(settings), BTreeMap::new()),
+            Engine::Worker(settings) => (settings::of_connect(settings), BTreeMap::new()),
             Engine::Ollama(_) | Engine::Simulated(_) => (Settings::default(), BTreeMap::new()),
         };
         let failed = |what: &str, error: std::io::Error| Trouble::new(Degraded::Error, format!("{what}: {error}"));
@@ -142,9 +142,11 @@ impl WorkerBackend {
     /// What starts the workers of this engine.
     fn launcher(&self) -> Result<Box<dyn Launcher>, Trouble> {
         match &self.engine {
-            Engine::Worker(spec) => Ok(Box::new(ConnectLauncher::new(&spec.address, spec.token_env.as_deref())?)),
-            Engine::Torch(spec) if spec.launch == Launch::Docker => {
-                Ok(Box::new(DockerLauncher::installed(&self.surroundings.cache, spec.resources, spec.device)?))
+            Engine::Worker(settings) => {
+                Ok(Box::new(ConnectLauncher::new(&settings.address, settings.token_env.as_deref())?))
+            }
+            Engine::Torch(settings) if settings.launch == Launch::Docker => {
+                Ok(Box::new(DockerLauncher::installed(&self.surroundings.cache, settings.resources, settings.device)?))
             }
             Engine::Torch(_) => self.process(self.torch()?),
             Engine::Onnx(_) => {

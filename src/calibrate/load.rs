@@ -3,7 +3,7 @@
 use crate::backend::{self, Backend, BackendError, Call, CallShape, CancelToken, Deadline, Session, Surroundings};
 use crate::clock::Clock;
 use crate::model::{Family, Form, ModelSource, Synthetic};
-use crate::spec::{ArgMax, BackendSpec, Dtype, Engine, Isolation, OnnxSpec, Optimisation, Provider};
+use crate::scenario::{ArgMax, BackendSettings, Dtype, Engine, Isolation, OnnxSettings, Optimisation, Provider};
 use crate::terms::Procedure;
 use crate::units::Nanos;
 
@@ -49,7 +49,7 @@ impl Prefills {
             Device::Processor => (Provider::Cpu, 0),
             Device::Cuda(number) => (Provider::Cuda, number),
         };
-        let onnx = OnnxSpec {
+        let onnx = OnnxSettings {
             provider,
             device: number,
             threads: None,
@@ -63,8 +63,8 @@ impl Prefills {
         let recipe =
             Synthetic { vocab: 512, n_positions: 512, ..Synthetic::new(Family::Gpt2, n_layer, n_embd, n_embd / 64) };
         let model = ModelSource { name: "load".to_owned(), form: Form::Synthetic(recipe) };
-        let spec = BackendSpec { name: "calibrate".to_owned(), warmups: 0, engine: Engine::Onnx(onnx) };
-        let mut engine: Box<dyn Backend> = backend::open(&spec, surroundings);
+        let settings = BackendSettings { name: "calibrate".to_owned(), warmups: 0, engine: Engine::Onnx(onnx) };
+        let mut engine: Box<dyn Backend> = backend::open(&settings, surroundings);
         engine.describe()?;
         let prepared = engine.prepare(&model)?;
         let call = Call {
@@ -81,14 +81,14 @@ impl Prefills {
         let shape: CallShape = call.shape();
         let session = engine.load(&prepared, &[shape], LONGEST, cancel).map_err(|failure| BackendError::Prepare {
             model: model.name.clone(),
-            backend: spec.name.clone(),
+            backend: settings.name.clone(),
             why: failure.to_string(),
         })?;
         let mut load = Self { device, session, call, cancel: cancel.clone() };
         for _ in 0..10 {
             load.once().map_err(|why| BackendError::Prepare {
                 model: model.name.clone(),
-                backend: spec.name.clone(),
+                backend: settings.name.clone(),
                 why,
             })?;
         }

@@ -13,7 +13,7 @@ use crate::commands::{report, run};
 use crate::energy::Measured;
 use crate::exit::Exit;
 use crate::report::build::calibration;
-use crate::spec::TelemetrySpec;
+use crate::scenario::TelemetrySettings;
 use crate::store::{io_error, write_atomically};
 use crate::telemetry::board;
 use crate::telemetry::sampler::{self, Found};
@@ -56,9 +56,9 @@ pub fn execute(args: &CalibrateArgs, out: &mut dyn Write) -> anyhow::Result<Exit
 ///
 /// # Errors
 /// Someone cancelled.
-pub fn ahead(spec: &TelemetrySpec, clock: &SharedClock, cancel: &CancelToken) -> anyhow::Result<Vec<Measured>> {
+pub fn ahead(settings: &TelemetrySettings, clock: &SharedClock, cancel: &CancelToken) -> anyhow::Result<Vec<Measured>> {
     let mut measured = Vec::new();
-    let found = sampler::discover(&spec.kinds());
+    let found = sampler::discover(&settings.kinds());
     for sensor in &found.sensors {
         match one(sensor, &found, false, clock, cancel) {
             Ok(found) => measured.push(found),

@@ -13,7 +13,7 @@ use crate::clock::RealClock;
 use crate::exit::Exit;
 use crate::manifest::redact::Redactor;
 use crate::manifest::{Gpus, Machine, Tool};
-use crate::spec::{ArgMax, BackendSpec, Dtype, Engine, Isolation, OnnxSpec, Optimisation, Provider};
+use crate::scenario::{ArgMax, BackendSettings, Dtype, Engine, Isolation, OnnxSettings, Optimisation, Provider};
 use crate::units::Bytes;
 
 mod clean;
@@ -68,7 +68,7 @@ pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     if args.clean {
         return clean::execute(out);
     }
-    let findings = look(args.spec.as_deref())?;
+    let findings = look(args.settings.as_deref())?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?;
     } else {
@@ -77,11 +77,11 @@ pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     Ok(Exit::Good)
 }
 
-fn look(spec: Option<&Path>) -> anyhow::Result<Findings> {
+fn look(settings: Option<&Path>) -> anyhow::Result<Findings> {
     let root = crate::cache::root();
     let gpus = Gpus::collect();
     let mut findings = vec![onnx("onnx, provider cpu", Provider::Cpu, &root), cuda(&gpus, &root)];
-    findings.extend(match spec {
+    findings.extend(match settings {
         Some(path) => ollama::of_scenario(path, &root)?,
         None => ollama::at(&ollama::default_url(), &root, &[]),
     });
@@ -119,7 +119,7 @@ impl Finding {
 
 /// Asks the backend itself, as a run does before its first call.
 fn onnx(name: &'static str, provider: Provider, cache: &Path) -> Finding {
-    let spec = OnnxSpec {
+    let settings = OnnxSettings {
         provider,
         device: 0,
         threads: None,
@@ -128,9 +128,9 @@ fn onnx(name: &'static str, provider: Provider, cache: &Path) -> Finding {
         arg_max: ArgMax::Outside,
         isolation: Isolation::None,
     };
-    let spec = BackendSpec { name: "onnx".to_owned(), warmups: 0, engine: Engine::Onnx(spec) };
+    let settings = BackendSettings { name: "onnx".to_owned(), warmups: 0, engine: Engine::Onnx(settings) };
     let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: cache.to_owned(), seed: 0 };
-    match backend::open(&spec, &surroundings).describe() {
+    match backend::open(&settings, &surroundings).describe() {
         Ok(description) => Finding::ready(Kind::Backend, name, described(&description)),
         Err(BackendError::Unavailable { what, fix, .. }) => Finding::missing(Kind::Backend, name, what, Some(fix)),
         Err(error) => Finding::missing(Kind::Backend, name, error.to_string(), None),

@@ -15,7 +15,7 @@ use crate::clock::RealClock;
 use crate::exit::Exit;
 use crate::model::onnx::{ArgMax, Options, Weights};
 use crate::model::{self, Architecture, Dtype, Error, Family, Folder, Form, ModelSource, Precision, Synthetic};
-use crate::spec::{self, Isolation, OnnxSpec, Optimisation, Provider};
+use crate::scenario::{self, Isolation, OnnxSettings, Optimisation, Provider};
 use crate::units::{Bytes, significant};
 
 mod engines;
@@ -31,10 +31,10 @@ struct Allowed {
 }
 
 impl Allowed {
-    fn of(dtype: spec::Dtype) -> Self {
+    fn of(dtype: scenario::Dtype) -> Self {
         match dtype {
-            spec::Dtype::F32 => Self { difference: 1e-4, order: true },
-            spec::Dtype::F16 | spec::Dtype::AsServed => Self { difference: 2e-2, order: false },
+            scenario::Dtype::F32 => Self { difference: 1e-4, order: true },
+            scenario::Dtype::F16 | scenario::Dtype::AsServed => Self { difference: 2e-2, order: false },
         }
     }
 }
@@ -144,17 +144,17 @@ fn export(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     Ok(Exit::Good)
 }
 
-fn precision(dtype: spec::Dtype) -> Precision {
+fn precision(dtype: scenario::Dtype) -> Precision {
     match dtype {
-        spec::Dtype::F32 => Precision::F32,
-        spec::Dtype::F16 | spec::Dtype::AsServed => Precision::F16,
+        scenario::Dtype::F32 => Precision::F32,
+        scenario::Dtype::F16 | scenario::Dtype::AsServed => Precision::F16,
     }
 }
 
-fn arg_max(place: spec::ArgMax) -> ArgMax {
+fn arg_max(place: scenario::ArgMax) -> ArgMax {
     match place {
-        spec::ArgMax::Outside => ArgMax::Outside,
-        spec::ArgMax::Inside => ArgMax::Inside,
+        scenario::ArgMax::Outside => ArgMax::Outside,
+        scenario::ArgMax::Inside => ArgMax::Inside,
     }
 }
 
@@ -246,17 +246,17 @@ fn verify(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     }
     let name = args.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let source = ModelSource { name, form: Form::Folder(args.folder.clone()) };
-    let spec = OnnxSpec {
+    let settings = OnnxSettings {
         provider: Provider::Cpu,
         device: 0,
         threads: None,
         optimisation: Optimisation::All,
         dtype: args.dtype,
-        arg_max: spec::ArgMax::Outside,
+        arg_max: scenario::ArgMax::Outside,
         isolation: Isolation::None,
     };
     let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: crate::cache::root(), seed: 0 };
-    let verified = verify::verify(&source, &reference, spec, surroundings).map_err(|error| match error {
+    let verified = verify::verify(&source, &reference, settings, surroundings).map_err(|error| match error {
         // Told apart by exit code, see `exit_of`.
         VerifyError::Backend(error) => anyhow::Error::new(error),
         VerifyError::Reference(error) => anyhow::Error::new(error),
@@ -271,7 +271,7 @@ fn verify(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     Ok(if found.agrees { Exit::Good } else { Exit::CheckFailed })
 }
 
-fn judge(dtype: spec::Dtype, verified: Vec<Verified>) -> Verification {
+fn judge(dtype: scenario::Dtype, verified: Vec<Verified>) -> Verification {
     let allowed = Allowed::of(dtype);
     let prompts: Vec<_> = verified.into_iter().map(|verified| judge_prompt(verified, allowed)).collect();
     // No prompt at all proves nothing.
@@ -344,9 +344,9 @@ mod tests {
             (vec![verified(1e-5, true, true), verified(f64::NAN, true, true)], false),
             (vec![], false),
         ] {
-            assert_eq!(judge(spec::Dtype::F32, found.clone()).agrees, agrees, "{found:?}");
+            assert_eq!(judge(scenario::Dtype::F32, found.clone()).agrees, agrees, "{found:?}");
         }
-        assert!(judge(spec::Dtype::F16, vec![verified(1e-2, false, false)]).agrees);
-        assert!(!judge(spec::Dtype::F16, vec![verified(3e-2, true, true)]).agrees);
+        assert!(judge(scenario::Dtype::F16, vec![verified(1e-2, false, false)]).agrees);
+        assert!(!judge(scenario::Dtype::F16, vec![verified(3e-2, true, true)]).agrees);
     }
 }

@@ -24,7 +24,7 @@ const HASH_DIGITS: usize = 12;
 /// # Errors
 /// A bad scenario file or filter, a model that cannot be read, standard output refuses.
 pub fn execute(args: &PlanArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let loaded = scenario::load(&args.spec, args.only.as_deref())?;
+    let loaded = scenario::load(&args.scenario, args.only.as_deref())?;
     let sha256 = plan::plan_sha256(&loaded.plan)?;
     if args.json {
         writeln!(out, "{:#}", as_json(&loaded, &sha256)?)?;
@@ -40,11 +40,11 @@ pub fn execute(args: &PlanArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
 /// One table per backend: models down, scenarios across, in each place what is timed.
 fn matrix(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
-    let Loaded { spec, plan, facts, .. } = loaded;
+    let Loaded { file, plan, facts, .. } = loaded;
     writeln!(out, "{}: order {}, seed {}", plan.name, snake(&plan.order)?, plan.seed)?;
-    for backend in &spec.backends {
+    for backend in &file.backends {
         let mut header = vec![format!("{} ({})", backend.name, backend.engine.kind()), "params".to_owned()];
-        header.extend(spec.scenarios.iter().map(|s| match s.batch {
+        header.extend(file.scenarios.iter().map(|s| match s.batch {
             1 => s.name.clone(),
             rows => format!("{} ×{rows}", s.name),
         }));
@@ -60,7 +60,7 @@ fn matrix(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
                 };
                 timed(plan.cells.iter().filter(|c| here(c)), plan.skipped.iter().filter(|s| here(&s.cell)))
             };
-            row.extend(spec.scenarios.iter().map(|s| place(&s.name)));
+            row.extend(file.scenarios.iter().map(|s| place(&s.name)));
             rows.push(row);
         }
         writeln!(out)?;
@@ -172,7 +172,7 @@ fn skips(plan: &Plan, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
-    let Loaded { spec, plan, facts, .. } = loaded;
+    let Loaded { file, plan, facts, .. } = loaded;
     let work = schedule::work(plan);
     writeln!(
         out,
@@ -183,14 +183,14 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
         amount(work.0.counts(), work.1.counts()),
         tries(loaded),
     )?;
-    let time = plan::time_range(plan, spec, facts, &work);
+    let time = plan::time_range(plan, file, facts, &work);
     if time.max == Nanos(0) && !plan.cells.is_empty() {
         writeln!(out, "estimate: next to nothing, on a virtual clock")?;
         return Ok(());
     }
     let range = if time.min == time.max { time.max.to_string() } else { format!("{} to {}", time.min, time.max) };
     writeln!(out, "estimate: about {range} on an idle machine of two cores; making the models comes on top, once")?;
-    if let Some(telemetry) = &spec.telemetry {
+    if let Some(telemetry) = &file.telemetry {
         let loads = work.0.counts().loads;
         // Before, after, and after each load.
         let idle = Nanos::from(telemetry.idle * u32::try_from(loads + 2)?);
@@ -222,7 +222,7 @@ fn amount(least: CallCounts, most: CallCounts) -> String {
 /// What calls that end early add to the timed ones, where an engine may end one.
 fn tries(loaded: &Loaded) -> String {
     let retries = loaded.plan.early_stop.retries;
-    let may = loaded.spec.backends.iter().any(|backend| backend.engine.may_stop_early());
+    let may = loaded.file.backends.iter().any(|backend| backend.engine.may_stop_early());
     if may && retries > 0 { format!(", and up to {retries} more for each that stops early") } else { String::new() }
 }
 
@@ -239,7 +239,7 @@ fn as_json(loaded: &Loaded, sha256: &str) -> anyhow::Result<Value> {
     let plan = &loaded.plan;
     let work = schedule::work(plan);
     let (least, most) = (work.0.counts(), work.1.counts());
-    let time = plan::time_range(plan, &loaded.spec, &loaded.facts, &work);
+    let time = plan::time_range(plan, &loaded.file, &loaded.facts, &work);
     let models: Vec<Value> = loaded
         .facts
         .iter()

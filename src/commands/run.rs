@@ -18,7 +18,7 @@ use crate::manifest::{BackendEntry, Manifest, ModelEntry, PowerEntry, Stack};
 use crate::plan::Plan;
 use crate::record::Line;
 use crate::run::{Ended, Engines, Power, Prompts, Run};
-use crate::spec::{Spec, TelemetrySpec};
+use crate::scenario::{ScenarioFile, TelemetrySettings};
 use crate::store::{self, Reserved, Writer};
 use crate::telemetry::{sampler, sensor::rapl};
 use crate::units::Nanos;
@@ -35,9 +35,9 @@ use prepare::{open, preflight, prepare, surroundings};
 /// # Errors
 /// A bad scenario file, an unavailable backend, a model that cannot be prepared, a store that cannot be written.
 pub fn execute(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let begun = match (&args.resume, &args.spec) {
+    let begun = match (&args.resume, &args.scenario) {
         (Some(folder), _) => resume(folder)?,
-        (None, Some(spec)) => begin(args, spec)?,
+        (None, Some(file)) => begin(args, file)?,
         (None, None) => return Ok(Exit::Usage),
     };
     match begun {
@@ -58,7 +58,7 @@ struct Job {
     cancel: CancelToken,
     stack_sha256: String,
     manifest: Manifest,
-    telemetry: Option<TelemetrySpec>,
+    telemetry: Option<TelemetrySettings>,
 }
 
 enum Begun {
@@ -71,16 +71,16 @@ enum Begun {
 
 fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
     let loaded = scenario::load(path, args.only.as_deref())?;
-    let (spec, mut plan) = (loaded.spec, loaded.plan);
+    let (file, mut plan) = (loaded.file, loaded.plan);
     let cancel = cancel_on_signal()?;
-    let surroundings = surroundings(&spec);
-    let mut backends = open(&spec, &plan, &surroundings);
+    let surroundings = surroundings(&file);
+    let mut backends = open(&file, &plan, &surroundings);
     let descriptions = preflight(&mut backends, &mut plan, args.skip_missing)?;
     if plan.cells.is_empty() {
         return Ok(nothing_left(&plan));
     }
     // All that can be wrong with the prompts and the run's folder comes out before models are made, which takes minutes.
-    let prompts = Prompts::build(&spec, &plan)?;
+    let prompts = Prompts::build(&file, &plan)?;
     let plan_json = String::from_utf8(crate::plan::to_json(&plan)?)?;
     let folder = args.out.clone().unwrap_or_else(|| {
         store::default_folder(&plan.name, &sha256_hex(plan_json.as_bytes()), jiff::Timestamp::now())
@@ -89,14 +89,14 @@ fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
     let base = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
     let local = serde_json::json!({ "scenario_folder": base });
     store::write_atomically(&folder.join(store::LOCAL), local.to_string().as_bytes())?;
-    let Some(engines) = prepare(&spec, &plan, backends, &cancel)? else {
+    let Some(engines) = prepare(&file, &plan, backends, &cancel)? else {
         warn("interrupted before anything was measured; models made so far stay in the cache, so run the same again");
         return Ok(Begun::Ended(Exit::Interrupted));
     };
     let stack = Stack::collect(entries(&descriptions));
     let stack_sha256 = stack.sha256();
     let mut manifest = Manifest::new(stack, loaded.text.as_bytes(), plan_json.as_bytes(), unix_ns());
-    manifest.models = models(&spec, &engines);
+    manifest.models = models(&file, &engines);
     manifest.residency = crate::schedule::order::residency(&plan);
     let writer = reserved.begin(&loaded.text, &plan_json, &manifest.to_json()?)?;
     Ok(Begun::Ready(Box::new(Job {
@@ -109,7 +109,7 @@ fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
         cancel,
         stack_sha256,
         manifest,
-        telemetry: spec.telemetry,
+        telemetry: file.telemetry,
     })))
 }
 
@@ -117,20 +117,20 @@ fn resume(folder: &Path) -> anyhow::Result<Begun> {
     let (writer, recording) = Writer::resume(folder)?;
     let plan: Plan = serde_json::from_str(&store::read_text(folder, store::PLAN)?)
         .with_context(|| format!("{}: not a plan of this version", folder.join(store::PLAN).display()))?;
-    let spec = scenario::parse(&folder.join(store::SPEC), &scenario_folder(folder))?;
+    let file = scenario::parse(&folder.join(store::SPEC), &scenario_folder(folder))?;
     let cancel = cancel_on_signal()?;
-    let surroundings = surroundings(&spec);
-    let mut backends = open(&spec, &plan, &surroundings);
+    let surroundings = surroundings(&file);
+    let mut backends = open(&file, &plan, &surroundings);
     let descriptions = preflight(&mut backends, &mut plan.clone(), false)?;
-    let prompts = Prompts::build(&spec, &plan)?;
-    let Some(engines) = prepare(&spec, &plan, backends, &cancel)? else {
+    let prompts = Prompts::build(&file, &plan)?;
+    let Some(engines) = prepare(&file, &plan, backends, &cancel)? else {
         return Ok(Begun::Interrupted(folder.to_owned()));
     };
     let stack = Stack::collect(entries(&descriptions));
     let stack_sha256 = stack.sha256();
     let mut manifest = Manifest::from_json(store::read_text(folder, store::MANIFEST)?.as_bytes())
         .with_context(|| folder.join(store::MANIFEST).display().to_string())?;
-    unchanged(folder, &manifest, &stack, &models(&spec, &engines))?;
+    unchanged(folder, &manifest, &stack, &models(&file, &engines))?;
     if !recording.finished() {
         manifest.resume(stack, unix_ns());
         writer.write_manifest(&manifest.to_json()?)?;
@@ -145,7 +145,7 @@ fn resume(folder: &Path) -> anyhow::Result<Begun> {
         cancel,
         stack_sha256,
         manifest,
-        telemetry: spec.telemetry,
+        telemetry: file.telemetry,
     })))
 }
 
@@ -195,10 +195,10 @@ fn entries(descriptions: &BTreeMap<String, Description>) -> BTreeMap<String, Bac
     descriptions.iter().map(|(name, description)| (name.clone(), BackendEntry::new(description))).collect()
 }
 
-fn models(spec: &Spec, engines: &Engines) -> BTreeMap<String, ModelEntry> {
+fn models(file: &ScenarioFile, engines: &Engines) -> BTreeMap<String, ModelEntry> {
     let mut entries: BTreeMap<String, ModelEntry> = BTreeMap::new();
     for (key, prepared) in &engines.prepared {
-        let Some(source) = spec.models.iter().find(|m| m.name == key.model) else { continue };
+        let Some(source) = file.models.iter().find(|m| m.name == key.model) else { continue };
         let entry = entries.entry(key.model.clone()).or_insert_with(|| ModelEntry::new(source, prepared));
         entry.add_form(&key.backend, prepared);
     }
@@ -244,22 +244,22 @@ type Recording = (Option<Power>, Option<(Nanos, Nanos)>);
 fn record_power(job: &mut Job) -> anyhow::Result<Recording> {
     let finished = job.lines.iter().any(|line| matches!(line, Line::Finished(_)));
     // On a virtual clock nothing draws power.
-    let Some(spec) = job.telemetry.as_ref().filter(|_| !finished && !job.clock.is_virtual()) else {
+    let Some(settings) = job.telemetry.as_ref().filter(|_| !finished && !job.clock.is_virtual()) else {
         return Ok((None, None));
     };
     let epochs = job.lines.iter().filter(|line| matches!(line, Line::Opened(_))).count();
     let epoch = u32::try_from(epochs).unwrap_or(u32::MAX);
     let (mut rested, mut calibrations) = (None, Vec::new());
-    let sensors = sampler::discover(&spec.kinds()).sensors;
-    if spec.calibrate {
+    let sensors = sampler::discover(&settings.kinds()).sensors;
+    if settings.calibrate {
         // The load of a calibration leaves a context on the device until this process ends, and that draws power.
-        let mut early = Power::start(spec, BTreeMap::new(), &job.writer, epoch, job.clock.clone())?;
+        let mut early = Power::start(settings, BTreeMap::new(), &job.writer, epoch, job.clock.clone())?;
         rested = early.rest(&job.clock, &job.cancel);
         early.finish()?;
-        calibrations = calibrate::ahead(spec, &job.clock, &job.cancel)?;
+        calibrations = calibrate::ahead(settings, &job.clock, &job.cancel)?;
     }
     let timings = crate::calibrate::by_sensor(&sensors, &calibrations);
-    let power = Power::start(spec, timings, &job.writer, epoch, job.clock.clone())?;
+    let power = Power::start(settings, timings, &job.writer, epoch, job.clock.clone())?;
     let found = power.found().clone();
     if found.sensors.is_empty() {
         let why: Vec<String> = found.absent.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
@@ -274,7 +274,7 @@ fn record_power(job: &mut Job) -> anyhow::Result<Recording> {
         }
     }
     if let Some(epoch) = job.manifest.epochs.last_mut() {
-        let (period_ns, charged) = (spec.period.into(), spec.sensors.clone());
+        let (period_ns, charged) = (settings.period.into(), settings.sensors.clone());
         let cuda = power.cuda().clone();
         epoch.power = Some(PowerEntry { period_ns, charged, found, calibrations, cuda, continuity: None });
         job.writer.write_manifest(&job.manifest.to_json()?)?;

@@ -10,7 +10,7 @@ use crate::manifest::machine::memory_limit;
 use crate::model;
 use crate::plan::{self, ModelFacts, Only, Plan};
 use crate::run::prompts::text_tokens;
-use crate::spec::{self, Engine, Prompt, Scenario, Spec};
+use crate::scenario::{self, Engine, Prompt, Scenario, ScenarioFile};
 use crate::units::Bytes;
 
 /// A scenario file with its plan.
@@ -19,7 +19,7 @@ pub struct Loaded {
     /// The file, verbatim.
     pub text: String,
     /// What it says.
-    pub spec: Spec,
+    pub file: ScenarioFile,
     /// What its models are, in file order.
     pub facts: Vec<ModelFacts>,
     /// What it makes of the matrix.
@@ -32,49 +32,49 @@ pub struct Loaded {
 /// Every problem of the file, a filter that selects nothing that exists, a model folder whose configuration
 /// cannot be read.
 pub fn load(path: &Path, only: Option<&str>) -> anyhow::Result<Loaded> {
-    let text = spec::read_text(path)?;
-    let spec = spec::parse(&text, path, folder_of(path))?;
+    let text = scenario::read_text(path)?;
+    let file = scenario::parse(&text, path, folder_of(path))?;
     let only = match only {
-        Some(filter) => Only::parse(filter, &spec)?,
+        Some(filter) => Only::parse(filter, &file)?,
         None => Only::default(),
     };
-    let facts = facts(&spec)?;
-    let budget = match spec.limits.memory {
+    let facts = facts(&file)?;
+    let budget = match file.limits.memory {
         Some(given) => given,
         None => half_of_memory()?,
     };
-    let plan = plan::expand(&spec, &facts, budget, &only)?;
-    Ok(Loaded { text, spec, facts, plan })
+    let plan = plan::expand(&file, &facts, budget, &only)?;
+    Ok(Loaded { text, file, facts, plan })
 }
 
 /// Reads a scenario file that may lie elsewhere than where its relative paths start, such as a run's copy.
 ///
 /// # Errors
 /// Every problem of the file.
-pub fn parse(path: &Path, base: &Path) -> anyhow::Result<Spec> {
-    Ok(spec::parse(&spec::read_text(path)?, path, base)?)
+pub fn parse(path: &Path, base: &Path) -> anyhow::Result<ScenarioFile> {
+    Ok(scenario::parse(&scenario::read_text(path)?, path, base)?)
 }
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-fn facts(spec: &Spec) -> anyhow::Result<Vec<ModelFacts>> {
+fn facts(file: &ScenarioFile) -> anyhow::Result<Vec<ModelFacts>> {
     let fact = |source: &model::ModelSource| {
         if matches!(source.form, model::Form::Served(_)) {
             return Ok(ModelFacts::unknown(&source.name));
         }
         let architecture = model::architecture(&source.form).with_context(|| format!("model `{}`", source.name))?;
         let facts = ModelFacts::new(&source.name, &architecture);
-        let context = facts.n_positions.unwrap_or(u64::MAX).min(shortest_served(spec));
-        Ok(ModelFacts { text_tokens: long_texts(spec, source, context), ..facts })
+        let context = facts.n_positions.unwrap_or(u64::MAX).min(shortest_served(file));
+        Ok(ModelFacts { text_tokens: long_texts(file, source, context), ..facts })
     };
-    spec.models.iter().map(fact).collect()
+    file.models.iter().map(fact).collect()
 }
 
 /// The shortest context that a server is asked for.
-fn shortest_served(spec: &Spec) -> u64 {
-    let contexts = spec.backends.iter().filter_map(|backend| match &backend.engine {
+fn shortest_served(file: &ScenarioFile) -> u64 {
+    let contexts = file.backends.iter().filter_map(|backend| match &backend.engine {
         Engine::Ollama(ollama) => Some(u64::from(ollama.num_ctx)),
         Engine::Onnx(_) | Engine::Torch(_) | Engine::Worker(_) | Engine::Simulated(_) => None,
     });
@@ -83,7 +83,7 @@ fn shortest_served(spec: &Spec) -> u64 {
 
 /// Tokens of the texts that may not fit into a context, by scenario. No token stands for less than a byte, so the others
 /// fit and need not be counted, which takes a tokenizer.
-fn long_texts(spec: &Spec, model: &model::ModelSource, context: u64) -> BTreeMap<String, u32> {
+fn long_texts(file: &ScenarioFile, model: &model::ModelSource, context: u64) -> BTreeMap<String, u32> {
     let may_exceed = |scenario: &&Scenario| {
         let bytes = match &scenario.prompt {
             Prompt::Text(text) => text.len(),
@@ -94,7 +94,7 @@ fn long_texts(spec: &Spec, model: &model::ModelSource, context: u64) -> BTreeMap
         // BOS, and the token that a server returns last.
         bytes > 0 && bytes as u64 + u64::from(steps) + 2 > context
     };
-    let counted = spec.scenarios.iter().filter(may_exceed);
+    let counted = file.scenarios.iter().filter(may_exceed);
     counted.filter_map(|scenario| Some((scenario.name.clone(), text_tokens(scenario, model)?))).collect()
 }
 

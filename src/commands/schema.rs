@@ -3,13 +3,13 @@
 use std::io::Write;
 
 use crate::exit::Exit;
-use crate::spec;
+use crate::scenario;
 
 /// Prints the schema.
 ///
 /// # Errors
 /// Standard output refuses.
 pub fn execute(out: &mut dyn Write) -> anyhow::Result<Exit> {
-    writeln!(out, "{:#}", spec::schema())?;
+    writeln!(out, "{:#}", scenario::schema())?;
     Ok(Exit::Good)
 }

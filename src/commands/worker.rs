@@ -23,8 +23,8 @@ pub fn execute(command: &WorkerCommand, out: &mut dyn Write) -> anyhow::Result<E
     let WorkerCommand::Onnx(WorkerArgs { listen, exit_on_stdin_close }) = command;
     let surroundings = Surroundings { clock: Arc::new(KernelClock), cache: crate::cache::root(), seed: 0 };
     let make: Maker = Box::new(move |settings| {
-        let spec = settings::onnx(settings)?;
-        Ok(Box::new(OnnxBackend::new("onnx", spec, surroundings.clone())))
+        let settings = settings::onnx(settings)?;
+        Ok(Box::new(OnnxBackend::new("onnx", settings, surroundings.clone())))
     });
     let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
     let serving = Serving { listen: listen.parse()?, token, exit_on_stdin_close: *exit_on_stdin_close };

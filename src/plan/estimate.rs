@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cell, ModelFacts, Plan, PlannedSession};
-use crate::spec::{Dynamic, Engine, Law, Pace, SimulatedSpec, Spec};
+use crate::scenario::{Dynamic, Engine, Law, Pace, ScenarioFile, SimulatedSettings};
 use crate::terms::Procedure;
 use crate::units::Nanos;
 
@@ -96,12 +96,12 @@ const UNKNOWN_PARAMS: u64 = 1_000_000_000;
 /// Making the models and exporting them comes on top, once. A simulated engine takes what its script says, or nothing on
 /// a virtual clock.
 #[must_use]
-pub fn time_range(plan: &Plan, spec: &Spec, facts: &[ModelFacts], work: &(Work, Work)) -> TimeRange {
-    TimeRange { min: time(plan, spec, facts, &work.0), max: time(plan, spec, facts, &work.1) }
+pub fn time_range(plan: &Plan, file: &ScenarioFile, facts: &[ModelFacts], work: &(Work, Work)) -> TimeRange {
+    TimeRange { min: time(plan, file, facts, &work.0), max: time(plan, file, facts, &work.1) }
 }
 
-fn time(plan: &Plan, spec: &Spec, facts: &[ModelFacts], work: &Work) -> Nanos {
-    let engines: BTreeMap<&str, &Engine> = spec.backends.iter().map(|b| (b.name.as_str(), &b.engine)).collect();
+fn time(plan: &Plan, file: &ScenarioFile, facts: &[ModelFacts], work: &Work) -> Nanos {
+    let engines: BTreeMap<&str, &Engine> = file.backends.iter().map(|b| (b.name.as_str(), &b.engine)).collect();
     let millions = |model: &str| {
         let params = facts.iter().find(|f| f.name == model).and_then(|f| f.params).unwrap_or(UNKNOWN_PARAMS);
         params as f64 / 1e6
@@ -177,7 +177,7 @@ fn pass_ms(millions: f64, tokens: f64) -> f64 {
     PASS_MS + millions * (STEP_MS + TOKEN_MS * (tokens - 1.0))
 }
 
-fn scripted(script: &SimulatedSpec, law: &Law, millions: f64) -> f64 {
+fn scripted(script: &SimulatedSettings, law: &Law, millions: f64) -> f64 {
     match script.pace {
         Pace::Virtual => 0.0,
         Pace::Real => law.base.as_secs_f64() * 1e3 * millions.powf(law.exponent),

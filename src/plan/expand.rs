@@ -6,7 +6,7 @@ use super::only::Only;
 use super::{Cell, CellId, FORMAT, ModelFacts, Plan, PlanError, PlannedSession, SessionKey, SkippedCell};
 use crate::hash::sha256_hex;
 use crate::model::{Form, ModelSource};
-use crate::spec::{BackendSpec, Dtype, Engine, Prompt, Provider, Scenario, Spec};
+use crate::scenario::{BackendSettings, Dtype, Engine, Prompt, Provider, Scenario, ScenarioFile};
 use crate::terms::{Mode, Procedure};
 use crate::units::{Bytes, Nanos};
 
@@ -20,44 +20,51 @@ const SESSION_OVERHEAD: u64 = 64 << 20;
 ///
 /// # Errors
 /// A model without facts.
-pub fn expand(spec: &Spec, facts: &[ModelFacts], budget: Bytes, only: &Only) -> Result<Plan, PlanError> {
+pub fn expand(file: &ScenarioFile, facts: &[ModelFacts], budget: Bytes, only: &Only) -> Result<Plan, PlanError> {
     let mut plan = Plan {
         format: FORMAT,
-        name: spec.name.clone(),
-        seed: spec.seed,
-        order: spec.order,
-        repetitions: spec.repetitions,
-        early_stop: spec.early_stop,
-        modes: spec.modes.clone(),
-        fit: spec.fit,
-        timeout_ns: Nanos::from(spec.timeout),
-        degraded_rate: spec.limits.degraded_rate,
+        name: file.name.clone(),
+        seed: file.seed,
+        order: file.order,
+        repetitions: file.repetitions,
+        early_stop: file.early_stop,
+        modes: file.modes.clone(),
+        fit: file.fit,
+        timeout_ns: Nanos::from(file.timeout),
+        degraded_rate: file.limits.degraded_rate,
         memory_budget_bytes: budget,
         sessions: Vec::new(),
         cells: Vec::new(),
         skipped: Vec::new(),
     };
-    for backend in &spec.backends {
-        for model in &spec.models {
+    for backend in &file.backends {
+        for model in &file.models {
             let facts =
                 facts.iter().find(|f| f.name == model.name).ok_or_else(|| PlanError::NoFacts(model.name.clone()))?;
-            session(&mut plan, spec, backend, model, facts, only);
+            session(&mut plan, file, backend, model, facts, only);
         }
     }
     Ok(plan)
 }
 
 /// Adds everything that one backend does with one model.
-fn session(plan: &mut Plan, spec: &Spec, backend: &BackendSpec, model: &ModelSource, facts: &ModelFacts, only: &Only) {
+fn session(
+    plan: &mut Plan,
+    file: &ScenarioFile,
+    backend: &BackendSettings,
+    model: &ModelSource,
+    facts: &ModelFacts,
+    only: &Only,
+) {
     let key = SessionKey { backend: backend.name.clone(), model: model.name.clone() };
     let mut resident: Option<Bytes> = None;
-    for scenario in &spec.scenarios {
-        for (procedure, steps) in calls(&spec.modes, &scenario.gen_tokens) {
+    for scenario in &file.scenarios {
+        for (procedure, steps) in calls(&file.modes, &scenario.gen_tokens) {
             let served = matches!(model.form, Form::Served(_));
             let dtype = if served { Dtype::AsServed } else { backend.engine.dtype() };
             let cell = cell(&key, dtype, scenario, procedure, steps);
             let needed = resident_bytes(&backend.engine, facts, scenario, &cell);
-            let rule = skipped(spec, only, &cell)
+            let rule = skipped(file, only, &cell)
                 .or_else(|| unsupported(&backend.engine, &model.form, scenario, &cell))
                 .or_else(|| past_buckets(&backend.engine, facts, &cell))
                 .or_else(|| too_large(&backend.engine, facts, plan.memory_budget_bytes, &cell, needed));
@@ -139,12 +146,12 @@ fn cell(session: &SessionKey, dtype: Dtype, scenario: &Scenario, procedure: Proc
 type Reason = (&'static str, String);
 
 /// The command line's filter and the file's own rules.
-fn skipped(spec: &Spec, only: &Only, cell: &Cell) -> Option<Reason> {
+fn skipped(file: &ScenarioFile, only: &Only, cell: &Cell) -> Option<Reason> {
     if !only.keeps(cell) {
         return Some(("only", format!("not selected by --only {only}")));
     }
     let matches = |selector: &Option<String>, name: &str| selector.as_deref().is_none_or(|s| s == name);
-    let rule = spec.skip.iter().find(|rule| {
+    let rule = file.skip.iter().find(|rule| {
         matches(&rule.model, &cell.session.model)
             && matches(&rule.backend, &cell.session.backend)
             && matches(&rule.scenario, &cell.scenario)

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Cell;
-use crate::spec::{Spec, nearest};
+use crate::scenario::{ScenarioFile, nearest};
 
 /// Which cells are kept. The default keeps all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,18 +44,18 @@ impl Only {
     /// Reads a filter. A key that is given several times keeps any of its values.
     ///
     /// # Errors
-    /// A part that is not `key=value`, an unknown key, a name that `spec` does not have.
-    pub fn parse(text: &str, spec: &Spec) -> Result<Self, OnlyError> {
+    /// A part that is not `key=value`, an unknown key, a name that `file` does not have.
+    pub fn parse(text: &str, file: &ScenarioFile) -> Result<Self, OnlyError> {
         let mut only = Self::default();
         for part in text.split(',').map(str::trim) {
             let Some((key, value)) = part.split_once('=') else {
                 return Err(OnlyError::Syntax(part.to_owned()));
             };
             let (key, values, known): (_, _, Vec<&str>) = match key.trim() {
-                "backend" => ("backend", &mut only.backends, spec.backends.iter().map(|b| b.name.as_str()).collect()),
-                "model" => ("model", &mut only.models, spec.models.iter().map(|m| m.name.as_str()).collect()),
+                "backend" => ("backend", &mut only.backends, file.backends.iter().map(|b| b.name.as_str()).collect()),
+                "model" => ("model", &mut only.models, file.models.iter().map(|m| m.name.as_str()).collect()),
                 "scenario" => {
-                    ("scenario", &mut only.scenarios, spec.scenarios.iter().map(|s| s.name.as_str()).collect())
+                    ("scenario", &mut only.scenarios, file.scenarios.iter().map(|s| s.name.as_str()).collect())
                 }
                 other => return Err(OnlyError::Key(other.to_owned())),
             };

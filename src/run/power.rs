@@ -9,7 +9,7 @@ use crate::clock::SharedClock;
 use crate::energy::{Calibration, Coverage};
 use crate::measure::LoopRule;
 use crate::record::LoopBelow;
-use crate::spec::TelemetrySpec;
+use crate::scenario::TelemetrySettings;
 use crate::store::{StoreError, TraceWriter, Writer};
 use crate::telemetry::board::{self, Boards};
 use crate::telemetry::continuity::Continuity;
@@ -84,7 +84,7 @@ impl Power {
     /// # Errors
     /// No thread, or a trace that cannot be written.
     pub fn start(
-        spec: &TelemetrySpec,
+        settings: &TelemetrySettings,
         calibrations: BTreeMap<String, Calibration>,
         writer: &Writer,
         epoch: u32,
@@ -93,12 +93,12 @@ impl Power {
         let trace = TraceWriter::open(writer.folder())?;
         let safe = |(id, found): (&String, &Calibration)| Some((id.clone(), found.safe_poll_ns?.duration()));
         let counters = calibrations.iter().filter_map(safe).collect();
-        let sampler = Sampler::start(&spec.kinds(), spec.period, counters, clock)?;
+        let sampler = Sampler::start(&settings.kinds(), settings.period, counters, clock)?;
         let found = sampler.found().clone();
         let cuda = board::cuda(&found.sensors, found.has_unopened(), &board::Environment::own());
         let states = found.sensors.iter().map(|_| States::default()).collect();
-        let TelemetrySpec { idle, looped, period, .. } = *spec;
-        let (period, charged) = (period.into(), spec.sensors.clone());
+        let TelemetrySettings { idle, looped, period, .. } = *settings;
+        let (period, charged) = (period.into(), settings.sensors.clone());
         Ok(Self { sampler, found, trace, epoch, idle, looped, period, charged, calibrations, cuda, states })
     }
 

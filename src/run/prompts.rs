@@ -6,7 +6,7 @@ use crate::backend::Call;
 use crate::hash::seeded;
 use crate::model::{self, Form, ModelSource, prompt};
 use crate::plan::{Cell, Plan};
-use crate::spec::{Prompt, Scenario, Spec};
+use crate::scenario::{Prompt, Scenario, ScenarioFile};
 
 /// Why a prompt cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -54,17 +54,17 @@ impl Prompts {
     ///
     /// # Errors
     /// The first prompt that cannot be made, by scenario and model.
-    pub fn build(spec: &Spec, plan: &Plan) -> Result<Self, PromptError> {
+    pub fn build(file: &ScenarioFile, plan: &Plan) -> Result<Self, PromptError> {
         let mut rows = BTreeMap::new();
         for cell in &plan.cells {
             let key = (cell.scenario.clone(), cell.session.model.clone());
             if rows.contains_key(&key) {
                 continue;
             }
-            let scenario = spec.scenarios.iter().find(|s| s.name == cell.scenario);
-            let model = spec.models.iter().find(|m| m.name == cell.session.model);
+            let scenario = file.scenarios.iter().find(|s| s.name == cell.scenario);
+            let model = file.models.iter().find(|m| m.name == cell.session.model);
             if let (Some(scenario), Some(model)) = (scenario, model) {
-                rows.insert(key, build_rows(spec.seed, scenario, model)?);
+                rows.insert(key, build_rows(file.seed, scenario, model)?);
             }
         }
         Ok(Self { rows })

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::hash::seeded;
 use crate::plan::{Plan, SessionKey};
-use crate::spec::{Order, Repetitions};
+use crate::scenario::{Order, Repetitions};
 
 /// A rank: compared element by element.
 pub type Key = [u64; 3];

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::plan::Plan;
 use crate::record::{CallRecord, Line, LoopBelow};
+use crate::scenario::EarlyStop;
 use crate::schedule::{LONGEST_GAP, Ordering, Task};
-use crate::spec::EarlyStop;
 use crate::terms::{Mode, Phase, Procedure, Regime, Role};
 use crate::units::Nanos;
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::plan::{Cell, CellId, PlannedSession, SessionKey};
 use crate::record::LoopBelow;
-use crate::spec::{Dtype, EarlyStop, FitAxis};
+use crate::scenario::{Dtype, EarlyStop, FitAxis};
 use crate::terms::{Mode, Procedure};
 use crate::units::Bytes;
 

@@ -55,9 +55,9 @@ impl Reserved {
     ///
     /// # Errors
     /// What the system says, with the path.
-    pub fn begin(mut self, spec: &str, plan_json: &str, manifest_json: &str) -> Result<Writer, StoreError> {
+    pub fn begin(mut self, scenario: &str, plan_json: &str, manifest_json: &str) -> Result<Writer, StoreError> {
         match self.lock.take() {
-            Some(lock) => Writer::begin(&self.folder, lock, spec, plan_json, manifest_json),
+            Some(lock) => Writer::begin(&self.folder, lock, scenario, plan_json, manifest_json),
             None => Err(StoreError::Locked { path: self.folder.display().to_string(), owner: None }),
         }
     }

@@ -26,19 +26,19 @@ impl Writer {
     ///
     /// # Errors
     /// The folder exists with something in it, is locked, or cannot be written.
-    pub fn create(folder: &Path, spec: &str, plan_json: &str, manifest_json: &str) -> Result<Self, StoreError> {
-        Reserved::new(folder)?.begin(spec, plan_json, manifest_json)
+    pub fn create(folder: &Path, scenario: &str, plan_json: &str, manifest_json: &str) -> Result<Self, StoreError> {
+        Reserved::new(folder)?.begin(scenario, plan_json, manifest_json)
     }
 
     /// Writes a new run's first files into a folder that is locked and empty.
     pub(super) fn begin(
         folder: &Path,
         lock: Held,
-        spec: &str,
+        scenario: &str,
         plan_json: &str,
         manifest_json: &str,
     ) -> Result<Self, StoreError> {
-        write_atomically(&folder.join(SPEC), spec.as_bytes())?;
+        write_atomically(&folder.join(SPEC), scenario.as_bytes())?;
         write_atomically(&folder.join(PLAN), plan_json.as_bytes())?;
         write_atomically(&folder.join(MANIFEST), manifest_json.as_bytes())?;
         let path = folder.join(MEASUREMENTS);

@@ -3,7 +3,7 @@
 use phasebench::analysis::{CvBand, Evidence, IntervalKind, MetricRow, Standing, SummaryRow, Tables};
 use phasebench::plan::SkippedCell;
 use phasebench::record::{Decision, Line, Rule};
-use phasebench::spec::Repetitions;
+use phasebench::scenario::Repetitions;
 use phasebench::stats::location::{adaptive_location, log_location};
 use phasebench::terms::{Degraded, Flag, Mode, Phase, Regime, Role, Status};
 use phasebench::units::{Bytes, Nanos};

@@ -2,7 +2,7 @@
 
 use phasebench::analysis::aggregate::{LATENCY_RULE, THROUGHPUT_RULE};
 use phasebench::analysis::{Metric, ScalingFitRow, ScopeKind, ShiftRow, Tables, curve};
-use phasebench::spec::{Dtype, FitAxis};
+use phasebench::scenario::{Dtype, FitAxis};
 use phasebench::stats::fit::scaling;
 use phasebench::terms::{Degraded, Finish, Mode};
 

@@ -13,7 +13,7 @@ use phasebench::record::{
     BesideRecord, CallRecord, FORMAT, Finished, Header, Line, LoadRecord, LoopBelow, MemoryRecord, Opened, SpanRecord,
     TokenCounts,
 };
-use phasebench::spec::{Dtype, EarlyStop, FitAxis, Order, Repetitions};
+use phasebench::scenario::{Dtype, EarlyStop, FitAxis, Order, Repetitions};
 use phasebench::store::{self, Recording};
 use phasebench::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure, Regime, Role, Status};
 use phasebench::units::{Bytes, Nanos};

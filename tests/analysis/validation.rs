@@ -10,7 +10,7 @@ use phasebench::commands;
 use phasebench::exit::Exit;
 use phasebench::plan::Plan;
 use phasebench::record::{CallRecord, Decision, Line, Rule};
-use phasebench::spec::{EarlyStop, Repetitions};
+use phasebench::scenario::{EarlyStop, Repetitions};
 use phasebench::terms::{CompileEvidence, Degraded, Finish, Phase, Role, Status};
 use phasebench::units::Nanos;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bollard::query_parameters::KillContainerOptions;
 use phasebench::backend::worker::launch::Ended;
-use phasebench::spec::Resources;
+use phasebench::scenario::Resources;
 use phasebench::terms::Degraded;
 use phasebench::units::Bytes;
 

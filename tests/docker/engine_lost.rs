@@ -7,7 +7,7 @@ use std::time::Duration;
 use phasebench::backend::worker::launch::docker::DockerLauncher;
 use phasebench::backend::worker::launch::docker::engine::{self, Engine};
 use phasebench::backend::worker::launch::installed::Image;
-use phasebench::spec::{Resources, TorchDevice};
+use phasebench::scenario::{Resources, TorchDevice};
 use tempfile::TempDir;
 
 use crate::fixture::{build, image, launch, until_said};

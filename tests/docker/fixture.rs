@@ -13,7 +13,7 @@ use phasebench::backend::worker::launch::docker::DockerLauncher;
 use phasebench::backend::worker::launch::docker::engine::{self, Engine};
 use phasebench::backend::worker::launch::installed::{Image, Record as _};
 use phasebench::backend::worker::launch::{LaunchError, Launcher as _, Running, Wanted, package};
-use phasebench::spec::{Resources, TorchDevice};
+use phasebench::scenario::{Resources, TorchDevice};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 
-use phasebench::spec::Resources;
+use phasebench::scenario::Resources;
 use phasebench::units::Bytes;
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
@@ -97,7 +97,7 @@ async fn it_reaches_nothing_and_writes_only_to_its_own_folders() {
         let launcher = phasebench::backend::worker::launch::docker::DockerLauncher::new(
             rig.image.clone(),
             resources,
-            phasebench::spec::TorchDevice::Cpu,
+            phasebench::scenario::TorchDevice::Cpu,
         );
         fs::write(model.join("config.json"), listener.local_addr().unwrap().port().to_string()).unwrap();
         let worker = crate::fixture::launch(&launcher, &folder, &model).await.unwrap();

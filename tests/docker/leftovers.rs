@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use bollard::models::ContainerCreateBody;
 use phasebench::backend::worker::launch::docker::leftovers::{OURS, OWNER, WORKER, remove};
 use phasebench::backend::worker::launch::docker::owner::Owner;
-use phasebench::spec::Resources;
+use phasebench::scenario::Resources;
 
 use crate::fixture::{Rig, until, until_said};
 

@@ -13,7 +13,7 @@ use phasebench::backend::ollama::speech::{Speech, Words};
 use phasebench::backend::ollama::version::Engine;
 use phasebench::backend::{Backend, CancelToken, Prepared, Session, Surroundings};
 use phasebench::clock::RealClock;
-use phasebench::spec::{Dtype, OllamaDevice, OllamaSpec};
+use phasebench::scenario::{Dtype, OllamaDevice, OllamaSettings};
 
 use crate::asking::{BY, VERSIONS, models};
 use crate::standin::replay::{Exchange, Replay};
@@ -181,8 +181,8 @@ fn an_unloaded_model_is_waited_for() {
     }
 }
 
-fn spec(url: String) -> OllamaSpec {
-    OllamaSpec {
+fn spec(url: String) -> OllamaSettings {
+    OllamaSettings {
         url,
         device: OllamaDevice::Any,
         num_ctx: 1024,

@@ -8,8 +8,8 @@ use phasebench::clock::VirtualClock;
 use phasebench::plan::{self, Plan, SessionKey};
 use phasebench::record::Line;
 use phasebench::run::{Ended, Engines, Observer, Prompts, Run};
+use phasebench::scenario::{self, ScenarioFile};
 use phasebench::schedule::{Recorded, Task};
-use phasebench::spec::{self, Spec};
 use phasebench::stats::{self, location, summary};
 use phasebench::store::Writer;
 use phasebench::terms::{Phase, Role};
@@ -25,7 +25,7 @@ impl Observer for Silent {
 }
 
 /// One run in this process; the decode times of its timed calls in order, in milliseconds.
-fn decode_times(spec: &Spec, folder: &std::path::Path) -> Vec<f64> {
+fn decode_times(spec: &ScenarioFile, folder: &std::path::Path) -> Vec<f64> {
     let facts: Vec<_> =
         spec.models.iter().map(|m| plan::ModelFacts::new(&m.name, &model::architecture(&m.form).unwrap())).collect();
     let plan = plan::expand(spec, &facts, units::Bytes(1 << 34), &plan::Only::default()).unwrap();
@@ -70,7 +70,7 @@ fn adaptive_intervals_cover_the_truth() {
             script: "{ noise: 0.05, autocorrelation: 0.3, decode_per_step: { base: 1ms, exponent: 0 } }",
             ..Scenario::default()
         };
-        let spec = spec::parse(&scenario.text(), "scenario.yaml".as_ref(), "".as_ref()).unwrap();
+        let spec = scenario::parse(&scenario.text(), "scenario.yaml".as_ref(), "".as_ref()).unwrap();
         let times = decode_times(&spec, folder.path());
         calls += times.len();
         let truth = 16.0;

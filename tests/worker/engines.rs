@@ -19,9 +19,10 @@ use phasebench::backend::{
 };
 use phasebench::clock::RealClock;
 use phasebench::model::{self, ModelSource};
-use phasebench::spec::{
-    ArgMax, CompileBackend, CompileMode, CompileSpec, ConnectSpec, Dtype, Dynamic, Engine, Fault, FaultKind, Isolation,
-    Launch, Law, OnRecompile, OnnxSpec, Optimisation, Pace, Provider, Resources, SimulatedSpec, TorchDevice, TorchSpec,
+use phasebench::scenario::{
+    ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dtype, Dynamic, Engine, Fault, FaultKind,
+    Isolation, Launch, Law, OnRecompile, OnnxSettings, Optimisation, Pace, Provider, Resources, SimulatedSettings,
+    TorchDevice, TorchSettings,
 };
 use phasebench::units::Bytes;
 use tempfile::TempDir;
@@ -50,7 +51,7 @@ pub struct Case {
     _kept: Vec<TempDir>,
 }
 
-pub const ONNX: OnnxSpec = OnnxSpec {
+pub const ONNX: OnnxSettings = OnnxSettings {
     provider: Provider::Cpu,
     device: 0,
     threads: Some(1),
@@ -85,9 +86,9 @@ fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_phasebench"))
 }
 
-fn script(faults: Vec<Fault>) -> SimulatedSpec {
+fn script(faults: Vec<Fault>) -> SimulatedSettings {
     let law = |base| Law { base, exponent: 0.0 };
-    SimulatedSpec {
+    SimulatedSettings {
         load: law(Duration::from_millis(1)),
         prefill_per_token: law(Duration::from_micros(50)),
         decode_per_step: law(Duration::from_millis(2)),
@@ -104,7 +105,7 @@ fn script(faults: Vec<Fault>) -> SimulatedSpec {
     }
 }
 
-fn starving() -> SimulatedSpec {
+fn starving() -> SimulatedSettings {
     script(vec![Fault { kind: FaultKind::Oom, model: None, scenario: None, every: 1 }])
 }
 
@@ -147,7 +148,7 @@ impl Backend for Renamed {
 }
 
 /// The simulated engine behind the protocol, at an address.
-fn served(script: SimulatedSpec, folder: &TempDir, around: &Surroundings) -> WorkerBackend {
+fn served(script: SimulatedSettings, folder: &TempDir, around: &Surroundings) -> WorkerBackend {
     let address = format!("unix:{}/s", folder.path().display());
     let serving = Serving { listen: address.parse().unwrap(), token: None, exit_on_stdin_close: false };
     let (tell, told) = std::sync::mpsc::channel();
@@ -160,7 +161,7 @@ fn served(script: SimulatedSpec, folder: &TempDir, around: &Surroundings) -> Wor
         serve(&serving, Box::new(make), |_| tell.send(()).map_err(std::io::Error::other)).unwrap();
     });
     told.recv().unwrap();
-    let spec = ConnectSpec {
+    let spec = ConnectSettings {
         address,
         token_env: None,
         device: "cpu".to_owned(),
@@ -194,7 +195,7 @@ pub fn onnx_in_process() -> Result<Case, String> {
 
 pub fn onnx_out_of_process() -> Result<Case, String> {
     let surroundings = surroundings();
-    let engine = Engine::Onnx(OnnxSpec { isolation: Isolation::Process, ..ONNX });
+    let engine = Engine::Onnx(OnnxSettings { isolation: Isolation::Process, ..ONNX });
     let backend = |program: &Path| Box::new(WorkerBackend::new("onnx", &engine, &surroundings).with_program(program));
     let folder = tempfile::tempdir().unwrap();
     let limited = limited(&folder, 2_000_000);
@@ -227,7 +228,7 @@ pub fn asked_for(variable: &str) -> Result<(), String> {
     if asked { Ok(()) } else { Err(format!("{variable} is not set")) }
 }
 
-fn torch(launch: Launch, compile: Option<CompileSpec>) -> Result<Case, String> {
+fn torch(launch: Launch, compile: Option<CompileSettings>) -> Result<Case, String> {
     asked_for(match launch {
         Launch::Process => TORCH,
         Launch::Docker => "PHASEBENCH_TEST_DOCKER",
@@ -236,9 +237,9 @@ fn torch(launch: Launch, compile: Option<CompileSpec>) -> Result<Case, String> {
 }
 
 /// What was asked for and is not set up is an error, not left out.
-fn torch_as(launch: Launch, compile: Option<CompileSpec>) -> Case {
+fn torch_as(launch: Launch, compile: Option<CompileSettings>) -> Case {
     let surroundings = surroundings();
-    let spec = TorchSpec {
+    let spec = TorchSettings {
         launch,
         resources: Resources::default(),
         device: TorchDevice::Cpu,
@@ -252,9 +253,9 @@ fn torch_as(launch: Launch, compile: Option<CompileSpec>) -> Case {
     // A container has a limit of its own; a process has the address space, of which torch's libraries take much.
     let memory = (launch == Launch::Docker).then_some(Bytes(2 << 30));
     let resources = Resources { memory, ..Resources::default() };
-    let starved = TorchSpec { resources, ..spec.clone() };
+    let starved = TorchSettings { resources, ..spec.clone() };
     let keeper = if launch == Launch::Docker { program().to_owned() } else { limited(&folder, TORCH_ADDRESS_SPACE) };
-    let backend = |spec: TorchSpec, program: &Path| {
+    let backend = |spec: TorchSettings, program: &Path| {
         Box::new(WorkerBackend::new("torch", &Engine::Torch(spec), &surroundings).with_program(program))
     };
     Case {
@@ -277,7 +278,7 @@ pub fn torch_in_docker() -> Result<Case, String> {
 }
 
 pub fn torch_compile() -> Result<Case, String> {
-    let compile = CompileSpec {
+    let compile = CompileSettings {
         prefill: true,
         decode: true,
         backend: CompileBackend::Inductor,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::groups::latencies;
 use crate::analysis::metrics::{MetricRow, Standing};
 use crate::record::CompileRecord;
-use crate::spec::Dtype;
+use crate::scenario::Dtype;
 use crate::stats::LEVEL;
 use crate::stats::location::log_ratio;
 use crate::stats::summary::{P95_NEEDS, P99_NEEDS, median, quantile};

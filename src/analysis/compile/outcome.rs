@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Dtype;
+use crate::scenario::Dtype;
 use crate::stats;
 use crate::stats::summary::geometric_mean;
 use crate::terms::Mode;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::energy::{Grade, IdleKind, deviation, mean, together};
 use crate::plan::Plan;
-use crate::spec::Dtype;
+use crate::scenario::Dtype;
 use crate::store::Recording;
 use crate::terms::{Flag, Mode, Phase};
 

@@ -13,7 +13,7 @@ use super::speech::{Speech, Tokens, Words};
 use super::{Found, OllamaBackend, version, wire};
 use crate::backend::{BackendError, CancelToken, Deadline, Prepared, Shape};
 use crate::model::{self, ModelSource, Precision, gguf};
-use crate::spec::Dtype;
+use crate::scenario::Dtype;
 use crate::units::Bytes;
 
 impl OllamaBackend {
@@ -22,13 +22,13 @@ impl OllamaBackend {
         let failed = |why: &dyn std::fmt::Display| self.prepare_error(model, why);
         let cache = &self.surroundings.cache;
         let folder = model::materialise(&model.form, cache).map_err(|e| failed(&e))?;
-        let precision = match self.spec.dtype {
+        let precision = match self.settings.dtype {
             Dtype::F16 => Precision::F16,
             Dtype::F32 | Dtype::AsServed => Precision::F32,
         };
         let exported = gguf::export(&folder, precision, cache).map_err(|e| failed(&e))?;
         let tag =
-            format!("{NAMESPACE}{}:{}-{}", tag_name(&model.name), self.spec.dtype.as_str(), &exported.sha256[..12]);
+            format!("{NAMESPACE}{}:{}-{}", tag_name(&model.name), self.settings.dtype.as_str(), &exported.sha256[..12]);
         let cancel = CancelToken::default();
         if found.server.digest(&tag, &cancel).map_err(|e| failed(&e))?.is_none() {
             found.server.create(&tag, &exported.path, &exported.sha256, &cancel).map_err(|e| failed(&e))?;
@@ -46,7 +46,7 @@ impl OllamaBackend {
         Ok(Prepared {
             model: model.name.clone(),
             weights_id: folder.weights_id().map_err(|e| failed(&e))?,
-            dtype: self.spec.dtype,
+            dtype: self.settings.dtype,
             params: Some(params),
             bytes: Some(Bytes(exported.bytes)),
             path: Some(exported.path),
@@ -95,11 +95,11 @@ impl OllamaBackend {
         let engine = version::Engine::of_format(format).ok_or_else(|| {
             format!("`{tag}` is stored as `{format}`, whose decode clock is not known; known: gguf, safetensors")
         })?;
-        let longest = shown.context_length.and_then(|n| u32::try_from(n).ok()).unwrap_or(self.spec.num_ctx);
+        let longest = shown.context_length.and_then(|n| u32::try_from(n).ok()).unwrap_or(self.settings.num_ctx);
         Ok(Served {
             tag: tag.to_owned(),
             engine,
-            context: self.spec.num_ctx.min(longest),
+            context: self.settings.num_ctx.min(longest),
             speech: Rc::new(RefCell::new(speech)),
             nonces: Rc::new(Cell::new(self.salt() & 0xffff)),
             history: Rc::default(),
@@ -111,7 +111,7 @@ impl OllamaBackend {
         let speech = Speech::Words(Words::new(Vec::new(), 0));
         let served = self.served(tag, shown, speech)?;
         let count = |words: &[&str]| -> Result<u32, String> {
-            let body = session::request(&self.spec, &served, &words.join(" "), 1, 1);
+            let body = session::request(&self.settings, &served, &words.join(" "), 1, 1);
             let by = Deadline(Duration::from_secs(600));
             let exchange = found.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
             found.server.client().succeeded("/api/generate", &exchange, by).map_err(|e| e.to_string())?;

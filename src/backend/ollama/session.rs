@@ -18,7 +18,7 @@ use super::wire::Metrics;
 use crate::backend::{
     BackendError, Call, CancelToken, Deadline, Failure, LoadReport, Outcome, Reply, Session, Span, SpanClock,
 };
-use crate::spec::{OllamaDevice, OllamaSpec};
+use crate::scenario::{OllamaDevice, OllamaSettings};
 use crate::terms::{Attribution, Degraded, Phase, Procedure};
 use crate::units::Nanos;
 
@@ -45,7 +45,7 @@ pub struct Served {
 /// A loaded model.
 pub struct OllamaSession {
     pub(super) backend: String,
-    pub(super) spec: OllamaSpec,
+    pub(super) settings: OllamaSettings,
     pub(super) server: Server,
     pub(super) server_pid: Option<u32>,
     pub(super) version: String,
@@ -58,14 +58,14 @@ pub struct OllamaSession {
 
 /// The options that make the server load a model again where they differ; the same in every request of a session.
 #[must_use]
-pub fn load_options(spec: &OllamaSpec, context: u32) -> Value {
-    let layers = match spec.device {
+pub fn load_options(settings: &OllamaSettings, context: u32) -> Value {
+    let layers = match settings.device {
         OllamaDevice::Cpu => 0,
         OllamaDevice::Gpu => 999,
         OllamaDevice::Any => -1,
     };
-    let mut options = json!({ "num_ctx": context, "num_batch": spec.num_batch, "num_gpu": layers });
-    if let Some(threads) = spec.threads {
+    let mut options = json!({ "num_ctx": context, "num_batch": settings.num_batch, "num_gpu": layers });
+    if let Some(threads) = settings.threads {
         options["num_thread"] = json!(threads);
     }
     options
@@ -73,11 +73,11 @@ pub fn load_options(spec: &OllamaSpec, context: u32) -> Value {
 
 /// A generate request. Raw and without stop words; cutting and shifting are refused rather than silent.
 #[must_use]
-pub fn request(spec: &OllamaSpec, model: &Served, prompt: &str, tokens: u32, seed: u64) -> Value {
-    let mut options = load_options(spec, model.context);
+pub fn request(settings: &OllamaSettings, model: &Served, prompt: &str, tokens: u32, seed: u64) -> Value {
+    let mut options = load_options(settings, model.context);
     for (key, value) in [
         ("num_predict", json!(tokens)),
-        ("temperature", json!(spec.temperature)),
+        ("temperature", json!(settings.temperature)),
         ("top_k", json!(40)),
         ("top_p", json!(0.9)),
         ("repeat_penalty", json!(1.0)),
@@ -119,7 +119,7 @@ impl Session for OllamaSession {
             Err(why) => return refused(&why),
         };
         let tokens = self.model.engine.tokens_for(steps);
-        let body = request(&self.spec, &self.model, &spoken.text, tokens, call.seed);
+        let body = request(&self.settings, &self.model, &spoken.text, tokens, call.seed);
         let exchange = self.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
         let asked = Asked { prompt: spoken.tokens, tokens, engine: self.model.engine };
         let verdict = judge::judge(&exchange, asked, &self.clock, &self.model.history.borrow());
@@ -145,8 +145,9 @@ impl Session for OllamaSession {
         };
         let own = resident.iter().find(|model| same_name(&model.name, &self.model.tag));
         let others = resident.iter().filter(|model| !model.name.starts_with(super::manage::NAMESPACE)).count();
-        let attribution = attribution(self.spec.device, &self.version, &self.clock, own, others, self.device_memory());
-        let wrong = wrong_device(self.spec.device, own);
+        let attribution =
+            attribution(self.settings.device, &self.version, &self.clock, own, others, self.device_memory());
+        let wrong = wrong_device(self.settings.device, own);
         let failure = if version != self.version {
             Some(Failure::new(Degraded::StackChanged, &format!("the server was {} and is {version}", self.version)))
         } else if own.is_none() {
@@ -176,7 +177,7 @@ impl Session for OllamaSession {
 
     fn close(self: Box<Self>) -> Result<(), BackendError> {
         let unloaded = self.server.unload(&self.model.tag, UNLOAD, &CancelToken::default());
-        if self.spec.device != OllamaDevice::Cpu {
+        if self.settings.device != OllamaDevice::Cpu {
             super::device::settle();
         }
         match unloaded {
@@ -215,7 +216,7 @@ impl OllamaSession {
             new_tokens: metrics.eval_count.into_iter().collect(),
             finish: verdict.finish,
             attribution: Attribution {
-                requested: self.spec.device.as_str().to_owned(),
+                requested: self.settings.device.as_str().to_owned(),
                 actual: None,
                 evidence: BTreeMap::from([("nonce".to_owned(), spoken.nonce.clone())]),
             },
@@ -225,7 +226,7 @@ impl OllamaSession {
 
     /// Device memory of the server's processes. `None`: no driver, or it cannot be told.
     fn device_memory(&self) -> Option<u64> {
-        if self.spec.device == OllamaDevice::Cpu {
+        if self.settings.device == OllamaDevice::Cpu {
             return None;
         }
         super::device::memory_of(&self.engine_pids())

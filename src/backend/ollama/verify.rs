@@ -16,7 +16,7 @@ use super::speech::Speech;
 use super::{OllamaBackend, wire};
 use crate::backend::{Backend, BackendError, CancelToken, Deadline, Surroundings};
 use crate::model::{self, ModelSource, prompt};
-use crate::spec::OllamaSpec;
+use crate::scenario::OllamaSettings;
 
 /// Most probable tokens a server reports at every step.
 const TOP: usize = 20;
@@ -69,11 +69,11 @@ pub fn greedy(
     source: &ModelSource,
     prompts: &[Vec<u32>],
     steps: u32,
-    spec: OllamaSpec,
+    settings: OllamaSettings,
     surroundings: Surroundings,
 ) -> Result<(String, Vec<Greedy>), VerifyError> {
-    let spec = OllamaSpec { temperature: 0.0, ..spec };
-    let mut backend = OllamaBackend::new("ollama", spec.clone(), surroundings);
+    let settings = OllamaSettings { temperature: 0.0, ..settings };
+    let mut backend = OllamaBackend::new("ollama", settings.clone(), surroundings);
     let version = backend.describe()?.version.unwrap_or_default();
     let prepared = backend.prepare(source)?;
     let found = backend.found()?;
@@ -89,7 +89,7 @@ pub fn greedy(
         let body_ids =
             if prompt_ids.first().copied() == bos { prompt_ids.get(1..).unwrap_or_default() } else { prompt_ids };
         let text = prompt::to_text(tokens.tokenizer(), body_ids)?;
-        let mut body = request(&spec, served, &text, steps, 1);
+        let mut body = request(&settings, served, &text, steps, 1);
         body["logprobs"] = json!(true);
         body["top_logprobs"] = json!(TOP);
         let by = Deadline(Duration::from_secs(600));

@@ -8,7 +8,7 @@ use ort::ep;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, Shape, SymbolicDimensions, TensorElementType, ValueType};
 
-use crate::spec::{OnnxSpec, Optimisation, Provider};
+use crate::scenario::{OnnxSettings, Optimisation, Provider};
 
 /// Configuration entries of every session, with why.
 const ENTRIES: [(&str, &str); 3] = [
@@ -24,14 +24,14 @@ const ENTRIES: [(&str, &str); 3] = [
 ///
 /// # Errors
 /// The runtime's words; for CUDA this is where a provider that cannot be loaded shows.
-pub fn builder(environment: &Environment, spec: &OnnxSpec) -> ort::Result<SessionBuilder> {
-    let level = match spec.optimisation {
+pub fn builder(environment: &Environment, settings: &OnnxSettings) -> ort::Result<SessionBuilder> {
+    let level = match settings.optimisation {
         Optimisation::Disabled => GraphOptimizationLevel::Disable,
         Optimisation::Basic => GraphOptimizationLevel::Level1,
         Optimisation::Extended => GraphOptimizationLevel::Level2,
         Optimisation::All => GraphOptimizationLevel::All,
     };
-    let threads = usize::try_from(threads(spec)).unwrap_or(usize::MAX);
+    let threads = usize::try_from(threads(settings)).unwrap_or(usize::MAX);
     let mut builder = SessionBuilder::new(environment)?
         // The crate lets the runtime pick devices by itself unless told not to.
         .with_auto_device(AutoDevicePolicy::PreferCPU)?
@@ -41,12 +41,12 @@ pub fn builder(environment: &Environment, spec: &OnnxSpec) -> ort::Result<Sessio
     for (key, value) in ENTRIES {
         builder = builder.with_config_entry(key, value)?;
     }
-    let provider = match spec.provider {
+    let provider = match settings.provider {
         // The crate turns the runtime's arena off unless asked; without it every step pays for `malloc`.
         Provider::Cpu => ep::CPU::default().with_arena_allocator(true).build(),
         // The runtime computes f32 in TF32 unless told not to; what the crate's own page says of that is wrong.
         Provider::Cuda => {
-            let device = i32::try_from(spec.device).unwrap_or(i32::MAX);
+            let device = i32::try_from(settings.device).unwrap_or(i32::MAX);
             ep::CUDA::default().with_device_id(device).with_tf32(false).build()
         }
     };
@@ -57,8 +57,8 @@ pub fn builder(environment: &Environment, spec: &OnnxSpec) -> ort::Result<Sessio
 ///
 /// Always a number. Left to the runtime, it ties every thread but the caller's to a core of its own; the caller's then
 /// shares one of them whenever the system puts it there, and a call takes twice as long for as long as that lasts.
-fn threads(spec: &OnnxSpec) -> u32 {
-    spec.threads.unwrap_or_else(|| {
+fn threads(settings: &OnnxSettings) -> u32 {
+    settings.threads.unwrap_or_else(|| {
         let usable = std::thread::available_parallelism().map_or(1, usize::from);
         let cores = sysinfo::System::physical_core_count().map_or(usable, |cores| cores.min(usable));
         u32::try_from(cores.max(1)).unwrap_or(u32::MAX)
@@ -67,12 +67,12 @@ fn threads(spec: &OnnxSpec) -> u32 {
 
 /// What [`builder`] sets, for the manifest.
 #[must_use]
-pub fn facts(spec: &OnnxSpec) -> BTreeMap<String, String> {
-    let threads = match spec.threads {
+pub fn facts(settings: &OnnxSettings) -> BTreeMap<String, String> {
+    let threads = match settings.threads {
         Some(asked) => asked.to_string(),
-        None => format!("{}: as many as physical cores", threads(spec)),
+        None => format!("{}: as many as physical cores", threads(settings)),
     };
-    let level = match spec.optimisation {
+    let level = match settings.optimisation {
         Optimisation::Disabled => "disabled",
         Optimisation::Basic => "basic",
         Optimisation::Extended => "extended",
@@ -80,17 +80,17 @@ pub fn facts(spec: &OnnxSpec) -> BTreeMap<String, String> {
     };
     let mut facts: BTreeMap<_, _> = ENTRIES.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
     for (key, value) in [
-        ("provider", super::placement::name(spec.provider).to_owned()),
+        ("provider", super::placement::name(settings.provider).to_owned()),
         ("intra_op_threads", threads),
         ("execution_mode", "sequential".to_owned()),
         ("cpu_memory_arena", "on".to_owned()),
         ("graph_optimisation", level.to_owned()),
-        ("dtype", spec.dtype.as_str().to_owned()),
+        ("dtype", settings.dtype.as_str().to_owned()),
     ] {
         facts.insert(key.to_owned(), value);
     }
-    if spec.provider == Provider::Cuda {
-        facts.insert("device".to_owned(), spec.device.to_string());
+    if settings.provider == Provider::Cuda {
+        facts.insert("device".to_owned(), settings.device.to_string());
         facts.insert("tf32".to_owned(), "off".to_owned());
     }
     facts
@@ -100,7 +100,7 @@ pub fn facts(spec: &OnnxSpec) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// The runtime's words.
-pub fn preflight(environment: &Environment, spec: &OnnxSpec) -> ort::Result<()> {
+pub fn preflight(environment: &Environment, settings: &OnnxSettings) -> ort::Result<()> {
     let tensor = || ValueType::Tensor {
         ty: TensorElementType::Float32,
         shape: Shape::new([1]),
@@ -112,6 +112,6 @@ pub fn preflight(environment: &Environment, spec: &OnnxSpec) -> ort::Result<()> 
     graph.add_node(Node::new("Neg", ONNX_DOMAIN, "negate", ["x"], ["y"], [])?)?;
     let mut model = Model::new([Opset::new(ONNX_DOMAIN, 21)?])?;
     model.set_graph(graph)?;
-    model.into_session(&builder(environment, spec)?)?;
+    model.into_session(&builder(environment, settings)?)?;
     Ok(())
 }

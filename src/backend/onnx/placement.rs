@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::raw::Node;
-use crate::spec::Provider;
+use crate::scenario::Provider;
 use crate::terms::Attribution;
 
 /// Operators that make shapes, wherever they stand. The runtime keeps them on the host beside a device on purpose.

@@ -13,7 +13,7 @@ use super::session::OnnxSession;
 use crate::backend::{Backend, BackendError, Call, CancelToken, Deadline, Failure, Probed, Session, Surroundings};
 use crate::model::verify::{Agreement, compare, log_softmax};
 use crate::model::{self, ModelSource};
-use crate::spec::{ArgMax, OnnxSpec};
+use crate::scenario::{ArgMax, OnnxSettings};
 use crate::terms::{Degraded, Procedure};
 
 /// How far the engine is from one prompt of the reference.
@@ -62,11 +62,11 @@ pub enum VerifyError {
 pub fn verify(
     source: &ModelSource,
     reference: &Path,
-    spec: OnnxSpec,
+    settings: OnnxSettings,
     surroundings: Surroundings,
 ) -> Result<Vec<Verified>, VerifyError> {
     let references = model::verify::read(reference)?;
-    let mut session = load(source, spec, surroundings)?;
+    let mut session = load(source, settings, surroundings)?;
     let mut verified = Vec::new();
     for reference in references {
         let prompt = reference.prompt;
@@ -91,10 +91,10 @@ pub fn verify(
 pub fn logits_along(
     source: &ModelSource,
     prompts: &[(Vec<u32>, Vec<u32>)],
-    spec: OnnxSpec,
+    settings: OnnxSettings,
     surroundings: Surroundings,
 ) -> Result<Vec<Vec<Vec<f32>>>, VerifyError> {
-    let mut session = load(source, spec, surroundings)?;
+    let mut session = load(source, settings, surroundings)?;
     let mut found = Vec::new();
     for (prompt, fed) in prompts {
         let rows = teacher_forced(&mut session, std::slice::from_ref(prompt), 0, &[fed]);
@@ -104,9 +104,9 @@ pub fn logits_along(
     Ok(found)
 }
 
-fn load(source: &ModelSource, spec: OnnxSpec, surroundings: Surroundings) -> Result<OnnxSession, VerifyError> {
-    let spec = OnnxSpec { arg_max: ArgMax::Outside, ..spec };
-    let mut backend = OnnxBackend::new("verify", spec, surroundings);
+fn load(source: &ModelSource, settings: OnnxSettings, surroundings: Surroundings) -> Result<OnnxSession, VerifyError> {
+    let settings = OnnxSettings { arg_max: ArgMax::Outside, ..settings };
+    let mut backend = OnnxBackend::new("verify", settings, surroundings);
     backend.describe()?;
     let prepared = backend.prepare(source)?;
     let by = Deadline(Duration::from_secs(3600));

@@ -3,45 +3,45 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::protocol::Settings;
-use crate::spec::{
-    ArgMax, CompileSpec, ConnectSpec, Dtype, Isolation, Launch, OnRecompile, OnnxSpec, Optimisation, Provider,
-    TorchDevice, TorchSpec,
+use crate::scenario::{
+    ArgMax, CompileSettings, ConnectSettings, Dtype, Isolation, Launch, OnRecompile, OnnxSettings, Optimisation,
+    Provider, TorchDevice, TorchSettings,
 };
 use crate::terms::Phase;
 
 /// Settings of the torch worker. A container is given one GPU, which is its first.
 #[must_use]
-pub fn of_torch(spec: &TorchSpec) -> Settings {
-    let device = match (spec.launch, spec.device) {
+pub fn of_torch(settings: &TorchSettings) -> Settings {
+    let device = match (settings.launch, settings.device) {
         (Launch::Docker, TorchDevice::Cuda(_)) => TorchDevice::Cuda(0),
         (_, device) => device,
     };
     Settings {
         device: device.to_string(),
-        dtype: spec.dtype.as_str().to_owned(),
-        threads: spec.threads,
-        options: spec.compile.as_ref().map(compile_options).unwrap_or_default(),
+        dtype: settings.dtype.as_str().to_owned(),
+        threads: settings.threads,
+        options: settings.compile.as_ref().map(compile_options).unwrap_or_default(),
     }
 }
 
-fn compile_options(spec: &CompileSpec) -> HashMap<String, String> {
+fn compile_options(settings: &CompileSettings) -> HashMap<String, String> {
     let mut options = HashMap::new();
     let mut set = |key: &str, value: String| options.insert(format!("compile.{key}"), value);
-    set("prefill", spec.prefill.to_string());
-    set("decode", spec.decode.to_string());
-    set("backend", spec.backend.as_str().to_owned());
-    set("mode", spec.mode.as_str().to_owned());
-    set("dynamic", spec.dynamic.as_str().to_owned());
-    set("fullgraph", spec.fullgraph.to_string());
-    let on_recompile = match spec.on_recompile {
+    set("prefill", settings.prefill.to_string());
+    set("decode", settings.decode.to_string());
+    set("backend", settings.backend.as_str().to_owned());
+    set("mode", settings.mode.as_str().to_owned());
+    set("dynamic", settings.dynamic.as_str().to_owned());
+    set("fullgraph", settings.fullgraph.to_string());
+    let on_recompile = match settings.on_recompile {
         OnRecompile::Fail => "fail",
         OnRecompile::Record => "record",
     };
     set("on_recompile", on_recompile.to_owned());
-    if !spec.buckets.is_empty() {
-        set("buckets", spec.buckets.iter().map(u32::to_string).collect::<Vec<_>>().join(","));
+    if !settings.buckets.is_empty() {
+        set("buckets", settings.buckets.iter().map(u32::to_string).collect::<Vec<_>>().join(","));
     }
-    if let Some(limit) = spec.recompile_limit {
+    if let Some(limit) = settings.recompile_limit {
         set("recompile_limit", limit.to_string());
     }
     options
@@ -49,8 +49,8 @@ fn compile_options(spec: &CompileSpec) -> HashMap<String, String> {
 
 /// What the worker's evidence must name for a phase to be compiled. A phase that is not here may run as it likes.
 #[must_use]
-pub fn compiled_phases(spec: &TorchSpec) -> BTreeMap<Phase, String> {
-    let Some(compile) = &spec.compile else { return BTreeMap::new() };
+pub fn compiled_phases(settings: &TorchSettings) -> BTreeMap<Phase, String> {
+    let Some(compile) = &settings.compile else { return BTreeMap::new() };
     [(Phase::Prefill, compile.prefill), (Phase::KvDecode, compile.decode)]
         .into_iter()
         .filter(|(_, compiled)| *compiled)
@@ -60,29 +60,30 @@ pub fn compiled_phases(spec: &TorchSpec) -> BTreeMap<Phase, String> {
 
 /// Settings of a worker at an address.
 #[must_use]
-pub fn of_connect(spec: &ConnectSpec) -> Settings {
+pub fn of_connect(settings: &ConnectSettings) -> Settings {
     Settings {
-        device: spec.device.clone(),
-        dtype: spec.dtype.as_str().to_owned(),
-        threads: spec.threads,
-        options: spec.options.iter().cloned().collect(),
+        device: settings.device.clone(),
+        dtype: settings.dtype.as_str().to_owned(),
+        threads: settings.threads,
+        options: settings.options.iter().cloned().collect(),
     }
 }
 
 /// Settings of our own ONNX Runtime worker.
 #[must_use]
-pub fn of_onnx(spec: &OnnxSpec) -> Settings {
-    let device = match spec.provider {
+pub fn of_onnx(settings: &OnnxSettings) -> Settings {
+    let device = match settings.provider {
         Provider::Cpu => "cpu".to_owned(),
-        Provider::Cuda => format!("cuda:{}", spec.device),
+        Provider::Cuda => format!("cuda:{}", settings.device),
     };
-    let optimisation = OPTIMISATION.iter().find(|(_, level)| *level == spec.optimisation).map_or("", |(name, _)| name);
-    let arg_max = ARG_MAX.iter().find(|(_, place)| *place == spec.arg_max).map_or("", |(name, _)| name);
+    let optimisation =
+        OPTIMISATION.iter().find(|(_, level)| *level == settings.optimisation).map_or("", |(name, _)| name);
+    let arg_max = ARG_MAX.iter().find(|(_, place)| *place == settings.arg_max).map_or("", |(name, _)| name);
     let options = [("optimisation", optimisation), ("arg_max", arg_max)];
     Settings {
         device,
-        dtype: spec.dtype.as_str().to_owned(),
-        threads: spec.threads,
+        dtype: settings.dtype.as_str().to_owned(),
+        threads: settings.threads,
         options: options.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
     }
 }
@@ -100,7 +101,7 @@ const ARG_MAX: [(&str, ArgMax); 2] = [("outside", ArgMax::Outside), ("inside", A
 ///
 /// # Errors
 /// What is not known, and what is.
-pub fn onnx(settings: &Settings) -> Result<OnnxSpec, String> {
+pub fn onnx(settings: &Settings) -> Result<OnnxSettings, String> {
     let (provider, device) = match settings.device.split_once(':') {
         None if settings.device == "cpu" => (Provider::Cpu, Ok(0)),
         None if settings.device == "cuda" => (Provider::Cuda, Ok(0)),
@@ -112,7 +113,7 @@ pub fn onnx(settings: &Settings) -> Result<OnnxSpec, String> {
         "f16" => Dtype::F16,
         other => return Err(format!("unknown dtype `{other}`, known: f32, f16")),
     };
-    let mut spec = OnnxSpec {
+    let mut settings = OnnxSettings {
         provider,
         device: device.map_err(|_| format!("unknown device `{}`, known: cpu, cuda, cuda:N", settings.device))?,
         threads: settings.threads,
@@ -121,17 +122,17 @@ pub fn onnx(settings: &Settings) -> Result<OnnxSpec, String> {
         arg_max: ArgMax::Outside,
         isolation: Isolation::None,
     };
-    if spec.threads == Some(0) {
+    if settings.threads == Some(0) {
         return Err("threads is 0, allowed: 1 or more, or none for the engine's choice".to_owned());
     }
     for (key, value) in settings.options.iter().collect::<BTreeMap<_, _>>() {
         match key.as_str() {
-            "optimisation" => spec.optimisation = word(key, value, &OPTIMISATION)?,
-            "arg_max" => spec.arg_max = word(key, value, &ARG_MAX)?,
+            "optimisation" => settings.optimisation = word(key, value, &OPTIMISATION)?,
+            "arg_max" => settings.arg_max = word(key, value, &ARG_MAX)?,
             _ => return Err(format!("unknown option `{key}`, known: arg_max, optimisation")),
         }
     }
-    Ok(spec)
+    Ok(settings)
 }
 
 fn word<T: Copy>(key: &str, value: &str, known: &[(&str, T)]) -> Result<T, String> {
@@ -145,10 +146,10 @@ fn word<T: Copy>(key: &str, value: &str, known: &[(&str, T)]) -> Result<T, Strin
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::spec::{CompileBackend, CompileMode, Dynamic, Resources};
+    use crate::scenario::{CompileBackend, CompileMode, Dynamic, Resources};
 
-    fn torch(compile: Option<CompileSpec>) -> TorchSpec {
-        TorchSpec {
+    fn torch(compile: Option<CompileSettings>) -> TorchSettings {
+        TorchSettings {
             launch: Launch::Process,
             resources: Resources::default(),
             device: TorchDevice::Cuda(1),
@@ -163,10 +164,10 @@ mod tests {
         let eager = of_torch(&torch(None));
         assert_eq!((eager.device.as_str(), eager.dtype.as_str(), eager.threads), ("cuda:1", "f16", Some(3)));
         assert!(eager.options.is_empty());
-        let alone = of_torch(&TorchSpec { launch: Launch::Docker, ..torch(None) });
+        let alone = of_torch(&TorchSettings { launch: Launch::Docker, ..torch(None) });
         assert_eq!(alone.device, "cuda:0", "a container has the one GPU that was asked for");
         assert!(compiled_phases(&torch(None)).is_empty());
-        let spec = torch(Some(CompileSpec {
+        let settings = torch(Some(CompileSettings {
             prefill: false,
             decode: true,
             backend: CompileBackend::AotEager,
@@ -177,7 +178,7 @@ mod tests {
             on_recompile: OnRecompile::Record,
             recompile_limit: Some(4),
         }));
-        let told: BTreeMap<_, _> = of_torch(&spec).options.into_iter().collect();
+        let told: BTreeMap<_, _> = of_torch(&settings).options.into_iter().collect();
         let expected = [
             ("backend", "aot_eager"),
             ("buckets", "16,64"),
@@ -190,7 +191,7 @@ mod tests {
             ("recompile_limit", "4"),
         ];
         assert_eq!(told, expected.map(|(key, value)| (format!("compile.{key}"), value.to_owned())).into());
-        assert_eq!(compiled_phases(&spec), [(Phase::KvDecode, "aot_eager".to_owned())].into());
+        assert_eq!(compiled_phases(&settings), [(Phase::KvDecode, "aot_eager".to_owned())].into());
     }
 
     #[test]
@@ -200,8 +201,8 @@ mod tests {
                 for (_, arg_max) in ARG_MAX {
                     let device = if provider == Provider::Cuda { 2 } else { 0 };
                     let (threads, dtype, isolation) = (Some(2), Dtype::F16, Isolation::None);
-                    let spec = OnnxSpec { provider, device, threads, optimisation, dtype, arg_max, isolation };
-                    assert_eq!(onnx(&of_onnx(&spec)).unwrap(), spec);
+                    let settings = OnnxSettings { provider, device, threads, optimisation, dtype, arg_max, isolation };
+                    assert_eq!(onnx(&of_onnx(&settings)).unwrap(), settings);
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::backend::{self, BackendError, CancelToken, Description, Surroundings}
 use crate::clock::RealClock;
 use crate::commands::scenario;
 use crate::model::Form;
-use crate::spec::{BackendSpec, Dtype, Engine, OllamaDevice, OllamaSpec};
+use crate::scenario::{BackendSettings, Dtype, Engine, OllamaDevice, OllamaSettings};
 
 const NAME: &str = "ollama";
 
@@ -40,8 +40,8 @@ pub fn default_url() -> String {
 /// # Errors
 /// Every problem of the file.
 pub fn of_scenario(path: &Path, cache: &Path) -> anyhow::Result<Vec<Finding>> {
-    let spec = scenario::parse(path, path.parent().unwrap_or(Path::new("")))?;
-    let served: Vec<String> = spec
+    let file = scenario::parse(path, path.parent().unwrap_or(Path::new("")))?;
+    let served: Vec<String> = file
         .models
         .iter()
         .filter_map(|model| match &model.form {
@@ -50,7 +50,7 @@ pub fn of_scenario(path: &Path, cache: &Path) -> anyhow::Result<Vec<Finding>> {
         })
         .collect();
     let mut urls: Vec<&str> = Vec::new();
-    for backend in &spec.backends {
+    for backend in &file.backends {
         if let Engine::Ollama(ollama) = &backend.engine
             && !urls.contains(&ollama.url.as_str())
         {
@@ -62,7 +62,7 @@ pub fn of_scenario(path: &Path, cache: &Path) -> anyhow::Result<Vec<Finding>> {
 
 /// One server, and whether it has these models.
 pub fn at(url: &str, cache: &Path, models: &[String]) -> Vec<Finding> {
-    let spec = OllamaSpec {
+    let file = OllamaSettings {
         url: url.to_owned(),
         device: OllamaDevice::Any,
         num_ctx: 2048,
@@ -72,7 +72,7 @@ pub fn at(url: &str, cache: &Path, models: &[String]) -> Vec<Finding> {
         temperature: 1.0,
         max_resident: None,
     };
-    let backend = BackendSpec { name: NAME.to_owned(), warmups: 0, engine: Engine::Ollama(spec) };
+    let backend = BackendSettings { name: NAME.to_owned(), warmups: 0, engine: Engine::Ollama(file) };
     let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: cache.to_owned(), seed: 0 };
     let described = backend::open(&backend, &surroundings).describe();
     let mut findings = vec![match &described {

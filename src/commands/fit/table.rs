@@ -6,7 +6,7 @@ use std::io;
 use csv::{Position, ReaderBuilder, StringRecord, Trim};
 
 use crate::cli::FitArgs;
-use crate::spec::nearest;
+use crate::scenario::nearest;
 
 /// Why a table cannot be fitted.
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,7 @@ use crate::clock::RealClock;
 use crate::exit::Exit;
 use crate::model::verify::{Closeness, Reference, log_softmax, read};
 use crate::model::{self, Form, ModelSource, prompt};
-use crate::spec::{self, Isolation, OllamaDevice, OllamaSpec, OnnxSpec, Optimisation, Provider};
+use crate::scenario::{self, Isolation, OllamaDevice, OllamaSettings, OnnxSettings, Optimisation, Provider};
 use crate::units::significant;
 
 /// Prompts made where there is no reference, and their length.
@@ -48,7 +48,7 @@ pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let references = if reference.is_file() { read(&reference)? } else { Vec::new() };
     let prompts = prompts(&source, &references)?;
     let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: crate::cache::root(), seed: 0 };
-    let asked = OllamaSpec {
+    let asked = OllamaSettings {
         url: args.ollama.clone().unwrap_or_default(),
         device: OllamaDevice::Any,
         num_ctx: 512,
@@ -60,13 +60,13 @@ pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     };
     let (version, greedy) = server::greedy(&source, &prompts, args.steps, asked, surroundings.clone())?;
     let fed: Vec<_> = greedy.iter().map(|g| (g.prompt_ids.clone(), all_but_last(g))).collect();
-    let runtime = OnnxSpec {
+    let runtime = OnnxSettings {
         provider: Provider::Cpu,
         device: 0,
         threads: None,
         optimisation: Optimisation::All,
         dtype: args.dtype,
-        arg_max: spec::ArgMax::Outside,
+        arg_max: scenario::ArgMax::Outside,
         isolation: Isolation::None,
     };
     let logits = onnx::logits_along(&source, &fed, runtime, surroundings)?;

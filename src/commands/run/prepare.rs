@@ -9,22 +9,26 @@ use crate::clock::{RealClock, SharedClock, VirtualClock};
 use crate::commands::run::{progress, warn};
 use crate::plan::{Plan, SkippedCell};
 use crate::run::Engines;
-use crate::spec::{Engine, Pace, Spec};
+use crate::scenario::{Engine, Pace, ScenarioFile};
 
 /// A virtual clock only where nothing real is measured; the scenario reader has seen to it that they never mix.
-pub(super) fn surroundings(spec: &Spec) -> Surroundings {
+pub(super) fn surroundings(file: &ScenarioFile) -> Surroundings {
     let is_virtual = |engine: &Engine| matches!(engine, Engine::Simulated(s) if s.pace == Pace::Virtual);
-    let clock: SharedClock = if spec.backends.iter().all(|b| is_virtual(&b.engine)) {
+    let clock: SharedClock = if file.backends.iter().all(|b| is_virtual(&b.engine)) {
         Arc::new(VirtualClock::default())
     } else {
         Arc::new(RealClock::default())
     };
-    Surroundings { clock, cache: crate::cache::root(), seed: spec.seed }
+    Surroundings { clock, cache: crate::cache::root(), seed: file.seed }
 }
 
-pub(super) fn open(spec: &Spec, plan: &Plan, surroundings: &Surroundings) -> BTreeMap<String, Box<dyn Backend>> {
+pub(super) fn open(
+    file: &ScenarioFile,
+    plan: &Plan,
+    surroundings: &Surroundings,
+) -> BTreeMap<String, Box<dyn Backend>> {
     let used: BTreeSet<&str> = plan.sessions.iter().map(|s| s.key.backend.as_str()).collect();
-    spec.backends
+    file.backends
         .iter()
         .filter(|b| used.contains(b.name.as_str()))
         .map(|b| (b.name.clone(), backend::open(b, surroundings)))
@@ -77,7 +81,7 @@ fn skip_backend(plan: &mut Plan, backend: &str, reason: &str) {
 /// # Errors
 /// The first model that cannot be prepared; the cache, where that is why.
 pub(super) fn prepare(
-    spec: &Spec,
+    file: &ScenarioFile,
     plan: &Plan,
     mut backends: BTreeMap<String, Box<dyn Backend>>,
     cancel: &CancelToken,
@@ -89,7 +93,7 @@ pub(super) fn prepare(
             break;
         }
         bar.set_message(format!("{} for {}", session.key.model, session.key.backend));
-        let model = spec.models.iter().find(|m| m.name == session.key.model);
+        let model = file.models.iter().find(|m| m.name == session.key.model);
         if let (Some(model), Some(backend)) = (model, backends.get_mut(&session.key.backend)) {
             prepared.insert(session.key.clone(), backend.prepare(model).map_err(or_the_cache)?);
         }

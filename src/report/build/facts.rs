@@ -3,7 +3,7 @@
 use crate::manifest::{Machine, Tool};
 use crate::report::document::Text;
 use crate::report::format::ABSENT;
-use crate::spec::{Order, Repetitions};
+use crate::scenario::{Order, Repetitions};
 
 use super::Source;
 use super::names::counted;

@@ -3,7 +3,7 @@
 use crate::analysis::ScalingFitRow;
 use crate::report::document::{Finding, Standing, Text};
 use crate::report::format;
-use crate::spec::FitAxis;
+use crate::scenario::FitAxis;
 use crate::terms::Mode;
 
 use super::names::{Names, axis, counted, mode, shape};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::analysis::MetricRow;
 use crate::report::document::{Block, Column, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
-use crate::spec::Dtype;
+use crate::scenario::Dtype;
 use crate::terms::Mode;
 
 use super::Source;

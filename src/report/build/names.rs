@@ -1,7 +1,7 @@
 //! What things are called in a report.
 
 use crate::plan::{Cell, Plan};
-use crate::spec::{Dtype, FitAxis};
+use crate::scenario::{Dtype, FitAxis};
 use crate::terms::Mode;
 
 /// Names of cells and backends: no longer than it takes to tell them apart in this run.

@@ -4,7 +4,7 @@ use crate::analysis::summary::SummaryRow;
 use crate::analysis::{self, AggregateRow, ScalingFitRow};
 use crate::report::chart::{self, CurvePoint, Interval, Scaling, ScalingPoint, ScalingSeries};
 use crate::report::document::{Block, Section, Text};
-use crate::spec::FitAxis;
+use crate::scenario::FitAxis;
 use crate::terms::Mode;
 
 use super::Source;

@@ -31,7 +31,7 @@ use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
 use crate::backend::process::{kill, pids};
 use crate::backend::worker::connection::fits;
 use crate::backend::worker::io::clean_up;
-use crate::spec::{Resources, TorchDevice};
+use crate::scenario::{Resources, TorchDevice};
 
 pub mod container;
 pub mod engine;

@@ -9,7 +9,7 @@ use bollard::models::{
 
 use super::leftovers::{OURS, OWNER, RUN, WORKER};
 use super::owner::Owner;
-use crate::spec::{Resources, TorchDevice};
+use crate::scenario::{Resources, TorchDevice};
 
 /// Where the container sees the model folder; it cannot write there.
 pub const MODEL: &str = "/model";

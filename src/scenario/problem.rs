@@ -1,0 +1,116 @@
+//! Problems of a scenario file, all of them at once.
+
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+/// A place in the file, as an editor counts it: both from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Line.
+    pub line: u64,
+    /// Column.
+    pub column: u64,
+}
+
+/// One thing wrong with the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub at: Position,
+    /// What, in lower case.
+    pub message: String,
+    /// What would be right: a label such as `known`, and a text.
+    pub help: Vec<(&'static str, String)>,
+}
+
+impl Problem {
+    /// A problem without help.
+    #[must_use]
+    pub fn new(at: Position, message: impl Into<String>) -> Self {
+        Self { at, message: message.into(), help: Vec::new() }
+    }
+
+    /// The same with a line of help.
+    #[must_use]
+    pub fn help(mut self, label: &'static str, text: impl Into<String>) -> Self {
+        self.help.push((label, text.into()));
+        self
+    }
+
+    /// The same with what is known, and what was perhaps meant by `found`.
+    #[must_use]
+    pub fn known(self, found: &str, known: &[&str]) -> Self {
+        if known.is_empty() {
+            return self;
+        }
+        let listed = self.help("known", known.join(", "));
+        match nearest(found, known) {
+            Some(near) => listed.help("nearest", near),
+            None => listed,
+        }
+    }
+}
+
+/// The known name that `found` was perhaps meant to be. `None`: nothing is near.
+#[must_use]
+pub fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
+    let found = found.to_lowercase();
+    known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&found, &name.to_lowercase()), *name))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
+/// Why a scenario file makes no [`super::ScenarioFile`].
+///
+/// Displayed as people read it, `error: ` included: a file with problems prints one message for each.
+#[derive(Debug)]
+pub enum ScenarioError {
+    /// The file could not be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file says something wrong.
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Everything wrong with it, in file order; never empty.
+        problems: Vec<Problem>,
+    },
+}
+
+impl ScenarioError {
+    pub(super) fn invalid(path: &Path, mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|p| p.at);
+        problems.dedup();
+        Self::Invalid { path: path.to_owned(), problems }
+    }
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, source } => {
+                write!(f, "error: cannot read scenario file {}: {source}", path.display())
+            }
+            Self::Invalid { path, problems } => {
+                for (i, problem) in problems.iter().enumerate() {
+                    let Position { line, column } = problem.at;
+                    let gap = if i > 0 { "\n" } else { "" };
+                    write!(f, "{gap}error: {}:{line}:{column}: {}", path.display(), problem.message)?;
+                    for (label, text) in &problem.help {
+                        write!(f, "\n  {label}: {text}")?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for ScenarioError {}

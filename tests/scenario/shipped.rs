@@ -1,0 +1,180 @@
+//! The files under `scenarios/`, and what a good file means.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use phasebench::model::Form;
+use phasebench::plan::Only;
+use phasebench::scenario::{
+    self, ArgMax, CompileBackend, CompileMode, CompileSettings, Dtype, Dynamic, EarlyStop, Engine, FitAxis, Isolation,
+    Launch, OllamaDevice, OnRecompile, Optimisation, Order, Pace, Prompt, Provider, Repetitions, Resources,
+    TorchDevice,
+};
+use phasebench::terms::{Mode, SensorKind};
+use phasebench::units::Bytes;
+
+use super::{expand, facts, parse, stem, yaml_files};
+
+const EXAMPLE: &str = include_str!("../data/scenario/everything.yaml");
+
+#[test]
+fn every_shipped_file_is_good_and_plans_alike_twice() {
+    let files = yaml_files("scenarios");
+    assert!(files.len() >= 8, "{} scenario files", files.len());
+    for path in files {
+        let spec = scenario::read(&path).unwrap();
+        assert_eq!(spec.name, stem(&path).replace('_', "-"));
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# Question: "), "{}: the first line says what it answers", path.display());
+        assert!(text.contains(" Takes "), "{}: the comment says how long it takes", path.display());
+        let plan = expand(&spec, &Only::default());
+        assert!(!plan.cells.is_empty() && plan.skipped.is_empty(), "{}", path.display());
+        assert_eq!(expand(&spec, &Only::default()), plan);
+    }
+}
+
+#[test]
+fn tr121_shapes_have_the_published_parameter_counts() {
+    let published = [102_714, 5_036_720, 25_016_064, 45_171_200, 51_475_968, 74_824_704, 96_088_320];
+    for name in ["tr121_scaling", "tr121_decode_sweep", "tr121_batch8", "tr121_gen512"] {
+        let path = yaml_files("scenarios").into_iter().find(|p| stem(p) == name).unwrap();
+        let params: Vec<u64> = facts(&scenario::read(&path).unwrap()).iter().map(|f| f.params.unwrap()).collect();
+        assert_eq!(params, published, "{name}");
+    }
+}
+
+#[test]
+fn depth_is_varied_at_one_parameter_count() {
+    let path = yaml_files("scenarios").into_iter().find(|p| stem(p) == "depth_width").unwrap();
+    let spec = scenario::read(&path).unwrap();
+    assert_eq!(spec.fit, FitAxis::NLayer);
+    for fact in facts(&spec) {
+        let off = fact.params.unwrap() as f64 / 25_016_064.0 - 1.0;
+        assert!(off.abs() < 0.02, "{}: {:.2} %", fact.name, off * 100.0);
+    }
+}
+
+#[test]
+fn every_key_is_understood() {
+    let spec = parse(EXAMPLE).unwrap();
+    assert_eq!((spec.name.as_str(), spec.seed, spec.order), ("everything", 7, Order::Shuffled));
+    let telemetry = spec.telemetry.as_ref().unwrap();
+    assert_eq!((telemetry.period, telemetry.idle), (Duration::from_millis(5), Duration::ZERO));
+    assert_eq!((telemetry.looped, telemetry.calibrate), (Duration::from_secs(2), false));
+    assert_eq!(telemetry.sensors, Some(vec![SensorKind::Rapl, SensorKind::Nvml]));
+    assert_eq!(spec.repetitions, Repetitions::Adaptive { min: 4, max: 9, until_relative_ci: 0.1 });
+    assert_eq!(spec.early_stop, EarlyStop { retries: 5, min_steps: 4, scale: false });
+    assert_eq!(spec.modes, [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached], "in the order of Mode::ALL");
+    assert_eq!(spec.fit, FitAxis::NEmbd);
+    assert_eq!(spec.timeout, Duration::from_secs(90));
+    assert_eq!(spec.limits.degraded_rate.to_bits(), 0.25_f64.to_bits());
+    assert_eq!(spec.limits.memory, Some(Bytes(3 << 30)));
+
+    let scenario = |name: &str| spec.scenarios.iter().find(|s| s.name == name).unwrap();
+    assert_eq!(scenario("filler").prompt, Prompt::Tokens(8));
+    assert_eq!((scenario("filler").batch, scenario("filler").gen_tokens.as_slice()), (2, [3, 5].as_slice()));
+    assert_eq!(scenario("one").prompt, Prompt::Text("Once upon a time".to_owned()));
+    assert_eq!(scenario("one").gen_tokens, [16, 32], "the file's");
+    let texts = |texts: &[&str], pad_to| Prompt::Texts { texts: texts.iter().map(|&t| t.to_owned()).collect(), pad_to };
+    assert_eq!(scenario("padded").prompt, texts(&["Once"], Some(32)));
+    assert_eq!(scenario("several").prompt, texts(&["a", "b", "c"], None));
+    assert_eq!(scenario("several").batch, 3, "as many as there are texts");
+    assert_eq!(scenario("cut").prompt, Prompt::File { path: PathBuf::from("folder/corpus.txt"), tokens: 512 });
+
+    assert_eq!(spec.models[1].form, Form::Folder(PathBuf::from("folder/models/some")));
+    let Form::Synthetic(recipe) = &spec.models[0].form else { panic!("not synthetic") };
+    assert_eq!((recipe.n_kv_head, recipe.n_inner, recipe.vocab), (Some(2), Some(96), 400));
+    assert_eq!((recipe.n_positions, recipe.seed), (128, 3));
+
+    let Engine::Onnx(onnx) = &spec.backends[0].engine else { panic!("not onnx") };
+    assert_eq!((onnx.provider, onnx.device, onnx.threads), (Provider::Cuda, 1, Some(2)));
+    assert_eq!((onnx.optimisation, onnx.dtype, onnx.arg_max), (Optimisation::Basic, Dtype::F16, ArgMax::Inside));
+    assert_eq!((spec.backends[0].warmups, spec.backends[1].warmups), (5, 2), "its own, and the file's");
+    let Engine::Simulated(script) = &spec.backends[1].engine else { panic!("not simulated") };
+    assert_eq!((script.pace, script.max_resident, script.power_w), (Pace::Real, Some(2), Some(40.0)));
+    assert_eq!((script.faults.len(), script.faults[0].every), (1, 7));
+    assert_eq!(spec.models[2].form, Form::Served("gemma3:270m".to_owned()));
+    let Engine::Ollama(server) = &spec.backends[2].engine else { panic!("not ollama") };
+    assert_eq!((server.url.as_str(), server.device), ("http://127.0.0.1:9000", OllamaDevice::Gpu));
+    assert_eq!((server.num_ctx, server.num_batch, server.threads), (1024, 256, Some(3)));
+    assert_eq!((server.dtype, server.max_resident), (Dtype::F16, Some(4)));
+    assert_eq!(server.temperature.to_bits(), 0.5_f64.to_bits());
+    assert_eq!(onnx.isolation, Isolation::Process);
+    let Engine::Torch(torch) = &spec.backends[3].engine else { panic!("not torch") };
+    assert_eq!((torch.launch, torch.device, torch.dtype), (Launch::Docker, TorchDevice::Cuda(1), Dtype::F16));
+    let resources = Resources { memory: Some(Bytes(6 << 30)), cpus: Some(2), pids: Some(256) };
+    assert_eq!((torch.threads, torch.resources), (Some(4), resources));
+    let compile = CompileSettings {
+        prefill: false,
+        decode: true,
+        backend: CompileBackend::AotEager,
+        mode: CompileMode::ReduceOverhead,
+        dynamic: Dynamic::Auto,
+        buckets: vec![32, 64],
+        fullgraph: false,
+        on_recompile: OnRecompile::Record,
+        recompile_limit: Some(3),
+    };
+    assert_eq!(torch.compile, Some(compile));
+    let Engine::Worker(worker) = &spec.backends[4].engine else { panic!("not a worker") };
+    assert_eq!((worker.address.as_str(), worker.token_env.as_deref()), ("tcp:127.0.0.1:7000", Some("TOKEN")));
+    assert_eq!((worker.device.as_str(), worker.threads), ("cuda:0", Some(1)));
+    assert_eq!(worker.options, [("graph".to_owned(), "on".to_owned())]);
+    assert_eq!(spec.skip[0].reason, "too slow");
+}
+
+#[test]
+fn defaults_are_those_of_the_schema() {
+    let spec = parse(
+        "version: 1\nname: least\nscenarios: [{ name: s, prompt: { tokens: 8 } }]\n\
+         models: [{ name: m, huggingface: m }]\nbackends: [{ name: b, simulated: {} }]\n",
+    )
+    .unwrap();
+    assert_eq!((spec.seed, spec.order, spec.fit), (42, Order::Blocked, FitAxis::Params));
+    assert_eq!(spec.repetitions, Repetitions::Adaptive { min: 3, max: 30, until_relative_ci: 0.02 });
+    assert_eq!(spec.early_stop, EarlyStop { retries: 3, min_steps: 8, scale: true });
+    assert_eq!(spec.modes, [Mode::Prefill, Mode::KvDecode]);
+    assert_eq!(spec.timeout, Duration::from_secs(120));
+    assert_eq!((spec.scenarios[0].batch, spec.scenarios[0].gen_tokens.as_slice()), (1, [64].as_slice()));
+    assert_eq!(spec.backends[0].warmups, 1);
+    assert_eq!((spec.limits.degraded_rate.to_bits(), spec.limits.memory), (0.05_f64.to_bits(), None));
+    let Engine::Simulated(script) = &spec.backends[0].engine else { panic!("not simulated") };
+    assert_eq!(script.load.base, Duration::from_millis(50));
+    assert_eq!((script.pace, script.power_w, script.max_resident), (Pace::Virtual, None, None));
+
+    let documented = &phasebench::scenario::schema()["properties"];
+    assert_eq!(documented["seed"]["default"], 42);
+    assert_eq!(documented["gen_tokens"]["default"], serde_json::json!([64]));
+    assert_eq!(documented["timeout"]["default"], "120s");
+}
+
+/// A reader who copies the README's file and plans it gets a plan, not an error about a folder that is not there.
+#[test]
+fn the_readmes_file_plans_as_printed() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let text = readme.split_once("```yaml\n").unwrap().1.split_once("```").unwrap().0;
+    let plan = expand(&parse(text).unwrap(), &Only::default());
+    assert!(!plan.cells.is_empty());
+}
+
+/// What asks about a shift has both ends of it: every model and prompt at both.
+#[test]
+fn shifts_can_be_answered_by_their_own_file() {
+    let plan = |name: &str| {
+        let path = yaml_files("scenarios").into_iter().find(|p| stem(p) == name).unwrap();
+        expand(&scenario::read(&path).unwrap(), &Only::default())
+    };
+    let cells = |plan: &phasebench::plan::Plan, at: fn(&phasebench::plan::Cell) -> bool| {
+        let mut cells: Vec<_> =
+            plan.cells.iter().filter(|c| at(c)).map(|c| (c.session.model.clone(), c.prompt_tokens)).collect();
+        cells.sort();
+        cells
+    };
+    let batch = plan("tr121_batch8");
+    assert_eq!(cells(&batch, |c| c.batch == 1).len(), 21);
+    assert_eq!(cells(&batch, |c| c.batch == 1), cells(&batch, |c| c.batch == 8));
+    let length = plan("tr121_gen512");
+    assert_eq!(cells(&length, |c| c.gen_tokens == 64).len(), 7);
+    assert_eq!(cells(&length, |c| c.gen_tokens == 64), cells(&length, |c| c.gen_tokens == 512));
+}
