@@ -68,7 +68,7 @@ pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     if args.clean {
         return clean::execute(out);
     }
-    let findings = look(args.settings.as_deref())?;
+    let findings = look(args.scenario.as_deref())?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?;
     } else {

@@ -113,7 +113,7 @@ pub fn onnx(settings: &Settings) -> Result<OnnxSettings, String> {
         "f16" => Dtype::F16,
         other => return Err(format!("unknown dtype `{other}`, known: f32, f16")),
     };
-    let mut settings = OnnxSettings {
+    let mut onnx = OnnxSettings {
         provider,
         device: device.map_err(|_| format!("unknown device `{}`, known: cpu, cuda, cuda:N", settings.device))?,
         threads: settings.threads,
@@ -127,12 +127,12 @@ pub fn onnx(settings: &Settings) -> Result<OnnxSettings, String> {
     }
     for (key, value) in settings.options.iter().collect::<BTreeMap<_, _>>() {
         match key.as_str() {
-            "optimisation" => settings.optimisation = word(key, value, &OPTIMISATION)?,
-            "arg_max" => settings.arg_max = word(key, value, &ARG_MAX)?,
+            "optimisation" => onnx.optimisation = word(key, value, &OPTIMISATION)?,
+            "arg_max" => onnx.arg_max = word(key, value, &ARG_MAX)?,
             _ => return Err(format!("unknown option `{key}`, known: arg_max, optimisation")),
         }
     }
-    Ok(settings)
+    Ok(onnx)
 }
 
 fn word<T: Copy>(key: &str, value: &str, known: &[(&str, T)]) -> Result<T, String> {
