@@ -4,11 +4,11 @@
 //! Charts come from plain data ([`chart`]); a chart that cannot be drawn honestly is an error with its reason,
 //! and the document shows the reason in its place.
 
-pub mod build;
 pub mod chart;
 pub mod document;
 pub mod format;
 pub mod html;
 pub mod markdown;
+pub mod sections;
 pub mod text;
 pub mod theme;

@@ -12,7 +12,7 @@ use crate::clock::{RealClock, SharedClock};
 use crate::commands::{report, run};
 use crate::energy::Measured;
 use crate::exit::Exit;
-use crate::report::build::calibration;
+use crate::report::sections::calibration;
 use crate::scenario::TelemetrySettings;
 use crate::store::{io_error, write_atomically};
 use crate::telemetry::board;

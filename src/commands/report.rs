@@ -10,10 +10,10 @@ use crate::analysis;
 use crate::cli::RunFolder;
 use crate::commands::analyze::{self, Inputs};
 use crate::exit::Exit;
-use crate::report::build::{Source, build};
 use crate::report::document::{Block, Document, Finding};
 use crate::report::html::to_html;
 use crate::report::markdown::to_markdown;
+use crate::report::sections::{ReportedRun, compose};
 use crate::store::{StoreError, io_error, write_atomically};
 
 /// The report as Markdown.
@@ -31,8 +31,13 @@ pub fn execute(args: &RunFolder, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let Inputs { recording, plan, manifest, trace } = analyze::load(&args.run)?;
     let tables = analysis::derive(&recording, &plan, &manifest, &trace);
     analysis::write(&tables, &args.run)?;
-    let document =
-        build(&Source { tables: &tables, plan: &plan, manifest: &manifest, recording: &recording, trace: &trace });
+    let document = compose(&ReportedRun {
+        tables: &tables,
+        plan: &plan,
+        manifest: &manifest,
+        recording: &recording,
+        trace: &trace,
+    });
     let files = write(&document, &args.run)?;
     if args.json {
         let mut result = analyze::as_json(&tables, &plan, &recording, &files)?;

@@ -12,7 +12,7 @@ use crate::cli::RunFolder;
 use crate::commands::analyze::{self, Inputs};
 use crate::commands::report;
 use crate::exit::Exit;
-use crate::report::build::{Source, build};
+use crate::report::sections::{ReportedRun, compose};
 use crate::store::StoreError;
 
 /// Name of the check of the report.
@@ -60,8 +60,13 @@ fn rebuilt(run: &Path) -> Check {
         return Check::skip(REPORT, "plan, manifest and record are needed, and one of them cannot be read");
     };
     let tables = analysis::derive(&recording, &plan, &manifest, &trace);
-    let document =
-        build(&Source { tables: &tables, plan: &plan, manifest: &manifest, recording: &recording, trace: &trace });
+    let document = compose(&ReportedRun {
+        tables: &tables,
+        plan: &plan,
+        manifest: &manifest,
+        recording: &recording,
+        trace: &trace,
+    });
     let expected = report::contents(&document);
     let of = |name: &str| expected.iter().find(|(path, _)| path == name).map(|(_, bytes)| bytes.as_slice());
     // Either file tells: another version's name in one of them must not keep the other from being compared.

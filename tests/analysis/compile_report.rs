@@ -1,15 +1,21 @@
 //! What the report says of compiling.
 
-use phasebench::report::build::{Source, build};
 use phasebench::report::document::Document;
 use phasebench::report::markdown::to_markdown;
+use phasebench::report::sections::{ReportedRun, compose};
 
 use super::compile::{run, timed};
 use super::run::Run;
 
 fn report(run: &Run) -> Document {
     let (tables, recording) = (run.tables(), run.recording());
-    build(&Source { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] })
+    compose(&ReportedRun {
+        tables: &tables,
+        plan: &run.plan,
+        manifest: &run.manifest,
+        recording: &recording,
+        trace: &[],
+    })
 }
 
 /// The cells of the rows of the Markdown tables whose first cells are these.

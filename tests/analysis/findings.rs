@@ -1,9 +1,9 @@
 //! What the first screen of a report says of a fit, and with what reservations.
 
 use phasebench::analysis::Tables;
-use phasebench::report::build::{Source, build};
 use phasebench::report::document::{Block, Finding, Standing};
 use phasebench::report::markdown;
+use phasebench::report::sections::{ReportedRun, compose};
 use phasebench::terms::Mode;
 
 use crate::run::{FOUR, Model, Run, Shape, shape};
@@ -23,9 +23,9 @@ fn measured(law: impl Fn(Model, Shape, usize) -> f64) -> Run {
 
 fn finding(run: &Run, question: &str) -> (Standing, String) {
     let (tables, recording) = (run.tables(), run.recording());
-    let source =
-        Source { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
-    let document = build(&source);
+    let reported =
+        ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
+    let document = compose(&reported);
     let all = document.verdict.iter().flat_map(|block| match block {
         Block::Findings(findings) => findings.as_slice(),
         _ => &[],
@@ -102,9 +102,9 @@ fn without_proof_the_report_says_why_there_is_no_fit() {
     let (_, text) = finding(&run, "Did it run where it should?");
     assert!(text.contains("The others are in no fit, aggregate or ranking."), "{text}");
     let (tables, recording) = (run.tables(), run.recording());
-    let source =
-        Source { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
-    let page = markdown::to_markdown(&build(&source));
+    let reported =
+        ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
+    let page = markdown::to_markdown(&compose(&reported));
     assert!(page.contains("b (unattributed)") && page.contains("Unattributed, since nothing proves"), "{page}");
 }
 
@@ -114,9 +114,9 @@ fn an_interval_stands_beside_its_own_location() {
     let run = measured(|m, s, i| if on_d_long(m, s) && i % 3 == 0 { 2.0 } else { 1.0 });
     let tables: Tables = run.tables();
     let recording = run.recording();
-    let source =
-        Source { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
-    let page = markdown::to_markdown(&build(&source)).replace('\u{a0}', " ");
+    let reported =
+        ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
+    let page = markdown::to_markdown(&compose(&reported)).replace('\u{a0}', " ");
     let row = tables.summary.iter().find(|r| r.cell_id == "d-long-1-64" && r.mode == Mode::Prefill).unwrap();
     let (location, low, high) = (row.location_ms.unwrap(), row.ci_low_ms.unwrap(), row.ci_high_ms.unwrap());
     assert!(row.median_ms < low, "the median lies outside: {} {low}", row.median_ms);

@@ -6,15 +6,15 @@ use crate::record::given_up;
 use crate::report::document::{Block, Column, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 
-use super::Source;
+use super::ReportedRun;
 use super::names::{Names, counted};
 
 /// Longest detail shown.
 const DETAIL: usize = 200;
 
-pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
-    let mut blocks = vec![degraded(source, names), skipped(source, names), decisions(source)];
-    blocks.extend(given_up(source, names));
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Section {
+    let mut blocks = vec![degraded(run, names), skipped(run, names), decisions(run)];
+    blocks.extend(given_up(run, names));
     Section { id: "left-out", title: "Degraded, skipped, stopped".to_owned(), blocks }
 }
 
@@ -24,8 +24,8 @@ fn named(names: &Names, backend: &str, model: &str, scenario: &str, batch: u32, 
     if names.several_backends() { format!("{backend} · {cell}") } else { cell }
 }
 
-fn degraded(source: &Source<'_>, names: &Names) -> Block {
-    let of_kind = || source.tables.degraded.iter().filter(|row| row.kind.is_some() && row.degraded > 0);
+fn degraded(run: &ReportedRun<'_>, names: &Names) -> Block {
+    let of_kind = || run.tables.degraded.iter().filter(|row| row.kind.is_some() && row.degraded > 0);
     if of_kind().next().is_none() {
         return Block::Paragraph("No call is degraded.".into());
     }
@@ -55,7 +55,7 @@ fn degraded(source: &Source<'_>, names: &Names) -> Block {
             shortened(detail).into(),
         ]
     });
-    let early = source.tables.early_stop_summary.first().is_some_and(|whole| whole.early_stops > whole.scaled);
+    let early = run.tables.early_stop_summary.first().is_some_and(|whole| whole.early_stops > whole.scaled);
     let but = if early { " but those about early stops" } else { "" };
     let caption = Text::plain(format!("Degraded calls stay in the record and out of every number above{but}. From "))
         .code("analysis/degraded.csv")
@@ -71,8 +71,8 @@ fn shortened(text: &str) -> String {
 }
 
 /// By rule and reason.
-fn skipped(source: &Source<'_>, names: &Names) -> Block {
-    let skipped = &source.tables.skipped;
+fn skipped(run: &ReportedRun<'_>, names: &Names) -> Block {
+    let skipped = &run.tables.skipped;
     if skipped.is_empty() {
         return Block::Paragraph("No cell is skipped.".into());
     }
@@ -101,9 +101,9 @@ fn skipped(source: &Source<'_>, names: &Names) -> Block {
 }
 
 /// Why cells took no further calls, counted by rule.
-fn decisions(source: &Source<'_>) -> Block {
-    let decisions = &source.tables.decisions;
-    let cells = source.plan.cells.len();
+fn decisions(run: &ReportedRun<'_>) -> Block {
+    let decisions = &run.tables.decisions;
+    let cells = run.plan.cells.len();
     if decisions.is_empty() {
         return Block::Paragraph("No rule stopped a cell before it had all its calls.".into());
     }
@@ -138,8 +138,8 @@ fn decisions(source: &Source<'_>) -> Block {
 }
 
 /// Cells that were given up, with the engine's last words. `None`: there are none.
-fn given_up(source: &Source<'_>, names: &Names) -> Option<Block> {
-    let gone = given_up::given_up(&source.recording.lines, source.plan);
+fn given_up(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
+    let gone = given_up::given_up(&run.recording.lines, run.plan);
     if gone.is_empty() {
         return None;
     }

@@ -5,20 +5,15 @@ use crate::report::document::{Block, Column, Section, Table, Text};
 use crate::report::format;
 use crate::terms::Mode;
 
-use super::Source;
+use super::ReportedRun;
 use super::names::{Names, counted, mode};
 
-pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Section {
     let intro = "A fit says whether latency depends on size, and in which direction. That conclusion survives a shift \
                  where both fits are actionable with the same sign, or neither is and their intervals overlap.";
     let mut blocks = vec![Block::Paragraph(intro.into())];
-    blocks.extend(shift(names, "batch", "analysis/batch_shift.csv", &source.tables.batch_shift));
-    blocks.extend(shift(
-        names,
-        "decode length",
-        "analysis/decode_length_shift.csv",
-        &source.tables.decode_length_shift,
-    ));
+    blocks.extend(shift(names, "batch", "analysis/batch_shift.csv", &run.tables.batch_shift));
+    blocks.extend(shift(names, "decode length", "analysis/decode_length_shift.csv", &run.tables.decode_length_shift));
     Section { id: "falsification", title: "Does it survive another batch or decode length?".to_owned(), blocks }
 }
 

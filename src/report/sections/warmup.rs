@@ -7,27 +7,27 @@ use crate::report::format::{self, ABSENT};
 use crate::terms::Mode;
 
 use super::names::{Names, mode};
-use super::{ROWS, Source, strongest};
+use super::{ROWS, ReportedRun, strongest};
 
 /// Above this ratio METHOD calls for a pool of warm engines.
 const WARM_POOL: f64 = 10.0;
 
-pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Section {
     let mut blocks = Vec::new();
     for backend in names.backends() {
-        blocks.extend(decode_share(source, names, backend));
+        blocks.extend(decode_share(run, names, backend));
     }
     for backend in names.backends() {
         for timed in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
-            blocks.extend(ratios(source, names, backend, timed));
+            blocks.extend(ratios(run, names, backend, timed));
         }
     }
-    if source.tables.warmup_summary.is_empty() {
+    if run.tables.warmup_summary.is_empty() {
         blocks.push(Block::Note("No cell has both warmup calls and timed ones, so there is no warmup ratio.".into()));
     } else {
-        blocks.push(summary(source, names));
+        blocks.push(summary(run, names));
     }
-    blocks.push(loads(source));
+    blocks.push(loads(run));
     Section { id: "warmup", title: "Where the time goes, and what a start costs".to_owned(), blocks }
 }
 
@@ -36,9 +36,8 @@ fn shown(all: usize, what: &str) -> String {
     if all > ROWS { format!(" Shown are {ROWS} of {all} cells: {what}.") } else { String::new() }
 }
 
-fn decode_share(source: &Source<'_>, names: &Names, backend: &str) -> Option<Block> {
-    let all: Vec<&DecodeFractionRow> =
-        source.tables.decode_fraction.iter().filter(|row| row.backend == backend).collect();
+fn decode_share(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Option<Block> {
+    let all: Vec<&DecodeFractionRow> = run.tables.decode_fraction.iter().filter(|row| row.backend == backend).collect();
     if all.is_empty() {
         return None;
     }
@@ -55,9 +54,9 @@ fn decode_share(source: &Source<'_>, names: &Names, backend: &str) -> Option<Blo
     Some(Block::figure(&names.figure("decode_share", backend), caption, chart::shares(&data)))
 }
 
-fn ratios(source: &Source<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
+fn ratios(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
     let of = |row: &&WarmupRow| row.backend == backend && row.mode == timed && row.ratio.is_some();
-    let all: Vec<&WarmupRow> = source.tables.warmup_effect.iter().filter(of).collect();
+    let all: Vec<&WarmupRow> = run.tables.warmup_effect.iter().filter(of).collect();
     if all.is_empty() {
         return None;
     }
@@ -87,7 +86,7 @@ fn ratios(source: &Source<'_>, names: &Names, backend: &str, timed: Mode) -> Opt
     Some(Block::figure(&names.figure(&format!("warmup_{timed}"), backend), caption, chart::ratios(&data)))
 }
 
-fn summary(source: &Source<'_>, names: &Names) -> Block {
+fn summary(run: &ReportedRun<'_>, names: &Names) -> Block {
     let columns = vec![
         Column::words("backend"),
         Column::words("mode"),
@@ -99,7 +98,7 @@ fn summary(source: &Source<'_>, names: &Names) -> Block {
         Column::numbers("p95"),
         Column::numbers("largest"),
     ];
-    let rows = source.tables.warmup_summary.iter().map(|row| {
+    let rows = run.tables.warmup_summary.iter().map(|row| {
         vec![
             names.engine(&row.backend, row.dtype).into(),
             mode(row.mode).into(),
@@ -118,8 +117,8 @@ fn summary(source: &Source<'_>, names: &Names) -> Block {
     Block::Table(Table { caption, columns, rows: rows.collect() })
 }
 
-fn loads(source: &Source<'_>) -> Block {
-    let all: Vec<&LoadRow> = source.tables.load_breakdown.iter().collect();
+fn loads(run: &ReportedRun<'_>) -> Block {
+    let all: Vec<&LoadRow> = run.tables.load_breakdown.iter().collect();
     let columns = vec![
         Column::words("model"),
         Column::words("backend"),
@@ -133,7 +132,7 @@ fn loads(source: &Source<'_>) -> Block {
         Column::words("outcome"),
     ];
     let parts = |index: u32| {
-        let parts = source.tables.load_parts.iter().filter(|part| part.load_index == index);
+        let parts = run.tables.load_parts.iter().filter(|part| part.load_index == index);
         let parts: Vec<String> = parts.map(|part| format!("{} {}", part.part, format::ms(part.duration_ms))).collect();
         if parts.is_empty() { ABSENT.to_owned() } else { parts.join(", ") }
     };

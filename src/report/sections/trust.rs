@@ -7,7 +7,7 @@ use crate::report::document::{Finding, Standing, Text};
 use crate::report::format;
 use crate::terms::{Flag, Mode};
 
-use super::Source;
+use super::ReportedRun;
 use super::names::{Names, counted, mode};
 
 /// What the flag for foreign load says: programs that are not ours ran, or a hypervisor took time away.
@@ -49,18 +49,18 @@ pub(super) fn timed(tables: &Tables) -> Vec<&SummaryRow> {
     tables.summary.iter().filter(|row| row.mode != Mode::E2eKv).collect()
 }
 
-pub(super) fn findings(source: &Source<'_>, names: &Names) -> Vec<Finding> {
-    vec![calls(source), steadiness(source, names), attribution(source)]
+pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
+    vec![calls(run), steadiness(run, names), attribution(run)]
 }
 
-fn calls(source: &Source<'_>) -> Finding {
-    let (calls, degraded) = counts(source.tables);
+fn calls(run: &ReportedRun<'_>) -> Finding {
+    let (calls, degraded) = counts(run.tables);
     let rate = share(degraded, calls);
-    let again = source.recording.calls().filter(|call| call.is_made_again(source.plan.early_stop)).count();
-    let measured = |id: &str| source.tables.summary.iter().any(|row| row.cell_id == id);
-    let empty = source.plan.cells.iter().filter(|cell| !measured(&cell.id.0)).count();
+    let again = run.recording.calls().filter(|call| call.is_made_again(run.plan.early_stop)).count();
+    let measured = |id: &str| run.tables.summary.iter().any(|row| row.cell_id == id);
+    let empty = run.plan.cells.iter().filter(|cell| !measured(&cell.id.0)).count();
     let mut grounds: Vec<String> = Vec::new();
-    let kinds: Vec<String> = source
+    let kinds: Vec<String> = run
         .tables
         .degraded
         .iter()
@@ -73,18 +73,18 @@ fn calls(source: &Source<'_>) -> Finding {
     if again > 0 {
         grounds.push(format!("{again} of them ended early and were made again."));
     }
-    if share(degraded.saturating_sub(again), calls).is_some_and(|rate| rate > source.plan.degraded_rate) {
-        grounds.push(format!("The scenario file allows {}.", format::percent(source.plan.degraded_rate)));
+    if share(degraded.saturating_sub(again), calls).is_some_and(|rate| rate > run.plan.degraded_rate) {
+        grounds.push(format!("The scenario file allows {}.", format::percent(run.plan.degraded_rate)));
     }
     if empty > 0 {
-        let planned = source.plan.cells.len();
+        let planned = run.plan.cells.len();
         grounds.push(format!("{empty} of {} have no call that counts.", counted(planned, "planned cell")));
     }
-    if !source.tables.skipped.is_empty() {
-        grounds.push(format!("{} skipped by rule.", counted(source.tables.skipped.len(), "cell")));
+    if !run.tables.skipped.is_empty() {
+        grounds.push(format!("{} skipped by rule.", counted(run.tables.skipped.len(), "cell")));
     }
     if grounds.is_empty() {
-        grounds.push(format!("{}, none skipped.", counted(source.plan.cells.len(), "cell")));
+        grounds.push(format!("{}, none skipped.", counted(run.plan.cells.len(), "cell")));
     }
     let (standing, answer): (Standing, Text) = match (calls, degraded) {
         (0, _) => (Standing::Withheld, "No call was made.".into()),
@@ -108,11 +108,11 @@ fn calls(source: &Source<'_>) -> Finding {
     Finding { question: "Did the calls go well?".to_owned(), standing, answer, grounds: grounds.join(" ").into() }
 }
 
-fn steadiness(source: &Source<'_>, names: &Names) -> Finding {
+fn steadiness(run: &ReportedRun<'_>, names: &Names) -> Finding {
     let question = "Was the machine steady?".to_owned();
-    let cells = timed(source.tables);
+    let cells = timed(run.tables);
     let counted_rows: Vec<&MetricRow> =
-        source.tables.metrics.iter().filter(|row| row.counts() && row.mode != Mode::E2eKv).collect();
+        run.tables.metrics.iter().filter(|row| row.counts() && row.mode != Mode::E2eKv).collect();
     let (Some(worst), false) = (
         cells
             .iter()
@@ -154,8 +154,8 @@ fn steadiness(source: &Source<'_>, names: &Names) -> Finding {
     }
 }
 
-fn attribution(source: &Source<'_>) -> Finding {
-    let rows: Vec<&MetricRow> = source.tables.metrics.iter().filter(|row| row.counts()).collect();
+fn attribution(run: &ReportedRun<'_>) -> Finding {
+    let rows: Vec<&MetricRow> = run.tables.metrics.iter().filter(|row| row.counts()).collect();
     let proven = rows.iter().filter(|row| row.attributed).count();
     let mut placed: Vec<String> = Vec::new();
     for row in rows.iter().filter_map(|row| row.actual.as_ref()) {
@@ -163,7 +163,7 @@ fn attribution(source: &Source<'_>) -> Finding {
             placed.push(row.clone());
         }
     }
-    let one_stack = source.manifest.one_stack();
+    let one_stack = run.manifest.one_stack();
     let (standing, answer) = match (rows.len(), proven) {
         (0, _) => (Standing::Withheld, "No call counts.".to_owned()),
         (n, p) if n == p => {
@@ -183,7 +183,7 @@ fn attribution(source: &Source<'_>) -> Finding {
     } else {
         "The software stack changed during the run: see what was measured."
     };
-    let evidence = evidence(source);
+    let evidence = evidence(run);
     let proof = if evidence.is_empty() { String::new() } else { format!("Proof: {evidence}. ") };
     Finding {
         question: "Did it run where it should?".to_owned(),
@@ -194,9 +194,9 @@ fn attribution(source: &Source<'_>) -> Finding {
 }
 
 /// The proofs by name, with the range of their values over all loads.
-fn evidence(source: &Source<'_>) -> String {
+fn evidence(run: &ReportedRun<'_>) -> String {
     let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for load in source.recording.loads() {
+    for load in run.recording.loads() {
         for (name, value) in &load.attribution.evidence {
             found.entry(name).or_default().push(value);
         }

@@ -8,11 +8,11 @@ use crate::terms::Mode;
 
 use super::names::{Names, axis, counted, mode, shape};
 use super::reservations::reservations;
-use super::{Source, compiled, trust};
+use super::{ReportedRun, compiled, trust};
 
 /// One finding per backend and timed mode, then how far they may be trusted.
-pub(super) fn findings(source: &Source<'_>, names: &Names) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = headlines(source).map(|fit| scaling(source, names, fit)).collect();
+pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = headlines(run).map(|fit| scaling(run, names, fit)).collect();
     if findings.is_empty() {
         findings.push(Finding {
             question: "Scaling".to_owned(),
@@ -21,17 +21,17 @@ pub(super) fn findings(source: &Source<'_>, names: &Names) -> Vec<Finding> {
             grounds: "A call counts if it was timed, on a warm engine, and is not degraded.".into(),
         });
     }
-    findings.extend(compiled::findings(source, names));
-    findings.extend(trust::findings(source, names));
+    findings.extend(compiled::findings(run, names));
+    findings.extend(trust::findings(run, names));
     findings
 }
 
 /// The fits to quote. Prefill and decode together follow from the two apart, so they are left out.
-pub(super) fn headlines<'a>(source: &Source<'a>) -> impl Iterator<Item = &'a ScalingFitRow> {
-    source.tables.scaling_fits.iter().filter(|fit| fit.headline && fit.mode != Mode::E2eKv)
+pub(super) fn headlines<'a>(run: &ReportedRun<'a>) -> impl Iterator<Item = &'a ScalingFitRow> {
+    run.tables.scaling_fits.iter().filter(|fit| fit.headline && fit.mode != Mode::E2eKv)
 }
 
-fn scaling(source: &Source<'_>, names: &Names, fit: &ScalingFitRow) -> Finding {
+fn scaling(run: &ReportedRun<'_>, names: &Names, fit: &ScalingFitRow) -> Finding {
     let question = format!("{} on {}", mode(fit.mode), names.engine(&fit.backend, fit.dtype));
     let slope = fit.slope.zip(fit.slope_t_low.zip(fit.slope_t_high)).filter(|_| fit.actionable);
     let Some((slope, interval)) = slope else {
@@ -40,14 +40,14 @@ fn scaling(source: &Source<'_>, names: &Names, fit: &ScalingFitRow) -> Finding {
         return Finding {
             question,
             standing: Standing::Withheld,
-            answer: Text::plain(format!("Growth with {} is ", axis(source.plan.fit)))
+            answer: Text::plain(format!("Growth with {} is ", axis(run.plan.fit)))
                 .strong("not identifiable")
                 .and(format!(": {reason}.")),
-            grounds: format!("{}.{note}", base(source, fit)).into(),
+            grounds: format!("{}.{note}", base(run, fit)).into(),
         };
     };
-    let reservations = reservations(source, names, fit);
-    let mut grounds = format!("R² {}, {}.", format::r2(fit.r2), base(source, fit));
+    let reservations = reservations(run, names, fit);
+    let mut grounds = format!("R² {}, {}.", format::r2(fit.r2), base(run, fit));
     for reservation in &reservations {
         grounds.push(' ');
         grounds.push_str(reservation);
@@ -55,7 +55,7 @@ fn scaling(source: &Source<'_>, names: &Names, fit: &ScalingFitRow) -> Finding {
     Finding {
         question,
         standing: if reservations.is_empty() { Standing::Holds } else { Standing::Caution },
-        answer: law(source.plan.fit, slope, interval),
+        answer: law(run.plan.fit, slope, interval),
         grounds: grounds.into(),
     }
 }
@@ -83,11 +83,11 @@ fn law(fit_axis: FitAxis, slope: f64, (low, high): (f64, f64)) -> Text {
 }
 
 /// What a fit was made from.
-fn base(source: &Source<'_>, fit: &ScalingFitRow) -> String {
-    let x: Vec<f64> = source.tables.scaling_residuals.iter().filter(|p| p.fit_id == fit.fit_id).map(|p| p.x).collect();
+fn base(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> String {
+    let x: Vec<f64> = run.tables.scaling_residuals.iter().filter(|p| p.fit_id == fit.fit_id).map(|p| p.x).collect();
     let (low, high) = x.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
-    let unit = if source.plan.fit == FitAxis::Params { "M parameters" } else { axis(source.plan.fit) };
-    let space = if source.plan.fit == FitAxis::Params { "" } else { " " };
+    let unit = if run.plan.fit == FitAxis::Params { "M parameters" } else { axis(run.plan.fit) };
+    let space = if run.plan.fit == FitAxis::Params { "" } else { " " };
     let range = match x.len() {
         0 => String::new(),
         _ => format!(" of {} to {}{space}{unit}", format::number(low, 2), format::number(high, 2)),

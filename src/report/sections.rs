@@ -35,7 +35,7 @@ const ROWS: usize = 24;
 
 /// What a report is made from.
 #[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
+pub struct ReportedRun<'a> {
     /// Derived from the others.
     pub tables: &'a Tables,
     /// The plan.
@@ -48,31 +48,31 @@ pub struct Source<'a> {
     pub trace: &'a [TraceRow],
 }
 
-/// The report of a run. The same source gives the same document.
+/// The report of a run. The same tables give the same document.
 #[must_use]
-pub fn build(source: &Source<'_>) -> Document {
-    let names = Names::new(source.plan);
-    let mut verdict = warnings(source);
-    verdict.push(Block::Findings(findings::findings(source, &names)));
+pub fn compose(run: &ReportedRun<'_>) -> Document {
+    let names = Names::new(run.plan);
+    let mut verdict = warnings(run);
+    verdict.push(Block::Findings(findings::findings(run, &names)));
     let tool = Tool::this();
     let mut sections = vec![
-        scaling::section(source, &names),
-        medians::section(source, &names),
-        predictors::section(source, &names),
-        shifts::section(source, &names),
+        scaling::section(run, &names),
+        medians::section(run, &names),
+        predictors::section(run, &names),
+        shifts::section(run, &names),
     ];
-    sections.extend(compiled::section(source, &names));
-    sections.extend(energy::section(source, &names));
-    sections.extend(early_stops::section(source, &names));
+    sections.extend(compiled::section(run, &names));
+    sections.extend(energy::section(run, &names));
+    sections.extend(early_stops::section(run, &names));
     sections.extend([
-        warmup::section(source, &names),
-        steadiness::section(source, &names),
-        left_out::section(source, &names),
-        measured::section(source),
+        warmup::section(run, &names),
+        steadiness::section(run, &names),
+        left_out::section(run, &names),
+        measured::section(run),
     ]);
     Document {
-        title: source.plan.name.clone(),
-        facts: facts::facts(source),
+        title: run.plan.name.clone(),
+        facts: facts::facts(run),
         verdict,
         sections,
         made_by: format!("Made by phasebench {} from the run's own rows.", facts::tool(&tool)),
@@ -80,24 +80,24 @@ pub fn build(source: &Source<'_>) -> Document {
 }
 
 /// What a reader must know before any number.
-fn warnings(source: &Source<'_>) -> Vec<Block> {
+fn warnings(run: &ReportedRun<'_>) -> Vec<Block> {
     let mut notes: Vec<Text> = Vec::new();
-    if !source.recording.finished() {
+    if !run.recording.finished() {
         notes.push("This run is not finished: what follows comes from the calls made so far.".into());
     }
-    if source.recording.torn {
+    if run.recording.torn {
         notes.push("The record ends in a torn line, which is left out.".into());
     }
     let simulated: Vec<&str> =
-        source.manifest.stack.backends.iter().filter(|(_, b)| b.virtual_clock).map(|(name, _)| name.as_str()).collect();
+        run.manifest.stack.backends.iter().filter(|(_, b)| b.virtual_clock).map(|(name, _)| name.as_str()).collect();
     if !simulated.is_empty() {
         let names = simulated.join(", ");
         notes
             .push(Text::plain("Scripted time, not measured: ").code(names).and(". It says nothing about any machine."));
     }
-    notes.extend(energy::warning(source));
-    if source.manifest.stack.tool.profile.as_deref() == Some("debug")
-        && source.manifest.stack.backends.values().any(|b| !b.virtual_clock)
+    notes.extend(energy::warning(run));
+    if run.manifest.stack.tool.profile.as_deref() == Some("debug")
+        && run.manifest.stack.backends.values().any(|b| !b.virtual_clock)
     {
         notes.push("Measured by a debug build: the client's own share of each call is larger than it need be.".into());
     }

@@ -5,19 +5,19 @@ use crate::report::document::Text;
 use crate::report::format::ABSENT;
 use crate::scenario::{Order, Repetitions};
 
-use super::Source;
+use super::ReportedRun;
 use super::names::counted;
 use super::trust;
 
-pub(super) fn facts(source: &Source<'_>) -> Vec<(String, Text)> {
-    let stack = &source.manifest.stack;
+pub(super) fn facts(run: &ReportedRun<'_>) -> Vec<(String, Text)> {
+    let stack = &run.manifest.stack;
     let engines: Vec<String> = stack
         .backends
         .iter()
         .map(|(name, entry)| format!("{} {} ({name})", entry.engine, entry.version.as_deref().unwrap_or(ABSENT)))
         .collect();
-    let (calls, degraded) = trust::counts(source.tables);
-    let skipped = source.tables.skipped.len();
+    let (calls, degraded) = trust::counts(run.tables);
+    let skipped = run.tables.skipped.len();
     let mut facts = vec![("machine".to_owned(), machine(&stack.machine).into())];
     if !stack.gpus.devices.is_empty() {
         let names: Vec<&str> = stack.gpus.devices.iter().map(|gpu| gpu.name.as_deref().unwrap_or(ABSENT)).collect();
@@ -26,9 +26,9 @@ pub(super) fn facts(source: &Source<'_>) -> Vec<(String, Text)> {
     facts.extend([
         ("engines".to_owned(), engines.join(", ").into()),
         ("tool".to_owned(), format!("phasebench {}", tool(&stack.tool)).into()),
-        ("date".to_owned(), started(source).into()),
+        ("date".to_owned(), started(run).into()),
         ("calls".to_owned(), format!("{calls}, {degraded} degraded; {} skipped", counted(skipped, "cell")).into()),
-        ("order".to_owned(), order(source).into()),
+        ("order".to_owned(), order(run).into()),
     ]);
     facts
 }
@@ -56,28 +56,28 @@ fn machine(machine: &Machine) -> String {
 }
 
 /// The day of the first process, in UTC.
-fn started(source: &Source<'_>) -> String {
-    let first = source.manifest.epochs.first();
+fn started(run: &ReportedRun<'_>) -> String {
+    let first = run.manifest.epochs.first();
     let time = first.and_then(|epoch| jiff::Timestamp::from_nanosecond(i128::from(epoch.started_unix_ns)).ok());
     let day = time.map_or_else(|| ABSENT.to_owned(), |time| time.strftime("%Y-%m-%d").to_string());
-    match source.manifest.epochs.len() {
+    match run.manifest.epochs.len() {
         0 | 1 => day,
         n => format!("{day}, {n} processes"),
     }
 }
 
-fn order(source: &Source<'_>) -> String {
-    let order = match source.plan.order {
+fn order(run: &ReportedRun<'_>) -> String {
+    let order = match run.plan.order {
         Order::Blocked => "blocked",
         Order::Interleaved => "interleaved",
         Order::Shuffled => "shuffled",
     };
-    let repetitions = match source.plan.repetitions {
+    let repetitions = match run.plan.repetitions {
         Repetitions::Fixed(n) => format!("{n} timed calls per cell"),
         Repetitions::Adaptive { max, until_relative_ci, .. } => {
-            let min = source.plan.repetitions.min();
+            let min = run.plan.repetitions.min();
             format!("{min} to {max} timed calls per cell, until ±{:.1}\u{a0}%", until_relative_ci * 100.0)
         }
     };
-    format!("{order}, seed {}; {repetitions}", source.plan.seed)
+    format!("{order}, seed {}; {repetitions}", run.plan.seed)
 }

@@ -7,35 +7,35 @@ use crate::report::format::{self, ABSENT};
 use crate::terms::Mode;
 
 use super::names::{Names, counted, mode, shape};
-use super::{ROWS, Source, strongest};
+use super::{ROWS, ReportedRun, strongest};
 
 /// Counts of one model that the table of projections shows: those nearest to these shares of the largest.
 const SHARES: [f64; 4] = [1.0 / 16.0, 1.0 / 8.0, 1.0 / 4.0, 1.0 / 2.0];
 
 /// `None`: no call ended early, none could have, and all made as many tokens.
-pub(super) fn section(source: &Source<'_>, names: &Names) -> Option<Section> {
-    let whole = source.tables.early_stop_summary.iter().find(|row| row.backend.is_none())?;
-    let several = source.tables.decode_linearity.iter().any(|row| row.n_counts > 1);
-    let possible = source.plan.sessions.iter().any(|session| session.may_stop_early);
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
+    let whole = run.tables.early_stop_summary.iter().find(|row| row.backend.is_none())?;
+    let several = run.tables.decode_linearity.iter().any(|row| row.n_counts > 1);
+    let possible = run.plan.sessions.iter().any(|session| session.may_stop_early);
     if whole.early_stops == 0 && !possible && !several {
         return None;
     }
-    let mut blocks = vec![Block::Paragraph(intro(source, whole, several))];
+    let mut blocks = vec![Block::Paragraph(intro(run, whole, several))];
     if whole.early_stops > 0 || possible {
-        blocks.push(stops(source, names));
+        blocks.push(stops(run, names));
     }
     if several {
-        blocks.push(linearity(source, names));
-        blocks.extend(names.backends().iter().filter_map(|backend| right_form(source, backend)));
-        blocks.extend(projections(source, names));
+        blocks.push(linearity(run, names));
+        blocks.extend(names.backends().iter().filter_map(|backend| right_form(run, backend)));
+        blocks.extend(projections(run, names));
     }
     if whole.early_stops > 0 {
-        blocks.extend(limited(source, names));
+        blocks.extend(limited(run, names));
     }
     Some(Section { id: "early-stops", title: "Early stops and what they do to decode times".to_owned(), blocks })
 }
 
-fn intro(source: &Source<'_>, whole: &EarlyStopRow, several: bool) -> Text {
+fn intro(run: &ReportedRun<'_>, whole: &EarlyStopRow, several: bool) -> Text {
     if whole.early_stops == 0 && !several {
         return "No call ended at a stop token before all its steps were made, though an engine here may do so: every \
                 decode time is of the steps asked for."
@@ -46,7 +46,7 @@ fn intro(source: &Source<'_>, whole: &EarlyStopRow, several: bool) -> Text {
                 calls of different length are compared."
             .into();
     }
-    let rule = source.plan.early_stop;
+    let rule = run.plan.early_stop;
     let again = match rule.retries {
         0 => "Such a call is not made again.".to_owned(),
         n => format!("A timed call that does is made again, up to {}.", counted(n as usize, "time")),
@@ -66,7 +66,7 @@ fn intro(source: &Source<'_>, whole: &EarlyStopRow, several: bool) -> Text {
     ))
 }
 
-fn stops(source: &Source<'_>, names: &Names) -> Block {
+fn stops(run: &ReportedRun<'_>, names: &Names) -> Block {
     let columns = vec![
         Column::words("calls of"),
         Column::numbers("calls"),
@@ -77,7 +77,7 @@ fn stops(source: &Source<'_>, names: &Names) -> Block {
         Column::numbers("too short"),
         Column::numbers("given up"),
     ];
-    let all = &source.tables.early_stop_summary;
+    let all = &run.tables.early_stop_summary;
     let totals = all.iter().filter(|row| row.model.is_none() && (row.backend.is_none() || names.several_backends()));
     let cells: Vec<&EarlyStopRow> = all.iter().filter(|row| row.model.is_some() && row.early_stops > 0).collect();
     let shown = strongest(&cells, ROWS, |row| row.share.unwrap_or_default());
@@ -114,7 +114,7 @@ fn named(names: &Names, backend: &str, model: &str, batch: u32) -> String {
     name
 }
 
-fn linearity(source: &Source<'_>, names: &Names) -> Block {
+fn linearity(run: &ReportedRun<'_>, names: &Names) -> Block {
     let columns = vec![
         Column::words("model"),
         Column::numbers("calls"),
@@ -151,7 +151,7 @@ fn linearity(source: &Source<'_>, names: &Names) -> Block {
     )
     .code("analysis/decode_linearity.csv")
     .and(".");
-    let shown = source.tables.decode_linearity.iter().filter(|row| row.n_counts > 1);
+    let shown = run.tables.decode_linearity.iter().filter(|row| row.n_counts > 1);
     Block::Table(Table { caption, columns, rows: shown.map(row).collect() })
 }
 
@@ -172,10 +172,10 @@ fn judged(row: &DecodeLinearityRow) -> String {
 }
 
 /// Which form is right for one backend, and what the other one does. `None`: none of its models has several counts.
-fn right_form(source: &Source<'_>, backend: &str) -> Option<Block> {
+fn right_form(run: &ReportedRun<'_>, backend: &str) -> Option<Block> {
     let rows: Vec<&DecodeLinearityRow> =
-        source.tables.decode_linearity.iter().filter(|row| row.backend == backend && row.n_counts > 1).collect();
-    let entry = source.manifest.stack.backends.get(backend);
+        run.tables.decode_linearity.iter().filter(|row| row.backend == backend && row.n_counts > 1).collect();
+    let entry = run.manifest.stack.backends.get(backend);
     let engine = entry.map_or_else(String::new, |entry| {
         format!(" ({} {})", entry.engine, entry.version.as_deref().unwrap_or(ABSENT))
     });
@@ -217,7 +217,7 @@ fn right_form(source: &Source<'_>, backend: &str) -> Option<Block> {
             .strong("disagree")
             .and(": the step form is right for some, the proportional for others. Nothing should be scaled there."),
     };
-    let scaled = source.tables.metrics.iter().any(|row| row.scaled && row.backend == backend);
+    let scaled = run.tables.metrics.iter().any(|row| row.scaled && row.backend == backend);
     if proportional > 0 && scaled {
         return Some(Block::Note(text.and(
             " Times of this run were scaled by the steps that the backend says it timed: compare the two columns of equivalents \
@@ -228,11 +228,11 @@ fn right_form(source: &Source<'_>, backend: &str) -> Option<Block> {
 }
 
 /// What short answers say about the longest, by each form.
-fn projections(source: &Source<'_>, names: &Names) -> Option<Block> {
+fn projections(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
     let same = |a: &DecodeProjectionErrorRow, b: &DecodeProjectionErrorRow| {
         (&a.backend, &a.model, &a.weights_id, a.batch) == (&b.backend, &b.model, &b.weights_id, b.batch)
     };
-    let all = &source.tables.decode_projection_error;
+    let all = &run.tables.decode_projection_error;
     let chosen: Vec<&DecodeProjectionErrorRow> = all.chunk_by(|a, b| same(a, b)).flat_map(near_shares).collect();
     if chosen.is_empty() {
         return None;
@@ -281,9 +281,9 @@ fn near_shares(rows: &[DecodeProjectionErrorRow]) -> Vec<&DecodeProjectionErrorR
 }
 
 /// The aggregate fits over all calls that count, beside those over calls that made all their steps.
-fn limited(source: &Source<'_>, names: &Names) -> Option<Block> {
+fn limited(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
     let aggregates = |fit: &&ScalingFitRow| fit.scenario.is_none() && fit.mode != Mode::E2eKv;
-    let whole: Vec<&ScalingFitRow> = source.tables.scaling_fits.iter().filter(aggregates).collect();
+    let whole: Vec<&ScalingFitRow> = run.tables.scaling_fits.iter().filter(aggregates).collect();
     if whole.is_empty() {
         return None;
     }
@@ -304,7 +304,7 @@ fn limited(source: &Source<'_>, names: &Names) -> Option<Block> {
         }
     };
     let rows = whole.iter().map(|fit| {
-        let other = source.tables.scaling_fits_length_limited.iter().find(|other| other.fit_id == fit.fit_id);
+        let other = run.tables.scaling_fits_length_limited.iter().find(|other| other.fit_id == fit.fit_id);
         vec![
             names.engine(&fit.backend, fit.dtype).into(),
             mode(fit.mode).into(),

@@ -5,13 +5,13 @@ use crate::report::document::{Block, Column, Table, Text};
 use crate::report::format;
 use crate::terms::Mode;
 
-use super::Source;
+use super::ReportedRun;
 use super::names::{Names, mode};
 
 /// Every power law of one backend, aggregates before their scenarios.
 ///
 /// Prefill and decode together follow from the two apart; they are left to the file.
-pub(super) fn table(source: &Source<'_>, names: &Names, backend: &str) -> Option<Block> {
+pub(super) fn table(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Option<Block> {
     let mut columns = vec![Column::words("scope"), Column::words("mode")];
     if names.several_batches() {
         columns.push(Column::numbers("batch"));
@@ -27,7 +27,7 @@ pub(super) fn table(source: &Source<'_>, names: &Names, backend: &str) -> Option
         Column::words("verdict"),
     ]);
     let all: Vec<&ScalingFitRow> =
-        source.tables.scaling_fits.iter().filter(|fit| fit.backend == backend && fit.mode != Mode::E2eKv).collect();
+        run.tables.scaling_fits.iter().filter(|fit| fit.backend == backend && fit.mode != Mode::E2eKv).collect();
     let x = all.first()?.x.as_str();
     // The aggregate over one scenario is that scenario.
     let repeats = |fit: &ScalingFitRow| {

@@ -6,10 +6,10 @@ use crate::report::document::{Block, Column, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::terms::Mode;
 
-use super::Source;
+use super::ReportedRun;
 use super::names::Names;
 
-pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Section {
     let mut blocks = vec![Block::Paragraph(
         "Medians of timed calls on a warm engine, which aggregates and fits use, and beside each the location with its \
          95\u{a0}% interval. The location is the exponential of the mean logarithm: the median of calls that scatter \
@@ -17,7 +17,7 @@ pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
          the one before; by how much, and how they vary, stands under how steady the calls are."
             .into(),
     )];
-    let rows = &source.tables.summary;
+    let rows = &run.tables.summary;
     let of = |modes: &'static [Mode]| rows.iter().filter(move |row| modes.contains(&row.mode));
     for backend in names.backends() {
         let cached: Vec<&SummaryRow> =

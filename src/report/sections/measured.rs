@@ -8,29 +8,28 @@ use crate::report::format::{self, ABSENT};
 use crate::scenario::Dtype;
 use crate::terms::Mode;
 
-use super::Source;
+use super::ReportedRun;
 use super::names::mode;
 
-pub(super) fn section(source: &Source<'_>) -> Section {
+pub(super) fn section(run: &ReportedRun<'_>) -> Section {
     let blocks = vec![
-        boundaries(source),
-        models(source),
-        placement(source),
-        engines(source),
-        stacks(source),
+        boundaries(run),
+        models(run),
+        placement(run),
+        engines(run),
+        stacks(run),
         Block::Paragraph(Text::default().strong("How the numbers are made")),
         Block::List(how()),
         Block::Paragraph(Text::default().strong("What this run does not measure")),
-        Block::List(limits(source)),
+        Block::List(limits(run)),
     ];
     Section { id: "measured", title: "What was measured".to_owned(), blocks }
 }
 
 /// What is inside the timed region, for the modes that the run has.
-fn boundaries(source: &Source<'_>) -> Block {
-    let timed: BTreeSet<Mode> =
-        source.plan.cells.iter().flat_map(|cell| cell.procedure.modes().iter().copied()).collect();
-    let rows = source.manifest.stack.backends.iter().flat_map(|(name, backend)| {
+fn boundaries(run: &ReportedRun<'_>) -> Block {
+    let timed: BTreeSet<Mode> = run.plan.cells.iter().flat_map(|cell| cell.procedure.modes().iter().copied()).collect();
+    let rows = run.manifest.stack.backends.iter().flat_map(|(name, backend)| {
         let of = backend.boundary.iter().filter(|(mode, _)| timed.contains(mode));
         of.map(move |(timed, text)| vec![name.as_str().into(), mode(*timed).into(), text.as_str().into()])
     });
@@ -41,7 +40,7 @@ fn boundaries(source: &Source<'_>) -> Block {
     })
 }
 
-fn models(source: &Source<'_>) -> Block {
+fn models(run: &ReportedRun<'_>) -> Block {
     let columns = vec![
         Column::words("model"),
         Column::words("backend"),
@@ -56,7 +55,7 @@ fn models(source: &Source<'_>) -> Block {
         Column::words("weights"),
     ];
     let whole = |n: Option<u64>| Text::from(format::count(n));
-    let rows = source.tables.model_architecture.iter().map(|row| {
+    let rows = run.tables.model_architecture.iter().map(|row| {
         let heads = row.n_head.zip(row.n_kv_head).map(|(all, kv)| format!("{all} ({kv})"));
         vec![
             row.model.as_str().into(),
@@ -86,9 +85,9 @@ fn models(source: &Source<'_>) -> Block {
 }
 
 /// Where each session's graph was placed, once per distinct proof.
-fn placement(source: &Source<'_>) -> Block {
+fn placement(run: &ReportedRun<'_>) -> Block {
     let mut rows: Vec<Vec<Text>> = Vec::new();
-    for load in source.recording.loads() {
+    for load in run.recording.loads() {
         let proof: Vec<String> =
             load.attribution.evidence.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         let row: Vec<Text> = vec![
@@ -115,8 +114,8 @@ fn placement(source: &Source<'_>) -> Block {
     })
 }
 
-fn engines(source: &Source<'_>) -> Block {
-    let rows = source.manifest.stack.backends.iter().flat_map(|(name, backend)| {
+fn engines(run: &ReportedRun<'_>) -> Block {
+    let rows = run.manifest.stack.backends.iter().flat_map(|(name, backend)| {
         let version = backend.version.as_deref().unwrap_or(ABSENT);
         let own = [("engine", backend.engine.as_str()), ("version", version)];
         let facts = backend.facts.iter().map(|(key, value)| (key.as_str(), value.as_str()));
@@ -129,15 +128,15 @@ fn engines(source: &Source<'_>) -> Block {
     })
 }
 
-fn stacks(source: &Source<'_>) -> Block {
-    let first = &source.manifest.stack;
-    let changes = source.manifest.epochs.iter().enumerate().filter_map(|(index, epoch)| {
+fn stacks(run: &ReportedRun<'_>) -> Block {
+    let first = &run.manifest.stack;
+    let changes = run.manifest.epochs.iter().enumerate().filter_map(|(index, epoch)| {
         let stack = epoch.changed_stack.as_ref()?;
         Some(first.differences(stack).into_iter().map(move |line| format!("process {}: {line}", index + 1)))
     });
     let lines: Vec<Text> = changes.flatten().map(Text::from).collect();
     if lines.is_empty() {
-        let hash = source.manifest.stack_sha256.get(..12).unwrap_or_default();
+        let hash = run.manifest.stack_sha256.get(..12).unwrap_or_default();
         let text = Text::plain("Software stack ").code(hash).and(", the same for every process of the run.");
         return Block::Paragraph(text);
     }
@@ -158,21 +157,21 @@ fn how() -> Vec<Text> {
     .to_vec()
 }
 
-fn limits(source: &Source<'_>) -> Vec<Text> {
+fn limits(run: &ReportedRun<'_>) -> Vec<Text> {
     let mut limits: Vec<Text> = vec![
         "Tokenisation, transport and logging: they stay outside the timed regions.".into(),
         "Several requests at once: one call runs at a time.".into(),
         "Quality of what is generated: decode runs for a fixed number of steps, whatever the tokens are.".into(),
     ];
     let powered = |row: &MetricRow| row.power_mean_w.is_some() || row.energy_j.is_some();
-    let looped = source.tables.energy_events.iter().any(|event| event.energy_j.is_some());
-    if !looped && !source.tables.metrics.iter().any(powered) {
+    let looped = run.tables.energy_events.iter().any(|event| event.energy_j.is_some());
+    if !looped && !run.tables.metrics.iter().any(powered) {
         limits.push("Energy and cost: no power was recorded.".into());
     }
-    if source.tables.metrics.iter().all(|row| row.foreign_cpu.is_none()) {
+    if run.tables.metrics.iter().all(|row| row.foreign_cpu.is_none()) {
         limits.push("What other programs did beside the calls.".into());
     }
-    if source.tables.batch_shift.is_empty() {
+    if run.tables.batch_shift.is_empty() {
         limits.push("Other batches than the one here.".into());
     }
     limits

@@ -10,8 +10,8 @@ use crate::terms::{Flag, Mode, Role};
 
 use super::digits::Bounds;
 use super::simulated;
-use crate::report::build::Source;
-use crate::report::build::names::{Names, counted, mode};
+use crate::report::sections::ReportedRun;
+use crate::report::sections::names::{Names, counted, mode};
 
 /// Most series of one chart.
 const SERIES: usize = 6;
@@ -29,9 +29,9 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     /// `None`: no call, or loop, of it has a figure.
-    fn of(source: &Source<'a>, row: &'a EnergySummaryRow) -> Option<Self> {
+    fn of(run: &ReportedRun<'a>, row: &'a EnergySummaryRow) -> Option<Self> {
         let mut events: Vec<&EnergyEventRow> =
-            source.tables.energy_events.iter().filter(|event| is_of(event, row)).collect();
+            run.tables.energy_events.iter().filter(|event| is_of(event, row)).collect();
         if let (Some(grade), Some(energy_j)) = (row.grade, row.energy_j) {
             events.retain(|event| event.counts());
             let bounds = |value, low, high| Bounds { value: Some(value), low, high };
@@ -80,10 +80,10 @@ fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// Energy per token against model size, for one mode. `None`: no row of it has a figure.
-pub(super) fn per_token(source: &Source<'_>, names: &Names, timed: Mode) -> Option<Block> {
-    let rows = source.tables.energy_summary.iter().filter(|row| row.mode == timed);
+pub(super) fn per_token(run: &ReportedRun<'_>, names: &Names, timed: Mode) -> Option<Block> {
+    let rows = run.tables.energy_summary.iter().filter(|row| row.mode == timed);
     let told: Vec<Shown<'_>> =
-        rows.filter_map(|row| Shown::of(source, row)).filter(|shown| shown.per_token.is_some()).collect();
+        rows.filter_map(|row| Shown::of(run, row)).filter(|shown| shown.per_token.is_some()).collect();
     // One point per cell: the better graded of its calls and its loop, of equals the calls.
     let best = |shown: &&Shown<'_>| {
         let others = told.iter().filter(|one| one.row.cell_id == shown.row.cell_id);
@@ -93,7 +93,7 @@ pub(super) fn per_token(source: &Source<'_>, names: &Names, timed: Mode) -> Opti
         told.iter().filter(best).filter(|shown| shown.row.params_millions.is_some()).collect();
     // In the order of the whole table, so that a series looks the same in the charts of both modes.
     let mut series: Vec<(String, GradedSeries)> = Vec::new();
-    for row in &source.tables.energy_summary {
+    for row in &run.tables.energy_summary {
         let name = series_name(row, names);
         if points.iter().any(|shown| series_name(shown.row, names) == name) && !series.iter().any(|(n, _)| *n == name) {
             series.push((name.clone(), GradedSeries { name, points: Vec::new() }));
@@ -113,7 +113,7 @@ pub(super) fn per_token(source: &Source<'_>, names: &Names, timed: Mode) -> Opti
     }
     let left_out: Vec<String> = series.iter().skip(SERIES).map(|(name, _)| name.clone()).collect();
     let data = Graded {
-        title: format!("{}: energy per token{}", mode(timed), simulated(source)),
+        title: format!("{}: energy per token{}", mode(timed), simulated(run)),
         x_name: "parameters (millions)".to_owned(),
         y_name: "energy per token (J)".to_owned(),
         series: series.into_iter().take(SERIES).map(|(_, series)| series).collect(),
@@ -152,8 +152,8 @@ fn caption(points: &[&Shown<'_>], left_out: &[String]) -> Text {
 }
 
 /// Every row with a method, grade, number of updates and kind of idle power to each figure.
-pub(super) fn table(source: &Source<'_>, names: &Names) -> Block {
-    let mut sensors: Vec<&str> = source.tables.energy_summary.iter().filter_map(|row| row.sensor.as_deref()).collect();
+pub(super) fn table(run: &ReportedRun<'_>, names: &Names) -> Block {
+    let mut sensors: Vec<&str> = run.tables.energy_summary.iter().filter_map(|row| row.sensor.as_deref()).collect();
     sensors.sort_unstable();
     sensors.dedup();
     let columns = vec![
@@ -167,7 +167,7 @@ pub(super) fn table(source: &Source<'_>, names: &Names) -> Block {
         Column::numbers("net (J), of idle power"),
         Column::words("method, or why not"),
     ];
-    let rows = source.tables.energy_summary.iter().map(|row| cells(source, names, row)).collect();
+    let rows = run.tables.energy_summary.iter().map(|row| cells(run, names, row)).collect();
     let sensors = if sensors.is_empty() { ABSENT.to_owned() } else { sensors.join(", ") };
     let caption = Text::plain(format!(
         "Charged to {sensors}: mean of a cell's warm calls of grade A to C. Where all are of grade D, the interval that holds \
@@ -175,7 +175,7 @@ pub(super) fn table(source: &Source<'_>, names: &Names) -> Block {
          shown. Net is without idle power over the phase, of the kind named; updates are the fewest that one of the figures \
          rests on. Throttled calls are left out. "
     ))
-    .and(looped(source))
+    .and(looped(run))
     .and("From ")
     .code("analysis/energy_summary.csv")
     .and("; every phase of every call is in ")
@@ -184,12 +184,12 @@ pub(super) fn table(source: &Source<'_>, names: &Names) -> Block {
     Block::Table(Table { caption, columns, rows })
 }
 
-fn cells(source: &Source<'_>, names: &Names, row: &EnergySummaryRow) -> Vec<Text> {
+fn cells(run: &ReportedRun<'_>, names: &Names, row: &EnergySummaryRow) -> Vec<Text> {
     let mut cell = names.cell(&row.model, &row.scenario, row.batch, row.gen_tokens);
     if names.several_backends() {
         cell = format!("{} · {cell}", row.backend);
     }
-    let shown = Shown::of(source, row);
+    let shown = Shown::of(run, row);
     let of =
         |text: fn(&Shown<'_>) -> Option<String>| shown.as_ref().and_then(text).unwrap_or_else(|| ABSENT.to_owned());
     vec![
@@ -225,8 +225,8 @@ fn how(row: &EnergySummaryRow, shown: Option<&Shown<'_>>) -> String {
 }
 
 /// What the rows of scope `looped` are; nothing where there is none.
-fn looped(source: &Source<'_>) -> String {
-    let loops = || source.tables.energy_events.iter().filter(|event| event.scope == Scope::Looped);
+fn looped(run: &ReportedRun<'_>) -> String {
+    let loops = || run.tables.energy_events.iter().filter(|event| event.scope == Scope::Looped);
     let busy = loops().filter_map(|event| event.busy).reduce(f64::min);
     let Some(busy) = busy else { return String::new() };
     format!(

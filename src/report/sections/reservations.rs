@@ -4,7 +4,7 @@ use crate::analysis::{ScalingFitRow, ScopeKind, SummaryRow, summary};
 use crate::report::format;
 use crate::terms::Flag;
 
-use super::Source;
+use super::ReportedRun;
 use super::names::{Names, counted};
 use super::trust::{self, FOREIGN_SHARE};
 
@@ -19,26 +19,26 @@ const CAUTION_INTERVAL: f64 = 0.10;
 const ROUNDING: f64 = 1e-9;
 
 /// The reservations, in whole sentences.
-pub(super) fn reservations(source: &Source<'_>, names: &Names, fit: &ScalingFitRow) -> Vec<String> {
-    let cells = cells(source, fit);
+pub(super) fn reservations(run: &ReportedRun<'_>, names: &Names, fit: &ScalingFitRow) -> Vec<String> {
+    let cells = cells(run, fit);
     let mut found = Vec::new();
     if let Some(note) = &fit.note {
         found.push(format!("{note}."));
     }
-    found.extend(contradiction(source, fit));
-    found.extend(unsteady(source, names, &cells));
-    found.extend(busy(source, &cells));
-    if !source.manifest.one_stack() {
+    found.extend(contradiction(run, fit));
+    found.extend(unsteady(run, names, &cells));
+    found.extend(busy(run, &cells));
+    if !run.manifest.one_stack() {
         found.push("The software stack changed during the run.".to_owned());
     }
-    if !source.recording.finished() {
+    if !run.recording.finished() {
         found.push("The run is not finished.".to_owned());
     }
     found
 }
 
 /// The cells whose medians a fit goes through.
-fn cells<'a>(source: &Source<'a>, fit: &ScalingFitRow) -> Vec<&'a SummaryRow> {
+fn cells<'a>(run: &ReportedRun<'a>, fit: &ScalingFitRow) -> Vec<&'a SummaryRow> {
     let named = |names: &str, name: &str| names.split(';').any(|one| one == name);
     let behind = |row: &&SummaryRow| {
         row.is_proven()
@@ -47,11 +47,11 @@ fn cells<'a>(source: &Source<'a>, fit: &ScalingFitRow) -> Vec<&'a SummaryRow> {
             && named(&fit.scenarios, &row.scenario)
             && named(&fit.models, &row.model)
     };
-    source.tables.summary.iter().filter(behind).collect()
+    run.tables.summary.iter().filter(behind).collect()
 }
 
 /// Scenarios whose slopes have no value in common, where their aggregate is quoted.
-fn contradiction(source: &Source<'_>, fit: &ScalingFitRow) -> Option<String> {
+fn contradiction(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Option<String> {
     struct Slope<'a> {
         scenario: &'a str,
         shown: String,
@@ -61,7 +61,7 @@ fn contradiction(source: &Source<'_>, fit: &ScalingFitRow) -> Option<String> {
     if fit.scope != ScopeKind::Aggregate {
         return None;
     }
-    let slopes: Vec<Slope<'_>> = source
+    let slopes: Vec<Slope<'_>> = run
         .tables
         .scaling_fits
         .iter()
@@ -91,8 +91,8 @@ fn contradiction(source: &Source<'_>, fit: &ScalingFitRow) -> Option<String> {
 }
 
 /// Cells that vary, are unsure, are skewed or drift: of each kind how many, and the worst.
-fn unsteady(source: &Source<'_>, names: &Names, cells: &[&SummaryRow]) -> Vec<String> {
-    let series = trust::timed(source.tables).len();
+fn unsteady(run: &ReportedRun<'_>, names: &Names, cells: &[&SummaryRow]) -> Vec<String> {
+    let series = trust::timed(run.tables).len();
     let limit = |share: f64| format!("{:.0}\u{a0}%", share * 100.0);
     let found = [
         worst(cells, |row| row.cv.filter(|cv| *cv > CAUTION_CV)).map(|(n, row, cv)| {
@@ -135,8 +135,8 @@ fn worst<'a>(
 }
 
 /// Other programs beside many of the calls.
-fn busy(source: &Source<'_>, cells: &[&SummaryRow]) -> Option<String> {
-    let calls = source.tables.metrics.iter().filter(|call| cells.iter().any(|row| row.pools(call)));
+fn busy(run: &ReportedRun<'_>, cells: &[&SummaryRow]) -> Option<String> {
+    let calls = run.tables.metrics.iter().filter(|call| cells.iter().any(|row| row.pools(call)));
     let (mut n, mut beside) = (0_usize, 0_usize);
     for call in calls {
         n += 1;

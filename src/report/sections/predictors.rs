@@ -6,22 +6,22 @@ use crate::report::document::{Block, Column, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::terms::Mode;
 
-use super::Source;
+use super::ReportedRun;
 use super::names::{Names, axis_title, mode};
 
-pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Section {
     let quoted = |headline: bool, mode: Mode| headline && mode != Mode::E2eKv;
     let overheads: Vec<&OverheadRow> =
-        source.tables.overhead_compute_fits.iter().filter(|row| quoted(row.headline, row.mode)).collect();
+        run.tables.overhead_compute_fits.iter().filter(|row| quoted(row.headline, row.mode)).collect();
     let planes: Vec<&MultivariateRow> =
-        source.tables.multivariate_fits.iter().filter(|row| quoted(row.headline, row.mode)).collect();
+        run.tables.multivariate_fits.iter().filter(|row| quoted(row.headline, row.mode)).collect();
     let ranks: Vec<&CorrelationRow> =
-        source.tables.architecture_correlations.iter().filter(|row| quoted(row.headline, row.mode)).collect();
+        run.tables.architecture_correlations.iter().filter(|row| quoted(row.headline, row.mode)).collect();
     let mut blocks = Vec::new();
     if overheads.is_empty() {
         blocks.push(Block::Note("No call counts, so there is nothing to predict.".into()));
     } else {
-        blocks.push(overhead(source, names, &overheads));
+        blocks.push(overhead(run, names, &overheads));
         blocks.push(size_and_depth(names, &planes));
         blocks.push(correlations(names, &ranks));
     }
@@ -32,7 +32,7 @@ fn verdict(reason: Option<&String>) -> Text {
     reason.map_or_else(|| "actionable".to_owned(), |why| format!("not identifiable: {why}")).into()
 }
 
-fn overhead(source: &Source<'_>, names: &Names, rows: &[&OverheadRow]) -> Block {
+fn overhead(run: &ReportedRun<'_>, names: &Names, rows: &[&OverheadRow]) -> Block {
     let columns = vec![
         Column::words("backend"),
         Column::words("mode"),
@@ -62,7 +62,7 @@ fn overhead(source: &Source<'_>, names: &Names, rows: &[&OverheadRow]) -> Block 
     let caption = Text::plain(format!(
         "Overhead plus compute, latency of a whole call = a + b · {}: how much of a middling model's time would be there with no model \
          at all. From ",
-        axis_title(source.plan.fit)
+        axis_title(run.plan.fit)
     ))
     .code("analysis/overhead_compute_fits.csv")
     .and(".");

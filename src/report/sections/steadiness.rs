@@ -9,49 +9,49 @@ use crate::stats::summary::tukey_fences;
 use crate::terms::Mode;
 
 use super::names::{Names, mode};
-use super::{ROWS, Source, medians, strongest, trust};
+use super::{ROWS, ReportedRun, medians, strongest, trust};
 
 /// Rows of a spread chart where not all cells fit.
 const WORST: usize = 12;
 /// Cells in the drift chart.
 const DRIFTING: usize = 4;
 
-pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Section {
     let intro = "Nothing is removed for being an outlier. A cell drifts where its calls change from first to last more \
                  than chance explains, with the level corrected for the number of cells looked at.";
     let mut blocks = vec![Block::Paragraph(intro.into())];
     for backend in names.backends() {
         for timed in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
-            blocks.extend(spread(source, names, backend, timed));
+            blocks.extend(spread(run, names, backend, timed));
         }
     }
-    blocks.extend(drift(source, names));
-    blocks.extend(names.backends().iter().filter_map(|backend| dependence(source, names, backend)));
-    if source.tables.summary.is_empty() {
+    blocks.extend(drift(run, names));
+    blocks.extend(names.backends().iter().filter_map(|backend| dependence(run, names, backend)));
+    if run.tables.summary.is_empty() {
         blocks.push(Block::Note("No call counts, so there is no spread.".into()));
     }
     Section { id: "steadiness", title: "How steady the calls are".to_owned(), blocks }
 }
 
 /// The calls behind a summary's row, in call order, with their latency.
-fn calls<'a>(source: &Source<'a>, cell: &SummaryRow) -> Vec<(&'a MetricRow, f64)> {
-    source.tables.metrics.iter().filter(|row| cell.pools(row)).filter_map(|row| Some((row, row.latency_ms?))).collect()
+fn calls<'a>(run: &ReportedRun<'a>, cell: &SummaryRow) -> Vec<(&'a MetricRow, f64)> {
+    run.tables.metrics.iter().filter(|row| cell.pools(row)).filter_map(|row| Some((row, row.latency_ms?))).collect()
 }
 
 fn deviation_percent(cell: &SummaryRow, latency_ms: f64) -> f64 {
     (latency_ms / cell.median_ms - 1.0) * 100.0
 }
 
-fn spread(source: &Source<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
+fn spread(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
     let all: Vec<&SummaryRow> =
-        source.tables.summary.iter().filter(|row| row.backend == backend && row.mode == timed).collect();
+        run.tables.summary.iter().filter(|row| row.backend == backend && row.mode == timed).collect();
     if all.is_empty() {
         return None;
     }
     let most = if all.len() > ROWS { WORST } else { ROWS };
     let cells = strongest(&all, most, |row| row.cv.unwrap_or_default());
     let row = |cell: &&&SummaryRow| {
-        let calls = calls(source, cell);
+        let calls = calls(run, cell);
         let latencies: Vec<f64> = calls.iter().map(|(_, latency)| *latency).collect();
         let fences = tukey_fences(&latencies);
         SpreadRow {
@@ -80,8 +80,8 @@ fn spread(source: &Source<'_>, names: &Names, backend: &str, timed: Mode) -> Opt
 }
 
 /// The cells in which drift is least likely chance.
-fn drift(source: &Source<'_>, names: &Names) -> Option<Block> {
-    let timed = trust::timed(source.tables);
+fn drift(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
+    let timed = trust::timed(run.tables);
     let tested: Vec<&SummaryRow> = timed.iter().copied().filter(|row| row.drift_p.is_some()).collect();
     let chosen = strongest(&tested, DRIFTING, |row| -row.drift_p.unwrap_or(1.0));
     if chosen.is_empty() {
@@ -98,7 +98,7 @@ fn drift(source: &Source<'_>, names: &Names) -> Option<Block> {
             call_idx: u64::from(row.call_idx),
             deviation_percent: deviation_percent(cell, *latency),
         };
-        DriftSeries { name, calls: calls(source, cell).iter().map(call).collect() }
+        DriftSeries { name, calls: calls(run, cell).iter().map(call).collect() }
     };
     let data = Drift { title: "Drift: the likeliest cells".to_owned(), series: chosen.iter().map(series).collect() };
     let changes: Vec<String> =
@@ -113,8 +113,8 @@ fn drift(source: &Source<'_>, names: &Names) -> Option<Block> {
 }
 
 /// How far calls vary and depend on the one before: what the intervals rest on. `None`: the backend has no cell.
-fn dependence(source: &Source<'_>, names: &Names, backend: &str) -> Option<Block> {
-    let timed = trust::timed(source.tables);
+fn dependence(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Option<Block> {
+    let timed = trust::timed(run.tables);
     let cells: Vec<&SummaryRow> = timed.iter().copied().filter(|row| row.backend == backend).collect();
     let mut columns = medians::cell_columns(names);
     columns.extend([

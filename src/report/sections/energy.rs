@@ -8,7 +8,7 @@ use crate::report::format::{self, ABSENT};
 use crate::telemetry::sensor::RegisterKind;
 use crate::terms::{Mode, Role};
 
-use super::Source;
+use super::ReportedRun;
 use super::calibration;
 use super::names::{Names, counted};
 
@@ -18,13 +18,13 @@ mod soak;
 mod trace;
 
 /// How power was recorded, by every process that did.
-fn recorded<'a>(source: &Source<'a>) -> impl Iterator<Item = &'a PowerEntry> {
-    source.manifest.epochs.iter().filter_map(|epoch| epoch.power.as_ref())
+fn recorded<'a>(run: &ReportedRun<'a>) -> impl Iterator<Item = &'a PowerEntry> {
+    run.manifest.epochs.iter().filter_map(|epoch| epoch.power.as_ref())
 }
 
 /// What must stand above every number where a sensor is scripted.
-pub(super) fn warning(source: &Source<'_>) -> Option<Text> {
-    let mut names: Vec<&str> = recorded(source)
+pub(super) fn warning(run: &ReportedRun<'_>) -> Option<Text> {
+    let mut names: Vec<&str> = recorded(run)
         .flat_map(|entry| &entry.found.sensors)
         .filter(|sensor| sensor.simulated)
         .map(|sensor| sensor.id.as_str())
@@ -38,31 +38,31 @@ pub(super) fn warning(source: &Source<'_>) -> Option<Text> {
 }
 
 /// `None`: no power was asked for.
-pub(super) fn section(source: &Source<'_>, names: &Names) -> Option<Section> {
-    recorded(source).next()?;
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
+    recorded(run).next()?;
     let section = |blocks| Some(Section { id: "energy", title: "Energy".to_owned(), blocks });
-    if recorded(source).all(|entry| entry.found.sensors.is_empty()) {
-        return section(vec![Block::Note(no_sensor(source))]);
+    if recorded(run).all(|entry| entry.found.sensors.is_empty()) {
+        return section(vec![Block::Note(no_sensor(run))]);
     }
-    let mut blocks = vec![Block::Paragraph(bearing(source))];
+    let mut blocks = vec![Block::Paragraph(bearing(run))];
     for timed in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
-        blocks.extend(figures::per_token(source, names, timed));
+        blocks.extend(figures::per_token(run, names, timed));
     }
-    blocks.push(figures::table(source, names));
-    blocks.extend(trace::block(source));
-    blocks.extend(soak::blocks(source));
-    blocks.push(sensors(source));
-    blocks.extend(calibration::blocks(&source.tables.calibrations));
+    blocks.push(figures::table(run, names));
+    blocks.extend(trace::block(run));
+    blocks.extend(soak::blocks(run));
+    blocks.push(sensors(run));
+    blocks.extend(calibration::blocks(&run.tables.calibrations));
     section(blocks)
 }
 
-fn no_sensor(source: &Source<'_>) -> Text {
+fn no_sensor(run: &ReportedRun<'_>) -> Text {
     let mut why: Vec<String> =
-        recorded(source).flat_map(|entry| &entry.found.absent).map(|(kind, why)| format!("{kind}: {why}")).collect();
+        recorded(run).flat_map(|entry| &entry.found.absent).map(|(kind, why)| format!("{kind}: {why}")).collect();
     why.sort();
     why.dedup();
     let why = why.join("; ");
-    let refused = recorded(source).any(|entry| !entry.found.refused.is_empty());
+    let refused = recorded(run).any(|entry| !entry.found.refused.is_empty());
     Text::plain("Power was asked for and this machine has no sensor that can be read (")
         .and(why)
         .and("). Energy columns are empty with the reason ")
@@ -73,9 +73,9 @@ fn no_sensor(source: &Source<'_>) -> Text {
 }
 
 /// A plain paragraph on what the figures can bear.
-fn bearing(source: &Source<'_>) -> Text {
+fn bearing(run: &ReportedRun<'_>) -> Text {
     let events: Vec<&EnergyEventRow> =
-        source.tables.energy_events.iter().filter(|event| event.role == Some(Role::Timed)).collect();
+        run.tables.energy_events.iter().filter(|event| event.role == Some(Role::Timed)).collect();
     let of = |grade| events.iter().filter(|event| event.grade == Some(grade)).count();
     let graded: Vec<String> =
         Grade::ALL.into_iter().filter(|&grade| of(grade) > 0).map(|grade| format!("{} {grade}", of(grade))).collect();
@@ -98,8 +98,8 @@ fn bearing(source: &Source<'_>) -> Text {
 }
 
 /// What a title adds where a sensor is scripted.
-fn simulated(source: &Source<'_>) -> &'static str {
-    if warning(source).is_some() { " (SIMULATED)" } else { "" }
+fn simulated(run: &ReportedRun<'_>) -> &'static str {
+    if warning(run).is_some() { " (SIMULATED)" } else { "" }
 }
 
 /// Distances between readings that two changes are apart at least, where a counter stands still between them: a change
@@ -133,7 +133,7 @@ fn seen_late(points: &[(f64, f64)]) -> Option<f64> {
     distances.get(distances.len() / 2).copied().filter(|_| stands)
 }
 
-fn sensors(source: &Source<'_>) -> Block {
+fn sensors(run: &ReportedRun<'_>) -> Block {
     let columns = vec![
         Column::words("sensor"),
         Column::words("device"),
@@ -145,7 +145,7 @@ fn sensors(source: &Source<'_>) -> Block {
         Column::numbers("longest gap (ms)"),
         Column::numbers("sampler (% of a core)"),
     ];
-    let rows = recorded(source).flat_map(|entry| {
+    let rows = recorded(run).flat_map(|entry| {
         entry.found.sensors.iter().map(move |sensor| {
             let told = entry.continuity.as_ref();
             let told_of = sensor.registers.iter().filter(|register| register.kind != RegisterKind::State);

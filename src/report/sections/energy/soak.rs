@@ -4,10 +4,10 @@ use crate::analysis::energy_soak::{STEADY_C, STEADY_POWER, STEADY_S, Stage, is_t
 use crate::analysis::{BaselineRow, SoakRow};
 use crate::energy::IdleKind;
 use crate::record::IdleWhen;
-use crate::report::build::{ROWS, Source, strongest};
 use crate::report::chart::{self, Quantity, Shade, TraceLine};
 use crate::report::document::{Block, Column, Table, Text};
 use crate::report::format::{self, ABSENT};
+use crate::report::sections::{ROWS, ReportedRun, strongest};
 use crate::units::Nanos;
 
 use super::digits::Bounds;
@@ -21,25 +21,25 @@ const PLACES: f64 = 240.0;
 const SHORTEST_S: f64 = 0.5;
 
 /// Baselines, stages, and pictures of the longest process of the run.
-pub(super) fn blocks(source: &Source<'_>) -> Vec<Block> {
+pub(super) fn blocks(run: &ReportedRun<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
-    if !source.tables.baselines.is_empty() {
-        blocks.push(baselines(source));
+    if !run.tables.baselines.is_empty() {
+        blocks.push(baselines(run));
     }
-    let soak = &source.tables.energy_soak;
+    let soak = &run.tables.energy_soak;
     if soak.is_empty() {
         return blocks;
     }
-    blocks.push(stages(source));
+    blocks.push(stages(run));
     let longest = soak.iter().max_by_key(|row| row.end_ns.saturating_sub(row.begin_ns));
     let Some(chosen) = longest else { return blocks };
-    blocks.push(power(source, chosen));
-    blocks.push(temperature(source, chosen));
+    blocks.push(power(run, chosen));
+    blocks.push(temperature(run, chosen));
     blocks
 }
 
 /// Idle power before, with each model loaded, and after.
-fn baselines(source: &Source<'_>) -> Block {
+fn baselines(run: &ReportedRun<'_>) -> Block {
     let columns = vec![
         Column::words("idle power"),
         Column::words("kind"),
@@ -48,7 +48,7 @@ fn baselines(source: &Source<'_>) -> Block {
         Column::numbers("over (s)"),
         Column::words("usable"),
     ];
-    let all = &source.tables.baselines;
+    let all = &run.tables.baselines;
     let rows = all.iter().map(|row| {
         let idle = row.idle.as_ref();
         let bounds = idle.map(|idle| {
@@ -64,7 +64,7 @@ fn baselines(source: &Source<'_>) -> Block {
             Some(idle) => idle.invalid.clone().map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
         };
         vec![
-            format!("{}{}", when(source, row), of_sensor(source, &row.sensor)).into(),
+            format!("{}{}", when(run, row), of_sensor(run, &row.sensor)).into(),
             idle.map_or(ABSENT, |idle| idle.kind.as_str()).into(),
             bounds.map_or_else(|| ABSENT.to_owned(), Bounds::text).into(),
             against.map_or_else(|| ABSENT.to_owned(), |watts| format::fixed(watts, 1)).into(),
@@ -80,7 +80,7 @@ fn baselines(source: &Source<'_>) -> Block {
         .and(" with nothing of ours loaded, ")
         .code(IdleKind::IdleCtx.as_str())
         .and(" with a model resident and quiet. Intervals are of the reading, without the sensor's gain. ")
-        .and(drift(source))
+        .and(drift(run))
         .and("From ")
         .code("baseline.json")
         .and(".");
@@ -88,19 +88,19 @@ fn baselines(source: &Source<'_>) -> Block {
 }
 
 /// What tells rows of several sensors apart.
-fn of_sensor(source: &Source<'_>, sensor: &str) -> String {
-    let others = source.tables.baselines.iter().map(|row| &row.sensor);
-    let mut all = others.chain(source.tables.energy_soak.iter().map(|row| &row.sensor));
+fn of_sensor(run: &ReportedRun<'_>, sensor: &str) -> String {
+    let others = run.tables.baselines.iter().map(|row| &row.sensor);
+    let mut all = others.chain(run.tables.energy_soak.iter().map(|row| &row.sensor));
     if all.any(|other| other != sensor) { format!(" · {sensor}") } else { String::new() }
 }
 
-fn when(source: &Source<'_>, row: &BaselineRow) -> String {
-    let epoch = if source.manifest.epochs.len() > 1 { format!(", process {}", row.epoch) } else { String::new() };
+fn when(run: &ReportedRun<'_>, row: &BaselineRow) -> String {
+    let epoch = if run.manifest.epochs.len() > 1 { format!(", process {}", row.epoch) } else { String::new() };
     let name = match (row.when, row.load_index) {
         (IdleWhen::Before, _) => "before the run".to_owned(),
         (IdleWhen::After, _) => "after the run".to_owned(),
         (IdleWhen::Loaded, load) => {
-            let model = source.tables.load_breakdown.iter().find(|one| Some(one.load_index) == load);
+            let model = run.tables.load_breakdown.iter().find(|one| Some(one.load_index) == load);
             model.map_or_else(|| "with a model loaded".to_owned(), |load| format!("{} loaded", load.model))
         }
     };
@@ -108,21 +108,21 @@ fn when(source: &Source<'_>, row: &BaselineRow) -> String {
 }
 
 /// What of the phases is flagged because idle power moved.
-fn drift(source: &Source<'_>) -> String {
+fn drift(run: &ReportedRun<'_>) -> String {
     let flag = crate::terms::Flag::IdleDrift.as_str();
-    let flagged = source.tables.energy_events.iter().filter(|event| event.flags.split(';').any(|one| one == flag));
+    let flagged = run.tables.energy_events.iter().filter(|event| event.flags.split(';').any(|one| one == flag));
     match flagged.count() {
         0 => String::new(),
         n => format!(
             "It drifted by more than 3\u{a0}W and 3\u{a0}% over the run, so {} of phases carry the flag {flag}. ",
-            crate::report::build::names::counted(n, "figure")
+            crate::report::sections::names::counted(n, "figure")
         ),
     }
 }
 
 /// Power and temperature at the ends of each stage.
-fn stages(source: &Source<'_>) -> Block {
-    let soak = &source.tables.energy_soak;
+fn stages(run: &ReportedRun<'_>) -> Block {
+    let soak = &run.tables.energy_soak;
     let columns = vec![
         Column::words("stage"),
         Column::numbers("lasted (s)"),
@@ -144,7 +144,7 @@ fn stages(source: &Source<'_>) -> Block {
             (Some(found), why) => format!("{}: {why}", found.as_str()),
         };
         vec![
-            format!("{}{}", name(row), of_sensor(source, &row.sensor)).into(),
+            format!("{}{}", name(row), of_sensor(run, &row.sensor)).into(),
             format::fixed(Nanos(row.end_ns).since(Nanos(row.begin_ns)).as_secs(), 0).into(),
             pair(row.power_begin_w, row.power_end_w).into(),
             pair(row.temperature_begin_c, row.temperature_end_c).into(),
@@ -180,14 +180,14 @@ fn name(row: &SoakRow) -> String {
 }
 
 /// Power over the whole of a process.
-fn power(source: &Source<'_>, chosen: &SoakRow) -> Block {
+fn power(run: &ReportedRun<'_>, chosen: &SoakRow) -> Block {
     let mut lines = Vec::new();
     for (register, name) in [("instant", "power reading"), ("average", "its average over a longer time")] {
-        lines.push(TraceLine { name: name.to_owned(), points: averaged(&readings(source, chosen, register)) });
+        lines.push(TraceLine { name: name.to_owned(), points: averaged(&readings(run, chosen, register)) });
     }
     for counter in ["counter", "package-0"] {
         let of = if counter == "counter" { String::new() } else { format!(" of {counter}") };
-        let readings = readings(source, chosen, counter);
+        let readings = readings(run, chosen, counter);
         let points = slopes(&readings, step(&readings));
         lines.insert(0, TraceLine { name: format!("from the energy counter{of}"), points });
     }
@@ -197,14 +197,14 @@ fn power(source: &Source<'_>, chosen: &SoakRow) -> Block {
     let caption = Text::plain("Power over the run, averaged between two places of the line; work is shaded. From ")
         .code("power_trace.csv")
         .and(".");
-    Block::figure("power_run", caption, chart::trace(&over_run(source, chosen, Quantity::Power, lines)))
+    Block::figure("power_run", caption, chart::trace(&over_run(run, chosen, Quantity::Power, lines)))
 }
 
 /// Temperature over the whole of a process, or that there is none.
-fn temperature(source: &Source<'_>, chosen: &SoakRow) -> Block {
-    let sensors = recorded(source).flat_map(|entry| &entry.found.sensors).filter(|sensor| sensor.id == chosen.sensor);
+fn temperature(run: &ReportedRun<'_>, chosen: &SoakRow) -> Block {
+    let sensors = recorded(run).flat_map(|entry| &entry.found.sensors).filter(|sensor| sensor.id == chosen.sensor);
     let register = sensors.flat_map(|sensor| &sensor.registers).find(|register| is_temperature(register));
-    let points = register.map(|register| averaged(&readings(source, chosen, &register.name))).unwrap_or_default();
+    let points = register.map(|register| averaged(&readings(run, chosen, &register.name))).unwrap_or_default();
     if points.is_empty() {
         let text = Text::plain("No temperature over the run: ").code(chosen.sensor.as_str()).and(
             " tells none, so that no work can be called equilibrated and a drift of its power cannot be put down to heat.",
@@ -215,13 +215,13 @@ fn temperature(source: &Source<'_>, chosen: &SoakRow) -> Block {
     let caption = Text::plain("The device's own temperature over the run; work is shaded. From ")
         .code("power_trace.csv")
         .and(".");
-    let data = over_run(source, chosen, Quantity::Temperature, lines);
+    let data = over_run(run, chosen, Quantity::Temperature, lines);
     Block::figure("temperature_run", caption, chart::trace(&data))
 }
 
-fn over_run(source: &Source<'_>, chosen: &SoakRow, quantity: Quantity, lines: Vec<TraceLine>) -> chart::Trace {
+fn over_run(run: &ReportedRun<'_>, chosen: &SoakRow, quantity: Quantity, lines: Vec<TraceLine>) -> chart::Trace {
     let of_process = |row: &&SoakRow| (row.epoch, &row.sensor) == (chosen.epoch, &chosen.sensor);
-    let work = source.tables.energy_soak.iter().filter(of_process).filter(|row| row.equilibrium.is_some());
+    let work = run.tables.energy_soak.iter().filter(of_process).filter(|row| row.equilibrium.is_some());
     let at = |ns: u64| Nanos(ns).as_secs();
     let phases = work.map(|row| Shade { name: String::new(), begin_s: at(row.begin_ns), end_s: at(row.end_ns) });
     let what = match quantity {
@@ -229,7 +229,7 @@ fn over_run(source: &Source<'_>, chosen: &SoakRow, quantity: Quantity, lines: Ve
         Quantity::Temperature => "temperature",
     };
     chart::Trace {
-        title: format!("{}: {what} over the run{}", chosen.sensor, simulated(source)),
+        title: format!("{}: {what} over the run{}", chosen.sensor, simulated(run)),
         quantity,
         origin: "the process's begin",
         phases: phases.collect(),
@@ -238,11 +238,11 @@ fn over_run(source: &Source<'_>, chosen: &SoakRow, quantity: Quantity, lines: Ve
 }
 
 /// A register's readings in the chosen process: seconds, and values.
-fn readings(source: &Source<'_>, chosen: &SoakRow, register: &str) -> Vec<(f64, f64)> {
+fn readings(run: &ReportedRun<'_>, chosen: &SoakRow, register: &str) -> Vec<(f64, f64)> {
     let of = |row: &&crate::store::TraceRow| {
         row.register == register && row.epoch == chosen.epoch && row.sensor == chosen.sensor
     };
-    source.trace.iter().filter(of).filter_map(|row| Some((row.end_ns.as_secs(), row.value?))).collect()
+    run.trace.iter().filter(of).filter_map(|row| Some((row.end_ns.as_secs(), row.value?))).collect()
 }
 
 /// Time that one place of a line over the whole run stands for, in seconds.

@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 
 use crate::analysis::EnergyEventRow;
-use crate::report::build::Source;
-use crate::report::build::names::{counted, mode};
 use crate::report::chart::{self, Quantity, Shade, TraceLine};
 use crate::report::document::{Block, Text};
+use crate::report::sections::ReportedRun;
+use crate::report::sections::names::{counted, mode};
 use crate::store::TraceRow;
 use crate::terms::Role;
 
@@ -19,12 +19,12 @@ const MARGIN_S: f64 = 0.5;
 const MOST_STEPS: f64 = 150.0;
 
 /// The trace around the best graded call, the longest of them.
-pub(super) fn block(source: &Source<'_>) -> Option<Block> {
+pub(super) fn block(run: &ReportedRun<'_>) -> Option<Block> {
     let events =
-        source.tables.energy_events.iter().filter(|event| event.role == Some(Role::Timed) && event.sensor.is_some());
+        run.tables.energy_events.iter().filter(|event| event.role == Some(Role::Timed) && event.sensor.is_some());
     let best = events
         .min_by_key(|event| (event.grade.map_or(9, |grade| grade as u8), Reverse(event.end_ns - event.begin_ns)))?;
-    let call = source.recording.calls().find(|call| call.call_id == best.call_id)?;
+    let call = run.recording.calls().find(|call| call.call_id == best.call_id)?;
     let sensor = best.sensor.as_deref()?;
     let begin = call.begin_ns.as_secs();
     let at = |ns: crate::units::Nanos| ns.as_secs() - begin;
@@ -37,7 +37,7 @@ pub(super) fn block(source: &Source<'_>) -> Option<Block> {
     let near = |row: &&TraceRow| {
         row.epoch == best.epoch && row.sensor == sensor && at(row.end_ns) > -MARGIN_S && at(row.end_ns) < end + MARGIN_S
     };
-    let rows: Vec<&TraceRow> = source.trace.iter().filter(near).collect();
+    let rows: Vec<&TraceRow> = run.trace.iter().filter(near).collect();
     let of = |register: &str| -> Vec<(f64, f64)> {
         rows.iter()
             .filter(|row| row.register == register)
@@ -58,12 +58,11 @@ pub(super) fn block(source: &Source<'_>) -> Option<Block> {
             lines.insert(0, TraceLine { name: format!("from the energy counter{of}"), points: slopes });
         }
     }
-    let title =
-        format!("{} on {sensor}: one call of {}{}", call.session.model, call.session.backend, simulated(source));
+    let title = format!("{} on {sensor}: one call of {}{}", call.session.model, call.session.backend, simulated(run));
     let caption = Text::plain("Power around call ")
         .code(call.call_id.as_str())
         .and(", the best graded of the longest: ")
-        .and(graded(source, best))
+        .and(graded(run, best))
         .and(" A reading is the mean over a time that ended before it, so it lags. From ")
         .code("power_trace.csv")
         .and(".");
@@ -73,8 +72,8 @@ pub(super) fn block(source: &Source<'_>) -> Option<Block> {
 }
 
 /// Grade, method and updates of every phase of the call.
-fn graded(source: &Source<'_>, of: &EnergyEventRow) -> String {
-    let phases = source.tables.energy_events.iter().filter(|e| (&e.call_id, &e.sensor) == (&of.call_id, &of.sensor));
+fn graded(run: &ReportedRun<'_>, of: &EnergyEventRow) -> String {
+    let phases = run.tables.energy_events.iter().filter(|e| (&e.call_id, &e.sensor) == (&of.call_id, &of.sensor));
     let told: Vec<String> = phases
         .map(|event| match (event.grade, event.method, event.updates, event.reason) {
             (Some(grade), Some(method), Some(updates), _) => {

@@ -7,7 +7,7 @@ use crate::report::document::{Block, Section, Text};
 use crate::scenario::FitAxis;
 use crate::terms::Mode;
 
-use super::Source;
+use super::ReportedRun;
 use super::findings::headlines;
 use super::fits;
 use super::names::{Names, axis_title, mode, shape};
@@ -17,23 +17,23 @@ const STEPS: usize = 40;
 /// Most series in one chart of scenarios.
 const SERIES: usize = 6;
 
-pub(super) fn section(source: &Source<'_>, names: &Names) -> Section {
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Section {
     let intro = "A line is drawn only for a fit that is actionable: at least 4 models, R² of at least 0.2, and both 95\u{a0}% \
                  intervals of the slope exclude 0. The band is where the law itself lies at 95\u{a0}%.";
     let mut blocks = vec![Block::Paragraph(intro.into())];
     for mode in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
-        let fits: Vec<&ScalingFitRow> = headlines(source).filter(|fit| fit.mode == mode).collect();
-        blocks.extend(overview(source, names, mode, &fits));
+        let fits: Vec<&ScalingFitRow> = headlines(run).filter(|fit| fit.mode == mode).collect();
+        blocks.extend(overview(run, names, mode, &fits));
         for fit in fits {
-            blocks.extend(by_scenario(source, names, fit));
+            blocks.extend(by_scenario(run, names, fit));
         }
     }
-    blocks.extend(names.backends().iter().filter_map(|backend| fits::table(source, names, backend)));
+    blocks.extend(names.backends().iter().filter_map(|backend| fits::table(run, names, backend)));
     Section { id: "scaling", title: "How latency scales".to_owned(), blocks }
 }
 
 /// Aggregates of every backend in one chart.
-fn overview(source: &Source<'_>, names: &Names, timed: Mode, fits: &[&ScalingFitRow]) -> Option<Block> {
+fn overview(run: &ReportedRun<'_>, names: &Names, timed: Mode, fits: &[&ScalingFitRow]) -> Option<Block> {
     let first = fits.first()?;
     let alike = fits.iter().all(|fit| (fit.batch, fit.gen_tokens) == (first.batch, first.gen_tokens));
     let series = fits.iter().map(|fit| {
@@ -41,12 +41,12 @@ fn overview(source: &Source<'_>, names: &Names, timed: Mode, fits: &[&ScalingFit
         if !alike {
             name = format!("{name}, {}", shape(timed, fit.batch, fit.gen_tokens));
         }
-        ScalingSeries { name, points: aggregate_points(source, fit), curve: curve(source, fit) }
+        ScalingSeries { name, points: aggregate_points(run, fit), curve: curve(run, fit) }
     });
     let of = if alike { format!(", {}", shape(timed, first.batch, first.gen_tokens)) } else { String::new() };
     let data = Scaling {
         title: format!("{}{of}: geometric mean over scenarios", mode(timed)),
-        x_name: axis_title(source.plan.fit).to_owned(),
+        x_name: axis_title(run.plan.fit).to_owned(),
         y_name: y_name(timed).to_owned(),
         series: series.collect(),
     };
@@ -57,22 +57,22 @@ fn overview(source: &Source<'_>, names: &Names, timed: Mode, fits: &[&ScalingFit
 }
 
 /// The scenarios behind one aggregate, apart. `None`: there is but one.
-fn by_scenario(source: &Source<'_>, names: &Names, headline: &ScalingFitRow) -> Option<Block> {
+fn by_scenario(run: &ReportedRun<'_>, names: &Names, headline: &ScalingFitRow) -> Option<Block> {
     let scenarios: Vec<&ScalingFitRow> =
-        source.tables.scaling_fits.iter().filter(|fit| fit.scenario.is_some() && same_shape(fit, headline)).collect();
+        run.tables.scaling_fits.iter().filter(|fit| fit.scenario.is_some() && same_shape(fit, headline)).collect();
     if scenarios.len() < 2 {
         return None;
     }
     let left_out = scenarios.len().saturating_sub(SERIES);
     let series = scenarios.iter().take(SERIES).map(|fit| ScalingSeries {
         name: fit.scenario.clone().unwrap_or_default(),
-        points: scenario_points(source, fit),
-        curve: without_band(curve(source, fit)),
+        points: scenario_points(run, fit),
+        curve: without_band(curve(run, fit)),
     });
     let engine = names.engine(&headline.backend, headline.dtype);
     let data = Scaling {
         title: format!("{} on {engine}, by scenario", mode(headline.mode)),
-        x_name: axis_title(source.plan.fit).to_owned(),
+        x_name: axis_title(run.plan.fit).to_owned(),
         y_name: y_name(headline.mode).to_owned(),
         series: series.collect(),
     };
@@ -106,9 +106,9 @@ fn steps(fit: &ScalingFitRow) -> f64 {
 }
 
 /// The models a fit was made from; where there is none, the models as aggregated.
-fn aggregate_points(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint> {
+fn aggregate_points(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint> {
     let point = |x: f64, latency_ms: f64| ScalingPoint { x, median_ms: latency_ms / steps(fit), interval_ms: None };
-    let fitted: Vec<ScalingPoint> = source
+    let fitted: Vec<ScalingPoint> = run
         .tables
         .scaling_residuals
         .iter()
@@ -122,12 +122,12 @@ fn aggregate_points(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoin
         (&row.backend, row.dtype, row.mode, row.batch, row.gen_tokens)
             == (&fit.backend, fit.dtype, fit.mode, fit.batch, fit.gen_tokens)
     };
-    let models = source.tables.aggregate.iter().filter(of_fit);
-    let x = |row: &AggregateRow| place(source.plan.fit, row.params_millions, [row.n_layer, row.n_embd, row.n_head]);
+    let models = run.tables.aggregate.iter().filter(of_fit);
+    let x = |row: &AggregateRow| place(run.plan.fit, row.params_millions, [row.n_layer, row.n_embd, row.n_head]);
     models.filter_map(|row| Some(point(x(row)?, row.latency_ms))).collect()
 }
 
-fn scenario_points(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint> {
+fn scenario_points(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint> {
     let of_fit = |row: &&SummaryRow| {
         row.is_proven()
             && (&row.backend, row.dtype, row.mode, row.batch, row.gen_tokens)
@@ -137,12 +137,12 @@ fn scenario_points(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint
     let point = |row: &SummaryRow| {
         let interval = row.ci_low_ms.zip(row.ci_high_ms);
         Some(ScalingPoint {
-            x: place(source.plan.fit, row.params_millions, [row.n_layer, row.n_embd, row.n_head])?,
+            x: place(run.plan.fit, row.params_millions, [row.n_layer, row.n_embd, row.n_head])?,
             median_ms: row.median_ms / steps(fit),
             interval_ms: interval.map(|(low, high)| Interval { low: low / steps(fit), high: high / steps(fit) }),
         })
     };
-    source.tables.summary.iter().filter(of_fit).filter_map(point).collect()
+    run.tables.summary.iter().filter(of_fit).filter_map(point).collect()
 }
 
 fn place(axis: FitAxis, params_millions: Option<f64>, [layers, width, heads]: [Option<u64>; 3]) -> Option<f64> {
@@ -155,12 +155,11 @@ fn place(axis: FitAxis, params_millions: Option<f64>, [layers, width, heads]: [O
 }
 
 /// The law with its band. Empty: it is not actionable.
-fn curve(source: &Source<'_>, fit: &ScalingFitRow) -> Vec<CurvePoint> {
+fn curve(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<CurvePoint> {
     if !fit.actionable {
         return Vec::new();
     }
-    let points: Vec<_> =
-        source.tables.scaling_residuals.iter().filter(|row| row.fit_id == fit.fit_id).cloned().collect();
+    let points: Vec<_> = run.tables.scaling_residuals.iter().filter(|row| row.fit_id == fit.fit_id).cloned().collect();
     let steps = steps(fit);
     let draw = |point: analysis::CurvePoint| CurvePoint {
         x: point.x,

@@ -8,34 +8,34 @@ use crate::report::format::{self, ABSENT};
 use crate::terms::{Mode, Role};
 
 use super::names::{Names, counted, mode};
-use super::{ROWS, Source, strongest};
+use super::{ROWS, ReportedRun, strongest};
 
 /// The modes that can be compiled.
 const MODES: [Mode; 3] = [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached];
 
 /// `None`: no call asked for a compiler.
-pub(super) fn section(source: &Source<'_>, names: &Names) -> Option<Section> {
-    if source.tables.compile_audit.is_empty() && source.tables.compile_steps.is_empty() {
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
+    if run.tables.compile_audit.is_empty() && run.tables.compile_steps.is_empty() {
         return None;
     }
     let intro = "A row counts as compiled only if every call to the model ran compiled code: executions are counted \
                  against calls. Compiling is a phase of its own, before the first call, unless a backend was told to \
                  compile inside its calls; then the time is in the row and the recompile is counted. Prefill and \
                  decode are judged apart, each against the same cell uncompiled.";
-    let mut blocks = vec![Block::Paragraph(intro.into()), outcomes(source, names), graphs(source)];
+    let mut blocks = vec![Block::Paragraph(intro.into()), outcomes(run, names), graphs(run)];
     for timed in MODES {
         for backend in names.backends() {
-            blocks.extend(order(source, names, backend, timed));
+            blocks.extend(order(run, names, backend, timed));
         }
     }
-    blocks.push(audit(source, names));
-    blocks.extend(failures(source));
+    blocks.push(audit(run, names));
+    blocks.extend(failures(run));
     Some(Section { id: "compile", title: "What compiling did".to_owned(), blocks })
 }
 
 /// One finding per backend and mode that asked for a compiler.
-pub(super) fn findings(source: &Source<'_>, names: &Names) -> Vec<Finding> {
-    let timed = source.tables.compile_outcome.iter().filter(|row| row.mode != Mode::E2eKv);
+pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
+    let timed = run.tables.compile_outcome.iter().filter(|row| row.mode != Mode::E2eKv);
     timed.map(|row| finding(row, names)).collect()
 }
 
@@ -92,7 +92,7 @@ fn recompiles(row: &CompileOutcomeRow) -> usize {
     usize::try_from(row.recompiles_in_timed_calls).unwrap_or(usize::MAX)
 }
 
-fn outcomes(source: &Source<'_>, names: &Names) -> Block {
+fn outcomes(run: &ReportedRun<'_>, names: &Names) -> Block {
     let columns = vec![
         Column::words("backend"),
         Column::words("mode"),
@@ -107,7 +107,7 @@ fn outcomes(source: &Source<'_>, names: &Names) -> Block {
         Column::numbers("break-even (calls)"),
         Column::words("verdict"),
     ];
-    let rows = source.tables.compile_outcome.iter().map(|row| {
+    let rows = run.tables.compile_outcome.iter().map(|row| {
         vec![
             names.engine(&row.backend, row.dtype).into(),
             mode(row.mode).into(),
@@ -133,7 +133,7 @@ fn outcomes(source: &Source<'_>, names: &Names) -> Block {
     Block::Table(Table { caption, columns, rows: rows.collect() })
 }
 
-fn graphs(source: &Source<'_>) -> Block {
+fn graphs(run: &ReportedRun<'_>) -> Block {
     let columns = vec![
         Column::words("model"),
         Column::words("backend"),
@@ -146,7 +146,7 @@ fn graphs(source: &Source<'_>) -> Block {
         Column::numbers("recompiles in timed calls"),
         Column::numbers("compile (s)"),
     ];
-    let rows = source.tables.compile_graphs.iter().map(|row| {
+    let rows = run.tables.compile_graphs.iter().map(|row| {
         vec![
             row.model.as_str().into(),
             row.backend.as_str().into(),
@@ -171,11 +171,11 @@ fn graphs(source: &Source<'_>) -> Block {
 }
 
 /// Every call of a backend's largest model beside the reference's.
-fn order(source: &Source<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
+fn order(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
     let of = |row: &&CompileAuditRow| row.backend == backend && row.mode == timed;
-    let cells: Vec<&CompileAuditRow> = source.tables.compile_audit.iter().filter(of).collect();
+    let cells: Vec<&CompileAuditRow> = run.tables.compile_audit.iter().filter(of).collect();
     let params = |model: &str| {
-        let rows = source.tables.summary.iter().filter(|row| row.model == model);
+        let rows = run.tables.summary.iter().filter(|row| row.model == model);
         rows.filter_map(|row| row.params_millions).fold(0.0, f64::max)
     };
     let largest = cells.iter().map(|cell| cell.model.as_str()).max_by(|a, b| params(a).total_cmp(&params(b)))?;
@@ -183,7 +183,7 @@ fn order(source: &Source<'_>, names: &Names, backend: &str, timed: Mode) -> Opti
     let series = [Some(backend), reference]
         .into_iter()
         .flatten()
-        .map(|name| OrderSeries { name: name.to_owned(), calls: calls(source, name, largest, timed) });
+        .map(|name| OrderSeries { name: name.to_owned(), calls: calls(run, name, largest, timed) });
     let data = Order {
         title: format!("{} of {largest} on {backend}: every call in order", mode(timed)),
         series: series.collect(),
@@ -197,8 +197,8 @@ fn order(source: &Source<'_>, names: &Names, backend: &str, timed: Mode) -> Opti
     Some(Block::figure(&names.figure(&format!("compile_order_{timed}"), backend), caption, chart::order(&data)))
 }
 
-fn calls(source: &Source<'_>, backend: &str, model: &str, timed: Mode) -> Vec<OrderCall> {
-    let made = source.recording.calls().filter(|call| {
+fn calls(run: &ReportedRun<'_>, backend: &str, model: &str, timed: Mode) -> Vec<OrderCall> {
+    let made = run.recording.calls().filter(|call| {
         call.session.backend == backend
             && call.session.model == model
             && call.role != Role::Rewarm
@@ -226,8 +226,8 @@ fn ran(row: &CompileAuditRow) -> String {
     }
 }
 
-fn audit(source: &Source<'_>, names: &Names) -> Block {
-    let all: Vec<&CompileAuditRow> = source.tables.compile_audit.iter().collect();
+fn audit(run: &ReportedRun<'_>, names: &Names) -> Block {
+    let all: Vec<&CompileAuditRow> = run.tables.compile_audit.iter().collect();
     // One backend stands above the table, not in every row of it.
     let one = all.first().map(|row| &row.backend).filter(|first| all.iter().all(|row| row.backend == **first));
     let mut columns = vec![
@@ -282,8 +282,8 @@ fn audit(source: &Source<'_>, names: &Names) -> Block {
 }
 
 /// Shapes that could not be compiled, in the compiler's words.
-fn failures(source: &Source<'_>) -> Option<Block> {
-    let failed = source.tables.compile_steps.iter().filter(|step| step.degraded_kind.is_some());
+fn failures(run: &ReportedRun<'_>) -> Option<Block> {
+    let failed = run.tables.compile_steps.iter().filter(|step| step.degraded_kind.is_some());
     let rows: Vec<Vec<Text>> = failed
         .map(|step| {
             vec![
