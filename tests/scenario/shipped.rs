@@ -1,7 +1,7 @@
 //! The files under `scenarios/`, and what a good file means.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use phasebench::model::Form;
@@ -149,13 +149,15 @@ fn defaults_are_those_of_the_schema() {
     assert_eq!(documented["timeout"]["default"], "120s");
 }
 
-/// A reader who copies the README's file and plans it gets a plan, not an error about a folder that is not there.
+/// A reader who copies a page's file and plans it gets a plan, not an error about a folder that is not there.
 #[test]
-fn the_readmes_file_plans_as_printed() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let text = readme.split_once("```yaml\n").unwrap().1.split_once("```").unwrap().0;
-    let plan = expand(&parse(text).unwrap(), &Only::default());
-    assert!(!plan.cells.is_empty());
+fn files_printed_on_pages_plan() {
+    for page in ["README.md", "docs/scenarios.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+        let file = text.split_once("```yaml\n").unwrap().1.split_once("```").unwrap().0;
+        let plan = expand(&parse(file).unwrap(), &Only::default());
+        assert!(!plan.cells.is_empty(), "{page}");
+    }
 }
 
 /// What asks about a shift has both ends of it: every model and prompt at both.
