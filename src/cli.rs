@@ -41,11 +41,11 @@ pub enum Command {
     /// Measure
     Run(RunArgs),
     /// Derive every table of a run
-    Analyze(RunFolder),
+    Analyze(RunFolderArgs),
     /// Write report.md, report.html and plots of a run
-    Report(RunFolder),
+    Report(RunFolderArgs),
     /// Check a run's artifacts and invariants
-    Validate(RunFolder),
+    Validate(RunFolderArgs),
     /// Fit a latency law to any table
     Fit(FitArgs),
     /// Serve an engine over the worker protocol, as a run does for `isolation: process`
@@ -276,7 +276,7 @@ pub struct RunArgs {
 
 /// A run folder
 #[derive(Debug, Args)]
-pub struct RunFolder {
+pub struct RunFolderArgs {
     /// The run folder
     pub run: PathBuf,
     /// Print JSON

@@ -13,6 +13,7 @@
 //! - [`backend`] is the contract every engine fulfils; [`model`] the one folder all engines load from.
 //! - [`energy`] says what readings of a power sensor mean for a phase, [`calibrate`] measures the sensor's timing.
 //! - [`measure`] makes one call, [`run`] is the loop, [`record`] what is written, [`store`] where.
+//! - [`run_folder`] opens a run that was recorded; every command that reads one begins there.
 //! - [`analysis`] derives every table from records alone, [`report`] prints them.
 //!
 //! Prefill and decode are never mixed; a number without proof is withheld; `None` is never 0.
@@ -35,6 +36,7 @@ pub mod plan;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod run_folder;
 pub mod scenario;
 pub mod schedule;
 pub mod stats;

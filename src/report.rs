@@ -6,6 +6,7 @@
 
 pub mod chart;
 pub mod document;
+pub mod files;
 pub mod format;
 pub mod html;
 pub mod markdown;

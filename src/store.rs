@@ -89,6 +89,25 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// What is wrong, for a reader who knows which file is meant.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Io { source, .. } => source.to_string(),
+            Self::Line { line, why, .. } => format!("line {line}: {why}"),
+            Self::Content { why, .. } => why.clone(),
+            Self::Exists { .. } | Self::Locked { .. } | Self::Changed { .. } => self.to_string(),
+        }
+    }
+
+    /// Whether a file is not there, or the system does not let it be read or written.
+    #[must_use]
+    pub const fn is_io(&self) -> bool {
+        matches!(self, Self::Io { .. })
+    }
+}
+
 fn hint(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

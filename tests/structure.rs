@@ -29,12 +29,13 @@ const ALLOWED: &[(&str, &str)] = &[
     ("manifest", "backend cache energy hash model plan scenario telemetry terms units"),
     ("measure", "backend clock energy plan record schedule scenario telemetry terms units"),
     ("run", "backend clock energy hash measure model plan record schedule scenario store telemetry terms units"),
-    ("analysis", "energy hash manifest model plan record scenario stats store telemetry terms units"),
-    ("report", "analysis energy manifest model plan record scenario stats store telemetry terms units"),
+    ("run_folder", "hash manifest plan store"),
+    ("analysis", "energy hash manifest model plan record run_folder scenario stats store telemetry terms units"),
+    ("report", "analysis energy manifest model plan record run_folder scenario stats store telemetry terms units"),
     ("cli", "scenario terms"),
     (
         "commands",
-        "analysis backend cache calibrate cli clock energy exit hash lock manifest model plan record report run schedule scenario stats \
+        "analysis backend cache calibrate cli clock energy exit hash lock manifest model plan record report run run_folder schedule scenario stats \
          store telemetry terms units",
     ),
 ];

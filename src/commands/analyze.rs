@@ -1,80 +1,48 @@
 //! `phasebench analyze`: every table of a run, and the fits to quote from it.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 
-use serde_json::{Value, json};
-
-use crate::analysis::{self, ScalingFitRow, Tables};
-use crate::cli::RunFolder;
+use crate::analysis::overview::headlines;
+use crate::analysis::{self, Overview, Tables};
+use crate::cli::RunFolderArgs;
 use crate::exit::Exit;
-use crate::manifest::Manifest;
-use crate::plan::Plan;
-use crate::store::{self, Recording, StoreError, TraceRow};
+use crate::run_folder::RunFolder;
 use crate::units::significant;
-
-/// What the tables of a run are made from.
-#[derive(Debug)]
-pub struct Inputs {
-    /// The record.
-    pub recording: Recording,
-    /// The plan.
-    pub plan: Plan,
-    /// The manifest.
-    pub manifest: Manifest,
-    /// The power trace; empty where none was recorded.
-    pub trace: Vec<TraceRow>,
-}
-
-/// Reads a run folder.
-///
-/// # Errors
-/// [`StoreError`]: the folder is no run, is damaged, was changed, or was written in another format.
-pub fn load(run: &Path) -> Result<Inputs, StoreError> {
-    let recording = store::read(run)?;
-    let content = |name: &str, why: String| StoreError::Content { path: run.join(name).display().to_string(), why };
-    let plan = serde_json::from_str(&store::read_text(run, store::PLAN)?)
-        .map_err(|error| content(store::PLAN, format!("not a plan of this version: {error}")))?;
-    let manifest = Manifest::from_json(store::read_text(run, store::MANIFEST)?.as_bytes())
-        .map_err(|error| content(store::MANIFEST, error.to_string()))?;
-    let trace = store::read_trace(run)?;
-    Ok(Inputs { recording, plan, manifest, trace })
-}
 
 /// Derives and writes every table; prints the headline fits.
 ///
 /// # Errors
 /// A run folder that cannot be read or written, standard output refuses.
-pub fn execute(args: &RunFolder, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let Inputs { recording, plan, manifest, trace } = load(&args.run)?;
-    let tables = analysis::derive(&recording, &plan, &manifest, &trace);
-    let files = analysis::write(&tables, &args.run)?;
-    let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let run = RunFolder::open(&args.run)?;
+    let trace = run.trace()?;
+    let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
+    let written = names(&analysis::write(&tables, &run.path)?);
+    let overview = Overview::new(&run, &tables, &written);
     if args.json {
-        writeln!(out, "{:#}", as_json(&tables, &plan, &recording, &files)?)?;
-        return Ok(Exit::Good);
+        writeln!(out, "{:#}", serde_json::to_value(overview)?)?;
+    } else {
+        print(&overview, &run, out)?;
+        fits(&tables, out)?;
     }
-    let (calls, degraded) = counts(&tables);
-    writeln!(out, "{} tables from {calls} calls in {}", files.len(), args.run.display())?;
-    if !recording.finished() {
-        writeln!(out, "  the run is not finished; go on with: phasebench run --resume {}", args.run.display())?;
-    }
-    let skipped = plan.skipped.len();
-    if degraded > 0 || skipped > 0 {
-        writeln!(out, "  {degraded} calls degraded, {skipped} cells skipped")?;
-    }
-    fits(&tables, out)?;
     Ok(Exit::Good)
 }
 
-/// Calls, and degraded ones among them.
-fn counts(tables: &Tables) -> (usize, usize) {
-    let whole = tables.degraded.iter().find(|row| row.cell_id.is_none() && row.kind.is_none());
-    whole.map_or((0, 0), |row| (row.calls, row.degraded))
+fn names(files: &[PathBuf]) -> Vec<String> {
+    files.iter().map(|path| path.display().to_string()).collect()
 }
 
-fn headlines(tables: &Tables) -> impl Iterator<Item = &ScalingFitRow> {
-    tables.scaling_fits.iter().filter(|fit| fit.headline)
+fn print(overview: &Overview<'_>, run: &RunFolder, out: &mut dyn Write) -> anyhow::Result<()> {
+    let Overview { calls, degraded, skipped, files, .. } = overview;
+    writeln!(out, "{} tables from {calls} calls in {}", files.len(), run.path.display())?;
+    if !overview.finished {
+        writeln!(out, "  the run is not finished; go on with: phasebench run --resume {}", run.path.display())?;
+    }
+    if *degraded > 0 || *skipped > 0 {
+        writeln!(out, "  {degraded} calls degraded, {skipped} cells skipped")?;
+    }
+    Ok(())
 }
 
 fn fits(tables: &Tables, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -114,18 +82,4 @@ fn fits(tables: &Tables, out: &mut dyn Write) -> anyhow::Result<()> {
         writeln!(out, "  note: {note}")?;
     }
     Ok(())
-}
-
-/// The run and its headline fits as JSON; `files` are what was written.
-pub(super) fn as_json(tables: &Tables, plan: &Plan, recording: &Recording, files: &[String]) -> anyhow::Result<Value> {
-    let (calls, degraded) = counts(tables);
-    Ok(json!({
-        "finished": recording.finished(),
-        "calls": calls,
-        "degraded": degraded,
-        "cells": plan.cells.len(),
-        "skipped": plan.skipped.len(),
-        "files": files,
-        "headline_fits": serde_json::to_value(headlines(tables).collect::<Vec<_>>())?,
-    }))
 }

@@ -9,9 +9,10 @@ use crate::backend::{CancelToken, Surroundings};
 use crate::calibrate::{CalibrateError, Device, Load, Prefills, calibrate, known};
 use crate::cli::CalibrateArgs;
 use crate::clock::{RealClock, SharedClock};
-use crate::commands::{report, run};
+use crate::commands::run;
 use crate::energy::Measured;
 use crate::exit::Exit;
+use crate::report::files;
 use crate::report::sections::calibration;
 use crate::scenario::TelemetrySettings;
 use crate::store::{io_error, write_atomically};
@@ -44,11 +45,11 @@ pub fn execute(args: &CalibrateArgs, out: &mut dyn Write) -> anyhow::Result<Exit
     let document = calibration::document(&measured);
     std::fs::create_dir_all(&args.out).map_err(io_error(&args.out, "create"))?;
     write_atomically(&args.out.join(FILE), &serde_json::to_vec_pretty(&measured)?)?;
-    report::write(&document, &args.out)?;
+    files::write(&document, &args.out)?;
     for line in measured.iter().flat_map(calibration::lines) {
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "\nreport: {}", args.out.join(report::PAGE).display())?;
+    writeln!(out, "\nreport: {}", args.out.join(files::PAGE).display())?;
     Ok(Exit::Good)
 }
 

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::analysis;
 use crate::analysis::validate::{Check, Outcome, passed, validate};
-use crate::cli::RunFolder;
-use crate::commands::analyze::{self, Inputs};
-use crate::commands::report;
+use crate::cli::RunFolderArgs;
 use crate::exit::Exit;
+use crate::report::files::{self, MARKDOWN, PAGE};
 use crate::report::sections::{ReportedRun, compose};
+use crate::run_folder::RunFolder;
 use crate::store::StoreError;
 
 /// Name of the check of the report.
@@ -22,7 +22,7 @@ const REPORT: &str = "report is what the record gives";
 ///
 /// # Errors
 /// There is no such folder, standard output refuses.
-pub fn execute(args: &RunFolder, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     if !args.run.is_dir() {
         let why = "no such folder, a run folder is expected".to_owned();
         return Err(StoreError::Content { path: args.run.display().to_string(), why }.into());
@@ -52,25 +52,19 @@ pub fn execute(args: &RunFolder, out: &mut dyn Write) -> anyhow::Result<Exit> {
 /// is the one that the record gives, so one of another version is not looked at.
 fn rebuilt(run: &Path) -> Check {
     let read = |name: &str| fs::read_to_string(run.join(name)).ok();
-    let (text, page) = (read(report::MARKDOWN), read(report::PAGE));
+    let (text, page) = (read(MARKDOWN), read(PAGE));
     if text.is_none() && page.is_none() {
         return Check::skip(REPORT, "there is none yet; phasebench report makes it");
     }
-    let Ok(Inputs { recording, plan, manifest, trace }) = analyze::load(run) else {
+    let opened = RunFolder::open(run).and_then(|opened| Ok((opened.trace()?, opened)));
+    let Ok((trace, opened)) = opened else {
         return Check::skip(REPORT, "plan, manifest and record are needed, and one of them cannot be read");
     };
-    let tables = analysis::derive(&recording, &plan, &manifest, &trace);
-    let document = compose(&ReportedRun {
-        tables: &tables,
-        plan: &plan,
-        manifest: &manifest,
-        recording: &recording,
-        trace: &trace,
-    });
-    let expected = report::contents(&document);
+    let tables = analysis::derive(&opened.recording, &opened.plan, &opened.manifest, &trace);
+    let expected = files::contents(&compose(&ReportedRun::new(&opened, &trace, &tables)));
     let of = |name: &str| expected.iter().find(|(path, _)| path == name).map(|(_, bytes)| bytes.as_slice());
     // Either file tells: another version's name in one of them must not keep the other from being compared.
-    let ours = [(text, report::MARKDOWN, END_OF_TEXT), (page, report::PAGE, END_OF_PAGE)]
+    let ours = [(text, MARKDOWN, END_OF_TEXT), (page, PAGE, END_OF_PAGE)]
         .into_iter()
         .any(|(found, name, mark)| same_end(found.as_deref(), of(name), mark));
     if !ours {
@@ -99,8 +93,7 @@ fn differences(run: &Path, expected: &[(String, Vec<u8>)]) -> Vec<String> {
         Err(error) => Some(format!("{name}: {error}")),
     });
     let mut problems: Vec<String> = wrong.collect();
-    let charts = report::charts(&run.join(report::PLOTS)).unwrap_or_default();
-    let stray = charts.iter().filter(|path| !expected.iter().any(|(name, _)| path.ends_with(name)));
-    problems.extend(stray.map(|path| format!("{} is not of this report", path.display())));
+    let stray = files::stray_charts(run, expected).unwrap_or_default();
+    problems.extend(stray.iter().map(|path| format!("{} is not of this report", path.display())));
     problems
 }

@@ -26,6 +26,7 @@ use crate::analysis::Tables;
 use crate::manifest::{Manifest, Tool};
 use crate::plan::Plan;
 use crate::report::document::{Block, Document, Text};
+use crate::run_folder::RunFolder;
 use crate::store::{Recording, TraceRow};
 
 use names::Names;
@@ -46,6 +47,14 @@ pub struct ReportedRun<'a> {
     pub recording: &'a Recording,
     /// The power trace; empty where none was recorded.
     pub trace: &'a [TraceRow],
+}
+
+impl<'a> ReportedRun<'a> {
+    /// A run with its trace and the tables derived from it.
+    #[must_use]
+    pub fn new(run: &'a RunFolder, trace: &'a [TraceRow], tables: &'a Tables) -> Self {
+        Self { tables, plan: &run.plan, manifest: &run.manifest, recording: &run.recording, trace }
+    }
 }
 
 /// The report of a run. The same tables give the same document.

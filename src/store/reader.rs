@@ -107,12 +107,21 @@ impl Recording {
 /// The folder is no run, is damaged, was changed, or was written in another format.
 pub fn read(folder: &Path) -> Result<Recording, StoreError> {
     let plan_json = read_text(folder, PLAN)?;
+    let recording = read_lines(folder)?;
+    recording.check(folder, &plan_json)?;
+    Ok(recording)
+}
+
+/// Reads the record, whatever the other files of the run are like.
+///
+/// # Errors
+/// It is not there, is damaged, was written in another format, or holds no complete line.
+pub fn read_lines(folder: &Path) -> Result<Recording, StoreError> {
     let recording = read_file(folder)?;
     if recording.lines.is_empty() {
         let path = folder.join(MEASUREMENTS).display().to_string();
         return Err(StoreError::Content { path, why: "holds no complete line: nothing was measured".to_owned() });
     }
-    recording.check(folder, &plan_json)?;
     Ok(recording)
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use phasebench::analysis::write;
-use phasebench::cli::RunFolder;
+use phasebench::cli::RunFolderArgs;
 use phasebench::commands;
 use phasebench::exit::Exit;
 use tempfile::TempDir;
@@ -23,7 +23,7 @@ fn reported() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     run.write(folder.path());
     write(&run.tables(), folder.path()).unwrap();
-    let args = RunFolder { run: folder.path().to_owned(), json: false };
+    let args = RunFolderArgs { run: folder.path().to_owned(), json: false };
     assert_eq!(commands::report::execute(&args, &mut Vec::new()).unwrap(), Exit::Good);
     folder
 }
@@ -31,7 +31,7 @@ fn reported() -> TempDir {
 /// Exit, and the outcome and detail of the check.
 fn judged(run: &Path) -> (Exit, String, String) {
     let mut out = Vec::new();
-    let exit = commands::validate::execute(&RunFolder { run: run.to_owned(), json: true }, &mut out).unwrap();
+    let exit = commands::validate::execute(&RunFolderArgs { run: run.to_owned(), json: true }, &mut out).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
     let check = json["checks"].as_array().unwrap().iter().find(|check| check["name"] == CHECK).unwrap();
     (exit, check["outcome"].as_str().unwrap().to_owned(), check["detail"].as_str().unwrap().to_owned())

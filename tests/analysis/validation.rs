@@ -5,7 +5,7 @@ use std::path::Path;
 
 use phasebench::analysis::validate::{Check, Outcome, passed, validate};
 use phasebench::analysis::{derive, write};
-use phasebench::cli::RunFolder;
+use phasebench::cli::RunFolderArgs;
 use phasebench::commands;
 use phasebench::exit::Exit;
 use phasebench::plan::Plan;
@@ -272,7 +272,7 @@ fn other_versions_are_refused_by_their_version() {
 fn the_commands_print_and_end_as_they_should() {
     let folder = tempfile::tempdir().unwrap();
     good().write(folder.path());
-    let args = |json| RunFolder { run: folder.path().to_owned(), json };
+    let args = |json| RunFolderArgs { run: folder.path().to_owned(), json };
     let mut out = Vec::new();
     assert_eq!(commands::analyze::execute(&args(false), &mut out).unwrap(), Exit::Good);
     let text = String::from_utf8(out).unwrap();
@@ -293,7 +293,7 @@ fn the_commands_print_and_end_as_they_should() {
     assert_eq!(commands::validate::execute(&args(true), &mut out).unwrap().code(), 1);
     let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(json["passed"], false);
-    let nowhere = RunFolder { run: folder.path().join("nowhere"), json: false };
+    let nowhere = RunFolderArgs { run: folder.path().join("nowhere"), json: false };
     let error = commands::validate::execute(&nowhere, &mut Vec::new()).unwrap_err();
     assert_eq!(commands::exit_of(&error), Exit::Store);
 }

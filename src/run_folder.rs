@@ -1,0 +1,114 @@
+//! A run folder read back: its plan, manifest, record and power trace, each whole, or with why it cannot be used.
+//!
+//! Every command that reads a run opens it here, so what is missing or damaged is told in one way.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::hash::sha256_hex;
+use crate::manifest::Manifest;
+use crate::plan::{self, Plan};
+use crate::store::{self, MANIFEST, PLAN, Recording, SPEC, StoreError, TraceRow, Writer, io_error, reader};
+
+/// A run that can be worked with: its parts can be read, and the plan and the scenario file are those it was made with.
+#[derive(Debug)]
+pub struct RunFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What was planned.
+    pub plan: Plan,
+    /// On what it ran.
+    pub manifest: Manifest,
+    /// What was recorded.
+    pub recording: Recording,
+}
+
+impl RunFolder {
+    /// Reads a run.
+    ///
+    /// # Errors
+    /// The folder is no run, is damaged, was changed, or was written in another format.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let recording = store::read(path)?;
+        let (plan, manifest) = (read_plan(path)?.plan, read_manifest(path)?);
+        Ok(Self { path: path.to_owned(), plan, manifest, recording })
+    }
+
+    /// Reads a run and takes it up: nobody else writes to it while the writer lives.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and another process writes to it; a record without a line is none.
+    pub fn resume(path: &Path) -> Result<(Writer, Self), StoreError> {
+        let (writer, recording) = Writer::resume(path)?;
+        let (plan, manifest) = (read_plan(path)?.plan, read_manifest(path)?);
+        Ok((writer, Self { path: path.to_owned(), plan, manifest, recording }))
+    }
+
+    /// The power trace, which can be larger than all the rest and is read only where it is used. Empty: none was recorded.
+    ///
+    /// # Errors
+    /// What the system says, or the line that is no reading.
+    pub fn trace(&self) -> Result<Vec<TraceRow>, StoreError> {
+        store::read_trace(&self.path)
+    }
+}
+
+/// A plan as it was read.
+#[derive(Debug)]
+pub struct HashedPlan {
+    /// The plan.
+    pub plan: Plan,
+    /// SHA-256 of its file, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// The files of a run folder, looked at one by one: a damaged one does not keep the others from being read.
+#[derive(Debug)]
+pub struct Parts {
+    /// SHA-256 of the scenario file, in hexadecimal digits.
+    pub scenario_sha256: Result<String, StoreError>,
+    /// The plan, with the hash of its file.
+    pub plan: Result<HashedPlan, StoreError>,
+    /// The manifest.
+    pub manifest: Result<Manifest, StoreError>,
+    /// The record, with one complete line at least.
+    pub recording: Result<Recording, StoreError>,
+}
+
+impl Parts {
+    /// Looks at every file.
+    #[must_use]
+    pub fn read(run: &Path) -> Self {
+        Self {
+            scenario_sha256: read_bytes(run, SPEC).map(|bytes| sha256_hex(&bytes)),
+            plan: read_plan(run),
+            manifest: read_manifest(run),
+            recording: reader::read_lines(run),
+        }
+    }
+}
+
+fn read_bytes(run: &Path, name: &str) -> Result<Vec<u8>, StoreError> {
+    let path = run.join(name);
+    fs::read(&path).map_err(io_error(&path, "read"))
+}
+
+fn read_plan(run: &Path) -> Result<HashedPlan, StoreError> {
+    let bytes = read_bytes(run, PLAN)?;
+    let unusable = |why: String| StoreError::Content { path: run.join(PLAN).display().to_string(), why };
+    let malformed = |error: serde_json::Error| unusable(format!("not a plan of this version: {error}"));
+    // The version first: a newer file must be refused for its version, not for the first field it adds.
+    let tree: serde_json::Value = serde_json::from_slice(&bytes).map_err(malformed)?;
+    let format = tree.get("format").and_then(serde_json::Value::as_u64);
+    if let Some(found) = format.filter(|&found| found != u64::from(plan::FORMAT)) {
+        return Err(unusable(format!("format {found}, this version reads {}", plan::FORMAT)));
+    }
+    let plan = serde_json::from_value(tree).map_err(malformed)?;
+    Ok(HashedPlan { plan, sha256: sha256_hex(&bytes) })
+}
+
+fn read_manifest(run: &Path) -> Result<Manifest, StoreError> {
+    let bytes = read_bytes(run, MANIFEST)?;
+    let path = || run.join(MANIFEST).display().to_string();
+    Manifest::from_json(&bytes).map_err(|error| StoreError::Content { path: path(), why: error.to_string() })
+}
