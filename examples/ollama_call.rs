@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use phasebench::backend::ollama::client::Client;
+use phasebench::backend::http::Client;
 use phasebench::backend::ollama::judge::{self, Asked, History};
 use phasebench::backend::ollama::version::{self, Engine, Version};
 use phasebench::backend::{CancelToken, Deadline};
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let clock = Arc::new(RealClock::default());
     let start = monotonic_ns()?.saturating_sub(clock.now().0);
-    let client = Client::new(&args.url, clock.clone()).map_err(anyhow::Error::msg)?;
+    let client = Client::new("ollama", &args.url, clock.clone()).map_err(anyhow::Error::msg)?;
     let mut out = io::stdout().lock();
     for number in 0..args.calls {
         let answer = call(&client, &*clock, start, number, args.tokens)?;

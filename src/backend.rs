@@ -16,6 +16,7 @@ use crate::terms::{Attribution, CompileEvidence, Degraded, Finish, Mode, Phase, 
 use crate::units::{Bytes, Nanos};
 
 pub mod cancel;
+pub mod http;
 pub mod ollama;
 pub mod onnx;
 pub mod process;

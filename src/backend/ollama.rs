@@ -1,14 +1,12 @@
 //! Ollama over HTTP: timed by the server's own clocks, believed only with their evidence.
 //!
-//! - [`client`] sends and stamps, [`wire`] reads a reply's lines, [`version`] says what a server's durations mean.
+//! - [`wire`] reads the lines of a reply that the HTTP client sent and stamped, [`version`] says what a server's
+//!   durations mean.
 //! - [`speech`] makes prompts that no cache can have, [`judge`] decides whether a reply is what was asked for,
 //!   [`session`] puts the two together and looks up evidence after each call.
 //! - [`manage`] and `prepare` bring models to the server, [`process`] and [`device`] see the server from outside.
 //! - [`verify`] compares log-probabilities.
-//!
-//! Async code stays in [`client`]: everything else waits for it and is synchronous.
 
-pub mod client;
 pub mod device;
 pub mod judge;
 pub mod manage;
@@ -27,10 +25,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use reqwest::Method;
 use serde_json::json;
 
-use self::client::{Client, ClientError};
 use self::manage::{NAMESPACE, Server, same_name};
 use self::session::{OllamaSession, Served, load_options};
 use self::version::{ServerClock, Version};
+use super::http::refusal::is_out_of_memory;
+use super::http::{Client, ClientError, Exchange};
 use super::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, LoadReport, Prepared, Session,
     Surroundings, text,
@@ -76,7 +75,7 @@ impl OllamaBackend {
     }
 
     fn look(&self) -> Result<Found, BackendError> {
-        let client = Client::new(&self.settings.url, self.surroundings.clock.clone())
+        let client = Client::new("ollama", &self.settings.url, self.surroundings.clock.clone())
             .map_err(|why| self.unavailable(&why, "an address such as http://127.0.0.1:11434"))?;
         let server = Server::new(Arc::new(client));
         let version = server
@@ -248,14 +247,14 @@ impl Backend for OllamaBackend {
 }
 
 /// Whether a preload did what it says.
-fn loaded(found: &Found, exchange: &client::Exchange, by: Deadline) -> Result<(), Failure> {
+fn loaded(found: &Found, exchange: &Exchange, by: Deadline) -> Result<(), Failure> {
     match found.server.client().succeeded("/api/generate", exchange, by) {
         Ok(_) => {}
         Err(ClientError::Cancelled) => return Err(Failure::new(Degraded::Incomplete, "cancelled")),
         Err(error @ ClientError::TimedOut { .. }) => return Err(Failure::new(Degraded::Timeout, &error.to_string())),
         Err(error) => {
             let why = error.to_string();
-            let kind = if judge::is_out_of_memory(&why) { Degraded::Oom } else { Degraded::Error };
+            let kind = if is_out_of_memory(&why) { Degraded::Oom } else { Degraded::Error };
             return Err(Failure::new(kind, &why));
         }
     }

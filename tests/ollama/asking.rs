@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use phasebench::backend::ollama::client::{Client, Exchange};
+use phasebench::backend::http::{Client, Exchange};
 use phasebench::backend::ollama::judge::{self, Asked, History, Verdict};
 use phasebench::backend::ollama::manage;
 use phasebench::backend::ollama::version::{self, Engine, ServerClock, Version};
@@ -20,7 +20,7 @@ pub const BY: Deadline = Deadline(Duration::from_secs(60));
 pub const VERSIONS: [&str; 2] = ["v0.24.0", "v0.33.0-rc2"];
 
 pub fn client(server: &Server) -> Client {
-    Client::new(&server.url(), Arc::new(RealClock::default())).unwrap()
+    Client::new("ollama", &server.url(), Arc::new(RealClock::default())).unwrap()
 }
 
 /// The models of a server.

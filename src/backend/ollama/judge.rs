@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use super::client::{Ended, Exchange};
 use super::version::{Engine, ServerClock};
 use super::wire::{self, Metrics, Stream};
 use crate::backend::Failure;
+use crate::backend::http::Exchange;
+use crate::backend::http::judge::{prompt_count, token_count, transport};
 use crate::stats::summary::median;
 use crate::terms::{Degraded, Finish};
 use crate::units::Nanos;
@@ -119,7 +120,7 @@ pub struct Verdict {
 pub fn judge(exchange: &Exchange, asked: Asked, clock: &ServerClock, history: &History) -> Verdict {
     let stream = if exchange.status == Some(200) { wire::read(exchange.lines()) } else { Stream::default() };
     let mut verdict = Verdict { stream, ..Verdict::default() };
-    let failure = transport(exchange, &verdict.stream).or_else(|| match &verdict.stream.metrics {
+    let failure = transport(exchange, verdict.stream.error.as_deref()).or_else(|| match &verdict.stream.metrics {
         Some(_) if verdict.stream.final_lines > 1 => {
             failure(Degraded::Invariant, &format!("{} lines say `done: true`", verdict.stream.final_lines))
         }
@@ -172,56 +173,6 @@ fn failure(kind: Degraded, message: &str) -> Option<Failure> {
     Some(Failure::new(kind, message))
 }
 
-/// No reply, half a reply, or a refusal.
-fn transport(exchange: &Exchange, stream: &Stream) -> Option<Failure> {
-    match (&exchange.ended, exchange.status) {
-        (Ended::Cancelled, _) => failure(Degraded::Incomplete, "cancelled"),
-        (Ended::TimedOut, _) => {
-            let came = if exchange.first_line.is_some() { "the reply did not end" } else { "no reply came" };
-            failure(Degraded::Timeout, &format!("{came} in time"))
-        }
-        (Ended::Unreachable(why), _) => failure(Degraded::Crashed, &format!("the server cannot be reached: {why}")),
-        (Ended::TooLong(what), _) => {
-            failure(Degraded::Invariant, &format!("{what} of the reply is too long to be one"))
-        }
-        // An error line says more than the broken connection that follows it.
-        _ if stream.error.is_some() => engine_error(stream.error.as_deref().unwrap_or_default(), 200),
-        (Ended::Cut(why), _) => failure(Degraded::Incomplete, &format!("the connection broke: {why}")),
-        (Ended::Broken, _) | (Ended::Whole, None) => failure(Degraded::Incomplete, "the connection broke"),
-        (Ended::Whole, Some(200)) => None,
-        (Ended::Whole, Some(status @ 300..=399)) => {
-            failure(Degraded::Error, &format!("HTTP {status}: a redirect, which is not followed"))
-        }
-        (Ended::Whole, Some(status)) => engine_error(&wire::error_of(&exchange.body), status),
-    }
-}
-
-/// Whether a server's words say that memory ran out, on the host or on a device.
-#[must_use]
-pub fn is_out_of_memory(words: &str) -> bool {
-    let lower = words.to_lowercase();
-    ["out of memory", "out-of-memory", "cudamalloc failed"].iter().any(|part| lower.contains(part))
-}
-
-/// The server's words as a kind.
-fn engine_error(words: &str, status: u16) -> Option<Failure> {
-    let lower = words.to_lowercase();
-    let says = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
-    let kind = if is_out_of_memory(words) {
-        Degraded::Oom
-    // The same words mean a broken request where the client is to blame.
-    } else if status / 100 != 4 && says(&["unexpectedly stopped", "unexpected eof", "runner process has terminated"]) {
-        Degraded::Crashed
-    } else if status == 503 {
-        Degraded::Queued
-    } else {
-        Degraded::Error
-    };
-    let context = says(&["exceed"]) && says(&["context"]);
-    let what = if context { "context exceeded: " } else { "" };
-    failure(kind, &format!("HTTP {status}: {what}{words}"))
-}
-
 /// A reply without a final line.
 fn unfinished(stream: &Stream) -> Failure {
     match &stream.malformed {
@@ -255,21 +206,14 @@ fn content(metrics: &Metrics, asked: Asked, clock: &ServerClock, history: &Histo
     if let Some(why) = clock.blocklisted {
         return failure(Degraded::BlocklistedClock, why);
     }
-    prompt_count(metrics, asked)
+    let (evaluated, made) = (metrics.prompt_eval_count?, metrics.eval_count?);
+    asked
+        .prompt
+        .and_then(|sent| prompt_count(sent, evaluated))
         .or_else(|| reloaded(metrics, history))
         .or_else(|| queued(metrics, history))
         .or_else(|| cache_hit(metrics, asked, history))
-        .or_else(|| token_count(metrics, asked))
-}
-
-fn prompt_count(metrics: &Metrics, asked: Asked) -> Option<Failure> {
-    let (sent, evaluated) = (asked.prompt?, metrics.prompt_eval_count?);
-    let kind = match evaluated.cmp(&sent) {
-        std::cmp::Ordering::Less => Degraded::Truncated,
-        std::cmp::Ordering::Equal => return None,
-        std::cmp::Ordering::Greater => Degraded::Invariant,
-    };
-    failure(kind, &format!("{sent} prompt tokens sent, {evaluated} evaluated"))
+        .or_else(|| token_count(made, asked.tokens, metrics.done_reason.as_deref()))
 }
 
 fn reloaded(metrics: &Metrics, history: &History) -> Option<Failure> {
@@ -316,24 +260,4 @@ fn cache_hit(metrics: &Metrics, asked: Asked, history: &History) -> Option<Failu
         "the prefill of {count} tokens took {prefill:.2} ms{as_steps}; the fastest so far took {fastest:.2} ms"
     );
     failure(Degraded::CacheHit, &why)
-}
-
-/// `length` is believed only with the count: it is also said when the context ended first.
-fn token_count(metrics: &Metrics, asked: Asked) -> Option<Failure> {
-    let made = metrics.eval_count?;
-    match metrics.done_reason.as_deref() {
-        _ if made > asked.tokens => {
-            failure(Degraded::Invariant, &format!("{made} tokens made, {} asked for", asked.tokens))
-        }
-        _ if made == asked.tokens => None,
-        Some("stop") => None,
-        reason => {
-            let reason = reason.unwrap_or("nothing");
-            let why = format!(
-                "{made} of {} tokens made, and the server says `{reason}`: not ended by a stop token",
-                asked.tokens
-            );
-            failure(Degraded::Incomplete, &why)
-        }
-    }
 }

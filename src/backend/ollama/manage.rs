@@ -12,10 +12,11 @@ use ollama_rs::error::OllamaError;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, ClientError, words};
-use super::text::clean;
 use super::wire;
 use crate::backend::cancel::{CancelToken, Deadline};
+use crate::backend::http::client::words;
+use crate::backend::http::{Client, ClientError, refusal};
+use crate::backend::text::clean;
 
 /// Longest time an untimed question may take.
 const SHORT: Deadline = Deadline(Duration::from_secs(30));
@@ -236,11 +237,9 @@ impl Server {
     /// The library names the layer that failed, not what failed.
     fn library_error(&self, path: &str, error: &OllamaError) -> ClientError {
         match error {
-            OllamaError::ReqwestError(error) if error.is_connect() => {
-                ClientError::Unreachable { url: self.client.url().to_string(), why: words(error) }
-            }
+            OllamaError::ReqwestError(error) if error.is_connect() => self.client.unreachable(&words(error)),
             OllamaError::ReqwestError(error) => malformed(path, &words(error)),
-            OllamaError::Other(body) => malformed(path, &wire::error_of(body.as_bytes())),
+            OllamaError::Other(body) => malformed(path, &refusal::error_of(body.as_bytes())),
             other => malformed(path, &clean(&other.to_string())),
         }
     }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{ClientError, Exchange};
 use super::judge::{self, Asked, History, Verdict};
 use super::manage::{Resident, Server, same_name};
 use super::process;
 use super::speech::{Row, Speech, Spoken};
 use super::version::{Engine, ServerClock};
 use super::wire::Metrics;
+use crate::backend::http::{ClientError, Exchange};
 use crate::backend::{
     BackendError, Call, CancelToken, Deadline, Failure, LoadReport, Outcome, Reply, Session, Span, SpanClock,
 };

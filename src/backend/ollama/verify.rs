@@ -10,10 +10,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
-use super::client::ClientError;
 use super::session::{Served, request};
 use super::speech::Speech;
 use super::{OllamaBackend, wire};
+use crate::backend::http::ClientError;
 use crate::backend::{Backend, BackendError, CancelToken, Deadline, Surroundings};
 use crate::model::{self, ModelSource, prompt};
 use crate::scenario::OllamaSettings;

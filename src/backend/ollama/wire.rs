@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::text::clean;
+use crate::backend::http::refusal;
+use crate::backend::text::clean;
 use crate::units::Nanos;
 
 /// The metrics of a line that says `done: true`. A metric that is not there is `None`: zero means absent on this wire,
@@ -65,7 +66,7 @@ fn line_into(line: &[u8], stream: &mut Stream) -> Result<(), String> {
     let value: Value = serde_json::from_slice(line).map_err(|e| format!("no JSON that can be read: {e}"))?;
     let Value::Object(fields) = value else { return Err("no JSON object".to_owned()) };
     if let Some(error) = fields.get("error") {
-        stream.error = Some(words(error));
+        stream.error = Some(refusal::words(error));
         return Ok(());
     }
     if let Some(Value::Array(logprobs)) = fields.get("logprobs") {
@@ -112,27 +113,6 @@ fn number(fields: &Map<String, Value>, key: &str) -> Result<Option<u64>, String>
     }
 }
 
-/// The server's words in the body of a refused request.
-#[must_use]
-pub fn error_of(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(1 << 16)]);
-    match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Object(fields)) if fields.contains_key("error") => words(&fields["error"]),
-        _ if text.trim().is_empty() => "no explanation".to_owned(),
-        _ => clean(&text),
-    }
-}
-
-/// An error's words. Later versions hand their engine's JSON document on as a string.
-fn words(error: &Value) -> String {
-    let Some(text) = error.as_str() else {
-        return clean(error["message"].as_str().unwrap_or(&error.to_string()));
-    };
-    let nested = serde_json::from_str::<Value>(text).ok();
-    let inner = nested.as_ref().and_then(|inner| inner["error"]["message"].as_str().or(inner["message"].as_str()));
-    clean(inner.unwrap_or(text))
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -167,10 +147,6 @@ mod tests {
     fn an_error_line_ends_the_stream() {
         let found = stream("{\"response\":\"a\",\"done\":false}\n{\"error\":\"unexpected EOF\"}\n{\"done\":true}");
         assert_eq!((found.pieces, found.error.as_deref(), found.metrics), (1, Some("unexpected EOF"), None));
-        let nested = r#"{"error":"{\"error\":{\"code\":400,\"message\":\"too long\"}}"}"#;
-        assert_eq!(error_of(nested.as_bytes()), "too long");
-        assert_eq!(error_of(b"plain \x1b[1mtext"), "plain [1mtext");
-        assert_eq!(error_of(b""), "no explanation");
     }
 
     #[test]

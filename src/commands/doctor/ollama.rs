@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Finding, Kind};
-use crate::backend::ollama::client::Client;
+use crate::backend::http::Client;
 use crate::backend::ollama::manage::Server;
 use crate::backend::ollama::version::{self, Version};
 use crate::backend::{self, BackendError, CancelToken, Description, Surroundings};
@@ -111,7 +111,7 @@ fn server(url: &str, description: &Description) -> Finding {
 
 fn model(url: &str, name: &str) -> Finding {
     const KIND: Kind = Kind::Backend;
-    let shown = Client::new(url, Arc::new(RealClock::default()))
+    let shown = Client::new("ollama", url, Arc::new(RealClock::default()))
         .map(|client| Server::new(Arc::new(client)).show(name, &CancelToken::default()));
     match shown {
         Ok(Ok(Some(shown))) => {

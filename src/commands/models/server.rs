@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use crate::backend::BackendError;
-use crate::backend::ollama::client::{Client, ClientError};
+use crate::backend::http::{Client, ClientError};
 use crate::backend::ollama::manage::{NAMESPACE, Server};
 use crate::backend::text::clean;
 use crate::cli::{PruneArgs, PullArgs};
@@ -45,7 +45,8 @@ pub fn prune(args: &PruneArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 }
 
 fn server(url: &str) -> anyhow::Result<Server> {
-    let client = Client::new(url, Arc::new(RealClock::default())).map_err(anyhow::Error::msg).context("--url")?;
+    let client =
+        Client::new("ollama", url, Arc::new(RealClock::default())).map_err(anyhow::Error::msg).context("--url")?;
     Ok(Server::new(Arc::new(client)))
 }
 

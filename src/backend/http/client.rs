@@ -1,4 +1,4 @@
-//! HTTP with the server: one I/O thread reads bytes and stamps lines, the caller waits, cancels or gives up.
+//! HTTP with a server: one I/O thread reads bytes and stamps lines, the caller waits, cancels or gives up.
 //!
 //! Nothing is parsed while a reply arrives. Bodies and lines are bounded, redirects and proxies are not followed, and
 //! the HTTP status is kept whatever the body says.
@@ -11,8 +11,10 @@ use std::time::Duration;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use super::super::cancel::{CancelToken, Deadline, Waited};
-use super::text::clean;
+use super::lines::{Framing, LineEnd};
+use super::{lines, refusal};
+use crate::backend::cancel::{CancelToken, Deadline, Waited};
+use crate::backend::text::clean;
 use crate::clock::SharedClock;
 use crate::units::Nanos;
 
@@ -69,7 +71,7 @@ pub enum Ended {
 impl Exchange {
     /// The whole lines of the body, and what follows the last one if anything does.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.body.split(|&byte| byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace))
+        lines::of_body(&self.body)
     }
 }
 
@@ -77,8 +79,10 @@ impl Exchange {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
     /// Nobody answers.
-    #[error("ollama at {url} cannot be reached: {why}")]
+    #[error("{engine} at {url} cannot be reached: {why}")]
     Unreachable {
+        /// What should answer there, e.g. `ollama`.
+        engine: &'static str,
         /// The server.
         url: String,
         /// The transport's words.
@@ -117,6 +121,7 @@ pub enum ClientError {
 
 /// A server, and the thread that talks to it.
 pub struct Client {
+    engine: &'static str,
     runtime: tokio::runtime::Runtime,
     http: reqwest::Client,
     base: Url,
@@ -124,15 +129,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the server at `url`. Connects to nobody yet.
+    /// A client for the server at `url`, which messages call `engine`. Connects to nobody yet.
     ///
     /// # Errors
     /// The address cannot be read, or the system gives no thread.
-    pub fn new(url: &str, clock: SharedClock) -> Result<Self, String> {
+    pub fn new(engine: &'static str, url: &str, clock: SharedClock) -> Result<Self, String> {
         let base = Url::parse(url).map_err(|e| format!("`{url}` is no address: {e}"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .thread_name("ollama-io")
+            .thread_name(format!("{engine}-io"))
             .enable_all()
             .build()
             .map_err(|e| format!("no thread for the network: {e}"))?;
@@ -143,13 +148,18 @@ impl Client {
             .http1_only()
             .build()
             .map_err(|e| format!("no HTTP client: {e}"))?;
-        Ok(Self { runtime, http, base, clock })
+        Ok(Self { engine, runtime, http, base, clock })
     }
 
     /// The server's address.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.base
+    }
+
+    /// Nobody answers, with the transport's words.
+    pub fn unreachable(&self, why: &str) -> ClientError {
+        ClientError::Unreachable { engine: self.engine, url: self.base.to_string(), why: why.to_owned() }
     }
 
     /// For the model management library: the same HTTP client and the thread to run it on.
@@ -226,15 +236,13 @@ impl Client {
         match (&exchange.ended, exchange.status) {
             (Ended::Cancelled, _) => Err(ClientError::Cancelled),
             (Ended::TimedOut, _) => Err(ClientError::TimedOut { path: path.to_owned(), after: by.0 }),
-            (Ended::Unreachable(why), _) => {
-                Err(ClientError::Unreachable { url: self.base.to_string(), why: why.clone() })
-            }
+            (Ended::Unreachable(why), _) => Err(self.unreachable(why)),
             (Ended::TooLong(what), _) => Err(malformed(&format!("{what} of the reply is longer than what is read"))),
             (Ended::Cut(why), _) => Err(malformed(why)),
             (Ended::Broken, _) | (Ended::Whole, None) => Err(malformed("the connection broke")),
             (Ended::Whole, Some(200 | 201)) => Ok(&exchange.body),
             (Ended::Whole, Some(status)) => {
-                let message = super::wire::error_of(&exchange.body);
+                let message = refusal::error_of(&exchange.body);
                 Err(ClientError::Status { path: path.to_owned(), status, message })
             }
         }
@@ -257,7 +265,12 @@ impl Client {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        let reading = Reading { exchange: shared.clone(), clock: self.clock.clone(), in_line: 0 };
+        let reading = Reading {
+            exchange: shared.clone(),
+            clock: self.clock.clone(),
+            framing: Framing::new(LineEnd::Lf),
+            in_line: 0,
+        };
         let (finished, wake) = (done.clone(), cancel.clone());
         let sent = self.clock.now();
         let task = self.runtime.spawn(async move {
@@ -285,6 +298,7 @@ impl Client {
 struct Reading {
     exchange: Arc<Mutex<Exchange>>,
     clock: SharedClock,
+    framing: Framing,
     /// Bytes since the last line ended.
     in_line: usize,
 }
@@ -329,16 +343,18 @@ impl Reading {
         if exchange.body.len() + chunk.len() > LONGEST_BODY {
             return Some(Ended::TooLong("the body"));
         }
-        match chunk.iter().rposition(|&byte| byte == b'\n') {
-            Some(last) => {
-                self.in_line = chunk.len() - last - 1;
+        let mut rest = chunk;
+        while let Some((piece, after)) = self.framing.next(rest) {
+            rest = after;
+            self.in_line += piece.bytes.len();
+            if self.in_line > LONGEST_LINE {
+                return Some(Ended::TooLong("a line"));
+            }
+            if piece.ends {
+                self.in_line = 0;
                 exchange.first_line.get_or_insert(now);
                 exchange.last_line = Some(now);
             }
-            None => self.in_line += chunk.len(),
-        }
-        if self.in_line > LONGEST_LINE {
-            return Some(Ended::TooLong("a line"));
         }
         exchange.body.extend_from_slice(chunk);
         None
@@ -346,7 +362,8 @@ impl Reading {
 }
 
 /// The innermost reason, which is the one that helps.
-pub(super) fn words(error: &reqwest::Error) -> String {
+#[must_use]
+pub fn words(error: &reqwest::Error) -> String {
     let mut reason: &dyn std::error::Error = error;
     while let Some(source) = reason.source() {
         reason = source;
