@@ -5,14 +5,17 @@
 //! All engines load from the same folder, so all run the same weights.
 
 pub mod architecture;
+mod bounded;
 mod cached;
 pub mod config;
+mod content;
 mod error;
 pub mod folder;
 pub mod gguf;
 pub mod onnx;
 mod precision;
 pub mod prompt;
+mod shard;
 pub mod synthetic;
 pub mod tensors;
 pub mod tokenizer;
@@ -88,5 +91,24 @@ pub fn tokenizer(form: &Form) -> Result<Tokenizer> {
         Form::Synthetic(recipe) => tokenizer::synthetic(recipe.architecture()?.vocab),
         Form::Folder(path) => tokenizer::read(&path.join("tokenizer.json")),
         Form::Served(name) => Err(Error::NoFolder(name.clone())),
+    }
+}
+
+/// What the folder's `tokenizer.json` says that [`tokenizer()`] switches off. Empty: nothing, or there is no folder.
+#[must_use]
+pub fn tokenizer_switched_off(form: &Form) -> Vec<String> {
+    match form {
+        Form::Folder(path) => tokenizer::switched_off(&path.join("tokenizer.json")),
+        Form::Synthetic(_) | Form::Served(_) => Vec::new(),
+    }
+}
+
+/// Tensors of the folder that the architecture has no place for. Empty: none, or there is no folder that can be read.
+#[must_use]
+pub fn unused_tensors(form: &Form) -> Vec<String> {
+    match form {
+        // Only the headers are read, so that nothing is kept in a cache.
+        Form::Folder(path) => Folder::open(path, Path::new("")).map(|f| f.unused().to_vec()).unwrap_or_default(),
+        Form::Synthetic(_) | Form::Served(_) => Vec::new(),
     }
 }

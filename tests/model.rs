@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -108,6 +109,21 @@ fn what_no_exporter_can_do_is_refused_by_name() {
         (Gpt2, "n_head", json!(5), "is 5, supported: divisors of n_embd (64)"),
         (Gpt2, "n_layer", json!(0), "is 0, supported: a whole number from 1 to 1024"),
         (Gpt2, "eos_token_id", json!(320), "is 320, supported: token ids below vocab_size (320)"),
+        (Gpt2, "hidden_size", json!(128), "is 128, supported: the same as `n_embd`, which is 64, or one of the two"),
+        (Llama, "text_config", json!({ "hidden_size": 64 }), "supported: null"),
+        (Llama, "hidden_size", json!(66), "supported: divisors of hidden_size (66)"),
+        (
+            Llama,
+            "rope_scaling",
+            json!({ "factor": 2.0 }),
+            "`rope_scaling.rope_type` is missing, expected default or llama3",
+        ),
+        (
+            Llama,
+            "rope_parameters",
+            json!({ "full_attention": { "rope_theta": 1e6 } }),
+            "supported: one set of rotary positions for all layers",
+        ),
         (Gpt2, "torch_dtype", json!("float8_e4m3fn"), "supported: float32, float16, bfloat16"),
         (Llama, "sliding_window", json!(4096), "is 4096, supported: null"),
         (Llama, "num_key_value_heads", json!(3), "is 3, supported: divisors of num_attention_heads (4)"),
@@ -256,7 +272,13 @@ fn a_tensor_that_is_wrong_is_named() {
         head.2[0] ^= 1;
         t.insert("lm_head.weight".to_owned(), head);
     });
-    assert!(open(&folder).ends_with("`tie_word_embeddings` is true, but `lm_head.weight` differs from `wte.weight`"));
+    let told = open(&folder);
+    assert!(told.contains("`tie_word_embeddings` is true, but `lm_head.weight` differs from `wte.weight`\n"), "{told}");
+    assert!(told.contains("transformers 5 warns and uses both as stored, vLLM uses `wte.weight` for both"), "{told}");
+
+    let folder = rewritten(Family::Llama, |t| drop(t.remove("lm_head.weight")));
+    let told = open(&folder);
+    assert!(told.contains("`tie_word_embeddings` is false, but there is no `lm_head.weight`\n"), "{told}");
 
     let folder = rewritten(Family::Gpt2, |_| {});
     let path = folder.path().join("model.safetensors");
@@ -330,19 +352,236 @@ fn the_weights_hash_is_remembered_and_follows_the_file() {
     let file = folder.path().join("model.safetensors");
     let id = || Folder::open(folder.path(), cache.path()).unwrap().weights_id().unwrap();
     let first = id();
-    let remembered: Vec<_> = fs::read_dir(cache.path().join("weights")).unwrap().collect();
-    assert_eq!(remembered.len(), 1);
 
-    // Other content under an old time is believed: it was not read again.
+    // Other content of the same size under the old time is found all the same: nobody can set the time of change.
     let modified = fs::metadata(&file).unwrap().modified().unwrap();
     let mut bytes = fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&file, &bytes).unwrap();
     fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
-    assert_eq!(id(), first);
-    fs::File::options().write(true).open(&file).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
     assert_ne!(id(), first);
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    assert_eq!(id(), first);
     assert!(!folder.path().join("weights").exists());
+}
+
+/// A hash is kept for files that have been at rest, here the fixtures of the checkout, and for no others.
+#[test]
+fn only_what_is_at_rest_is_remembered() {
+    let cache = tempfile::tempdir().unwrap();
+    let remembered = || fs::read_dir(cache.path().join("weights")).map_or(0, Iterator::count);
+    let fresh = rewritten(Family::Phi, |_| {});
+    Folder::open(fresh.path(), cache.path()).unwrap().weights_id().unwrap();
+    assert_eq!(remembered(), 0, "a file that was written just now may change within one tick of its clock");
+    let changed = fs::metadata(fixture(Family::Phi).join("model.safetensors")).unwrap().ctime();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    Folder::open(&fixture(Family::Phi), cache.path()).unwrap().weights_id().unwrap();
+    assert_eq!(remembered(), usize::from(changed + 4 < now.cast_signed()));
+}
+
+/// What the cache holds is used only while it holds what was put into it.
+#[test]
+fn a_changed_or_cut_cache_entry_is_made_again() {
+    let cache = tempfile::tempdir().unwrap();
+    let folder = Folder::open(&fixture(Family::Gpt2), cache.path()).unwrap();
+    let export = || onnx::export(&folder, Options::default(), cache.path()).unwrap().path;
+    let graph = export();
+    let good = fs::read(&graph).unwrap();
+    let mut changed = good.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for damaged in [changed, good[..good.len() / 2].to_vec(), Vec::new()] {
+        fs::write(&graph, damaged).unwrap();
+        assert_eq!(fs::read(export()).unwrap(), good);
+    }
+    fs::write(graph.with_file_name("model.onnx_data"), "not of this export").unwrap();
+    assert_eq!(fs::read(export()).unwrap(), good);
+    assert!(!graph.with_file_name("model.onnx_data").exists());
+    fs::remove_file(graph.with_file_name("content.json")).unwrap();
+    assert_eq!(fs::read(export()).unwrap(), good);
+    let left: Vec<_> = fs::read_dir(graph.parent().unwrap().parent().unwrap()).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+
+    let form = Form::Synthetic(Synthetic { vocab: 300, ..Synthetic::new(Family::Llama, 1, 16, 2) });
+    let made = materialise(&form, cache.path()).unwrap();
+    let (id, file) = (made.weights_id().unwrap(), made.path().join("model.safetensors"));
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    assert_eq!(materialise(&form, cache.path()).unwrap().weights_id().unwrap(), id);
+}
+
+#[test]
+fn weights_that_become_shorter_are_an_error() {
+    let cache = tempfile::tempdir().unwrap();
+    let on_disk = rewritten(Family::Llama, |_| {});
+    let folder = Folder::open(on_disk.path(), cache.path()).unwrap();
+    let file = on_disk.path().join("model.safetensors");
+    fs::File::options().write(true).open(&file).unwrap().set_len(5000).unwrap();
+    let error = folder.tensor("model.norm.weight").unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot read {}", file.display())), "{error}");
+    assert!(onnx::export(&folder, Options::default(), cache.path()).is_err());
+    let error = Folder::open(on_disk.path(), cache.path()).unwrap_err().to_string();
+    assert!(error.contains("has 5000 bytes, and its header promises"), "{error}");
+}
+
+#[test]
+fn a_pointer_a_pipe_and_a_hub_cache_are_called_what_they_are() {
+    let cache = tempfile::tempdir().unwrap();
+    let on_disk = rewritten(Family::Gpt2, |_| {});
+    let open = || Folder::open(on_disk.path(), cache.path()).unwrap_err().to_string();
+    let file = on_disk.path().join("model.safetensors");
+    fs::write(&file, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n").unwrap();
+    assert!(open().ends_with("is a Git LFS pointer, not the weights: fetch them with `git lfs pull`"));
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(on_disk.path().join("snapshots")).unwrap();
+    assert!(open().ends_with("it is a hub's cache, name the folder below its `snapshots`"));
+    fs::remove_file(on_disk.path().join("config.json")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", on_disk.path().join("config.json")).unwrap();
+    assert!(open().ends_with("config.json: is no regular file"));
+}
+
+#[test]
+fn tensors_that_the_configuration_does_not_announce_are_refused_in_blocks_and_counted_elsewhere() {
+    let cache = tempfile::tempdir().unwrap();
+    for (family, name) in [
+        (Family::Llama, "model.layers.1.self_attn.q_proj.bias"),
+        (Family::Qwen2, "model.layers.0.self_attn.q_norm.weight"),
+        (Family::Phi, "layers.0.mlp.fc3.weight"),
+        (Family::Gpt2, "transformer.h.0.attn.q_norm.weight"),
+    ] {
+        let folder =
+            rewritten(family, |t| drop(t.insert(name.to_owned(), (safetensors::Dtype::F32, vec![1], vec![0; 4]))));
+        let error = Folder::open(folder.path(), cache.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("tensor `{name}` lies in a block that is used")), "{error}");
+    }
+    let folder = rewritten(Family::Llama, |t| {
+        for name in
+            ["model.layers.7.mlp.up_proj.weight", "score.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"]
+        {
+            t.insert(name.to_owned(), (safetensors::Dtype::F32, vec![1], vec![0; 4]));
+        }
+    });
+    let opened = Folder::open(folder.path(), cache.path()).unwrap();
+    assert_eq!(opened.unused(), ["model.layers.7.mlp.up_proj.weight", "score.weight"]);
+    assert_eq!(phasebench::model::unused_tensors(&Form::Folder(folder.path().to_owned())), opened.unused());
+}
+
+#[test]
+fn subnormal_weights_are_counted() {
+    let cache = tempfile::tempdir().unwrap();
+    let folder = rewritten(Family::Gpt2, |t| {
+        t.get_mut("ln_f.weight").unwrap().2[..8].copy_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0]);
+    });
+    let folder = Folder::open(folder.path(), cache.path()).unwrap();
+    let counted = folder.subnormal_share().unwrap() * folder.parameters() as f64;
+    assert!((counted - 1.0).abs() < 1e-6, "{counted}");
+}
+
+/// As transformers 5.23 reads these files: which key counts, and what an absent one means.
+#[test]
+fn keys_count_in_the_order_that_transformers_gives_them() {
+    let read = |family: Family, change: &dyn Fn(&mut serde_json::Map<String, Value>)| {
+        let text = fs::read_to_string(fixture(family).join("config.json")).unwrap();
+        let mut json: Value = serde_json::from_str(&text).unwrap();
+        change(json.as_object_mut().unwrap());
+        config::parse(Path::new("config.json"), &json.to_string())
+    };
+    let llama3 = |factor: f64| json!({ "rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0 });
+    let both = read(Family::Llama, &|c| {
+        c.insert("rope_scaling".to_owned(), llama3(8.0));
+        c.insert("rope_parameters".to_owned(), llama3(2.0));
+    });
+    let rope = both.unwrap().rope.unwrap();
+    let scaling = rope.scaling.unwrap();
+    assert_eq!((scaling.factor, scaling.original_positions), (8.0, 256), "the older key, and the longest context");
+    let inside = read(Family::Llama, &|c| drop(c.insert("rope_parameters".to_owned(), json!({ "rope_theta": 5e5 }))));
+    assert_eq!(inside.unwrap().rope.unwrap().theta, 5e5, "not the 10000 beside it");
+    let beside = read(Family::Llama, &|c| {
+        c.insert("rope_parameters".to_owned(), json!({ "rope_type": "default" }));
+        c.insert("rope_theta".to_owned(), json!(7e4));
+    });
+    assert_eq!(beside.unwrap().rope.unwrap().theta, 7e4);
+    let absent = read(Family::Qwen2, &|c| drop(c.remove("num_key_value_heads")));
+    assert!(absent.unwrap_err().to_string().contains("num_key_value_heads"), "32 by default, and the file has 4 heads");
+    let null = read(Family::Qwen2, &|c| drop(c.insert("num_key_value_heads".to_owned(), Value::Null)));
+    assert_eq!(null.unwrap().n_kv_head, 4);
+    let unnamed = read(Family::Llama, &|c| drop((c.remove("bos_token_id"), c.remove("eos_token_id")))).unwrap();
+    assert_eq!((unnamed.bos_id, unnamed.eos_ids), (Some(1), vec![2]));
+    let none = read(Family::Llama, &|c| drop(c.insert("bos_token_id".to_owned(), Value::Null))).unwrap();
+    assert_eq!(none.bos_id, None);
+    let small = read(Family::Gpt2, &|c| drop(c.remove("bos_token_id"))).unwrap();
+    assert_eq!(small.bos_id, None, "50256 is beyond this vocabulary");
+}
+
+/// A folder of the gpt2 fixture whose `tokenizer.json` went through `change`.
+fn with_tokenizer(change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
+    let folder = rewritten(Family::Gpt2, |_| {});
+    let text = fs::read_to_string(fixture(Family::Gpt2).join("tokenizer.json")).unwrap();
+    let mut json: Value = serde_json::from_str(&text).unwrap();
+    change(&mut json);
+    fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
+    folder
+}
+
+#[test]
+fn a_tokenizer_neither_cuts_nor_pads_a_prompt() {
+    let text = "the quick brown fox ".repeat(20);
+    let plain = tokenizer(&Form::Folder(fixture(Family::Gpt2))).unwrap();
+    let expected = prompt::from_text(&plain, Some(0), &text).unwrap();
+    let folder = with_tokenizer(|t| {
+        t["truncation"] = json!({ "direction": "Right", "max_length": 64, "strategy": "LongestFirst", "stride": 0 });
+        t["padding"] = json!({ "strategy": { "Fixed": 128 }, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
+            "pad_type_id": 0, "pad_token": "x" });
+    });
+    let form = Form::Folder(folder.path().to_owned());
+    let set = tokenizer(&form).unwrap();
+    assert_eq!(prompt::from_text(&set, Some(0), &text).unwrap(), expected);
+    assert_eq!(prompt::from_text(&set, Some(0), "the").unwrap(), prompt::from_text(&plain, Some(0), "the").unwrap());
+    assert_eq!(phasebench::model::tokenizer_switched_off(&form), ["truncation", "padding"]);
+    assert!(phasebench::model::tokenizer_switched_off(&Form::Folder(fixture(Family::Gpt2))).is_empty());
+}
+
+#[test]
+fn a_token_beyond_the_vocabulary_is_named() {
+    let folder = with_tokenizer(|t| {
+        let added = json!({ "id": 320, "content": "<|extra|>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true });
+        t["added_tokens"].as_array_mut().unwrap().push(added);
+    });
+    let form = Form::Folder(folder.path().to_owned());
+    let (tokenizer, architecture) = (tokenizer(&form).unwrap(), architecture(&form).unwrap());
+    let ids = prompt::from_text(&tokenizer, Some(0), "a <|extra|> b").unwrap();
+    let error = prompt::within_vocabulary(&tokenizer, &architecture, &ids).unwrap_err().to_string();
+    assert_eq!(error, "token 320 (`<|extra|>`) is beyond the vocabulary of 320, so the model has no row for it");
+    let ids = prompt::from_text(&tokenizer, Some(0), "a b").unwrap();
+    assert!(prompt::within_vocabulary(&tokenizer, &architecture, &ids).is_ok());
+}
+
+/// What a prompt takes from a file does not depend on how long the file is, and no more is read than it takes.
+#[test]
+fn a_prompt_reads_only_the_beginning_of_its_file() {
+    let tokenizer = tokenizer(&Form::Folder(fixture(Family::Gpt2))).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("long.txt");
+    let sentence = "na\u{ef}ve words, and the rain in Spain; ";
+    fs::write(&file, sentence.repeat(40)).unwrap();
+    let whole = prompt::from_text(&tokenizer, Some(0), &sentence.repeat(40)).unwrap();
+    assert_eq!(prompt::from_file(&tokenizer, Some(0), &file, 40).unwrap(), whole[..40]);
+    // What stands far behind is never looked at: here it is not even text.
+    let mut long = sentence.repeat(20_000).into_bytes();
+    long.extend([0xff; 100]);
+    fs::write(&file, long).unwrap();
+    assert_eq!(prompt::from_file(&tokenizer, Some(0), &file, 40).unwrap(), whole[..40]);
+    for endless in ["/dev/zero", "/dev/null"] {
+        let error = prompt::from_file(&tokenizer, Some(0), Path::new(endless), 40).unwrap_err().to_string();
+        assert_eq!(error, format!("{endless}: is no regular file"));
+    }
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let error = prompt::from_file(&tokenizer, Some(0), &pipe, 40).unwrap_err().to_string();
+    assert!(error.ends_with("pipe: is no regular file"), "{error}");
 }
 
 #[test]

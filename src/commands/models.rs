@@ -166,6 +166,9 @@ struct Inspection<'a> {
     weights_bytes: u64,
     kv_bytes_per_token_f32: u64,
     kv_bytes_per_token_f16: u64,
+    /// Tensors in the files that the architecture has no place for.
+    unused_tensors: &'a [String],
+    subnormal_share: f64,
     architecture: &'a Architecture,
 }
 
@@ -178,6 +181,8 @@ fn inspect(args: &InspectArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
         weights_bytes: folder.bytes(),
         kv_bytes_per_token_f32: architecture.kv_bytes_per_token(Dtype::F32),
         kv_bytes_per_token_f16: architecture.kv_bytes_per_token(Dtype::F16),
+        unused_tensors: folder.unused(),
+        subnormal_share: folder.subnormal_share()?,
         architecture,
     };
     if args.json {
@@ -204,11 +209,30 @@ fn inspect(args: &InspectArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
                 kv(found.kv_bytes_per_token_f16)
             ),
         ),
+        ("unused", unused(found.unused_tensors)),
+        ("subnormal", subnormal(found.subnormal_share)),
         ("weights id", found.weights_id),
     ] {
         writeln!(out, "{label:12}{value}")?;
     }
     Ok(Exit::Good)
+}
+
+/// Tensors that stay in the file, with the first as an example.
+fn unused(names: &[String]) -> String {
+    match names {
+        [] => "no tensor of the files".to_owned(),
+        [only] => format!("1 tensor of the files: {only}"),
+        [first, ..] => format!("{} tensors of the files: {first}, \u{2026}", names.len()),
+    }
+}
+
+/// Shares above this slow processors that compute subnormal numbers in microcode.
+const MANY_SUBNORMAL: f64 = 1e-4;
+
+fn subnormal(share: f64) -> String {
+    let warning = if share > MANY_SUBNORMAL { ": they slow some processors several times" } else { "" };
+    format!("{} % of the weights{warning}", significant(100.0 * share, 2))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "printed with one decimal")]

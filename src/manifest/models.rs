@@ -27,6 +27,12 @@ pub struct ModelEntry {
     pub served: Option<Shape>,
     /// What each backend loads, by backend name.
     pub forms: BTreeMap<String, ModelForm>,
+    /// What the folder says and the program does not do: `truncation` or `padding` of its tokenizer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokenizer_switched_off: Vec<String>,
+    /// Tensors in the folder that the architecture has no place for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unused_tensors: Vec<String>,
 }
 
 /// Where a model's folder comes from, without its path.
@@ -74,6 +80,8 @@ impl ModelEntry {
             architecture: model::architecture(&source.form).ok(),
             served: prepared.shape.clone(),
             forms: BTreeMap::new(),
+            tokenizer_switched_off: model::tokenizer_switched_off(&source.form),
+            unused_tensors: model::unused_tensors(&source.form),
         }
     }
 

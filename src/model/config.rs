@@ -1,27 +1,29 @@
 //! `config.json`, read and written under the names Hugging Face gives its keys.
 //!
-//! A key that would change the numbers in a way no exporter here reproduces is an error, never ignored.
+//! It is read as transformers 5 reads it: which of two keys counts, what an absent one means. A key that would change the
+//! numbers in a way no exporter here reproduces is an error, never ignored.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::architecture::{Activation, Architecture, Biases, Dtype, Family, Rope, RopeScaling};
-use super::{Error, Result};
+use super::{Error, Result, bounded};
 
 /// Larger sizes are taken for damage; the product of three still fits 64 bits.
 const MAX_SIZE: u64 = 1 << 20;
 const MAX_VOCAB: u64 = 1 << 24;
 const MAX_LAYERS: u64 = 1024;
 
+/// What transformers takes for `num_key_value_heads` of a qwen2 model whose file does not say.
+const QWEN2_KV_HEADS: usize = 32;
+
 /// Reads a `config.json`.
 ///
 /// # Errors
 /// The file is missing or no JSON object; a key is missing, malformed or asks for something that is not supported.
 pub fn read(path: &Path) -> Result<Architecture> {
-    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-    parse(path, &text)
+    parse(path, &bounded::text(path, bounded::SETTINGS)?)
 }
 
 /// Reads the text of a `config.json`; `path` is only named in errors.
@@ -39,7 +41,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Architecture> {
     let Some(family) = Family::ALL.iter().copied().find(|f| f.as_str() == family) else {
         return Err(config.unsupported("model_type", known.join(", ")));
     };
-    for key in ["quantization_config", "quantization", "encoder_no_repeat_ngram_size"] {
+    for key in ["quantization_config", "quantization", "encoder_no_repeat_ngram_size", "text_config"] {
         config.only(key, &[])?;
     }
     for key in ["is_encoder_decoder", "add_cross_attention"] {
@@ -56,26 +58,26 @@ fn gpt2(config: &Config) -> Result<Architecture> {
     config.only("scale_attn_by_inverse_layer_idx", &[json!(false)])?;
     // Computing the same attention in another precision is still the same attention, but only f32 models ask for it.
     config.only("reorder_and_upcast_attn", &[json!(false)])?;
-    let n_embd = config.size("n_embd", MAX_SIZE)?;
-    let n_head = config.size("n_head", MAX_SIZE)?;
+    let n_embd = config.size(config.either("n_embd", "hidden_size")?, MAX_SIZE)?;
+    let n_head = config.size(config.either("n_head", "num_attention_heads")?, MAX_SIZE)?;
     let vocab = config.size("vocab_size", MAX_VOCAB)?;
     Ok(Architecture {
         family: Family::Gpt2,
-        n_layer: config.size("n_layer", MAX_LAYERS)?,
+        n_layer: config.size(config.either("n_layer", "num_hidden_layers")?, MAX_LAYERS)?,
         n_embd,
         n_head,
         n_kv_head: n_head,
         head_dim: config.divided("n_embd", n_embd, "n_head", n_head)?,
         n_inner: config.size_or("n_inner", 4 * n_embd)?,
         vocab,
-        n_positions: config.size("n_positions", MAX_VOCAB)?,
+        n_positions: config.size(config.either("n_positions", "max_position_embeddings")?, MAX_VOCAB)?,
         tied_embeddings: config.flag("tie_word_embeddings", true)?,
         norm_eps: config.number("layer_norm_epsilon", Some(1e-5))?,
         rope: None,
         activation: config.activation("activation_function", Activation::GeluTanh)?,
         biases: Biases { qkv: true, attention_out: true, mlp: true, head: false },
-        bos_id: config.ids("bos_token_id", vocab)?.first().copied(),
-        eos_ids: config.ids("eos_token_id", vocab)?,
+        bos_id: config.ids("bos_token_id", vocab, Some(50_256))?.first().copied(),
+        eos_ids: config.ids("eos_token_id", vocab, Some(50_256))?,
         dtype: config.dtype()?,
     })
 }
@@ -83,7 +85,13 @@ fn gpt2(config: &Config) -> Result<Architecture> {
 fn rotary(config: &Config, family: Family) -> Result<Architecture> {
     let n_embd = config.size("hidden_size", MAX_SIZE)?;
     let n_head = config.size("num_attention_heads", MAX_SIZE)?;
-    let n_kv_head = config.size_or("num_key_value_heads", n_head)?;
+    // Only where the key is absent: null means as many as query heads in every family.
+    let absent = !config.map.contains_key("num_key_value_heads");
+    let n_kv_head = if absent && family == Family::Qwen2 { QWEN2_KV_HEADS } else { n_head };
+    let n_kv_head = config.size_or("num_key_value_heads", n_kv_head)?;
+    if family == Family::Llama {
+        config.divided("hidden_size", n_embd, "num_attention_heads", n_head)?;
+    }
     if !n_head.is_multiple_of(n_kv_head) {
         return Err(config.unsupported("num_key_value_heads", format!("divisors of num_attention_heads ({n_head})")));
     }
@@ -109,6 +117,10 @@ fn rotary(config: &Config, family: Family) -> Result<Architecture> {
             (biases, "rms_norm_eps", Activation::Silu, 1.0)
         }
     };
+    let (bos, eos) = match family {
+        Family::Llama | Family::Phi => (Some(1), Some(2)),
+        Family::Qwen2 | Family::Gpt2 => (None, None),
+    };
     let vocab = config.size("vocab_size", MAX_VOCAB)?;
     Ok(Architecture {
         family,
@@ -125,8 +137,8 @@ fn rotary(config: &Config, family: Family) -> Result<Architecture> {
         rope: Some(config.rope(head_dim, partial)?),
         activation: config.activation("hidden_act", activation)?,
         biases,
-        bos_id: config.ids("bos_token_id", vocab)?.first().copied(),
-        eos_ids: config.ids("eos_token_id", vocab)?,
+        bos_id: config.ids("bos_token_id", vocab, bos)?.first().copied(),
+        eos_ids: config.ids("eos_token_id", vocab, eos)?,
         dtype: config.dtype()?,
     })
 }
@@ -140,7 +152,18 @@ struct Config<'a> {
 }
 
 impl Config<'_> {
-    /// The value of a key. `None`: absent or null, which mean the same in these files.
+    /// Which of two names of one key the file uses.
+    fn either<'k>(&self, key: &'k str, alias: &'k str) -> Result<&'k str> {
+        match (self.get(key), self.get(alias)) {
+            (Some(a), Some(b)) if a != b => {
+                Err(self.unsupported(alias, format!("the same as `{key}`, which is {a}, or one of the two")))
+            }
+            (None, Some(_)) => Ok(alias),
+            _ => Ok(key),
+        }
+    }
+
+    /// The value of a key. `None`: absent or null, which mean the same in these files but where it is said.
     fn get(&self, key: &str) -> Option<&Value> {
         self.map.get(key).filter(|v| !v.is_null())
     }
@@ -215,8 +238,11 @@ impl Config<'_> {
         Ok(whole / parts)
     }
 
-    /// One token id or a list of them. Empty: absent.
-    fn ids(&self, key: &str, vocab: usize) -> Result<Vec<u32>> {
+    /// One token id or a list of them; an absent key is `default`, unless that is beyond the vocabulary. Empty: none.
+    fn ids(&self, key: &str, vocab: usize, default: Option<u32>) -> Result<Vec<u32>> {
+        if !self.map.contains_key(key) {
+            return Ok(default.into_iter().filter(|&id| (id as usize) < vocab).collect());
+        }
         let one = |v: &Value| {
             let id = v.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|&id| (id as usize) < vocab);
             id.ok_or_else(|| self.unsupported(key, format!("token ids below vocab_size ({vocab})")))
@@ -280,37 +306,49 @@ impl Config<'_> {
         }
     }
 
-    /// Either the newer `rope_parameters` object or the older `rope_theta`, `rope_scaling`, `partial_rotary_factor`.
+    /// Rotary positions. The older `rope_scaling` counts before the newer `rope_parameters`, and what either says inside
+    /// counts before `rope_theta` and `partial_rotary_factor` beside it.
     fn rope(&self, head_dim: usize, default_partial: f64) -> Result<Rope> {
-        let (scaling_key, parameters) = match self.object("rope_parameters")? {
-            Some(map) => ("rope_parameters.", Config { path: self.path, prefix: "rope_parameters.", map }),
-            None => ("rope_scaling.", Config { path: self.path, prefix: self.prefix, map: self.map }),
+        let older = self.object("rope_scaling")?.filter(|map| !map.is_empty());
+        let (prefix, map) = match older {
+            Some(map) => ("rope_scaling.", Some(map)),
+            None => ("rope_parameters.", self.object("rope_parameters")?),
         };
-        let scaling = if parameters.prefix.is_empty() { self.object("rope_scaling")? } else { Some(parameters.map) };
-        let scaling = scaling.map(|map| Config { path: self.path, prefix: scaling_key, map });
-        let partial = parameters.number("partial_rotary_factor", Some(default_partial))?;
+        let none = Map::new();
+        let inside = Config { path: self.path, prefix, map: map.unwrap_or(&none) };
+        if let Some((key, _)) = inside.map.iter().find(|(_, value)| value.is_object()) {
+            return Err(inside.unsupported(key, "one set of rotary positions for all layers"));
+        }
+        let holder = |key| if inside.get(key).is_some() { &inside } else { self };
+        let partial = holder("partial_rotary_factor");
+        let share = partial.number("partial_rotary_factor", Some(default_partial))?;
         #[expect(clippy::cast_precision_loss, reason = "a head is narrow")]
-        let rotary = head_dim as f64 * partial;
+        let rotary = head_dim as f64 * share;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, truncated as published")]
         let rotary_dims = rotary as usize;
-        if partial > 1.0 || rotary_dims == 0 || rotary_dims % 2 == 1 {
-            return Err(parameters.unsupported(
+        if share > 1.0 || rotary_dims == 0 || rotary_dims % 2 == 1 {
+            return Err(partial.unsupported(
                 "partial_rotary_factor",
                 format!("a share of head_dim ({head_dim}) that gives an even number of dimensions"),
             ));
         }
         Ok(Rope {
-            theta: parameters.number("rope_theta", Some(10_000.0))?,
+            theta: holder("rope_theta").number("rope_theta", Some(10_000.0))?,
             rotary_dims,
-            scaling: scaling.map_or(Ok(None), |s| s.rope_scaling())?,
+            scaling: inside.rope_scaling(self)?,
         })
     }
 
-    /// Reads the object itself as a scaling.
-    fn rope_scaling(&self) -> Result<Option<RopeScaling>> {
+    /// Reads the object itself as a scaling; `whole` is the file around it.
+    fn rope_scaling(&self, whole: &Config) -> Result<Option<RopeScaling>> {
         let key = if self.get("rope_type").is_some() { "rope_type" } else { "type" };
         if self.get(key).is_none() {
-            return Ok(None);
+            let scales = self.map.keys().find(|key| !["rope_theta", "partial_rotary_factor"].contains(&key.as_str()));
+            // What scales has no effect in transformers then, and another meaning elsewhere.
+            return match scales {
+                Some(other) => Err(self.missing("rope_type", &format!("default or llama3, as there is `{other}`"))),
+                None => Ok(None),
+            };
         }
         match self.text(key)? {
             "default" => Ok(None),
@@ -319,7 +357,7 @@ impl Config<'_> {
                     factor: self.number("factor", None)?,
                     low_freq_factor: self.number("low_freq_factor", None)?,
                     high_freq_factor: self.number("high_freq_factor", None)?,
-                    original_positions: self.size("original_max_position_embeddings", MAX_VOCAB)?,
+                    original_positions: self.original_positions(whole)?,
                 };
                 if scaling.high_freq_factor <= scaling.low_freq_factor {
                     return Err(self.unsupported("high_freq_factor", "more than low_freq_factor"));
@@ -328,6 +366,18 @@ impl Config<'_> {
             }
             _ => Err(self.unsupported(key, "default, llama3")),
         }
+    }
+
+    /// The context of the first training: beside the scaling, else inside it, else the longest context.
+    fn original_positions(&self, whole: &Config) -> Result<usize> {
+        const KEY: &str = "original_max_position_embeddings";
+        if whole.get(KEY).is_some() {
+            return whole.size(KEY, MAX_VOCAB);
+        }
+        if self.get(KEY).is_some() {
+            return self.size(KEY, MAX_VOCAB);
+        }
+        whole.size("max_position_embeddings", MAX_VOCAB)
     }
 }
 

@@ -92,7 +92,11 @@ pub enum Error {
         found: String,
     },
     /// The configuration ties the output embedding to the input embedding, but the file holds two different ones.
-    #[error("{}: `tie_word_embeddings` is true, but `{head}` differs from `{embedding}`", path.display())]
+    #[error(
+        "{}: `tie_word_embeddings` is true, but `{head}` differs from `{embedding}`\n  \
+         transformers 5 warns and uses both as stored, vLLM uses `{embedding}` for both\n  \
+         try: write into config.json what the model was trained with", path.display()
+    )]
     TiedHeadDiffers {
         /// The model folder.
         path: PathBuf,
@@ -100,6 +104,39 @@ pub enum Error {
         head: String,
         /// The input embedding.
         embedding: String,
+    },
+    /// The configuration has an output embedding of its own, and the file has none.
+    #[error(
+        "{}: `tie_word_embeddings` is false, but there is no `{head}`\n  \
+         transformers 5 warns and makes up random numbers, vLLM refuses the model\n  \
+         try: `\"tie_word_embeddings\": true` in config.json, if the model was trained so", path.display()
+    )]
+    UntiedHeadMissing {
+        /// The model folder.
+        path: PathBuf,
+        /// The output embedding.
+        head: String,
+    },
+    /// A block that is used holds a tensor that nothing would use.
+    #[error(
+        "{}: tensor `{name}` lies in a block that is used, and config.json does not announce it: without it the model \
+         computes something else", path.display()
+    )]
+    UnannouncedTensor {
+        /// The model folder.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A text gives a token that the model has no row for.
+    #[error("token {id} (`{token}`) is beyond the vocabulary of {vocab}, so the model has no row for it")]
+    BeyondVocabulary {
+        /// Its id.
+        id: u32,
+        /// Its text.
+        token: String,
+        /// `vocab_size`.
+        vocab: usize,
     },
     /// A weight is too large for the type asked for.
     #[error("tensor `{name}` holds {value}, more than f16 can hold: export it as f32")]

@@ -1,23 +1,17 @@
-//! An opened model folder: its shape, and its weights mapped into memory.
+//! An opened model folder: its shape, and its weights where they lie.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::UNIX_EPOCH;
 
-use memmap2::Mmap;
-use safetensors::SafeTensors;
-use serde::{Deserialize, Serialize};
+use half::{bf16, f16};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use super::architecture::{Architecture, Dtype, Family};
+use super::shard::{self, Location, Shard};
 use super::tensors::{self, TensorSpec};
-use super::{Error, Result, config, tokenizer};
-use crate::hash::hex;
+use super::{Error, Result, bounded, config, content, tokenizer};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -31,29 +25,13 @@ pub struct Folder {
     shards: Vec<Shard>,
     tensors: BTreeMap<String, Location>,
     parameters: u64,
+    unused: Vec<String>,
     weights_id: OnceLock<String>,
-}
-
-/// One mapped `.safetensors` file.
-#[derive(Debug)]
-struct Shard {
-    path: PathBuf,
-    map: Mmap,
-}
-
-/// Where a tensor lies.
-#[derive(Debug, Clone)]
-struct Location {
-    shard: usize,
-    dtype: safetensors::Dtype,
-    shape: Vec<usize>,
-    begin: usize,
-    end: usize,
 }
 
 /// A tensor's bytes as they are stored: little endian, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tensor<'a> {
+pub struct Tensor {
     /// Its Hugging Face name, without an optional prefix.
     pub name: String,
     /// How its numbers are stored.
@@ -61,17 +39,18 @@ pub struct Tensor<'a> {
     /// Its shape.
     pub shape: Vec<usize>,
     /// `elements × dtype.bytes()` bytes.
-    pub bytes: &'a [u8],
+    pub bytes: Vec<u8>,
 }
 
 impl Folder {
     /// Opens a folder with `config.json` and `model.safetensors`, or shards under a `model.safetensors.index.json`.
     ///
-    /// `cache_root` keeps the hash of the weights between runs. Tensors that the architecture does not need are ignored.
+    /// `cache_root` keeps the hash of the weights between runs.
     ///
     /// # Errors
     /// A file is missing or malformed, the configuration asks for something unsupported, a tensor is missing or
-    /// misshapen, or the output embedding should be tied and differs.
+    /// misshapen, a block holds one that the configuration does not announce, or the output embedding should be tied and
+    /// differs.
     pub fn open(path: &Path, cache_root: &Path) -> Result<Self> {
         let mut architecture = config::read(&path.join("config.json"))?;
         let shards = weight_files(path)?.into_iter().map(Shard::open).collect::<Result<Vec<_>>>()?;
@@ -86,6 +65,7 @@ impl Folder {
             shards,
             tensors: BTreeMap::new(),
             parameters: 0,
+            unused: Vec::new(),
             weights_id: OnceLock::new(),
         };
         for spec in tensors::expected(&architecture) {
@@ -96,6 +76,7 @@ impl Folder {
         if architecture.tied_embeddings {
             folder.check_tied_head(&stored)?;
         }
+        folder.unused = folder.left_out(&stored)?;
         architecture.dtype = folder.main_dtype();
         folder.architecture = architecture;
         Ok(folder)
@@ -122,7 +103,32 @@ impl Folder {
     /// Size of the tensors that the architecture consists of. Unit: bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.tensors.values().map(|t| (t.end - t.begin) as u64).sum()
+        self.tensors.values().map(|t| t.length).sum()
+    }
+
+    /// Names of tensors in the files that the architecture has no place for, in alphabetical order: blocks beyond the last
+    /// one, heads for other tasks. What merely buffers constants is not listed.
+    #[must_use]
+    pub fn unused(&self) -> &[String] {
+        &self.unused
+    }
+
+    /// Share of the weights that are subnormal numbers of their type, 0 to 1: they slow some processors several times.
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn subnormal_share(&self) -> Result<f64> {
+        let mut subnormal = 0;
+        for name in self.tensors.keys() {
+            let tensor = self.tensor(name)?;
+            subnormal += match tensor.dtype {
+                Dtype::F32 => count(&tensor.bytes, |b| f32::from_le_bytes(b).is_subnormal()),
+                Dtype::F16 => count(&tensor.bytes, |b| is_subnormal(f16::from_le_bytes(b).classify())),
+                Dtype::Bf16 => count(&tensor.bytes, |b| is_subnormal(bf16::from_le_bytes(b).classify())),
+            };
+        }
+        Ok(subnormal as f64 / self.parameters.max(1) as f64)
     }
 
     /// The tokenizer beside the weights.
@@ -136,8 +142,8 @@ impl Folder {
     /// A tensor by its Hugging Face name, see [`tensors::expected`].
     ///
     /// # Errors
-    /// The architecture has no such tensor, or it is stored in a type that is not read.
-    pub fn tensor(&self, name: &str) -> Result<Tensor<'_>> {
+    /// The architecture has no such tensor, it is stored in a type that is not read, or the file became shorter.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let missing = || Error::MissingTensor { path: self.path.clone(), name: name.to_owned(), expected: Vec::new() };
         let location = self.tensors.get(name).ok_or_else(missing)?;
         let shard = self.shards.get(location.shard).ok_or_else(missing)?;
@@ -145,14 +151,14 @@ impl Folder {
             name: name.to_owned(),
             dtype: dtype(location.dtype).ok_or_else(|| shard.wrong_dtype(name, location))?,
             shape: location.shape.clone(),
-            bytes: shard.map.get(location.begin..location.end).ok_or_else(missing)?,
+            bytes: shard.tensor(location)?,
         })
     }
 
     /// What identifies the weights: SHA-256 over the content of the weights files in order of their names. Unit: 64
     /// hex digits.
     ///
-    /// Remembered in the cache under path, size and time of change, so that a large file is read once.
+    /// Remembered in the cache as long as nothing can have changed unseen, so that a large file is read once.
     ///
     /// # Errors
     /// The file system refuses.
@@ -160,40 +166,17 @@ impl Folder {
         if let Some(id) = self.weights_id.get() {
             return Ok(id.clone());
         }
-        let id = self.remembered_weights_id()?;
+        let files: Vec<PathBuf> = self.shards.iter().map(|shard| shard.path.clone()).collect();
+        let id = content::sha256(&files, &self.cache_root)?;
         Ok(self.weights_id.get_or_init(|| id).clone())
-    }
-
-    fn remembered_weights_id(&self) -> Result<String> {
-        let path = fs::canonicalize(&self.path).map_err(Error::io("find", &self.path))?;
-        let stamps = self.shards.iter().map(Shard::stamp).collect::<Result<Vec<_>>>()?;
-        let folder = self.cache_root.join("weights");
-        let file = folder.join(format!("{}.json", hex(&Sha256::digest(path.as_os_str().as_encoded_bytes()))));
-        // Whatever is wrong with a remembered hash, hashing again cures it.
-        let known = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Remembered>(&text).ok());
-        if let Some(known) = known.filter(|known| known.files == stamps) {
-            return Ok(known.weights_id);
-        }
-        let mut hash = Sha256::new();
-        for shard in &self.shards {
-            hash.update(&shard.map);
-        }
-        let known = Remembered { path: path.display().to_string(), files: stamps, weights_id: hex(&hash.finalize()) };
-        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let text = serde_json::to_vec(&known).map_err(|e| Error::malformed(&file, e))?;
-        let write = || -> std::io::Result<()> {
-            let mut unfinished = tempfile::NamedTempFile::new_in(&folder)?;
-            unfinished.write_all(&text)?;
-            unfinished.persist(&file).map_err(|e| e.error)?;
-            Ok(())
-        };
-        write().map_err(Error::io("write", &file))?;
-        Ok(known.weights_id)
     }
 
     /// Finds a tensor under its name or with an optional prefix, and checks it.
     fn find(&self, stored: &BTreeMap<String, Location>, spec: &TensorSpec) -> Result<Location> {
         let Some(location) = self.names(&spec.name).iter().find_map(|name| stored.get(name)) else {
+            if spec.name == tensors::HEAD_NAME {
+                return Err(Error::UntiedHeadMissing { path: self.path.clone(), head: spec.name.clone() });
+            }
             return Err(Error::MissingTensor {
                 path: self.path.clone(),
                 name: spec.name.clone(),
@@ -230,7 +213,7 @@ impl Folder {
         };
         let name = tensors::embedding_name(self.architecture.family);
         let embedding = self.tensor(name)?;
-        if self.shards[head.shard].map.get(head.begin..head.end) == Some(embedding.bytes) {
+        if self.shards[head.shard].tensor(head)? == embedding.bytes {
             return Ok(());
         }
         Err(Error::TiedHeadDiffers {
@@ -240,74 +223,42 @@ impl Folder {
         })
     }
 
+    /// Names of tensors that are in the files and not in the architecture.
+    fn left_out(&self, stored: &BTreeMap<String, Location>) -> Result<Vec<String>> {
+        let used: BTreeSet<String> = self.tensors.keys().flat_map(|name| self.names(name)).collect();
+        let mut unused = Vec::new();
+        for name in stored.keys() {
+            if used.contains(name) || name == tensors::HEAD_NAME || tensors::is_buffer(name) {
+                continue;
+            }
+            let block = tensors::block(self.architecture.family, name);
+            if block.is_some_and(|block| block < self.architecture.n_layer) {
+                return Err(Error::UnannouncedTensor { path: self.path.clone(), name: name.clone() });
+            }
+            unused.push(name.clone());
+        }
+        Ok(unused)
+    }
+
     fn main_dtype(&self) -> Dtype {
         let mut bytes = BTreeMap::new();
         for location in self.tensors.values() {
             if let Some(dtype) = dtype(location.dtype) {
-                *bytes.entry(dtype).or_insert(0) += location.end - location.begin;
+                *bytes.entry(dtype).or_insert(0) += location.length;
             }
         }
         bytes.into_iter().max_by_key(|&(_, n)| n).map_or(Dtype::F32, |(dtype, _)| dtype)
     }
 }
 
-/// A hash of weights as the cache keeps it.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Remembered {
-    /// For people who look into the cache.
-    path: String,
-    files: Vec<Stamp>,
-    weights_id: String,
+/// How many numbers of `N` bytes each are as `is` says.
+fn count<const N: usize>(bytes: &[u8], is: impl Fn([u8; N]) -> bool) -> u64 {
+    let numbers = bytes.as_chunks::<N>().0;
+    numbers.iter().filter(|&&number| is(number)).count() as u64
 }
 
-/// What changes when a file does.
-#[derive(Serialize, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-struct Stamp {
-    name: String,
-    size_bytes: u64,
-    modified_ns: u64,
-}
-
-impl Shard {
-    fn open(path: PathBuf) -> Result<Self> {
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        // SAFETY: the mapping is only read, as plain bytes. Truncating the file while a model is read would end the
-        // program; model files are not written in place by anything that makes them.
-        let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", &path))?;
-        Ok(Self { path, map })
-    }
-
-    /// Adds the file's tensors to `stored`; the crate has checked that they lie inside the file.
-    fn list(&self, shard: usize, stored: &mut BTreeMap<String, Location>) -> Result<()> {
-        let (header, metadata) = SafeTensors::read_metadata(&self.map).map_err(|e| Error::malformed(&self.path, e))?;
-        let data = 8 + header;
-        for (name, info) in metadata.tensors() {
-            let (begin, end) = info.data_offsets;
-            let location =
-                Location { shard, dtype: info.dtype, shape: info.shape.clone(), begin: data + begin, end: data + end };
-            if stored.insert(name.clone(), location).is_some() {
-                return Err(Error::malformed(&self.path, format!("tensor `{name}` is also in another file")));
-            }
-        }
-        Ok(())
-    }
-
-    fn stamp(&self) -> Result<Stamp> {
-        let meta = fs::metadata(&self.path).map_err(Error::io("read", &self.path))?;
-        let modified = meta.modified().map_err(Error::io("read", &self.path))?;
-        let modified = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Stamp {
-            name: self.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            size_bytes: meta.len(),
-            modified_ns: u64::try_from(modified.as_nanos()).unwrap_or(u64::MAX),
-        })
-    }
-
-    fn wrong_dtype(&self, name: &str, location: &Location) -> Error {
-        Error::TensorDtype { path: self.path.clone(), name: name.to_owned(), found: location.dtype.to_string() }
-    }
+fn is_subnormal(kind: std::num::FpCategory) -> bool {
+    kind == std::num::FpCategory::Subnormal
 }
 
 fn dtype(dtype: safetensors::Dtype) -> Option<Dtype> {
@@ -324,13 +275,19 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let single = folder.join(SINGLE);
     let index = folder.join(INDEX);
     if single.is_file() {
+        shard::refuse_pointer(&single)?;
         return Ok(vec![single]);
     }
     if !index.is_file() {
-        let message = format!("holds no weights, expected {SINGLE} or {INDEX}");
+        let hub = if folder.join("snapshots").is_dir() {
+            ": it is a hub's cache, name the folder below its `snapshots`"
+        } else {
+            ""
+        };
+        let message = format!("holds no weights, expected {SINGLE} or {INDEX}{hub}");
         return Err(Error::malformed(folder, message));
     }
-    let text = fs::read(&index).map_err(Error::io("read", &index))?;
+    let text = bounded::bytes(&index, bounded::SETTINGS)?;
     let value: Value = serde_json::from_slice(&text).map_err(|e| Error::malformed(&index, format!("not JSON: {e}")))?;
     let map = value.get("weight_map").and_then(Value::as_object);
     let map = map.ok_or_else(|| Error::malformed(&index, "has no `weight_map` object"))?;
@@ -344,5 +301,7 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
         };
         names.insert(name);
     }
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    let files: Vec<PathBuf> = names.into_iter().map(|name| folder.join(name)).collect();
+    files.iter().try_for_each(|file| shard::refuse_pointer(file))?;
+    Ok(files)
 }

@@ -68,7 +68,7 @@ pub fn export(folder: &Folder, precision: Precision, cache_root: &Path) -> Resul
     other.update(tokenizer(folder)?.1);
     let other = &hex(&other.finalize())[..8];
     let at = cache_root.join("gguf").join(format!("{weights_id}-{other}-{precision}-v{EXPORTER_VERSION}"));
-    cached::folder(&at, |unfinished| write(folder, precision, unfinished).map(drop))?;
+    cached::folder(&at, cache_root, |unfinished| write(folder, precision, unfinished).map(drop))?;
 
     let path = at.join(FILE);
     let bytes = fs::metadata(&path).map_err(Error::io("read", &path))?.len();

@@ -183,7 +183,7 @@ pub fn export(folder: &Folder, options: Options, cache_root: &Path) -> Result<On
     let Options { precision, arg_max } = options;
     let name = format!("{weights_id}-{shape}-{precision}-{arg_max}-v{EXPORTER_VERSION}");
     let at = cache_root.join("onnx").join(name);
-    cached::folder(&at, |unfinished| write(folder, options, Weights::default(), unfinished))?;
+    cached::folder(&at, cache_root, |unfinished| write(folder, options, Weights::default(), unfinished))?;
     let mut bytes = 0;
     for file in [FILE, DATA_FILE].map(|name| at.join(name)) {
         if file.exists() {

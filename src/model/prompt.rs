@@ -1,6 +1,6 @@
 //! Prompts of an exact number of tokens, the leading bos included.
 
-use std::fs;
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use tokenizers::Tokenizer;
 
 use super::architecture::Architecture;
-use super::{Error, Result, tokenizer};
+use super::{Error, Result, bounded, tokenizer};
 
 /// With fewer words than this a prompt is made of bytes, lest it repeat itself.
 const FEWEST_WORDS: u32 = 26;
@@ -51,19 +51,75 @@ pub fn from_text(tokenizer: &Tokenizer, bos: Option<u32>, text: &str) -> Result<
     Ok(ids)
 }
 
+/// Fewest bytes of a file that are looked at.
+const FIRST_LOOK: u64 = 1 << 14;
+/// Most bytes of a file that are looked at, and most for each token besides.
+const MOST: (u64, u64) = (1 << 22, 1 << 10);
+
 /// The first `n` ids of a text file, bos first.
 ///
+/// No more of the file is read than that takes: the beginning is read until twice as much of it gives the same ids.
+///
 /// # Errors
-/// The file cannot be read, is not UTF-8, or has fewer tokens; the number found is named.
+/// The file cannot be read, is no regular file, is not UTF-8, or has fewer tokens; the number found is named.
 pub fn from_file(tokenizer: &Tokenizer, bos: Option<u32>, path: &Path, n: usize) -> Result<Vec<u32>> {
-    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-    let mut ids = from_text(tokenizer, bos, &text)?;
-    if n == 0 || ids.len() < n {
-        let found = format!("{} has {}", path.display(), ids.len());
-        return Err(Error::PromptLength { wanted: n, found });
+    let most = MOST.0.saturating_add(MOST.1.saturating_mul(n as u64));
+    let mut length = FIRST_LOOK.max(8 * n as u64).min(most);
+    let mut before: Option<Vec<u32>> = None;
+    loop {
+        let beginning = Beginning::read(path, length)?;
+        let mut ids = from_text(tokenizer, bos, &beginning.text)?;
+        let found = ids.len();
+        ids.truncate(n);
+        let enough = n > 0 && found >= n;
+        if enough && (beginning.whole || before.as_ref() == Some(&ids)) {
+            return Ok(ids);
+        }
+        if beginning.whole || length == most {
+            let place = if beginning.whole { String::new() } else { format!(" in its first {} MiB", most >> 20) };
+            let found = format!("{} has {found}{place}", path.display());
+            return Err(Error::PromptLength { wanted: n, found });
+        }
+        before = enough.then_some(ids);
+        length = (2 * length).min(most);
     }
-    ids.truncate(n);
-    Ok(ids)
+}
+
+/// The beginning of a text file, up to a whole character.
+struct Beginning {
+    text: String,
+    /// Whether that is all of it.
+    whole: bool,
+}
+
+impl Beginning {
+    fn read(path: &Path, length: u64) -> Result<Self> {
+        let (file, _) = bounded::open(path)?;
+        let mut bytes = Vec::new();
+        file.take(length + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+        let whole = bytes.len() as u64 <= length;
+        let readable = match std::str::from_utf8(&bytes) {
+            Ok(text) => text.len(),
+            // A character that the cut divides.
+            Err(error) if !whole && error.error_len().is_none() => error.valid_up_to(),
+            Err(error) => return Err(Error::malformed(path, format!("not UTF-8: {error}"))),
+        };
+        bytes.truncate(readable);
+        let text = String::from_utf8(bytes).map_err(|e| Error::malformed(path, e))?;
+        Ok(Self { text, whole })
+    }
+}
+
+/// Refuses ids that the model has no row for: a tokenizer may have tokens that were added after the model was made.
+///
+/// # Errors
+/// The first such id, with its token.
+pub fn within_vocabulary(tokenizer: &Tokenizer, arch: &Architecture, ids: &[u32]) -> Result<()> {
+    let Some(&id) = ids.iter().find(|&&id| id as usize >= arch.vocab) else {
+        return Ok(());
+    };
+    let token = tokenizer.id_to_token(id).unwrap_or_default();
+    Err(Error::BeyondVocabulary { id, token, vocab: arch.vocab })
 }
 
 /// The text of token ids; special ones are left out.
@@ -91,6 +147,8 @@ pub fn ordinary_ids(arch: &Architecture) -> Range<u32> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::model::{Family, Synthetic};
 

@@ -201,7 +201,7 @@ impl Synthetic {
     pub fn materialise(&self, cache_root: &Path) -> Result<PathBuf> {
         let arch = self.architecture()?;
         let at = cache_root.join("models").join(self.content_hash()?);
-        cached::folder(&at, |folder| self.write(&arch, folder))?;
+        cached::folder(&at, cache_root, |folder| self.write(&arch, folder))?;
         Ok(at)
     }
 

@@ -61,6 +61,26 @@ pub const HEAD_NAME: &str = "lm_head.weight";
 /// Name of the output embedding's bias.
 pub const HEAD_BIAS_NAME: &str = "lm_head.bias";
 
+/// The block that a stored tensor belongs to, from 0, whatever prefix its file leaves out or puts in front. `None`: to none.
+#[must_use]
+pub fn block(family: Family, name: &str) -> Option<usize> {
+    let inside = match family {
+        Family::Gpt2 => name.strip_prefix("transformer.").unwrap_or(name).strip_prefix("h."),
+        Family::Llama | Family::Qwen2 | Family::Phi => {
+            name.strip_prefix("model.").unwrap_or(name).strip_prefix("layers.")
+        }
+    };
+    inside?.split('.').next()?.parse().ok()
+}
+
+/// Whether a stored tensor holds constants that every implementation computes for itself: masks, and the frequencies of
+/// rotary positions.
+#[must_use]
+pub fn is_buffer(name: &str) -> bool {
+    let names = [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq"];
+    names.iter().any(|end| name.ends_with(end))
+}
+
 /// Every tensor of an architecture, in the order of the forward pass. A tied output embedding is left out.
 #[must_use]
 pub fn expected(arch: &Architecture) -> Vec<TensorSpec> {

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
-use super::{Error, Result};
+use super::{Error, Result, bounded};
 
 /// Id of the token every sequence starts with.
 pub const BOS: u32 = 0;
@@ -29,13 +29,25 @@ const SPACE: char = 'Ġ';
 /// The largest synthetic vocabulary: words of up to four letters.
 pub const MAX_VOCAB: usize = FIRST_WORD as usize + LETTERS * (1 + LETTERS * (1 + LETTERS * (1 + LETTERS)));
 
-/// Reads a `tokenizer.json`.
+/// Reads a `tokenizer.json`. Whether it says to cut or to pad texts makes no difference: a prompt is what its text gives.
 ///
 /// # Errors
 /// The file is missing or the tokenizers crate refuses it.
 pub fn read(path: &Path) -> Result<Tokenizer> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    Tokenizer::from_bytes(bytes).map_err(|e| Error::malformed(path, e))
+    let bytes = bounded::bytes(path, bounded::TOKENIZER)?;
+    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| Error::malformed(path, e))?;
+    let refused = |e: tokenizers::Error| Error::malformed(path, e);
+    tokenizer.with_truncation(None).map_err(refused)?.with_padding(None);
+    Ok(tokenizer)
+}
+
+/// What a `tokenizer.json` says that [`read`] switches off: `truncation`, `padding`. Empty: nothing, or it cannot be read.
+#[must_use]
+pub fn switched_off(path: &Path) -> Vec<String> {
+    let text = bounded::bytes(path, bounded::TOKENIZER).unwrap_or_default();
+    let said: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let keys = ["truncation", "padding"].into_iter().filter(|key| said.get(key).is_some_and(|value| !value.is_null()));
+    keys.map(str::to_owned).collect()
 }
 
 /// The tokenizer of a synthetic model with this vocabulary.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::backend::Call;
 use crate::hash::seeded;
-use crate::model::{self, Form, ModelSource, prompt};
+use crate::model::{self, Architecture, Form, ModelSource, prompt};
 use crate::plan::{Cell, Plan};
 use crate::scenario::{Prompt, Scenario, ScenarioFile};
 
@@ -18,6 +18,18 @@ pub enum PromptError {
         scenario: String,
         /// Model name.
         model: String,
+        /// What the model layer says.
+        source: Box<model::Error>,
+    },
+    /// A row has a token that the model does not know.
+    #[error("scenario `{scenario}` for model `{model}`, row {row} of the batch: {source}")]
+    Row {
+        /// Scenario name.
+        scenario: String,
+        /// Model name.
+        model: String,
+        /// Which row, from 1.
+        row: usize,
         /// What the model layer says.
         source: Box<model::Error>,
     },
@@ -151,6 +163,9 @@ fn build_rows(seed: u64, scenario: &Scenario, model: &ModelSource) -> Result<Row
             (vec![row; batch], None, None)
         }
     };
+    if !matches!(scenario.prompt, Prompt::Tokens(_)) {
+        rows_in_vocabulary(scenario, model, &architecture, &ids)?;
+    }
     let longest = ids.iter().map(Vec::len).max().unwrap_or(0);
     if let Some(pad_to) = pad_to.filter(|&pad| longest > pad as usize) {
         let (scenario, model) = (scenario.name.clone(), model.name.clone());
@@ -158,4 +173,25 @@ fn build_rows(seed: u64, scenario: &Scenario, model: &ModelSource) -> Result<Row
     }
     let padded_to = pad_to.unwrap_or_else(|| u32::try_from(longest).unwrap_or(u32::MAX));
     Ok(Rows { ids, texts, padded_to })
+}
+
+/// Refuses a row with a token that the model has no row for, before an engine is asked.
+fn rows_in_vocabulary(
+    scenario: &Scenario,
+    model: &ModelSource,
+    architecture: &Architecture,
+    rows: &[Vec<u32>],
+) -> Result<(), PromptError> {
+    let known = |ids: &Vec<u32>| ids.iter().all(|&id| (id as usize) < architecture.vocab);
+    let Some(row) = rows.iter().position(|ids| !known(ids)) else {
+        return Ok(());
+    };
+    let checked = model::tokenizer(&model.form)
+        .and_then(|tokenizer| prompt::within_vocabulary(&tokenizer, architecture, &rows[row]));
+    checked.map_err(|source| PromptError::Row {
+        scenario: scenario.name.clone(),
+        model: model.name.clone(),
+        row: row + 1,
+        source: Box::new(source),
+    })
 }

@@ -314,5 +314,7 @@ fn entry(model: Model) -> ModelEntry {
         architecture: Some(Synthetic::new(Family::Gpt2, model.n_layer, 64, 2).architecture().unwrap()),
         served: None,
         forms: BTreeMap::from([("eng".to_owned(), form)]),
+        tokenizer_switched_off: Vec::new(),
+        unused_tensors: Vec::new(),
     }
 }

@@ -76,7 +76,7 @@ impl<W: Write> Output<'_, W> {
 }
 
 /// Hands out a tensor's bytes in the order of the file, in pieces of about `chunk` numbers.
-fn in_order(tensor: &Tensor<'_>, order: Order, chunk: usize, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+fn in_order(tensor: &Tensor, order: Order, chunk: usize, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let size = tensor.dtype.bytes();
     let rows = tensor.shape.first().copied().unwrap_or(1).max(1);
     let row = (tensor.bytes.len() / rows).max(size);

@@ -182,7 +182,7 @@ impl Source<'_> {
             let tensor = self.folder.tensor(name)?;
             elements += tensor.bytes.len() / tensor.dtype.bytes();
             if tensor.dtype == self.precision.dtype() {
-                file.put(tensor.bytes)?;
+                file.put(&tensor.bytes)?;
             } else {
                 self.convert(&tensor, file)?;
             }
@@ -195,7 +195,7 @@ impl Source<'_> {
         Err(Error::io("write", file.path)(io::Error::other(message)))
     }
 
-    fn convert(&self, tensor: &Tensor<'_>, file: &mut Output<'_>) -> Result<()> {
+    fn convert(&self, tensor: &Tensor, file: &mut Output<'_>) -> Result<()> {
         let mut converted = Vec::with_capacity(CHUNK * 4);
         for chunk in tensor.bytes.chunks(CHUNK * tensor.dtype.bytes()) {
             converted.clear();
