@@ -126,7 +126,7 @@ mod tests {
     fn check(shape: &[usize], order: Order, expected: &[f32]) {
         let count = u16::try_from(shape.iter().product::<usize>()).unwrap();
         let bytes: Vec<u8> = (0..count).flat_map(|n| f32::from(n).to_le_bytes()).collect();
-        let tensor = Tensor { name: "t".to_owned(), dtype: Dtype::F32, shape: shape.to_vec(), bytes: &bytes };
+        let tensor = Tensor { name: "t".to_owned(), dtype: Dtype::F32, shape: shape.to_vec(), bytes: bytes.clone() };
         for chunk in [1, 2, 3, 4, 5, 7, 1000] {
             let mut out = Vec::new();
             in_order(&tensor, order, chunk, |piece| {
