@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use self::worker::WorkerBackend;
+use self::worker::settings::Workers;
 use crate::clock::SharedClock;
 use crate::model::ModelSource;
 use crate::scenario::{BackendSettings, Dtype, Engine, Isolation};
@@ -401,19 +403,17 @@ pub struct Surroundings {
 /// The engine a scenario asks for; nothing is started or loaded yet.
 #[must_use]
 pub fn open(settings: &BackendSettings, surroundings: &Surroundings) -> Box<dyn Backend> {
+    let name = &settings.name;
     match &settings.engine {
-        Engine::Torch(_) | Engine::Worker(_) => {
-            Box::new(worker::WorkerBackend::new(&settings.name, &settings.engine, surroundings))
-        }
+        Engine::Torch(torch) => Box::new(WorkerBackend::new(name, Workers::torch(torch), surroundings)),
+        Engine::Worker(worker) => Box::new(WorkerBackend::new(name, Workers::at_address(worker), surroundings)),
         Engine::Onnx(onnx) if onnx.isolation == Isolation::Process => {
-            Box::new(worker::WorkerBackend::new(&settings.name, &settings.engine, surroundings))
+            Box::new(WorkerBackend::new(name, Workers::onnx(onnx), surroundings))
         }
-        Engine::Onnx(onnx) => Box::new(onnx::OnnxBackend::new(&settings.name, onnx.clone(), surroundings.clone())),
-        Engine::Ollama(ollama) => {
-            Box::new(ollama::OllamaBackend::new(&settings.name, ollama.clone(), surroundings.clone()))
-        }
+        Engine::Onnx(onnx) => Box::new(onnx::OnnxBackend::new(name, onnx.clone(), surroundings.clone())),
+        Engine::Ollama(ollama) => Box::new(ollama::OllamaBackend::new(name, ollama.clone(), surroundings.clone())),
         Engine::Simulated(script) => {
-            Box::new(simulated::SimulatedBackend::new(&settings.name, script.as_ref().clone(), surroundings.clone()))
+            Box::new(simulated::SimulatedBackend::new(name, script.as_ref().clone(), surroundings.clone()))
         }
     }
 }

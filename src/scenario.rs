@@ -7,16 +7,21 @@
 mod build;
 mod check;
 mod consistency;
+mod device;
 mod early_stop;
+pub mod engine;
 mod format;
+pub mod limits;
 mod node;
 mod problem;
 mod quantity;
 mod read;
 mod recipe;
+mod reference;
 mod schema;
-mod shape;
-mod worker;
+mod section;
+mod settings;
+mod typed;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,14 +33,16 @@ use crate::stats::location::NEVER_BEFORE;
 use crate::terms::{Mode, SensorKind};
 use crate::units::Bytes;
 
+pub use device::Provider;
 pub use early_stop::EarlyStop;
+pub use engine::{
+    ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dynamic, Engine, Fault, FaultKind,
+    Isolation, Launch, Law, OllamaDevice, OllamaSettings, OnRecompile, OnnxSettings, Optimisation, Pace, Resources,
+    SimulatedSettings, TorchDevice, TorchSettings,
+};
 pub use problem::{Position, Problem, ScenarioError, nearest};
 pub use read::{parse, read, read_text};
 pub use schema::schema;
-pub use worker::{
-    CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dynamic, Isolation, Launch, OnRecompile, Resources,
-    TorchDevice, TorchSettings,
-};
 
 /// A whole scenario file.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +72,7 @@ pub struct ScenarioFile {
     /// Combinations left out on purpose.
     pub skip: Vec<SkipRule>,
     /// When the run is not worth trusting, and what it may use.
-    pub limits: Limits,
+    pub limits: RunLimits,
     /// How power is recorded. `None`: it is not.
     pub telemetry: Option<TelemetrySettings>,
 }
@@ -207,60 +214,6 @@ pub struct BackendSettings {
     pub engine: Engine,
 }
 
-/// An engine with its settings.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Engine {
-    /// ONNX Runtime.
-    Onnx(OnnxSettings),
-    /// An Ollama server.
-    Ollama(OllamaSettings),
-    /// PyTorch, eager or compiled, in a worker.
-    Torch(TorchSettings),
-    /// Whatever serves the worker protocol at an address.
-    Worker(ConnectSettings),
-    /// Scripted truth on a virtual clock.
-    Simulated(Box<SimulatedSettings>),
-}
-
-impl Engine {
-    /// The key that chooses this engine in a scenario file.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Onnx(_) => "onnx",
-            Self::Ollama(_) => "ollama",
-            Self::Torch(_) => "torch",
-            Self::Worker(_) => "worker",
-            Self::Simulated(_) => "simulated",
-        }
-    }
-
-    /// Whether a call may end at a stop token.
-    #[must_use]
-    pub fn may_stop_early(&self) -> bool {
-        match self {
-            Self::Onnx(_) | Self::Torch(_) | Self::Worker(_) => false,
-            Self::Ollama(_) => true,
-            Self::Simulated(script) => {
-                let faults = script.faults.iter().any(|fault| fault.kind == FaultKind::EarlyStop);
-                faults || script.early_stop_rate > 0.0
-            }
-        }
-    }
-
-    /// Element type of weights and KV cache as asked for.
-    #[must_use]
-    pub fn dtype(&self) -> Dtype {
-        match self {
-            Self::Onnx(onnx) => onnx.dtype,
-            Self::Ollama(ollama) => ollama.dtype,
-            Self::Torch(torch) => torch.dtype,
-            Self::Worker(worker) => worker.dtype,
-            Self::Simulated(_) => Dtype::F32,
-        }
-    }
-}
-
 /// Element type of weights, KV cache and logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -297,191 +250,6 @@ impl Dtype {
     }
 }
 
-/// How ONNX Runtime is set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnnxSettings {
-    /// Which execution provider must run the graph.
-    pub provider: Provider,
-    /// GPU index, for CUDA.
-    pub device: u32,
-    /// Threads inside an operator. `None`: as many as there are physical cores, as ONNX Runtime counts them.
-    pub threads: Option<u32>,
-    /// Graph optimisation level.
-    pub optimisation: Optimisation,
-    /// Weights, KV cache and logits.
-    pub dtype: Dtype,
-    /// Where the next token is chosen.
-    pub arg_max: ArgMax,
-    /// Where it runs.
-    pub isolation: Isolation,
-}
-
-/// How an Ollama server is asked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OllamaSettings {
-    /// Where it listens: `http://` and a host of this machine.
-    pub url: String,
-    /// Where models must run.
-    pub device: OllamaDevice,
-    /// `num_ctx`: the context every load allocates, clamped to the model's own.
-    pub num_ctx: u32,
-    /// `num_batch`: prompt tokens computed together.
-    pub num_batch: u32,
-    /// `num_thread`. `None`: the server's choice.
-    pub threads: Option<u32>,
-    /// Element type that model folders are converted to. The server's KV cache is `f16` unless it is set otherwise.
-    pub dtype: Dtype,
-    /// Sampling temperature.
-    pub temperature: f64,
-    /// Most models kept resident. `None`: as the server's settings say.
-    pub max_resident: Option<u32>,
-}
-
-/// Where an Ollama server must run models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OllamaDevice {
-    /// Wherever the server puts them.
-    #[default]
-    Any,
-    /// No layer on a GPU.
-    Cpu,
-    /// Every layer on a GPU.
-    Gpu,
-}
-
-impl OllamaDevice {
-    /// `any`, `cpu` or `gpu`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Any => "any",
-            Self::Cpu => "cpu",
-            Self::Gpu => "gpu",
-        }
-    }
-}
-
-/// An execution provider of ONNX Runtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// The default CPU provider.
-    #[default]
-    Cpu,
-    /// NVIDIA CUDA.
-    Cuda,
-}
-
-/// Graph optimisation level of ONNX Runtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Optimisation {
-    /// None.
-    Disabled,
-    /// Level 1.
-    Basic,
-    /// Level 2.
-    Extended,
-    /// Everything; the runtime's own default.
-    #[default]
-    All,
-}
-
-/// Where the arg-max over the logits is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ArgMax {
-    /// By the client, on a view of the engine's logits.
-    #[default]
-    Outside,
-    /// By a node of the graph: only the token id leaves the engine.
-    Inside,
-}
-
-/// The script of a simulated engine. Every figure is the truth that the analysis must find again.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SimulatedSettings {
-    /// Time to load a model.
-    pub load: Law,
-    /// Time to prefill one prompt token of one row.
-    pub prefill_per_token: Law,
-    /// Time of one decode step.
-    pub decode_per_step: Law,
-    /// Standard deviation of the log of each phase's time.
-    pub noise: f64,
-    /// Lag-1 autocorrelation of that noise within a session.
-    pub autocorrelation: f64,
-    /// Factor on the first call of a session.
-    pub cold_factor: f64,
-    /// Factor on the first call of each further shape.
-    pub cold_shape_factor: f64,
-    /// Relative change of every phase's time per call since the session was loaded.
-    pub drift_per_call: f64,
-    /// Share of calls that stop early, at a seeded place.
-    pub early_stop_rate: f64,
-    /// Calls that go wrong.
-    pub faults: Vec<Fault>,
-    /// Power drawn while a phase runs, in watts. `None`: this machine has no sensor.
-    pub power_w: Option<f64>,
-    /// Most sessions that stay loaded at once. `None`: no limit of its own.
-    pub max_resident: Option<u32>,
-    /// Whether calls take their scripted time or none.
-    pub pace: Pace,
-}
-
-/// `base × (params in millions) ^ exponent`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Law {
-    /// Time at one million parameters.
-    pub base: Duration,
-    /// The slope that a power-law fit must find.
-    pub exponent: f64,
-}
-
-/// A scripted fault.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fault {
-    /// What goes wrong.
-    pub kind: FaultKind,
-    /// Only calls, or loads, of this model; `None`: of any.
-    pub model: Option<String>,
-    /// Only calls of this scenario; `None`: of any. Always `None` for a load.
-    pub scenario: Option<String>,
-    /// Which calls of a matching cell: those whose number among the calls of their role, from 1, is a multiple of
-    /// this; 1 is every call. Of loads, those whose number among the process's loads of the model is.
-    pub every: u32,
-}
-
-/// What a scripted fault does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// The engine answers with an error; the session stays usable.
-    Error,
-    /// The call never ends by itself.
-    Timeout,
-    /// Memory runs out; the session is lost.
-    Oom,
-    /// The engine's process ends; the session is lost.
-    Crashed,
-    /// Generation stops at half of the steps.
-    EarlyStop,
-    /// The model cannot be loaded.
-    Load,
-}
-
-/// Whether a simulated call takes its scripted time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pace {
-    /// On a virtual clock: at once.
-    #[default]
-    Virtual,
-    /// Really waits.
-    Real,
-}
-
 /// A combination left out on purpose. A field that is `None` matches everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkipRule {
@@ -497,7 +265,7 @@ pub struct SkipRule {
 
 /// When a run is not worth trusting, and what it may use.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limits {
+pub struct RunLimits {
     /// Largest share of degraded calls before the run exits with code 3.
     pub degraded_rate: f64,
     /// Memory that resident sessions may take together. `None`: half of the machine's.

@@ -39,8 +39,8 @@ use self::launch::connect::ConnectLauncher;
 use self::launch::docker::DockerLauncher;
 use self::launch::process::{ProcessLauncher, Program, Transport};
 use self::load::{Wanted, describe, end, load, longest};
-use self::protocol::Settings;
 use self::session::WorkerSession;
+use self::settings::{Origin, Workers};
 use self::start::{Start, Trouble, interest};
 use self::text::{clean, map};
 use super::cancel::Waited;
@@ -48,8 +48,8 @@ use super::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, Prepared, Session, Surroundings,
 };
 use crate::model::{self, ModelSource};
-use crate::scenario::{Dtype, Engine, Launch};
-use crate::terms::{Degraded, Mode, Phase, Procedure};
+use crate::scenario::Dtype;
+use crate::terms::{Degraded, Mode, Procedure};
 use crate::units::Bytes;
 
 /// How long a worker may take to say what it is: a cold disk takes minutes to give torch.
@@ -67,7 +67,7 @@ const ENDED_WITHIN: Duration = Duration::from_secs(60);
 /// An engine behind the worker protocol.
 pub struct WorkerBackend {
     name: String,
-    engine: Engine,
+    workers: Workers,
     surroundings: Surroundings,
     /// This program's file, whose commands keep and serve workers. `None`: it cannot be told.
     program: Option<PathBuf>,
@@ -78,8 +78,6 @@ pub struct WorkerBackend {
 struct Opened {
     io: Arc<Io>,
     start: Arc<Start>,
-    settings: Settings,
-    compiled: BTreeMap<Phase, String>,
 }
 
 /// What [`WorkerBackend::prepare`] makes and [`WorkerBackend::load`] takes.
@@ -91,10 +89,10 @@ struct Folder {
 impl WorkerBackend {
     /// An engine with its name in the scenario file. Starts nothing yet.
     #[must_use]
-    pub fn new(name: &str, engine: &Engine, surroundings: &Surroundings) -> Self {
+    pub fn new(name: &str, workers: Workers, surroundings: &Surroundings) -> Self {
         Self {
             name: name.to_owned(),
-            engine: engine.clone(),
+            workers,
             surroundings: surroundings.clone(),
             program: std::env::current_exe().ok(),
             opened: None,
@@ -117,12 +115,6 @@ impl WorkerBackend {
 
     fn open(&self) -> Result<Opened, Trouble> {
         let launcher = self.launcher()?;
-        let (settings, compiled) = match &self.engine {
-            Engine::Torch(settings) => (settings::of_torch(settings), settings::compiled_phases(settings)),
-            Engine::Onnx(settings) => (settings::of_onnx(settings), BTreeMap::new()),
-            Engine::Worker(settings) => (settings::of_connect(settings), BTreeMap::new()),
-            Engine::Ollama(_) | Engine::Simulated(_) => (Settings::default(), BTreeMap::new()),
-        };
         let failed = |what: &str, error: std::io::Error| Trouble::new(Degraded::Error, format!("{what}: {error}"));
         let folder = RunFolder::of_this_run().map_err(|e| failed("no private folder for workers", e))?;
         let compiler_cache =
@@ -130,37 +122,31 @@ impl WorkerBackend {
         let io = Io::start().map_err(|e| failed("no thread for workers", e))?;
         let start = Start {
             launcher,
-            ours: !matches!(self.engine, Engine::Worker(_)),
+            ours: self.workers.origin.is_ours(),
             patience: PATIENCE,
             folder,
             compiler_cache,
             clock: self.surroundings.clock.clone(),
         };
-        Ok(Opened { io: Arc::new(io), start: Arc::new(start), settings, compiled })
+        Ok(Opened { io: Arc::new(io), start: Arc::new(start) })
     }
 
     /// What starts the workers of this engine.
     fn launcher(&self) -> Result<Box<dyn Launcher>, Trouble> {
-        match &self.engine {
-            Engine::Worker(settings) => {
-                Ok(Box::new(ConnectLauncher::new(&settings.address, settings.token_env.as_deref())?))
+        match &self.workers.origin {
+            Origin::Address { address, token_env } => {
+                Ok(Box::new(ConnectLauncher::new(address, token_env.as_deref())?))
             }
-            Engine::Torch(settings) if settings.launch == Launch::Docker => {
-                Ok(Box::new(DockerLauncher::installed(&self.surroundings.cache, settings.resources, settings.device)?))
+            Origin::TorchContainer { resources, device } => {
+                Ok(Box::new(DockerLauncher::installed(&self.surroundings.cache, *resources, *device)?))
             }
-            Engine::Torch(_) => self.process(self.torch()?),
-            Engine::Onnx(_) => {
-                let program = self.program()?;
-                self.process(Program {
-                    program,
-                    arguments: ["worker", "onnx"].map(OsString::from).to_vec(),
-                    environment: vec![("PHASEBENCH_CACHE".to_owned(), self.surroundings.cache.clone().into())],
-                    facts: BTreeMap::from([("launch".to_owned(), "process: phasebench worker onnx".to_owned())]),
-                })
-            }
-            Engine::Ollama(_) | Engine::Simulated(_) => {
-                Err(Trouble::new(Degraded::Error, format!("{} is not served by a worker", self.engine.kind())))
-            }
+            Origin::TorchProcess => self.process(self.torch()?),
+            Origin::OurEngine(engine) => self.process(Program {
+                program: self.program()?,
+                arguments: ["worker", engine].map(OsString::from).to_vec(),
+                environment: vec![("PHASEBENCH_CACHE".to_owned(), self.surroundings.cache.clone().into())],
+                facts: BTreeMap::from([("launch".to_owned(), format!("process: phasebench worker {engine}"))]),
+            }),
         }
     }
 
@@ -204,8 +190,9 @@ impl WorkerBackend {
     }
 
     fn look(&mut self) -> Result<Description, Trouble> {
+        let settings = self.workers.settings.clone();
         let opened = self.opened()?;
-        let (start, settings) = (opened.start.clone(), opened.settings.clone());
+        let start = opened.start.clone();
         let looked = opened.io.wait(async move {
             let until = Instant::now() + DESCRIBED_WITHIN;
             let (_interest, mut awaited) = interest();
@@ -223,8 +210,7 @@ impl WorkerBackend {
             engine: clean(&reply.engine),
             version: Some(clean(&reply.engine_version)).filter(|version| !version.is_empty()),
             facts,
-            // A worker at an address holds one model; of ours there are as many as models.
-            max_resident: matches!(self.engine, Engine::Worker(_)).then_some(1),
+            max_resident: self.workers.origin.max_resident(),
             boundary: boundary(reply.boundary),
             procedures: who.capabilities.procedures().filter_map(procedure).collect(),
             token_times: who.capabilities.step_times,
@@ -246,7 +232,7 @@ impl Backend for WorkerBackend {
         };
         let folder = model::materialise(&model.form, &self.surroundings.cache).map_err(|e| failed(&e))?;
         let weights_id = folder.weights_id().map_err(|e| failed(&e))?;
-        let dtype = self.engine.dtype();
+        let dtype = self.workers.dtype;
         let element = dtype.bytes().unwrap_or_else(|| Dtype::F32.bytes().unwrap_or(4));
         // A relative path means another place in the worker.
         let path = std::path::absolute(folder.path()).map_err(|e| failed(&e))?;
@@ -273,8 +259,9 @@ impl Backend for WorkerBackend {
         let Some(folder) = model.inner.downcast_ref::<Folder>() else {
             return Err(Failure::new(Degraded::Error, "the model was prepared for another engine"));
         };
+        let (settings, compiled) = (self.workers.settings.clone(), self.workers.compiled.clone());
         let opened = self.opened().map_err(Failure::from)?;
-        let (start, settings) = (opened.start.clone(), opened.settings.clone());
+        let start = opened.start.clone();
         let path = folder.path.clone();
         let wanted = Wanted { settings, weights_id: folder.weights_id.clone(), longest: longest(shapes) };
         let (interest, awaited) = interest();
@@ -303,7 +290,7 @@ impl Backend for WorkerBackend {
             start: opened.start.clone(),
             live,
             report,
-            compiled: opened.compiled.clone(),
+            compiled,
             broken: BTreeMap::new(),
             calls: 0,
             lost: None,

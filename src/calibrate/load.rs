@@ -1,11 +1,15 @@
 //! The load that a sensor is measured under: prefills of a small model on ONNX Runtime, in this process.
 
-use crate::backend::{self, Backend, BackendError, Call, CallShape, CancelToken, Deadline, Session, Surroundings};
+use crate::backend::onnx::OnnxBackend;
+use crate::backend::{Backend, BackendError, Call, CallShape, CancelToken, Deadline, Session, Surroundings};
 use crate::clock::Clock;
 use crate::model::{Family, Form, ModelSource, Synthetic};
-use crate::scenario::{ArgMax, BackendSettings, Dtype, Engine, Isolation, OnnxSettings, Optimisation, Provider};
+use crate::scenario::{OnnxSettings, Provider};
 use crate::terms::Procedure;
 use crate::units::Nanos;
+
+/// The backend's name in messages.
+const BACKEND: &str = "calibrate";
 
 /// Longest time one piece of work, or the load of the model, may take.
 const LONGEST: Deadline = Deadline(std::time::Duration::from_secs(60));
@@ -49,22 +53,13 @@ impl Prefills {
             Device::Processor => (Provider::Cpu, 0),
             Device::Cuda(number) => (Provider::Cuda, number),
         };
-        let onnx = OnnxSettings {
-            provider,
-            device: number,
-            threads: None,
-            optimisation: Optimisation::default(),
-            dtype: Dtype::F32,
-            arg_max: ArgMax::default(),
-            isolation: Isolation::default(),
-        };
+        let onnx = OnnxSettings { provider, device: number, ..OnnxSettings::default() };
         // A GPU needs wider layers for the same millisecond, and for drawing power that shows.
         let (n_layer, n_embd, tokens) = if provider == Provider::Cuda { (4, 1024, 256) } else { (2, 128, 32) };
         let recipe =
             Synthetic { vocab: 512, n_positions: 512, ..Synthetic::new(Family::Gpt2, n_layer, n_embd, n_embd / 64) };
         let model = ModelSource { name: "load".to_owned(), form: Form::Synthetic(recipe) };
-        let settings = BackendSettings { name: "calibrate".to_owned(), warmups: 0, engine: Engine::Onnx(onnx) };
-        let mut engine: Box<dyn Backend> = backend::open(&settings, surroundings);
+        let mut engine = OnnxBackend::new(BACKEND, onnx, surroundings.clone());
         engine.describe()?;
         let prepared = engine.prepare(&model)?;
         let call = Call {
@@ -81,14 +76,14 @@ impl Prefills {
         let shape: CallShape = call.shape();
         let session = engine.load(&prepared, &[shape], LONGEST, cancel).map_err(|failure| BackendError::Prepare {
             model: model.name.clone(),
-            backend: settings.name.clone(),
+            backend: BACKEND.to_owned(),
             why: failure.to_string(),
         })?;
         let mut load = Self { device, session, call, cancel: cancel.clone() };
         for _ in 0..10 {
             load.once().map_err(|why| BackendError::Prepare {
                 model: model.name.clone(),
-                backend: settings.name.clone(),
+                backend: BACKEND.to_owned(),
                 why,
             })?;
         }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::setup::python_version;
-use crate::backend::{self, BackendError, Description, Surroundings};
+use crate::backend::onnx::OnnxBackend;
+use crate::backend::{Backend, BackendError, Description, Surroundings};
 use crate::cli::DoctorArgs;
 use crate::clock::RealClock;
 use crate::exit::Exit;
 use crate::manifest::redact::Redactor;
 use crate::manifest::{Gpus, Machine, Tool};
-use crate::scenario::{ArgMax, BackendSettings, Dtype, Engine, Isolation, OnnxSettings, Optimisation, Provider};
+use crate::scenario::{OnnxSettings, Provider};
 use crate::units::Bytes;
 
 mod clean;
@@ -119,18 +120,9 @@ impl Finding {
 
 /// Asks the backend itself, as a run does before its first call.
 fn onnx(name: &'static str, provider: Provider, cache: &Path) -> Finding {
-    let settings = OnnxSettings {
-        provider,
-        device: 0,
-        threads: None,
-        optimisation: Optimisation::All,
-        dtype: Dtype::F32,
-        arg_max: ArgMax::Outside,
-        isolation: Isolation::None,
-    };
-    let settings = BackendSettings { name: "onnx".to_owned(), warmups: 0, engine: Engine::Onnx(settings) };
+    let settings = OnnxSettings { provider, ..OnnxSettings::default() };
     let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: cache.to_owned(), seed: 0 };
-    match backend::open(&settings, &surroundings).describe() {
+    match OnnxBackend::new("onnx", settings, surroundings).describe() {
         Ok(description) => Finding::ready(Kind::Backend, name, described(&description)),
         Err(BackendError::Unavailable { what, fix, .. }) => Finding::missing(Kind::Backend, name, what, Some(fix)),
         Err(error) => Finding::missing(Kind::Backend, name, error.to_string(), None),

@@ -15,7 +15,7 @@ use crate::clock::RealClock;
 use crate::exit::Exit;
 use crate::model::onnx::{ArgMax, Options, Weights};
 use crate::model::{self, Architecture, Dtype, Error, Family, Folder, Form, ModelSource, Precision, Synthetic};
-use crate::scenario::{self, Isolation, OnnxSettings, Optimisation, Provider};
+use crate::scenario::{self, OnnxSettings};
 use crate::units::{Bytes, significant};
 
 mod engines;
@@ -270,15 +270,7 @@ fn verify(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     }
     let name = args.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let source = ModelSource { name, form: Form::Folder(args.folder.clone()) };
-    let settings = OnnxSettings {
-        provider: Provider::Cpu,
-        device: 0,
-        threads: None,
-        optimisation: Optimisation::All,
-        dtype: args.dtype,
-        arg_max: scenario::ArgMax::Outside,
-        isolation: Isolation::None,
-    };
+    let settings = OnnxSettings { dtype: args.dtype, ..OnnxSettings::default() };
     let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: crate::cache::root(), seed: 0 };
     let verified = verify::verify(&source, &reference, settings, surroundings).map_err(|error| match error {
         // Told apart by exit code, see `exit_of`.

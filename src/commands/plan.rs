@@ -43,7 +43,7 @@ fn matrix(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
     let Loaded { file, plan, facts, .. } = loaded;
     writeln!(out, "{}: order {}, seed {}", plan.name, snake(&plan.order)?, plan.seed)?;
     for backend in &file.backends {
-        let mut header = vec![format!("{} ({})", backend.name, backend.engine.kind()), "params".to_owned()];
+        let mut header = vec![format!("{} ({})", backend.name, backend.engine.limits().kind()), "params".to_owned()];
         header.extend(file.scenarios.iter().map(|s| match s.batch {
             1 => s.name.clone(),
             rows => format!("{} ×{rows}", s.name),
@@ -222,7 +222,7 @@ fn amount(least: CallCounts, most: CallCounts) -> String {
 /// What calls that end early add to the timed ones, where an engine may end one.
 fn tries(loaded: &Loaded) -> String {
     let retries = loaded.plan.early_stop.retries;
-    let may = loaded.file.backends.iter().any(|backend| backend.engine.may_stop_early());
+    let may = loaded.file.backends.iter().any(|backend| backend.engine.limits().may_stop_early());
     if may && retries > 0 { format!(", and up to {retries} more for each that stops early") } else { String::new() }
 }
 

@@ -10,7 +10,7 @@ use crate::manifest::machine::memory_limit;
 use crate::model;
 use crate::plan::{self, ModelFacts, Only, Plan};
 use crate::run::prompts::text_tokens;
-use crate::scenario::{self, Engine, Prompt, Scenario, ScenarioFile};
+use crate::scenario::{self, Prompt, Scenario, ScenarioFile};
 use crate::units::Bytes;
 
 /// A scenario file with its plan.
@@ -66,18 +66,15 @@ fn facts(file: &ScenarioFile) -> anyhow::Result<Vec<ModelFacts>> {
         }
         let architecture = model::architecture(&source.form).with_context(|| format!("model `{}`", source.name))?;
         let facts = ModelFacts::new(&source.name, &architecture);
-        let context = facts.n_positions.unwrap_or(u64::MAX).min(shortest_served(file));
+        let context = facts.n_positions.unwrap_or(u64::MAX).min(shortest_allocated(file));
         Ok(ModelFacts { text_tokens: long_texts(file, source, context), ..facts })
     };
     file.models.iter().map(fact).collect()
 }
 
-/// The shortest context that a server is asked for.
-fn shortest_served(file: &ScenarioFile) -> u64 {
-    let contexts = file.backends.iter().filter_map(|backend| match &backend.engine {
-        Engine::Ollama(ollama) => Some(u64::from(ollama.num_ctx)),
-        Engine::Onnx(_) | Engine::Torch(_) | Engine::Worker(_) | Engine::Simulated(_) => None,
-    });
+/// The shortest context that an engine allocates.
+fn shortest_allocated(file: &ScenarioFile) -> u64 {
+    let contexts = file.backends.iter().filter_map(|backend| backend.engine.limits().context().allocated());
     contexts.min().unwrap_or(u64::MAX)
 }
 

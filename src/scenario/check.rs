@@ -5,7 +5,7 @@
 use super::node::{self, Entry, Node, Value, shortened};
 use super::problem::{Position, Problem, nearest};
 use super::quantity;
-use super::shape::{Choice, Field, Kind, Need, Section};
+use super::section::{Choice, Field, Kind, Need, Section};
 
 /// The one version of the format.
 pub const VERSION: u64 = 1;

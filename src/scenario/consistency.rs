@@ -1,4 +1,5 @@
-//! What the keys of a scenario file say about each other: names, references, contradictions.
+//! What the keys of a scenario file say about each other: names, references, contradictions. What an engine's keys say
+//! about each other is in its file below [`super::engine`].
 //!
 //! Works on the tree, so that one broken value does not hide what is wrong elsewhere.
 
@@ -6,7 +7,9 @@ use std::time::Duration;
 
 use super::node::Node;
 use super::problem::Problem;
-use super::quantity;
+use super::settings::Placed;
+use super::typed::{items, text};
+use super::{engine, quantity, reference};
 use crate::units::Nanos;
 
 /// Reports every contradiction in a tree whose keys were checked.
@@ -20,27 +23,8 @@ pub fn check(root: &Node, problems: &mut Vec<Problem>) {
     repetitions(root, problems);
     telemetry(root, problems);
     skips(root, problems);
-    for backend in items(root, "backends") {
-        onnx(backend, problems);
-        server(backend, problems);
-        torch(backend, problems);
-        worker(backend, problems);
-        faults(root, backend, problems);
-    }
+    engines(root, problems);
     clocks(items(root, "backends"), problems);
-    shared_server(root, problems);
-}
-
-fn items<'a>(root: &'a Node, key: &str) -> &'a [Node] {
-    root.get(key).map_or(&[], Node::items)
-}
-
-fn text<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
-    node.get(key).and_then(Node::text)
-}
-
-fn names<'a>(root: &'a Node, axis: &str) -> Vec<&'a str> {
-    items(root, axis).iter().filter_map(|item| text(item, "name")).collect()
 }
 
 fn duplicates(items: &[Node], problems: &mut Vec<Problem>) {
@@ -110,7 +94,7 @@ fn skips(root: &Node, problems: &mut Vec<Problem>) {
         let mut selected = false;
         for (selector, axis) in SELECTORS {
             selected |= rule.get(selector).is_some();
-            reference(root, rule, selector, axis, problems);
+            reference::check(root, rule, selector, axis, problems);
         }
         if !selected && text(rule, "reason").is_some() {
             let message = "a skip rule without model, backend or scenario would skip everything";
@@ -137,159 +121,38 @@ fn covers(earlier: &Node, rule: &Node) -> bool {
     }) && selects
 }
 
-fn reference(root: &Node, node: &Node, key: &str, axis: &str, problems: &mut Vec<Problem>) {
-    let (Some(at), Some(name)) = (node.get(key).map(|n| n.at), text(node, key)) else {
-        return;
-    };
-    let known = names(root, axis);
-    if !known.contains(&name) {
-        problems.push(Problem::new(at, format!("there is no {key} `{name}`")).known(name, &known));
-    }
-}
-
-fn onnx(backend: &Node, problems: &mut Vec<Problem>) {
-    let Some(onnx) = backend.get("onnx") else {
-        return;
-    };
-    if let Some(device) = onnx.get("device")
-        && text(onnx, "provider") == Some("cpu")
-    {
-        problems.push(
-            Problem::new(device.at, "`device` is an index of a GPU, but the provider is cpu")
-                .help("try", "provider: cuda, or remove `device`"),
-        );
-    }
-}
-
-fn server(backend: &Node, problems: &mut Vec<Problem>) {
-    let Some(url) = backend.get("ollama").and_then(|ollama| ollama.get("url")) else {
-        return;
-    };
-    if url.text().is_some_and(|text| !text.starts_with("http://")) {
-        let message = "`url` must begin with http://: the server is on this machine and speaks plain HTTP";
-        problems.push(Problem::new(url.at, message).help("try", "\"http://127.0.0.1:11434\""));
-    }
-}
-
-fn torch(backend: &Node, problems: &mut Vec<Problem>) {
-    let Some(torch) = backend.get("torch") else {
-        return;
-    };
-    if let Some(gpu) = torch.get("gpu")
-        && text(torch, "device") == Some("cpu")
-    {
-        problems.push(
-            Problem::new(gpu.at, "`gpu` is an index of a GPU, but the device is cpu")
-                .help("try", "device: cuda, or remove `gpu`"),
-        );
-    }
-    let limited = |key| torch.get("resources").and_then(|resources| resources.get(key));
-    if let Some(limit) = ["memory", "cpus", "pids"].into_iter().find_map(limited)
-        && text(torch, "launch") == Some("process")
-    {
-        problems.push(
-            Problem::new(limit.at, "only a container is held to `resources`, but the launch is process")
-                .help("try", "launch: docker, or remove `resources`"),
-        );
-    }
-    if let Some(compile) = torch.get("compile") {
-        policy(compile, text(torch, "device"), problems);
-    }
-}
-
-/// What a compile policy says that cannot be.
-fn policy(compile: &Node, device: Option<&str>, problems: &mut Vec<Problem>) {
-    let off = |key| compile.get(key).and_then(Node::flag) == Some(false);
-    if off("prefill") && off("decode") {
-        problems.push(
-            Problem::new(compile.at, "neither prefill nor decode is compiled")
-                .help("try", "remove `compile` for an eager model"),
-        );
-    }
-    if let Some(backend) = compile.get("backend")
-        && backend.text() == Some("cudagraphs")
-        && device == Some("cpu")
-    {
-        problems.push(Problem::new(backend.at, "`cudagraphs` needs a GPU").help("try", "backend: inductor"));
-    }
-    if let Some(buckets) = compile.get("buckets") {
-        let lengths: Vec<u64> = buckets.items().iter().filter_map(Node::whole).collect();
-        if !lengths.is_sorted() {
-            problems.push(Problem::new(buckets.at, "`buckets` must ascend"));
+/// What engines say against themselves and the rest of the file.
+fn engines(file: &Node, problems: &mut Vec<Problem>) {
+    for backend in items(file, "backends") {
+        for (engine, section) in engine::named(backend) {
+            (engine.contradictions)(Placed { file, backend, section }, problems);
         }
     }
 }
 
-fn worker(backend: &Node, problems: &mut Vec<Problem>) {
-    let Some(worker) = backend.get("worker") else {
-        return;
-    };
-    if let Some(address) = worker.get("address")
-        && let Some(text) = address.text()
-        && !text.starts_with("unix:/")
-        && !text.starts_with("tcp:127.0.0.1:")
-    {
-        let message = "`address` must be a Unix socket or a port of this machine's loopback";
-        problems.push(
-            Problem::new(address.at, message).help("allowed", "unix:/path/to/socket or tcp:127.0.0.1:PORT".to_owned()),
-        );
-    }
-    for option in worker.get("options").map_or(&[][..], Node::items) {
-        if option.text().is_some_and(|text| !text.contains('=')) {
-            problems.push(Problem::new(option.at, "an option is `key=value`"));
-        }
-    }
-}
-
-/// A server holds a model once, with one set of load-time options: two backends on it cannot be resident together.
-fn shared_server(root: &Node, problems: &mut Vec<Problem>) {
-    if text(root, "order") != Some("interleaved") {
-        return;
-    }
-    let url = |backend: &Node| Some(backend.get("ollama")?.get("url")?.text()?.to_owned());
-    let backends = items(root, "backends");
-    for (i, backend) in backends.iter().enumerate() {
-        let first = backends[..i].iter().find(|other| url(backend).is_some() && url(other) == url(backend));
-        if let (Some(first), Some(at)) = (first, backend.get("ollama").map(|node| node.at)) {
-            let name = text(first, "name").unwrap_or_default();
-            let message = format!("`{name}` uses this server too, and a server holds a model only once");
-            problems.push(Problem::new(at, message).help("try", "order: blocked, or another server"));
-        }
-    }
-}
-
-fn faults(root: &Node, backend: &Node, problems: &mut Vec<Problem>) {
-    let faults = backend.get("simulated").and_then(|s| s.get("faults"));
-    for fault in faults.map_or(&[][..], Node::items) {
-        reference(root, fault, "model", "models", problems);
-        reference(root, fault, "scenario", "scenarios", problems);
-        if text(fault, "kind") == Some("load")
-            && let Some(scenario) = fault.get("scenario")
-        {
-            let message = "a model is loaded for all scenarios alike";
-            problems.push(Problem::new(scenario.at, message).help("try", "without `scenario`"));
-        }
-    }
+/// An engine's section, and whether it asks for a virtual clock.
+struct Clocked<'a> {
+    backend: &'a Node,
+    section: &'a Node,
+    is_virtual: bool,
 }
 
 /// One run has one clock: what a virtual one says cannot be set beside what a real one says.
 fn clocks(backends: &[Node], problems: &mut Vec<Problem>) {
-    let pace = |backend: &Node| {
-        let simulated = backend.get("simulated")?;
-        text(simulated, "pace").map(|pace| (simulated.at, pace == "virtual"))
-    };
-    let real = backends.iter().find(|b| {
-        let engine = ["onnx", "ollama", "torch", "worker"].iter().any(|engine| b.get(engine).is_some());
-        engine || pace(b).is_some_and(|(_, is_virtual)| !is_virtual)
-    });
-    let Some(real) = real else {
+    let clocked: Vec<Clocked<'_>> = backends.iter().flat_map(clocks_of).collect();
+    let Some(real) = clocked.iter().find(|engine| !engine.is_virtual) else {
         return;
     };
-    let beside = text(real, "name").unwrap_or("another backend");
-    for (at, is_virtual) in backends.iter().filter_map(pace) {
-        if is_virtual {
-            let message = format!("a virtual clock cannot run beside the real one of `{beside}`");
-            problems.push(Problem::new(at, message).help("try", "pace: real"));
-        }
+    let beside = text(real.backend, "name").unwrap_or("another backend");
+    for engine in clocked.iter().filter(|engine| engine.is_virtual) {
+        let message = format!("a virtual clock cannot run beside the real one of `{beside}`");
+        problems.push(Problem::new(engine.section.at, message).help("try", "pace: real"));
     }
+}
+
+fn clocks_of(backend: &Node) -> impl Iterator<Item = Clocked<'_>> {
+    engine::named(backend).filter_map(move |(engine, section)| {
+        let is_virtual = (engine.asks_for_virtual_clock)(section)?;
+        Some(Clocked { backend, section, is_virtual })
+    })
 }

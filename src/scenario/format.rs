@@ -1,36 +1,10 @@
 //! The scenario file's format as data: every key with its kind, range, default and meaning.
 //!
 //! The one table that [`super::check`] checks a file against and [`super::schema`] turns into a JSON Schema,
-//! so that the two cannot drift apart.
+//! so that the two cannot drift apart. An engine's own keys are in its file below [`super::engine`].
 
-use super::shape::{Choice, Field, Kind, Need, Section};
-
-const fn required(key: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field { key, kind, need: Need::Required, doc }
-}
-
-const fn optional(key: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field { key, kind, need: Need::Optional, doc }
-}
-
-const fn default(key: &'static str, kind: Kind, value: &'static str, doc: &'static str) -> Field {
-    Field { key, kind, need: Need::Default(value), doc }
-}
-
-const fn words(allowed: &'static [&'static str]) -> Kind {
-    Kind::Word { allowed, explained: &[] }
-}
-
-const fn whole(min: u64, max: u64) -> Kind {
-    Kind::Whole { min, max }
-}
-
-const fn number(min: f64, max: f64) -> Kind {
-    Kind::Number { min, max, above: false, below: false }
-}
-
-/// Most tokens of a prompt or a decode loop; far beyond any context, so that sums cannot overflow.
-const TOKENS: Kind = whole(1, 1 << 20);
+use super::engine::ENGINES;
+use super::section::{Choice, Field, Kind, Section, TOKENS, default, number, optional, required, whole, words};
 
 /// The whole file.
 pub const SCENARIO_FILE: Section = Section {
@@ -259,235 +233,39 @@ const SYNTHETIC: Section = Section {
     ],
 };
 
-const BACKEND: Section = Section {
-    what: "a backend",
-    choice: Some(Choice { what: "engine", keys: &["onnx", "ollama", "torch", "worker", "simulated"] }),
-    fields: &[
-        required("name", Kind::Name, "Its name, unique in the file."),
-        optional("warmups", WARMUPS, "Warmup calls per cell and load, instead of the file's."),
-        optional("onnx", Kind::Section(&ONNX), "ONNX Runtime, in this process or a child of it."),
-        optional("ollama", Kind::Section(&OLLAMA), "An Ollama server on this machine."),
-        optional("torch", Kind::Section(&TORCH), "PyTorch, eager or compiled, in a worker process or container."),
-        optional("worker", Kind::Section(&WORKER), "Any engine that serves the worker protocol at an address."),
-        optional(
-            "simulated",
-            Kind::Section(&SIMULATED),
-            "Scripted truth instead of an engine: what the analysis must find again.",
-        ),
-    ],
+/// What every backend says besides its engine.
+const BACKEND_KEYS: [Field; 2] = [
+    required("name", Kind::Name, "Its name, unique in the file."),
+    optional("warmups", WARMUPS, "Warmup calls per cell and load, instead of the file's."),
+];
+
+const BACKEND: Section =
+    Section { what: "a backend", choice: Some(Choice { what: "engine", keys: &ENGINE_KEYS }), fields: &BACKEND_FIELDS };
+
+const ENGINE_KEYS: [&str; ENGINES.len()] = {
+    let mut keys = [""; ENGINES.len()];
+    let mut i = 0;
+    while i < ENGINES.len() {
+        keys[i] = ENGINES[i].key;
+        i += 1;
+    }
+    keys
 };
 
-const PROVIDER: Kind = Kind::Word {
-    allowed: &["cpu", "cuda"],
-    explained: &[("gpu", "is no execution provider: ONNX Runtime's is `cuda`")],
-};
-
-const ONNX: Section = Section {
-    what: "an ONNX Runtime engine",
-    choice: None,
-    fields: &[
-        default("provider", PROVIDER, "cpu", "Execution provider that must run the graph."),
-        optional("device", whole(0, 63), "GPU index, for cuda; the first if not given."),
-        optional("threads", whole(1, 1024), "Threads inside an operator; as many as physical cores if not given."),
-        default("optimisation", words(&["disabled", "basic", "extended", "all"]), "all", "Graph optimisation level."),
-        default("dtype", words(&["f32", "f16"]), "f32", "Weights, KV cache and logits."),
-        default(
-            "arg_max",
-            words(&["outside", "inside"]),
-            "outside",
-            "Where the next token is chosen: by the client on a view of the logits, or by a node of the graph.",
-        ),
-        default(
-            "isolation",
-            words(&["none", "process"]),
-            "none",
-            "none: in this process. process: in a child, one per session, so that a crash costs one call.",
-        ),
-    ],
-};
-
-const TORCH: Section = Section {
-    what: "a torch worker",
-    choice: None,
-    fields: &[
-        default(
-            "launch",
-            words(&["process", "docker"]),
-            "process",
-            "process: in the environment of `phasebench setup torch`. docker: in a container of the image of \
-             `phasebench setup torch --docker`.",
-        ),
-        default("resources", Kind::Section(&RESOURCES), "{}", "What a container may use."),
-        default("device", PROVIDER, "cpu", "Where the model must run."),
-        optional("gpu", whole(0, 63), "GPU index, for cuda; the first if not given."),
-        optional("threads", whole(1, 1024), "Threads inside an operator; torch's choice if not given."),
-        default("dtype", words(&["f32", "f16"]), "f32", "Weights and KV cache."),
-        optional("compile", Kind::Section(&COMPILE), "What torch.compile makes faster; nothing if not given."),
-    ],
-};
-
-const RESOURCES: Section = Section {
-    what: "a container's resources",
-    choice: None,
-    fields: &[
-        optional("memory", Kind::Bytes, "Memory; all of the machine's if not given."),
-        optional("cpus", whole(1, 4096), "Processors; all if not given."),
-        optional("pids", whole(16, 1 << 20), "Processes and threads at once; 512 if not given."),
-    ],
-};
-
-const COMPILE: Section = Section {
-    what: "a compile policy",
-    choice: None,
-    fields: &[
-        default("prefill", Kind::Flag, "true", "Whether the pass over the prompts is compiled."),
-        default("decode", Kind::Flag, "true", "Whether the decode step is compiled."),
-        default("backend", words(&["inductor", "aot_eager", "cudagraphs"]), "inductor", "Which compiler."),
-        default(
-            "mode",
-            words(&["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]),
-            "default",
-            "Preset of the compiler.",
-        ),
-        default(
-            "dynamic",
-            words(&["static", "dynamic", "auto"]),
-            "static",
-            "static: a graph per shape. dynamic: one for all lengths. auto: static until a second shape comes.",
-        ),
-        default(
-            "buckets",
-            Kind::List { item: &TOKENS, min: 0, unique: true },
-            "[]",
-            "Prompt lengths that prompts are padded to, with a mask; ascending.",
-        ),
-        default("fullgraph", Kind::Flag, "true", "Whether a graph that cannot be compiled whole is an error."),
-        default(
-            "on_recompile",
-            words(&["fail", "record"]),
-            "fail",
-            "fail: planned shapes are compiled before the first call, any other is an error. \
-             record: nothing is compiled ahead; a shape compiles inside its first call, counted, its time in the row.",
-        ),
-        optional("recompile_limit", whole(1, 100_000), "Most graphs of one function; torch's own limit if not given."),
-    ],
-};
-
-const WORKER: Section = Section {
-    what: "a worker at an address",
-    choice: None,
-    fields: &[
-        required("address", Kind::Text, "unix:/path/to/socket or tcp:127.0.0.1:PORT."),
-        optional("token_env", Kind::Text, "Environment variable that holds the token the worker wants."),
-        default("device", Kind::Text, "cpu", "Device by the engine's name, e.g. cpu or cuda:0."),
-        optional("threads", whole(1, 1024), "Threads inside an operator; the engine's choice if not given."),
-        default("dtype", words(&["f32", "f16"]), "f32", "Weights and KV cache."),
-        default(
-            "options",
-            Kind::List { item: &Kind::Text, min: 0, unique: true },
-            "[]",
-            "The engine's own settings, `key=value` each.",
-        ),
-    ],
-};
-
-const OLLAMA: Section = Section {
-    what: "an Ollama server",
-    choice: None,
-    fields: &[
-        default("url", Kind::Text, "\"http://127.0.0.1:11434\"", "Where it listens."),
-        default(
-            "device",
-            words(&["any", "cpu", "gpu"]),
-            "any",
-            "Where models must run: cpu keeps every layer off the GPU, gpu asks for every layer on it.",
-        ),
-        default(
-            "num_ctx",
-            whole(16, 1 << 20),
-            "2048",
-            "Context every load allocates; never more than the model's own.",
-        ),
-        default("num_batch", whole(1, 1 << 16), "512", "Prompt tokens computed together."),
-        optional("threads", whole(1, 1024), "Threads of the engine; the server's choice if not given."),
-        default("dtype", words(&["f32", "f16"]), "f32", "Weights of model folders, which are converted and uploaded."),
-        default("temperature", number(0.0, 2.0), "1", "Sampling temperature; at 0 a random model repeats itself."),
-        optional("max_resident", whole(1, 1000), "Most models kept loaded, never more than the server is set to keep."),
-    ],
-};
-
-const SIMULATED: Section = Section {
-    what: "a simulated engine",
-    choice: None,
-    fields: &[
-        default("load", Kind::Section(&LAW), "{ base: 50ms, exponent: 0.5 }", "Time to load a model."),
-        default(
-            "prefill_per_token",
-            Kind::Section(&LAW),
-            "{ base: 40us, exponent: 0.8 }",
-            "Time to prefill one prompt token of one row.",
-        ),
-        default("decode_per_step", Kind::Section(&LAW), "{ base: 300us, exponent: 0.7 }", "Time of one decode step."),
-        default("noise", number(0.0, 2.0), "0.05", "Standard deviation of the log of each phase's time."),
-        default(
-            "autocorrelation",
-            Kind::Number { min: -1.0, max: 1.0, above: true, below: true },
-            "0.3",
-            "Lag-1 autocorrelation of that noise within a session.",
-        ),
-        default("cold_factor", number(1.0, 1e6), "5", "Factor on the first call of a session."),
-        default("cold_shape_factor", number(1.0, 1e6), "2", "Factor on the first call of each further shape."),
-        default(
-            "drift_per_call",
-            Kind::Number { min: -1.0, max: 1.0, above: true, below: true },
-            "0",
-            "Relative change of every phase's time per call since the session was loaded.",
-        ),
-        default("early_stop_rate", number(0.0, 1.0), "0", "Share of calls that stop early, at a seeded place."),
-        default(
-            "faults",
-            Kind::List { item: &Kind::Section(&FAULT), min: 0, unique: false },
-            "[]",
-            "Calls that go wrong.",
-        ),
-        optional(
-            "power_w",
-            Kind::Number { min: 0.0, max: 1e5, above: true, below: false },
-            "Power drawn while a phase runs, in watts; no sensor if not given.",
-        ),
-        optional("max_resident", whole(1, 1000), "Most sessions loaded at once; no limit if not given."),
-        default(
-            "pace",
-            words(&["virtual", "real"]),
-            "virtual",
-            "virtual: calls end at once, on a clock of their own; real: they take their time. \
-             Backends on a virtual clock cannot be measured beside others.",
-        ),
-    ],
-};
-
-const LAW: Section = Section {
-    what: "a latency law `base × (params in millions) ^ exponent`",
-    choice: None,
-    fields: &[
-        required("base", Kind::Duration, "Time at one million parameters."),
-        required("exponent", number(-4.0, 4.0), "The slope that a power-law fit must find."),
-    ],
-};
-
-const FAULT: Section = Section {
-    what: "a fault",
-    choice: None,
-    fields: &[
-        required("kind", words(&["error", "timeout", "oom", "crashed", "early_stop", "load"]), "What goes wrong."),
-        optional("model", Kind::Name, "Only calls, or loads, of this model."),
-        optional("scenario", Kind::Name, "Only calls of this scenario."),
-        required(
-            "every",
-            whole(1, 1_000_000),
-            "Every how many-th matching call, counted from 1 over the run; of loads, counted per process.",
-        ),
-    ],
+/// The keys of every backend, then one for each engine.
+const BACKEND_FIELDS: [Field; BACKEND_KEYS.len() + ENGINES.len()] = {
+    let mut fields = [BACKEND_KEYS[0]; BACKEND_KEYS.len() + ENGINES.len()];
+    let mut i = 1;
+    while i < fields.len() {
+        fields[i] = if i < BACKEND_KEYS.len() {
+            BACKEND_KEYS[i]
+        } else {
+            let engine = ENGINES[i - BACKEND_KEYS.len()];
+            optional(engine.key, Kind::Section(engine.section), engine.doc)
+        };
+        i += 1;
+    }
+    fields
 };
 
 const SKIP: Section = Section {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::check::{MAX_NAME, NAME_MARKS, VERSION};
 use super::format::SCENARIO_FILE;
 use super::quantity::{BYTES_PATTERN, DURATION_PATTERN};
-use super::shape::{Field, Kind, Need, Section};
+use super::section::{Field, Kind, Need, Section};
 
 /// The JSON Schema (draft 2020-12) of scenario files, for editors.
 ///

@@ -13,6 +13,7 @@ use phasebench::backend::worker::WorkerBackend;
 use phasebench::backend::worker::clock::KernelClock;
 use phasebench::backend::worker::launch::installed::{Image, Record};
 use phasebench::backend::worker::serve::{Serving, serve};
+use phasebench::backend::worker::settings::Workers;
 use phasebench::backend::worker::torch::Environment;
 use phasebench::backend::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, Prepared, Session, Surroundings,
@@ -20,9 +21,9 @@ use phasebench::backend::{
 use phasebench::clock::RealClock;
 use phasebench::model::{self, ModelSource};
 use phasebench::scenario::{
-    ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dtype, Dynamic, Engine, Fault, FaultKind,
-    Isolation, Launch, Law, OnRecompile, OnnxSettings, Optimisation, Pace, Provider, Resources, SimulatedSettings,
-    TorchDevice, TorchSettings,
+    ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dtype, Dynamic, Fault, FaultKind, Isolation,
+    Launch, Law, OnRecompile, OnnxSettings, Optimisation, Pace, Provider, Resources, SimulatedSettings, TorchDevice,
+    TorchSettings,
 };
 use phasebench::units::Bytes;
 use tempfile::TempDir;
@@ -161,15 +162,7 @@ fn served(script: SimulatedSettings, folder: &TempDir, around: &Surroundings) ->
         serve(&serving, Box::new(make), |_| tell.send(()).map_err(std::io::Error::other)).unwrap();
     });
     told.recv().unwrap();
-    let spec = ConnectSettings {
-        address,
-        token_env: None,
-        device: "cpu".to_owned(),
-        dtype: Dtype::F32,
-        threads: None,
-        options: Vec::new(),
-    };
-    WorkerBackend::new("served", &Engine::Worker(spec), around)
+    WorkerBackend::new("served", Workers::at_address(&ConnectSettings::at(&address)), around)
 }
 
 pub fn simulated_at_an_address() -> Result<Case, String> {
@@ -195,8 +188,9 @@ pub fn onnx_in_process() -> Result<Case, String> {
 
 pub fn onnx_out_of_process() -> Result<Case, String> {
     let surroundings = surroundings();
-    let engine = Engine::Onnx(OnnxSettings { isolation: Isolation::Process, ..ONNX });
-    let backend = |program: &Path| Box::new(WorkerBackend::new("onnx", &engine, &surroundings).with_program(program));
+    let backend = |program: &Path| {
+        Box::new(WorkerBackend::new("onnx", Workers::onnx(&ONNX), &surroundings).with_program(program))
+    };
     let folder = tempfile::tempdir().unwrap();
     let limited = limited(&folder, 2_000_000);
     Ok(Case {
@@ -256,7 +250,7 @@ fn torch_as(launch: Launch, compile: Option<CompileSettings>) -> Case {
     let starved = TorchSettings { resources, ..spec.clone() };
     let keeper = if launch == Launch::Docker { program().to_owned() } else { limited(&folder, TORCH_ADDRESS_SPACE) };
     let backend = |spec: TorchSettings, program: &Path| {
-        Box::new(WorkerBackend::new("torch", &Engine::Torch(spec), &surroundings).with_program(program))
+        Box::new(WorkerBackend::new("torch", Workers::torch(&spec), &surroundings).with_program(program))
     };
     Case {
         backend: backend(spec, program()),

@@ -1,17 +1,97 @@
-//! A scenario's settings as the protocol carries them, and ONNX Runtime's back again in our own worker.
+//! What a backend's workers are and are told: an engine's settings as the protocol carries them, and ONNX Runtime's back
+//! again in our own worker.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::protocol::Settings;
 use crate::scenario::{
-    ArgMax, CompileSettings, ConnectSettings, Dtype, Isolation, Launch, OnRecompile, OnnxSettings, Optimisation,
-    Provider, TorchDevice, TorchSettings,
+    ArgMax, CompileSettings, ConnectSettings, Dtype, Launch, OnRecompile, OnnxSettings, Optimisation, Provider,
+    Resources, TorchDevice, TorchSettings,
 };
 use crate::terms::Phase;
 
+/// What the workers of one backend are, and what they are told.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    /// Where they come from.
+    pub origin: Origin,
+    /// What each is told when it loads a model.
+    pub settings: Settings,
+    /// Element type asked for.
+    pub dtype: Dtype,
+    /// What a worker's evidence must name for a phase to be compiled. A phase that is not here may run as it likes.
+    pub compiled: BTreeMap<Phase, String>,
+}
+
+/// Where a worker comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// Somebody else's at an address; see [`ConnectSettings`].
+    Address {
+        /// The address.
+        address: String,
+        /// Environment variable that holds the token it wants. `None`: none.
+        token_env: Option<String>,
+    },
+    /// A container of the torch worker's image.
+    TorchContainer {
+        /// What it may use.
+        resources: Resources,
+        /// Where the model must run.
+        device: TorchDevice,
+    },
+    /// A process in the torch worker's environment.
+    TorchProcess,
+    /// A child of this program: `phasebench worker ENGINE`.
+    OurEngine(&'static str),
+}
+
+impl Origin {
+    /// Whether its processes are started and ended here.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        !matches!(self, Self::Address { .. })
+    }
+
+    /// Most sessions at once: a worker at an address holds one model; of ours there are as many as models.
+    #[must_use]
+    pub fn max_resident(&self) -> Option<u32> {
+        if self.is_ours() { None } else { Some(1) }
+    }
+}
+
+impl Workers {
+    /// The torch worker.
+    #[must_use]
+    pub fn torch(settings: &TorchSettings) -> Self {
+        let origin = match settings.launch {
+            Launch::Process => Origin::TorchProcess,
+            Launch::Docker => Origin::TorchContainer { resources: settings.resources, device: settings.device },
+        };
+        Self { origin, settings: of_torch(settings), dtype: settings.dtype, compiled: compiled_phases(settings) }
+    }
+
+    /// ONNX Runtime in children of this program.
+    #[must_use]
+    pub fn onnx(settings: &OnnxSettings) -> Self {
+        Self {
+            origin: Origin::OurEngine("onnx"),
+            settings: of_onnx(settings),
+            dtype: settings.dtype,
+            compiled: BTreeMap::new(),
+        }
+    }
+
+    /// A worker at an address.
+    #[must_use]
+    pub fn at_address(settings: &ConnectSettings) -> Self {
+        let origin = Origin::Address { address: settings.address.clone(), token_env: settings.token_env.clone() };
+        Self { origin, settings: of_connect(settings), dtype: settings.dtype, compiled: BTreeMap::new() }
+    }
+}
+
 /// Settings of the torch worker. A container is given one GPU, which is its first.
-#[must_use]
-pub fn of_torch(settings: &TorchSettings) -> Settings {
+fn of_torch(settings: &TorchSettings) -> Settings {
     let device = match (settings.launch, settings.device) {
         (Launch::Docker, TorchDevice::Cuda(_)) => TorchDevice::Cuda(0),
         (_, device) => device,
@@ -48,8 +128,7 @@ fn compile_options(settings: &CompileSettings) -> HashMap<String, String> {
 }
 
 /// What the worker's evidence must name for a phase to be compiled. A phase that is not here may run as it likes.
-#[must_use]
-pub fn compiled_phases(settings: &TorchSettings) -> BTreeMap<Phase, String> {
+fn compiled_phases(settings: &TorchSettings) -> BTreeMap<Phase, String> {
     let Some(compile) = &settings.compile else { return BTreeMap::new() };
     [(Phase::Prefill, compile.prefill), (Phase::KvDecode, compile.decode)]
         .into_iter()
@@ -59,8 +138,7 @@ pub fn compiled_phases(settings: &TorchSettings) -> BTreeMap<Phase, String> {
 }
 
 /// Settings of a worker at an address.
-#[must_use]
-pub fn of_connect(settings: &ConnectSettings) -> Settings {
+fn of_connect(settings: &ConnectSettings) -> Settings {
     Settings {
         device: settings.device.clone(),
         dtype: settings.dtype.as_str().to_owned(),
@@ -113,15 +191,8 @@ pub fn onnx(settings: &Settings) -> Result<OnnxSettings, String> {
         "f16" => Dtype::F16,
         other => return Err(format!("unknown dtype `{other}`, known: f32, f16")),
     };
-    let mut onnx = OnnxSettings {
-        provider,
-        device: device.map_err(|_| format!("unknown device `{}`, known: cpu, cuda, cuda:N", settings.device))?,
-        threads: settings.threads,
-        optimisation: Optimisation::All,
-        dtype,
-        arg_max: ArgMax::Outside,
-        isolation: Isolation::None,
-    };
+    let device = device.map_err(|_| format!("unknown device `{}`, known: cpu, cuda, cuda:N", settings.device))?;
+    let mut onnx = OnnxSettings { provider, device, threads: settings.threads, dtype, ..OnnxSettings::default() };
     if settings.threads == Some(0) {
         return Err("threads is 0, allowed: 1 or more, or none for the engine's choice".to_owned());
     }
@@ -146,7 +217,7 @@ fn word<T: Copy>(key: &str, value: &str, known: &[(&str, T)]) -> Result<T, Strin
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::scenario::{CompileBackend, CompileMode, Dynamic, Resources};
+    use crate::scenario::{CompileBackend, CompileMode, Dynamic, Isolation};
 
     fn torch(compile: Option<CompileSettings>) -> TorchSettings {
         TorchSettings {

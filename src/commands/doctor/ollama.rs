@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::{Finding, Kind};
 use crate::backend::http::Client;
+use crate::backend::ollama::OllamaBackend;
 use crate::backend::ollama::manage::Server;
 use crate::backend::ollama::version::{self, Version};
-use crate::backend::{self, BackendError, CancelToken, Description, Surroundings};
+use crate::backend::{Backend, BackendError, CancelToken, Description, Surroundings};
 use crate::clock::RealClock;
 use crate::commands::scenario;
 use crate::model::Form;
-use crate::scenario::{BackendSettings, Dtype, Engine, OllamaDevice, OllamaSettings};
+use crate::scenario::OllamaSettings;
 
 const NAME: &str = "ollama";
 
@@ -51,7 +52,7 @@ pub fn of_scenario(path: &Path, cache: &Path) -> anyhow::Result<Vec<Finding>> {
         .collect();
     let mut urls: Vec<&str> = Vec::new();
     for backend in &file.backends {
-        if let Engine::Ollama(ollama) = &backend.engine
+        if let Some(ollama) = backend.engine.as_ollama()
             && !urls.contains(&ollama.url.as_str())
         {
             urls.push(&ollama.url);
@@ -62,19 +63,9 @@ pub fn of_scenario(path: &Path, cache: &Path) -> anyhow::Result<Vec<Finding>> {
 
 /// One server, and whether it has these models.
 pub fn at(url: &str, cache: &Path, models: &[String]) -> Vec<Finding> {
-    let file = OllamaSettings {
-        url: url.to_owned(),
-        device: OllamaDevice::Any,
-        num_ctx: 2048,
-        num_batch: 512,
-        threads: None,
-        dtype: Dtype::F32,
-        temperature: 1.0,
-        max_resident: None,
-    };
-    let backend = BackendSettings { name: NAME.to_owned(), warmups: 0, engine: Engine::Ollama(file) };
+    let settings = OllamaSettings { url: url.to_owned(), ..OllamaSettings::default() };
     let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: cache.to_owned(), seed: 0 };
-    let described = backend::open(&backend, &surroundings).describe();
+    let described = OllamaBackend::new(NAME, settings, surroundings).describe();
     let mut findings = vec![match &described {
         Ok(description) => server(url, description),
         Err(BackendError::Unavailable { what, fix, .. }) => {

@@ -18,7 +18,7 @@ use crate::clock::RealClock;
 use crate::exit::Exit;
 use crate::model::verify::{Closeness, Reference, log_softmax, read};
 use crate::model::{self, Form, ModelSource, prompt};
-use crate::scenario::{self, Isolation, OllamaDevice, OllamaSettings, OnnxSettings, Optimisation, Provider};
+use crate::scenario::{OllamaSettings, OnnxSettings};
 use crate::units::significant;
 
 /// Prompts made where there is no reference, and their length.
@@ -50,25 +50,14 @@ pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: crate::cache::root(), seed: 0 };
     let asked = OllamaSettings {
         url: args.ollama.clone().unwrap_or_default(),
-        device: OllamaDevice::Any,
         num_ctx: 512,
-        num_batch: 512,
-        threads: None,
         dtype: args.dtype,
         temperature: 0.0,
-        max_resident: None,
+        ..OllamaSettings::default()
     };
     let (version, greedy) = server::greedy(&source, &prompts, args.steps, asked, surroundings.clone())?;
     let fed: Vec<_> = greedy.iter().map(|g| (g.prompt_ids.clone(), all_but_last(g))).collect();
-    let runtime = OnnxSettings {
-        provider: Provider::Cpu,
-        device: 0,
-        threads: None,
-        optimisation: Optimisation::All,
-        dtype: args.dtype,
-        arg_max: scenario::ArgMax::Outside,
-        isolation: Isolation::None,
-    };
+    let runtime = OnnxSettings { dtype: args.dtype, ..OnnxSettings::default() };
     let logits = onnx::logits_along(&source, &fed, runtime, surroundings)?;
     let engine = format!("Ollama {version}");
     let allowed = ALLOWED.max(Allowed::of(args.dtype).difference);

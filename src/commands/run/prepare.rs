@@ -9,12 +9,11 @@ use crate::clock::{RealClock, SharedClock, VirtualClock};
 use crate::commands::run::{progress, warn};
 use crate::plan::{Plan, SkippedCell};
 use crate::run::Engines;
-use crate::scenario::{Engine, Pace, ScenarioFile};
+use crate::scenario::ScenarioFile;
 
 /// A virtual clock only where nothing real is measured; the scenario reader has seen to it that they never mix.
 pub(super) fn surroundings(file: &ScenarioFile) -> Surroundings {
-    let is_virtual = |engine: &Engine| matches!(engine, Engine::Simulated(s) if s.pace == Pace::Virtual);
-    let clock: SharedClock = if file.backends.iter().all(|b| is_virtual(&b.engine)) {
+    let clock: SharedClock = if file.backends.iter().all(|b| b.engine.limits().virtual_clock()) {
         Arc::new(VirtualClock::default())
     } else {
         Arc::new(RealClock::default())

@@ -1,7 +1,8 @@
-//! What a file format is made of: sections, keys, kinds of values. The format itself is in [`super::format`].
+//! What a file format is made of: sections, keys, kinds of values. The format itself is in [`super::format`]
+//! and, for engines, below [`super::engine`].
 
 /// A mapping with fixed keys.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Section {
     /// What it is, for messages: `a model`.
     pub what: &'static str,
@@ -12,7 +13,7 @@ pub struct Section {
 }
 
 /// Keys of which exactly one must be there.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Choice {
     /// What is chosen, for messages: `engine`.
     pub what: &'static str,
@@ -21,7 +22,7 @@ pub struct Choice {
 }
 
 /// A key.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Field {
     /// Its name.
     pub key: &'static str,
@@ -45,7 +46,7 @@ pub enum Need {
 }
 
 /// What a value must be.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// The number of the format's version.
     Version,
@@ -100,3 +101,36 @@ pub enum Kind {
     /// A mapping of one of these forms, told apart by the first key of each.
     Forms(&'static [Section]),
 }
+
+/// A key that must be there.
+pub const fn required(key: &'static str, kind: Kind, doc: &'static str) -> Field {
+    Field { key, kind, need: Need::Required, doc }
+}
+
+/// A key whose absence means something, as `doc` says.
+pub const fn optional(key: &'static str, kind: Kind, doc: &'static str) -> Field {
+    Field { key, kind, need: Need::Optional, doc }
+}
+
+/// A key that the YAML in `value` stands in for.
+pub const fn default(key: &'static str, kind: Kind, value: &'static str, doc: &'static str) -> Field {
+    Field { key, kind, need: Need::Default(value), doc }
+}
+
+/// One of these words.
+pub const fn words(allowed: &'static [&'static str]) -> Kind {
+    Kind::Word { allowed, explained: &[] }
+}
+
+/// A whole number from `min` to `max`.
+pub const fn whole(min: u64, max: u64) -> Kind {
+    Kind::Whole { min, max }
+}
+
+/// A number from `min` to `max`.
+pub const fn number(min: f64, max: f64) -> Kind {
+    Kind::Number { min, max, above: false, below: false }
+}
+
+/// Most tokens of a prompt or a decode loop; far beyond any context, so that sums cannot overflow.
+pub const TOKENS: Kind = whole(1, 1 << 20);

@@ -1,0 +1,154 @@
+//! The engines a scenario file can ask for.
+//!
+//! Each has a file below, with its settings, its keys, what these say about each other, and its limits. An engine is added
+//! by such a file, a variant of [`Engine`], an item of [`ENGINES`] and an arm of [`Engine::limits`]; `backend::open` opens it.
+
+pub mod ollama;
+pub mod onnx;
+pub mod simulated;
+pub mod torch;
+pub mod worker;
+
+use super::limits::Limits;
+use super::node::Node;
+use super::problem::Problem;
+use super::section::Section;
+use super::settings::{EngineSettings, Placed};
+
+pub use ollama::{OllamaDevice, OllamaSettings};
+pub use onnx::{ArgMax, Isolation, OnnxSettings, Optimisation};
+pub use simulated::{Fault, FaultKind, Law, Pace, SimulatedSettings};
+pub use torch::compile::{CompileBackend, CompileMode, CompileSettings, Dynamic, OnRecompile};
+pub use torch::{Launch, Resources, TorchDevice, TorchSettings};
+pub use worker::ConnectSettings;
+
+/// An engine with its settings.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Engine {
+    /// ONNX Runtime.
+    Onnx(OnnxSettings),
+    /// An Ollama server.
+    Ollama(OllamaSettings),
+    /// PyTorch, eager or compiled, in a worker.
+    Torch(TorchSettings),
+    /// Whatever serves the worker protocol at an address.
+    Worker(ConnectSettings),
+    /// Scripted truth on a virtual clock.
+    Simulated(Box<SimulatedSettings>),
+}
+
+impl Engine {
+    /// What it cannot do, needs and costs, as it is set.
+    #[must_use]
+    pub fn limits(&self) -> &dyn Limits {
+        match self {
+            Self::Onnx(onnx) => onnx,
+            Self::Ollama(ollama) => ollama,
+            Self::Torch(torch) => torch,
+            Self::Worker(worker) => worker,
+            Self::Simulated(script) => script.as_ref(),
+        }
+    }
+
+    /// The settings of an Ollama server. `None`: it is another engine.
+    #[must_use]
+    pub fn as_ollama(&self) -> Option<&OllamaSettings> {
+        match self {
+            Self::Ollama(ollama) => Some(ollama),
+            _ => None,
+        }
+    }
+}
+
+/// How one engine is asked for in a scenario file: [`EngineSettings`] of any type.
+#[derive(Clone, Copy)]
+pub struct EngineFormat {
+    /// The key below a backend that chooses it.
+    pub key: &'static str,
+    /// What it is.
+    pub doc: &'static str,
+    /// Its keys.
+    pub section: &'static Section,
+    /// The engine from its section, once that was checked.
+    pub build: fn(&Node) -> Option<Engine>,
+    /// See [`EngineSettings::contradictions`].
+    pub contradictions: fn(Placed<'_>, &mut Vec<Problem>),
+    /// See [`EngineSettings::asks_for_virtual_clock`].
+    pub asks_for_virtual_clock: fn(&Node) -> Option<bool>,
+}
+
+const fn format<S: EngineSettings>(build: fn(&Node) -> Option<Engine>) -> EngineFormat {
+    EngineFormat {
+        key: S::KEY,
+        doc: S::DOC,
+        section: S::SECTION,
+        build,
+        contradictions: S::contradictions,
+        asks_for_virtual_clock: S::asks_for_virtual_clock,
+    }
+}
+
+/// Every engine, in the order in which they are documented.
+pub const ENGINES: [EngineFormat; 5] = [
+    format::<OnnxSettings>(|node| OnnxSettings::build(node).map(Engine::Onnx)),
+    format::<OllamaSettings>(|node| OllamaSettings::build(node).map(Engine::Ollama)),
+    format::<TorchSettings>(|node| TorchSettings::build(node).map(Engine::Torch)),
+    format::<ConnectSettings>(|node| ConnectSettings::build(node).map(Engine::Worker)),
+    format::<SimulatedSettings>(|node| {
+        SimulatedSettings::build(node).map(|script| Engine::Simulated(Box::new(script)))
+    }),
+];
+
+/// The engines that a backend names, each with its section: one where the file is right.
+pub fn named(backend: &Node) -> impl Iterator<Item = (&'static EngineFormat, &Node)> {
+    const ALL: &[EngineFormat] = &ENGINES;
+    ALL.iter().filter_map(|engine| Some((engine, backend.get(engine.key)?)))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fmt::Debug;
+
+    use super::*;
+    use crate::scenario::{check, node};
+
+    /// What an empty section, or one with only what must be there, is checked and built to.
+    fn built<S: EngineSettings>(yaml: &str) -> S {
+        let mut problems = Vec::new();
+        let mut section = node::parse(yaml, &mut problems).unwrap();
+        check::section(&mut section, S::SECTION, &mut problems);
+        assert!(problems.is_empty(), "{yaml}: {problems:?}");
+        S::build(&section).unwrap()
+    }
+
+    fn defaults_are_documented<S: EngineSettings + Default + PartialEq + Debug>() {
+        assert_eq!(built::<S>("{}"), S::default());
+    }
+
+    #[test]
+    fn an_empty_section_is_the_default() {
+        defaults_are_documented::<OnnxSettings>();
+        defaults_are_documented::<OllamaSettings>();
+        defaults_are_documented::<TorchSettings>();
+        defaults_are_documented::<SimulatedSettings>();
+        let address = "tcp:127.0.0.1:7000";
+        let connected: ConnectSettings = built(&format!("{{ address: \"{address}\" }}"));
+        assert_eq!(connected, ConnectSettings::at(address));
+        let compiled: TorchSettings = built("{ compile: {} }");
+        assert_eq!(compiled.compile, Some(CompileSettings::default()));
+    }
+
+    #[test]
+    fn an_engine_is_known_by_one_key() {
+        for engine in ENGINES {
+            let mut problems = Vec::new();
+            let section = if engine.key == "worker" { "{ address: \"unix:/s\" }" } else { "{}" };
+            let mut node = node::parse(section, &mut problems).unwrap();
+            check::section(&mut node, engine.section, &mut problems);
+            let built = (engine.build)(&node).unwrap();
+            assert_eq!(built.limits().kind(), engine.key);
+            assert_eq!((engine.asks_for_virtual_clock)(&node), Some(built.limits().virtual_clock()), "{}", engine.key);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Any engine that serves the worker protocol at an address.
+
+use crate::scenario::Dtype;
+use crate::scenario::limits::{Limits, WORKER_PROCESS, WORKER_START_MS, load_ms};
+use crate::scenario::node::Node;
+use crate::scenario::problem::Problem;
+use crate::scenario::section::{Kind, Section, default, optional, required, whole, words};
+use crate::scenario::settings::{EngineSettings, Placed};
+use crate::scenario::typed::{self, items, word};
+use crate::units::Bytes;
+
+/// Any engine that serves the worker protocol at an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectSettings {
+    /// `unix:/path/to/socket` or `tcp:127.0.0.1:PORT`.
+    pub address: String,
+    /// Environment variable that holds the token it wants. `None`: none.
+    pub token_env: Option<String>,
+    /// Device by the engine's name, e.g. `cpu`, `cuda:0`.
+    pub device: String,
+    /// Weights and KV cache.
+    pub dtype: Dtype,
+    /// Threads inside an operator. `None`: the engine's choice.
+    pub threads: Option<u32>,
+    /// The engine's own settings, `key=value` each.
+    pub options: Vec<(String, String)>,
+}
+
+impl ConnectSettings {
+    /// A worker at this address; everything else is as a scenario file leaves it out.
+    #[must_use]
+    pub fn at(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            token_env: None,
+            device: "cpu".to_owned(),
+            dtype: Dtype::F32,
+            threads: None,
+            options: Vec::new(),
+        }
+    }
+}
+
+impl EngineSettings for ConnectSettings {
+    const KEY: &'static str = "worker";
+    const DOC: &'static str = "Any engine that serves the worker protocol at an address.";
+    const SECTION: &'static Section = &SECTION;
+
+    fn build(section: &Node) -> Option<Self> {
+        Some(Self {
+            address: typed::owned(section, "address")?,
+            token_env: typed::optional_text(section, "token_env")?,
+            device: typed::owned(section, "device")?,
+            dtype: word(section.get("dtype")?)?,
+            threads: typed::optional(section, "threads", Node::whole)?,
+            options: typed::each(section, "options", option)?,
+        })
+    }
+
+    fn contradictions(placed: Placed<'_>, problems: &mut Vec<Problem>) {
+        if let Some(address) = placed.section.get("address")
+            && let Some(text) = address.text()
+            && !text.starts_with("unix:/")
+            && !text.starts_with("tcp:127.0.0.1:")
+        {
+            let message = "`address` must be a Unix socket or a port of this machine's loopback";
+            problems
+                .push(Problem::new(address.at, message).help("allowed", "unix:/path/to/socket or tcp:127.0.0.1:PORT"));
+        }
+        for option in items(placed.section, "options") {
+            if option.text().is_some_and(|text| !text.contains('=')) {
+                problems.push(Problem::new(option.at, "an option is `key=value`"));
+            }
+        }
+    }
+}
+
+fn option(node: &Node) -> Option<(String, String)> {
+    let (key, value) = node.text()?.split_once('=')?;
+    Some((key.to_owned(), value.to_owned()))
+}
+
+impl Limits for ConnectSettings {
+    fn kind(&self) -> &'static str {
+        Self::KEY
+    }
+
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// One worker holds one model.
+    fn max_resident(&self) -> Option<u32> {
+        Some(1)
+    }
+
+    /// As the torch worker, for want of anything better known.
+    fn resident(&self, weights: Bytes, cache: Bytes) -> Bytes {
+        Bytes(weights.0.saturating_add(WORKER_PROCESS.0).saturating_add(cache.0))
+    }
+
+    fn load_ms(&self, millions: f64) -> f64 {
+        load_ms(WORKER_START_MS, millions)
+    }
+}
+
+const SECTION: Section = Section {
+    what: "a worker at an address",
+    choice: None,
+    fields: &[
+        required("address", Kind::Text, "unix:/path/to/socket or tcp:127.0.0.1:PORT."),
+        optional("token_env", Kind::Text, "Environment variable that holds the token the worker wants."),
+        default("device", Kind::Text, "cpu", "Device by the engine's name, e.g. cpu or cuda:0."),
+        optional("threads", whole(1, 1024), "Threads inside an operator; the engine's choice if not given."),
+        default("dtype", words(&["f32", "f16"]), "f32", "Weights and KV cache."),
+        default(
+            "options",
+            Kind::List { item: &Kind::Text, min: 0, unique: true },
+            "[]",
+            "The engine's own settings, `key=value` each.",
+        ),
+    ],
+};
