@@ -1,0 +1,80 @@
+//! `doctor` and `models prune` with a server.
+
+use std::sync::Arc;
+
+use crate::ollama::fixture::{Fixture, Scenario, assert_exit, printed};
+use crate::standin::Server;
+use crate::standin::scripted::model::{Model, Shape};
+use crate::standin::scripted::{Script, Scripted};
+
+const SHAPE: Shape =
+    Shape { architecture: "llama", parameters: 1_250_432, layers: 4, width: 128, heads: 4, context: 4096 };
+
+const SERVED: &str = "[{ name: here, ollama: \"here:1b\" }, { name: gone, ollama: \"gone:2b\" }]";
+
+fn server(models: &[&str], script: Script) -> (Arc<Scripted>, Server) {
+    let model = Arc::new(Scripted::new(script, models.iter().map(|name| Model::new(name, &SHAPE))));
+    let server = Server::scripted(&model).unwrap();
+    (model, server)
+}
+
+fn fixture(url: &str) -> Fixture {
+    Fixture::new(&Scenario { url, models: SERVED, prompt: 9, steps: 8, repetitions: 2, more: "" })
+}
+
+#[test]
+fn only_what_is_ours_is_pruned() {
+    let all = ["phasebench/a:f32-1", "phasebench/b:f16-2", "gemma3:270m", "other/phasebench:1b"];
+    let (model, server) = server(&all, Script::default());
+    let (url, before) = (server.url(), model.models());
+    let fixture = fixture(&url);
+    let dry = fixture.command(&["models", "prune", "--url", &url, "--dry-run"]).output().unwrap();
+    assert_exit(&dry, 0);
+    assert_eq!(model.models(), before);
+    let output = fixture.command(&["models", "prune", "--url", &url]).output().unwrap();
+    assert_exit(&output, 0);
+    assert!(printed(&output).contains("2 models below phasebench/ deleted"), "{}", printed(&output));
+    let left: Vec<String> = model.models().into_iter().collect();
+    assert_eq!(left, ["gemma3:270m", "other/phasebench:1b"]);
+}
+
+#[test]
+fn a_missing_model_is_named_with_the_command_that_fetches_it() {
+    let (_, server) =
+        server(&["here:1b"], Script { registry: vec![Model::new("gone:2b", &SHAPE)], ..Script::default() });
+    let url = server.url();
+    let fixture = fixture(&url);
+    let found = || printed(&fixture.command(&["doctor", "scenario.yaml"]).output().unwrap());
+    let missing = format!("gone:2b is not on the server at {url}");
+    let pull = format!("phasebench models pull gone:2b --url {url}");
+    let before = found();
+    assert!(before.contains(&missing) && before.contains(&pull), "{before}");
+    assert!(before.contains("here:1b: 1250432 parameters, F16"), "{before}");
+    assert!(before.contains("Ollama 0.33.0-rc2") && before.contains("clock of 0.30 and later"), "{before}");
+    assert!(before.contains("LLAMA_ARG_CACHE_RAM=0 ollama serve"), "{before}");
+
+    let run = fixture.start().output().unwrap();
+    assert_exit(&run, 7);
+    assert!(printed(&run).contains("has no model `gone:2b`"), "{}", printed(&run));
+    let words: Vec<&str> = pull.split(' ').skip(1).collect();
+    assert_exit(&fixture.command(&words).output().unwrap(), 0);
+    let after = found();
+    assert!(!after.contains("is not on the server") && after.contains("gone:2b: 1250432 parameters"), "{after}");
+}
+
+#[test]
+fn what_the_library_cannot_do_is_said_in_the_servers_words() {
+    let (_, server) = server(&["here:1b"], Script::default());
+    let url = server.url();
+    let fixture = fixture(&url);
+    let pull = || fixture.command(&["models", "pull", "gone:2b", "--url", &url]).output().unwrap();
+    let output = pull();
+    assert_exit(&output, 1);
+    assert!(printed(&output).contains("pull model manifest: file does not exist"), "{}", printed(&output));
+    drop(server);
+    for output in [pull(), fixture.command(&["models", "prune", "--url", &url]).output().unwrap()] {
+        assert_exit(&output, 7);
+        let text = printed(&output);
+        assert!(text.contains("Connection refused") && text.contains("try: ollama serve"), "{text}");
+    }
+}

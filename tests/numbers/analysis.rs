@@ -1,0 +1,13 @@
+//! Tables against numbers worked out by hand, on runs made up in code.
+
+mod cells;
+mod compile;
+mod compile_report;
+mod files;
+mod findings;
+mod fit_command;
+mod fits;
+mod forged;
+mod linearity;
+mod run;
+mod validation;

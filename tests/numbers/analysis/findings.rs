@@ -1,0 +1,128 @@
+//! What the first screen of a report says of a fit, and with what reservations.
+
+use phasebench::analysis::Tables;
+use phasebench::report::document::{Block, Finding, Standing};
+use phasebench::report::markdown;
+use phasebench::report::sections::{ReportedRun, compose};
+use phasebench::terms::Mode;
+
+use crate::analysis::run::{FOUR, Model, Run, Shape, shape};
+
+const SHORT: Shape = shape("short", 2, 1, 64);
+const LONG: Shape = shape("long", 8, 1, 64);
+/// Calls of a quiet cell around 1.
+const QUIET: [f64; 8] = [1.0, 1.01, 0.99, 1.0, 1.005, 0.995, 1.002, 0.998];
+
+/// Twice the quiet calls, times what a law says of each call, on a machine with nothing beside.
+fn measured(law: impl Fn(Model, Shape, usize) -> f64) -> Run {
+    Run::measured(&FOUR, &[SHORT, LONG], 16, |m, s, i| {
+        let quiet = QUIET[i as usize % 8];
+        (f64::from(s.prompt) * m.millions.sqrt() * quiet * law(m, s, i as usize), 64.0 * m.millions.sqrt() * quiet)
+    })
+}
+
+fn finding(run: &Run, question: &str) -> (Standing, String) {
+    let (tables, recording) = (run.tables(), run.recording());
+    let reported =
+        ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
+    let document = compose(&reported);
+    let all = document.verdict.iter().flat_map(|block| match block {
+        Block::Findings(findings) => findings.as_slice(),
+        _ => &[],
+    });
+    let found: &Finding = all.clone().find(|f| f.question == question).unwrap_or_else(|| panic!("no {question}"));
+    let text = |text: &phasebench::report::document::Text| {
+        text.spans().iter().map(|span| span.as_str()).collect::<String>().replace('\u{a0}', " ")
+    };
+    (found.standing, format!("{} {}", text(&found.answer), text(&found.grounds)))
+}
+
+fn on_d_long(m: Model, s: Shape) -> bool {
+    m.name == "d" && s.scenario == "long"
+}
+
+#[test]
+fn quiet_cells_carry_their_fit() {
+    let (standing, text) = finding(&measured(|_, _, _| 1.0), "Prefill on eng");
+    assert_eq!(standing, Standing::Holds, "{text}");
+}
+
+/// One bad cell of eight is enough, and it is named with its figure.
+#[test]
+fn a_cell_that_is_unsteady_lowers_the_standing_of_its_fit() {
+    // Two speeds, both seen all along; a few slow calls; ever slower.
+    let speeds = measured(|m, s, i| if on_d_long(m, s) && i % 3 == 0 { 2.0 } else { 1.0 });
+    let tail = measured(|m, s, i| if on_d_long(m, s) && i == 5 { 4.0 } else { 1.0 });
+    let drift = measured(|m, s, i| if on_d_long(m, s) { 1.0 + 0.02 * i as f64 } else { 1.0 });
+    for (run, sentence) in [
+        (&speeds, "Calls vary by more than 15 % in 1 of its 8 cells: d · long, by "),
+        (&speeds, "The interval of the location is wider than ±10 % in 1 of its 8 cells: d · long, ±"),
+        (&tail, "Mean and median differ by more than 10 % in 1 of its 8 cells: d · long, mean 1.1"),
+        (&drift, "Calls drift in 1 of its 8 cells: d · long, +"),
+    ] {
+        let (standing, text) = finding(run, "Prefill on eng");
+        assert_eq!(standing, Standing::Caution, "{text}");
+        assert!(text.contains(sentence), "{sentence}: {text}");
+        let (standing, text) = finding(run, "Decode on eng");
+        assert_eq!(standing, Standing::Holds, "the other phase is quiet: {text}");
+    }
+}
+
+#[test]
+fn the_worst_of_several_cells_is_named() {
+    let run = measured(|m, s, i| match (m.name, s.scenario) {
+        ("d", "long") if i % 3 == 0 => 1.6,
+        ("a", "short") if i % 3 == 0 => 2.5,
+        _ => 1.0,
+    });
+    let (_, text) = finding(&run, "Prefill on eng");
+    assert!(text.contains("Calls vary by more than 15 % in 2 of its 8 cells: most in a · short, by "), "{text}");
+}
+
+#[test]
+fn scenarios_that_contradict_each_other_are_named() {
+    let run = measured(|m, s, _| if s.scenario == "long" { m.millions.powf(0.4) } else { 1.0 });
+    let (standing, text) = finding(&run, "Prefill on eng");
+    assert_eq!(standing, Standing::Caution, "{text}");
+    let named = text.contains("the 95 % intervals of short (slope 0.500 [") && text.contains("and long (slope 0.900 [");
+    assert!(named && text.contains("have no slope in common."), "{text}");
+}
+
+/// Without proof there is a reason in place of a slope, and the cells are labelled where they are shown.
+#[test]
+fn without_proof_the_report_says_why_there_is_no_fit() {
+    let mut run = measured(|_, _, _| 1.0);
+    for call in run.calls().filter(|call| call.session.model != "a") {
+        call.attribution.actual = None;
+    }
+    let (standing, text) = finding(&run, "Prefill on eng");
+    assert_eq!(standing, Standing::Withheld, "{text}");
+    assert!(text.contains("not identifiable: 1 model, at least 3 are needed"), "{text}");
+    assert!(text.contains("`b` is left out in short, long: nothing proves where it ran"), "{text}");
+    let (_, text) = finding(&run, "Did it run where it should?");
+    assert!(text.contains("The others are in no fit, aggregate or ranking."), "{text}");
+    let (tables, recording) = (run.tables(), run.recording());
+    let reported =
+        ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
+    let page = markdown::to_markdown(&compose(&reported));
+    assert!(page.contains("b (unattributed)") && page.contains("Unattributed, since nothing proves"), "{page}");
+}
+
+/// The interval stands beside what it is an interval of, and what it reckoned with is shown.
+#[test]
+fn an_interval_stands_beside_its_own_location() {
+    let run = measured(|m, s, i| if on_d_long(m, s) && i % 3 == 0 { 2.0 } else { 1.0 });
+    let tables: Tables = run.tables();
+    let recording = run.recording();
+    let reported =
+        ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
+    let page = markdown::to_markdown(&compose(&reported)).replace('\u{a0}', " ");
+    let row = tables.summary.iter().find(|r| r.cell_id == "d-long-1-64" && r.mode == Mode::Prefill).unwrap();
+    let (location, low, high) = (row.location_ms.unwrap(), row.ci_low_ms.unwrap(), row.ci_high_ms.unwrap());
+    assert!(row.median_ms < low, "the median lies outside: {} {low}", row.median_ms);
+    let digits = if location < 100.0 { 1 } else { 0 };
+    let shown = format!("{location:.digits$} \\[{low:.digits$}, {high:.digits$}\\]");
+    assert!(page.contains(&shown) || page.contains(&shown.replace('\\', "")), "{shown}: {page}");
+    assert!(page.contains("lag-1 autocorrelation") && page.contains("effective n"), "{page}");
+    assert!(page.contains(&format!(" {:.1} |", row.n_effective.unwrap())), "{page}");
+}

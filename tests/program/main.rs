@@ -1,0 +1,9 @@
+//! The program as its users run it: the commands around a run, runs on a simulated engine, reports.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+
+mod front;
+#[path = "../support/not_run.rs"]
+mod not_run;
+mod report;
+mod run;
