@@ -48,7 +48,7 @@ fn print(document: &Document, run: &RunFolder, out: &mut dyn Write) -> anyhow::R
         }
     }
     for finding in findings(document) {
-        writeln!(out, "{} ({})", finding.question, finding.standing.as_str())?;
+        writeln!(out, "{} ({})", finding.question, finding.assurance.as_str())?;
         writeln!(out, "  {}", finding.answer)?;
         writeln!(out, "  {}", finding.grounds)?;
     }
@@ -59,7 +59,7 @@ fn print(document: &Document, run: &RunFolder, out: &mut dyn Write) -> anyhow::R
 fn as_json(finding: &Finding) -> Value {
     json!({
         "question": finding.question,
-        "standing": finding.standing.as_str(),
+        "standing": finding.assurance.as_str(),
         "answer": finding.answer.to_string(),
         "grounds": finding.grounds.to_string(),
     })

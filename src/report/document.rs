@@ -2,8 +2,12 @@
 
 use std::fmt;
 
+mod table;
+
 use crate::report::chart::{ChartError, Svg};
 use crate::report::text::clean;
+
+pub use table::{Align, Columns, Heading, Table};
 
 /// A whole report.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +80,7 @@ pub struct Finding {
     /// What a reader wants to know, in few words.
     pub question: String,
     /// How far the answer may be trusted.
-    pub standing: Standing,
+    pub assurance: Assurance,
     /// The answer in one sentence, with its numbers.
     pub answer: Text,
     /// What it rests on: counts, fits, proofs.
@@ -85,7 +89,7 @@ pub struct Finding {
 
 /// How far an answer may be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Assurance {
     /// The data carry it.
     Holds,
     /// The data carry it with a reservation, which the grounds name.
@@ -94,7 +98,7 @@ pub enum Standing {
     Withheld,
 }
 
-impl Standing {
+impl Assurance {
     /// The word printed beside the answer.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -104,47 +108,6 @@ impl Standing {
             Self::Withheld => "withheld",
         }
     }
-}
-
-/// Rows under named columns.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Table {
-    /// What the rows are and where they come from.
-    pub caption: Text,
-    /// Names and alignment.
-    pub columns: Vec<Column>,
-    /// One text per column each; the first names the row. A missing cell prints empty.
-    pub rows: Vec<Vec<Text>>,
-}
-
-/// One column.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// Name and unit.
-    pub title: String,
-    /// Words or numbers.
-    pub align: Align,
-}
-
-impl Column {
-    /// A column of words.
-    pub fn words(title: impl Into<String>) -> Self {
-        Self { title: title.into(), align: Align::Left }
-    }
-
-    /// A column of numbers; the title names their unit.
-    pub fn numbers(title: impl Into<String>) -> Self {
-        Self { title: title.into(), align: Align::Right }
-    }
-}
-
-/// Where cells stand in their column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Align {
-    /// Words.
-    Left,
-    /// Numbers.
-    Right,
 }
 
 /// A chart in its place.

@@ -2,7 +2,9 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::report::document::{Align, Block, Column, Document, Figure, Finding, Section, Span, Standing, Table, Text};
+use crate::report::document::{
+    Align, Assurance, Block, Document, Figure, Finding, Heading, Section, Span, Table, Text,
+};
 use crate::report::text::clean;
 use crate::report::theme;
 
@@ -84,10 +86,10 @@ fn blocks(blocks: &[Block]) -> Markup {
         @for run in runs {
             @if is_figure(&run[0]) {
                 div.charts {
-                    @for block in run { (one(block)) }
+                    @for block in run { (block_markup(block)) }
                 }
             } @else {
-                @for block in run { (one(block)) }
+                @for block in run { (block_markup(block)) }
             }
         }
     }
@@ -97,7 +99,7 @@ fn is_figure(block: &Block) -> bool {
     matches!(block, Block::Figure(_))
 }
 
-fn one(block: &Block) -> Markup {
+fn block_markup(block: &Block) -> Markup {
     match block {
         Block::Paragraph(t) => html! { p { (text(t)) } },
         Block::Note(t) => html! { p.note { (text(t)) } },
@@ -112,10 +114,10 @@ fn findings_grid(findings: &[Finding]) -> Markup {
     html! {
         div.findings {
             @for finding in findings {
-                article class=(class(finding.standing)) {
+                article class=(class(finding.assurance)) {
                     h3 {
                         (clean(&finding.question)) " "
-                        span.standing { (finding.standing.as_str()) }
+                        span.standing { (finding.assurance.as_str()) }
                     }
                     p.answer { (text(&finding.answer)) }
                     @if !finding.grounds.is_empty() { p.grounds { (text(&finding.grounds)) } }
@@ -125,23 +127,22 @@ fn findings_grid(findings: &[Finding]) -> Markup {
     }
 }
 
-fn class(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Holds => "holds",
-        Standing::Caution => "caution",
-        Standing::Withheld => "withheld",
+fn class(assurance: Assurance) -> &'static str {
+    match assurance {
+        Assurance::Holds => "holds",
+        Assurance::Caution => "caution",
+        Assurance::Withheld => "withheld",
     }
 }
 
 fn table(table: &Table) -> Markup {
-    let length = |cell: &Text| cell.spans().iter().map(|s| s.as_str().chars().count()).sum::<usize>();
-    let wraps = |i: usize| table.rows.iter().filter_map(|row| row.get(i)).any(|cell| length(cell) > LONG);
-    let class = |(i, column): (usize, &Column)| match column.align {
+    let wraps = |i: usize| table.rows.iter().filter_map(|row| row.get(i)).any(|cell| characters(cell) > LONG);
+    let class = |(i, heading): (usize, &Heading)| match heading.align {
         Align::Right => Some("num"),
         Align::Left if wraps(i) => Some("long"),
         Align::Left => None,
     };
-    let classes: Vec<_> = table.columns.iter().enumerate().map(class).collect();
+    let classes: Vec<_> = table.headings.iter().enumerate().map(class).collect();
     html! {
         figure.table {
             @if !table.caption.is_empty() { figcaption { (text(&table.caption)) } }
@@ -149,12 +150,12 @@ fn table(table: &Table) -> Markup {
             div.scroll tabindex="0" {
                 table {
                     thead { tr {
-                        @for (i, column) in table.columns.iter().enumerate() {
-                            th scope="col" class=[classes[i]] { (clean(&column.title)) }
+                        @for (i, heading) in table.headings.iter().enumerate() {
+                            th scope="col" class=[classes[i]] { (clean(&heading.title)) }
                         }
                     } }
                     tbody { @for row in &table.rows { tr {
-                        @for i in 0..table.columns.len() {
+                        @for i in 0..table.headings.len() {
                             @let cell = row.get(i).map(text);
                             @if i == 0 { th scope="row" class=[classes[i]] { (cell.unwrap_or_default()) } }
                             @else { td class=[classes[i]] { (cell.unwrap_or_default()) } }
@@ -164,6 +165,10 @@ fn table(table: &Table) -> Markup {
             }
         }
     }
+}
+
+fn characters(text: &Text) -> usize {
+    text.spans().iter().map(|span| span.as_str().chars().count()).sum()
 }
 
 fn figure(figure: &Figure) -> Markup {

@@ -56,7 +56,8 @@ fn blocks(out: &mut String, blocks: &[Block]) {
 }
 
 fn write_finding(out: &mut String, finding: &Finding) {
-    let _ = write!(out, "- {} ({}): {}", strong(&finding.question), finding.standing.as_str(), inline(&finding.answer));
+    let _ =
+        write!(out, "- {} ({}): {}", strong(&finding.question), finding.assurance.as_str(), inline(&finding.answer));
     if !finding.grounds.is_empty() {
         let _ = write!(out, "  \n  {}", line(&finding.grounds));
     }
@@ -69,7 +70,7 @@ fn write_table(out: &mut String, table: &Table) {
         let _ = writeln!(out, "{}\n", line(&table.caption));
     }
     let head: Vec<String> =
-        table.columns.iter().map(|c| escape_before(&c.title, Next::Harmless).replace('|', "\\|")).collect();
+        table.headings.iter().map(|c| escape_before(&c.title, Next::Harmless).replace('|', "\\|")).collect();
     let rows: Vec<Vec<String>> = table.rows.iter().map(|r| cells(r, head.len())).collect();
     let widths: Vec<usize> = head
         .iter()
@@ -78,7 +79,7 @@ fn write_table(out: &mut String, table: &Table) {
             rows.iter().map(|r| r[i].chars().count()).chain([title.chars().count(), 3]).max().unwrap_or(3)
         })
         .collect();
-    let columns = || table.columns.iter().map(|c| c.align).zip(&widths);
+    let columns = || table.headings.iter().map(|c| c.align).zip(&widths);
     let mut write_row = |cells: &[String]| {
         for (cell, (align, width)) in cells.iter().zip(columns()) {
             let gap = " ".repeat(width.saturating_sub(cell.chars().count()));
@@ -199,7 +200,7 @@ fn escape_before(text: &str, next: Next) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::document::Column;
+    use crate::report::document::Heading;
 
     #[test]
     fn hostile_text_stays_text() {
@@ -233,7 +234,7 @@ mod tests {
     fn tables_hold_their_shape() {
         let table = Table {
             caption: "Cells.".into(),
-            columns: vec![Column::words("model"), Column::numbers("median (ms)")],
+            headings: vec![Heading::words("model"), Heading::numbers("median (ms)")],
             rows: vec![vec!["a|b".into(), "1.23".into()], vec![Text::default().code("x|y")]],
         };
         let mut out = String::new();

@@ -2,37 +2,56 @@
 //!
 //! Nothing is computed here that a table does not hold, but for counts of rows and the shortest of arithmetic
 //! (2 to the power of a slope, a difference in percent).
+//!
+//! A new section is a file below this one and a line in [`SECTIONS`]; a new question on the first screen, a file below
+//! `findings` and a line in its list.
 
 pub mod calibration;
-mod compiled;
-mod early_stops;
+mod compile;
+mod degraded;
+mod early_stop;
 mod energy;
 mod facts;
 mod findings;
-mod fits;
-mod left_out;
 mod measured;
-mod medians;
 mod names;
 mod predictors;
-mod reservations;
 mod scaling;
 mod shifts;
 mod steadiness;
-mod trust;
+mod summary;
 mod warmup;
 
 use crate::analysis::Tables;
 use crate::manifest::{Manifest, Tool};
 use crate::plan::Plan;
-use crate::report::document::{Block, Document, Text};
+use crate::report::document::{Block, Document, Section, Text};
 use crate::run_folder::RunFolder;
 use crate::store::{Recording, TraceRow};
 
 use names::Names;
 
-/// Longest list of cells that one chart shows.
-const ROWS: usize = 24;
+/// Every section, in the report's order. Each is left out where it gives `None`: the run has nothing for it.
+const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
+    scaling::section,
+    summary::section,
+    predictors::section,
+    shifts::section,
+    compile::section,
+    energy::section,
+    early_stop::section,
+    warmup::section,
+    steadiness::section,
+    degraded::section,
+    measured::section,
+];
+
+/// What a reader must know before any number, most general first. `None`: there is no need.
+const WARNINGS: &[fn(&ReportedRun<'_>) -> Option<Text>] =
+    &[unfinished, torn_record, scripted_time, energy::warning, debug_build];
+
+/// Most rows of one chart, and of a table that shows the strongest of many.
+const MOST_ROWS: usize = 24;
 
 /// What a report is made from.
 #[derive(Debug, Clone, Copy)]
@@ -61,63 +80,50 @@ impl<'a> ReportedRun<'a> {
 #[must_use]
 pub fn compose(run: &ReportedRun<'_>) -> Document {
     let names = Names::new(run.plan);
-    let mut verdict = warnings(run);
-    verdict.push(Block::Findings(findings::findings(run, &names)));
-    let tool = Tool::this();
-    let mut sections = vec![
-        scaling::section(run, &names),
-        medians::section(run, &names),
-        predictors::section(run, &names),
-        shifts::section(run, &names),
-    ];
-    sections.extend(compiled::section(run, &names));
-    sections.extend(energy::section(run, &names));
-    sections.extend(early_stops::section(run, &names));
-    sections.extend([
-        warmup::section(run, &names),
-        steadiness::section(run, &names),
-        left_out::section(run, &names),
-        measured::section(run),
-    ]);
+    let warnings = WARNINGS.iter().filter_map(|warning| warning(run)).map(Block::Note);
+    let findings = Block::Findings(findings::findings(run, &names));
     Document {
         title: run.plan.name.clone(),
         facts: facts::facts(run),
-        verdict,
-        sections,
-        made_by: format!("Made by phasebench {} from the run's own rows.", facts::tool(&tool)),
+        verdict: warnings.chain([findings]).collect(),
+        sections: SECTIONS.iter().filter_map(|section| section(run, &names)).collect(),
+        made_by: format!("Made by phasebench {} from the run's own rows.", facts::tool(&Tool::this())),
     }
 }
 
-/// What a reader must know before any number.
-fn warnings(run: &ReportedRun<'_>) -> Vec<Block> {
-    let mut notes: Vec<Text> = Vec::new();
-    if !run.recording.finished() {
-        notes.push("This run is not finished: what follows comes from the calls made so far.".into());
-    }
-    if run.recording.torn {
-        notes.push("The record ends in a torn line, which is left out.".into());
-    }
-    let simulated: Vec<&str> =
-        run.manifest.stack.backends.iter().filter(|(_, b)| b.virtual_clock).map(|(name, _)| name.as_str()).collect();
-    if !simulated.is_empty() {
-        let names = simulated.join(", ");
-        notes
-            .push(Text::plain("Scripted time, not measured: ").code(names).and(". It says nothing about any machine."));
-    }
-    notes.extend(energy::warning(run));
-    if run.manifest.stack.tool.profile.as_deref() == Some("debug")
-        && run.manifest.stack.backends.values().any(|b| !b.virtual_clock)
-    {
-        notes.push("Measured by a debug build: the client's own share of each call is larger than it need be.".into());
-    }
-    notes.into_iter().map(Block::Note).collect()
+fn unfinished(run: &ReportedRun<'_>) -> Option<Text> {
+    let warning = "This run is not finished: what follows comes from the calls made so far.";
+    (!run.recording.finished()).then(|| warning.into())
 }
 
-/// The indices of the `most` items that `weight` puts first, in their own order.
+fn torn_record(run: &ReportedRun<'_>) -> Option<Text> {
+    run.recording.torn.then(|| "The record ends in a torn line, which is left out.".into())
+}
+
+/// Backends whose times come from a script.
+fn scripted_time(run: &ReportedRun<'_>) -> Option<Text> {
+    let backends = run.manifest.stack.backends.iter();
+    let scripted: Vec<&str> =
+        backends.filter(|(_, entry)| entry.virtual_clock).map(|(name, _)| name.as_str()).collect();
+    if scripted.is_empty() {
+        return None;
+    }
+    let warning = Text::plain("Scripted time, not measured: ").code(scripted.join(", "));
+    Some(warning.and(". It says nothing about any machine."))
+}
+
+fn debug_build(run: &ReportedRun<'_>) -> Option<Text> {
+    let measured = run.manifest.stack.backends.values().any(|entry| !entry.virtual_clock);
+    let debug = run.manifest.stack.tool.profile.as_deref() == Some("debug");
+    let warning = "Measured by a debug build: the client's own share of each call is larger than it need be.";
+    (debug && measured).then(|| warning.into())
+}
+
+/// The `most` items that `weight` puts first, in their own order.
 fn strongest<T>(items: &[T], most: usize, weight: impl Fn(&T) -> f64) -> Vec<&T> {
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_by(|&a, &b| weight(&items[b]).total_cmp(&weight(&items[a])));
-    order.truncate(most);
-    order.sort_unstable();
-    order.into_iter().map(|index| &items[index]).collect()
+    let mut places: Vec<usize> = (0..items.len()).collect();
+    places.sort_by(|&a, &b| weight(&items[b]).total_cmp(&weight(&items[a])));
+    places.truncate(most);
+    places.sort_unstable();
+    places.into_iter().map(|place| &items[place]).collect()
 }

@@ -9,7 +9,7 @@ use phasebench::report::chart::{
     CurvePoint, Drift, DriftCall, DriftSeries, Interval, Ratio, Ratios, Reference, Scaling, ScalingPoint,
     ScalingSeries, Share, Shares, Spread, SpreadCall, SpreadRow, drift, ratios, scaling, shares, spread,
 };
-use phasebench::report::document::{Block, Column, Document, Finding, Section, Standing, Table, Text};
+use phasebench::report::document::{Assurance, Block, Document, Finding, Heading, Section, Table, Text};
 use phasebench::report::format;
 use phasebench::report::html::to_html;
 use phasebench::report::markdown::to_markdown;
@@ -96,28 +96,28 @@ fn sample() -> Document {
 }
 
 fn findings() -> Vec<Finding> {
-    let finding = |question: &str, standing, answer: Text, grounds: &str| Finding {
+    let finding = |question: &str, assurance, answer: Text, grounds: &str| Finding {
         question: question.to_owned(),
-        standing,
+        assurance,
         answer,
         grounds: grounds.into(),
     };
     vec![
         finding(
             "Prefill scaling",
-            Standing::Holds,
+            Assurance::Holds,
             Text::plain("Grows as parameters").strong("^0.83 [0.71, 0.95]").and("."),
             "5 models, R² 0.991; both intervals exclude 0. Every call ran on the provider asked for.",
         ),
         finding(
             "Decode scaling",
-            Standing::Caution,
+            Assurance::Caution,
             Text::plain("Grows as parameters").strong("^0.94 [0.52, 1.36]").and("."),
             "5 models, R² 0.962; the interval spans sublinear and superlinear growth.",
         ),
         finding(
             "Warmup",
-            Standing::Withheld,
+            Assurance::Withheld,
             "No verdict on cold starts: too few cold calls.".into(),
             "One cold call per cell; an interval needs three.",
         ),
@@ -127,14 +127,14 @@ fn findings() -> Vec<Finding> {
 fn scaling_section() -> Section {
     let table = Table {
         caption: Text::plain("Power-law fits on medians, from ").code("analysis/scaling_fits.csv").and("."),
-        columns: vec![
-            Column::words("scenario"),
-            Column::words("phase"),
-            Column::numbers("models"),
-            Column::numbers("slope [95 % CI]"),
-            Column::numbers("R²"),
-            Column::numbers("p"),
-            Column::words("actionable"),
+        headings: vec![
+            Heading::words("scenario"),
+            Heading::words("phase"),
+            Heading::numbers("models"),
+            Heading::numbers("slope [95 % CI]"),
+            Heading::numbers("R²"),
+            Heading::numbers("p"),
+            Heading::words("actionable"),
         ],
         rows: SCENARIOS
             .iter()

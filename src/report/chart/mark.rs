@@ -9,7 +9,7 @@ use crate::report::theme::{Colour, SERIES};
 
 /// A mark's outline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum Outline {
     Disc,
     Triangle,
     Square,
@@ -18,7 +18,7 @@ pub(super) enum Shape {
     Cross,
     /// Points to the right: the value lies beyond the axis.
     Beyond,
-    /// As [`Shape::Beyond`], to the left.
+    /// As [`Outline::Beyond`], to the left.
     Below,
 }
 
@@ -26,16 +26,22 @@ pub(super) enum Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     pub colour: Colour,
-    pub shape: Shape,
+    pub outline: Outline,
 }
 
 impl Mark {
     /// The mark of the `index`-th series: 36 before one returns, and neighbours share neither colour nor shape.
     pub fn nth(index: usize) -> Self {
-        const SHAPES: [Shape; 6] =
-            [Shape::Disc, Shape::Triangle, Shape::Square, Shape::Diamond, Shape::TriangleDown, Shape::Cross];
+        const OUTLINES: [Outline; 6] = [
+            Outline::Disc,
+            Outline::Triangle,
+            Outline::Square,
+            Outline::Diamond,
+            Outline::TriangleDown,
+            Outline::Cross,
+        ];
         let (colour, turn) = (index % SERIES.len(), index / SERIES.len());
-        Self { colour: SERIES[colour], shape: SHAPES[(colour + turn) % SHAPES.len()] }
+        Self { colour: SERIES[colour], outline: OUTLINES[(colour + turn) % OUTLINES.len()] }
     }
 
     /// The mark of radius `r` pixels at a place.
@@ -45,18 +51,18 @@ impl Mark {
         let r = r * PX;
         let center = EmptyElement::at(place);
         let polygon = |points: Vec<(i32, i32)>| Polygon::new(points, fill);
-        match self.shape {
-            Shape::Disc => (center + Circle::new((0, 0), r, fill)).into_dyn(),
-            Shape::Triangle => (center + polygon(vec![(0, -r - PX), (r + PX, r), (-r - PX, r)])).into_dyn(),
-            Shape::TriangleDown => (center + polygon(vec![(0, r + PX), (r + PX, -r), (-r - PX, -r)])).into_dyn(),
-            Shape::Square => (center + polygon(vec![(-r, -r), (r, -r), (r, r), (-r, r)])).into_dyn(),
-            Shape::Diamond => {
+        match self.outline {
+            Outline::Disc => (center + Circle::new((0, 0), r, fill)).into_dyn(),
+            Outline::Triangle => (center + polygon(vec![(0, -r - PX), (r + PX, r), (-r - PX, r)])).into_dyn(),
+            Outline::TriangleDown => (center + polygon(vec![(0, r + PX), (r + PX, -r), (-r - PX, -r)])).into_dyn(),
+            Outline::Square => (center + polygon(vec![(-r, -r), (r, -r), (r, r), (-r, r)])).into_dyn(),
+            Outline::Diamond => {
                 let d = r + PX;
                 (center + polygon(vec![(0, -d), (d, 0), (0, d), (-d, 0)])).into_dyn()
             }
-            Shape::Beyond => (center + polygon(vec![(0, -r), (r + 2 * PX, 0), (0, r)])).into_dyn(),
-            Shape::Below => (center + polygon(vec![(0, -r), (-r - 2 * PX, 0), (0, r)])).into_dyn(),
-            Shape::Cross => (center
+            Outline::Beyond => (center + polygon(vec![(0, -r), (r + 2 * PX, 0), (0, r)])).into_dyn(),
+            Outline::Below => (center + polygon(vec![(0, -r), (-r - 2 * PX, 0), (0, r)])).into_dyn(),
+            Outline::Cross => (center
                 + PathElement::new(vec![(-r, -r), (r, r)], line)
                 + PathElement::new(vec![(-r, r), (r, -r)], line))
             .into_dyn(),
@@ -74,7 +80,7 @@ mod tests {
         for (i, a) in marks.iter().enumerate() {
             assert!(!marks[i + 1..].contains(a), "series {i} has a double");
             if let Some(b) = marks.get(i + 1) {
-                assert!(a.colour != b.colour && (a.shape != b.shape || i % 6 == 5));
+                assert!(a.colour != b.colour && (a.outline != b.outline || i % 6 == 5));
             }
         }
     }

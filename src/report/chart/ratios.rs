@@ -4,7 +4,7 @@ use plotters::element::{EmptyElement, Text};
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
-use super::mark::{Mark, Shape};
+use super::mark::{Mark, Outline};
 use super::rows::{Label, Rows};
 use super::scaling::Interval;
 use super::sheet::{Head, LABEL_PX, PX, Plot, font, line, render};
@@ -63,7 +63,7 @@ pub fn ratios(data: &Ratios) -> Result<Svg, ChartError> {
     render(&head, describe(data), rows.body_px(), |area| {
         rows.draw(area, |plot| {
             draw_references(plot, &rows, data)?;
-            let mark = Mark { colour: SERIES[0], shape: Shape::Disc };
+            let mark = Mark { colour: SERIES[0], outline: Outline::Disc };
             let from = data.references.first().map(|r| r.ratio);
             for (i, row) in data.rows.iter().enumerate() {
                 let at = (row.ratio, Rows::y(i));

@@ -4,7 +4,7 @@ use plotters::element::Rectangle;
 use plotters::style::Color;
 
 use super::axis::{Axis, Tick};
-use super::mark::{Mark, Shape};
+use super::mark::{Mark, Outline};
 use super::rows::{Label, Rows};
 use super::sheet::{Head, render};
 use super::{ChartError, Svg, check};
@@ -46,7 +46,7 @@ pub fn shares(data: &Shares) -> Result<Svg, ChartError> {
     let labels: Vec<_> =
         data.rows.iter().map(|r| Label { name: r.name.clone(), value: format::percent(r.decode_fraction) }).collect();
     let rows = Rows { labels: &labels, x: &x, x_name: "share of end-to-end time (%)", room_px: 0 };
-    let square = |colour| Mark { colour, shape: Shape::Square };
+    let square = |colour| Mark { colour, outline: Outline::Square };
     let (decode, prefill) = (SERIES[0], SERIES[4]);
     let head =
         Head::new(&data.title, &[(square(decode), "decode".to_owned()), (square(prefill), "prefill".to_owned())]);

@@ -5,7 +5,7 @@ use plotters::element::{EmptyElement, Text};
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, percent_label};
-use super::mark::{Mark, Shape};
+use super::mark::{Mark, Outline};
 use super::rows::{Label, Rows};
 use super::sheet::{Head, LABEL_PX, PX, Plot, font, line, render};
 use super::{ChartError, Svg, check};
@@ -78,8 +78,8 @@ pub fn spread(data: &Spread) -> Result<Svg, ChartError> {
     })
 }
 
-const CALL: Mark = Mark { colour: SERIES[0], shape: Shape::Disc };
-const OUTLIER: Mark = Mark { colour: SERIES[1], shape: Shape::Cross };
+const CALL: Mark = Mark { colour: SERIES[0], outline: Outline::Disc };
+const OUTLIER: Mark = Mark { colour: SERIES[1], outline: Outline::Cross };
 
 fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow) -> Result<(), ChartError> {
     let area = plot.plotting_area();
@@ -100,16 +100,16 @@ fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow) -> Result<(), Ch
             .collect();
         let farthest = beyond.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs()));
         let Some(farthest) = farthest else { continue };
-        let (end, shape, side, dx) = if above {
-            (ends.end, Shape::Beyond, HPos::Right, -8 * PX)
+        let (end, outline, side, dx) = if above {
+            (ends.end, Outline::Beyond, HPos::Right, -8 * PX)
         } else {
-            (ends.start, Shape::Below, HPos::Left, 8 * PX)
+            (ends.start, Outline::Below, HPos::Left, 8 * PX)
         };
         let mut text = percent_label(farthest, 0);
         if beyond.len() > 1 {
             text = format!("{} calls, up to {text}", beyond.len());
         }
-        let mark = Mark { shape, ..OUTLIER };
+        let mark = Mark { outline, ..OUTLIER };
         area.draw(&mark.at((end, y), 5, 1.0))?;
         let style = font(LABEL_PX, MUTED, side, VPos::Center);
         area.draw(&(EmptyElement::at((end, y)) + Text::new(text, (dx, 0), style)))?;

@@ -128,10 +128,10 @@ fn far_outliers_are_named_at_the_edge_not_dropped() -> Result<(), ChartError> {
     Ok(())
 }
 
-fn one_order(calls: &[(f64, bool)]) -> Order {
-    let call = |(number, &(latency_ms, compiled))| OrderCall { number, latency_ms, compiled };
+fn one_sequence(calls: &[(f64, bool)]) -> Sequence {
+    let call = |(number, &(latency_ms, compiled))| SequenceCall { number, latency_ms, compiled };
     let calls = (1..).zip(calls).map(call).collect();
-    Order { title: "In order".to_owned(), series: vec![OrderSeries { name: "eng".to_owned(), calls }] }
+    Sequence { title: "In order".to_owned(), series: vec![SequenceSeries { name: "eng".to_owned(), calls }] }
 }
 
 #[test]
@@ -139,13 +139,13 @@ fn calls_that_compiled_stand_out_and_are_told() -> Result<(), ChartError> {
     const LEGEND: &str = "compiled inside the call";
     // The first series has discs, what compiled the next mark, triangles: one per call and one in the legend.
     let marks = |svg: &str| (svg.matches("<circle").count(), svg.matches("<polygon").count());
-    let none = order(&one_order(&[(10.0, false), (11.0, false), (10.0, false)]))?.inline();
+    let none = sequence(&one_sequence(&[(10.0, false), (11.0, false), (10.0, false)]))?.inline();
     assert!(!texts(&none).contains(&LEGEND) && none.contains("3 calls, the longest 11"), "{none}");
     assert_eq!(marks(&none), (3 + 1, 0));
-    let spikes = order(&one_order(&[(900.0, true), (11.0, false), (800.0, true)]))?.inline();
+    let spikes = sequence(&one_sequence(&[(900.0, true), (11.0, false), (800.0, true)]))?.inline();
     assert!(texts(&spikes).contains(&LEGEND) && spikes.contains("2 of them compiled"), "{spikes}");
     assert_eq!(marks(&spikes), (1 + 1, 2 + 1));
-    let refused = |calls| order(&one_order(calls)).map_or_else(|e| e.to_string(), |_| "drawn".to_owned());
+    let refused = |calls| sequence(&one_sequence(calls)).map_or_else(|e| e.to_string(), |_| "drawn".to_owned());
     assert_eq!(refused(&[]), "no calls to draw");
     assert_eq!(refused(&[(0.0, true)]), "`eng` has a latency in ms of 0, allowed: positive numbers");
     Ok(())

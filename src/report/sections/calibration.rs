@@ -3,7 +3,7 @@
 use crate::energy::{Coverage, Measured};
 use crate::manifest::Tool;
 use crate::report::chart::{self, Quantity, Shade, TraceLine};
-use crate::report::document::{Block, Column, Document, Section, Table, Text};
+use crate::report::document::{Block, Document, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::units::Nanos;
 
@@ -13,15 +13,15 @@ use super::facts;
 #[must_use]
 pub fn document(measured: &[Measured]) -> Document {
     let mut verdict: Vec<Block> =
-        measured.iter().filter(|one| one.simulated).map(|one| Block::Note(warning(one))).collect();
+        measured.iter().filter(|sensor| sensor.simulated).map(|sensor| Block::Note(warning(sensor))).collect();
     verdict.push(Block::Paragraph(explained()));
     let sections = vec![Section { id: "sensors", title: "Sensors".to_owned(), blocks: blocks(measured) }];
     let made_by = format!("Made by phasebench {} from calibration.json.", facts::tool(&Tool::this()));
     Document { title: "Calibration of power sensors".to_owned(), facts: Vec::new(), verdict, sections, made_by }
 }
 
-fn warning(one: &Measured) -> Text {
-    Text::plain("SIMULATED power: ").code(one.sensor.as_str()).and(" is a scripted sensor, and so is its timing.")
+fn warning(sensor: &Measured) -> Text {
+    Text::plain("SIMULATED power: ").code(sensor.sensor.as_str()).and(" is a scripted sensor, and so is its timing.")
 }
 
 fn explained() -> Text {
@@ -37,47 +37,34 @@ pub(super) fn blocks(measured: &[Measured]) -> Vec<Block> {
     if measured.is_empty() {
         return Vec::new();
     }
-    let columns = vec![
-        Column::words("sensor"),
-        Column::words("measurement"),
-        Column::numbers("counter period (ms)"),
-        Column::numbers("reading period (ms)"),
-        Column::numbers("window (ms)"),
-        Column::numbers("delay (ms)"),
-        Column::numbers("rise (ms)"),
-        Column::words("coverage"),
-        Column::numbers("pulses differ by"),
-        Column::numbers("safe to read every (ms)"),
-        Column::numbers("counter step (J)"),
-    ];
-    let rows = measured.iter().map(|one| {
-        let found = &one.calibration;
-        let ms = |time: Nanos| format::ms(Some(time.as_ms()));
-        // Without a response the timing of readings is an assumption, and not shown as a finding.
-        let answered = |time: Nanos| format::ms(one.response.map(|_| time.as_ms()));
-        vec![
-            one.sensor.as_str().into(),
-            found.id.as_deref().unwrap_or(ABSENT).into(),
-            ms(found.counter_period_ns).into(),
-            ms(found.power_period_ns).into(),
-            answered(found.window_ns).into(),
-            answered(found.delay_ns).into(),
-            format::ms(one.response.and_then(|response| response.rise_ns).map(|rise| rise.as_ms())).into(),
-            coverage(found.coverage).into(),
-            format::percent(spread(one)).into(),
-            format::ms(found.safe_poll_ns.map(|poll| poll.as_ms())).into(),
-            format::number(Some(found.resolution_j), 3).into(),
-        ]
-    });
-    let load = measured.iter().find_map(|one| one.load.as_deref()).map_or_else(
+    let load = measured.iter().find_map(|sensor| sensor.load.as_deref()).map_or_else(
         || "Without a load of our own, so that only the pace of the updates is measured.".to_owned(),
         |load| format!("Measured under {load}."),
     );
     let caption = Text::plain(format!("What was measured of the sensors' timing. {load} From "))
         .code("calibration.json")
         .and(".");
-    let mut blocks = vec![Block::Table(Table { caption, columns, rows: rows.collect() })];
-    blocks.extend(measured.iter().filter(|one| !one.steps_w.is_empty()).map(steps));
+    // Without a response the timing of readings is an assumption, and not shown as a finding.
+    let found = |sensor: &Measured, time: Nanos| format::ms(sensor.response.map(|_| time.as_ms()));
+    let table = Table::of(measured)
+        .words("sensor", |sensor| sensor.sensor.as_str())
+        .words("measurement", |sensor| sensor.calibration.id.as_deref().unwrap_or(ABSENT))
+        .number("counter period", "ms", |sensor| format::ms(sensor.calibration.counter_period_ns.as_ms()))
+        .number("reading period", "ms", |sensor| format::ms(sensor.calibration.power_period_ns.as_ms()))
+        .number("window", "ms", |sensor| found(sensor, sensor.calibration.window_ns))
+        .number("delay", "ms", |sensor| found(sensor, sensor.calibration.delay_ns))
+        .number("rise", "ms", |sensor| {
+            format::ms(sensor.response.and_then(|response| response.rise_ns).map(|rise| rise.as_ms()))
+        })
+        .words("coverage", |sensor| coverage(sensor.calibration.coverage))
+        .number("pulses differ by", "", |sensor| format::percent(pulse_spread(sensor)))
+        .number("safe to read every", "ms", |sensor| {
+            format::ms(sensor.calibration.safe_poll_ns.map(|poll| poll.as_ms()))
+        })
+        .number("counter step", "J", |sensor| format::number(sensor.calibration.resolution_j, 3))
+        .captioned(caption);
+    let mut blocks = vec![table.into()];
+    blocks.extend(measured.iter().filter(|sensor| !sensor.steps_w.is_empty()).map(step_response));
     blocks
 }
 
@@ -89,48 +76,50 @@ fn coverage(coverage: Coverage) -> &'static str {
 }
 
 /// Largest difference between phases of what a pulse took, relative to the mean. `None`: not measured.
-fn spread(one: &Measured) -> Option<f64> {
-    let watts: Vec<f64> = one.phases.iter().filter(|p| p.share > 0.0).map(|p| p.watts).collect();
-    let (least, most) = watts.iter().fold((f64::MAX, f64::MIN), |(least, most), &w| (least.min(w), most.max(w)));
+fn pulse_spread(sensor: &Measured) -> Option<f64> {
+    let pulses = sensor.phases.iter().filter(|phase| phase.share > 0.0);
+    let watts: Vec<f64> = pulses.map(|phase| phase.watts).collect();
+    let least = watts.iter().copied().reduce(f64::min)?;
+    let most = watts.iter().copied().reduce(f64::max)?;
     #[expect(clippy::cast_precision_loss, reason = "eight phases")]
     let mean = watts.iter().sum::<f64>() / watts.len().max(1) as f64;
     (watts.len() > 1).then(|| (most - least) / mean)
 }
 
 /// The power reading while a load went on and off.
-fn steps(one: &Measured) -> Block {
-    let begin = one.steps_w.first().map_or(0.0, |(at, _)| at.as_secs());
+fn step_response(sensor: &Measured) -> Block {
+    let begin = sensor.steps_w.first().map_or(0.0, |(at, _)| at.as_secs());
     let at = |time: Nanos| time.as_secs() - begin;
-    let simulated = if one.simulated { " (SIMULATED)" } else { "" };
+    let simulated = if sensor.simulated { " (SIMULATED)" } else { "" };
     let data = chart::Trace {
         quantity: Quantity::Power,
         origin: "the first reading",
-        title: format!("{}: power while a load goes on and off{simulated}", one.sensor),
-        phases: one
+        title: format!("{}: power while a load goes on and off{simulated}", sensor.sensor),
+        phases: sensor
             .steps_ns
             .iter()
             .map(|&(on, off)| Shade { name: String::new(), begin_s: at(on), end_s: at(off) })
             .collect(),
         lines: vec![TraceLine {
             name: "power reading".to_owned(),
-            points: one.steps_w.iter().map(|&(time, watts)| (at(time), watts)).collect(),
+            points: sensor.steps_w.iter().map(|&(time, watts)| (at(time), watts)).collect(),
         }],
     };
     let caption = Text::plain("The load ran in the shaded stretches. From ").code("calibration.json").and(".");
-    let id = format!("calibration_{}", one.sensor.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+    let id = format!("calibration_{}", sensor.sensor.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
     Block::figure(&id, caption, chart::trace(&data))
 }
 
 /// What was found of a sensor, for a terminal.
 #[must_use]
-pub fn lines(one: &Measured) -> Vec<String> {
-    let found = &one.calibration;
-    let simulated = if one.simulated { " (SIMULATED)" } else { "" };
+pub fn lines(sensor: &Measured) -> Vec<String> {
+    let found = &sensor.calibration;
+    let simulated = if sensor.simulated { " (SIMULATED)" } else { "" };
     let mut lines = vec![
-        format!("{}{simulated}: {}", one.sensor, one.device),
+        format!("{}{simulated}: {}", sensor.sensor, sensor.device),
         format!("  updates: counter every {}, power every {}", found.counter_period_ns, found.power_period_ns),
     ];
-    match &one.response {
+    match &sensor.response {
         Some(response) => lines.push(format!(
             "  power: mean over {}, {} late; {:.0} W idle, {:.0} W under load, fit to {:.1} % of the step",
             response.window_ns,
@@ -141,7 +130,8 @@ pub fn lines(one: &Measured) -> Vec<String> {
         )),
         None => lines.push("  power: no reading that follows the load".to_owned()),
     }
-    let spread = spread(one).map(|spread| format!(" (pulses differ by {:.1} %)", spread * 100.0)).unwrap_or_default();
+    let spread =
+        pulse_spread(sensor).map(|spread| format!(" (pulses differ by {:.1} %)", spread * 100.0)).unwrap_or_default();
     lines.push(format!("  coverage: {}{spread}", coverage(found.coverage)));
     if let Some(poll) = found.safe_poll_ns {
         lines.push(format!("  safe to read every {poll}"));

@@ -3,10 +3,13 @@
 use crate::analysis::EnergyEventRow;
 use crate::energy::Grade;
 use crate::manifest::PowerEntry;
-use crate::report::document::{Block, Column, Section, Table, Text};
+use crate::report::document::{Block, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
-use crate::telemetry::sensor::RegisterKind;
+use crate::telemetry::continuity::Continuity;
+use crate::telemetry::sensor::{RegisterKind, Sensor};
+
 use crate::terms::{Mode, Role};
+use crate::units::Nanos;
 
 use super::ReportedRun;
 use super::calibration;
@@ -16,6 +19,13 @@ mod digits;
 mod figures;
 mod soak;
 mod trace;
+
+/// Registers that tell power, with what their line is called.
+const POWERS: [(&str, &str); 2] = [("instant", "power reading"), ("average", "its average over a longer time")];
+
+/// Registers that count energy, with what the power between their changes is called.
+const COUNTERS: [(&str, &str); 2] =
+    [("counter", "from the energy counter"), ("package-0", "from the energy counter of package-0")];
 
 /// How power was recorded, by every process that did.
 fn recorded<'a>(run: &ReportedRun<'a>) -> impl Iterator<Item = &'a PowerEntry> {
@@ -133,44 +143,54 @@ fn seen_late(points: &[(f64, f64)]) -> Option<f64> {
     distances.get(distances.len() / 2).copied().filter(|_| stands)
 }
 
+/// A sensor of one process of the run, with how evenly it was read there.
+#[derive(Clone, Copy)]
+struct Read<'a> {
+    sensor: &'a Sensor,
+    /// `None`: the process ended before it could tell.
+    continuity: Option<&'a Continuity>,
+}
+
+impl Read<'_> {
+    /// What is read of it as a number.
+    fn registers(self) -> String {
+        let numbers = self.sensor.registers.iter().filter(|register| register.kind != RegisterKind::State);
+        numbers.map(|register| register.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Milliseconds of a time that the sampler told.
+    fn ms(self, time: fn(&Continuity) -> Option<Nanos>) -> String {
+        format::ms(self.continuity.and_then(time).map(|time| time.as_ms()))
+    }
+
+    /// Of one core. `None`: not told, or of no time at all.
+    fn sampler_percent(self) -> Option<f64> {
+        let continuity = self.continuity?;
+        let wall = continuity.duration_ns.as_secs();
+        (wall > 0.0).then(|| continuity.thread_cpu_ns.as_secs() / wall * 100.0)
+    }
+}
+
 fn sensors(run: &ReportedRun<'_>) -> Block {
-    let columns = vec![
-        Column::words("sensor"),
-        Column::words("device"),
-        Column::words("driver"),
-        Column::words("registers"),
-        Column::numbers("ticks taken"),
-        Column::numbers("late p99 (ms)"),
-        Column::numbers("answer p99 (ms)"),
-        Column::numbers("longest gap (ms)"),
-        Column::numbers("sampler (% of a core)"),
-    ];
-    let rows = recorded(run).flat_map(|entry| {
-        entry.found.sensors.iter().map(move |sensor| {
-            let told = entry.continuity.as_ref();
-            let told_of = sensor.registers.iter().filter(|register| register.kind != RegisterKind::State);
-            let names: Vec<&str> = told_of.map(|register| register.name.as_str()).collect();
-            let busy = told.and_then(|told| {
-                let wall = told.duration_ns.as_secs();
-                (wall > 0.0).then(|| told.thread_cpu_ns.as_secs() / wall * 100.0)
-            });
-            vec![
-                sensor.id.as_str().into(),
-                sensor.device.as_str().into(),
-                sensor.driver.as_deref().unwrap_or(ABSENT).into(),
-                names.join(", ").into(),
-                format::percent(told.and_then(|told| told.share_taken())).into(),
-                format::ms(told.and_then(|told| told.lateness_p99_ns).map(|ns| ns.as_ms())).into(),
-                format::ms(told.and_then(|told| told.answer_p99_ns).map(|ns| ns.as_ms())).into(),
-                format::ms(told.map(|told| told.largest_gap_ns.as_ms())).into(),
-                format::number(busy, 2).into(),
-            ]
-        })
-    });
     let caption = Text::plain("Sensors, and how evenly they were read. One row per process of the run, from ")
         .code("manifest.json")
         .and(".");
-    Block::Table(Table { caption, columns, rows: rows.collect() })
+    let read = recorded(run).flat_map(|entry| {
+        let continuity = entry.continuity.as_ref();
+        entry.found.sensors.iter().map(move |sensor| Read { sensor, continuity })
+    });
+    Table::of(read)
+        .words("sensor", |read| read.sensor.id.as_str())
+        .words("device", |read| read.sensor.device.as_str())
+        .words("driver", |read| read.sensor.driver.as_deref().unwrap_or(ABSENT))
+        .words("registers", Read::registers)
+        .number("ticks taken", "", |read| format::percent(read.continuity.and_then(Continuity::share_taken)))
+        .number("late p99", "ms", |read| read.ms(|told| told.lateness_p99_ns))
+        .number("answer p99", "ms", |read| read.ms(|told| told.answer_p99_ns))
+        .number("longest gap", "ms", |read| read.ms(|told| Some(told.largest_gap_ns)))
+        .number("sampler", "% of a core", |read| format::number(read.sampler_percent(), 2))
+        .captioned(caption)
+        .into()
 }
 
 #[cfg(test)]

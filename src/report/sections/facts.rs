@@ -6,8 +6,8 @@ use crate::report::format::ABSENT;
 use crate::scenario::{Order, Repetitions};
 
 use super::ReportedRun;
+use super::findings::call_counts;
 use super::names::counted;
-use super::trust;
 
 pub(super) fn facts(run: &ReportedRun<'_>) -> Vec<(String, Text)> {
     let stack = &run.manifest.stack;
@@ -16,7 +16,7 @@ pub(super) fn facts(run: &ReportedRun<'_>) -> Vec<(String, Text)> {
         .iter()
         .map(|(name, entry)| format!("{} {} ({name})", entry.engine, entry.version.as_deref().unwrap_or(ABSENT)))
         .collect();
-    let (calls, degraded) = trust::counts(run.tables);
+    let (calls, degraded) = call_counts(run.tables);
     let skipped = run.tables.skipped.len();
     let mut facts = vec![("machine".to_owned(), machine(&stack.machine).into())];
     if !stack.gpus.devices.is_empty() {

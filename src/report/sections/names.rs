@@ -69,6 +69,24 @@ impl Names {
         name
     }
 
+    /// A cell, with its backend where there are several.
+    pub(super) fn cell_of_run(
+        &self,
+        backend: &str,
+        model: &str,
+        scenario: &str,
+        batch: u32,
+        gen_tokens: u32,
+    ) -> String {
+        let cell = self.cell(model, scenario, batch, gen_tokens);
+        if self.several_backends() { format!("{backend} · {cell}") } else { cell }
+    }
+
+    /// ` on BACKEND` where there are several, to follow what a table or chart shows.
+    pub(super) fn on(&self, backend: &str) -> String {
+        if self.several_backends() { format!(" on {backend}") } else { String::new() }
+    }
+
     /// A figure's id: `kind`, and the backend's place where there are several.
     pub(super) fn figure(&self, kind: &str, backend: &str) -> String {
         let letters = backend.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
@@ -90,13 +108,13 @@ pub(super) fn mode(mode: Mode) -> &'static str {
     }
 }
 
-/// `8 timed steps, batch 1`: what latencies of a mode share.
-pub(super) fn shape(mode: Mode, batch: u32, gen_tokens: u32) -> String {
+/// `batch 1, 8 steps`: what latencies of a mode share.
+pub(super) fn call_shape(mode: Mode, batch: u32, gen_tokens: u32) -> String {
     if mode == Mode::Prefill { format!("batch {batch}") } else { format!("batch {batch}, {gen_tokens} steps") }
 }
 
 /// What latency is fitted against.
-pub(super) fn axis(axis: FitAxis) -> &'static str {
+pub(super) fn axis_name(axis: FitAxis) -> &'static str {
     match axis {
         FitAxis::Params => "parameters",
         FitAxis::NLayer => "layers",
@@ -116,6 +134,6 @@ pub(super) fn axis_title(axis: FitAxis) -> &'static str {
 }
 
 /// `3 models`, `1 model`.
-pub(super) fn counted(n: usize, one: &str) -> String {
-    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+pub(super) fn counted(n: usize, singular: &str) -> String {
+    format!("{n} {singular}{}", if n == 1 { "" } else { "s" })
 }

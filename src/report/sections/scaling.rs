@@ -1,7 +1,7 @@
 //! Latency against model size: charts and the table of fits.
 
 use crate::analysis::summary::SummaryRow;
-use crate::analysis::{self, AggregateRow, ScalingFitRow};
+use crate::analysis::{self, ScalingFitRow};
 use crate::report::chart::{self, CurvePoint, Interval, Scaling, ScalingPoint, ScalingSeries};
 use crate::report::document::{Block, Section, Text};
 use crate::scenario::FitAxis;
@@ -9,15 +9,18 @@ use crate::terms::Mode;
 
 use super::ReportedRun;
 use super::findings::headlines;
-use super::fits;
-use super::names::{Names, axis_title, mode, shape};
+use super::names::{Names, axis_title, call_shape, mode};
+
+mod fits;
+
+pub(super) use fits::verdict;
 
 /// Points on a fitted line.
-const STEPS: usize = 40;
+const CURVE_POINTS: usize = 40;
 /// Most series in one chart of scenarios.
-const SERIES: usize = 6;
+const MOST_SERIES: usize = 6;
 
-pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Section {
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
     let intro = "A line is drawn only for a fit that is actionable: at least 4 models, R² of at least 0.2, and both 95\u{a0}% \
                  intervals of the slope exclude 0. The band is where the law itself lies at 95\u{a0}%.";
     let mut blocks = vec![Block::Paragraph(intro.into())];
@@ -29,7 +32,7 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Section {
         }
     }
     blocks.extend(names.backends().iter().filter_map(|backend| fits::table(run, names, backend)));
-    Section { id: "scaling", title: "How latency scales".to_owned(), blocks }
+    Some(Section { id: "scaling", title: "How latency scales".to_owned(), blocks })
 }
 
 /// Aggregates of every backend in one chart.
@@ -39,11 +42,11 @@ fn overview(run: &ReportedRun<'_>, names: &Names, timed: Mode, fits: &[&ScalingF
     let series = fits.iter().map(|fit| {
         let mut name = names.engine(&fit.backend, fit.dtype);
         if !alike {
-            name = format!("{name}, {}", shape(timed, fit.batch, fit.gen_tokens));
+            name = format!("{name}, {}", call_shape(timed, fit.batch, fit.gen_tokens));
         }
         ScalingSeries { name, points: aggregate_points(run, fit), curve: curve(run, fit) }
     });
-    let of = if alike { format!(", {}", shape(timed, first.batch, first.gen_tokens)) } else { String::new() };
+    let of = if alike { format!(", {}", call_shape(timed, first.batch, first.gen_tokens)) } else { String::new() };
     let data = Scaling {
         title: format!("{}{of}: geometric mean over scenarios", mode(timed)),
         x_name: axis_title(run.plan.fit).to_owned(),
@@ -63,8 +66,8 @@ fn by_scenario(run: &ReportedRun<'_>, names: &Names, headline: &ScalingFitRow) -
     if scenarios.len() < 2 {
         return None;
     }
-    let left_out = scenarios.len().saturating_sub(SERIES);
-    let series = scenarios.iter().take(SERIES).map(|fit| ScalingSeries {
+    let left_out = scenarios.len().saturating_sub(MOST_SERIES);
+    let series = scenarios.iter().take(MOST_SERIES).map(|fit| ScalingSeries {
         name: fit.scenario.clone().unwrap_or_default(),
         points: scenario_points(run, fit),
         curve: without_band(curve(run, fit)),
@@ -108,23 +111,20 @@ fn steps(fit: &ScalingFitRow) -> f64 {
 /// The models a fit was made from; where there is none, the models as aggregated.
 fn aggregate_points(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint> {
     let point = |x: f64, latency_ms: f64| ScalingPoint { x, median_ms: latency_ms / steps(fit), interval_ms: None };
-    let fitted: Vec<ScalingPoint> = run
-        .tables
-        .scaling_residuals
-        .iter()
-        .filter(|row| row.fit_id == fit.fit_id)
-        .map(|row| point(row.x, row.latency_ms))
-        .collect();
+    let residuals = run.tables.scaling_residuals.iter().filter(|row| row.fit_id == fit.fit_id);
+    let fitted: Vec<ScalingPoint> = residuals.map(|row| point(row.x, row.latency_ms)).collect();
     if !fitted.is_empty() {
         return fitted;
     }
-    let of_fit = |row: &&AggregateRow| {
+    let aggregated = run.tables.aggregate.iter().filter(|row| {
         (&row.backend, row.dtype, row.mode, row.batch, row.gen_tokens)
             == (&fit.backend, fit.dtype, fit.mode, fit.batch, fit.gen_tokens)
-    };
-    let models = run.tables.aggregate.iter().filter(of_fit);
-    let x = |row: &AggregateRow| place(run.plan.fit, row.params_millions, [row.n_layer, row.n_embd, row.n_head]);
-    models.filter_map(|row| Some(point(x(row)?, row.latency_ms))).collect()
+    });
+    let points = aggregated.filter_map(|row| {
+        let x = size(run.plan.fit, row.params_millions, row.n_layer, row.n_embd, row.n_head)?;
+        Some(point(x, row.latency_ms))
+    });
+    points.collect()
 }
 
 fn scenario_points(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint> {
@@ -137,7 +137,7 @@ fn scenario_points(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoi
     let point = |row: &SummaryRow| {
         let interval = row.ci_low_ms.zip(row.ci_high_ms);
         Some(ScalingPoint {
-            x: place(run.plan.fit, row.params_millions, [row.n_layer, row.n_embd, row.n_head])?,
+            x: size(run.plan.fit, row.params_millions, row.n_layer, row.n_embd, row.n_head)?,
             median_ms: row.median_ms / steps(fit),
             interval_ms: interval.map(|(low, high)| Interval { low: low / steps(fit), high: high / steps(fit) }),
         })
@@ -145,7 +145,14 @@ fn scenario_points(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoi
     run.tables.summary.iter().filter(of_fit).filter_map(point).collect()
 }
 
-fn place(axis: FitAxis, params_millions: Option<f64>, [layers, width, heads]: [Option<u64>; 3]) -> Option<f64> {
+/// A model's place on the axis. `None`: not known of it.
+fn size(
+    axis: FitAxis,
+    params_millions: Option<f64>,
+    layers: Option<u64>,
+    width: Option<u64>,
+    heads: Option<u64>,
+) -> Option<f64> {
     match axis {
         FitAxis::Params => params_millions,
         FitAxis::NLayer => layers.map(|n| n as f64),
@@ -166,7 +173,7 @@ fn curve(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<CurvePoint> {
         fit_ms: point.fitted_ms / steps,
         band_ms: Some(Interval { low: point.band_ms.low / steps, high: point.band_ms.high / steps }),
     };
-    analysis::curve(&points, STEPS).unwrap_or_default().into_iter().map(draw).collect()
+    analysis::curve(&points, CURVE_POINTS).unwrap_or_default().into_iter().map(draw).collect()
 }
 
 fn without_band(curve: Vec<CurvePoint>) -> Vec<CurvePoint> {

@@ -2,21 +2,23 @@
 
 use crate::analysis::{MetricRow, SummaryRow};
 use crate::report::chart::{self, Drift, DriftCall, DriftSeries, Spread, SpreadCall, SpreadRow};
-use crate::report::document::{Block, Column, Section, Table, Text};
+use crate::report::document::{Block, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::stats::series::PRIOR_RHO;
 use crate::stats::summary::tukey_fences;
 use crate::terms::Mode;
 
+use super::findings::{drifts, timed_summaries};
 use super::names::{Names, mode};
-use super::{ROWS, ReportedRun, medians, strongest, trust};
+use super::summary::cell_columns;
+use super::{MOST_ROWS, ReportedRun, strongest};
 
 /// Rows of a spread chart where not all cells fit.
 const WORST: usize = 12;
 /// Cells in the drift chart.
 const DRIFTING: usize = 4;
 
-pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Section {
+pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
     let intro = "Nothing is removed for being an outlier. A cell drifts where its calls change from first to last more \
                  than chance explains, with the level corrected for the number of cells looked at.";
     let mut blocks = vec![Block::Paragraph(intro.into())];
@@ -30,7 +32,7 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Section {
     if run.tables.summary.is_empty() {
         blocks.push(Block::Note("No call counts, so there is no spread.".into()));
     }
-    Section { id: "steadiness", title: "How steady the calls are".to_owned(), blocks }
+    Some(Section { id: "steadiness", title: "How steady the calls are".to_owned(), blocks })
 }
 
 /// The calls behind a summary's row, in call order, with their latency.
@@ -42,36 +44,22 @@ fn deviation_percent(cell: &SummaryRow, latency_ms: f64) -> f64 {
     (latency_ms / cell.median_ms - 1.0) * 100.0
 }
 
+/// `None`: the backend has no cell in this mode.
 fn spread(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
-    let all: Vec<&SummaryRow> =
-        run.tables.summary.iter().filter(|row| row.backend == backend && row.mode == timed).collect();
-    if all.is_empty() {
+    let summary = run.tables.summary.iter();
+    let cells: Vec<&SummaryRow> = summary.filter(|row| row.backend == backend && row.mode == timed).collect();
+    if cells.is_empty() {
         return None;
     }
-    let most = if all.len() > ROWS { WORST } else { ROWS };
-    let cells = strongest(&all, most, |row| row.cv.unwrap_or_default());
-    let row = |cell: &&&SummaryRow| {
-        let calls = calls(run, cell);
-        let latencies: Vec<f64> = calls.iter().map(|(_, latency)| *latency).collect();
-        let fences = tukey_fences(&latencies);
-        SpreadRow {
-            name: names.cell(&cell.model, &cell.scenario, cell.batch, cell.gen_tokens),
-            note: format!("CV {}", format::percent(cell.cv)),
-            calls: latencies
-                .iter()
-                .map(|&latency| SpreadCall {
-                    deviation_percent: deviation_percent(cell, latency),
-                    outlier: fences.is_some_and(|fences| !fences.contains(latency)),
-                })
-                .collect(),
-        }
-    };
+    let too_many = cells.len() > MOST_ROWS;
+    let most = if too_many { WORST } else { MOST_ROWS };
+    let shown = strongest(&cells, most, |row| row.cv.unwrap_or_default());
     let data = Spread {
         title: format!("{} on {backend}: every timed call", mode(timed)),
-        rows: cells.iter().map(row).collect(),
+        rows: shown.into_iter().map(|cell| spread_row(run, names, cell)).collect(),
     };
-    let choice = if all.len() > ROWS {
-        format!("The {WORST} of {} cells with the largest CV. ", all.len())
+    let choice = if too_many {
+        format!("The {WORST} of {} cells with the largest CV. ", cells.len())
     } else {
         "Every cell. ".to_owned()
     };
@@ -79,30 +67,35 @@ fn spread(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> O
     Some(Block::figure(&names.figure(&format!("spread_{timed}"), backend), caption, chart::spread(&data)))
 }
 
-/// The cells in which drift is least likely chance.
+fn spread_row(run: &ReportedRun<'_>, names: &Names, cell: &SummaryRow) -> SpreadRow {
+    let latencies: Vec<f64> = calls(run, cell).iter().map(|(_, latency)| *latency).collect();
+    let fences = tukey_fences(&latencies);
+    let call = |&latency: &f64| SpreadCall {
+        deviation_percent: deviation_percent(cell, latency),
+        outlier: fences.is_some_and(|fences| !fences.contains(latency)),
+    };
+    SpreadRow {
+        name: names.cell(&cell.model, &cell.scenario, cell.batch, cell.gen_tokens),
+        note: format!("CV {}", format::percent(cell.cv)),
+        calls: latencies.iter().map(call).collect(),
+    }
+}
+
+/// The cells in which drift is least likely chance. `None`: none was tested.
 fn drift(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
-    let timed = trust::timed(run.tables);
+    let timed = timed_summaries(run.tables);
     let tested: Vec<&SummaryRow> = timed.iter().copied().filter(|row| row.drift_p.is_some()).collect();
-    let chosen = strongest(&tested, DRIFTING, |row| -row.drift_p.unwrap_or(1.0));
-    if chosen.is_empty() {
+    let likeliest = strongest(&tested, DRIFTING, |row| -row.drift_p.unwrap_or(1.0));
+    if likeliest.is_empty() {
         return None;
     }
-    let drifting = tested.iter().filter(|row| trust::drifts(row, timed.len())).count();
-    let series = |cell: &&&SummaryRow| {
-        let mut name = names.cell(&cell.model, &cell.scenario, cell.batch, cell.gen_tokens);
-        name = format!("{name} · {}", mode(cell.mode).to_lowercase());
-        if names.several_backends() {
-            name = format!("{name} · {}", cell.backend);
-        }
-        let call = |(row, latency): &(&MetricRow, f64)| DriftCall {
-            call_idx: u64::from(row.call_idx),
-            deviation_percent: deviation_percent(cell, *latency),
-        };
-        DriftSeries { name, calls: calls(run, cell).iter().map(call).collect() }
-    };
-    let data = Drift { title: "Drift: the likeliest cells".to_owned(), series: chosen.iter().map(series).collect() };
+    let drifting = tested.iter().filter(|row| drifts(row, timed.len())).count();
     let changes: Vec<String> =
-        chosen.iter().map(|row| format::change_percent(row.drift_relative.map(|share| share * 100.0))).collect();
+        likeliest.iter().map(|row| format::change_percent(row.drift_relative.map(|share| share * 100.0))).collect();
+    let data = Drift {
+        title: "Drift: the likeliest cells".to_owned(),
+        series: likeliest.into_iter().map(|cell| drift_series(run, names, cell)).collect(),
+    };
     let caption = format!(
         "{drifting} of {} medians come from calls that drift. Shown are those with the smallest p; fitted change from \
          first call to last, in the legend's order: {}.",
@@ -112,38 +105,27 @@ fn drift(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
     Some(Block::figure("drift", caption.into(), chart::drift(&data)))
 }
 
+fn drift_series(run: &ReportedRun<'_>, names: &Names, cell: &SummaryRow) -> DriftSeries {
+    let mut name = names.cell(&cell.model, &cell.scenario, cell.batch, cell.gen_tokens);
+    name = format!("{name} · {}", mode(cell.mode).to_lowercase());
+    if names.several_backends() {
+        name = format!("{name} · {}", cell.backend);
+    }
+    let call = |(row, latency): &(&MetricRow, f64)| DriftCall {
+        call_idx: u64::from(row.call_idx),
+        deviation_percent: deviation_percent(cell, *latency),
+    };
+    DriftSeries { name, calls: calls(run, cell).iter().map(call).collect() }
+}
+
 /// How far calls vary and depend on the one before: what the intervals rest on. `None`: the backend has no cell.
 fn dependence(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Option<Block> {
-    let timed = trust::timed(run.tables);
+    let timed = timed_summaries(run.tables);
     let cells: Vec<&SummaryRow> = timed.iter().copied().filter(|row| row.backend == backend).collect();
-    let mut columns = medians::cell_columns(names);
-    columns.extend([
-        Column::words("mode"),
-        Column::numbers("n"),
-        Column::numbers("effective n"),
-        Column::numbers("lag-1 autocorrelation"),
-        Column::numbers("CV"),
-        Column::numbers("mean ÷ median"),
-        Column::numbers("first to last (p)"),
-    ]);
-    let line = |row: &&SummaryRow| {
-        let drift = row.drift_relative.zip(row.drift_p).map(|(share, p)| {
-            let drifts = if trust::drifts(row, timed.len()) { ", drifts" } else { "" };
-            format!("{} ({}{drifts})", format::change_percent(share * 100.0), format::p_value(p))
-        });
-        let mut line = medians::cell(names, row);
-        line.extend([
-            mode(row.mode).into(),
-            row.n.to_string().into(),
-            format::fixed(row.n_effective, 1).into(),
-            format::fixed(row.rho1, 2).into(),
-            format::percent(row.cv).into(),
-            format::fixed(row.mean_over_median, 3).into(),
-            drift.unwrap_or_else(|| ABSENT.to_owned()).into(),
-        ]);
-        line
-    };
-    let on = if names.several_backends() { format!(" on {backend}") } else { String::new() };
+    if cells.is_empty() {
+        return None;
+    }
+    let on = names.on(backend);
     let caption = Text::plain(format!(
         "How far calls vary and depend on the one before{on}. Effective n is how many independent calls they are worth. It \
          reckons with an autocorrelation that is never below 0 and, since few calls tell little about it, drawn towards \
@@ -151,6 +133,21 @@ fn dependence(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Option<Blo
     ))
     .code("analysis/summary_by_model_backend_mode.csv")
     .and(".");
-    let rows: Vec<_> = cells.iter().map(line).collect();
-    (!rows.is_empty()).then_some(Block::Table(Table { caption, columns, rows }))
+    let table = cell_columns(Table::of(cells), names, |row| row)
+        .words("mode", |row| mode(row.mode))
+        .count("n", |row| row.n)
+        .number("effective n", "", |row| format::fixed(row.n_effective, 1))
+        .number("lag-1 autocorrelation", "", |row| format::fixed(row.rho1, 2))
+        .number("CV", "", |row| format::percent(row.cv))
+        .number("mean ÷ median", "", |row| format::fixed(row.mean_over_median, 3))
+        .number("first to last", "p", |row| drift_with_p(row, timed.len()))
+        .captioned(caption);
+    Some(table.into())
+}
+
+/// The fitted change from first call to last, with its p and whether that is called a drift.
+fn drift_with_p(row: &SummaryRow, series: usize) -> String {
+    let Some((change, p)) = row.drift_relative.zip(row.drift_p) else { return ABSENT.to_owned() };
+    let verdict = if drifts(row, series) { ", drifts" } else { "" };
+    format!("{} ({}{verdict})", format::change_percent(change * 100.0), format::p_value(p))
 }

@@ -1,7 +1,7 @@
 //! What the first screen of a report says of a fit, and with what reservations.
 
 use phasebench::analysis::Tables;
-use phasebench::report::document::{Block, Finding, Standing};
+use phasebench::report::document::{Assurance, Block, Finding};
 use phasebench::report::markdown;
 use phasebench::report::sections::{ReportedRun, compose};
 use phasebench::terms::Mode;
@@ -21,7 +21,7 @@ fn measured(law: impl Fn(Model, Shape, usize) -> f64) -> Run {
     })
 }
 
-fn finding(run: &Run, question: &str) -> (Standing, String) {
+fn finding(run: &Run, question: &str) -> (Assurance, String) {
     let (tables, recording) = (run.tables(), run.recording());
     let reported =
         ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
@@ -34,7 +34,7 @@ fn finding(run: &Run, question: &str) -> (Standing, String) {
     let text = |text: &phasebench::report::document::Text| {
         text.spans().iter().map(|span| span.as_str()).collect::<String>().replace('\u{a0}', " ")
     };
-    (found.standing, format!("{} {}", text(&found.answer), text(&found.grounds)))
+    (found.assurance, format!("{} {}", text(&found.answer), text(&found.grounds)))
 }
 
 fn on_d_long(m: Model, s: Shape) -> bool {
@@ -44,7 +44,7 @@ fn on_d_long(m: Model, s: Shape) -> bool {
 #[test]
 fn quiet_cells_carry_their_fit() {
     let (standing, text) = finding(&measured(|_, _, _| 1.0), "Prefill on eng");
-    assert_eq!(standing, Standing::Holds, "{text}");
+    assert_eq!(standing, Assurance::Holds, "{text}");
 }
 
 /// One bad cell of eight is enough, and it is named with its figure.
@@ -61,10 +61,10 @@ fn a_cell_that_is_unsteady_lowers_the_standing_of_its_fit() {
         (&drift, "Calls drift in 1 of its 8 cells: d · long, +"),
     ] {
         let (standing, text) = finding(run, "Prefill on eng");
-        assert_eq!(standing, Standing::Caution, "{text}");
+        assert_eq!(standing, Assurance::Caution, "{text}");
         assert!(text.contains(sentence), "{sentence}: {text}");
         let (standing, text) = finding(run, "Decode on eng");
-        assert_eq!(standing, Standing::Holds, "the other phase is quiet: {text}");
+        assert_eq!(standing, Assurance::Holds, "the other phase is quiet: {text}");
     }
 }
 
@@ -83,7 +83,7 @@ fn the_worst_of_several_cells_is_named() {
 fn scenarios_that_contradict_each_other_are_named() {
     let run = measured(|m, s, _| if s.scenario == "long" { m.millions.powf(0.4) } else { 1.0 });
     let (standing, text) = finding(&run, "Prefill on eng");
-    assert_eq!(standing, Standing::Caution, "{text}");
+    assert_eq!(standing, Assurance::Caution, "{text}");
     let named = text.contains("the 95 % intervals of short (slope 0.500 [") && text.contains("and long (slope 0.900 [");
     assert!(named && text.contains("have no slope in common."), "{text}");
 }
@@ -96,7 +96,7 @@ fn without_proof_the_report_says_why_there_is_no_fit() {
         call.attribution.actual = None;
     }
     let (standing, text) = finding(&run, "Prefill on eng");
-    assert_eq!(standing, Standing::Withheld, "{text}");
+    assert_eq!(standing, Assurance::Withheld, "{text}");
     assert!(text.contains("not identifiable: 1 model, at least 3 are needed"), "{text}");
     assert!(text.contains("`b` is left out in short, long: nothing proves where it ran"), "{text}");
     let (_, text) = finding(&run, "Did it run where it should?");

@@ -23,7 +23,7 @@ impl Bounds {
     /// far as it is above 0. `None`: there are none.
     pub(super) fn holding(all: impl Iterator<Item = Self>) -> Option<Self> {
         let hull = |a: Self, b: Self| Self { value: None, low: a.low.min(b.low), high: a.high.max(b.high) };
-        all.reduce(hull).map(|one| Self { value: None, low: one.low.max(0.0), ..one })
+        all.reduce(hull).map(|hull| Self { value: None, low: hull.low.max(0.0), ..hull })
     }
 
     /// The place of the second digit of half its width.

@@ -1,10 +1,11 @@
 //! Figures of cells: a table, and charts against model size.
 
+use crate::analysis::aggregate::distinct;
 use crate::analysis::energy::{COVERAGE_FACTOR, Scope};
 use crate::analysis::{EnergyEventRow, EnergySummaryRow};
 use crate::energy::Grade;
 use crate::report::chart::{self, Graded, GradedPoint, GradedSeries, Interval};
-use crate::report::document::{Block, Column, Table, Text};
+use crate::report::document::{Block, Table, Text};
 use crate::report::format::ABSENT;
 use crate::terms::{Flag, Mode, Role};
 
@@ -14,7 +15,7 @@ use crate::report::sections::ReportedRun;
 use crate::report::sections::names::{Names, counted, mode};
 
 /// Most series of one chart.
-const SERIES: usize = 6;
+const MOST_SERIES: usize = 6;
 
 /// What may be shown of a row, with the phases it comes from.
 struct Shown<'a> {
@@ -59,6 +60,12 @@ impl<'a> Shown<'a> {
         each_once(self.events.iter().filter_map(|event| event.method).map(|method| method.as_str()))
     }
 
+    /// Energy without idle power, and of which kind that is. `None`: no idle power was measured.
+    fn net(&self) -> Option<String> {
+        let net = self.energy.as_coarse(self.row.energy_net_j?);
+        Some(format!("{net} {}", self.idle_kinds()))
+    }
+
     fn idle_kinds(&self) -> String {
         each_once(self.events.iter().filter_map(|event| event.idle_kind).map(|kind| kind.as_str()))
     }
@@ -84,42 +91,55 @@ pub(super) fn per_token(run: &ReportedRun<'_>, names: &Names, timed: Mode) -> Op
     let rows = run.tables.energy_summary.iter().filter(|row| row.mode == timed);
     let told: Vec<Shown<'_>> =
         rows.filter_map(|row| Shown::of(run, row)).filter(|shown| shown.per_token.is_some()).collect();
-    // One point per cell: the better graded of its calls and its loop, of equals the calls.
-    let best = |shown: &&Shown<'_>| {
-        let others = told.iter().filter(|one| one.row.cell_id == shown.row.cell_id);
-        others.min_by_key(|one| (one.grade, one.row.scope)).is_some_and(|best| best.row.scope == shown.row.scope)
-    };
-    let points: Vec<&Shown<'_>> =
-        told.iter().filter(best).filter(|shown| shown.row.params_millions.is_some()).collect();
-    // In the order of the whole table, so that a series looks the same in the charts of both modes.
-    let mut series: Vec<(String, GradedSeries)> = Vec::new();
-    for row in &run.tables.energy_summary {
-        let name = series_name(row, names);
-        if points.iter().any(|shown| series_name(shown.row, names) == name) && !series.iter().any(|(n, _)| *n == name) {
-            series.push((name.clone(), GradedSeries { name, points: Vec::new() }));
-        }
-    }
-    for shown in &points {
-        let name = series_name(shown.row, names);
-        let (x, bounds) = (shown.row.params_millions?, shown.per_token?);
-        let interval = Interval { low: bounds.low, high: bounds.high };
-        let point = GradedPoint { x, value: bounds.value, interval, grade: shown.grade.as_str() };
-        if let Some((_, one)) = series.iter_mut().find(|(known, _)| *known == name) {
-            one.points.push(point);
-        }
-    }
+    let of_known_size = told.iter().filter(|shown| shown.row.params_millions.is_some());
+    let points: Vec<&Shown<'_>> = of_known_size.filter(|shown| is_best_of_cell(shown, &told)).collect();
+    let mut series = series(run, names, &points);
     if series.is_empty() {
         return None;
     }
-    let left_out: Vec<String> = series.iter().skip(SERIES).map(|(name, _)| name.clone()).collect();
+    let left_out: Vec<String> = series.iter().skip(MOST_SERIES).map(|series| series.name.clone()).collect();
+    series.truncate(MOST_SERIES);
     let data = Graded {
         title: format!("{}: energy per token{}", mode(timed), simulated(run)),
         x_name: "parameters (millions)".to_owned(),
         y_name: "energy per token (J)".to_owned(),
-        series: series.into_iter().take(SERIES).map(|(_, series)| series).collect(),
+        series,
     };
     let caption = caption(&points, &left_out).and(" From ").code("analysis/energy_summary.csv").and(".");
     Some(Block::figure(&format!("energy_{timed}"), caption, chart::graded(&data)))
+}
+
+/// One point stands for a cell: the better graded of its calls and its loop, of equals the calls.
+fn is_best_of_cell(shown: &Shown<'_>, all: &[Shown<'_>]) -> bool {
+    let of_cell = all.iter().filter(|other| other.row.cell_id == shown.row.cell_id);
+    of_cell.min_by_key(|other| (other.grade, other.row.scope)).is_some_and(|best| best.row.scope == shown.row.scope)
+}
+
+/// The points by what is varied besides the model, in the order of the whole table, so that a series looks the same in the
+/// charts of both modes.
+fn series(run: &ReportedRun<'_>, names: &Names, points: &[&Shown<'_>]) -> Vec<GradedSeries> {
+    let all: Vec<String> = run.tables.energy_summary.iter().map(|row| series_name(row, names)).collect();
+    let all = distinct(all.iter().map(String::as_str)).into_iter();
+    let series = all.map(|name| GradedSeries {
+        name: name.to_owned(),
+        points: points
+            .iter()
+            .filter(|shown| series_name(shown.row, names) == name)
+            .filter_map(|shown| graded_point(shown))
+            .collect(),
+    });
+    series.filter(|series| !series.points.is_empty()).collect()
+}
+
+/// `None`: size or tokens are not known.
+fn graded_point(shown: &Shown<'_>) -> Option<GradedPoint> {
+    let bounds = shown.per_token?;
+    Some(GradedPoint {
+        x: shown.row.params_millions?,
+        value: bounds.value,
+        interval: Interval { low: bounds.low, high: bounds.high },
+        grade: shown.grade.as_str(),
+    })
 }
 
 /// What is varied besides the model, in words.
@@ -156,18 +176,6 @@ pub(super) fn table(run: &ReportedRun<'_>, names: &Names) -> Block {
     let mut sensors: Vec<&str> = run.tables.energy_summary.iter().filter_map(|row| row.sensor.as_deref()).collect();
     sensors.sort_unstable();
     sensors.dedup();
-    let columns = vec![
-        Column::words("cell"),
-        Column::words("mode"),
-        Column::words("scope"),
-        Column::words("grade"),
-        Column::numbers("energy (J) [95 %]"),
-        Column::numbers("power (W)"),
-        Column::numbers("J per token [95 %]"),
-        Column::numbers("net (J), of idle power"),
-        Column::words("method, or why not"),
-    ];
-    let rows = run.tables.energy_summary.iter().map(|row| cells(run, names, row)).collect();
     let sensors = if sensors.is_empty() { ABSENT.to_owned() } else { sensors.join(", ") };
     let caption = Text::plain(format!(
         "Charged to {sensors}: mean of a cell's warm calls of grade A to C. Where all are of grade D, the interval that holds \
@@ -181,33 +189,38 @@ pub(super) fn table(run: &ReportedRun<'_>, names: &Names) -> Block {
     .and("; every phase of every call is in ")
     .code("analysis/energy_events.csv")
     .and(".");
-    Block::Table(Table { caption, columns, rows })
+    let rows: Vec<TableRow<'_>> =
+        run.tables.energy_summary.iter().map(|row| TableRow { row, shown: Shown::of(run, row) }).collect();
+    Table::of(&rows)
+        .words("cell", |TableRow { row, .. }| {
+            names.cell_of_run(&row.backend, &row.model, &row.scenario, row.batch, row.gen_tokens)
+        })
+        .words("mode", |row| mode(row.row.mode))
+        .words("scope", |row| row.row.scope.as_str())
+        .words("grade", |TableRow { row, shown }| {
+            let grade = shown.as_ref().map_or_else(|| ABSENT.to_owned(), |shown| shown.grade.to_string());
+            format!("{grade} ({} of {})", row.graded, row.calls - row.throttled)
+        })
+        .interval("energy", "J", "95 %", |row| row.told(|shown| Some(shown.energy.text())))
+        .number("power", "W", |row| row.told(|shown| Some(shown.energy.alike(shown.row.power_w?))))
+        .interval("J per token", "", "95 %", |row| row.told(|shown| Some(shown.per_token?.text())))
+        .number("net (J), of idle power", "", |row| row.told(|shown| shown.net()))
+        .words("method, or why not", |row| how(row.row, row.shown.as_ref()))
+        .captioned(caption)
+        .into()
 }
 
-fn cells(run: &ReportedRun<'_>, names: &Names, row: &EnergySummaryRow) -> Vec<Text> {
-    let mut cell = names.cell(&row.model, &row.scenario, row.batch, row.gen_tokens);
-    if names.several_backends() {
-        cell = format!("{} · {cell}", row.backend);
+/// A row of the table. `shown` is `None` where it has no figure.
+struct TableRow<'a> {
+    row: &'a EnergySummaryRow,
+    shown: Option<Shown<'a>>,
+}
+
+impl TableRow<'_> {
+    /// A figure, or that there is none.
+    fn told(&self, figure: fn(&Shown<'_>) -> Option<String>) -> String {
+        self.shown.as_ref().and_then(figure).unwrap_or_else(|| ABSENT.to_owned())
     }
-    let shown = Shown::of(run, row);
-    let of =
-        |text: fn(&Shown<'_>) -> Option<String>| shown.as_ref().and_then(text).unwrap_or_else(|| ABSENT.to_owned());
-    vec![
-        cell.into(),
-        mode(row.mode).into(),
-        row.scope.as_str().into(),
-        format!("{} ({} of {})", of(|shown| Some(shown.grade.to_string())), row.graded, row.calls - row.throttled)
-            .into(),
-        of(|shown| Some(shown.energy.text())).into(),
-        of(|shown| Some(shown.energy.alike(shown.row.power_w?))).into(),
-        of(|shown| Some(shown.per_token?.text())).into(),
-        of(|shown| {
-            let net = shown.energy.as_coarse(shown.row.energy_net_j?);
-            Some(format!("{net} {}", shown.idle_kinds()))
-        })
-        .into(),
-        how(row, shown.as_ref()).into(),
-    ]
 }
 
 /// How a row's figures were obtained, and why others there are none.

@@ -5,13 +5,14 @@ use crate::analysis::{BaselineRow, SoakRow};
 use crate::energy::IdleKind;
 use crate::record::IdleWhen;
 use crate::report::chart::{self, Quantity, Shade, TraceLine};
-use crate::report::document::{Block, Column, Table, Text};
+use crate::report::document::{Block, Table, Text};
 use crate::report::format::{self, ABSENT};
-use crate::report::sections::{ROWS, ReportedRun, strongest};
+use crate::report::sections::names::counted;
+use crate::report::sections::{MOST_ROWS, ReportedRun, strongest};
 use crate::units::Nanos;
 
 use super::digits::Bounds;
-use super::{recorded, simulated, slopes};
+use super::{COUNTERS, POWERS, recorded, simulated, slopes};
 use crate::analysis::energy::COVERAGE_FACTOR;
 
 /// Most places along a chart of the whole run.
@@ -40,39 +41,8 @@ pub(super) fn blocks(run: &ReportedRun<'_>) -> Vec<Block> {
 
 /// Idle power before, with each model loaded, and after.
 fn baselines(run: &ReportedRun<'_>) -> Block {
-    let columns = vec![
-        Column::words("idle power"),
-        Column::words("kind"),
-        Column::numbers("power (W) [95 %]"),
-        Column::numbers("against before (W)"),
-        Column::numbers("over (s)"),
-        Column::words("usable"),
-    ];
-    let all = &run.tables.baselines;
-    let rows = all.iter().map(|row| {
-        let idle = row.idle.as_ref();
-        let bounds = idle.map(|idle| {
-            let half = COVERAGE_FACTOR * idle.u_watts;
-            Bounds { value: Some(idle.watts), low: idle.watts - half, high: idle.watts + half }
-        });
-        let before = all.iter().find(|one| {
-            one.when == IdleWhen::Before && (&one.sensor, one.epoch) == (&row.sensor, row.epoch) && one.when != row.when
-        });
-        let against = before.and_then(|before| Some(idle?.watts - before.idle.as_ref()?.watts));
-        let usable = match idle {
-            None => "no: the sensor said too little".to_owned(),
-            Some(idle) => idle.invalid.clone().map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
-        };
-        vec![
-            format!("{}{}", when(run, row), of_sensor(run, &row.sensor)).into(),
-            idle.map_or(ABSENT, |idle| idle.kind.as_str()).into(),
-            bounds.map_or_else(|| ABSENT.to_owned(), Bounds::text).into(),
-            against.map_or_else(|| ABSENT.to_owned(), |watts| format::fixed(watts, 1)).into(),
-            format::fixed(idle.map(|idle| idle.seconds), 0).into(),
-            usable.into(),
-        ]
-    });
-    let mut sensors: Vec<&str> = all.iter().map(|row| row.sensor.as_str()).collect();
+    let baselines = &run.tables.baselines;
+    let mut sensors: Vec<&str> = baselines.iter().map(|row| row.sensor.as_str()).collect();
     sensors.sort_unstable();
     sensors.dedup();
     let caption = Text::plain(format!("What {} draws when nothing runs: ", sensors.join(", ")))
@@ -84,14 +54,46 @@ fn baselines(run: &ReportedRun<'_>) -> Block {
         .and("From ")
         .code("baseline.json")
         .and(".");
-    Block::Table(Table { caption, columns, rows: rows.collect() })
+    Table::of(baselines)
+        .words("idle power", |row| format!("{}{}", when(run, row), of_sensor(run, &row.sensor)))
+        .words("kind", |row| row.idle.as_ref().map_or(ABSENT, |idle| idle.kind.as_str()))
+        .interval("power", "W", "95 %", idle_power)
+        .number("against before", "W", |row| match above_before(baselines, row) {
+            Some(watts) => format::fixed(watts, 1),
+            None => ABSENT.to_owned(),
+        })
+        .number("over", "s", |row| format::fixed(row.idle.as_ref().map(|idle| idle.seconds), 0))
+        .words("usable", usable)
+        .captioned(caption)
+        .into()
+}
+
+fn idle_power(row: &BaselineRow) -> String {
+    let Some(idle) = &row.idle else { return ABSENT.to_owned() };
+    let half = COVERAGE_FACTOR * idle.u_watts;
+    Bounds { value: Some(idle.watts), low: idle.watts - half, high: idle.watts + half }.text()
+}
+
+/// Watts more than before the run. `None`: it is that baseline, or one of the two is missing.
+fn above_before(baselines: &[BaselineRow], row: &BaselineRow) -> Option<f64> {
+    if row.when == IdleWhen::Before {
+        return None;
+    }
+    let same_sensor = baselines.iter().filter(|other| (&other.sensor, other.epoch) == (&row.sensor, row.epoch));
+    let before = same_sensor.into_iter().find(|other| other.when == IdleWhen::Before)?;
+    Some(row.idle.as_ref()?.watts - before.idle.as_ref()?.watts)
+}
+
+fn usable(row: &BaselineRow) -> String {
+    let Some(idle) = &row.idle else { return "no: the sensor said too little".to_owned() };
+    idle.invalid.as_ref().map_or_else(|| "yes".to_owned(), |why| format!("no: {why}"))
 }
 
 /// What tells rows of several sensors apart.
 fn of_sensor(run: &ReportedRun<'_>, sensor: &str) -> String {
-    let others = run.tables.baselines.iter().map(|row| &row.sensor);
-    let mut all = others.chain(run.tables.energy_soak.iter().map(|row| &row.sensor));
-    if all.any(|other| other != sensor) { format!(" · {sensor}") } else { String::new() }
+    let of_baselines = run.tables.baselines.iter().map(|row| &row.sensor);
+    let mut sensors = of_baselines.chain(run.tables.energy_soak.iter().map(|row| &row.sensor));
+    if sensors.any(|other| other != sensor) { format!(" · {sensor}") } else { String::new() }
 }
 
 fn when(run: &ReportedRun<'_>, row: &BaselineRow) -> String {
@@ -100,7 +102,7 @@ fn when(run: &ReportedRun<'_>, row: &BaselineRow) -> String {
         (IdleWhen::Before, _) => "before the run".to_owned(),
         (IdleWhen::After, _) => "after the run".to_owned(),
         (IdleWhen::Loaded, load) => {
-            let model = run.tables.load_breakdown.iter().find(|one| Some(one.load_index) == load);
+            let model = run.tables.load_breakdown.iter().find(|row| Some(row.load_index) == load);
             model.map_or_else(|| "with a model loaded".to_owned(), |load| format!("{} loaded", load.model))
         }
     };
@@ -110,12 +112,12 @@ fn when(run: &ReportedRun<'_>, row: &BaselineRow) -> String {
 /// What of the phases is flagged because idle power moved.
 fn drift(run: &ReportedRun<'_>) -> String {
     let flag = crate::terms::Flag::IdleDrift.as_str();
-    let flagged = run.tables.energy_events.iter().filter(|event| event.flags.split(';').any(|one| one == flag));
+    let flagged = run.tables.energy_events.iter().filter(|event| event.flags.split(';').any(|name| name == flag));
     match flagged.count() {
         0 => String::new(),
         n => format!(
             "It drifted by more than 3\u{a0}W and 3\u{a0}% over the run, so {} of phases carry the flag {flag}. ",
-            crate::report::sections::names::counted(n, "figure")
+            counted(n, "figure")
         ),
     }
 }
@@ -123,52 +125,43 @@ fn drift(run: &ReportedRun<'_>) -> String {
 /// Power and temperature at the ends of each stage.
 fn stages(run: &ReportedRun<'_>) -> Block {
     let soak = &run.tables.energy_soak;
-    let columns = vec![
-        Column::words("stage"),
-        Column::numbers("lasted (s)"),
-        Column::numbers("power at begin → end (W)"),
-        Column::numbers("°C at begin → end"),
-        Column::numbers("power moved"),
-        Column::numbers("°C moved"),
-        Column::words("at its end"),
-    ];
-    let shown = strongest(soak, ROWS, |row| row.end_ns.saturating_sub(row.begin_ns) as f64);
-    let rows = shown.iter().map(|row| {
-        let pair = |begin: Option<f64>, end: Option<f64>| {
-            let of = |value: Option<f64>| format::fixed(value, 1);
-            if begin.is_none() && end.is_none() { ABSENT.to_owned() } else { format!("{} → {}", of(begin), of(end)) }
-        };
-        let verdict = match (row.equilibrium, row.why.as_str()) {
-            (None, _) => ABSENT.to_owned(),
-            (Some(found), "") => found.as_str().to_owned(),
-            (Some(found), why) => format!("{}: {why}", found.as_str()),
-        };
-        vec![
-            format!("{}{}", name(row), of_sensor(run, &row.sensor)).into(),
-            format::fixed(Nanos(row.end_ns).since(Nanos(row.begin_ns)).as_secs(), 0).into(),
-            pair(row.power_begin_w, row.power_end_w).into(),
-            pair(row.temperature_begin_c, row.temperature_end_c).into(),
-            format::percent(row.power_moved).into(),
-            format::fixed(row.temperature_moved_c, 1).into(),
-            verdict.into(),
-        ]
-    });
-    let rest = match soak.len() - shown.len() {
+    let longest = strongest(soak, MOST_ROWS, |row| row.end_ns.saturating_sub(row.begin_ns) as f64);
+    let shortened = match soak.len() - longest.len() {
         0 => String::new(),
-        n => format!(" The longest {ROWS}; {n} more are in the file."),
+        n => format!(" The longest {MOST_ROWS}; {n} more are in the file."),
     };
     let caption = Text::plain(format!(
         "Heat: each stage of the run, by its first and last 10\u{a0}s. Work is called equilibrated where over its last \
          {STEADY_S:.0}\u{a0}s temperature stayed within ±{STEADY_C:.0}\u{a0}°C and the power of three equal parts within \
-         ±{:.1}\u{a0}%; a figure from work that is not holds for a device at that moment.{rest} From ",
+         ±{:.1}\u{a0}%; a figure from work that is not holds for a device at that moment.{shortened} From ",
         STEADY_POWER * 100.0
     ))
     .code("analysis/energy_soak.csv")
     .and(".");
-    Block::Table(Table { caption, columns, rows: rows.collect() })
+    Table::of(longest)
+        .words("stage", |row| format!("{}{}", stage_name(row), of_sensor(run, &row.sensor)))
+        .number("lasted", "s", |row| format::fixed(Nanos(row.end_ns).since(Nanos(row.begin_ns)).as_secs(), 0))
+        .number("power at begin → end", "W", |row| from_to(row.power_begin_w, row.power_end_w))
+        .number("°C at begin → end", "", |row| from_to(row.temperature_begin_c, row.temperature_end_c))
+        .number("power moved", "", |row| format::percent(row.power_moved))
+        .number("°C moved", "", |row| format::fixed(row.temperature_moved_c, 1))
+        .words("at its end", |row| match (row.equilibrium, row.why.as_str()) {
+            (None, _) => ABSENT.to_owned(),
+            (Some(found), "") => found.as_str().to_owned(),
+            (Some(found), why) => format!("{}: {why}", found.as_str()),
+        })
+        .captioned(caption)
+        .into()
 }
 
-fn name(row: &SoakRow) -> String {
+fn from_to(begin: Option<f64>, end: Option<f64>) -> String {
+    if begin.is_none() && end.is_none() {
+        return ABSENT.to_owned();
+    }
+    format!("{} → {}", format::fixed(begin, 1), format::fixed(end, 1))
+}
+
+fn stage_name(row: &SoakRow) -> String {
     let models = row.models.replace(';', ", ");
     match row.stage {
         Stage::IdleBefore => "idle, nothing loaded".to_owned(),
@@ -181,19 +174,15 @@ fn name(row: &SoakRow) -> String {
 
 /// Power over the whole of a process.
 fn power(run: &ReportedRun<'_>, chosen: &SoakRow) -> Block {
-    let mut lines = Vec::new();
-    for (register, name) in [("instant", "power reading"), ("average", "its average over a longer time")] {
-        lines.push(TraceLine { name: name.to_owned(), points: averaged(&readings(run, chosen, register)) });
-    }
-    for counter in ["counter", "package-0"] {
-        let of = if counter == "counter" { String::new() } else { format!(" of {counter}") };
-        let readings = readings(run, chosen, counter);
-        let points = slopes(&readings, step(&readings));
-        lines.insert(0, TraceLine { name: format!("from the energy counter{of}"), points });
-    }
-    lines.retain(|line| !line.points.is_empty());
-    // Over a whole run they lie on each other; the counter misses nothing.
-    lines.truncate(1);
+    let of_counter = |(register, name): &(&str, &'static str)| {
+        let readings = readings(run, chosen, register);
+        (*name, slopes(&readings, step(&readings)))
+    };
+    let counters = COUNTERS.iter().rev().map(of_counter);
+    let powers = POWERS.iter().map(|(register, name)| (*name, averaged(&readings(run, chosen, register))));
+    // Over a whole run the lines lie on each other, so one is enough: a counter's if there is one, since it misses nothing.
+    let first = counters.chain(powers).find(|(_, points)| !points.is_empty());
+    let lines = first.map(|(name, points)| TraceLine { name: name.to_owned(), points }).into_iter().collect();
     let caption = Text::plain("Power over the run, averaged between two places of the line; work is shaded. From ")
         .code("power_trace.csv")
         .and(".");
@@ -256,17 +245,17 @@ fn step(points: &[(f64, f64)]) -> f64 {
 fn averaged(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let Some(first) = points.first() else { return Vec::new() };
     let step = step(points);
-    let mut rest = points;
+    let mut remaining = points;
     let mut found = Vec::new();
     let mut end = first.0 + step;
-    while !rest.is_empty() {
-        let (inside, after) = rest.split_at(rest.partition_point(|point| point.0 <= end));
+    while !remaining.is_empty() {
+        let (inside, after) = remaining.split_at(remaining.partition_point(|point| point.0 <= end));
         let n = inside.len() as f64;
         if n > 0.0 {
             let sum = inside.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
             found.push((sum.0 / n, sum.1 / n));
         }
-        rest = after;
+        remaining = after;
         end += step;
     }
     found

@@ -15,25 +15,25 @@ const COMPILED: &str = "compiled inside the call";
 
 /// Calls in the order they were made.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Order {
+pub struct Sequence {
     /// Names the phase, the backend and the model.
     pub title: String,
     /// Backends.
-    pub series: Vec<OrderSeries>,
+    pub series: Vec<SequenceSeries>,
 }
 
 /// One backend.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OrderSeries {
+pub struct SequenceSeries {
     /// Stands in the legend.
     pub name: String,
     /// Its calls.
-    pub calls: Vec<OrderCall>,
+    pub calls: Vec<SequenceCall>,
 }
 
 /// One call.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct OrderCall {
+pub struct SequenceCall {
     /// Number among the backend's calls of the model, from 1.
     pub number: u32,
     /// How long the phase took.
@@ -46,7 +46,7 @@ pub struct OrderCall {
 ///
 /// # Errors
 /// [`ChartError::Empty`] without a call, [`ChartError::Value`] for a latency that is not positive.
-pub fn order(data: &Order) -> Result<Svg, ChartError> {
+pub fn sequence(data: &Sequence) -> Result<Svg, ChartError> {
     for s in &data.series {
         for call in &s.calls {
             check(&s.name, "latency in ms", call.latency_ms, f64::MIN_POSITIVE.., "positive numbers")?;
@@ -89,10 +89,10 @@ fn whole(value: f64, _decimals: usize) -> String {
     if value.fract() == 0.0 { format::fixed(value, 0) } else { String::new() }
 }
 
-fn describe(data: &Order) -> String {
+fn describe(data: &Sequence) -> String {
     let mut text = String::from("Latency in milliseconds of every call in order.");
     for s in &data.series {
-        let compiled: Vec<&OrderCall> = s.calls.iter().filter(|call| call.compiled).collect();
+        let compiled: Vec<&SequenceCall> = s.calls.iter().filter(|call| call.compiled).collect();
         let longest = s.calls.iter().map(|call| call.latency_ms).fold(0.0, f64::max);
         let _ = write!(
             text,

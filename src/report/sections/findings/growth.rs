@@ -1,0 +1,108 @@
+//! How latency grows with the size of a model.
+
+use crate::analysis::ScalingFitRow;
+use crate::report::document::{Assurance, Finding, Text};
+use crate::report::format;
+use crate::report::sections::ReportedRun;
+use crate::report::sections::names::{Names, axis_name, call_shape, counted, mode};
+use crate::scenario::FitAxis;
+use crate::terms::Mode;
+
+use super::caution::reasons_for_caution;
+
+/// One finding per backend and timed mode.
+pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
+    let findings: Vec<Finding> = headlines(run).map(|fit| finding(run, names, fit)).collect();
+    if findings.is_empty() {
+        return vec![Finding {
+            question: "Scaling".to_owned(),
+            assurance: Assurance::Withheld,
+            answer: "Not identifiable: no call counts.".into(),
+            grounds: "A call counts if it was timed, on a warm engine, and is not degraded.".into(),
+        }];
+    }
+    findings
+}
+
+/// The fits to quote. Prefill and decode together follow from the two apart, so they are left out.
+pub(in crate::report::sections) fn headlines<'a>(run: &ReportedRun<'a>) -> impl Iterator<Item = &'a ScalingFitRow> {
+    run.tables.scaling_fits.iter().filter(|fit| fit.headline && fit.mode != Mode::E2eKv)
+}
+
+fn finding(run: &ReportedRun<'_>, names: &Names, fit: &ScalingFitRow) -> Finding {
+    let slope = fit.slope.zip(fit.slope_t_low.zip(fit.slope_t_high)).filter(|_| fit.actionable);
+    let Some((slope, interval)) = slope else {
+        return not_identifiable(run, names, fit);
+    };
+    let reasons = reasons_for_caution(run, names, fit);
+    let mut grounds = format!("R² {}, {}.", format::r2(fit.r2), made_from(run, fit));
+    for reason in &reasons {
+        grounds.push(' ');
+        grounds.push_str(reason);
+    }
+    Finding {
+        question: question(names, fit),
+        assurance: if reasons.is_empty() { Assurance::Holds } else { Assurance::Caution },
+        answer: power_law(run.plan.fit, slope, interval),
+        grounds: grounds.into(),
+    }
+}
+
+fn question(names: &Names, fit: &ScalingFitRow) -> String {
+    format!("{} on {}", mode(fit.mode), names.engine(&fit.backend, fit.dtype))
+}
+
+fn not_identifiable(run: &ReportedRun<'_>, names: &Names, fit: &ScalingFitRow) -> Finding {
+    let reason = fit.reason.as_deref().unwrap_or("no fit");
+    let note = fit.note.as_ref().map(|note| format!(" {note}.")).unwrap_or_default();
+    Finding {
+        question: question(names, fit),
+        assurance: Assurance::Withheld,
+        answer: Text::plain(format!("Growth with {} is ", axis_name(run.plan.fit)))
+            .strong("not identifiable")
+            .and(format!(": {reason}.")),
+        grounds: format!("{}.{note}", made_from(run, fit)).into(),
+    }
+}
+
+/// A law in words, with what it means for a model twice the size.
+fn power_law(fit_axis: FitAxis, slope: f64, (low, high): (f64, f64)) -> Text {
+    let (verb, proportion) = match () {
+        () if high < 0.0 => ("falls", ""),
+        () if high < 1.0 => ("grows", ", less than in proportion"),
+        () if low > 1.0 => ("grows", ", more than in proportion"),
+        () => ("grows", "; in proportion is within the interval"),
+    };
+    let (factor, low_factor, high_factor) = (slope.exp2(), low.exp2(), high.exp2());
+    let doubled = format!(
+        "{} [{}, {}] the time",
+        format::ratio(factor),
+        format::number(low_factor, 3),
+        format::number(high_factor, 3)
+    );
+    let axis = axis_name(fit_axis);
+    // The axis belongs to what is emphasised: asterisks between a letter and a circumflex are none to Markdown.
+    Text::plain(format!("Time {verb} as "))
+        .strong(format!("{axis}^{}", format::interval(slope, (low, high))))
+        .and(format!("{proportion}. Twice the {axis}: {doubled}."))
+}
+
+/// What a fit was made from: models and their range, scenarios, shape of the calls.
+fn made_from(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> String {
+    let points = run.tables.scaling_residuals.iter().filter(|point| point.fit_id == fit.fit_id);
+    let sizes: Vec<f64> = points.map(|point| point.x).collect();
+    let smallest = sizes.iter().copied().fold(f64::INFINITY, f64::min);
+    let largest = sizes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let unit = match run.plan.fit {
+        FitAxis::Params => "M parameters".to_owned(),
+        other => format!(" {}", axis_name(other)),
+    };
+    let range = if sizes.is_empty() {
+        String::new()
+    } else {
+        format!(" of {} to {}{unit}", format::number(smallest, 2), format::number(largest, 2))
+    };
+    let scenarios = fit.scenarios.split(';').filter(|name| !name.is_empty()).count();
+    let (models, scenarios) = (counted(fit.n_models, "model"), counted(scenarios, "scenario"));
+    format!("{models}{range}, {scenarios}, {}", call_shape(fit.mode, fit.batch, fit.gen_tokens))
+}

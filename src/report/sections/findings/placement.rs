@@ -1,0 +1,67 @@
+//! Whether calls ran where they should.
+
+use std::collections::BTreeMap;
+
+use crate::analysis::MetricRow;
+use crate::analysis::aggregate::distinct;
+use crate::report::document::{Assurance, Finding};
+use crate::report::format;
+use crate::report::sections::ReportedRun;
+use crate::report::sections::names::Names;
+
+use super::share_of;
+
+/// One finding for the run.
+pub(super) fn findings(run: &ReportedRun<'_>, _: &Names) -> Vec<Finding> {
+    let one_stack = run.manifest.one_stack();
+    let stack = if one_stack {
+        "One software stack throughout."
+    } else {
+        "The software stack changed during the run: see what was measured."
+    };
+    let proofs = proofs(run);
+    let proof = if proofs.is_empty() { String::new() } else { format!("Proof: {proofs}. ") };
+    let (assurance, answer) = answer(run);
+    vec![Finding {
+        question: "Did it run where it should?".to_owned(),
+        assurance: if assurance == Assurance::Holds && !one_stack { Assurance::Caution } else { assurance },
+        answer: answer.into(),
+        grounds: format!("{proof}{stack}").into(),
+    }]
+}
+
+fn answer(run: &ReportedRun<'_>) -> (Assurance, String) {
+    let rows: Vec<&MetricRow> = run.tables.metrics.iter().filter(|row| row.counts()).collect();
+    let proven = rows.iter().filter(|row| row.attributed).count();
+    if rows.is_empty() {
+        return (Assurance::Withheld, "No call counts.".to_owned());
+    }
+    if proven == rows.len() {
+        let places = distinct(rows.iter().filter_map(|row| row.actual.as_deref()));
+        return (Assurance::Holds, format!("Every call that counts proves it ran on {}.", places.join(", ")));
+    }
+    let share = format::percent(share_of(proven, rows.len()));
+    let others = "The others are in no fit, aggregate or ranking.";
+    (Assurance::Caution, format!("{share} of the rows that went well prove where they ran. {others}"))
+}
+
+/// The proofs by name, with the range of their values over all loads.
+fn proofs(run: &ReportedRun<'_>) -> String {
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for load in run.recording.loads() {
+        for (name, value) in &load.attribution.evidence {
+            found.entry(name).or_default().push(value);
+        }
+    }
+    found.iter().map(|(name, values)| format!("{name} = {}", range(values))).collect::<Vec<_>>().join(", ")
+}
+
+/// `3 to 5` where all values are numbers that differ; else the first value.
+fn range(values: &[&str]) -> String {
+    let numbers: Option<Vec<u64>> = values.iter().map(|value| value.parse().ok()).collect();
+    let ends = numbers.as_deref().and_then(|numbers| numbers.iter().min().zip(numbers.iter().max()));
+    match ends {
+        Some((low, high)) if low != high => format!("{low} to {high}"),
+        _ => values.first().map_or_else(String::new, |first| (*first).to_owned()),
+    }
+}

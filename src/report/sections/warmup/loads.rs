@@ -1,0 +1,47 @@
+//! What loads cost.
+
+use crate::analysis::LoadRow;
+use crate::report::document::{Block, Table, Text};
+use crate::report::format::{self, ABSENT};
+use crate::report::sections::{MOST_ROWS, ReportedRun, strongest};
+
+/// The longest loads.
+pub(super) fn table(run: &ReportedRun<'_>) -> Block {
+    let loads = &run.tables.load_breakdown;
+    let shortened = if loads.len() > MOST_ROWS {
+        format!(" Shown are the {MOST_ROWS} longest of {}.", loads.len())
+    } else {
+        String::new()
+    };
+    let caption = Text::plain(
+        "Loads: from the request for a model until it can answer; the first call comes on top. Cold ÷ warm is both \
+         together against the same phase once everything is warm. From ",
+    )
+    .code("analysis/load_breakdown.csv")
+    .and(format!(".{shortened}"));
+    Table::of(strongest(loads, MOST_ROWS, |row| row.duration_ms))
+        .words("model", |row| row.model.as_str())
+        .words("backend", |row| row.backend.as_str())
+        .words("regime", |row| row.regime.as_str().replace('_', " "))
+        .number("load", "ms", |row| format::ms(row.duration_ms))
+        .words("of which (ms)", |row| parts(run, row))
+        .number("first prefill", "ms", |row| format::ms(row.first_call_ms))
+        .number("warm", "ms", |row| format::ms(row.warm_call_ms))
+        .number("cold ÷ warm", "", |row| format::ratio(row.cold_start_ratio))
+        .number("memory grown", "MiB", |row| {
+            format::fixed(row.host_rss_growth_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20)), 1)
+        })
+        .words("outcome", |row| match row.degraded_kind {
+            None => "ok".to_owned(),
+            Some(kind) => format!("{kind}: {}", row.detail.as_deref().unwrap_or("no detail")),
+        })
+        .captioned(caption)
+        .into()
+}
+
+/// What the engine says a load consists of.
+fn parts(run: &ReportedRun<'_>, load: &LoadRow) -> String {
+    let parts = run.tables.load_parts.iter().filter(|part| part.load_index == load.load_index);
+    let parts: Vec<String> = parts.map(|part| format!("{} {}", part.part, format::ms(part.duration_ms))).collect();
+    if parts.is_empty() { ABSENT.to_owned() } else { parts.join(", ") }
+}
