@@ -3,7 +3,8 @@
 
     scripts/report_picture.py
 
-Needs Chromium and Pillow. Make it again when results/example or the looks of the report change; the numbers are explained in README.md.
+Needs Chromium and Pillow. Make it again when results/example or the looks of the report change. README.md says what the
+numbers mean.
 """
 
 import pathlib
@@ -19,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT = 1060, 985
 
 STYLE = """
+html { border: 1px solid #d0d7de; }
 body { max-width: none; padding: 1rem 1.4rem; }
 main > section + section { margin-top: 1.2rem; padding-top: 1.1rem; }
 .mark { position: absolute; width: 22px; height: 22px; border-radius: 50%; background: #b3261e; color: #fff;

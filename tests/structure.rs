@@ -132,3 +132,58 @@ fn variants(text: &str, declaration: &str) -> Vec<String> {
     let named = |line: &str| line.chars().take_while(|c| c.is_alphanumeric()).collect::<String>();
     names.map(|line| format!("Engine::{}", named(line))).collect()
 }
+
+/// Pages that say where things are.
+const MAPS: [&str; 2] = ["ARCHITECTURE.md", "CONTRIBUTING.md"];
+
+/// Folders and files of this repository begin like this; `NAME` in a path stands for something new.
+const OURS: [&str; 9] =
+    ["src", "tests", "docs", "scripts", "scenarios", "backends", "results/example", "README.md", "CHANGELOG.md"];
+
+/// What stands between backticks in a page, code blocks aside.
+fn in_backticks(text: &str) -> Vec<&str> {
+    let prose = text.split("```").step_by(2);
+    prose.flat_map(|part| part.split('`').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn paths_that_pages_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    for page in MAPS {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        // `scripts/check --fast` names a path and what it is given.
+        let paths: Vec<&str> = (in_backticks(&text).into_iter())
+            .filter_map(|code| code.split(' ').next())
+            .filter(|path| {
+                OURS.iter()
+                    .any(|ours| path.strip_prefix(ours).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+            })
+            .filter(|path| !path.contains("NAME"))
+            .collect();
+        assert!(paths.len() > 10, "{page} names {} paths", paths.len());
+        wrong.extend(paths.iter().filter(|path| !root.join(path).exists()).map(|path| format!("{page}: {path}")));
+    }
+    assert!(wrong.is_empty(), "not there:\n{}", wrong.join("\n"));
+}
+
+/// Links and pictures of every page lead to files that are there.
+#[test]
+fn links_of_pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = docs.chain(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|page| root.join(page)));
+    let mut wrong = Vec::new();
+    for page in pages.filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+        let text = fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        let pictures = text.split("src=\"").skip(1).filter_map(|rest| rest.split_once('"')).map(|(target, _)| target);
+        for target in links.chain(pictures).filter(|target| !target.contains("://")) {
+            let path = target.split('#').next().unwrap();
+            if !path.is_empty() && !page.parent().unwrap().join(path).exists() {
+                wrong.push(format!("{}: {target}", page.strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "not there:\n{}", wrong.join("\n"));
+}

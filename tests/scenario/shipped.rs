@@ -160,6 +160,25 @@ fn files_printed_on_pages_plan() {
     }
 }
 
+/// The mistakes that the README names, made in its file, are told as it prints them.
+#[test]
+fn problems_are_told_as_the_readme_prints_them() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let file = readme.split_once("```yaml\n").unwrap().1.split_once("```").unwrap().0;
+    let mut lines: Vec<String> = file.lines().map(str::to_owned).collect();
+    for (number, right, wrong) in
+        [(3, "interleaved", "interleavd"), (8, "n_head: 8", "n_head: 5"), (10, "threads: 2", "thread: 2")]
+    {
+        let line = &mut lines[number - 1];
+        assert!(line.contains(right), "line {number}: {line}");
+        *line = line.replace(right, wrong);
+        assert!(readme.contains(&format!("`{}` in line {number}", wrong)), "{wrong}");
+    }
+    let told = scenario::parse(&lines.join("\n"), Path::new("mine.yaml"), Path::new("")).unwrap_err().to_string();
+    let printed = readme.split_once("```\nerror: ").unwrap().1.split_once("```").unwrap().0;
+    assert_eq!(told.trim_end(), format!("error: {}", printed.trim_end()));
+}
+
 /// What asks about a shift has both ends of it: every model and prompt at both.
 #[test]
 fn shifts_can_be_answered_by_their_own_file() {
