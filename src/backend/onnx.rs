@@ -3,12 +3,12 @@
 //! - [`library`] finds the shared library, [`runtime`] starts it once per process.
 //! - [`options`] sets a session as the scenario says, [`graph`] reads what the loaded graph takes and gives,
 //!   [`placement`] turns the runtime's record of where nodes went into evidence.
-//! - [`engine`] is one forward pass, [`generate`] the timed loops over it, [`session`] a call with its deadline.
+//! - [`forward`] is one forward pass, [`generate`] the timed loops over it, [`session`] a call with its deadline.
 //! - [`verify`] compares log-probabilities with a reference.
 
 pub mod argmax;
 pub mod batch;
-pub mod engine;
+pub mod forward;
 pub mod generate;
 pub mod graph;
 pub mod library;
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use ort::memory::AllocationDevice;
 
-use self::engine::Engine;
+use self::forward::LoadedGraph;
 use self::runtime::{Runtime, words};
 use self::session::{Bounds, OnnxSession};
 use super::cancel::{CancelToken, Deadline, Waited};
@@ -174,11 +174,11 @@ impl OnnxBackend {
         let placed = raw::placement(&session).map_err(|e| error(&e))?;
         let signature = graph::signature(&session).map_err(|e| error(&e))?;
         let on_device = self.settings.provider == Provider::Cuda;
-        let engine = if on_device {
+        let graph = if on_device {
             let device = i32::try_from(self.settings.device).unwrap_or(i32::MAX);
-            Engine::bound(session, signature, AllocationDevice::CUDA, device).map_err(|e| error(&words(&e)))?
+            LoadedGraph::bound(session, signature, AllocationDevice::CUDA, device).map_err(|e| error(&words(&e)))?
         } else {
-            Engine::new(session, signature)
+            LoadedGraph::new(session, signature)
         };
         let mut attribution = placement::attribution(self.settings.provider, &placed);
         if on_device {
@@ -194,7 +194,7 @@ impl OnnxBackend {
             host_rss_after: memory::resident(),
             device_bytes: None,
         };
-        Ok(OnnxSession { engine, clock, bounds, report, on_device })
+        Ok(OnnxSession { graph, clock, bounds, report, on_device })
     }
 
     /// Whether CUDA can be had, before anything is exported or loaded for it.

@@ -155,7 +155,7 @@ fn hits(fault: &Fault, model: &str, number: u32) -> bool {
 }
 
 /// What makes a shape cold: procedure, rows, prompt length.
-type Shape = (Procedure, usize, u32);
+type SeenShape = (Procedure, usize, u32);
 
 struct SimulatedSession {
     script: SimulatedSettings,
@@ -164,7 +164,7 @@ struct SimulatedSession {
     architecture: Architecture,
     millions: f64,
     calls: u32,
-    shapes: BTreeSet<Shape>,
+    shapes: BTreeSet<SeenShape>,
     /// Last standardised deviation of each phase, for the autocorrelation.
     noise: BTreeMap<Phase, f64>,
     report: LoadReport,

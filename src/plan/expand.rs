@@ -66,13 +66,8 @@ fn session(
         for (procedure, steps) in calls(&file.modes, &scenario.gen_tokens) {
             let cell = cell(&key, dtype, scenario, procedure, steps);
             let needed = resident_bytes(limits, facts, scenario, &cell);
-            let asked = AskedCell {
-                served,
-                context: facts.n_positions,
-                procedure,
-                prompt: &scenario.prompt,
-                size: PromptSize { rows: cell.batch, tokens: cell.prompt_tokens },
-            };
+            let size = PromptSize { rows: cell.batch, tokens: cell.prompt_tokens };
+            let asked = AskedCell { served, context: facts.n_positions, procedure, prompt: &scenario.prompt, size };
             let refusal = skipped(file, only, &cell)
                 .or_else(|| limits.refusal(&asked))
                 .or_else(|| past_context(limits, facts, &cell))

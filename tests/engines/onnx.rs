@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ort::memory::AllocationDevice;
-use phasebench::backend::onnx::engine::Engine;
+use phasebench::backend::onnx::forward::LoadedGraph;
 use phasebench::backend::onnx::session::OnnxSession;
 use phasebench::backend::onnx::verify::{teacher_forced, verify};
 use phasebench::backend::onnx::{OnnxBackend, graph, library, options, runtime};
@@ -185,7 +185,7 @@ fn bound_memory_gives_the_same_rows() {
         let graph = OnnxBackend::new("ort", SPEC, surroundings()).prepare(&fixture(family)).unwrap().path.unwrap();
         let bound = options::builder(&runtime.environment, &SPEC).unwrap().commit_from_file(graph).unwrap();
         let signature = graph::signature(&bound).unwrap();
-        session.engine = Engine::bound(bound, signature, AllocationDevice::CPU, 0).unwrap();
+        session.graph = LoadedGraph::bound(bound, signature, AllocationDevice::CPU, 0).unwrap();
         let found = tokens(&mut session, &call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 8));
         assert_eq!(found, expected, "{family}");
         check_rows(&mut session, family.as_str());
@@ -261,7 +261,7 @@ fn a_reply_accounts_for_its_time_tokens_and_memory() {
     assert!(again.memory.host_peak.unwrap().0 < reply.memory.host_peak.unwrap().0 + (200 << 20));
 
     // 2 × layers × rows × (9 prompt + 5 decoded) × heads × width × 4 bytes
-    let signature = session.engine.signature();
+    let signature = session.graph.signature();
     let width = u64::try_from(signature.heads * signature.head_dim).unwrap();
     assert_eq!(reply.memory.kv.unwrap().0, signature.slots as u64 * 2 * 14 * width * 4);
 

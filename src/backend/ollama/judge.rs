@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::version::{Engine, ServerClock};
+use super::version::{Runner, ServerClock};
 use super::wire::{self, Metrics, Stream};
 use crate::backend::Failure;
 use crate::backend::http::Exchange;
@@ -51,7 +51,7 @@ pub struct Asked {
     /// `num_predict`.
     pub tokens: u32,
     /// What runs the model.
-    pub engine: Engine,
+    pub runner: Runner,
 }
 
 /// A call of the session that went well.
@@ -129,7 +129,7 @@ pub fn judge(exchange: &Exchange, asked: Asked, clock: &ServerClock, history: &H
     });
     if let Some(metrics) = &verdict.stream.metrics {
         let made = metrics.eval_count.unwrap_or(0);
-        verdict.steps = asked.engine.steps_timed(made);
+        verdict.steps = asked.runner.steps_timed(made);
         verdict.finish = match metrics.done_reason.as_deref() {
             Some("stop") => Some(Finish::Stop),
             Some("length") if made >= asked.tokens => Some(Finish::Length),
@@ -148,7 +148,7 @@ pub fn judge(exchange: &Exchange, asked: Asked, clock: &ServerClock, history: &H
 #[must_use]
 pub fn remembered(metrics: &Metrics, asked: Asked, first: bool) -> Option<Past> {
     let prefill = metrics.prompt_eval?.as_ms();
-    let steps = asked.engine.steps_timed(metrics.eval_count?);
+    let steps = asked.runner.steps_timed(metrics.eval_count?);
     Some(Past {
         prompt: metrics.prompt_eval_count?,
         prefill_ms: (!first).then_some(prefill),
@@ -186,7 +186,7 @@ fn unfinished(stream: &Stream) -> Failure {
 
 /// Whether the metrics are all there.
 fn complete(metrics: &Metrics, asked: Asked) -> Option<Failure> {
-    let steps = asked.engine.steps_timed(metrics.eval_count.unwrap_or(0));
+    let steps = asked.runner.steps_timed(metrics.eval_count.unwrap_or(0));
     let missing = [
         ("prompt_eval_count", metrics.prompt_eval_count.is_none()),
         ("prompt_eval_duration", metrics.prompt_eval.is_none()),
@@ -247,7 +247,7 @@ fn cache_hit(metrics: &Metrics, asked: Asked, history: &History) -> Option<Failu
         return failure(Degraded::CacheHit, &format!("{cached} of {count} prompt tokens came from the server's cache"));
     }
     let fastest = history.fastest_prefill(count)?;
-    let steps = asked.engine.steps_timed(metrics.eval_count?);
+    let steps = asked.runner.steps_timed(metrics.eval_count?);
     let usual_step = history.typical(|past| past.step_ms).unwrap_or(0.0);
     let step = step_ms(metrics, steps).unwrap_or(0.0).max(usual_step);
     // A prefill as short as a few steps cannot be told from one that was cached; only its nonce speaks for it.

@@ -92,13 +92,13 @@ impl OllamaBackend {
 
     fn served(&self, tag: &str, shown: &Shown, speech: Speech) -> Result<Served, String> {
         let format = shown.format.as_deref().unwrap_or_default();
-        let engine = version::Engine::of_format(format).ok_or_else(|| {
+        let runner = version::Runner::of_format(format).ok_or_else(|| {
             format!("`{tag}` is stored as `{format}`, whose decode clock is not known; known: gguf, safetensors")
         })?;
         let longest = shown.context_length.and_then(|n| u32::try_from(n).ok()).unwrap_or(self.settings.num_ctx);
         Ok(Served {
             tag: tag.to_owned(),
-            engine,
+            runner,
             context: self.settings.num_ctx.min(longest),
             speech: Rc::new(RefCell::new(speech)),
             nonces: Rc::new(Cell::new(self.salt() & 0xffff)),

@@ -12,7 +12,7 @@ use super::judge::{self, Asked, History, Verdict};
 use super::manage::{Resident, Server, same_name};
 use super::process;
 use super::speech::{Row, Speech, Spoken};
-use super::version::{Engine, ServerClock};
+use super::version::{Runner, ServerClock};
 use super::wire::Metrics;
 use crate::backend::http::{ClientError, Exchange};
 use crate::backend::{
@@ -31,7 +31,7 @@ pub struct Served {
     /// Its name in the server.
     pub tag: String,
     /// What runs it.
-    pub engine: Engine,
+    pub runner: Runner,
     /// `num_ctx`.
     pub context: u32,
     /// How its prompts become text.
@@ -118,10 +118,10 @@ impl Session for OllamaSession {
             Ok(spoken) => spoken,
             Err(why) => return refused(&why),
         };
-        let tokens = self.model.engine.tokens_for(steps);
+        let tokens = self.model.runner.tokens_for(steps);
         let body = request(&self.settings, &self.model, &spoken.text, tokens, call.seed);
         let exchange = self.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
-        let asked = Asked { prompt: spoken.tokens, tokens, engine: self.model.engine };
+        let asked = Asked { prompt: spoken.tokens, tokens, runner: self.model.runner };
         let verdict = judge::judge(&exchange, asked, &self.clock, &self.model.history.borrow());
         self.remember(&call.scenario, &verdict, asked);
         let reply =

@@ -86,9 +86,9 @@ pub fn clock(version: Version) -> Option<ServerClock> {
     }
 }
 
-/// How a model is stored in the server, which decides the engine that runs it.
+/// What a server runs a model with; how the model is stored decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
+pub enum Runner {
     /// GGUF on llama.cpp or the server's own ggml runner: the first token falls out of the prompt's batch, so N tokens
     /// are N − 1 timed steps.
     Gguf,
@@ -96,7 +96,7 @@ pub enum Engine {
     Mlx,
 }
 
-impl Engine {
+impl Runner {
     /// From a model's `details.format`. `None`: one that this program does not know.
     #[must_use]
     pub fn of_format(format: &str) -> Option<Self> {
@@ -166,9 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_token_of_a_gguf_engine_is_free() {
-        assert_eq!((Engine::Gguf.tokens_for(64), Engine::Gguf.steps_timed(65)), (65, 64));
-        assert_eq!((Engine::Gguf.tokens_for(0), Engine::Gguf.steps_timed(1)), (1, 0));
-        assert_eq!((Engine::Mlx.tokens_for(64), Engine::Mlx.steps_timed(64)), (64, 64));
+    fn the_first_token_of_a_gguf_runner_is_free() {
+        assert_eq!((Runner::Gguf.tokens_for(64), Runner::Gguf.steps_timed(65)), (65, 64));
+        assert_eq!((Runner::Gguf.tokens_for(0), Runner::Gguf.steps_timed(1)), (1, 0));
+        assert_eq!((Runner::Mlx.tokens_for(64), Runner::Mlx.steps_timed(64)), (64, 64));
     }
 }

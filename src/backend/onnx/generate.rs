@@ -4,7 +4,7 @@
 use ort::session::RunOptions;
 
 use super::batch::Batch;
-use super::engine::{Cache, Engine, ForwardError, Pass, choose};
+use super::forward::{Cache, ForwardError, LoadedGraph, Pass, choose};
 use crate::backend::{Call, Span, SpanClock};
 use crate::clock::Clock;
 use crate::terms::{Phase, Procedure};
@@ -25,12 +25,12 @@ pub struct Progress {
     pub cache: Cache,
 }
 
-/// Makes a call on an engine; `progress` tells what was done even where it fails.
+/// Makes a call on a graph; `progress` tells what was done even where it fails.
 ///
 /// # Errors
 /// See [`ForwardError`].
 pub fn generate(
-    engine: &mut Engine,
+    graph: &mut LoadedGraph,
     call: &Call,
     clock: &dyn Clock,
     options: &RunOptions,
@@ -42,9 +42,9 @@ pub fn generate(
     progress.outside.reserve(steps);
     progress.tokens.reserve(rows * (steps + 1));
     progress.spans.reserve(2);
-    let past = engine.empty_cache(rows)?;
+    let past = graph.empty_cache(rows)?;
     progress.cache.reserve(past.len());
-    let mut timed = Timed { engine, clock, options, batch, past, next: vec![0; rows], progress };
+    let mut timed = Timed { graph, clock, options, batch, past, next: vec![0; rows], progress };
     match call.procedure {
         Procedure::Prefill => timed.prefill(),
         Procedure::PrefillDecode => {
@@ -57,7 +57,7 @@ pub fn generate(
 
 /// A call in flight.
 struct Timed<'a> {
-    engine: &'a mut Engine,
+    graph: &'a mut LoadedGraph,
     clock: &'a dyn Clock,
     options: &'a RunOptions,
     batch: Batch,
@@ -134,7 +134,7 @@ impl Timed<'_> {
     /// One forward pass and the choice of the next tokens. The time it spent inside the runtime.
     fn pass(&mut self) -> Result<Nanos, ForwardError> {
         let pass = Pass { view: self.batch.view(), past: &self.past, options: self.options, clock: self.clock };
-        let answer = self.engine.forward(&pass, &mut self.progress.cache)?;
+        let answer = self.graph.forward(&pass, &mut self.progress.cache)?;
         choose(&answer.value, &mut self.next)?;
         Ok(answer.inside)
     }

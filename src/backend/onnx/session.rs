@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ort::session::RunOptions;
 
-use super::engine::{Engine, cache_size};
+use super::forward::{LoadedGraph, cache_size};
 use super::generate::{Progress, generate};
 use super::runtime::words;
 use super::verify::probe;
@@ -27,7 +27,7 @@ pub struct Bounds {
 /// A loaded model in this process.
 pub struct OnnxSession {
     /// The graph.
-    pub engine: Engine,
+    pub graph: LoadedGraph,
     /// The run's clock.
     pub clock: SharedClock,
     /// What the model accepts.
@@ -54,9 +54,8 @@ impl Session for OnnxSession {
         let mut progress = Progress::default();
         let memory = memory::Stretch::begin();
         let stop = || drop(options.terminate());
-        let (result, waited) = watch::watched(by, cancel, stop, || {
-            generate(&mut self.engine, call, &*self.clock, &options, &mut progress)
-        });
+        let (result, waited) =
+            watch::watched(by, cancel, stop, || generate(&mut self.graph, call, &*self.clock, &options, &mut progress));
         let reply = self.reply(call, progress, result.is_ok(), memory);
         let failure = match result {
             Ok(()) => fallen_back(&reply.attribution),

@@ -8,7 +8,7 @@ use ort::session::RunOptions;
 
 use super::OnnxBackend;
 use super::batch::Batch;
-use super::engine::{ForwardError, Pass, logits};
+use super::forward::{ForwardError, Pass, logits};
 use super::session::OnnxSession;
 use crate::backend::{Backend, BackendError, Call, CancelToken, Deadline, Failure, Probed, Session, Surroundings};
 use crate::model::verify::{Agreement, compare, log_softmax};
@@ -154,10 +154,10 @@ pub fn teacher_forced(
 ) -> Result<Vec<Vec<Vec<f32>>>, ForwardError> {
     let length = prompts.iter().map(Vec::len).max().unwrap_or(0).max(padded_to);
     let steps = fed.iter().map(|tokens| tokens.len()).min().unwrap_or(0);
-    let engine = &mut session.engine;
+    let graph = &mut session.graph;
     let options = RunOptions::new()?;
     let mut batch = Batch::new(prompts, length, steps);
-    let (mut past, mut present) = (engine.empty_cache(prompts.len())?, Vec::new());
+    let (mut past, mut present) = (graph.empty_cache(prompts.len())?, Vec::new());
     let mut found = vec![Vec::with_capacity(steps + 1); prompts.len()];
     for step in 0..=steps {
         if step > 0 {
@@ -166,7 +166,7 @@ pub fn teacher_forced(
             std::mem::swap(&mut past, &mut present);
         }
         let pass = Pass { view: batch.view(), past: &past, options: &options, clock: &*session.clock };
-        let answer = engine.forward(&pass, &mut present)?;
+        let answer = graph.forward(&pass, &mut present)?;
         for (row, logits) in found.iter_mut().zip(logits(&answer.value, prompts.len())?) {
             row.push(logits);
         }

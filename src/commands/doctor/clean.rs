@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::backend::worker::folder;
 use crate::backend::worker::launch::docker::leftovers::{self, Leftover};
-use crate::backend::worker::launch::docker::{engine, engine::Engine};
+use crate::backend::worker::launch::docker::{engine, engine::DockerEngine};
 use crate::exit::Exit;
 
 /// Removes containers and folders of workers whose run is gone, with the processes in them, and says which. Those of
@@ -28,7 +28,7 @@ pub fn execute(out: &mut dyn Write) -> anyhow::Result<Exit> {
     })
 }
 
-async fn containers(engine: &Engine, out: &mut dyn Write) -> anyhow::Result<()> {
+async fn containers(engine: &DockerEngine, out: &mut dyn Write) -> anyhow::Result<()> {
     let found = leftovers::sweep(engine).await.map_err(|why| anyhow::anyhow!("docker at {}: {why}", engine.host))?;
     if found.is_empty() {
         writeln!(out, "docker at {}: no container is left of an earlier run", engine.host)?;

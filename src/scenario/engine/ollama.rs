@@ -161,6 +161,7 @@ impl Limits for OllamaSettings {
         Context::Allocated { tokens: u64::from(self.num_ctx), besides: 1 }
     }
 
+    /// The server's KV cache is in 16-bit floats, whatever the weights are in, unless its settings say otherwise.
     fn cache_dtype(&self, _dtype: Dtype) -> Dtype {
         Dtype::F16
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use phasebench::backend::worker::launch::docker::DockerLauncher;
-use phasebench::backend::worker::launch::docker::engine::{self, Engine};
+use phasebench::backend::worker::launch::docker::engine::{self, DockerEngine};
 use phasebench::backend::worker::launch::installed::Image;
 use phasebench::scenario::{Resources, TorchDevice};
 use tempfile::TempDir;
@@ -68,7 +68,7 @@ fn with_libraries(program: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// An image with nothing but a shell and `sleep` of this machine.
-async fn small_image(engine: &Engine) -> Image {
+async fn small_image(engine: &DockerEngine) -> Image {
     let files: Vec<_> = ["/bin/sh", "/bin/sleep"].into_iter().flat_map(with_libraries).collect();
     let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(path, content)| (path.as_str(), content.clone())).collect();
     let copies: String = files.iter().map(|(path, _)| format!("COPY {path} /{path}\n")).collect();

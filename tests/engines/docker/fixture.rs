@@ -10,7 +10,7 @@ use bollard::models::MountPoint;
 use bollard::query_parameters::{BuildImageOptionsBuilder, ListContainersOptionsBuilder};
 use futures_util::StreamExt as _;
 use phasebench::backend::worker::launch::docker::DockerLauncher;
-use phasebench::backend::worker::launch::docker::engine::{self, Engine};
+use phasebench::backend::worker::launch::docker::engine::{self, DockerEngine};
 use phasebench::backend::worker::launch::installed::{Image, Record as _};
 use phasebench::backend::worker::launch::{LaunchError, Launcher as _, Running, Wanted, package};
 use phasebench::scenario::{Resources, TorchDevice};
@@ -57,7 +57,7 @@ impl Turn {
 
 /// An engine, an image, and folders as a run makes them.
 pub struct Rig {
-    pub engine: Engine,
+    pub engine: DockerEngine,
     pub image: Image,
     folder: TempDir,
     _turn: Turn,
@@ -137,14 +137,14 @@ pub async fn launch(launcher: &DockerLauncher, folder: &Path, model: &Path) -> R
 }
 
 /// Ids of all containers.
-pub async fn containers(engine: &Engine) -> Vec<String> {
+pub async fn containers(engine: &DockerEngine) -> Vec<String> {
     let options = ListContainersOptionsBuilder::default().all(true).build();
     engine.docker.list_containers(Some(options)).await.unwrap().into_iter().filter_map(|found| found.id).collect()
 }
 
 /// Builds an image from a Dockerfile and some files.
 pub async fn build(
-    engine: &Engine,
+    engine: &DockerEngine,
     tag: &str,
     dockerfile: &str,
     arguments: &[(&str, &str)],
@@ -168,7 +168,7 @@ pub async fn build(
     }
 }
 
-pub async fn image(engine: &Engine, tag: &str) -> Image {
+pub async fn image(engine: &DockerEngine, tag: &str) -> Image {
     let id = engine.docker.inspect_image(tag).await.unwrap().id.unwrap();
     Image { image: id, tag: tag.to_owned(), sources: String::new(), base: None }
 }

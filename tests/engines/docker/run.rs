@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bollard::query_parameters::{KillContainerOptions, ListContainersOptionsBuilder};
-use phasebench::backend::worker::launch::docker::engine::{self, Engine};
+use phasebench::backend::worker::launch::docker::engine::{self, DockerEngine};
 use phasebench::backend::worker::launch::docker::leftovers::OWNER;
 use phasebench::backend::worker::launch::docker::owner::Owner;
 use phasebench::backend::worker::launch::installed::Record as _;
@@ -28,7 +28,7 @@ const FEW: usize = 2;
 /// A scenario, a cache with the image of the user's, and a place for the run.
 struct Fixture {
     _turn: Turn,
-    engine: Engine,
+    engine: DockerEngine,
     folder: TempDir,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use phasebench::backend::http::{Client, Exchange};
 use phasebench::backend::ollama::judge::{self, Asked, History, Verdict};
 use phasebench::backend::ollama::manage;
-use phasebench::backend::ollama::version::{self, Engine, ServerClock, Version};
+use phasebench::backend::ollama::version::{self, Runner, ServerClock, Version};
 use phasebench::backend::{CancelToken, Deadline};
 use phasebench::clock::RealClock;
 use reqwest::Method;
@@ -46,5 +46,5 @@ pub fn judged(exchange: &Exchange, asked: Asked, version: &str, history: &mut Hi
 }
 
 pub fn asked(prompt: Option<u32>, tokens: u32) -> Asked {
-    Asked { prompt, tokens, engine: Engine::Gguf }
+    Asked { prompt, tokens, runner: Runner::Gguf }
 }

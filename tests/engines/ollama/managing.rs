@@ -10,7 +10,7 @@ use phasebench::backend::ollama::OllamaBackend;
 use phasebench::backend::ollama::manage::same_name;
 use phasebench::backend::ollama::session::Served;
 use phasebench::backend::ollama::speech::{Speech, Words};
-use phasebench::backend::ollama::version::Engine;
+use phasebench::backend::ollama::version::Runner;
 use phasebench::backend::{Backend, CancelToken, Prepared, Session, Surroundings};
 use phasebench::clock::RealClock;
 use phasebench::scenario::{Dtype, OllamaDevice, OllamaSettings};
@@ -198,7 +198,7 @@ fn prepared(tag: &str) -> Prepared {
     let words = ["the", "of", "and", "to"].map(str::to_owned).to_vec();
     let served = Served {
         tag: tag.to_owned(),
-        engine: Engine::Gguf,
+        runner: Runner::Gguf,
         context: 1024,
         speech: Rc::new(RefCell::new(Speech::Words(Words::new(words, 0)))),
         nonces: Rc::new(Cell::new(0)),

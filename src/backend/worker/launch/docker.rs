@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use self::container::{Blueprint, User};
-use self::engine::{Engine, EngineError, words};
+use self::engine::{DockerEngine, EngineError, words};
 use self::log::LastWords;
 use super::installed::{Image, Record as _};
 use super::package;
@@ -91,7 +91,7 @@ impl DockerLauncher {
         Ok(Self::new(image, resources, device))
     }
 
-    fn no_container(&self, engine: &Engine, error: &DockerError) -> LaunchError {
+    fn no_container(&self, engine: &DockerEngine, error: &DockerError) -> LaunchError {
         let why = words(error);
         if let Some(elsewhere) = engine.elsewhere(&why) {
             return elsewhere.into();
@@ -204,14 +204,14 @@ fn give_folder(folder: &Path, user: User) -> Result<(), LaunchError> {
 
 /// A container that is removed when it is dropped, as far as an engine and a runtime are there to do it.
 struct Container {
-    engine: Engine,
+    engine: DockerEngine,
     id: String,
     removed: bool,
 }
 
 impl Container {
     /// Made to the end, whoever gives up meanwhile: one whose id nobody heard of could not be removed.
-    async fn make(engine: Engine, request: ContainerCreateBody) -> Result<Self, DockerError> {
+    async fn make(engine: DockerEngine, request: ContainerCreateBody) -> Result<Self, DockerError> {
         let (tell, made) = oneshot::channel();
         clean_up(async move {
             let made = engine.docker.create_container(None, request).await;
@@ -279,7 +279,7 @@ struct DockerWorker {
 
 /// Waits for a container's end by itself, so that whoever asks may give up and ask again.
 async fn observe(
-    engine: Engine,
+    engine: DockerEngine,
     container: String,
     last_words: LastWords,
     mut log: JoinHandle<()>,
@@ -295,7 +295,7 @@ async fn observe(
 }
 
 /// Waits until the engine says that a container has ended, or until there is nobody left to say so.
-async fn end_of(engine: &Engine, container: &str, last_words: &LastWords) -> Ended {
+async fn end_of(engine: &DockerEngine, container: &str, last_words: &LastWords) -> Ended {
     loop {
         let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
         // What a wait answers is not told apart: a cut connection and an exit look alike at times. The state is.
@@ -311,7 +311,7 @@ async fn end_of(engine: &Engine, container: &str, last_words: &LastWords) -> End
     }
 }
 
-async fn state(engine: &Engine, container: &str) -> Result<ContainerState, DockerError> {
+async fn state(engine: &DockerEngine, container: &str) -> Result<ContainerState, DockerError> {
     let found = engine.docker.inspect_container(container, None).await?;
     Ok(found.state.unwrap_or_default())
 }

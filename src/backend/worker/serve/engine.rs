@@ -29,17 +29,17 @@ const MOST_REPETITIONS: usize = 100_000;
 pub struct OutOfOrder(pub &'static str);
 
 /// What the thread is given to do.
-pub type Job = Box<dyn FnOnce(&mut Engine) + Send>;
+pub type Job = Box<dyn FnOnce(&mut ServedEngine) + Send>;
 
 /// An engine, and how far it is.
-pub struct Engine {
+pub struct ServedEngine {
     make: Maker,
     clock: SharedClock,
     prepared: Option<(Box<dyn Backend>, Prepared)>,
     session: Option<Box<dyn Session>>,
 }
 
-impl Engine {
+impl ServedEngine {
     /// Starts the thread.
     ///
     /// # Errors

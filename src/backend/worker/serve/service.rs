@@ -7,7 +7,7 @@ use tokio::sync::{Notify, oneshot};
 use tonic::service::Interceptor;
 use tonic::{Request, Response, Status};
 
-use super::engine::{Engine, Job, Maker, OutOfOrder};
+use super::engine::{Job, Maker, OutOfOrder, ServedEngine};
 use crate::backend::CancelToken;
 use crate::backend::worker::clock::{self, KernelClock, kernel};
 use crate::backend::worker::connection::{TOKEN_KEY, VERSION};
@@ -65,7 +65,7 @@ impl Service {
     /// The system gives no thread.
     pub fn start(make: Maker, stopping: Arc<Notify>) -> std::io::Result<Self> {
         let clock: SharedClock = Arc::new(KernelClock);
-        let jobs = Mutex::new(Engine::start(make, clock)?);
+        let jobs = Mutex::new(ServedEngine::start(make, clock)?);
         Ok(Self { jobs, in_flight: Arc::default(), greeted: Mutex::new(false), stopping })
     }
 
@@ -73,7 +73,7 @@ impl Service {
     async fn work<T: Send + 'static>(
         &self,
         call_id: u64,
-        work: impl FnOnce(&mut Engine, &CancelToken) -> Result<T, OutOfOrder> + Send + 'static,
+        work: impl FnOnce(&mut ServedEngine, &CancelToken) -> Result<T, OutOfOrder> + Send + 'static,
     ) -> Result<Response<T>, Status> {
         if !*self.greeted.lock().unwrap_or_else(PoisonError::into_inner) {
             return Err(Status::failed_precondition("the first message is Hello"));

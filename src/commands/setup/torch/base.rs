@@ -9,7 +9,7 @@ use bollard::query_parameters::{AttachContainerOptionsBuilder, CreateImageOption
 use futures_util::StreamExt as _;
 
 use super::{TorchError, image::failed};
-use crate::backend::worker::launch::docker::engine::{Engine, words};
+use crate::backend::worker::launch::docker::engine::{DockerEngine, words};
 use crate::backend::worker::launch::docker::leftovers::{self, OURS, OWNER};
 use crate::backend::worker::launch::docker::owner::Owner;
 use crate::backend::worker::launch::package::DOCKERFILE;
@@ -24,7 +24,7 @@ pub fn default() -> &'static str {
 ///
 /// # Errors
 /// [`TorchError::Build`] with the engine's words.
-pub async fn fetch(engine: &Engine, base: &str, progress: &mut dyn Write) -> Result<(), TorchError> {
+pub async fn fetch(engine: &DockerEngine, base: &str, progress: &mut dyn Write) -> Result<(), TorchError> {
     match engine.docker.inspect_image(base).await {
         Ok(_) => return Ok(()),
         Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => {}
@@ -40,7 +40,7 @@ pub async fn fetch(engine: &Engine, base: &str, progress: &mut dyn Write) -> Res
 }
 
 /// Version of the Python in it, e.g. `3.11`. `None`: it has none, and the Dockerfile installs one.
-pub async fn python(engine: &Engine, base: &str) -> Option<String> {
+pub async fn python(engine: &DockerEngine, base: &str) -> Option<String> {
     let ask = "import sys; print('%d.%d' % sys.version_info[:2])";
     let request = ContainerCreateBody {
         image: Some(base.to_owned()),
@@ -73,7 +73,7 @@ fn labels() -> HashMap<String, String> {
     labels.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-async fn output(engine: &Engine, container: &str) -> Result<String, DockerError> {
+async fn output(engine: &DockerEngine, container: &str) -> Result<String, DockerError> {
     let options = AttachContainerOptionsBuilder::default().stream(true).stdout(true).build();
     let mut attached = engine.docker.attach_container(container, Some(options)).await?;
     engine.docker.start_container(container, None).await?;

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use super::TorchError;
 use super::file_server::FileServer;
 use super::pip::Python;
-use crate::backend::worker::launch::docker::engine::{self, Engine, words};
+use crate::backend::worker::launch::docker::engine::{self, DockerEngine, words};
 use crate::backend::worker::launch::docker::leftovers::OURS;
 use crate::backend::worker::launch::installed::{Image, Record as _};
 use crate::backend::worker::launch::package;
@@ -35,7 +35,7 @@ pub struct Order<'a> {
 
 /// The image in use, if the engine has it and it is of this program's sources on this base.
 #[must_use]
-pub async fn existing(engine: &Engine, cache: &Path, base: Option<&str>) -> Option<Image> {
+pub async fn existing(engine: &DockerEngine, cache: &Path, base: Option<&str>) -> Option<Image> {
     let image = Image::read(cache)?;
     let wanted = image.sources == package::hash() && image.base.as_deref() == base;
     (wanted && engine.docker.inspect_image(&image.image).await.is_ok()).then_some(image)
@@ -45,7 +45,7 @@ pub async fn existing(engine: &Engine, cache: &Path, base: Option<&str>) -> Opti
 ///
 /// # Errors
 /// See [`TorchError`].
-pub async fn build(engine: &Engine, order: Order<'_>, progress: &mut dyn Write) -> Result<Image, TorchError> {
+pub async fn build(engine: &DockerEngine, order: Order<'_>, progress: &mut dyn Write) -> Result<Image, TorchError> {
     let before = Image::read(order.cache);
     let serve =
         |wheels| FileServer::start(order.python, wheels).map_err(|error| TorchError::io("serve", wheels, &error));
@@ -108,7 +108,7 @@ pub fn failed(why: &str, last: &str) -> TorchError {
 ///
 /// # Errors
 /// [`TorchError::NoSpace`], or the engine's words.
-pub async fn is_near(engine: &Engine) -> Result<bool, TorchError> {
+pub async fn is_near(engine: &DockerEngine) -> Result<bool, TorchError> {
     let info = engine.docker.info().await.map_err(|error| failed(&words(&error), ""))?;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -136,7 +136,7 @@ fn context() -> Result<Vec<u8>, TorchError> {
 }
 
 /// An image that was in use before would stay for ever. One that is used elsewhere stays.
-async fn remove_previous(engine: &Engine, before: Option<Image>, now: &Image) {
+async fn remove_previous(engine: &DockerEngine, before: Option<Image>, now: &Image) {
     if let Some(before) = before.filter(|before| before.image != now.image) {
         let _ = engine.docker.remove_image(&before.image, None::<RemoveImageOptions>, None).await;
     }
@@ -146,7 +146,7 @@ async fn remove_previous(engine: &Engine, before: Option<Image>, now: &Image) {
 ///
 /// # Errors
 /// [`TorchError::Engine`].
-pub async fn connect() -> Result<Engine, TorchError> {
+pub async fn connect() -> Result<DockerEngine, TorchError> {
     Ok(engine::connect().await?)
 }
 

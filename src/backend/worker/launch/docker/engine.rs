@@ -83,7 +83,7 @@ impl EngineError {
 
 /// An engine that has answered.
 #[derive(Debug, Clone)]
-pub struct Engine {
+pub struct DockerEngine {
     /// Its client; both agree on the API's version.
     pub docker: Docker,
     /// Its address.
@@ -98,7 +98,7 @@ pub struct Engine {
 ///
 /// # Errors
 /// See [`EngineError`].
-pub async fn connect() -> Result<Engine, EngineError> {
+pub async fn connect() -> Result<DockerEngine, EngineError> {
     let configuration = std::env::var_os("DOCKER_CONFIG")
         .map(PathBuf::from)
         .or_else(|| dirs::home_dir().map(|home| home.join(".docker")))
@@ -112,7 +112,7 @@ pub async fn connect() -> Result<Engine, EngineError> {
 ///
 /// # Errors
 /// See [`EngineError`].
-pub async fn connect_to(host: &str) -> Result<Engine, EngineError> {
+pub async fn connect_to(host: &str) -> Result<DockerEngine, EngineError> {
     let unreachable =
         |error: bollard::errors::Error| EngineError::Unreachable { host: host.to_owned(), why: words(&error) };
     let version = bollard::API_DEFAULT_VERSION;
@@ -126,10 +126,10 @@ pub async fn connect_to(host: &str) -> Result<Engine, EngineError> {
     let docker = docker.map_err(unreachable)?.negotiate_version().await.map_err(unreachable)?;
     let answer = docker.version().await.map_err(unreachable)?;
     let api = docker.client_version().to_string();
-    Ok(Engine { docker, host: host.to_owned(), version: answer.version.unwrap_or_default(), api })
+    Ok(DockerEngine { docker, host: host.to_owned(), version: answer.version.unwrap_or_default(), api })
 }
 
-impl Engine {
+impl DockerEngine {
     /// Whether a worker's folder can be given to a container of it, as far as the engine tells.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 
-use super::engine::{Engine, words};
+use super::engine::{DockerEngine, words};
 use super::owner::Owner;
 
 /// Label of everything of ours in an engine; its value says what it is.
@@ -33,7 +33,7 @@ pub struct Leftover {
 ///
 /// # Errors
 /// The engine's words.
-pub async fn list(engine: &Engine) -> Result<Vec<Leftover>, String> {
+pub async fn list(engine: &DockerEngine) -> Result<Vec<Leftover>, String> {
     let filters = HashMap::from([("label", vec![OURS.to_owned(), OWNER.to_owned()])]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
     let found = engine.docker.list_containers(Some(options)).await.map_err(|error| words(&error))?;
@@ -54,7 +54,7 @@ pub async fn list(engine: &Engine) -> Result<Vec<Leftover>, String> {
 ///
 /// # Errors
 /// The engine's words.
-pub async fn remove(engine: &Engine, container: &str) -> Result<(), String> {
+pub async fn remove(engine: &DockerEngine, container: &str) -> Result<(), String> {
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
     match engine.docker.remove_container(container, Some(options)).await {
         // 409: somebody else is removing it right now.
@@ -67,7 +67,7 @@ pub async fn remove(engine: &Engine, container: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// The engine's words for the first that could not be removed.
-pub async fn sweep(engine: &Engine) -> Result<Vec<Leftover>, String> {
+pub async fn sweep(engine: &DockerEngine) -> Result<Vec<Leftover>, String> {
     let leftovers = list(engine).await?;
     let mut failed = None;
     for leftover in &leftovers {

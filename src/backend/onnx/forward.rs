@@ -13,7 +13,7 @@ use crate::units::{Bytes, Nanos};
 
 /// A loaded graph and how values reach it.
 #[derive(Debug)]
-pub struct Engine {
+pub struct LoadedGraph {
     session: Session,
     signature: Signature,
     route: Route,
@@ -89,7 +89,7 @@ impl From<ort::Error> for ForwardError {
 /// The KV cache: tensors by slot.
 pub type Cache = Vec<DynValue>;
 
-impl Engine {
+impl LoadedGraph {
     /// The KV cache lives in host memory.
     #[must_use]
     pub fn new(session: Session, signature: Signature) -> Self {
