@@ -14,9 +14,9 @@ use phasebench::backend::onnx::OnnxBackend;
 use phasebench::backend::{Backend, Call, CancelToken, Deadline, Reply, Session, Surroundings};
 use phasebench::clock::{RealClock, SharedClock};
 use phasebench::model::{Family, Form, ModelSource, Synthetic};
-use phasebench::scenario::{ArgMax, Dtype, Isolation, OnnxSettings, Optimisation, Provider};
+use phasebench::scenario::{ArgMax, Isolation, OnnxSettings, Optimisation, Provider};
 use phasebench::telemetry::sampler::Sampler;
-use phasebench::terms::{Phase, Procedure, SensorKind};
+use phasebench::terms::{Dtype, Phase, Procedure, SensorKind};
 use serde::Serialize;
 
 /// A synthetic GPT-2 and how it is decoded

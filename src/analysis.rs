@@ -40,7 +40,7 @@ pub mod write;
 
 use crate::energy::Measured;
 use crate::manifest::Manifest;
-use crate::plan::Plan;
+use crate::record::plan::Plan;
 use crate::store::{Recording, TraceRow};
 use crate::terms::Finish;
 

@@ -13,8 +13,8 @@ use self::worker::WorkerBackend;
 use self::worker::settings::Workers;
 use crate::clock::SharedClock;
 use crate::model::ModelSource;
-use crate::scenario::{BackendSettings, Dtype, Engine, Isolation};
-use crate::terms::{Attribution, CompileEvidence, Degraded, Finish, Mode, Phase, Procedure};
+use crate::scenario::{BackendSettings, Engine, Isolation};
+use crate::terms::{Attribution, CompileEvidence, Degraded, Dtype, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
 pub mod cancel;

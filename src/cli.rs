@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::scenario::{ArgMax, Dtype};
-use crate::terms::SensorKind;
+use crate::scenario::ArgMax;
+use crate::terms::{Dtype, SensorKind};
 
 /// Measures how prefill and decode of LLM inference scale on one box, with proof of what ran.
 #[derive(Debug, Parser)]

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::backend::Description;
 use crate::energy::Measured;
-use crate::plan::SessionKey;
+use crate::record::plan::SessionKey;
 use crate::telemetry::continuity::Continuity;
 use crate::telemetry::sampler::Found;
 use crate::terms::{Mode, Procedure, SensorKind};

@@ -2,12 +2,11 @@
 
 use crate::backend::{Call, CancelToken, Deadline, LoadReport, Outcome, Reply, Session, Span, SpanClock};
 use crate::clock::Clock;
-use crate::plan::{Cell, Plan};
+use crate::record::plan::{Cell, Plan};
 use crate::record::{BesideRecord, CallRecord, MemoryRecord, SpanRecord, TokenCounts};
-use crate::scenario::Dtype;
 use crate::schedule::CallTask;
 use crate::telemetry::{Beside, Watcher};
-use crate::terms::{Degraded, Finish, Flag, Procedure, Status};
+use crate::terms::{Degraded, Dtype, Finish, Flag, Procedure, Status};
 use crate::units::Nanos;
 
 pub mod looped;

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub mod given_up;
+pub mod plan;
 
-use crate::plan::{CellId, SessionKey};
-use crate::scenario::{Dtype, EarlyStop};
+use crate::record::plan::{CellId, SessionKey};
 use crate::terms::{
-    Attribution, CompileEvidence, Degraded, Finish, Flag, OnBoard, Phase, Procedure, Regime, Role, Status,
+    Attribution, CompileEvidence, Degraded, Dtype, EarlyStop, Finish, Flag, OnBoard, Phase, Procedure, Regime, Role,
+    Status,
 };
 use crate::units::{Bytes, Nanos};
 

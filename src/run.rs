@@ -8,7 +8,7 @@ use crate::backend::{Backend, BackendError, CancelToken, Deadline, Prepared, Ses
 use crate::clock::SharedClock;
 use crate::hash::seeded;
 use crate::measure::{LoopSetting, Setting, given_up, looped, measure};
-use crate::plan::{Plan, SessionKey};
+use crate::record::plan::{Plan, SessionKey};
 use crate::record::{Finished, IdleRecord, IdleWhen, Line, LoadRecord, Opened};
 use crate::schedule::{self, CallTask, LoadTask, LoopTask, Ordering, Recorded, Task};
 use crate::store::{StoreError, Writer};

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::hash::sha256_hex;
 use crate::manifest::Manifest;
-use crate::plan::{self, Plan};
+use crate::plan;
+use crate::record::plan::Plan;
 use crate::store::{self, MANIFEST, PLAN, Recording, SPEC, StoreError, TraceRow, Writer, io_error, reader};
 
 /// A run that can be worked with: its parts can be read, and the plan and the scenario file are those it was made with.

@@ -8,7 +8,6 @@ mod build;
 mod check;
 mod consistency;
 mod device;
-mod early_stop;
 pub mod engine;
 mod format;
 pub mod limits;
@@ -29,12 +28,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ModelSource;
-use crate::stats::location::NEVER_BEFORE;
-use crate::terms::{Mode, SensorKind};
+use crate::terms::{Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind};
 use crate::units::Bytes;
 
 pub use device::Provider;
-pub use early_stop::EarlyStop;
 pub use engine::{
     ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dynamic, Engine, Fault, FaultKind,
     Isolation, Launch, Law, OllamaDevice, OllamaSettings, OnRecompile, OnnxSettings, Optimisation, Pace, Resources,
@@ -101,72 +98,6 @@ impl TelemetrySettings {
     }
 }
 
-/// How calls follow each other; see [`crate::schedule`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Order {
-    /// Backends × models in random order, everything of one session together: each model loads once.
-    #[default]
-    Blocked,
-    /// Rounds: every cell once per round, in a fresh random order.
-    Interleaved,
-    /// Cells in one random order, all calls of a cell together.
-    Shuffled,
-}
-
-/// When a cell has enough timed calls.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Repetitions {
-    /// Always this many.
-    Fixed(u32),
-    /// Until the interval is narrow enough.
-    Adaptive {
-        /// Fewest timed calls; see [`Repetitions::min`].
-        min: u32,
-        /// Most timed calls.
-        max: u32,
-        /// Stop once the 95 % interval's half-width is at most this share of the estimate, in every timed mode.
-        until_relative_ci: f64,
-    },
-}
-
-impl Repetitions {
-    /// Most timed calls a cell can take.
-    #[must_use]
-    pub fn max(self) -> u32 {
-        match self {
-            Self::Fixed(n) => n,
-            Self::Adaptive { max, .. } => max,
-        }
-    }
-
-    /// Fewest timed calls a cell can take: an adaptive one takes [`NEVER_BEFORE`] whatever its `min`, unless its `max`
-    /// is less.
-    #[must_use]
-    pub fn min(self) -> u32 {
-        match self {
-            Self::Fixed(n) => n,
-            Self::Adaptive { min, max, .. } => min.max(NEVER_BEFORE as u32).min(max),
-        }
-    }
-}
-
-/// The column latency is fitted against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FitAxis {
-    /// Parameters, in millions.
-    #[default]
-    Params,
-    /// Number of layers.
-    NLayer,
-    /// Width of the residual stream.
-    NEmbd,
-    /// Number of attention heads.
-    NHead,
-}
-
 /// One prompt shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
@@ -212,42 +143,6 @@ pub struct BackendSettings {
     pub warmups: u32,
     /// The engine.
     pub engine: Engine,
-}
-
-/// Element type of weights, KV cache and logits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dtype {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// 16-bit floats.
-    F16,
-    /// However a server holds a model of its own; its quantisation is told beside it.
-    #[serde(rename = "as_served")]
-    AsServed,
-}
-
-impl Dtype {
-    /// Bytes per element. `None`: not known.
-    #[must_use]
-    pub fn bytes(self) -> Option<u64> {
-        match self {
-            Self::F32 => Some(4),
-            Self::F16 => Some(2),
-            Self::AsServed => None,
-        }
-    }
-
-    /// `f32`, `f16` or `as_served`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::AsServed => "as_served",
-        }
-    }
 }
 
 /// A combination left out on purpose. A field that is `None` matches everything.

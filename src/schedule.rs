@@ -10,12 +10,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::plan::{Plan, Work};
+use crate::plan::Work;
+use crate::record::plan::Plan;
 use crate::record::{Decision, LoopBelow, Rule};
-use crate::scenario::{Order, Repetitions};
 use crate::stats;
 use crate::stats::location::{StopDecision, StopReason, adaptive_location, narrow_enough};
-use crate::terms::{Procedure, Regime, Role};
+use crate::terms::{Order, Procedure, Regime, Repetitions, Role};
 use crate::units::Nanos;
 
 mod looping;

@@ -10,6 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Nanos;
 
+mod dtype;
+mod early_stop;
+mod rules;
+
+pub use dtype::Dtype;
+pub use early_stop::EarlyStop;
+pub use rules::{FitAxis, Order, Repetitions};
+
 /// Gives an enum its serialized name as `as_str`, `Display` and a list of all values.
 macro_rules! named {
     ($type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::Dtype;
 use crate::stats::summary::geometric_mean;
-use crate::terms::Mode;
+use crate::terms::{Dtype, Mode};
 
 use super::metrics::tokens_per_s;
 use super::summary::SummaryRow;

@@ -16,8 +16,8 @@ mod steps;
 
 use std::collections::BTreeMap;
 
-use crate::plan::{Plan, SessionKey};
 use crate::record::CallRecord;
+use crate::record::plan::{Plan, SessionKey};
 use crate::store::Recording;
 use crate::terms::{CompileEvidence, Phase};
 

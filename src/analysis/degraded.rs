@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Cell, Plan};
+use crate::record::plan::{Cell, Plan};
 use crate::record::{CallRecord, Decision, Rule};
-use crate::scenario::Dtype;
 use crate::store::Recording;
-use crate::terms::{Degraded, Procedure, Status};
+use crate::terms::{Degraded, Dtype, Procedure, Status};
 
 /// How many calls of the run, or of one cell, are degraded. Calls of every role count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

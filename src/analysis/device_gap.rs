@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Plan;
-use crate::scenario::Dtype;
+use crate::record::plan::Plan;
 use crate::stats::summary::{median, quantile};
 use crate::store::Recording;
-use crate::terms::Mode;
+use crate::terms::{Dtype, Mode};
 
 use super::groups::groups;
 use super::metrics::MetricRow;

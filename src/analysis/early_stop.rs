@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Cell, Plan};
+use crate::record::plan::{Cell, Plan};
 use crate::terms::{Degraded, Mode, Role};
 
 use super::metrics::MetricRow;

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::plan::{Cell, Plan};
-use crate::scenario::Dtype;
-use crate::terms::Mode;
+use crate::record::plan::{Cell, Plan};
+use crate::terms::{Dtype, Mode};
 
 use super::metrics::MetricRow;
 

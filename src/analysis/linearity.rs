@@ -6,12 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Plan;
-use crate::scenario::Dtype;
+use crate::record::plan::Plan;
 use crate::stats::fit;
 use crate::stats::interval::Estimate;
 use crate::stats::summary::median;
-use crate::terms::{Degraded, Mode, Regime, Role};
+use crate::terms::{Degraded, Dtype, Mode, Regime, Role};
 
 use super::aggregate::distinct;
 use super::groups::{Group, groups};

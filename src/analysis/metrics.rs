@@ -4,11 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::energy::{Grade, IdleKind, Method, Reason};
 use crate::manifest::Manifest;
-use crate::plan::{Cell, Plan};
+use crate::record::plan::{Cell, Plan};
 use crate::record::{CallRecord, SpanRecord};
-use crate::scenario::Dtype;
 use crate::store::Recording;
-use crate::terms::{Degraded, Finish, Mode, Phase, Regime, Role, Status};
+use crate::terms::{Degraded, Dtype, Finish, Mode, Phase, Regime, Role, Status};
 use crate::units::Nanos;
 
 use super::models::Facts;

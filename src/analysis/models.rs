@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Manifest, ModelEntry, Source};
-use crate::plan::{ModelFacts, Plan};
-use crate::scenario::Dtype;
+use crate::plan::ModelFacts;
+use crate::record::plan::Plan;
+use crate::terms::Dtype;
 
 /// One model as one backend loads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

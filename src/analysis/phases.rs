@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Plan;
-use crate::scenario::Dtype;
+use crate::record::plan::Plan;
 use crate::stats::summary::median;
-use crate::terms::Mode;
+use crate::terms::{Dtype, Mode};
 
 use super::groups::{Group, groups};
 use super::metrics::MetricRow;

@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::{Dtype, FitAxis};
 use crate::stats::fit::Line;
 use crate::stats::gate::judge;
 use crate::stats::interval::Interval;
 use crate::stats::{fit, multivariate, rank, summary::median};
-use crate::terms::Mode;
+use crate::terms::{Dtype, FitAxis, Mode};
 
 use super::scope::{Scope, ScopeKind, axis_name, explain};
 

@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::{Dtype, FitAxis};
 use crate::stats::bootstrap::Resampling;
 use crate::stats::fit::{self, ScalingFit};
 use crate::stats::{InputError, interval::Interval};
-use crate::terms::Mode;
+use crate::terms::{Dtype, FitAxis, Mode};
 
 use super::scope::{Scope, ScopeKind, axis_name, explain};
 

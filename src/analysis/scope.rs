@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::FitAxis;
 use crate::stats::InputError;
 use crate::stats::summary::geometric_mean;
+use crate::terms::FitAxis;
 
 use super::aggregate::{comparable, distinct};
 use super::summary::SummaryRow;

@@ -6,12 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::{Dtype, FitAxis};
 use crate::stats::fit::{self, ScalingFit};
 use crate::stats::gate::MIN_POINTS;
 use crate::stats::interval::Interval;
 use crate::stats::summary::geometric_mean;
-use crate::terms::Mode;
+use crate::terms::{Dtype, FitAxis, Mode};
 
 use super::scope::{Point, Scope, ScopeKind, axis_name, explain};
 

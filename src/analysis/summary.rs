@@ -2,13 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Plan;
-use crate::scenario::{Dtype, Repetitions};
+use crate::record::plan::Plan;
 use crate::stats::location::{adaptive_location, log_location};
 use crate::stats::series::{self, autocorrelation};
 use crate::stats::summary::Summary;
 use crate::stats::{self, LEVEL};
-use crate::terms::{Mode, Regime, Role};
+use crate::terms::{Dtype, Mode, Regime, Repetitions, Role};
 
 use super::groups::{Group, groups, latencies};
 use super::metrics::{MetricRow, Standing, tokens_per_s};

@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Plan;
-use crate::scenario::Dtype;
+use crate::record::plan::Plan;
 use crate::stats::summary::{Summary, median};
-use crate::terms::{Mode, Role};
+use crate::terms::{Dtype, Mode, Role};
 
 use super::groups::{Group, groups, latencies};
 use super::metrics::MetricRow;

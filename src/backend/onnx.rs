@@ -33,8 +33,8 @@ use super::cancel::{CancelToken, Deadline, Waited};
 use super::{Backend, BackendError, CallShape, Description, Failure, LoadReport, Prepared, Session, Surroundings};
 use crate::model::onnx::Precision;
 use crate::model::{self, ModelSource};
-use crate::scenario::{ArgMax, Dtype, OnnxSettings, Provider};
-use crate::terms::{Attribution, Degraded, Mode, Procedure};
+use crate::scenario::{ArgMax, OnnxSettings, Provider};
+use crate::terms::{Attribution, Degraded, Dtype, Mode, Procedure};
 use crate::units::Bytes;
 
 /// ONNX Runtime, set one way.

@@ -16,8 +16,8 @@ use crate::backend::{
 };
 use crate::hash::sha256_hex;
 use crate::model::{self, Architecture, ModelSource};
-use crate::scenario::{Dtype, Fault, FaultKind, Law, Pace, SimulatedSettings};
-use crate::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure};
+use crate::scenario::{Fault, FaultKind, Law, Pace, SimulatedSettings};
+use crate::terms::{Attribution, Degraded, Dtype, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
 /// The scripted engine.

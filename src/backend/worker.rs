@@ -48,8 +48,7 @@ use super::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, Prepared, Session, Surroundings,
 };
 use crate::model::{self, ModelSource};
-use crate::scenario::Dtype;
-use crate::terms::{Degraded, Mode, Procedure};
+use crate::terms::{Degraded, Dtype, Mode, Procedure};
 use crate::units::Bytes;
 
 /// How long a worker may take to say what it is: a cold disk takes minutes to give torch.

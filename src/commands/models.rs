@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::model::onnx::{ArgMax, Options, Weights};
 use crate::model::{self, Architecture, Dtype, Error, Family, Folder, Form, ModelSource, Precision, Synthetic};
 use crate::scenario::{self, OnnxSettings};
+use crate::terms;
 use crate::units::{Bytes, significant};
 
 mod engines;
@@ -31,10 +32,10 @@ struct Allowed {
 }
 
 impl Allowed {
-    fn of(dtype: scenario::Dtype) -> Self {
+    fn of(dtype: terms::Dtype) -> Self {
         match dtype {
-            scenario::Dtype::F32 => Self { difference: 1e-4, order: true },
-            scenario::Dtype::F16 | scenario::Dtype::AsServed => Self { difference: 2e-2, order: false },
+            terms::Dtype::F32 => Self { difference: 1e-4, order: true },
+            terms::Dtype::F16 | terms::Dtype::AsServed => Self { difference: 2e-2, order: false },
         }
     }
 }
@@ -144,10 +145,10 @@ fn export(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     Ok(Exit::Good)
 }
 
-fn precision(dtype: scenario::Dtype) -> Precision {
+fn precision(dtype: terms::Dtype) -> Precision {
     match dtype {
-        scenario::Dtype::F32 => Precision::F32,
-        scenario::Dtype::F16 | scenario::Dtype::AsServed => Precision::F16,
+        terms::Dtype::F32 => Precision::F32,
+        terms::Dtype::F16 | terms::Dtype::AsServed => Precision::F16,
     }
 }
 
@@ -287,7 +288,7 @@ fn verify(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     Ok(if found.agrees { Exit::Good } else { Exit::CheckFailed })
 }
 
-fn judge(dtype: scenario::Dtype, verified: Vec<Verified>) -> Verification {
+fn judge(dtype: terms::Dtype, verified: Vec<Verified>) -> Verification {
     let allowed = Allowed::of(dtype);
     let prompts: Vec<_> = verified.into_iter().map(|verified| judge_prompt(verified, allowed)).collect();
     // No prompt at all proves nothing.
@@ -360,9 +361,9 @@ mod tests {
             (vec![verified(1e-5, true, true), verified(f64::NAN, true, true)], false),
             (vec![], false),
         ] {
-            assert_eq!(judge(scenario::Dtype::F32, found.clone()).agrees, agrees, "{found:?}");
+            assert_eq!(judge(terms::Dtype::F32, found.clone()).agrees, agrees, "{found:?}");
         }
-        assert!(judge(scenario::Dtype::F16, vec![verified(1e-2, false, false)]).agrees);
-        assert!(!judge(scenario::Dtype::F16, vec![verified(3e-2, true, true)]).agrees);
+        assert!(judge(terms::Dtype::F16, vec![verified(1e-2, false, false)]).agrees);
+        assert!(!judge(terms::Dtype::F16, vec![verified(3e-2, true, true)]).agrees);
     }
 }

@@ -8,7 +8,8 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::manifest::machine::memory_limit;
 use crate::model;
-use crate::plan::{self, ModelFacts, Only, Plan};
+use crate::plan::{self, ModelFacts, Only};
+use crate::record::plan::Plan;
 use crate::run::prompts::text_tokens;
 use crate::scenario::{self, Prompt, Scenario, ScenarioFile};
 use crate::units::Bytes;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::{Prepared, Shape};
 use crate::hash::sha256_file;
 use crate::model::{self, Architecture, Form, ModelSource, Synthetic};
-use crate::scenario::Dtype;
+use crate::terms::Dtype;
 use crate::units::Bytes;
 
 /// One model's weights, and what the engines load in their place.

@@ -6,12 +6,11 @@ use std::time::Duration;
 use crate::backend::{Call, CancelToken, Deadline, Outcome, Reply, Session};
 use crate::clock::Clock;
 use crate::energy::Calibration;
-use crate::plan::Plan;
+use crate::record::plan::Plan;
 use crate::record::{LoopRecord, WindowRecord};
-use crate::scenario::Dtype;
 use crate::schedule::LoopTask;
 use crate::telemetry::{Beside, Watcher};
-use crate::terms::{Attribution, Degraded, Finish, Flag, Phase, Procedure, Status};
+use crate::terms::{Attribution, Degraded, Dtype, Finish, Flag, Phase, Procedure, Status};
 use crate::units::Nanos;
 
 /// A pause between two windows up to this long shows in no sensor.

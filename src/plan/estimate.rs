@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cell, ModelFacts, Plan, PlannedSession};
+use super::ModelFacts;
+use crate::record::plan::{Cell, Plan, PlannedSession};
 use crate::scenario::ScenarioFile;
 use crate::scenario::limits::{Limits, PromptSize};
 use crate::terms::Procedure;

@@ -3,12 +3,13 @@
 use serde_json::json;
 
 use super::only::Only;
-use super::{Cell, CellId, FORMAT, ModelFacts, Plan, PlanError, PlannedSession, SessionKey, SkippedCell};
+use super::{ModelFacts, PlanError};
 use crate::hash::sha256_hex;
 use crate::model::{Form, ModelSource};
+use crate::record::plan::{Cell, CellId, FORMAT, Plan, PlannedSession, SessionKey, SkippedCell};
 use crate::scenario::limits::{AskedCell, Limits, PromptSize, Refusal};
-use crate::scenario::{BackendSettings, Dtype, Prompt, Scenario, ScenarioFile};
-use crate::terms::{Mode, Procedure};
+use crate::scenario::{BackendSettings, Prompt, Scenario, ScenarioFile};
+use crate::terms::{Dtype, Mode, Procedure};
 use crate::units::{Bytes, Nanos};
 
 /// What a session needs besides weights and cache: the runtime's own structures and activations.

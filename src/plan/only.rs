@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Cell;
+use crate::record::plan::Cell;
 use crate::scenario::{ScenarioFile, nearest};
 
 /// Which cells are kept. The default keeps all.

@@ -1,6 +1,6 @@
 //! Cells that were given up because nothing could be measured on: what became of their loads and sessions.
 
-use crate::plan::{Cell, Plan, SessionKey};
+use crate::record::plan::{Cell, Plan, SessionKey};
 use crate::record::{CallRecord, Decision, Line, LoadRecord, Rule};
 use crate::terms::Role;
 

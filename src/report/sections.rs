@@ -24,7 +24,7 @@ mod warmup;
 
 use crate::analysis::Tables;
 use crate::manifest::{Manifest, Tool};
-use crate::plan::Plan;
+use crate::record::plan::Plan;
 use crate::report::document::{Block, Document, Section, Text};
 use crate::run_folder::RunFolder;
 use crate::store::{Recording, TraceRow};

@@ -2,8 +2,8 @@
 
 use crate::backend::{CallShape, CancelToken, CompileFailure, Deadline, Failure, Session};
 use crate::clock::Clock;
-use crate::plan::{Plan, SessionKey};
 use crate::record::CompileRecord;
+use crate::record::plan::{Plan, SessionKey};
 use crate::run::Prompts;
 use crate::terms::Status;
 

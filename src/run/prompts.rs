@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::backend::Call;
 use crate::hash::seeded;
 use crate::model::{self, Architecture, Form, ModelSource, prompt};
-use crate::plan::{Cell, Plan};
+use crate::record::plan::{Cell, Plan};
 use crate::scenario::{Prompt, Scenario, ScenarioFile};
 
 /// Why a prompt cannot be made.

@@ -6,12 +6,9 @@ use std::path::Path;
 
 use super::node::Node;
 use super::typed::{bytes, duration, each, number, optional, optional_text, owned, wholes, word, words};
-use super::{
-    BackendSettings, EarlyStop, FitAxis, Prompt, Repetitions, RunLimits, Scenario, ScenarioFile, SkipRule,
-    TelemetrySettings, engine,
-};
+use super::{BackendSettings, Prompt, RunLimits, Scenario, ScenarioFile, SkipRule, TelemetrySettings, engine};
 use crate::model::{Form, ModelSource};
-use crate::terms::Mode;
+use crate::terms::{EarlyStop, FitAxis, Mode, Repetitions};
 
 /// The whole file. `base` is the folder that relative paths start from.
 pub fn file(root: &Node, base: &Path) -> Option<ScenarioFile> {

@@ -1,7 +1,7 @@
 //! What an engine cannot do, needs and roughly costs: all that planning asks of it.
 
-use super::{Dtype, Prompt};
-use crate::terms::Procedure;
+use super::Prompt;
+use crate::terms::{Dtype, Procedure};
 use crate::units::Bytes;
 
 /// One engine as it is set. A default is what most engines have in common.

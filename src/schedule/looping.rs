@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use super::{LoadTask, LoopTask, MOST_LOAD_FAILURES, Ordering, Recorded, Task, is_open};
-use crate::plan::Plan;
+use crate::record::plan::Plan;
 use crate::stats::summary::median;
 use crate::terms::{Mode, Procedure};
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::hash::seeded;
-use crate::plan::{Plan, SessionKey};
-use crate::scenario::{Order, Repetitions};
+use crate::record::plan::{Plan, SessionKey};
+use crate::terms::{Order, Repetitions};
 
 /// A rank: compared element by element.
 pub type Key = [u64; 3];

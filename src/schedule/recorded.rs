@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::plan::Plan;
+use crate::record::plan::Plan;
 use crate::record::{CallRecord, Line, LoopBelow};
-use crate::scenario::EarlyStop;
 use crate::schedule::{LONGEST_GAP, Ordering, Task};
-use crate::terms::{Mode, Phase, Procedure, Regime, Role};
+use crate::terms::{EarlyStop, Mode, Phase, Procedure, Regime, Role};
 use crate::units::Nanos;
 
 /// The part of a line that matters for what comes next.
@@ -177,8 +176,9 @@ impl Recorded {
     /// What a line of the file means here. `None`: nothing, or it is about something the plan does not have.
     #[must_use]
     pub fn event(&self, line: &Line) -> Option<Event> {
-        let session =
-            |key: &crate::plan::SessionKey| self.session_index.get(&(key.backend.clone(), key.model.clone())).copied();
+        let session = |key: &crate::record::plan::SessionKey| {
+            self.session_index.get(&(key.backend.clone(), key.model.clone())).copied()
+        };
         match line {
             Line::Header(_) | Line::Idle(_) => None,
             Line::Opened(opened) => Some(Event::Opened { loop_below: opened.loop_below }),

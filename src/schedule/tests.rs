@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{Cell, CellId, PlannedSession, SessionKey};
 use crate::record::LoopBelow;
-use crate::scenario::{Dtype, EarlyStop, FitAxis};
-use crate::terms::{Mode, Procedure};
+use crate::record::plan::{Cell, CellId, PlannedSession, SessionKey};
+use crate::terms::{Dtype, EarlyStop, FitAxis, Mode, Procedure};
 use crate::units::Bytes;
 
 fn plan(order: Order, backends: usize, models: usize, scenarios: usize, repetitions: Repetitions, seed: u64) -> Plan {

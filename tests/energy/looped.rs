@@ -6,7 +6,7 @@ use phasebench::analysis::energy::Scope;
 use phasebench::analysis::{self, EnergyEventRow};
 use phasebench::energy::{Grade, Method, Reason};
 use phasebench::manifest::Manifest;
-use phasebench::plan::Plan;
+use phasebench::record::plan::Plan;
 use phasebench::record::{IdleRecord, Line, LoopRecord};
 use phasebench::store::{self, Recording, TraceRow};
 use phasebench::terms::{Flag, Phase, Procedure, Role};

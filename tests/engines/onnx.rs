@@ -18,8 +18,8 @@ use phasebench::backend::{Backend, Call, CancelToken, Deadline, Outcome, Session
 use phasebench::clock::RealClock;
 use phasebench::model::onnx::{DATA_FILE, Weights};
 use phasebench::model::{self, Family, Folder, Form, ModelSource, Synthetic};
-use phasebench::scenario::{ArgMax, Dtype, Isolation, OnnxSettings, Optimisation, Provider};
-use phasebench::terms::{Degraded, Finish, Phase, Procedure};
+use phasebench::scenario::{ArgMax, Isolation, OnnxSettings, Optimisation, Provider};
+use phasebench::terms::{Degraded, Dtype, Finish, Phase, Procedure};
 use phasebench::units::Nanos;
 
 const BY: Deadline = Deadline(Duration::from_secs(120));

@@ -9,11 +9,12 @@ use phasebench::backend::{
 use phasebench::clock::{Clock, VirtualClock};
 use phasebench::measure::{Setting, measure};
 use phasebench::model;
-use phasebench::plan::{self, ModelFacts, Only, Plan};
+use phasebench::plan::{self, ModelFacts, Only};
 use phasebench::record::CallRecord;
-use phasebench::scenario::{self, Dtype};
+use phasebench::record::plan::Plan;
+use phasebench::scenario;
 use phasebench::schedule::CallTask;
-use phasebench::terms::{Degraded, Finish, Phase, Procedure, Regime, Role, Status};
+use phasebench::terms::{Degraded, Dtype, Finish, Phase, Procedure, Regime, Role, Status};
 use phasebench::units::{Bytes, Nanos};
 
 /// Answers with a reply made beforehand: 10 ms of prefill, 1 ms for each step.

@@ -10,11 +10,12 @@ use phasebench::clock::{Clock, VirtualClock};
 use phasebench::energy::{Calibration, Coverage};
 use phasebench::measure::{LoopRule, LoopSetting, given_up, looped};
 use phasebench::model;
-use phasebench::plan::{self, ModelFacts, Only, Plan};
+use phasebench::plan::{self, ModelFacts, Only};
 use phasebench::record::LoopRecord;
-use phasebench::scenario::{self, Dtype};
+use phasebench::record::plan::Plan;
+use phasebench::scenario;
 use phasebench::schedule::LoopTask;
-use phasebench::terms::{Degraded, Finish, Phase, Procedure, Status};
+use phasebench::terms::{Degraded, Dtype, Finish, Phase, Procedure, Status};
 use phasebench::units::{Bytes, Nanos};
 
 const STEPS: u32 = 16;

@@ -12,7 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use phasebench::model;
-use phasebench::plan::{self, ModelFacts, Only, Plan};
+use phasebench::plan::{self, ModelFacts, Only};
+use phasebench::record::plan::Plan;
 use phasebench::scenario::{self, ScenarioError, ScenarioFile};
 use phasebench::units::Bytes;
 

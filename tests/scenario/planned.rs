@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use phasebench::plan::{self, Cell, Only, Plan};
+use phasebench::plan::{self, Only};
+use phasebench::record::plan::{Cell, Plan};
 use phasebench::scenario::ScenarioFile;
 use phasebench::schedule;
 use phasebench::terms::{Mode, Procedure};

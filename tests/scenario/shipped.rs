@@ -7,11 +7,10 @@ use std::time::Duration;
 use phasebench::model::Form;
 use phasebench::plan::Only;
 use phasebench::scenario::{
-    self, ArgMax, CompileBackend, CompileMode, CompileSettings, Dtype, Dynamic, EarlyStop, Engine, FitAxis, Isolation,
-    Launch, OllamaDevice, OnRecompile, Optimisation, Order, Pace, Prompt, Provider, Repetitions, Resources,
-    TorchDevice,
+    self, ArgMax, CompileBackend, CompileMode, CompileSettings, Dynamic, Engine, Isolation, Launch, OllamaDevice,
+    OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, TorchDevice,
 };
-use phasebench::terms::{Mode, SensorKind};
+use phasebench::terms::{Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind};
 use phasebench::units::Bytes;
 
 use super::{expand, facts, parse, stem, yaml_files};
@@ -186,7 +185,7 @@ fn shifts_can_be_answered_by_their_own_file() {
         let path = yaml_files("scenarios").into_iter().find(|p| stem(p) == name).unwrap();
         expand(&scenario::read(&path).unwrap(), &Only::default())
     };
-    let cells = |plan: &phasebench::plan::Plan, at: fn(&phasebench::plan::Cell) -> bool| {
+    let cells = |plan: &phasebench::record::plan::Plan, at: fn(&phasebench::record::plan::Cell) -> bool| {
         let mut cells: Vec<_> =
             plan.cells.iter().filter(|c| at(c)).map(|c| (c.session.model.clone(), c.prompt_tokens)).collect();
         cells.sort();

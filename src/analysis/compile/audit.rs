@@ -7,12 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::groups::latencies;
 use crate::analysis::metrics::{MetricRow, Standing};
 use crate::record::CompileRecord;
-use crate::scenario::Dtype;
 use crate::stats::LEVEL;
 use crate::stats::location::log_ratio;
 use crate::stats::summary::{P95_NEEDS, P99_NEEDS, median, quantile};
 use crate::store::Recording;
-use crate::terms::{CompileEvidence, Degraded, Mode, Role, Status};
+use crate::terms::{CompileEvidence, Degraded, Dtype, Mode, Role, Status};
 use crate::units::Nanos;
 
 use super::Audited;

@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::Dtype;
 use crate::stats;
 use crate::stats::summary::geometric_mean;
-use crate::terms::Mode;
+use crate::terms::{Dtype, Mode};
 
 use super::audit::{CacheState, CompileAuditRow};
 

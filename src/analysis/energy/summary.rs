@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::energy::{Grade, IdleKind, deviation, mean, together};
-use crate::plan::Plan;
-use crate::scenario::Dtype;
+use crate::record::plan::Plan;
 use crate::store::Recording;
-use crate::terms::{Flag, Mode, Phase};
+use crate::terms::{Dtype, Flag, Mode, Phase};
 
 use super::{COVERAGE_FACTOR, EnergyEventRow, Scope, U_SYS, by_call};
 use crate::analysis::groups::groups;

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::Manifest;
-use crate::plan::{Cell, Plan};
+use crate::record::plan::{Cell, Plan};
 use crate::record::{CallRecord, Decision, Line, Opened, Rule};
-use crate::scenario::Repetitions;
 use crate::stats::location::NEVER_BEFORE;
 use crate::store::Recording;
-use crate::terms::{Finish, Phase, Procedure, Role};
+use crate::terms::{Finish, Phase, Procedure, Repetitions, Role};
 
 use super::Check;
 

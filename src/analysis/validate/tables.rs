@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::analysis::{derive, files};
 use crate::manifest::Manifest;
-use crate::plan::Plan;
+use crate::record::plan::Plan;
 use crate::store::{Recording, read_trace};
 
 use super::Check;

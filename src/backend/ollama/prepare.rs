@@ -13,7 +13,7 @@ use super::speech::{Speech, Tokens, Words};
 use super::{Found, OllamaBackend, version, wire};
 use crate::backend::{BackendError, CancelToken, Deadline, Prepared, Shape};
 use crate::model::{self, ModelSource, Precision, gguf};
-use crate::scenario::Dtype;
+use crate::terms::Dtype;
 use crate::units::Bytes;
 
 impl OllamaBackend {

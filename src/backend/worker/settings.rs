@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::protocol::Settings;
 use crate::scenario::{
-    ArgMax, CompileSettings, ConnectSettings, Dtype, Launch, OnRecompile, OnnxSettings, Optimisation, Provider,
-    Resources, TorchDevice, TorchSettings,
+    ArgMax, CompileSettings, ConnectSettings, Launch, OnRecompile, OnnxSettings, Optimisation, Provider, Resources,
+    TorchDevice, TorchSettings,
 };
-use crate::terms::Phase;
+use crate::terms::{Dtype, Phase};
 
 /// What the workers of one backend are, and what they are told.
 #[derive(Debug, Clone)]

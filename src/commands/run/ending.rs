@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::commands::run::warn;
 use crate::exit::Exit;
-use crate::plan::{Cell, Plan};
 use crate::record::Finished;
 use crate::record::given_up::{GivenUp, given_up, sessions_given_up};
+use crate::record::plan::{Cell, Plan};
 use crate::terms::Procedure;
 
 /// Longest piece of an engine's words on one line of standard error, in characters.

@@ -7,7 +7,7 @@ use crate::backend::{self, Backend, BackendError, CancelToken, Description, Surr
 use crate::cache;
 use crate::clock::{RealClock, SharedClock, VirtualClock};
 use crate::commands::run::{progress, warn};
-use crate::plan::{Plan, SkippedCell};
+use crate::record::plan::{Plan, SkippedCell};
 use crate::run::Engines;
 use crate::scenario::ScenarioFile;
 

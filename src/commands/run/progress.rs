@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::plan::Plan;
+use crate::record::plan::Plan;
 use crate::record::{CallRecord, Line};
 use crate::run::Observer;
 use crate::schedule::{Recorded, Task};

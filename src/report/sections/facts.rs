@@ -3,7 +3,7 @@
 use crate::manifest::{Machine, Tool};
 use crate::report::document::Text;
 use crate::report::format::ABSENT;
-use crate::scenario::{Order, Repetitions};
+use crate::terms::{Order, Repetitions};
 
 use super::ReportedRun;
 use super::findings::call_counts;

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use crate::analysis::{MetricRow, ModelRow};
 use crate::report::document::{Block, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
-use crate::scenario::Dtype;
-use crate::terms::Mode;
+use crate::terms::{Dtype, Mode};
 
 use super::ReportedRun;
 use super::names::{Names, mode};

@@ -1,8 +1,7 @@
 //! What things are called in a report.
 
-use crate::plan::{Cell, Plan};
-use crate::scenario::{Dtype, FitAxis};
-use crate::terms::Mode;
+use crate::record::plan::{Cell, Plan};
+use crate::terms::{Dtype, FitAxis, Mode};
 
 /// Names of cells and backends: no longer than it takes to tell them apart in this run.
 #[derive(Debug)]

@@ -4,8 +4,7 @@ use crate::analysis::summary::SummaryRow;
 use crate::analysis::{self, ScalingFitRow};
 use crate::report::chart::{self, CurvePoint, Interval, Scaling, ScalingPoint, ScalingSeries};
 use crate::report::document::{Block, Section, Text};
-use crate::scenario::FitAxis;
-use crate::terms::Mode;
+use crate::terms::{FitAxis, Mode};
 
 use super::ReportedRun;
 use super::findings::headlines;

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::Prompt;
 use crate::scenario::limits::{AskedCell, Context, Limits, Refusal};
 use crate::scenario::node::Node;
 use crate::scenario::problem::Problem;
 use crate::scenario::section::{Kind, Section, default, number, optional, whole, words};
 use crate::scenario::settings::{EngineSettings, Placed};
 use crate::scenario::typed::{self, items, text, word};
-use crate::scenario::{Dtype, Prompt};
-use crate::terms::Procedure;
+use crate::terms::{Dtype, Procedure};
 
 /// How an Ollama server is asked.
 #[derive(Debug, Clone, PartialEq)]

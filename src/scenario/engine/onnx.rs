@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::Dtype;
 use crate::scenario::device::{PROVIDER, Provider};
 use crate::scenario::limits::Limits;
 use crate::scenario::node::Node;
@@ -10,6 +9,7 @@ use crate::scenario::problem::Problem;
 use crate::scenario::section::{Section, default, optional, whole, words};
 use crate::scenario::settings::{EngineSettings, Placed};
 use crate::scenario::typed::{self, text, word};
+use crate::terms::Dtype;
 use crate::units::Bytes;
 
 /// How ONNX Runtime is set.

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::limits::Limits;
 use crate::scenario::node::Node;
 use crate::scenario::problem::Problem;
+use crate::scenario::reference;
 use crate::scenario::section::{Kind, Section, default, number, optional, required, whole, words};
 use crate::scenario::settings::{EngineSettings, Placed};
 use crate::scenario::typed::{self, items, text, word};
-use crate::scenario::{Dtype, reference};
+use crate::terms::Dtype;
 
 /// The script of a simulated engine. Every figure is the truth that the analysis must find again.
 #[derive(Debug, Clone, PartialEq)]

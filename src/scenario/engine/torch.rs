@@ -8,7 +8,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use self::compile::CompileSettings;
-use crate::scenario::Dtype;
 use crate::scenario::device::{PROVIDER, Provider};
 use crate::scenario::limits::{
     AskedCell, Limits, PromptSize, Refusal, WORKER_PROCESS, WORKER_START_MS, load_ms, only_served,
@@ -18,7 +17,7 @@ use crate::scenario::problem::Problem;
 use crate::scenario::section::{Kind, Section, default, optional, whole, words};
 use crate::scenario::settings::{EngineSettings, Placed};
 use crate::scenario::typed::{self, text, word};
-use crate::terms::Procedure;
+use crate::terms::{Dtype, Procedure};
 use crate::units::Bytes;
 
 /// How the torch worker is started and set.

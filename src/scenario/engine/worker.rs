@@ -1,12 +1,12 @@
 //! Any engine that serves the worker protocol at an address.
 
-use crate::scenario::Dtype;
 use crate::scenario::limits::{Limits, WORKER_PROCESS, WORKER_START_MS, load_ms};
 use crate::scenario::node::Node;
 use crate::scenario::problem::Problem;
 use crate::scenario::section::{Kind, Section, default, optional, required, whole, words};
 use crate::scenario::settings::{EngineSettings, Placed};
 use crate::scenario::typed::{self, items, word};
+use crate::terms::Dtype;
 use crate::units::Bytes;
 
 /// Any engine that serves the worker protocol at an address.

@@ -13,7 +13,8 @@ use phasebench::backend::ollama::speech::{Speech, Words};
 use phasebench::backend::ollama::version::Runner;
 use phasebench::backend::{Backend, CancelToken, Prepared, Session, Surroundings};
 use phasebench::clock::RealClock;
-use phasebench::scenario::{Dtype, OllamaDevice, OllamaSettings};
+use phasebench::scenario::{OllamaDevice, OllamaSettings};
+use phasebench::terms::Dtype;
 
 use crate::ollama::asking::{BY, VERSIONS, models};
 use crate::standin::replay::{Exchange, Replay};

@@ -6,8 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use phasebench::backend::onnx::OnnxBackend;
-use phasebench::backend::onnx::library;
+use phasebench::backend::onnx::{OnnxBackend, library};
 use phasebench::backend::simulated::SimulatedBackend;
 use phasebench::backend::worker::WorkerBackend;
 use phasebench::backend::worker::clock::KernelClock;
@@ -21,10 +20,11 @@ use phasebench::backend::{
 use phasebench::clock::RealClock;
 use phasebench::model::{self, ModelSource};
 use phasebench::scenario::{
-    ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dtype, Dynamic, Fault, FaultKind, Isolation,
+    ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dynamic, Fault, FaultKind, Isolation,
     Launch, Law, OnRecompile, OnnxSettings, Optimisation, Pace, Provider, Resources, SimulatedSettings, TorchDevice,
     TorchSettings,
 };
+use phasebench::terms::Dtype;
 use phasebench::units::Bytes;
 use tempfile::TempDir;
 

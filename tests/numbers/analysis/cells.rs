@@ -1,11 +1,10 @@
 //! Per call and per cell: what counts, and what is made of it.
 
 use phasebench::analysis::{CvBand, Evidence, IntervalKind, MetricRow, Standing, SummaryRow, Tables};
-use phasebench::plan::SkippedCell;
+use phasebench::record::plan::SkippedCell;
 use phasebench::record::{Decision, Line, Rule};
-use phasebench::scenario::Repetitions;
 use phasebench::stats::location::{adaptive_location, log_location};
-use phasebench::terms::{Degraded, Flag, Mode, Phase, Regime, Role, Status};
+use phasebench::terms::{Degraded, Flag, Mode, Phase, Regime, Repetitions, Role, Status};
 use phasebench::units::{Bytes, Nanos};
 use proptest::prelude::*;
 

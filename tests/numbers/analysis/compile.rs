@@ -1,7 +1,7 @@
 //! What a compiler was asked for, did and saved, against numbers worked out by hand.
 
 use phasebench::analysis::{CacheState, CompileAuditRow, GraphUse, Verdict};
-use phasebench::plan::{CellId, SessionKey};
+use phasebench::record::plan::{CellId, SessionKey};
 use phasebench::record::{CallRecord, CompileRecord, Line, LoadRecord};
 use phasebench::terms::{CompileEvidence, Degraded, Mode, Phase, Procedure, Role, Status};
 use phasebench::units::Nanos;

@@ -2,9 +2,8 @@
 
 use phasebench::analysis::aggregate::{LATENCY_RULE, THROUGHPUT_RULE};
 use phasebench::analysis::{Metric, ScalingFitRow, ScopeKind, ShiftRow, Tables, curve};
-use phasebench::scenario::{Dtype, FitAxis};
 use phasebench::stats::fit::scaling;
-use phasebench::terms::{Degraded, Finish, Mode};
+use phasebench::terms::{Degraded, Dtype, Finish, FitAxis, Mode};
 
 use crate::analysis::run::{FOUR, Model, Run, Shape, degrade, finish, model, shape};
 

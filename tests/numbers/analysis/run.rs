@@ -8,14 +8,17 @@ use phasebench::analysis::{Tables, derive};
 use phasebench::hash::sha256_hex;
 use phasebench::manifest::{Manifest, ModelEntry, ModelForm, Source, Stack};
 use phasebench::model::{Family, Synthetic};
-use phasebench::plan::{self, Cell, CellId, Plan, PlannedSession, SessionKey};
+use phasebench::plan;
+use phasebench::record::plan::{Cell, CellId, FORMAT as PLAN_FORMAT, Plan, PlannedSession, SessionKey};
 use phasebench::record::{
     BesideRecord, CallRecord, FORMAT, Finished, Header, Line, LoadRecord, LoopBelow, MemoryRecord, Opened, SpanRecord,
     TokenCounts,
 };
-use phasebench::scenario::{Dtype, EarlyStop, FitAxis, Order, Repetitions};
 use phasebench::store::{self, Recording};
-use phasebench::terms::{Attribution, Degraded, Finish, Mode, Phase, Procedure, Regime, Role, Status};
+use phasebench::terms::{
+    Attribution, Degraded, Dtype, EarlyStop, Finish, FitAxis, Mode, Order, Phase, Procedure, Regime, Repetitions, Role,
+    Status,
+};
 use phasebench::units::{Bytes, Nanos};
 
 /// The scenario file of every run here.
@@ -94,7 +97,7 @@ impl Run {
         });
         let cells = models.iter().flat_map(|model| shapes.iter().map(|shape| cell(*model, *shape)));
         let plan = Plan {
-            format: plan::FORMAT,
+            format: PLAN_FORMAT,
             name: "made-up".to_owned(),
             seed: 1,
             order: Order::Blocked,

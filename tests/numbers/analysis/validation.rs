@@ -8,10 +8,9 @@ use phasebench::analysis::{derive, write};
 use phasebench::cli::RunFolderArgs;
 use phasebench::commands;
 use phasebench::exit::Exit;
-use phasebench::plan::Plan;
+use phasebench::record::plan::Plan;
 use phasebench::record::{CallRecord, Decision, Line, Rule};
-use phasebench::scenario::{EarlyStop, Repetitions};
-use phasebench::terms::{CompileEvidence, Degraded, Finish, Phase, Role, Status};
+use phasebench::terms::{CompileEvidence, Degraded, EarlyStop, Finish, Phase, Repetitions, Role, Status};
 use phasebench::units::Nanos;
 
 use crate::analysis::run::{FOUR, Run, degrade, shape};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use phasebench::backend::{self, CancelToken, Surroundings};
 use phasebench::clock::VirtualClock;
-use phasebench::plan::{self, Plan, SessionKey};
+use phasebench::plan;
 use phasebench::record::Line;
+use phasebench::record::plan::{Plan, SessionKey};
 use phasebench::run::{Ended, Engines, Observer, Prompts, Run};
 use phasebench::scenario::{self, ScenarioFile};
 use phasebench::schedule::{Recorded, Task};

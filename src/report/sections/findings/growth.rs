@@ -5,8 +5,7 @@ use crate::report::document::{Assurance, Finding, Text};
 use crate::report::format;
 use crate::report::sections::ReportedRun;
 use crate::report::sections::names::{Names, axis_name, call_shape, counted, mode};
-use crate::scenario::FitAxis;
-use crate::terms::Mode;
+use crate::terms::{FitAxis, Mode};
 
 use super::caution::reasons_for_caution;
 
