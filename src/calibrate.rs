@@ -10,10 +10,11 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::backend::{CancelToken, Deadline};
 use crate::clock::SharedClock;
-use crate::energy::response::{self, PaceSlope, PhaseSlope, Work};
-use crate::energy::{Calibration, Coverage, Measured, Sample, Trace};
+use crate::energy::response::{self, Work};
+use crate::energy::{Sample, Trace, trace_of};
+use crate::record::calibration::{Calibration, Coverage, Measured, PaceSlope, PhaseSlope};
 use crate::telemetry::sampler::Sampler;
-use crate::telemetry::sensor::Sensor;
+use crate::terms::sensor::Sensor;
 use crate::units::Nanos;
 
 pub mod known;
@@ -165,7 +166,7 @@ impl Bench<'_> {
                 samples.push(Sample { begin: reading.begin, end: reading.end, value: reading.value.ok() });
             }
         }));
-        Ok((self.sensor.trace(read), done?))
+        Ok((trace_of(self.sensor, read), done?))
     }
 
     /// Works for so long; `None` without a load. When it did.

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::backend::Description;
-use crate::energy::Measured;
+use crate::record::calibration::Measured;
 use crate::record::plan::SessionKey;
-use crate::telemetry::continuity::Continuity;
-use crate::telemetry::sampler::Found;
+use crate::terms::continuity::Continuity;
+use crate::terms::sensor::Found;
 use crate::terms::{Mode, Procedure, SensorKind};
 use crate::units::Nanos;
 

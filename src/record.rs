@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub mod calibration;
 pub mod given_up;
 pub mod plan;
 

@@ -10,9 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Nanos;
 
+pub mod continuity;
 mod dtype;
 mod early_stop;
+pub mod energy;
 mod rules;
+pub mod sensor;
 
 pub use dtype::Dtype;
 pub use early_stop::EarlyStop;

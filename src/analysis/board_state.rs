@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::metrics::MetricRow;
+use crate::energy::Boards;
 use crate::manifest::Manifest;
 use crate::record::CallRecord;
 use crate::store::{Recording, TraceRow};
-use crate::telemetry::board::Boards;
 use crate::units::Nanos;
 
 /// States are read ten times slower than power: a short call has none of its own, and takes the last one that was told no

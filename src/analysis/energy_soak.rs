@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::energy::edges::Edges;
-use crate::energy::{Sample, mean};
+use crate::energy::{Sample, mean, trace_of};
 use crate::manifest::Manifest;
 use crate::record::{IdleWhen, Line};
 use crate::store::{Recording, TraceRow};
-use crate::telemetry::sensor::{RegisterKind, Sensor};
+use crate::terms::sensor::{RegisterKind, Sensor};
 use crate::units::Nanos;
 
 use super::energy::EnergyEventRow;
@@ -260,7 +260,7 @@ fn told<'a>(manifest: &'a Manifest, trace: &'a [TraceRow]) -> BTreeMap<(u32, &'a
                 registers.map(|r| read.remove(&(number, &sensor.id, &r.name)).unwrap_or_default()).collect();
             let hot = sensor.registers.iter().zip(&samples).find(|(register, _)| is_temperature(register));
             let temperature = hot.map(|(_, samples)| samples.clone()).unwrap_or_default();
-            let trace = sensor.trace(samples);
+            let trace = trace_of(sensor, samples);
             let power_read = if trace.instant.is_empty() { trace.average } else { trace.instant };
             let edges = Edges::of(&trace.counter, power.period_ns);
             found.insert((number, sensor.id.as_str()), Told { sensor, edges, power: power_read, temperature });
@@ -271,7 +271,7 @@ fn told<'a>(manifest: &'a Manifest, trace: &'a [TraceRow]) -> BTreeMap<(u32, &'a
 
 /// Whether a register holds the device's own temperature, and not its memory's.
 #[must_use]
-pub fn is_temperature(register: &crate::telemetry::sensor::Register) -> bool {
+pub fn is_temperature(register: &crate::terms::sensor::Register) -> bool {
     register.kind == RegisterKind::State
         && register.name.ends_with("temperature_c")
         && !register.name.starts_with("memory")

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::energy::{Grade, IdleKind, Method, Reason};
 use crate::manifest::Manifest;
 use crate::record::plan::{Cell, Plan};
 use crate::record::{CallRecord, SpanRecord};
 use crate::store::Recording;
+use crate::terms::energy::{Grade, IdleKind, Method, Reason};
 use crate::terms::{Degraded, Dtype, Finish, Mode, Phase, Regime, Role, Status};
 use crate::units::Nanos;
 

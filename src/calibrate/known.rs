@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::backend::process::boot_id;
-use crate::energy::Measured;
 use crate::hash::sha256_hex;
-use crate::telemetry::sensor::Sensor;
+use crate::record::calibration::Measured;
+use crate::terms::sensor::Sensor;
 
 /// Digits of a calibration's id.
 const DIGITS: usize = 12;
@@ -50,7 +50,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::energy::Calibration;
+    use crate::record::calibration::Calibration;
     use crate::terms::SensorKind;
 
     fn sensor() -> Sensor {

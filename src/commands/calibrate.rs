@@ -10,16 +10,16 @@ use crate::calibrate::{CalibrateError, Device, Load, Prefills, calibrate, known}
 use crate::cli::CalibrateArgs;
 use crate::clock::{RealClock, SharedClock};
 use crate::commands::run;
-use crate::energy::Measured;
 use crate::exit::Exit;
+use crate::record::calibration::Measured;
 use crate::report::files;
 use crate::report::sections::calibration;
 use crate::scenario::TelemetrySettings;
 use crate::store::{io_error, write_atomically};
 use crate::telemetry::board;
-use crate::telemetry::sampler::{self, Found};
-use crate::telemetry::sensor::Sensor;
+use crate::telemetry::sampler;
 use crate::terms::SensorKind;
+use crate::terms::sensor::{Found, Sensor};
 
 /// File with what was measured.
 const FILE: &str = "calibration.json";

@@ -1,7 +1,8 @@
 //! Whether what a sensor said in a stretch of time can be trusted.
 
 use crate::energy::edges::Edges;
-use crate::energy::{Calibration, Sample, Trace, mean};
+use crate::energy::{Sample, Trace, mean};
+use crate::record::calibration::Calibration;
 use crate::units::Nanos;
 
 /// Share of a phase without the readings due in it above which its grade is capped.

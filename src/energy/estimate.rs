@@ -2,7 +2,9 @@
 
 use crate::energy::check::stands_still;
 use crate::energy::edges::Edges;
-use crate::energy::{Calibration, Idle, IdleKind, Method, Reason, Trace, together};
+use crate::energy::{Idle, Trace, together};
+use crate::record::calibration::Calibration;
+use crate::terms::energy::{IdleKind, Method, Reason};
 use crate::units::Nanos;
 
 mod inside;

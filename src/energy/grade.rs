@@ -1,46 +1,8 @@
 //! What a figure may be used for.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
-use crate::energy::calibration::UPDATES_FOR_B;
-use crate::energy::{Calibration, Coverage, Estimate, Method, Reason};
-
-/// How good a figure is. The order is from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Grade {
-    /// Within 2 %, from at least 20 updates of a counter.
-    A,
-    /// Within 5 %, from at least 10 updates.
-    B,
-    /// Within 15 %.
-    C,
-    /// Within 50 %: an interval only, kept out of aggregates and rankings.
-    D,
-}
-
-impl Grade {
-    /// Every grade.
-    pub const ALL: [Self; 4] = [Self::A, Self::B, Self::C, Self::D];
-
-    /// One letter.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::A => "A",
-            Self::B => "B",
-            Self::C => "C",
-            Self::D => "D",
-        }
-    }
-}
-
-impl fmt::Display for Grade {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+use crate::energy::Estimate;
+use crate::record::calibration::{Calibration, Coverage, UPDATES_FOR_B};
+use crate::terms::energy::{Grade, Method, Reason};
 
 /// What limits a grade besides the figure itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,28 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::energy::check::MOST_DIFFERENT;
 use crate::energy::edges::Edges;
 use crate::energy::{Sample, Trace, deviation, mean};
+use crate::terms::energy::IdleKind;
 use crate::units::Nanos;
-
-/// What idles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IdleKind {
-    /// The device alone, before anything of ours used it.
-    IdleBare,
-    /// With a model resident, quiet.
-    IdleCtx,
-}
-
-impl IdleKind {
-    /// The name used in files.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::IdleBare => "idle_bare",
-            Self::IdleCtx => "idle_ctx",
-        }
-    }
-}
 
 /// Idle power.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,9 +1,8 @@
 //! A sensor's timing, found from what it said about a load whose times are known.
 
-use serde::{Deserialize, Serialize};
-
+use crate::energy::Sample;
 use crate::energy::edges::{Edge, Edges, changes};
-use crate::energy::{Coverage, Sample};
+use crate::record::calibration::{Coverage, PaceSlope, PhaseSlope, Response};
 use crate::units::Nanos;
 
 /// Changes of a register below which its period is not told.
@@ -64,35 +63,6 @@ pub fn resolution(counter: &[Sample]) -> Option<f64> {
 fn common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { common_divisor(b, a % b) }
 }
-
-/// How a power register follows a load.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Response {
-    /// Stretch that a reading is the mean of.
-    pub window_ns: Nanos,
-    /// Time from the end of that stretch until the update that shows it.
-    pub delay_ns: Nanos,
-    /// Time from 10 % to 90 % of the longest step up, updates included. `None`: no step that long.
-    pub rise_ns: Option<Nanos>,
-    /// Power without the load, in watts.
-    pub idle_w: f64,
-    /// Power with all of it, in watts.
-    pub busy_w: f64,
-    /// What the fit leaves, root mean square, relative to the step.
-    pub residual: f64,
-}
-
-impl Response {
-    /// Whether a register follows the load as the fit says, so that its window and delay mean something.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        self.residual <= LARGEST_RESIDUAL
-    }
-}
-
-/// Largest part of the step that a fit may leave.
-const LARGEST_RESIDUAL: f64 = 0.2;
 
 /// Longest window that is tried, in seconds: drivers average over a second.
 const LONGEST_WINDOW: f64 = 1.5;
@@ -204,20 +174,6 @@ fn rise(updates: &[(f64, f64)], work: &Work, idle: f64, step: f64) -> Option<Nan
     Some(nanos(last - first))
 }
 
-/// A counter's slope while pulses came at one phase of its updates.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PhaseSlope {
-    /// Place of the pulses in the update period, 0 to 1.
-    pub phase: f64,
-    /// Share of the time that was work.
-    pub share: f64,
-    /// Mean power by the counter, in watts.
-    pub watts: f64,
-    /// Energy by which the second half of the pulses differs from the first, relative to the mean: chance, not phase.
-    pub halves_differ: f64,
-}
-
 /// A counter between its first and its last update in a stretch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slope {
@@ -268,18 +224,6 @@ pub fn coverage(phases: &[PhaseSlope], idle_w: f64) -> Option<Coverage> {
     } else {
         None
     }
-}
-
-/// Power by a counter while it was read at one pace, under a steady load.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PaceSlope {
-    /// Time between two readings.
-    pub poll_ns: Nanos,
-    /// Mean power by the counter, in watts.
-    pub watts: f64,
-    /// Power by which the second half of the time differs from the first, relative to the mean: chance, not pace.
-    pub halves_differ: f64,
 }
 
 /// Largest difference from the slowest pace that is put down to chance, relative.

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use rand::RngExt;
 
-use crate::energy::{
-    Calibration, Caps, Grade, Method, Reason, Stretch, Surroundings, deviation, estimate, legacy_gate, mean, pooled,
-};
+use crate::energy::{Caps, Stretch, Surroundings, deviation, estimate, legacy_gate, mean, pooled};
+use crate::record::calibration::Calibration;
+use crate::terms::energy::{Grade, Method, Reason};
 use crate::units::Nanos;
 use fake_nvml::simulated::Load;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backend::{Call, CancelToken, Deadline, Outcome, Reply, Session};
 use crate::clock::Clock;
-use crate::energy::Calibration;
+use crate::record::calibration::Calibration;
 use crate::record::plan::Plan;
 use crate::record::{LoopRecord, WindowRecord};
 use crate::schedule::LoopTask;

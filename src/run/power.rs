@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use crate::backend::{CancelToken, Deadline};
 use crate::clock::SharedClock;
-use crate::energy::{Calibration, Coverage};
+use crate::energy::Boards;
 use crate::measure::LoopRule;
 use crate::record::LoopBelow;
+use crate::record::calibration::{Calibration, Coverage};
 use crate::scenario::TelemetrySettings;
 use crate::store::{StoreError, TraceWriter, Writer};
-use crate::telemetry::board::{self, Boards};
-use crate::telemetry::continuity::Continuity;
-use crate::telemetry::sampler::{Entry, Found, Sampler};
+use crate::telemetry::board;
+use crate::telemetry::sampler::{Entry, Sampler};
+use crate::terms::continuity::Continuity;
+use crate::terms::sensor::Found;
 use crate::terms::{Attribution, Flag, OnBoard, SensorKind};
 use crate::units::Nanos;
 

@@ -6,7 +6,7 @@
 //! and still graded worse (its power varies, readings are missing) would be no better in a loop of the same length.
 //! Sensors without a counter are not looped for: a figure of a loop is a counter's slope.
 //!
-//! [`Calibration::long_enough`]: crate::energy::Calibration::long_enough
+//! [`Calibration::long_enough`]: crate::record::calibration::Calibration::long_enough
 
 use std::collections::BTreeSet;
 

@@ -12,13 +12,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
-
-use super::continuity::{ClockPair, Continuity, Ticks};
+use super::continuity::Ticks;
 use super::nvml;
-use super::sensor::{Due, Fault, PowerSource, Reading, Sensor, hwmon, nvml::Board, rapl};
+use super::sensor::{Due, Fault, PowerSource, Reading, hwmon, nvml::Board, rapl};
 use crate::clock::SharedClock;
 use crate::terms::SensorKind;
+use crate::terms::continuity::{ClockPair, Continuity};
+use crate::terms::sensor::{Found, Sensor};
 use crate::units::Nanos;
 
 /// Readings that fit into the queue: an hour of four registers at 20 ms.
@@ -26,28 +26,6 @@ const QUEUE: usize = 1 << 19;
 
 /// Every how many ticks the devices' states are read.
 const STATES_EVERY: u64 = 10;
-
-/// What there is on this machine.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Found {
-    /// Sensors that can be read.
-    pub sensors: Vec<Sensor>,
-    /// Kinds and devices that cannot, each with the reason and what would help.
-    pub absent: BTreeMap<String, String>,
-    /// Kinds that are there and that this user may not read.
-    #[serde(default)]
-    pub refused: Vec<SensorKind>,
-}
-
-impl Found {
-    /// Whether there are NVIDIA boards that could not be opened.
-    #[must_use]
-    pub fn has_unopened(&self) -> bool {
-        let board = format!("{}:", SensorKind::Nvml);
-        self.absent.keys().any(|device| device.starts_with(&board))
-    }
-}
 
 /// A reading and the sensor that it is of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -316,7 +294,7 @@ impl Ticks {
 mod tests {
     use super::*;
     use crate::clock::RealClock;
-    use crate::telemetry::sensor::{Register, RegisterKind};
+    use crate::terms::sensor::{Register, RegisterKind};
 
     /// Counts its readings, and stops the sampler after some.
     struct Counted<'a> {

@@ -1,8 +1,8 @@
 //! Several boards, programs of others on them, and what their clocks do.
 
 use phasebench::analysis::EnergyEventRow;
-use phasebench::energy::Grade;
 use phasebench::terms::Role;
+use phasebench::terms::energy::Grade;
 
 use crate::fixture::{BOARD, Fixture, succeeded};
 

@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use phasebench::energy::{Calibration, Grade, Measured};
 use phasebench::record::IdleWhen;
+use phasebench::record::calibration::{Calibration, Measured};
 use phasebench::store;
+use phasebench::terms::energy::Grade;
 
 use crate::fixture::{Fixture, succeeded};
 use crate::labels;

@@ -5,7 +5,7 @@ use std::fs;
 
 use phasebench::analysis::energy::Scope;
 use phasebench::analysis::{BaselineRow, EnergyEventRow, EnergySummaryRow};
-use phasebench::energy::{Grade, Reason};
+use phasebench::terms::energy::{Grade, Reason};
 use phasebench::terms::{Flag, Role};
 
 use crate::fixture::{BOARD, Fixture, succeeded};

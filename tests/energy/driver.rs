@@ -5,7 +5,7 @@ use std::fs;
 
 use phasebench::analysis::SoakRow;
 use phasebench::analysis::energy_soak::{Equilibrium, Stage};
-use phasebench::energy::Grade;
+use phasebench::terms::energy::Grade;
 
 use crate::fixture::{BOARD, Fixture, STEADY_W, succeeded};
 use crate::labels;

@@ -95,7 +95,7 @@ fn a_slow_board_is_read_less_often_and_never_holds_up_a_call() {
     assert!(taken * 10 < due, "{continuity}");
     // Whatever figure there is says that readings are missing.
     assert!(
-        events.iter().all(|event| event.grade.is_none_or(|grade| grade >= phasebench::energy::Grade::C)),
+        events.iter().all(|event| event.grade.is_none_or(|grade| grade >= phasebench::terms::energy::Grade::C)),
         "{events:?}"
     );
 }

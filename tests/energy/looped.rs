@@ -4,11 +4,11 @@ use std::fs;
 
 use phasebench::analysis::energy::Scope;
 use phasebench::analysis::{self, EnergyEventRow};
-use phasebench::energy::{Grade, Method, Reason};
 use phasebench::manifest::Manifest;
 use phasebench::record::plan::Plan;
 use phasebench::record::{IdleRecord, Line, LoopRecord};
 use phasebench::store::{self, Recording, TraceRow};
+use phasebench::terms::energy::{Grade, Method, Reason};
 use phasebench::terms::{Flag, Phase, Procedure, Role};
 
 use crate::fixture::{BOARD, Fixture, STEADY_MEAN_W, STEADY_W, succeeded};

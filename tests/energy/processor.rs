@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use phasebench::energy::Grade;
+use phasebench::terms::energy::Grade;
 
 use crate::fixture::{Fixture, succeeded};
 

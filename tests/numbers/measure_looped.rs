@@ -7,11 +7,11 @@ use phasebench::backend::{
     BackendError, Call, CancelToken, Deadline, Failure, LoadReport, Outcome, Reply, Session, Span, SpanClock,
 };
 use phasebench::clock::{Clock, VirtualClock};
-use phasebench::energy::{Calibration, Coverage};
 use phasebench::measure::{LoopRule, LoopSetting, given_up, looped};
 use phasebench::model;
 use phasebench::plan::{self, ModelFacts, Only};
 use phasebench::record::LoopRecord;
+use phasebench::record::calibration::{Calibration, Coverage};
 use phasebench::record::plan::Plan;
 use phasebench::scenario;
 use phasebench::schedule::LoopTask;

@@ -1,6 +1,7 @@
 //! Means of phases that stood alone: one of them leaves much open by chance, several of a cell less.
 
-use crate::energy::{Caps, Estimate, Grade, Idle, Reason, grade, mean, pooled};
+use crate::energy::{Caps, Estimate, Idle, grade, mean, pooled};
+use crate::terms::energy::{Grade, Reason};
 use crate::terms::{Flag, Phase, Role};
 
 use super::sensors::Metered;

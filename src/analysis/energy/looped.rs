@@ -1,8 +1,9 @@
 //! Energy of one repetition of what was repeated for the sensor.
 
-use crate::energy::{Caps, Estimate, Grade, Reason, Stretch, Surroundings, Window, difference, estimate, grade};
+use crate::energy::{Caps, Estimate, Stretch, Surroundings, Window, difference, estimate, grade};
 use crate::record::LoopRecord;
 use crate::store::Recording;
+use crate::terms::energy::{Grade, Reason};
 use crate::terms::{Phase, Procedure};
 use crate::units::Nanos;
 

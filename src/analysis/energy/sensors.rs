@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::energy::response::period;
-use crate::energy::{Calibration, Caps, Idle, IdleKind, Reason, Rest, Sample, States, Trace, check};
+use crate::energy::{Boards, Caps, Idle, Rest, Sample, States, Trace, check, trace_of};
 use crate::manifest::{Manifest, PowerEntry};
+use crate::record::calibration::Calibration;
 use crate::record::{BesideRecord, IdleRecord, IdleWhen, Line};
 use crate::store::{Recording, TraceRow};
-use crate::telemetry::board::Boards;
-use crate::telemetry::sampler::Found;
-use crate::telemetry::sensor::Sensor;
+use crate::terms::energy::{IdleKind, Reason};
+use crate::terms::sensor::{Found, Sensor};
 use crate::terms::{Attribution, SensorKind};
 use crate::units::Nanos;
 
@@ -122,10 +122,10 @@ impl<'a> Meters<'a> {
                 let samples = registers.map(|r| read.remove(&(epoch, &sensor.id, &r.name)).unwrap_or_default());
                 let samples: Vec<Vec<Sample>> = samples.collect();
                 let states = states(sensor, &samples);
-                let trace = sensor.trace(samples);
+                let trace = trace_of(sensor, samples);
                 let measured = entry.calibrations.iter().find(|one| one.sensor == sensor.id);
                 let calibration = measured.map_or_else(|| assumed(sensor, &trace), |one| one.calibration.clone());
-                let trace = calibration.aligned(trace);
+                let trace = trace.aligned(&calibration);
                 let denied = denied.get(&(epoch, sensor.id.as_str())).copied().unwrap_or(false);
                 let (sensor, poll) = (sensor.clone(), entry.counter_period(&sensor.id));
                 let mut one =

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::energy::{Grade, IdleKind, deviation, mean, together};
+use crate::energy::{deviation, mean, together};
 use crate::record::plan::Plan;
 use crate::store::Recording;
+use crate::terms::energy::{Grade, IdleKind};
 use crate::terms::{Dtype, Flag, Mode, Phase};
 
 use super::{COVERAGE_FACTOR, EnergyEventRow, Scope, U_SYS, by_call};

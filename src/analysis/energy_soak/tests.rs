@@ -1,6 +1,6 @@
 use super::*;
-use crate::telemetry::sensor::Register;
 use crate::terms::SensorKind;
+use crate::terms::sensor::Register;
 
 const S: u64 = 1_000_000_000;
 

@@ -1,8 +1,8 @@
 //! Power sensors of this machine, and what would make power measurable where there are none.
 
 use crate::telemetry::sampler;
-use crate::telemetry::sensor::{RegisterKind, Sensor};
 use crate::terms::SensorKind;
+use crate::terms::sensor::{RegisterKind, Sensor};
 
 use super::{Finding, Kind};
 

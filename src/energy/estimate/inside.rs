@@ -3,7 +3,9 @@
 use super::{Estimate, FEWEST_EDGES, LEAST_VARIATION, Surroundings, Window, edge_time};
 use crate::energy::check::stands_still;
 use crate::energy::edges::{Edge, Edges, changes};
-use crate::energy::{Coverage, Method, Sample, Trace, deviation, mean, together};
+use crate::energy::{Sample, Trace, deviation, mean, together};
+use crate::record::calibration::Coverage;
+use crate::terms::energy::Method;
 
 /// Power readings that must lie inside a phase for their mean to be used.
 const FEWEST_READINGS: usize = 3;

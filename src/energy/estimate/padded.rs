@@ -2,7 +2,9 @@
 
 use super::{Estimate, Surroundings, Window, edge_time, few};
 use crate::energy::edges::{Edge, Edges};
-use crate::energy::{Coverage, Method, Reason, deviation, mean, together};
+use crate::energy::{deviation, mean, together};
+use crate::record::calibration::Coverage;
+use crate::terms::energy::{Method, Reason};
 
 /// Uncertainty of one isolated event on a counter that may not have seen it at all.
 const UNSEEN: f64 = 0.8;

@@ -3,7 +3,9 @@
 use super::{Estimate, FEWEST_EDGES, LEAST_VARIATION, Stretch, Surroundings, Window, edge_time, few};
 use crate::energy::check::{readings_missing, stands_still};
 use crate::energy::edges::{Edge, Edges};
-use crate::energy::{Coverage, Method, Reason, Trace, deviation, mean, together};
+use crate::energy::{Trace, deviation, mean, together};
+use crate::record::calibration::Coverage;
+use crate::terms::energy::{Method, Reason};
 
 /// Mean over the windows of a loop.
 #[expect(clippy::cast_precision_loss, reason = "counts of windows and groups")]

@@ -4,10 +4,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::energy::estimate::Window;
-use crate::energy::{
-    Calibration, Caps, Coverage, Estimate, Grade, Idle, IdleKind, Reason, Sample, Stretch, Surroundings, Trace, check,
-    estimate, grade,
-};
+use crate::energy::{Caps, Estimate, Idle, Sample, Stretch, Surroundings, Trace, check, estimate, grade};
+use crate::record::calibration::{Calibration, Coverage};
+use crate::terms::energy::{Grade, IdleKind, Reason};
 use crate::units::Nanos;
 use fake_nvml::simulated::{Counter, Errors, Load, Sensor, Timing};
 

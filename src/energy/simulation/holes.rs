@@ -2,7 +2,8 @@
 //! says so.
 
 use super::board::{BEGIN, BUSY_W, Board, IDLE_W, Kind, MS, STEADY, around, idle, phase, repetitions};
-use crate::energy::{Estimate, Idle, IdleKind, Method, Reason, Sample, Stretch, Surroundings, Trace, estimate};
+use crate::energy::{Estimate, Idle, Sample, Stretch, Surroundings, Trace, estimate};
+use crate::terms::energy::{IdleKind, Method, Reason};
 use crate::units::Nanos;
 use fake_nvml::simulated::Load;
 

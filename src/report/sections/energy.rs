@@ -1,12 +1,12 @@
 //! Energy per phase, with what the figures can bear.
 
 use crate::analysis::EnergyEventRow;
-use crate::energy::Grade;
 use crate::manifest::PowerEntry;
 use crate::report::document::{Block, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
-use crate::telemetry::continuity::Continuity;
-use crate::telemetry::sensor::{RegisterKind, Sensor};
+use crate::terms::continuity::Continuity;
+use crate::terms::energy::Grade;
+use crate::terms::sensor::{RegisterKind, Sensor};
 
 use crate::terms::{Mode, Role};
 use crate::units::Nanos;

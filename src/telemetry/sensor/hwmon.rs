@@ -18,8 +18,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::{Due, Fault, PowerSource, Reading, Register, RegisterKind, SIMULATED, Sensor};
+use super::{Due, Fault, PowerSource, Reading};
 use crate::terms::SensorKind;
+use crate::terms::sensor::{Register, RegisterKind, SIMULATED, Sensor};
 use crate::units::Nanos;
 
 /// Where the kernel shows its hardware sensors.

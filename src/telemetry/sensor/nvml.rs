@@ -12,8 +12,9 @@ use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, Nvml};
 
-use super::{Due, Fault, PowerSource, Reading, Register, RegisterKind, SIMULATED, Sensor};
+use super::{Due, Fault, PowerSource, Reading};
 use crate::terms::SensorKind;
+use crate::terms::sensor::{Register, RegisterKind, SIMULATED, Sensor};
 use crate::units::Nanos;
 
 /// A board.

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::hwmon::{NumberFile, fault, reason};
-use super::{Due, Fault, PowerSource, Reading, Register, RegisterKind, SIMULATED, Sensor, temperature};
+use super::{Due, Fault, PowerSource, Reading, temperature};
 use crate::terms::SensorKind;
+use crate::terms::sensor::{Register, RegisterKind, SIMULATED, Sensor, domain_kind, is_package};
 use crate::units::Nanos;
 
 /// Where the kernel shows its counters.
@@ -92,17 +93,6 @@ pub fn open(root: &Path) -> Result<Rapl, Absent> {
     Ok(found.into_source())
 }
 
-/// Whether a register counts a whole package. Those are added up; memory and platform are told apart from them.
-#[must_use]
-pub fn is_package(register_name: &str) -> bool {
-    kind(register_name) == "package"
-}
-
-/// A domain's name without its number: `package`, `dram`, `psys`, `core`, `uncore`.
-fn kind(domain: &str) -> &str {
-    domain.split('-').next().unwrap_or_default()
-}
-
 /// A zone, by the name of its folder. In order: zones before their second ways, each before its parts.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Zone {
@@ -171,7 +161,7 @@ impl Counter {
             let (Ok(before), Ok(between), Ok(after)) = (read(self), read(other), read(self)) else { return false };
             between > 0 && (before..=after).contains(&between)
         };
-        kind(&self.register.name) == kind(&other.register.name) && (0..Self::ROUNDS).all(agree)
+        domain_kind(&self.register.name) == domain_kind(&other.register.name) && (0..Self::ROUNDS).all(agree)
     }
 }
 
@@ -199,7 +189,7 @@ impl Found {
 
     /// Opens a zone's counter, or says why not.
     fn counter(&mut self, root: &Path, zone: &Zone, domain: &str) -> Result<(), String> {
-        match kind(domain) {
+        match domain_kind(domain) {
             "package" | "dram" | "psys" => {}
             "core" | "uncore" => return Err("it is a part of the package's".to_owned()),
             _ => return Err("it is not known whether it is inside another".to_owned()),

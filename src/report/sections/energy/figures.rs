@@ -3,10 +3,10 @@
 use crate::analysis::aggregate::distinct;
 use crate::analysis::energy::{COVERAGE_FACTOR, Scope};
 use crate::analysis::{EnergyEventRow, EnergySummaryRow};
-use crate::energy::Grade;
 use crate::report::chart::{self, Graded, GradedPoint, GradedSeries, Interval};
 use crate::report::document::{Block, Table, Text};
 use crate::report::format::ABSENT;
+use crate::terms::energy::Grade;
 use crate::terms::{Flag, Mode, Role};
 
 use super::digits::Bounds;

@@ -2,13 +2,13 @@
 
 use crate::analysis::energy_soak::{STEADY_C, STEADY_POWER, STEADY_S, Stage, is_temperature};
 use crate::analysis::{BaselineRow, SoakRow};
-use crate::energy::IdleKind;
 use crate::record::IdleWhen;
 use crate::report::chart::{self, Quantity, Shade, TraceLine};
 use crate::report::document::{Block, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::report::sections::names::counted;
 use crate::report::sections::{MOST_ROWS, ReportedRun, strongest};
+use crate::terms::energy::IdleKind;
 use crate::units::Nanos;
 
 use super::digits::Bounds;

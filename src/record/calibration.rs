@@ -1,9 +1,7 @@
-//! What is known of a sensor.
+//! What is known of a sensor's timing: measured on this board, kept in `calibration.json` and the manifest, or assumed.
 
 use serde::{Deserialize, Serialize};
 
-use crate::energy::Trace;
-use crate::energy::response::{PaceSlope, PhaseSlope, Response};
 use crate::terms::SensorKind;
 use crate::units::Nanos;
 
@@ -189,39 +187,68 @@ impl Calibration {
     pub fn counter_averages(&self) -> bool {
         self.counter_window_ns.is_some_and(|window| window.0 > 2 * self.counter_period_ns.0)
     }
+}
 
-    /// A trace whose counter is late by [`delay_ns`](Self::delay_ns) like the power readings, whatever its own delay is.
+/// How a power register follows a load.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Response {
+    /// Stretch that a reading is the mean of.
+    pub window_ns: Nanos,
+    /// Time from the end of that stretch until the update that shows it.
+    pub delay_ns: Nanos,
+    /// Time from 10 % to 90 % of the longest step up, updates included. `None`: no step that long.
+    pub rise_ns: Option<Nanos>,
+    /// Power without the load, in watts.
+    pub idle_w: f64,
+    /// Power with all of it, in watts.
+    pub busy_w: f64,
+    /// What the fit leaves, root mean square, relative to the step.
+    pub residual: f64,
+}
+
+impl Response {
+    /// Whether a register follows the load as the fit says, so that its window and delay mean something.
     #[must_use]
-    pub fn aligned(&self, mut trace: Trace) -> Trace {
-        if let Some(own) = self.counter_delay_ns {
-            for sample in &mut trace.counter {
-                sample.begin = (sample.begin + self.delay_ns) - own;
-                sample.end = (sample.end + self.delay_ns) - own;
-            }
-        }
-        trace
+    pub fn holds(&self) -> bool {
+        self.residual <= LARGEST_RESIDUAL
     }
+}
+
+/// Largest part of the step that a fit may leave.
+const LARGEST_RESIDUAL: f64 = 0.2;
+
+/// A counter's slope while pulses came at one phase of its updates.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PhaseSlope {
+    /// Place of the pulses in the update period, 0 to 1.
+    pub phase: f64,
+    /// Share of the time that was work.
+    pub share: f64,
+    /// Mean power by the counter, in watts.
+    pub watts: f64,
+    /// Energy by which the second half of the pulses differs from the first, relative to the mean: chance, not phase.
+    pub halves_differ: f64,
+}
+
+/// Power by a counter while it was read at one pace, under a steady load.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaceSlope {
+    /// Time between two readings.
+    pub poll_ns: Nanos,
+    /// Mean power by the counter, in watts.
+    pub watts: f64,
+    /// Power by which the second half of the time differs from the first, relative to the mean: chance, not pace.
+    pub halves_differ: f64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::energy::Sample;
 
     const MS: u64 = 1_000_000;
-
-    #[test]
-    fn a_counter_of_its_own_delay_is_moved_to_the_power_readings() {
-        let sample = |ms: u64| Sample { begin: Nanos(ms * MS), end: Nanos((ms + 1) * MS), value: Some(1.0) };
-        let trace = || Trace { counter: vec![sample(500)], instant: vec![sample(500)], average: Vec::new() };
-        let of = |counter_delay_ns| {
-            Calibration { delay_ns: Nanos(10 * MS), counter_delay_ns, ..Calibration::assumed() }.aligned(trace())
-        };
-        assert_eq!(of(None).counter[0].begin, Nanos(500 * MS));
-        let late = of(Some(Nanos(120 * MS)));
-        assert_eq!((late.counter[0].begin, late.counter[0].end), (Nanos(390 * MS), Nanos(391 * MS)));
-        assert_eq!(late.instant, trace().instant);
-    }
 
     #[test]
     fn a_counter_that_adds_averages_needs_longer_to_settle() {
