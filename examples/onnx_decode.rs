@@ -13,9 +13,10 @@ use clap::Parser;
 use phasebench::backend::onnx::OnnxBackend;
 use phasebench::backend::{Backend, Call, CancelToken, Deadline, Reply, Session, Surroundings};
 use phasebench::clock::{RealClock, SharedClock};
-use phasebench::model::{Family, Form, ModelSource, Synthetic};
+use phasebench::model::{Form, ModelSource};
 use phasebench::scenario::{ArgMax, Isolation, OnnxSettings, Optimisation, Provider};
 use phasebench::telemetry::sampler::Sampler;
+use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{Dtype, Phase, Procedure, SensorKind};
 use serde::Serialize;
 

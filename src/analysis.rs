@@ -38,8 +38,8 @@ pub mod validate;
 pub mod warmup;
 pub mod write;
 
-use crate::manifest::Manifest;
 use crate::record::calibration::Measured;
+use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
 use crate::store::{Recording, TraceRow};
 use crate::terms::Finish;

@@ -14,6 +14,7 @@ use self::worker::settings::Workers;
 use crate::clock::SharedClock;
 use crate::model::ModelSource;
 use crate::scenario::{BackendSettings, Engine, Isolation};
+use crate::terms::model::ServedShape;
 use crate::terms::{Attribution, CompileEvidence, Degraded, Dtype, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
@@ -151,29 +152,11 @@ pub struct Prepared {
     /// File or folder that is loaded, for the manifest. `None`: nothing on disk.
     pub path: Option<PathBuf>,
     /// Shape of a model that has no folder, as its server tells it. `None`: the folder tells.
-    pub shape: Option<Shape>,
+    pub shape: Option<ServedShape>,
     /// Quantisation as the engine names it. `None`: it has no name for it.
     pub quantisation: Option<String>,
     /// What only the engine that made it understands.
     pub inner: Box<dyn Any>,
-}
-
-/// What a server tells of a model's shape; every field `None` where it does not.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Shape {
-    /// Architecture by the server's name, e.g. `gemma3`.
-    pub architecture: Option<String>,
-    /// Transformer blocks.
-    pub n_layer: Option<u64>,
-    /// Width of the residual stream.
-    pub n_embd: Option<u64>,
-    /// Query heads.
-    pub n_head: Option<u64>,
-    /// Key-value heads; the largest number where layers differ.
-    pub n_kv_head: Option<u64>,
-    /// Longest context in tokens.
-    pub n_positions: Option<u64>,
 }
 
 /// What loading proved.

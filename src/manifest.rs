@@ -1,318 +1,84 @@
-//! The stack's fingerprint: what ran, on what, built from what. Written to `manifest.json` beside the measurements.
-//!
-//! The [`Stack`] is what two runs must share before a difference between them can be laid on anything else; its
-//! hash says at a glance whether they do. What identifies the experiment (scenario file, plan, weights) and what is
-//! different every time (when it started, which boot) stands outside it.
+//! Finds out what ran, on what, built from what: fills the manifest whose form is [`record::manifest`](crate::record::manifest).
 //!
 //! Nothing here names the host, its user or a folder of theirs: see [`redact`].
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use std::collections::BTreeMap;
 
 use crate::backend::Description;
-use crate::record::calibration::Measured;
-use crate::record::plan::SessionKey;
-use crate::terms::continuity::Continuity;
-use crate::terms::sensor::Found;
-use crate::terms::{Mode, Procedure, SensorKind};
-use crate::units::Nanos;
+use crate::hash::sha256_hex;
+use crate::record::manifest::{BackendEntry, Epoch, FORMAT, Manifest, Stack, Tool};
 
 pub mod gpu;
 pub mod machine;
 pub mod models;
 pub mod redact;
 
-use crate::hash::sha256_hex;
-pub use gpu::{Gpu, Gpus};
-pub use machine::Machine;
-pub use models::{ModelEntry, ModelForm, Source};
 use redact::Redactor;
 
-/// Version of this format. A reader refuses others.
-pub const FORMAT: u32 = 1;
-
-/// Why a manifest cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It is not a manifest of a version this program reads.
-    #[error("manifest.json has format {found}, this version reads {FORMAT}")]
-    Format {
-        /// The version it claims.
-        found: u64,
-    },
-    /// It does not parse.
-    #[error("manifest.json: {0}")]
-    Malformed(#[from] serde_json::Error),
-}
-
-/// The whole of `manifest.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Manifest {
-    /// [`FORMAT`].
-    pub format: u32,
-    /// SHA-256 of `spec.yaml`, byte for byte.
-    pub config_sha256: String,
-    /// SHA-256 of `plan.json`, byte for byte.
-    pub plan_sha256: String,
-    /// SHA-256 of [`Manifest::stack`].
-    pub stack_sha256: String,
-    /// What the first process of the run found.
-    pub stack: Stack,
-    /// By the names of the scenario file.
-    pub models: BTreeMap<String, ModelEntry>,
-    /// Sessions kept loaded together, by residency id.
-    pub residency: Vec<Vec<SessionKey>>,
-    /// One per process that worked on the run; every resume adds one.
-    pub epochs: Vec<Epoch>,
-}
-
-/// What two runs must share for a comparison.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Stack {
-    /// This program.
-    pub tool: Tool,
-    /// The processor side.
-    pub machine: Machine,
-    /// The GPU side.
-    pub gpus: Gpus,
-    /// By the names of the scenario file.
-    pub backends: BTreeMap<String, BackendEntry>,
-}
-
-/// This program as built.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tool {
-    /// Version.
-    pub version: String,
-    /// Git commit, with `-modified` where the sources differed from it. `None`: not built from a repository.
-    pub commit: Option<String>,
-    /// The compiler's own version line. `None`: it did not say.
-    pub rustc: Option<String>,
-    /// `release` or `debug`. `None`: unknown.
-    pub profile: Option<String>,
-    /// Target triple. `None`: unknown.
-    pub target: Option<String>,
-    /// Instruction sets the compiler was allowed to use; more than the target's base with `target-cpu=native`.
-    pub target_features: Vec<String>,
-}
-
-/// One engine, set one way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BackendEntry {
-    /// The engine's name for people.
-    pub engine: String,
-    /// Its version as it reports itself. `None`: it does not say.
-    pub version: Option<String>,
-    /// Build info, library hash, settings as made.
-    pub facts: BTreeMap<String, String>,
-    /// What each mode's timed region includes and leaves out.
-    pub boundary: BTreeMap<Mode, String>,
-    /// What it can be asked for.
-    pub procedures: Vec<Procedure>,
-    /// Most sessions it keeps loaded at once. `None`: no limit of its own.
-    pub max_resident: Option<u32>,
-    /// Whether replies carry a time per token.
-    pub token_times: bool,
-    /// Whether its time is simulated.
-    pub virtual_clock: bool,
-}
-
-/// One process at work on the run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Epoch {
-    /// Calendar time at its start, in nanoseconds.
-    pub started_unix_ns: u64,
-    /// Tells one boot of the machine from another; hashed. `None`: the system does not tell.
-    pub boot_sha256: Option<String>,
-    /// SHA-256 of the stack this process found.
-    pub stack_sha256: String,
-    /// That stack, where it is not the first one.
-    pub changed_stack: Option<Stack>,
-    /// How power was recorded. `None`: it was not asked for.
-    #[serde(default)]
-    pub power: Option<PowerEntry>,
-}
-
-/// Power recorded by one process.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PowerEntry {
-    /// Time between two readings that was asked for.
-    pub period_ns: Nanos,
-    /// Kinds of sensors that every call is charged to, the first one first. `None`: to the device it ran on.
-    pub charged: Option<Vec<SensorKind>>,
-    /// What this machine has.
-    pub found: Found,
-    /// What was measured of the sensors' timing; of others it is assumed.
-    #[serde(default)]
-    pub calibrations: Vec<Measured>,
-    /// NVIDIA's boards by the number under which CUDA showed them, as far as that is known.
-    #[serde(default)]
-    pub cuda: BTreeMap<u32, String>,
-    /// How evenly it was read. `None`: the process did not come to its end.
-    pub continuity: Option<Continuity>,
-}
-
-impl PowerEntry {
-    /// Time between two readings of a sensor's counter: longer than asked for where reading it so often changes it.
-    #[must_use]
-    pub fn counter_period(&self, sensor: &str) -> Nanos {
-        let measured = self.calibrations.iter().find(|one| one.sensor == sensor);
-        let safe = measured.and_then(|one| one.calibration.safe_poll_ns).unwrap_or_default();
-        let period = self.period_ns.0.max(1);
-        Nanos(safe.0.div_ceil(period).max(1) * period)
+/// The manifest of a run that begins now.
+///
+/// `config` and `plan` are the bytes of `spec.yaml` and `plan.json`.
+#[must_use]
+pub fn begin(stack: Stack, config: &[u8], plan: &[u8], started_unix_ns: u64) -> Manifest {
+    let stack_sha256 = stack_sha256(&stack);
+    let epoch = Epoch {
+        started_unix_ns,
+        boot_sha256: machine::boot_sha256(),
+        stack_sha256: stack_sha256.clone(),
+        changed_stack: None,
+        power: None,
+    };
+    Manifest {
+        format: FORMAT,
+        config_sha256: sha256_hex(config),
+        plan_sha256: sha256_hex(plan),
+        stack_sha256,
+        stack,
+        models: BTreeMap::new(),
+        residency: Vec::new(),
+        epochs: vec![epoch],
     }
 }
 
-impl Manifest {
-    /// The manifest of a run that begins now.
-    ///
-    /// `config` and `plan` are the bytes of `spec.yaml` and `plan.json`.
-    #[must_use]
-    pub fn new(stack: Stack, config: &[u8], plan: &[u8], started_unix_ns: u64) -> Self {
-        let stack_sha256 = stack.sha256();
-        let epoch = Epoch {
-            started_unix_ns,
-            boot_sha256: machine::boot_sha256(),
-            stack_sha256: stack_sha256.clone(),
-            changed_stack: None,
-            power: None,
-        };
-        Self {
-            format: FORMAT,
-            config_sha256: sha256_hex(config),
-            plan_sha256: sha256_hex(plan),
-            stack_sha256,
-            stack,
-            models: BTreeMap::new(),
-            residency: Vec::new(),
-            epochs: vec![epoch],
-        }
-    }
-
-    /// Adds the process that resumes the run. The first process's stack stays the run's.
-    pub fn resume(&mut self, stack: Stack, started_unix_ns: u64) {
-        let stack_sha256 = stack.sha256();
-        let changed = stack_sha256 != self.stack_sha256;
-        self.epochs.push(Epoch {
-            started_unix_ns,
-            boot_sha256: machine::boot_sha256(),
-            stack_sha256,
-            changed_stack: changed.then_some(stack),
-            power: None,
-        });
-    }
-
-    /// Whether every process of the run found the same stack.
-    #[must_use]
-    pub fn one_stack(&self) -> bool {
-        self.epochs.iter().all(|epoch| epoch.stack_sha256 == self.stack_sha256)
-    }
-
-    /// Reads `manifest.json`.
-    ///
-    /// # Errors
-    /// [`Error::Format`] for another version, [`Error::Malformed`] for anything that is no manifest.
-    pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
-        // The version first: a newer file must be refused for its version, not for the first field it adds.
-        let tree: serde_json::Value = serde_json::from_slice(bytes)?;
-        match tree.get("format").and_then(serde_json::Value::as_u64) {
-            Some(found) if found != u64::from(FORMAT) => Err(Error::Format { found }),
-            _ => Ok(serde_json::from_value(tree)?),
-        }
-    }
-
-    /// The text of `manifest.json`.
-    ///
-    /// # Errors
-    /// Never for a manifest that this program made.
-    pub fn to_json(&self) -> Result<String, Error> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        Ok(text)
-    }
+/// Adds the process that resumes the run. The first process's stack stays the run's.
+pub fn resume(manifest: &mut Manifest, stack: Stack, started_unix_ns: u64) {
+    let stack_sha256 = stack_sha256(&stack);
+    let changed = stack_sha256 != manifest.stack_sha256;
+    manifest.epochs.push(Epoch {
+        started_unix_ns,
+        boot_sha256: machine::boot_sha256(),
+        stack_sha256,
+        changed_stack: changed.then_some(stack),
+        power: None,
+    });
 }
 
-impl Stack {
-    /// The stack as it is now. Takes some milliseconds; do it before anything is timed.
-    #[must_use]
-    pub fn collect(backends: BTreeMap<String, BackendEntry>) -> Self {
-        Self { tool: Tool::this(), machine: Machine::collect(), gpus: Gpus::collect(), backends }
-    }
-
-    /// What `other` has differently, one line each: `machine.kernel: "6.1" → "6.2"`. Empty: nothing.
-    #[must_use]
-    pub fn differences(&self, other: &Self) -> Vec<String> {
-        let value = |stack| serde_json::to_value(stack).unwrap_or_default();
-        let mut found = Vec::new();
-        differ("", &value(self), &value(other), &mut found);
-        found
-    }
-
-    /// SHA-256 over all of it.
-    #[must_use]
-    pub fn sha256(&self) -> String {
-        // Structs serialise in field order and the maps are sorted, so equal stacks give equal bytes.
-        sha256_hex(&serde_json::to_vec(self).unwrap_or_default())
-    }
+/// The stack as it is now. Takes some milliseconds; do it before anything is timed.
+#[must_use]
+pub fn collect(backends: BTreeMap<String, BackendEntry>) -> Stack {
+    Stack { tool: Tool::this(), machine: machine::collect(), gpus: gpu::collect(), backends }
 }
 
-impl Tool {
-    /// The program that is running.
-    #[must_use]
-    pub fn this() -> Self {
-        let own = |value: Option<&str>| value.map(str::to_owned);
-        let features = option_env!("PHASEBENCH_TARGET_FEATURES").unwrap_or_default();
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: own(option_env!("PHASEBENCH_COMMIT")),
-            rustc: own(option_env!("PHASEBENCH_RUSTC")),
-            profile: own(option_env!("PHASEBENCH_PROFILE")),
-            target: own(option_env!("PHASEBENCH_TARGET")),
-            target_features: features.split(',').filter(|f| !f.is_empty()).map(str::to_owned).collect(),
-        }
-    }
+/// SHA-256 over all of a stack.
+#[must_use]
+pub fn stack_sha256(stack: &Stack) -> String {
+    sha256_hex(&stack.bytes())
 }
 
-/// Walks two trees and notes every leaf that is not the same in both.
-fn differ(path: &str, a: &Value, b: &Value, found: &mut Vec<String>) {
-    if a == b {
-        return;
-    }
-    if let (Value::Object(a), Value::Object(b)) = (a, b) {
-        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-        for key in keys {
-            let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            differ(&below, a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null), found);
-        }
-        return;
-    }
-    found.push(format!("{path}: {a} → {b}"));
-}
-
-impl BackendEntry {
-    /// What an engine says of itself, with paths made fit to publish.
-    #[must_use]
-    pub fn new(description: &Description) -> Self {
-        let redactor = Redactor::here();
-        let facts = description.facts.iter().map(|(k, v)| (k.clone(), redactor.text(v)));
-        Self {
-            engine: description.engine.clone(),
-            version: description.version.clone(),
-            facts: facts.collect(),
-            boundary: description.boundary.clone(),
-            procedures: description.procedures.clone(),
-            max_resident: description.max_resident,
-            token_times: description.token_times,
-            virtual_clock: description.virtual_clock,
-        }
+/// What an engine says of itself, with paths made fit to publish.
+#[must_use]
+pub fn backend_entry(description: &Description) -> BackendEntry {
+    let redactor = Redactor::here();
+    let facts = description.facts.iter().map(|(k, v)| (k.clone(), redactor.text(v)));
+    BackendEntry {
+        engine: description.engine.clone(),
+        version: description.version.clone(),
+        facts: facts.collect(),
+        boundary: description.boundary.clone(),
+        procedures: description.procedures.clone(),
+        max_resident: description.max_resident,
+        token_times: description.token_times,
+        virtual_clock: description.virtual_clock,
     }
 }
 
@@ -320,9 +86,10 @@ impl BackendEntry {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::record::manifest::Error;
 
     fn manifest() -> Manifest {
-        Manifest::new(Stack::collect(BTreeMap::new()), b"spec", b"plan", 7)
+        begin(collect(BTreeMap::new()), b"spec", b"plan", 7)
     }
 
     #[test]
@@ -331,7 +98,7 @@ mod tests {
         let text = before.to_json().unwrap();
         let after = Manifest::from_json(text.as_bytes()).unwrap();
         assert_eq!(after, before);
-        assert_eq!(after.stack.sha256(), after.stack_sha256);
+        assert_eq!(stack_sha256(&after.stack), after.stack_sha256);
         assert_eq!(after.to_json().unwrap(), text);
     }
 
@@ -347,20 +114,20 @@ mod tests {
 
     #[test]
     fn two_collections_agree_and_any_change_shows() {
-        let mut stack = Stack::collect(BTreeMap::new());
+        let mut stack = collect(BTreeMap::new());
         stack.machine.governors.clear();
-        let mut again = Stack::collect(BTreeMap::new());
+        let mut again = collect(BTreeMap::new());
         again.machine.governors.clear();
-        assert_eq!(stack.sha256(), again.sha256());
+        assert_eq!(stack_sha256(&stack), stack_sha256(&again));
         let mut other = stack.clone();
         other.machine.governors.insert("policy0".to_owned(), "powersave".to_owned());
-        assert_ne!(stack.sha256(), other.sha256());
+        assert_ne!(stack_sha256(&stack), stack_sha256(&other));
         assert!(stack.differences(&stack).is_empty());
         assert_eq!(stack.differences(&other), ["machine.governors.policy0: null → \"powersave\""]);
-        let mut manifest = Manifest::new(stack.clone(), b"", b"", 1);
-        manifest.resume(stack, 2);
+        let mut manifest = begin(stack.clone(), b"", b"", 1);
+        resume(&mut manifest, stack, 2);
         assert!(manifest.one_stack());
-        manifest.resume(other.clone(), 3);
+        resume(&mut manifest, other.clone(), 3);
         assert!(!manifest.one_stack());
         assert_eq!(manifest.epochs[1].changed_stack, None);
         assert_eq!(manifest.epochs[2].changed_stack, Some(other));
@@ -372,7 +139,7 @@ mod tests {
         let mut description = Description { engine: "E".to_owned(), ..Description::default() };
         let path = home.join("somewhere").join("libengine.so");
         description.facts.insert("library".to_owned(), path.display().to_string());
-        let entry = BackendEntry::new(&description);
+        let entry = backend_entry(&description);
         assert_eq!(entry.facts["library"], "~/…/libengine.so");
     }
 }

@@ -4,7 +4,6 @@
 //! loads from it, [`prompt`] makes token-exact prompts for it and [`verify`] compares an engine's numbers with a reference.
 //! All engines load from the same folder, so all run the same weights.
 
-pub mod architecture;
 mod bounded;
 mod cached;
 pub mod config;
@@ -25,11 +24,11 @@ use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
 
-pub use architecture::{Activation, Architecture, Dtype, Family};
+use crate::terms::model::{Architecture, Synthetic};
+
 pub use error::Error;
 pub use folder::Folder;
 pub use precision::Precision;
-pub use synthetic::Synthetic;
 
 /// What every function here returns.
 pub type Result<T> = std::result::Result<T, Error>;

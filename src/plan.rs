@@ -7,9 +7,9 @@ mod only;
 use std::collections::BTreeMap;
 
 use crate::hash::sha256_hex;
-use crate::model::Architecture;
 use crate::record::plan::Plan;
 use crate::terms::Dtype;
+use crate::terms::model::Architecture;
 use crate::units::Bytes;
 
 pub use estimate::{CallCounts, TimeRange, Work, time_range};
@@ -35,11 +35,10 @@ impl ModelFacts {
     /// What is known about a model from its shape.
     #[must_use]
     pub fn new(name: &str, architecture: &Architecture) -> Self {
-        let heads = architecture.n_kv_head * architecture.head_dim;
         Self {
             name: name.to_owned(),
             params: Some(architecture.parameters()),
-            kv_elements_per_token: Some(2 * (architecture.n_layer * heads) as u64),
+            kv_elements_per_token: Some(architecture.kv_elements_per_token()),
             n_positions: Some(architecture.n_positions as u64),
             text_tokens: BTreeMap::new(),
         }

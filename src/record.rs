@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod calibration;
 pub mod given_up;
+pub mod manifest;
 pub mod plan;
 
 use crate::record::plan::{CellId, SessionKey};

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::hash::sha256_hex;
-use crate::manifest::Manifest;
 use crate::plan;
+use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
 use crate::store::{self, MANIFEST, PLAN, Recording, SPEC, StoreError, TraceRow, Writer, io_error, reader};
 

@@ -14,6 +14,7 @@ pub mod continuity;
 mod dtype;
 mod early_stop;
 pub mod energy;
+pub mod model;
 mod rules;
 pub mod sensor;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::metrics::MetricRow;
 use crate::energy::Boards;
-use crate::manifest::Manifest;
 use crate::record::CallRecord;
+use crate::record::manifest::Manifest;
 use crate::store::{Recording, TraceRow};
 use crate::units::Nanos;
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::energy::{Caps, Estimate, Idle, Stretch, Surroundings, estimate, grade, legacy_gate, together};
-use crate::manifest::Manifest;
 use crate::record::calibration::Measured;
+use crate::record::manifest::Manifest;
 use crate::record::{CallRecord, SpanRecord};
 use crate::store::{Recording, TraceRow};
 use crate::terms::energy::{Grade, IdleKind, Method, Reason};

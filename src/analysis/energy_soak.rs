@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::energy::edges::Edges;
 use crate::energy::{Sample, mean, trace_of};
-use crate::manifest::Manifest;
+use crate::record::manifest::Manifest;
 use crate::record::{IdleWhen, Line};
 use crate::store::{Recording, TraceRow};
 use crate::terms::sensor::{RegisterKind, Sensor};

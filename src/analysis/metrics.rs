@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::Manifest;
+use crate::record::manifest::Manifest;
 use crate::record::plan::{Cell, Plan};
 use crate::record::{CallRecord, SpanRecord};
 use crate::store::Recording;

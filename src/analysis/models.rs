@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{Manifest, ModelEntry, Source};
-use crate::plan::ModelFacts;
+use crate::record::manifest::{Manifest, ModelEntry, Source};
 use crate::record::plan::Plan;
 use crate::terms::Dtype;
 
@@ -129,7 +128,6 @@ fn row(model: &str, backend: &str, entry: &ModelEntry) -> ModelRow {
         bytes: form.and_then(|form| form.bytes).map(|bytes| bytes.0),
         kv_bytes_per_token: shape
             .zip(form)
-            .and_then(|(shape, form)| ModelFacts::new(model, shape).kv_bytes_per_token(form.dtype))
-            .map(|bytes| bytes.0),
+            .and_then(|(shape, form)| Some(shape.kv_elements_per_token().saturating_mul(form.dtype.bytes()?))),
     }
 }

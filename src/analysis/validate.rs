@@ -9,8 +9,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::Manifest;
 use crate::record::FORMAT;
+use crate::record::manifest::Manifest;
 use crate::run_folder::Parts;
 use crate::store::{MANIFEST, MEASUREMENTS, PLAN, Recording, SPEC, StoreError};
 
@@ -128,7 +128,7 @@ struct Hashes<'a> {
 impl Hashes<'_> {
     fn problems(&self, recording: &Recording, manifest: &Manifest) -> Vec<String> {
         let recorded = recording.header().map_or("", |header| header.plan_sha256.as_str());
-        let stack = manifest.stack.sha256();
+        let stack = sha256_hex(&manifest.stack.bytes());
         let comparisons = [
             (SPEC, self.scenario, manifest.config_sha256.as_str(), MANIFEST),
             (PLAN, self.plan, manifest.plan_sha256.as_str(), MANIFEST),

@@ -15,8 +15,9 @@ use crate::backend::{
     Prepared, Reply, Session, Span, SpanClock, Surroundings, cancel::Waited,
 };
 use crate::hash::sha256_hex;
-use crate::model::{self, Architecture, ModelSource};
+use crate::model::{self, ModelSource};
 use crate::scenario::{Fault, FaultKind, Law, Pace, SimulatedSettings};
+use crate::terms::model::Architecture;
 use crate::terms::{Attribution, Degraded, Dtype, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
 
@@ -331,7 +332,8 @@ impl SimulatedSession {
         reply.prompt_tokens = Some(call.prompts.iter().map(|p| u32::try_from(p.len()).unwrap_or(u32::MAX)).collect());
         reply.finish = Some(if steps < call.steps { Finish::Stop } else { Finish::Length });
         let length = u64::from(call.padded_to + if call.procedure == Procedure::PrefillDecode { steps } else { 0 });
-        let kv = self.architecture.kv_bytes_per_token(model::Dtype::F32) * length * call.prompts.len() as u64;
+        let kv =
+            self.architecture.kv_bytes_per_token(crate::terms::model::Dtype::F32) * length * call.prompts.len() as u64;
         reply.memory = Memory { kv: (call.procedure != Procedure::Uncached).then_some(Bytes(kv)), ..Memory::default() };
         let decode = reply.spans.iter().find(|s| s.phase != Phase::Prefill);
         if let (Some(span), true) = (decode, steps > 0) {

@@ -3,9 +3,10 @@
 use crate::backend::onnx::OnnxBackend;
 use crate::backend::{Backend, BackendError, Call, CallShape, CancelToken, Deadline, Session, Surroundings};
 use crate::clock::Clock;
-use crate::model::{Family, Form, ModelSource, Synthetic};
+use crate::model::{Form, ModelSource};
 use crate::scenario::{OnnxSettings, Provider};
 use crate::terms::Procedure;
+use crate::terms::model::{Family, Synthetic};
 use crate::units::Nanos;
 
 /// The backend's name in messages.

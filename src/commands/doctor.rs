@@ -12,8 +12,9 @@ use crate::backend::{Backend, BackendError, Description, Surroundings};
 use crate::cli::DoctorArgs;
 use crate::clock::RealClock;
 use crate::exit::Exit;
+use crate::manifest;
 use crate::manifest::redact::Redactor;
-use crate::manifest::{Gpus, Machine, Tool};
+use crate::record::manifest::{Gpus, Machine, Tool};
 use crate::scenario::{OnnxSettings, Provider};
 use crate::units::Bytes;
 
@@ -80,7 +81,7 @@ pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
 fn look(settings: Option<&Path>) -> anyhow::Result<Findings> {
     let root = crate::cache::root();
-    let gpus = Gpus::collect();
+    let gpus = manifest::gpu::collect();
     let mut findings = vec![onnx("onnx, provider cpu", Provider::Cpu, &root), cuda(&gpus, &root)];
     findings.extend(match settings {
         Some(path) => ollama::of_scenario(path, &root)?,
@@ -104,7 +105,7 @@ fn look(settings: Option<&Path>) -> anyhow::Result<Findings> {
         free_bytes: crate::cache::free(&root),
     };
     let findings = findings.into_iter().map(|finding| Finding { detail: redactor.text(&finding.detail), ..finding });
-    let (tool, machine) = (Tool::this(), Machine::collect());
+    let (tool, machine) = (Tool::this(), manifest::machine::collect());
     Ok(Findings { format: 1, tool, machine, gpus, findings: findings.collect(), cache })
 }
 
@@ -256,7 +257,7 @@ mod tests {
         let findings = Findings {
             format: 1,
             tool: Tool::this(),
-            machine: Machine::collect(),
+            machine: manifest::machine::collect(),
             gpus: Gpus::default(),
             findings: vec![
                 Finding::ready(Kind::Backend, "a", "fine".to_owned()),

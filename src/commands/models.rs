@@ -14,9 +14,10 @@ use crate::cli::{ExportArgs, InspectArgs, ModelsCommand, SynthArgs, VerifyArgs};
 use crate::clock::RealClock;
 use crate::exit::Exit;
 use crate::model::onnx::{ArgMax, Options, Weights};
-use crate::model::{self, Architecture, Dtype, Error, Family, Folder, Form, ModelSource, Precision, Synthetic};
+use crate::model::{self, Error, Folder, Form, ModelSource, Precision};
 use crate::scenario::{self, OnnxSettings};
 use crate::terms;
+use crate::terms::model::{Architecture, Dtype, Family, Synthetic};
 use crate::units::{Bytes, significant};
 
 mod engines;

@@ -14,8 +14,9 @@ use crate::clock::SharedClock;
 use crate::commands::{calibrate, scenario};
 use crate::exit::Exit;
 use crate::hash::sha256_hex;
-use crate::manifest::{BackendEntry, Manifest, ModelEntry, PowerEntry, Stack};
+use crate::manifest;
 use crate::record::Line;
+use crate::record::manifest::{BackendEntry, Manifest, ModelEntry, PowerEntry, Stack};
 use crate::record::plan::Plan;
 use crate::run::{Ended, Engines, Power, Prompts, Run};
 use crate::scenario::{ScenarioFile, TelemetrySettings};
@@ -93,9 +94,9 @@ fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
         warn("interrupted before anything was measured; models made so far stay in the cache, so run the same again");
         return Ok(Begun::Ended(Exit::Interrupted));
     };
-    let stack = Stack::collect(entries(&descriptions));
-    let stack_sha256 = stack.sha256();
-    let mut manifest = Manifest::new(stack, loaded.text.as_bytes(), plan_json.as_bytes(), unix_ns());
+    let stack = manifest::collect(entries(&descriptions));
+    let stack_sha256 = manifest::stack_sha256(&stack);
+    let mut manifest = manifest::begin(stack, loaded.text.as_bytes(), plan_json.as_bytes(), unix_ns());
     manifest.models = models(&file, &engines);
     manifest.residency = crate::schedule::order::residency(&plan);
     let writer = reserved.begin(&loaded.text, &plan_json, &manifest.to_json()?)?;
@@ -126,13 +127,13 @@ fn resume(folder: &Path) -> anyhow::Result<Begun> {
     let Some(engines) = prepare(&file, &plan, backends, &cancel)? else {
         return Ok(Begun::Interrupted(folder.to_owned()));
     };
-    let stack = Stack::collect(entries(&descriptions));
-    let stack_sha256 = stack.sha256();
+    let stack = manifest::collect(entries(&descriptions));
+    let stack_sha256 = manifest::stack_sha256(&stack);
     let mut manifest = Manifest::from_json(store::read_text(folder, store::MANIFEST)?.as_bytes())
         .with_context(|| folder.join(store::MANIFEST).display().to_string())?;
     unchanged(folder, &manifest, &stack, &models(&file, &engines))?;
     if !recording.finished() {
-        manifest.resume(stack, unix_ns());
+        manifest::resume(&mut manifest, stack, unix_ns());
         writer.write_manifest(&manifest.to_json()?)?;
     }
     Ok(Begun::Ready(Box::new(Job {
@@ -164,7 +165,7 @@ fn unchanged(
     models: &BTreeMap<String, ModelEntry>,
 ) -> Result<(), StackChanged> {
     let changed = |what: String| Err(StackChanged { folder: folder.display().to_string(), what });
-    if manifest.stack_sha256 != stack.sha256() {
+    if manifest.stack_sha256 != manifest::stack_sha256(&stack) {
         return changed(manifest.stack.differences(stack).join(", "));
     }
     for (name, before) in &manifest.models {
@@ -192,15 +193,15 @@ fn nothing_left(plan: &Plan) -> Begun {
 }
 
 fn entries(descriptions: &BTreeMap<String, Description>) -> BTreeMap<String, BackendEntry> {
-    descriptions.iter().map(|(name, description)| (name.clone(), BackendEntry::new(description))).collect()
+    descriptions.iter().map(|(name, description)| (name.clone(), manifest::backend_entry(description))).collect()
 }
 
 fn models(file: &ScenarioFile, engines: &Engines) -> BTreeMap<String, ModelEntry> {
     let mut entries: BTreeMap<String, ModelEntry> = BTreeMap::new();
     for (key, prepared) in &engines.prepared {
         let Some(source) = file.models.iter().find(|m| m.name == key.model) else { continue };
-        let entry = entries.entry(key.model.clone()).or_insert_with(|| ModelEntry::new(source, prepared));
-        entry.add_form(&key.backend, prepared);
+        let entry = entries.entry(key.model.clone()).or_insert_with(|| manifest::models::entry(source, prepared));
+        manifest::models::add_form(entry, &key.backend, prepared);
     }
     entries
 }

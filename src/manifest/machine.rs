@@ -5,107 +5,60 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::backend::process::boot_id;
 use crate::hash::sha256_hex;
+use crate::record::manifest::Machine;
 use crate::telemetry::cpu::affinity;
 use crate::units::Bytes;
 
-/// A machine, as far as it is the same from one run to the next.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Machine {
-    /// Processor model. `None`: the system does not tell.
-    pub cpu_model: Option<String>,
-    /// Microcode revision. `None`: not told.
-    pub microcode: Option<String>,
-    /// Instruction set, e.g. `x86_64`.
-    pub arch: String,
-    /// Cores. `None`: not told.
-    pub physical_cores: Option<u32>,
-    /// Processors as the scheduler counts them, whether this process may use them or not.
-    pub logical_cores: u32,
-    /// Whether cores run several threads at once. `None`: not told.
-    pub smt: Option<bool>,
-    /// NUMA nodes. `None`: not told.
-    pub numa_nodes: Option<u32>,
-    /// Processors this process may run on, e.g. `0-3,8`. `None`: not told.
-    pub cpu_affinity: Option<String>,
-    /// Processor time a control group grants, in processors. `None`: no limit, or not told.
-    pub cpu_quota_cores: Option<f64>,
-    /// Memory, rounded to whole GiB because the last kilobytes change with every boot. Unit: GiB. `None`: not told.
-    pub memory_gib: Option<u64>,
-    /// Frequency driver. `None`: the system does not control frequencies.
-    pub frequency_driver: Option<String>,
-    /// Frequency governor by policy. Empty: the system does not control frequencies.
-    pub governors: BTreeMap<String, String>,
-    /// Whether clocks above the nominal one are allowed. `None`: not told.
-    pub boost: Option<bool>,
-    /// Chosen mode of transparent huge pages. `None`: not told.
-    pub huge_pages: Option<String>,
-    /// Operating system by name and version. `None`: not told.
-    pub os: Option<String>,
-    /// Kernel release. `None`: not told.
-    pub kernel: Option<String>,
-    /// Whether it runs under a hypervisor. `None`: cannot be told.
-    pub virtualised: Option<bool>,
-    /// The hypervisor or the machine's maker and model as firmware tells. `None`: it does not.
-    pub firmware: Option<String>,
-    /// Kind of container this process runs in. `None`: in none that shows.
-    pub container: Option<String>,
+/// This machine now.
+#[must_use]
+pub fn collect() -> Machine {
+    let mut machine = read(Path::new("/"));
+    let ram = sysinfo::MemoryRefreshKind::nothing().with_ram();
+    let system = sysinfo::System::new_with_specifics(sysinfo::RefreshKind::nothing().with_memory(ram));
+    let gib = system.ok().map(|system| (system.total_memory() + (1 << 29)) >> 30);
+    machine.memory_gib = gib.filter(|&gib| gib > 0);
+    machine.os = sysinfo::System::long_os_version().ok();
+    machine.kernel = sysinfo::System::kernel_version().ok();
+    machine.physical_cores =
+        machine.physical_cores.or_else(|| u32::try_from(sysinfo::System::physical_core_count().ok()?).ok());
+    machine.cpu_affinity = affinity().map(|cpus| cpu_list(&cpus));
+    machine
 }
 
-impl Machine {
-    /// This machine now.
-    #[must_use]
-    pub fn collect() -> Self {
-        let mut machine = Self::read(Path::new("/"));
-        let ram = sysinfo::MemoryRefreshKind::nothing().with_ram();
-        let system = sysinfo::System::new_with_specifics(sysinfo::RefreshKind::nothing().with_memory(ram));
-        let gib = system.ok().map(|system| (system.total_memory() + (1 << 29)) >> 30);
-        machine.memory_gib = gib.filter(|&gib| gib > 0);
-        machine.os = sysinfo::System::long_os_version().ok();
-        machine.kernel = sysinfo::System::kernel_version().ok();
-        machine.physical_cores =
-            machine.physical_cores.or_else(|| u32::try_from(sysinfo::System::physical_core_count().ok()?).ok());
-        machine.cpu_affinity = affinity().map(|cpus| cpu_list(&cpus));
-        machine
-    }
-
-    /// What `/proc` and `/sys` below `root` tell; tests give a root of their own.
-    fn read(root: &Path) -> Self {
-        let read = |path: &str| read_line(&root.join(path));
-        let cpuinfo = std::fs::read_to_string(root.join("proc/cpuinfo")).unwrap_or_default();
-        let available = std::thread::available_parallelism().map_or(1, usize::from);
-        let online = read("sys/devices/system/cpu/online").map_or(available, |list| parse_cpu_list(&list).len());
-        let flags = field(&cpuinfo, "flags");
-        let dmi = ["sys_vendor", "product_name"].map(|name| read(&format!("sys/class/dmi/id/{name}")));
-        let firmware = dmi.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        Self {
-            cpu_model: field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Hardware")),
-            microcode: field(&cpuinfo, "microcode"),
-            arch: std::env::consts::ARCH.to_owned(),
-            physical_cores: physical_cores(&cpuinfo),
-            logical_cores: u32::try_from(online).unwrap_or(u32::MAX),
-            smt: read("sys/devices/system/cpu/smt/active").map(|text| text == "1"),
-            numa_nodes: read("sys/devices/system/node/online")
-                .map(|list| u32::try_from(parse_cpu_list(&list).len()).unwrap_or(u32::MAX)),
-            cpu_affinity: None,
-            cpu_quota_cores: cpu_quota(root),
-            memory_gib: None,
-            frequency_driver: read("sys/devices/system/cpu/cpufreq/policy0/scaling_driver"),
-            governors: governors(&root.join("sys/devices/system/cpu/cpufreq")),
-            boost: read("sys/devices/system/cpu/cpufreq/boost")
-                .map(|text| text == "1")
-                .or_else(|| read("sys/devices/system/cpu/intel_pstate/no_turbo").map(|text| text == "0")),
-            huge_pages: read("sys/kernel/mm/transparent_hugepage/enabled").and_then(|text| chosen(&text)),
-            os: None,
-            kernel: None,
-            virtualised: flags.map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
-            firmware: (!firmware.is_empty()).then_some(firmware),
-            container: container(root),
-        }
+/// What `/proc` and `/sys` below `root` tell; tests give a root of their own.
+fn read(root: &Path) -> Machine {
+    let text = |path: &str| read_line(&root.join(path));
+    let cpuinfo = std::fs::read_to_string(root.join("proc/cpuinfo")).unwrap_or_default();
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let online = text("sys/devices/system/cpu/online").map_or(available, |list| parse_cpu_list(&list).len());
+    let flags = field(&cpuinfo, "flags");
+    let dmi = ["sys_vendor", "product_name"].map(|name| text(&format!("sys/class/dmi/id/{name}")));
+    let firmware = dmi.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    Machine {
+        cpu_model: field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Hardware")),
+        microcode: field(&cpuinfo, "microcode"),
+        arch: std::env::consts::ARCH.to_owned(),
+        physical_cores: physical_cores(&cpuinfo),
+        logical_cores: u32::try_from(online).unwrap_or(u32::MAX),
+        smt: text("sys/devices/system/cpu/smt/active").map(|text| text == "1"),
+        numa_nodes: text("sys/devices/system/node/online")
+            .map(|list| u32::try_from(parse_cpu_list(&list).len()).unwrap_or(u32::MAX)),
+        cpu_affinity: None,
+        cpu_quota_cores: cpu_quota(root),
+        memory_gib: None,
+        frequency_driver: text("sys/devices/system/cpu/cpufreq/policy0/scaling_driver"),
+        governors: governors(&root.join("sys/devices/system/cpu/cpufreq")),
+        boost: text("sys/devices/system/cpu/cpufreq/boost")
+            .map(|text| text == "1")
+            .or_else(|| text("sys/devices/system/cpu/intel_pstate/no_turbo").map(|text| text == "0")),
+        huge_pages: text("sys/kernel/mm/transparent_hugepage/enabled").and_then(|text| chosen(&text)),
+        os: None,
+        kernel: None,
+        virtualised: flags.map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
+        firmware: (!firmware.is_empty()).then_some(firmware),
+        container: container(root),
     }
 }
 
@@ -239,7 +192,7 @@ mod tests {
     use super::*;
 
     fn machine_of(files: &[(&str, &str)]) -> Machine {
-        Machine::read(folder_of(files).path())
+        read(folder_of(files).path())
     }
 
     fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -336,7 +289,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_machine_is_told() {
-        let machine = Machine::collect();
+        let machine = collect();
         assert!(machine.memory_gib > Some(0));
         assert!(machine.os.is_some() && machine.kernel.is_some());
         assert!(!affinity().unwrap().is_empty());

@@ -1,101 +1,46 @@
-//! The models of a run: which weights, and what each engine loaded in their place.
+//! Describes the models of a run: which weights, and what each engine loaded in their place.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use crate::backend::{Prepared, Shape};
+use crate::backend::Prepared;
 use crate::hash::sha256_file;
-use crate::model::{self, Architecture, Form, ModelSource, Synthetic};
-use crate::terms::Dtype;
-use crate::units::Bytes;
+use crate::model::{self, Form, ModelSource};
+use crate::record::manifest::{ModelEntry, ModelForm, Source};
 
-/// One model's weights, and what the engines load in their place.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelEntry {
-    /// Where its folder comes from.
-    pub source: Source,
-    /// Hash of the weights, the same on every row measured with them.
-    pub weights_id: String,
-    /// Parameters, a tied output embedding counted once. `None`: not known.
-    pub params: Option<u64>,
-    /// Shape. `None`: not known, or only a server tells it.
-    pub architecture: Option<Architecture>,
-    /// Shape as a server tells it. `None`: the folder tells.
-    pub served: Option<Shape>,
-    /// What each backend loads, by backend name.
-    pub forms: BTreeMap<String, ModelForm>,
-    /// What the folder says and the program does not do: `truncation` or `padding` of its tokenizer.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tokenizer_switched_off: Vec<String>,
-    /// Tensors in the folder that the architecture has no place for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unused_tensors: Vec<String>,
-}
-
-/// Where a model's folder comes from, without its path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Source {
-    /// Made from this recipe.
-    Synthetic(Synthetic),
-    /// A folder of this name.
-    Folder(String),
-    /// A server's own model of this name.
-    Served(String),
-}
-
-/// A model as one backend loads it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelForm {
-    /// Element type as loaded.
-    pub dtype: Dtype,
-    /// Quantisation as the engine names it. `None`: it has no name for it.
-    pub quantisation: Option<String>,
-    /// Size of what is loaded. `None`: not known.
-    pub bytes: Option<Bytes>,
-    /// SHA-256 of the files that are loaded, by file name. Empty: nothing on disk.
-    pub file_sha256: BTreeMap<String, String>,
-}
-
-impl ModelEntry {
-    /// A model as prepared by one engine; the others are added with [`ModelEntry::add_form`].
-    #[must_use]
-    pub fn new(source: &ModelSource, prepared: &Prepared) -> Self {
-        let named = match &source.form {
-            Form::Synthetic(recipe) => Source::Synthetic(recipe.clone()),
-            Form::Folder(path) => {
-                let name = path.canonicalize().unwrap_or_else(|_| path.clone());
-                Source::Folder(name.file_name().unwrap_or_default().to_string_lossy().into_owned())
-            }
-            Form::Served(name) => Source::Served(name.clone()),
-        };
-        Self {
-            source: named,
-            weights_id: prepared.weights_id.clone(),
-            params: prepared.params,
-            architecture: model::architecture(&source.form).ok(),
-            served: prepared.shape.clone(),
-            forms: BTreeMap::new(),
-            tokenizer_switched_off: model::tokenizer_switched_off(&source.form),
-            unused_tensors: model::unused_tensors(&source.form),
+/// A model as prepared by one engine; the others are added with [`add_form`].
+#[must_use]
+pub fn entry(source: &ModelSource, prepared: &Prepared) -> ModelEntry {
+    let named = match &source.form {
+        Form::Synthetic(recipe) => Source::Synthetic(recipe.clone()),
+        Form::Folder(path) => {
+            let name = path.canonicalize().unwrap_or_else(|_| path.clone());
+            Source::Folder(name.file_name().unwrap_or_default().to_string_lossy().into_owned())
         }
+        Form::Served(name) => Source::Served(name.clone()),
+    };
+    ModelEntry {
+        source: named,
+        weights_id: prepared.weights_id.clone(),
+        params: prepared.params,
+        architecture: model::architecture(&source.form).ok(),
+        served: prepared.shape.clone(),
+        forms: BTreeMap::new(),
+        tokenizer_switched_off: model::tokenizer_switched_off(&source.form),
+        unused_tensors: model::unused_tensors(&source.form),
     }
+}
 
-    /// Adds what one backend loads. Hashes its files: takes a second per gigabyte or so.
-    pub fn add_form(&mut self, backend: &str, prepared: &Prepared) {
-        let file_sha256 = prepared.path.as_deref().map(file_hashes).unwrap_or_default();
-        let form = ModelForm {
-            dtype: prepared.dtype,
-            quantisation: prepared.quantisation.clone(),
-            bytes: prepared.bytes,
-            file_sha256,
-        };
-        self.forms.insert(backend.to_owned(), form);
-    }
+/// Adds what one backend loads. Hashes its files: takes a second per gigabyte or so.
+pub fn add_form(entry: &mut ModelEntry, backend: &str, prepared: &Prepared) {
+    let file_sha256 = prepared.path.as_deref().map(file_hashes).unwrap_or_default();
+    let form = ModelForm {
+        dtype: prepared.dtype,
+        quantisation: prepared.quantisation.clone(),
+        bytes: prepared.bytes,
+        file_sha256,
+    };
+    entry.forms.insert(backend.to_owned(), form);
 }
 
 /// Hashes a file, or the files right below a folder, by name. What cannot be read is left out.
@@ -116,12 +61,14 @@ fn file_hashes(path: &Path) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
     use crate::hash::sha256_hex;
+    use crate::terms::Dtype;
+    use crate::terms::model::{Family, Synthetic};
 
     #[test]
     fn a_model_names_its_recipe_and_hashes_what_is_loaded() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("model.onnx"), b"abc").unwrap();
-        let recipe = Synthetic::new(model::Family::Gpt2, 2, 8, 2);
+        let recipe = Synthetic::new(Family::Gpt2, 2, 8, 2);
         let source = ModelSource { name: "m".to_owned(), form: Form::Synthetic(recipe.clone()) };
         let mut prepared = Prepared {
             model: "m".to_owned(),
@@ -134,12 +81,12 @@ mod tests {
             quantisation: None,
             inner: Box::new(()),
         };
-        let mut entry = ModelEntry::new(&source, &prepared);
-        entry.add_form("a", &prepared);
+        let mut entry = super::entry(&source, &prepared);
+        add_form(&mut entry, "a", &prepared);
         prepared.path = Some(folder.path().join("model.onnx"));
-        entry.add_form("b", &prepared);
+        add_form(&mut entry, "b", &prepared);
         prepared.path = None;
-        entry.add_form("c", &prepared);
+        add_form(&mut entry, "c", &prepared);
         assert_eq!(entry.source, Source::Synthetic(recipe));
         assert_eq!(entry.architecture.as_ref().unwrap().n_layer, 2);
         assert_eq!(entry.forms["a"].file_sha256["model.onnx"], sha256_hex(b"abc"));
@@ -166,6 +113,6 @@ mod tests {
             quantisation: None,
             inner: Box::new(()),
         };
-        assert_eq!(ModelEntry::new(&source, &prepared).source, Source::Folder("Some-1B".to_owned()));
+        assert_eq!(entry(&source, &prepared).source, Source::Folder("Some-1B".to_owned()));
     }
 }

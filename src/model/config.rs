@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::architecture::{Activation, Architecture, Biases, Dtype, Family, Rope, RopeScaling};
 use super::{Error, Result, bounded};
+use crate::terms::model::{Activation, Architecture, Biases, Dtype, Family, Rope, RopeScaling};
 
 /// Larger sizes are taken for damage; the product of three still fits 64 bits.
 const MAX_SIZE: u64 = 1 << 20;

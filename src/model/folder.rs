@@ -8,10 +8,10 @@ use half::{bf16, f16};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
-use super::architecture::{Architecture, Dtype, Family};
 use super::shard::{self, Location, Shard};
 use super::tensors::{self, TensorSpec};
 use super::{Error, Result, bounded, config, content, tokenizer};
+use crate::terms::model::{Architecture, Dtype, Family};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";

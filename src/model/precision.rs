@@ -7,8 +7,8 @@ use half::{bf16, f16};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::architecture::Dtype;
 use super::{Error, Result};
+use crate::terms::model::Dtype;
 
 /// What an exported model's weights are held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]

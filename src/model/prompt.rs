@@ -9,8 +9,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokenizers::Tokenizer;
 
-use super::architecture::Architecture;
 use super::{Error, Result, bounded, tokenizer};
+use crate::terms::model::Architecture;
 
 /// With fewer words than this a prompt is made of bytes, lest it repeat itself.
 const FEWEST_WORDS: u32 = 26;
@@ -150,7 +150,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::model::{Family, Synthetic};
+    use crate::terms::model::{Family, Synthetic};
 
     fn recipe(vocab: usize) -> Synthetic {
         Synthetic { vocab, ..Synthetic::new(Family::Gpt2, 1, 4, 2) }

@@ -18,15 +18,13 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::hash::hex;
 
-use super::architecture::{Activation, Architecture, Biases, Dtype, Family, Rope};
 use super::tensors::{self, Role, TensorSpec};
 use super::{Error, Result, cached, config, tokenizer};
+use crate::terms::model::{Activation, Architecture, Biases, Dtype, Family, Rope, Synthetic};
 
 /// Part of the hash a cached model is found by: raised whenever the same recipe gives other bytes.
 const GENERATOR_VERSION: u32 = 1;
@@ -49,64 +47,7 @@ const CHUNK: usize = 1 << 16;
 const MAX_LAYERS: usize = 1024;
 const MAX_SIZE: usize = 1 << 20;
 
-/// A recipe for a model with random weights.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Synthetic {
-    /// Which architecture.
-    pub family: Family,
-    /// Transformer blocks.
-    pub n_layer: usize,
-    /// Width of the residual stream.
-    pub n_embd: usize,
-    /// Query heads.
-    pub n_head: usize,
-    /// Key-value heads. `None`: as many as query heads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub n_kv_head: Option<usize>,
-    /// Width inside the MLP. `None`: `4 × n_embd`, or for gated MLPs `8/3 × n_embd` rounded up to a multiple of 32.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub n_inner: Option<usize>,
-    /// Token ids.
-    #[serde(default = "default_vocab")]
-    pub vocab: usize,
-    /// Longest context. Unit: tokens.
-    #[serde(default = "default_positions")]
-    pub n_positions: usize,
-    /// How the weights are stored.
-    #[serde(default)]
-    pub dtype: Dtype,
-    /// Chooses the weights.
-    #[serde(default)]
-    pub seed: u64,
-}
-
-fn default_vocab() -> usize {
-    50_257
-}
-
-fn default_positions() -> usize {
-    1024
-}
-
 impl Synthetic {
-    /// A recipe with every default.
-    #[must_use]
-    pub fn new(family: Family, n_layer: usize, n_embd: usize, n_head: usize) -> Self {
-        Self {
-            family,
-            n_layer,
-            n_embd,
-            n_head,
-            n_kv_head: None,
-            n_inner: None,
-            vocab: default_vocab(),
-            n_positions: default_positions(),
-            dtype: Dtype::F32,
-            seed: 0,
-        }
-    }
-
     /// The shape, without generating anything. GPT-2 ties its output embedding, the others have their own.
     ///
     /// # Errors

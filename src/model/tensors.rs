@@ -1,6 +1,6 @@
 //! Which tensors an architecture consists of, under their Hugging Face names.
 
-use super::architecture::{Architecture, Family};
+use crate::terms::model::{Architecture, Family};
 
 /// What a tensor is for; decides how a synthetic one is initialised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -182,6 +182,31 @@ impl List<'_> {
         }
         if self.arch.biases.head {
             self.add(HEAD_BIAS_NAME, &[self.arch.vocab], Role::Bias);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terms::model::{Biases, Synthetic};
+
+    /// Both count the same thing in two ways.
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a valid recipe")]
+    fn a_model_has_as_many_parameters_as_its_tensors_have_elements() {
+        for &family in Family::ALL {
+            for bits in 0..32_u32 {
+                let has = |bit: u32| bits & (1 << bit) != 0;
+                let mut arch = Synthetic { vocab: 300, ..Synthetic::new(family, 3, 64, 4) }.architecture().unwrap();
+                arch.tied_embeddings = has(0);
+                arch.biases = Biases { qkv: has(1), attention_out: has(2), mlp: has(3), head: has(4) };
+                if family != Family::Gpt2 {
+                    (arch.n_kv_head, arch.head_dim) = (2, 24);
+                }
+                let elements: usize = expected(&arch).iter().map(TensorSpec::elements).sum();
+                assert_eq!(arch.parameters(), elements as u64, "{family} {bits:b}");
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ mod summary;
 mod warmup;
 
 use crate::analysis::Tables;
-use crate::manifest::{Manifest, Tool};
+use crate::record::manifest::{Manifest, Tool};
 use crate::record::plan::Plan;
 use crate::report::document::{Block, Document, Section, Text};
 use crate::run_folder::RunFolder;

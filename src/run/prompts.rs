@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::backend::Call;
 use crate::hash::seeded;
-use crate::model::{self, Architecture, Form, ModelSource, prompt};
+use crate::model::{self, Form, ModelSource, prompt};
 use crate::record::plan::{Cell, Plan};
 use crate::scenario::{Prompt, Scenario, ScenarioFile};
+use crate::terms::model::Architecture;
 
 /// Why a prompt cannot be made.
 #[derive(Debug, thiserror::Error)]

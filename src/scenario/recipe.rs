@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 
 use super::node::Node;
 use super::problem::Problem;
-use crate::model::{Dtype, Error, Family, Synthetic};
+use crate::model::Error;
+use crate::terms::model::{Dtype, Family, Synthetic};
 
 /// Reports the rule that a recipe breaks, at the key that breaks it.
 pub fn check(node: &Node, problems: &mut Vec<Problem>) {

@@ -18,7 +18,7 @@ use super::sensor::{Due, Fault, PowerSource, Reading, hwmon, nvml::Board, rapl};
 use crate::clock::SharedClock;
 use crate::terms::SensorKind;
 use crate::terms::continuity::{ClockPair, Continuity};
-use crate::terms::sensor::{Found, Sensor};
+use crate::terms::sensor::Found;
 use crate::units::Nanos;
 
 /// Readings that fit into the queue: an hour of four registers at 20 ms.
@@ -294,7 +294,7 @@ impl Ticks {
 mod tests {
     use super::*;
     use crate::clock::RealClock;
-    use crate::terms::sensor::{Register, RegisterKind};
+    use crate::terms::sensor::{Register, RegisterKind, Sensor};
 
     /// Counts its readings, and stops the sampler after some.
     struct Counted<'a> {

@@ -4,7 +4,7 @@ use std::fs;
 
 use phasebench::analysis::energy::Scope;
 use phasebench::analysis::{self, EnergyEventRow};
-use phasebench::manifest::Manifest;
+use phasebench::record::manifest::Manifest;
 use phasebench::record::plan::Plan;
 use phasebench::record::{IdleRecord, Line, LoopRecord};
 use phasebench::store::{self, Recording, TraceRow};

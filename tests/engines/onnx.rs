@@ -17,8 +17,9 @@ use phasebench::backend::onnx::{OnnxBackend, graph, library, options, runtime};
 use phasebench::backend::{Backend, Call, CancelToken, Deadline, Outcome, Session, Surroundings};
 use phasebench::clock::RealClock;
 use phasebench::model::onnx::{DATA_FILE, Weights};
-use phasebench::model::{self, Family, Folder, Form, ModelSource, Synthetic};
+use phasebench::model::{self, Folder, Form, ModelSource};
 use phasebench::scenario::{ArgMax, Isolation, OnnxSettings, Optimisation, Provider};
+use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{Degraded, Dtype, Finish, Phase, Procedure};
 use phasebench::units::Nanos;
 

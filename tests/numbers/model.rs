@@ -8,10 +8,8 @@ use std::time::SystemTime;
 
 use half::bf16;
 use phasebench::model::onnx::{self, ArgMax, Options, Precision, Weights};
-use phasebench::model::{
-    Architecture, Dtype, Family, Folder, Form, Synthetic, architecture, config, materialise, prompt, tensors,
-    tokenizer, verify,
-};
+use phasebench::model::{Folder, Form, architecture, config, materialise, prompt, tensors, tokenizer, verify};
+use phasebench::terms::model::{Architecture, Dtype, Family, Synthetic};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};

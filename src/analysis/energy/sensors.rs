@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::energy::response::period;
 use crate::energy::{Boards, Caps, Idle, Rest, Sample, States, Trace, check, trace_of};
-use crate::manifest::{Manifest, PowerEntry};
 use crate::record::calibration::Calibration;
+use crate::record::manifest::{Manifest, PowerEntry};
 use crate::record::{BesideRecord, IdleRecord, IdleWhen, Line};
 use crate::store::{Recording, TraceRow};
 use crate::terms::energy::{IdleKind, Reason};

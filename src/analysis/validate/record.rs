@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::Manifest;
+use crate::record::manifest::Manifest;
 use crate::record::plan::{Cell, Plan};
 use crate::record::{CallRecord, Decision, Line, Opened, Rule};
 use crate::stats::location::NEVER_BEFORE;

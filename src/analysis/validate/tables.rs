@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::analysis::{derive, files};
-use crate::manifest::Manifest;
+use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
 use crate::store::{Recording, read_trace};
 

@@ -11,9 +11,10 @@ use super::manage::{NAMESPACE, Shown};
 use super::session::{self, Served};
 use super::speech::{Speech, Tokens, Words};
 use super::{Found, OllamaBackend, version, wire};
-use crate::backend::{BackendError, CancelToken, Deadline, Prepared, Shape};
+use crate::backend::{BackendError, CancelToken, Deadline, Prepared};
 use crate::model::{self, ModelSource, Precision, gguf};
 use crate::terms::Dtype;
+use crate::terms::model::ServedShape;
 use crate::units::Bytes;
 
 impl OllamaBackend {
@@ -172,8 +173,8 @@ fn tag_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_lowercase() } else { '-' }).collect()
 }
 
-fn shape(shown: &Shown) -> Shape {
-    Shape {
+fn shape(shown: &Shown) -> ServedShape {
+    ServedShape {
         architecture: shown.architecture.clone(),
         n_layer: shown.n_layer,
         n_embd: shown.n_embd,

@@ -12,8 +12,9 @@ use rand_chacha::ChaCha8Rng;
 use tokenizers::Tokenizer;
 
 use crate::hash::seeded;
+use crate::model::prompt;
 use crate::model::prompt::{ordinary_ids, to_text};
-use crate::model::{Architecture, prompt};
+use crate::terms::model::Architecture;
 
 /// With at least so many ordinary tokens one is enough for a nonce that does not come again in a session.
 const PLENTY: usize = 4096;
@@ -191,7 +192,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::model::{Family, Synthetic, tokenizer};
+    use crate::model::tokenizer;
+    use crate::terms::model::{Family, Synthetic};
 
     fn tokens(vocab: usize) -> (Tokens, Architecture) {
         let architecture = Synthetic { vocab, ..Synthetic::new(Family::Gpt2, 1, 4, 2) }.architecture().unwrap();

@@ -1,10 +1,10 @@
 //! Which tensors the file has, and how each comes from the folder's.
 
 use super::format::TensorInfo;
-use crate::model::architecture::{Architecture, Family, Rope};
 use crate::model::folder::Folder;
 use crate::model::tensors::{self, TensorSpec};
 use crate::model::{Error, Precision, Result};
+use crate::terms::model::{Architecture, Family, Rope};
 
 /// A tensor of the file and where its numbers come from.
 #[derive(Debug, Clone, PartialEq)]

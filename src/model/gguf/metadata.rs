@@ -3,10 +3,10 @@
 use super::META_WEIGHTS_ID;
 use super::format::{Metadata, Value};
 use super::vocabulary::Vocabulary;
-use crate::model::architecture::{Activation, Architecture, Family};
 use crate::model::config::activation_name;
 use crate::model::folder::Folder;
 use crate::model::{Error, Precision, Result};
+use crate::terms::model::{Activation, Architecture, Family};
 
 /// The metadata of an export.
 ///

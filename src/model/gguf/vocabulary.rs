@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::model::architecture::Architecture;
 use crate::model::{Error, Result};
+use crate::terms::model::Architecture;
 
 /// Token type: ordinary text, its bytes written as letters.
 const NORMAL: i32 = 1;

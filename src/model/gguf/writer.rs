@@ -120,7 +120,8 @@ fn in_order(tensor: &Tensor, order: Order, chunk: usize, mut take: impl FnMut(&[
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::model::{Dtype, Family, Form, Precision, Synthetic, materialise};
+    use crate::model::{Form, Precision, materialise};
+    use crate::terms::model::{Dtype, Family, Synthetic};
 
     /// Numbers 0, 1, 2 … in this shape come out in this order, whatever the size of the pieces.
     fn check(shape: &[usize], order: Order, expected: &[f32]) {

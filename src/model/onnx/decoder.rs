@@ -8,8 +8,8 @@ use super::{
     ATTENTION_MASK, ArgMax, INPUT_IDS, LOGITS, NEXT_TOKEN, Options, POSITION_IDS, Precision, attention, past_key,
     past_value, present_key, present_value, proto,
 };
-use crate::model::architecture::{Activation, Architecture, Family};
 use crate::model::tensors;
+use crate::terms::model::{Activation, Architecture, Family};
 
 /// Builds the graph of an architecture.
 pub(super) fn build(arch: &Architecture, options: Options) -> Graph {

@@ -210,7 +210,8 @@ impl Source<'_> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::model::{Family, Form, Synthetic, materialise};
+    use crate::model::{Form, materialise};
+    use crate::terms::model::{Family, Synthetic};
 
     #[test]
     fn weights_are_inline_or_beside_and_the_same_bytes() {

@@ -1,7 +1,7 @@
 //! What was measured of power sensors: a report of its own, and a part of a run's.
 
-use crate::manifest::Tool;
 use crate::record::calibration::{Coverage, Measured};
+use crate::record::manifest::Tool;
 use crate::report::chart::{self, Quantity, Shade, TraceLine};
 use crate::report::document::{Block, Document, Section, Table, Text};
 use crate::report::format::{self, ABSENT};

@@ -1,7 +1,7 @@
 //! Energy per phase, with what the figures can bear.
 
 use crate::analysis::EnergyEventRow;
-use crate::manifest::PowerEntry;
+use crate::record::manifest::PowerEntry;
 use crate::report::document::{Block, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::terms::continuity::Continuity;

@@ -1,6 +1,6 @@
 //! The short facts below the title.
 
-use crate::manifest::{Machine, Tool};
+use crate::record::manifest::{Machine, Tool};
 use crate::report::document::Text;
 use crate::report::format::ABSENT;
 use crate::terms::{Order, Repetitions};

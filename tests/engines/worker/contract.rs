@@ -11,7 +11,8 @@ use phasebench::backend::{
     Backend, BackendError, Call, CallShape, CancelToken, Deadline, Outcome, Probed, Reply, Session,
 };
 use phasebench::model::verify::Closeness;
-use phasebench::model::{Family, Form, ModelSource, Synthetic};
+use phasebench::model::{Form, ModelSource};
+use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{Degraded, Finish, Mode, Phase, Procedure};
 
 use crate::worker::engines::{Case, ONNX, not_asked_for, onnx_in_process, onnx_out_of_process};

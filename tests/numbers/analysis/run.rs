@@ -6,15 +6,16 @@ use std::path::Path;
 
 use phasebench::analysis::{Tables, derive};
 use phasebench::hash::sha256_hex;
-use phasebench::manifest::{Manifest, ModelEntry, ModelForm, Source, Stack};
-use phasebench::model::{Family, Synthetic};
+use phasebench::manifest;
 use phasebench::plan;
+use phasebench::record::manifest::{Manifest, ModelEntry, ModelForm, Source, Stack};
 use phasebench::record::plan::{Cell, CellId, FORMAT as PLAN_FORMAT, Plan, PlannedSession, SessionKey};
 use phasebench::record::{
     BesideRecord, CallRecord, FORMAT, Finished, Header, Line, LoadRecord, LoopBelow, MemoryRecord, Opened, SpanRecord,
     TokenCounts,
 };
 use phasebench::store::{self, Recording};
+use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{
     Attribution, Degraded, Dtype, EarlyStop, Finish, FitAxis, Mode, Order, Phase, Procedure, Regime, Repetitions, Role,
     Status,
@@ -113,7 +114,7 @@ impl Run {
             skipped: Vec::new(),
         };
         let plan_json = plan::to_json(&plan).unwrap();
-        let mut manifest = Manifest::new(Stack::collect(BTreeMap::new()), SPEC.as_bytes(), &plan_json, 7);
+        let mut manifest = manifest::begin(manifest::collect(BTreeMap::new()), SPEC.as_bytes(), &plan_json, 7);
         manifest.models = models.iter().map(|model| (model.name.to_owned(), entry(*model))).collect();
         let header = Header {
             file: store::reader::FILE_KIND.to_owned(),

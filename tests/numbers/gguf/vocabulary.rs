@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use phasebench::model::{Family, Folder, Precision, gguf};
+use phasebench::model::{Folder, Precision, gguf};
+use phasebench::terms::model::Family;
 use serde_json::{Value, json};
 
 use super::{copy, edit, exported, fixture, refused};

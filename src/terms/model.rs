@@ -1,11 +1,9 @@
-//! The shape of a model: what decides its parameter count, its KV cache and its graph.
+//! The shape of a model, which decides its parameter count, its KV cache and its graph, and the recipe of a synthetic one.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::tensors;
 
 /// A family of architectures that the exporters know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -203,10 +201,33 @@ pub struct Architecture {
 }
 
 impl Architecture {
-    /// Parameters, the tied output embedding counted once, learned positions, biases and norms included.
+    /// Parameters, the tied output embedding counted once, learned positions, biases and norms included: the same as the
+    /// elements of all the tensors that the family's graph consists of.
     #[must_use]
     pub fn parameters(&self) -> u64 {
-        tensors::expected(self).iter().map(|t| t.elements() as u64).sum()
+        let (width, inner) = (self.n_embd, self.n_inner);
+        let biases = |present: bool, count: usize| if present { count } else { 0 };
+        // A layer norm has a scale and a bias, an RMS norm a scale.
+        let norm = if matches!(self.family, Family::Gpt2 | Family::Phi) { 2 * width } else { width };
+        let (queries, keys) = (self.query_dims(), self.kv_dims());
+        let projections = width * (queries + 2 * keys) + queries * width;
+        let block = match self.family {
+            Family::Gpt2 => 2 * norm + 4 * width * (width + 1) + 2 * width * inner + inner + width,
+            Family::Llama | Family::Qwen2 => {
+                2 * norm + projections + 3 * width * inner + biases(self.biases.mlp, 2 * inner + width)
+            }
+            Family::Phi => norm + projections + 2 * width * inner + biases(self.biases.mlp, inner + width),
+        };
+        let attention = match self.family {
+            Family::Gpt2 => 0,
+            Family::Llama | Family::Qwen2 | Family::Phi => {
+                biases(self.biases.qkv, queries + 2 * keys) + biases(self.biases.attention_out, width)
+            }
+        };
+        let embedding = self.vocab * width;
+        let positions = if self.family == Family::Gpt2 { self.n_positions * width } else { 0 };
+        let head = biases(!self.tied_embeddings, embedding) + biases(self.biases.head, self.vocab);
+        (embedding + positions + self.n_layer * (block + attention) + norm + head) as u64
     }
 
     /// What one token adds to the KV cache of one sequence: `2 × n_layer × n_kv_head × head_dim × bytes`. Unit: bytes.
@@ -214,7 +235,13 @@ impl Architecture {
     /// `dtype` is the cache's, which need not be the weights'.
     #[must_use]
     pub fn kv_bytes_per_token(&self, dtype: Dtype) -> u64 {
-        (2 * self.n_layer * self.n_kv_head * self.head_dim * dtype.bytes()) as u64
+        self.kv_elements_per_token() * dtype.bytes() as u64
+    }
+
+    /// Elements that one token of one row adds to the KV cache: `2 × n_layer × n_kv_head × head_dim`.
+    #[must_use]
+    pub fn kv_elements_per_token(&self) -> u64 {
+        (2 * self.n_layer * self.n_kv_head * self.head_dim) as u64
     }
 
     /// Width of the concatenated query heads.
@@ -234,6 +261,83 @@ impl Architecture {
     pub fn is_special(&self, id: u32) -> bool {
         self.bos_id == Some(id) || self.eos_ids.contains(&id)
     }
+}
+
+/// A recipe for a model with random weights.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Synthetic {
+    /// Which architecture.
+    pub family: Family,
+    /// Transformer blocks.
+    pub n_layer: usize,
+    /// Width of the residual stream.
+    pub n_embd: usize,
+    /// Query heads.
+    pub n_head: usize,
+    /// Key-value heads. `None`: as many as query heads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_kv_head: Option<usize>,
+    /// Width inside the MLP. `None`: `4 × n_embd`, or for gated MLPs `8/3 × n_embd` rounded up to a multiple of 32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_inner: Option<usize>,
+    /// Token ids.
+    #[serde(default = "default_vocab")]
+    pub vocab: usize,
+    /// Longest context. Unit: tokens.
+    #[serde(default = "default_positions")]
+    pub n_positions: usize,
+    /// How the weights are stored.
+    #[serde(default)]
+    pub dtype: Dtype,
+    /// Chooses the weights.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+fn default_vocab() -> usize {
+    50_257
+}
+
+fn default_positions() -> usize {
+    1024
+}
+
+impl Synthetic {
+    /// A recipe with every default.
+    #[must_use]
+    pub fn new(family: Family, n_layer: usize, n_embd: usize, n_head: usize) -> Self {
+        Self {
+            family,
+            n_layer,
+            n_embd,
+            n_head,
+            n_kv_head: None,
+            n_inner: None,
+            vocab: default_vocab(),
+            n_positions: default_positions(),
+            dtype: Dtype::F32,
+            seed: 0,
+        }
+    }
+}
+
+/// What a server tells of a model's shape; every field `None` where it does not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServedShape {
+    /// Architecture by the server's name, e.g. `gemma3`.
+    pub architecture: Option<String>,
+    /// Transformer blocks.
+    pub n_layer: Option<u64>,
+    /// Width of the residual stream.
+    pub n_embd: Option<u64>,
+    /// Query heads.
+    pub n_head: Option<u64>,
+    /// Key-value heads; the largest number where layers differ.
+    pub n_kv_head: Option<u64>,
+    /// Longest context in tokens.
+    pub n_positions: Option<u64>,
 }
 
 #[cfg(test)]

@@ -1,0 +1,246 @@
+//! What is written to `manifest.json`: the stack's fingerprint, the models, and each process that worked on the run.
+//!
+//! The [`Stack`] is what two runs must share before a difference between them can be laid on anything else; its
+//! hash says at a glance whether they do. What identifies the experiment (scenario file, plan, weights) and what is
+//! different every time (when it started, which boot) stands outside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::record::calibration::Measured;
+use crate::record::plan::SessionKey;
+use crate::terms::continuity::Continuity;
+use crate::terms::sensor::Found;
+use crate::terms::{Mode, Procedure, SensorKind};
+use crate::units::Nanos;
+
+mod machine;
+mod models;
+
+pub use machine::{Gpu, Gpus, Machine};
+pub use models::{ModelEntry, ModelForm, Source};
+
+/// Version of this format. A reader refuses others.
+pub const FORMAT: u32 = 1;
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not a manifest of a version this program reads.
+    #[error("manifest.json has format {found}, this version reads {FORMAT}")]
+    Format {
+        /// The version it claims.
+        found: u64,
+    },
+    /// It does not parse.
+    #[error("manifest.json: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+/// The whole of `manifest.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// SHA-256 of `spec.yaml`, byte for byte.
+    pub config_sha256: String,
+    /// SHA-256 of `plan.json`, byte for byte.
+    pub plan_sha256: String,
+    /// SHA-256 of [`Manifest::stack`].
+    pub stack_sha256: String,
+    /// What the first process of the run found.
+    pub stack: Stack,
+    /// By the names of the scenario file.
+    pub models: BTreeMap<String, ModelEntry>,
+    /// Sessions kept loaded together, by residency id.
+    pub residency: Vec<Vec<SessionKey>>,
+    /// One per process that worked on the run; every resume adds one.
+    pub epochs: Vec<Epoch>,
+}
+
+/// What two runs must share for a comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stack {
+    /// This program.
+    pub tool: Tool,
+    /// The processor side.
+    pub machine: Machine,
+    /// The GPU side.
+    pub gpus: Gpus,
+    /// By the names of the scenario file.
+    pub backends: BTreeMap<String, BackendEntry>,
+}
+
+/// This program as built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    /// Version.
+    pub version: String,
+    /// Git commit, with `-modified` where the sources differed from it. `None`: not built from a repository.
+    pub commit: Option<String>,
+    /// The compiler's own version line. `None`: it did not say.
+    pub rustc: Option<String>,
+    /// `release` or `debug`. `None`: unknown.
+    pub profile: Option<String>,
+    /// Target triple. `None`: unknown.
+    pub target: Option<String>,
+    /// Instruction sets the compiler was allowed to use; more than the target's base with `target-cpu=native`.
+    pub target_features: Vec<String>,
+}
+
+/// One engine, set one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendEntry {
+    /// The engine's name for people.
+    pub engine: String,
+    /// Its version as it reports itself. `None`: it does not say.
+    pub version: Option<String>,
+    /// Build info, library hash, settings as made.
+    pub facts: BTreeMap<String, String>,
+    /// What each mode's timed region includes and leaves out.
+    pub boundary: BTreeMap<Mode, String>,
+    /// What it can be asked for.
+    pub procedures: Vec<Procedure>,
+    /// Most sessions it keeps loaded at once. `None`: no limit of its own.
+    pub max_resident: Option<u32>,
+    /// Whether replies carry a time per token.
+    pub token_times: bool,
+    /// Whether its time is simulated.
+    pub virtual_clock: bool,
+}
+
+/// One process at work on the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Epoch {
+    /// Calendar time at its start, in nanoseconds.
+    pub started_unix_ns: u64,
+    /// Tells one boot of the machine from another; hashed. `None`: the system does not tell.
+    pub boot_sha256: Option<String>,
+    /// SHA-256 of the stack this process found.
+    pub stack_sha256: String,
+    /// That stack, where it is not the first one.
+    pub changed_stack: Option<Stack>,
+    /// How power was recorded. `None`: it was not asked for.
+    #[serde(default)]
+    pub power: Option<PowerEntry>,
+}
+
+/// Power recorded by one process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PowerEntry {
+    /// Time between two readings that was asked for.
+    pub period_ns: Nanos,
+    /// Kinds of sensors that every call is charged to, the first one first. `None`: to the device it ran on.
+    pub charged: Option<Vec<SensorKind>>,
+    /// What this machine has.
+    pub found: Found,
+    /// What was measured of the sensors' timing; of others it is assumed.
+    #[serde(default)]
+    pub calibrations: Vec<Measured>,
+    /// NVIDIA's boards by the number under which CUDA showed them, as far as that is known.
+    #[serde(default)]
+    pub cuda: BTreeMap<u32, String>,
+    /// How evenly it was read. `None`: the process did not come to its end.
+    pub continuity: Option<Continuity>,
+}
+
+impl PowerEntry {
+    /// Time between two readings of a sensor's counter: longer than asked for where reading it so often changes it.
+    #[must_use]
+    pub fn counter_period(&self, sensor: &str) -> Nanos {
+        let measured = self.calibrations.iter().find(|one| one.sensor == sensor);
+        let safe = measured.and_then(|one| one.calibration.safe_poll_ns).unwrap_or_default();
+        let period = self.period_ns.0.max(1);
+        Nanos(safe.0.div_ceil(period).max(1) * period)
+    }
+}
+
+impl Manifest {
+    /// Whether every process of the run found the same stack.
+    #[must_use]
+    pub fn one_stack(&self) -> bool {
+        self.epochs.iter().all(|epoch| epoch.stack_sha256 == self.stack_sha256)
+    }
+
+    /// Reads `manifest.json`.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for another version, [`Error::Malformed`] for anything that is no manifest.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
+        // The version first: a newer file must be refused for its version, not for the first field it adds.
+        let tree: serde_json::Value = serde_json::from_slice(bytes)?;
+        match tree.get("format").and_then(serde_json::Value::as_u64) {
+            Some(found) if found != u64::from(FORMAT) => Err(Error::Format { found }),
+            _ => Ok(serde_json::from_value(tree)?),
+        }
+    }
+
+    /// The text of `manifest.json`.
+    ///
+    /// # Errors
+    /// Never for a manifest that this program made.
+    pub fn to_json(&self) -> Result<String, Error> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        Ok(text)
+    }
+}
+
+impl Stack {
+    /// Its bytes as they are hashed: structs serialise in field order and the maps are sorted, so equal stacks give equal
+    /// bytes.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// What `other` has differently, one line each: `machine.kernel: "6.1" → "6.2"`. Empty: nothing.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let value = |stack| serde_json::to_value(stack).unwrap_or_default();
+        let mut found = Vec::new();
+        differ("", &value(self), &value(other), &mut found);
+        found
+    }
+}
+
+impl Tool {
+    /// The program that is running.
+    #[must_use]
+    pub fn this() -> Self {
+        let own = |value: Option<&str>| value.map(str::to_owned);
+        let features = option_env!("PHASEBENCH_TARGET_FEATURES").unwrap_or_default();
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: own(option_env!("PHASEBENCH_COMMIT")),
+            rustc: own(option_env!("PHASEBENCH_RUSTC")),
+            profile: own(option_env!("PHASEBENCH_PROFILE")),
+            target: own(option_env!("PHASEBENCH_TARGET")),
+            target_features: features.split(',').filter(|f| !f.is_empty()).map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// Walks two trees and notes every leaf that is not the same in both.
+fn differ(path: &str, a: &Value, b: &Value, found: &mut Vec<String>) {
+    if a == b {
+        return;
+    }
+    if let (Value::Object(a), Value::Object(b)) = (a, b) {
+        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        for key in keys {
+            let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            differ(&below, a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null), found);
+        }
+        return;
+    }
+    found.push(format!("{path}: {a} → {b}"));
+}
