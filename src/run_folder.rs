@@ -6,9 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::hash::sha256_hex;
-use crate::plan;
 use crate::record::manifest::Manifest;
-use crate::record::plan::Plan;
+use crate::record::plan::{self, Plan};
 use crate::store::{self, MANIFEST, PLAN, Recording, SPEC, StoreError, TraceRow, Writer, io_error, reader};
 
 /// A run that can be worked with: its parts can be read, and the plan and the scenario file are those it was made with.

@@ -25,10 +25,8 @@ mod typed;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::model::ModelSource;
-use crate::terms::{Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind};
+use crate::terms::{EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind};
 use crate::units::Bytes;
 
 pub use device::Provider;

@@ -29,13 +29,14 @@ const ALLOWED: &[(&str, &str)] = &[
     ("manifest", "backend cache hash model record telemetry terms units"),
     ("measure", "backend clock record schedule telemetry terms units"),
     ("run", "backend clock energy hash measure model record schedule scenario store telemetry terms units"),
-    ("analysis", "energy hash record stats store terms units"),
-    ("report", "analysis record stats store terms units"),
+    ("run_folder", "hash record store"),
+    ("analysis", "energy hash record run_folder stats store terms units"),
+    ("report", "analysis record run_folder stats store terms units"),
     ("cli", "scenario terms"),
     (
         "commands",
-        "analysis backend cache calibrate cli clock exit hash lock manifest model plan record report run schedule scenario stats \
-         store telemetry terms units",
+        "analysis backend cache calibrate cli clock exit hash lock manifest model plan record report run run_folder schedule scenario \
+         stats store telemetry terms units",
     ),
 ];
 

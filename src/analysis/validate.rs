@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hash::sha256_hex;
 use crate::record::FORMAT;
 use crate::record::manifest::Manifest;
 use crate::run_folder::Parts;

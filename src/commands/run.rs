@@ -165,7 +165,7 @@ fn unchanged(
     models: &BTreeMap<String, ModelEntry>,
 ) -> Result<(), StackChanged> {
     let changed = |what: String| Err(StackChanged { folder: folder.display().to_string(), what });
-    if manifest.stack_sha256 != manifest::stack_sha256(&stack) {
+    if manifest.stack_sha256 != manifest::stack_sha256(stack) {
         return changed(manifest.stack.differences(stack).join(", "));
     }
     for (name, before) in &manifest.models {
