@@ -8,7 +8,7 @@ use phasebench::analysis::{Tables, derive};
 use phasebench::hash::sha256_hex;
 use phasebench::manifest;
 use phasebench::plan;
-use phasebench::record::manifest::{Manifest, ModelEntry, ModelForm, Source, Stack};
+use phasebench::record::manifest::{Manifest, ModelEntry, ModelForm, Source};
 use phasebench::record::plan::{Cell, CellId, FORMAT as PLAN_FORMAT, Plan, PlannedSession, SessionKey};
 use phasebench::record::{
     BesideRecord, CallRecord, FORMAT, Finished, Header, Line, LoadRecord, LoopBelow, MemoryRecord, Opened, SpanRecord,
