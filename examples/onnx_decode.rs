@@ -89,7 +89,7 @@ fn main() -> anyhow::Result<()> {
     let recipe = Synthetic::new(Family::Gpt2, args.n_layer, args.n_embd, args.n_head);
     let source = ModelSource { name: "bench".to_owned(), form: Form::Synthetic(recipe) };
     let clock: SharedClock = Arc::new(RealClock::default());
-    let surroundings = Surroundings { clock: Arc::clone(&clock), cache: phasebench::cache::root(), seed: 1 };
+    let surroundings = Surroundings::new(Arc::clone(&clock), phasebench::cache::root(), 1);
     let mut backend = OnnxBackend::new("bench", spec, surroundings);
     let facts = backend.describe()?.facts;
     let prepared = backend.prepare(&source)?;

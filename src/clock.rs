@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::units::Nanos;
 
@@ -63,4 +63,9 @@ impl Clock for VirtualClock {
     fn is_virtual(&self) -> bool {
         true
     }
+}
+/// Calendar time now, in nanoseconds since 1970. 0 before that.
+#[must_use]
+pub fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| Nanos::from(since).0)
 }

@@ -21,11 +21,13 @@ pub mod doctor;
 pub mod fit;
 pub mod models;
 pub mod plan;
+mod processors;
 pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod schema;
 pub mod setup;
+mod terminal;
 pub mod validate;
 pub mod worker;
 

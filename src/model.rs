@@ -26,12 +26,9 @@ use tokenizers::Tokenizer;
 
 use crate::terms::model::{Architecture, Synthetic};
 
-pub use error::Error;
+pub use error::{Error, Result};
 pub use folder::Folder;
 pub use precision::Precision;
-
-/// What every function here returns.
-pub type Result<T> = std::result::Result<T, Error>;
 
 /// A model as a scenario names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -15,119 +15,28 @@ use crate::record::plan::Plan;
 use crate::record::{Decision, LoopBelow, Rule};
 use crate::stats;
 use crate::stats::location::{StopDecision, StopReason, adaptive_location, narrow_enough};
-use crate::terms::{Order, Procedure, Regime, Repetitions, Role};
+use crate::terms::{Order, Repetitions, Role};
 use crate::units::Nanos;
 
 mod looping;
 pub mod order;
 pub mod recorded;
+mod task;
 
 pub use order::Ordering;
 pub use recorded::{Event, Recorded};
-
-/// An idle gap alone makes a short prefill slower; after a longer one than this a timed call is preceded by a rewarm.
-pub const LONGEST_GAP: Nanos = Nanos(50_000_000);
+use task::MOST_LOAD_FAILURES;
+pub use task::{CallTask, LONGEST_GAP, LoadTask, LoopTask, Task};
 
 /// So often a session that a cell's calls have ended is started again for it; after that the cell is given up.
 const MOST_RESTARTS: u32 = 1;
-
-/// A session that fails to load this often in a row is given up.
-const MOST_LOAD_FAILURES: u32 = 2;
-
-/// One thing to do. Each leaves exactly one line in the record.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Task {
-    /// Load a session.
-    Load(LoadTask),
-    /// Make a call.
-    Call(CallTask),
-    /// Repeat a procedure for the power sensor.
-    Loop(LoopTask),
-    /// Note that a cell takes no further calls.
-    Stop(Decision),
-}
-
-/// A session to load.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoadTask {
-    /// Index into [`Plan::sessions`].
-    pub session: usize,
-    /// Sessions to close first.
-    pub evict: Vec<usize>,
-    /// See [`crate::record::LoadRecord`].
-    pub load_index: u32,
-    /// See [`crate::record::LoadRecord`].
-    pub residency_id: u32,
-    /// See [`crate::record::LoadRecord`].
-    pub round: u32,
-}
-
-/// A procedure to repeat without pause.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoopTask {
-    /// Index into [`Plan::cells`].
-    pub cell: usize,
-    /// What each repetition does.
-    pub procedure: Procedure,
-    /// Set of sessions resident together.
-    pub residency_id: u32,
-    /// The load its session comes from.
-    pub load_index: u32,
-}
-
-impl LoopTask {
-    /// The loop's id: it exists once ever.
-    #[must_use]
-    pub fn loop_id(&self, plan: &Plan) -> String {
-        format!("{}-loop-{}", plan.cells[self.cell].id, self.procedure)
-    }
-}
-
-/// A call to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallTask {
-    /// Index into [`Plan::cells`].
-    pub cell: usize,
-    /// Why.
-    pub role: Role,
-    /// Number among the cell's calls of this role; for warmups, of this load.
-    pub index: u32,
-    /// Try of the same timed call, from 0.
-    pub attempt: u32,
-    /// How fresh the engine is.
-    pub regime: Regime,
-    /// Position of the cell among the cells in order of their first call.
-    pub task_idx: u32,
-    /// Position of the call in the run.
-    pub call_idx: u32,
-    /// Repetition the call belongs to.
-    pub round: u32,
-    /// Set of sessions resident together.
-    pub residency_id: u32,
-    /// The load its session comes from.
-    pub load_index: u32,
-}
-
-impl CallTask {
-    /// The call's id: a timed one exists once ever, and once for each further try; others carry the load they belong to.
-    #[must_use]
-    pub fn call_id(&self, plan: &Plan) -> String {
-        let cell = &plan.cells[self.cell].id;
-        match self.role {
-            Role::Timed if self.attempt > 0 => format!("{cell}-timed-{:04}-try{}", self.index, self.attempt),
-            Role::Timed => format!("{cell}-timed-{:04}", self.index),
-            Role::Rewarm => format!("{cell}-load{}-rewarm-{}", self.load_index, self.call_idx),
-            Role::Cold | Role::Warmup => format!("{cell}-load{}-{}-{}", self.load_index, self.role, self.index),
-        }
-    }
-}
 
 /// The next task, or `None` when everything is measured or given up.
 ///
 /// `idle` is the time since the previous call ended, which is the one thing a record cannot tell.
 #[must_use]
 pub fn next(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos) -> Option<Task> {
-    let open: Vec<usize> = (0..plan.cells.len()).filter(|&c| is_open(plan, recorded, c)).collect();
+    let open: Vec<usize> = (0..plan.cells.len()).filter(|&c| recorded.is_open(plan, c)).collect();
     if let Some(decision) = open.iter().find_map(|&c| verdict(plan, ordering, recorded, c)) {
         return Some(Task::Stop(decision));
     }
@@ -202,14 +111,6 @@ fn next_call(
         round: recorded.cell(cell).timed,
         residency_id: recorded.residency(),
         load_index: recorded.load_of(session),
-    }
-}
-
-fn is_open(plan: &Plan, recorded: &Recorded, cell: usize) -> bool {
-    let state = recorded.cell(cell);
-    match plan.repetitions {
-        Repetitions::Fixed(n) => !state.stopped && state.timed < n,
-        Repetitions::Adaptive { .. } => !state.stopped,
     }
 }
 

@@ -13,8 +13,10 @@ pub mod bootstrap;
 pub mod compare;
 pub mod fit;
 pub mod gate;
+mod input;
 pub mod interval;
 pub mod location;
+mod moments;
 pub mod multivariate;
 pub mod rank;
 pub mod series;
@@ -23,123 +25,8 @@ mod simulation;
 pub mod student;
 pub mod summary;
 
-/// Largest magnitude accepted: its square, summed over any sample, is still finite.
-const LARGEST: f64 = 1e140;
-
-/// Confidence level of every interval, unless a function takes its own.
-pub const LEVEL: f64 = 0.95;
-
-/// Why a sample cannot be used.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum InputError {
-    /// Fewer values than the method has unknowns for.
-    #[error("{n} points, at least {needed} are needed")]
-    TooFew {
-        /// How many there are.
-        n: usize,
-        /// How many the method needs.
-        needed: usize,
-    },
-    /// Two columns that should pair do not.
-    #[error("{x} values of x but {y} of y")]
-    Unpaired {
-        /// Length of x.
-        x: usize,
-        /// Length of y.
-        y: usize,
-    },
-    /// A NaN, an infinity, or a value so large that its square would be one.
-    #[error("{axis}[{index}] is {}, only finite values up to 1e140 can be used", brief(*value))]
-    NotFinite {
-        /// The column's name.
-        axis: &'static str,
-        /// Position, from 0.
-        index: usize,
-        /// The value found.
-        value: f64,
-    },
-    /// Zero or less where a logarithm is taken.
-    #[error("{axis}[{index}] is {}, a logarithm needs positive values", brief(*value))]
-    NotPositive {
-        /// The column's name.
-        axis: &'static str,
-        /// Position, from 0.
-        index: usize,
-        /// The value found.
-        value: f64,
-    },
-    /// A column without variation: the figure asked for is not defined.
-    #[error("all values of {axis} are equal")]
-    Constant {
-        /// The column's name.
-        axis: &'static str,
-    },
-    /// One predictor is a linear function of the other.
-    #[error("the predictors are collinear, their effects cannot be told apart")]
-    Collinear,
-    /// A setting outside its range.
-    #[error("{what} is {value}, allowed: {allowed}")]
-    Setting {
-        /// The setting's name.
-        what: &'static str,
-        /// The value found.
-        value: f64,
-        /// The range.
-        allowed: &'static str,
-    },
-}
-
-/// A value as it is in a message: never hundreds of digits.
-#[must_use]
-pub fn brief(value: f64) -> String {
-    let plain = value == 0.0 || !value.is_finite() || (1e-4..1e9).contains(&value.abs());
-    if plain { format!("{value}") } else { format!("{value:e}") }
-}
-
-/// Checks that `values` holds at least `needed` values, all finite and not beyond [`LARGEST`].
-fn finite(axis: &'static str, values: &[f64], needed: usize) -> Result<(), InputError> {
-    if values.len() < needed {
-        return Err(InputError::TooFew { n: values.len(), needed });
-    }
-    match values.iter().position(|v| v.is_nan() || v.abs() > LARGEST) {
-        Some(index) => Err(InputError::NotFinite { axis, index, value: values[index] }),
-        None => Ok(()),
-    }
-}
-
-/// Natural logarithms of finite, positive values.
-fn logs(axis: &'static str, values: &[f64], needed: usize) -> Result<Vec<f64>, InputError> {
-    finite(axis, values, needed)?;
-    match values.iter().position(|v| *v <= 0.0) {
-        Some(index) => Err(InputError::NotPositive { axis, index, value: values[index] }),
-        None => Ok(values.iter().map(|v| v.ln()).collect()),
-    }
-}
-
-/// Checks that two columns pair and have enough finite values.
-fn paired(x: &[f64], y: &[f64], needed: usize) -> Result<(), InputError> {
-    if x.len() != y.len() {
-        return Err(InputError::Unpaired { x: x.len(), y: y.len() });
-    }
-    finite("x", x, needed)?;
-    finite("y", y, needed)
-}
-
-/// Refuses a column whose values differ by no more than rounding does.
-fn varied(axis: &'static str, values: &[f64]) -> Result<(), InputError> {
-    let (low, high) = summary::extremes(values);
-    let rounding = 1e-12 * low.abs().max(high.abs()).max(1.0 / LARGEST);
-    if high - low > rounding { Ok(()) } else { Err(InputError::Constant { axis }) }
-}
-
-/// Checks a confidence level.
-fn level_in_range(level: f64) -> Result<(), InputError> {
-    if level > 0.0 && level < 1.0 {
-        Ok(())
-    } else {
-        Err(InputError::Setting { what: "confidence level", value: level, allowed: "between 0 and 1" })
-    }
-}
+pub use input::{InputError, LEVEL, brief};
+use input::{finite, level_in_range, logs, paired, varied};
 
 #[cfg(test)]
 mod tests {

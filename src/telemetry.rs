@@ -16,12 +16,14 @@ pub mod board;
 pub mod continuity;
 pub mod cpu;
 pub mod nvml;
+mod ours;
 pub mod process;
 pub mod sampler;
 pub mod sensor;
 mod window;
 
 use cpu::Clocks;
+use ours::Ours;
 use window::{History, Reading};
 
 /// Share of all processors' time above which other programs' work is flagged.
@@ -66,11 +68,11 @@ pub fn flags(beside: &Beside) -> Vec<Flag> {
 /// Watches what goes on around calls.
 ///
 /// The system counts processor time in hundredths of a second, so a short call cannot be judged from its own two
-/// readings: shares then cover the last 200 ms or more up to the call's end.
+/// readings: shares then cover the last half second or more up to the call's end.
 pub struct Watcher {
     started: Instant,
     history: History,
-    engine_pids: Vec<u32>,
+    ours: Ours,
     clocks: Clocks,
     nvml: Option<Nvml>,
 }
@@ -96,17 +98,17 @@ impl Watcher {
         let mut watcher = Self {
             started: Instant::now(),
             history: History::default(),
-            engine_pids: Vec::new(),
+            ours: Ours::default(),
             clocks: Clocks::of_this_machine(),
             nvml: nvml::open().ok(),
         };
-        watcher.read();
+        watcher.read(false);
         watcher
     }
 
     /// Reads before a call.
     pub fn start(&mut self) -> Mark {
-        let at = self.read();
+        let at = self.read(false);
         // Last, so that little of the reading itself counts as the call's.
         Mark { at, own_cpu: process::cpu_self() }
     }
@@ -119,11 +121,12 @@ impl Watcher {
         let own_cpu = process::cpu_self().zip(mark.own_cpu).map(|(now, then)| now.since(then));
         let told = engine_pids();
         let known = told.is_some();
-        self.engine_pids = told.unwrap_or_default();
-        self.read();
+        let engine_pids = told.unwrap_or_default();
+        self.ours.add_engines(&engine_pids);
+        self.read(!known);
         let shares = self.history.shares(mark.at);
         let processes = self.nvml.as_ref().and_then(nvml::processes);
-        let (foreign_gpu_processes, boards) = sorted(processes.as_ref(), &self.engine_pids, known);
+        let (foreign_gpu_processes, boards) = sorted(processes.as_ref(), &engine_pids, known);
         Beside {
             own_cpu,
             foreign_cpu: shares.and_then(|shares| shares.foreign),
@@ -142,11 +145,12 @@ impl Watcher {
         Some(boards.into_iter().filter(|board| board.ours > 0).map(|board| board.uuid).collect())
     }
 
-    fn read(&mut self) -> Nanos {
+    /// `blind`: an engine ran since the last reading whose processes nobody knows.
+    fn read(&mut self, blind: bool) -> Nanos {
         let at = Nanos::from(self.started.elapsed());
-        if let (Some(times), Some(own)) = (cpu::times(), process::cpu_own()) {
-            let engines = self.engine_pids.iter().map(|&pid| (pid, process::cpu_of(pid))).collect();
-            self.history.push(Reading { at, times, own, engines });
+        if let Some(times) = cpu::times() {
+            let ours = self.ours.read(at, times.started);
+            self.history.push(Reading { at, ticks: cpu::ticks_since_boot(), times, ours, blind });
         }
         at
     }
@@ -172,6 +176,7 @@ fn sorted(
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -227,6 +232,59 @@ mod tests {
         assert!(beside.own_cpu.is_some_and(|own| own >= WORK), "{beside:?}");
         assert!(beside.load_1min.is_some());
         // What the window takes off as ours includes it too.
-        assert!(watcher.history.newest().is_some_and(|newest| newest.own.since(before) >= WORK));
+        let own = watcher.history.newest().unwrap().ours.iter().find(|(id, _)| id.pid == std::process::id());
+        assert!(own.is_some_and(|(_, used)| used.own.since(before) >= WORK));
+    }
+
+    /// A program that computes for a while, and its number. It is somebody else's: whoever started it is gone.
+    #[cfg(target_os = "linux")]
+    fn stranger() -> (std::process::Child, u32) {
+        use std::io::{BufRead, BufReader};
+        let script = format!("sh -c '{COMPUTES}' & echo $!");
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (child, line.trim().parse().unwrap())
+    }
+
+    #[cfg(target_os = "linux")]
+    const COMPUTES: &str = "i=0; while [ $i -lt 3000000 ]; do i=$((i+1)); done";
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn others_work_is_told_from_that_of_our_children() {
+        use window::SHORTEST;
+        let mut watcher = Watcher::new();
+        let mark = watcher.start();
+        let mut own = std::process::Command::new("sh").args(["-c", COMPUTES]).spawn().unwrap();
+        let (mut starter, stranger) = stranger();
+        starter.wait().unwrap();
+        let used = |pid| process::stat_of(pid).map(|stat| stat.used.own).unwrap_or_default();
+        // Both run for some seconds of processor time, unless the machine is very fast or they ended early.
+        let begun = Instant::now();
+        while Nanos::from(begun.elapsed()) < SHORTEST + SHORTEST {
+            std::thread::yield_now();
+        }
+        let (ours, theirs) = (used(own.id()), used(stranger));
+        watcher.read(false);
+        let shares = watcher.history.shares(mark.at).unwrap();
+        let total = {
+            let (first, last) = (watcher.history.oldest().unwrap(), watcher.history.newest().unwrap());
+            last.times.total.since(first.times.total).as_secs()
+        };
+        own.kill().unwrap();
+        own.wait().unwrap();
+        // SAFETY: takes two numbers.
+        unsafe { libc::kill(libc::pid_t::try_from(stranger).unwrap(), libc::SIGKILL) };
+        let (told_ours, told_foreign) = (shares.ours.unwrap(), shares.foreign.unwrap());
+        assert!(ours.as_secs() > 0.0 && theirs.as_secs() > 0.0, "{ours:?} {theirs:?}");
+        // What else this machine does may be more, never less.
+        assert!(told_ours >= ours.as_secs() / total - 0.05, "{shares:?}, {ours:?} of {total} s");
+        assert!(told_foreign >= theirs.as_secs() / total - 0.05, "{shares:?}, {theirs:?} of {total} s");
+        assert!(told_ours + told_foreign + shares.steal <= 1.05, "{shares:?}");
     }
 }

@@ -3,13 +3,13 @@
 //! Data only. A row's *mode* says what was timed, its *role* why the call was made, its *regime* how
 //! rested the engine was, its *status* whether it may enter an aggregate, and its flags what else was going on.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::units::Nanos;
 
+mod attribution;
 pub mod continuity;
 mod dtype;
 mod early_stop;
@@ -18,6 +18,7 @@ pub mod model;
 mod rules;
 pub mod sensor;
 
+pub use attribution::{Attribution, Evidence};
 pub use dtype::Dtype;
 pub use early_stop::EarlyStop;
 pub use rules::{FitAxis, Order, Repetitions};
@@ -267,49 +268,6 @@ pub enum Finish {
     Interrupted,
 }
 named!(Finish { Length => "length", Stop => "stop", Interrupted => "interrupted" });
-
-/// What proves where the work ran.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Attribution {
-    /// What the scenario asked for, e.g. `CUDAExecutionProvider`.
-    pub requested: String,
-    /// What ran. `None`: nothing proves it, the row is `unattributed` and kept out of rankings.
-    pub actual: Option<String>,
-    /// The proof by name, e.g. `nodes.CPUExecutionProvider` → `110`.
-    pub evidence: BTreeMap<String, String>,
-}
-
-impl Attribution {
-    /// The device that work is proven to have run on: the processor (`None` inside), or a GPU by its number. `None`:
-    /// nothing proves it, or it was divided between both.
-    #[must_use]
-    pub fn device(&self) -> Option<Option<u32>> {
-        let actual = self.actual.as_deref()?.to_ascii_lowercase();
-        let (cpu, gpu) = (actual.contains("cpu"), actual.contains("cuda") || actual.contains("gpu"));
-        let number = || actual.rsplit_once("cuda:").and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
-        match (cpu, gpu) {
-            (true, false) => Some(None),
-            (false, true) => Some(Some(number())),
-            _ => None,
-        }
-    }
-}
-
-impl Attribution {
-    /// The number under which CUDA knows the GPU: from what ran, else from the evidence `device`. `None`: nothing tells it.
-    #[must_use]
-    pub fn cuda_number(&self) -> Option<u32> {
-        let of = |told: &String| told.to_ascii_lowercase().rsplit_once("cuda:").and_then(|(_, n)| n.parse().ok());
-        self.actual.as_ref().and_then(of).or_else(|| self.evidence.get(Self::DEVICE).and_then(of))
-    }
-
-    /// Evidence: the device by the engine's own name for it, e.g. `cuda:1`.
-    pub const DEVICE: &'static str = "device";
-
-    /// Evidence: the UUID of the board.
-    pub const DEVICE_UUID: &'static str = "device.uuid";
-}
 
 /// Programs that compute on one board.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

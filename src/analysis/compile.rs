@@ -10,6 +10,7 @@
 //! evidence says `eager`. No engine is known by name.
 
 mod audit;
+mod audited;
 mod graphs;
 mod outcome;
 mod steps;
@@ -29,29 +30,9 @@ pub use graphs::CompileGraphsRow;
 pub use outcome::{CompileOutcomeRow, Verdict};
 pub use steps::CompileStepRow;
 
+use audited::Audited;
 pub(super) use outcome::derive as outcome;
 pub(super) use steps::derive as steps;
-
-/// A cell's rows in one mode with what the compiler did in each.
-struct Audited<'a> {
-    group: Group<'a>,
-    calls: Vec<(&'a MetricRow, &'a CallRecord, &'a CompileEvidence)>,
-    /// The compiler that its session's load asked for. `None`: none, or no load says.
-    asked: Option<&'a str>,
-}
-
-impl Audited<'_> {
-    /// What was asked for.
-    fn requested(&self) -> &str {
-        let asked = self.asked.unwrap_or(CompileEvidence::EAGER);
-        self.calls.first().map_or(asked, |(.., evidence)| &evidence.backend_requested)
-    }
-
-    /// Whether a compiler was asked for.
-    fn compiles(&self) -> bool {
-        self.requested() != CompileEvidence::EAGER
-    }
-}
 
 /// Every cell and mode whose calls carry evidence of a compiler, or of there being none, and every one that was to be
 /// compiled; in the plan's order.

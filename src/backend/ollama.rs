@@ -31,8 +31,8 @@ use self::version::{ServerClock, Version};
 use super::http::refusal::is_out_of_memory;
 use super::http::{Client, ClientError, Exchange};
 use super::{
-    Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, LoadReport, Prepared, Session,
-    Surroundings, text,
+    Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, LoadReport, Prepared, ServerFacts,
+    Session, Surroundings, text,
 };
 use crate::hash::seeded;
 use crate::model::{Form, ModelSource};
@@ -147,6 +147,7 @@ impl Backend for OllamaBackend {
             ("temperature".to_owned(), self.settings.temperature.to_string()),
             ("server_settings".to_owned(), if settings.is_some() { "known" } else { "unknown" }.to_owned()),
         ]);
+        let server = ServerFacts { clock: found.clock.row.to_owned(), settings: settings.clone() };
         let set = settings.unwrap_or_default();
         let kept = set.get("OLLAMA_MAX_LOADED_MODELS").and_then(|n| n.parse().ok()).filter(|&n: &u32| n > 0);
         facts.extend(set.into_iter().map(|(name, value)| (format!("env.{name}"), value)));
@@ -154,6 +155,8 @@ impl Backend for OllamaBackend {
             engine: "Ollama".to_owned(),
             version: Some(found.version.clone()),
             facts,
+            library: None,
+            server: Some(server),
             // More than the server keeps would be unloaded behind our back.
             max_resident: [self.settings.max_resident, kept].into_iter().flatten().min().or(Some(RESIDENT_BY_DEFAULT)),
             boundary: boundary(&found.clock),

@@ -15,6 +15,7 @@ pub mod library;
 pub mod memory;
 pub mod options;
 pub mod placement;
+mod probe;
 mod raw;
 pub mod runtime;
 pub mod session;
@@ -30,11 +31,13 @@ use self::forward::LoadedGraph;
 use self::runtime::{Runtime, words};
 use self::session::{Bounds, OnnxSession};
 use super::cancel::{CancelToken, Deadline, Waited};
-use super::{Backend, BackendError, CallShape, Description, Failure, LoadReport, Prepared, Session, Surroundings};
+use super::{
+    Backend, BackendError, CallShape, Description, Failure, LibraryFacts, LoadReport, Prepared, Session, Surroundings,
+};
 use crate::model::onnx::Precision;
 use crate::model::{self, ModelSource};
 use crate::scenario::{ArgMax, OnnxSettings, Provider};
-use crate::terms::{Attribution, Degraded, Dtype, Mode, Procedure};
+use crate::terms::{Degraded, Dtype, Mode, Procedure};
 use crate::units::Bytes;
 
 /// ONNX Runtime, set one way.
@@ -81,6 +84,8 @@ impl Backend for OnnxBackend {
             engine: "ONNX Runtime".to_owned(),
             version: Some(library.version.clone()),
             facts,
+            library: Some(LibraryFacts { path: library.path.clone(), sha256: library.sha256.clone() }),
+            server: None,
             max_resident: None,
             boundary: boundary(self.settings.arg_max),
             procedures: Procedure::ALL.to_vec(),
@@ -182,7 +187,7 @@ impl OnnxBackend {
         };
         let mut attribution = placement::attribution(self.settings.provider, &placed);
         if on_device {
-            attribution.evidence.insert(Attribution::DEVICE.to_owned(), format!("cuda:{}", self.settings.device));
+            attribution.evidence.device = Some(format!("cuda:{}", self.settings.device));
         }
         let report = LoadReport {
             parts: vec![

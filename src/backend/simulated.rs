@@ -50,6 +50,8 @@ impl Backend for SimulatedBackend {
             engine: "simulated".to_owned(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             facts: BTreeMap::from([("pace".to_owned(), pace.to_owned())]),
+            library: None,
+            server: None,
             max_resident: self.script.max_resident,
             boundary: modes.into_iter().map(|mode| (mode, boundary.to_owned())).collect(),
             procedures: Procedure::ALL.to_vec(),
@@ -104,7 +106,7 @@ impl Backend for SimulatedBackend {
         let attribution = Attribution {
             requested: "simulated".to_owned(),
             actual: Some("simulated".to_owned()),
-            evidence: BTreeMap::from([("script".to_owned(), "scenario file".to_owned())]),
+            evidence: BTreeMap::from([("script".to_owned(), "scenario file".to_owned())]).into(),
         };
         Ok(Box::new(SimulatedSession {
             script: self.script.clone(),

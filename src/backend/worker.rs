@@ -25,6 +25,7 @@ pub mod start;
 pub mod supervise;
 pub mod text;
 pub mod torch;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -32,7 +33,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::folder::RunFolder;
 use self::io::Io;
 use self::launch::Launcher;
 use self::launch::connect::ConnectLauncher;
@@ -115,7 +115,7 @@ impl WorkerBackend {
     fn open(&self) -> Result<Opened, Trouble> {
         let launcher = self.launcher()?;
         let failed = |what: &str, error: std::io::Error| Trouble::new(Degraded::Error, format!("{what}: {error}"));
-        let folder = RunFolder::of_this_run().map_err(|e| failed("no private folder for workers", e))?;
+        let folder = self.surroundings.workers.folder().map_err(|e| failed("no private folder for workers", e))?;
         let compiler_cache =
             folder.compiler_cache(&self.name).map_err(|e| failed("no private folder for compilers", e))?;
         let io = Io::start().map_err(|e| failed("no thread for workers", e))?;
@@ -209,6 +209,8 @@ impl WorkerBackend {
             engine: clean(&reply.engine),
             version: Some(clean(&reply.engine_version)).filter(|version| !version.is_empty()),
             facts,
+            library: None,
+            server: None,
             max_resident: self.workers.origin.max_resident(),
             boundary: boundary(reply.boundary),
             procedures: who.capabilities.procedures().filter_map(procedure).collect(),

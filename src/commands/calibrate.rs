@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::backend::{CancelToken, Surroundings};
 use crate::calibrate::{CalibrateError, Device, Load, Prefills, calibrate, known};
 use crate::cli::CalibrateArgs;
-use crate::clock::{RealClock, SharedClock};
-use crate::commands::run;
+use crate::clock::{RealClock, SharedClock, unix_ns};
+use crate::commands::terminal;
 use crate::exit::Exit;
 use crate::record::calibration::Measured;
 use crate::report::files;
@@ -30,12 +30,12 @@ const FILE: &str = "calibration.json";
 /// A sensor that cannot be measured, files that cannot be written, standard output refuses.
 pub fn execute(args: &CalibrateArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let kinds = if args.sensor.is_empty() { SensorKind::ALL.to_vec() } else { args.sensor.clone() };
-    let cancel = run::cancel_on_signal()?;
+    let cancel = terminal::cancel_on_signal()?;
     let clock: SharedClock = Arc::new(RealClock::default());
     let found = sampler::discover(&kinds);
     if found.sensors.is_empty() {
         let why: Vec<String> = found.absent.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
-        run::warn(&format!("no power sensor to calibrate ({})", why.join("; ")));
+        terminal::warn(&format!("no power sensor to calibrate ({})", why.join("; ")));
         return Ok(Exit::Unavailable);
     }
     let mut measured = Vec::new();
@@ -64,7 +64,7 @@ pub fn ahead(settings: &TelemetrySettings, clock: &SharedClock, cancel: &CancelT
         match one(sensor, &found, false, clock, cancel) {
             Ok(found) => measured.push(found),
             Err(error) if cancel.is_cancelled() => return Err(error.into()),
-            Err(error) => run::warn(&format!("{} is not calibrated, its timing is assumed: {error}", sensor.id)),
+            Err(error) => terminal::warn(&format!("{} is not calibrated, its timing is assumed: {error}", sensor.id)),
         }
     }
     Ok(measured)
@@ -82,16 +82,16 @@ fn one(
     if let Some(found) = known::find(&cache, sensor).filter(|_| !again) {
         return Ok(found);
     }
-    run::warn(&format!("{} ({}): measuring the sensor's timing, about a minute", sensor.id, sensor.device));
+    terminal::warn(&format!("{} ({}): measuring the sensor's timing, about a minute", sensor.id, sensor.device));
     let numbers = board::cuda(&all.sensors, all.has_unopened(), &board::Environment::own());
     let mut load = device(sensor, &numbers).and_then(|device| {
-        let surroundings = Surroundings { clock: clock.clone(), cache: cache.clone(), seed: 0 };
+        let surroundings = Surroundings::new(clock.clone(), cache.clone(), 0);
         let opened = Prefills::open(device, &surroundings, cancel);
-        opened.inspect_err(|error| run::warn(&format!("no load for {}: {error}", sensor.id))).ok()
+        opened.inspect_err(|error| terminal::warn(&format!("no load for {}: {error}", sensor.id))).ok()
     });
     let load = load.as_mut().map(|load| load as &mut dyn Load);
-    let mut say = |what: &str| run::warn(&format!("  {what}"));
-    let measured = calibrate(sensor, load, clock, cancel, run::unix_ns(), &mut say)?;
+    let mut say = |what: &str| terminal::warn(&format!("  {what}"));
+    let measured = calibrate(sensor, load, clock, cancel, unix_ns(), &mut say)?;
     // What cannot be kept is measured again the next time.
     let _ = keep(&known::file(&cache, sensor), &measured);
     Ok(measured)
@@ -107,7 +107,10 @@ fn device(sensor: &Sensor, numbers: &BTreeMap<u32, String>) -> Option<Device> {
             let number = numbers.iter().find(|(_, id)| **id == sensor.id).map(|(number, _)| *number);
             if number.is_none() {
                 let fix = "try: CUDA_DEVICE_ORDER=PCI_BUS_ID";
-                run::warn(&format!("no load for {}: which of CUDA's devices it is, is not known\n  {fix}", sensor.id));
+                terminal::warn(&format!(
+                    "no load for {}: which of CUDA's devices it is, is not known\n  {fix}",
+                    sensor.id
+                ));
             }
             number.map(Device::Cuda)
         }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use self::finding::{Finding, Kind};
 use super::setup::python_version;
 use crate::backend::onnx::OnnxBackend;
 use crate::backend::{Backend, BackendError, Description, Surroundings};
 use crate::cli::DoctorArgs;
 use crate::clock::RealClock;
+use crate::commands::{processors, scenario};
 use crate::exit::Exit;
 use crate::manifest;
 use crate::manifest::redact::Redactor;
@@ -19,6 +21,7 @@ use crate::scenario::{OnnxSettings, Provider};
 use crate::units::Bytes;
 
 mod clean;
+mod finding;
 mod ollama;
 mod power;
 mod torch;
@@ -32,25 +35,6 @@ struct Findings {
     gpus: Gpus,
     findings: Vec<Finding>,
     cache: Cache,
-}
-
-/// One thing that is there or not.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Finding {
-    kind: Kind,
-    name: &'static str,
-    ready: bool,
-    detail: String,
-    /// The command that helps. `None`: nothing to do, or nothing that can be done.
-    fix: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Backend,
-    Sensor,
-    Tool,
 }
 
 /// The cache folder.
@@ -80,11 +64,16 @@ pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 }
 
 fn look(settings: Option<&Path>) -> anyhow::Result<Findings> {
+    let folder = |path: &Path| path.parent().unwrap_or(Path::new("")).to_owned();
+    let file = settings.map(|path| scenario::parse(path, &folder(path))).transpose()?;
+    if let Some(file) = &file {
+        processors::warn(file);
+    }
     let root = crate::cache::root();
     let gpus = manifest::gpu::collect();
     let mut findings = vec![onnx("onnx, provider cpu", Provider::Cpu, &root), cuda(&gpus, &root)];
-    findings.extend(match settings {
-        Some(path) => ollama::of_scenario(path, &root)?,
+    findings.extend(match &file {
+        Some(file) => ollama::of_scenario(file, &root),
         None => ollama::at(&ollama::default_url(), &root, &[]),
     });
     findings.extend(torch::findings(&root));
@@ -109,20 +98,10 @@ fn look(settings: Option<&Path>) -> anyhow::Result<Findings> {
     Ok(Findings { format: 1, tool, machine, gpus, findings: findings.collect(), cache })
 }
 
-impl Finding {
-    fn ready(kind: Kind, name: &'static str, detail: String) -> Self {
-        Self { kind, name, ready: true, detail, fix: None }
-    }
-
-    fn missing(kind: Kind, name: &'static str, detail: String, fix: Option<String>) -> Self {
-        Self { kind, name, ready: false, detail, fix }
-    }
-}
-
 /// Asks the backend itself, as a run does before its first call.
 fn onnx(name: &'static str, provider: Provider, cache: &Path) -> Finding {
     let settings = OnnxSettings { provider, ..OnnxSettings::default() };
-    let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: cache.to_owned(), seed: 0 };
+    let surroundings = Surroundings::new(Arc::new(RealClock::default()), cache.to_owned(), 0);
     match OnnxBackend::new("onnx", settings, surroundings).describe() {
         Ok(description) => Finding::ready(Kind::Backend, name, described(&description)),
         Err(BackendError::Unavailable { what, fix, .. }) => Finding::missing(Kind::Backend, name, what, Some(fix)),
@@ -148,10 +127,8 @@ fn described(description: &Description) -> String {
     if let Some(version) = &description.version {
         text = format!("{text} {version}");
     }
-    for (label, key) in [("", "library"), ("sha256 ", "library_sha256")] {
-        if let Some(fact) = description.facts.get(key) {
-            text = format!("{text}, {label}{fact}");
-        }
+    if let Some(library) = &description.library {
+        text = format!("{text}, {}, sha256 {}", library.path.display(), library.sha256);
     }
     text
 }
@@ -228,9 +205,7 @@ fn machine_line(machine: &Machine) -> String {
         parts.push(format!("{cores} cores"));
     }
     parts.push(format!("{} threads", machine.logical_cores));
-    if let Some(quota) = machine.cpu_quota_cores {
-        parts.push(format!("limited to {quota} by a control group"));
-    }
+    parts.extend(machine.is_held().then(|| format!("{} usable", machine.usable())));
     parts.extend(machine.memory_gib.map(|gib| format!("{gib} GiB")));
     parts.extend(machine.os.clone());
     parts.extend(machine.kernel.clone().map(|kernel| format!("kernel {kernel}")));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde::Serialize;
 
+use self::allowed::Allowed;
 use crate::backend::Surroundings;
 use crate::backend::onnx::verify::{self, Verified, VerifyError};
 use crate::cli::{ExportArgs, InspectArgs, ModelsCommand, SynthArgs, VerifyArgs};
@@ -20,26 +21,9 @@ use crate::terms;
 use crate::terms::model::{Architecture, Dtype, Family, Synthetic};
 use crate::units::{Bytes, significant};
 
+mod allowed;
 mod engines;
 mod server;
-
-/// How far an element type may take an engine from the reference.
-#[derive(Debug, Clone, Copy)]
-struct Allowed {
-    /// Largest difference of a log-probability.
-    difference: f64,
-    /// Whether tokens must come in the reference's order. Half precision gives neighbours the same logit.
-    order: bool,
-}
-
-impl Allowed {
-    fn of(dtype: terms::Dtype) -> Self {
-        match dtype {
-            terms::Dtype::F32 => Self { difference: 1e-4, order: true },
-            terms::Dtype::F16 | terms::Dtype::AsServed => Self { difference: 2e-2, order: false },
-        }
-    }
-}
 
 /// Does one of the commands.
 ///
@@ -273,7 +257,7 @@ fn verify(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let name = args.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let source = ModelSource { name, form: Form::Folder(args.folder.clone()) };
     let settings = OnnxSettings { dtype: args.dtype, ..OnnxSettings::default() };
-    let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: crate::cache::root(), seed: 0 };
+    let surroundings = Surroundings::new(Arc::new(RealClock::default()), crate::cache::root(), 0);
     let verified = verify::verify(&source, &reference, settings, surroundings).map_err(|error| match error {
         // Told apart by exit code, see `exit_of`.
         VerifyError::Backend(error) => anyhow::Error::new(error),

@@ -26,6 +26,7 @@ const HASH_DIGITS: usize = 12;
 /// A bad scenario file or filter, a model that cannot be read, standard output refuses.
 pub fn execute(args: &PlanArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let loaded = scenario::load(&args.scenario, args.only.as_deref())?;
+    super::processors::warn(&loaded.file);
     let sha256 = plan::plan_sha256(&loaded.plan)?;
     if args.json {
         writeln!(out, "{:#}", as_json(&loaded, &sha256)?)?;

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 
-use crate::backend::worker::folder::name_this_run;
 use crate::backend::{CancelToken, Description};
 use crate::cli::RunArgs;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, unix_ns};
+use crate::commands::terminal::{cancel_on_signal, warn};
 use crate::commands::{calibrate, scenario};
 use crate::exit::Exit;
 use crate::hash::sha256_hex;
@@ -73,6 +72,7 @@ enum Begun {
 fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
     let loaded = scenario::load(path, args.only.as_deref())?;
     let (file, mut plan) = (loaded.file, loaded.plan);
+    super::processors::warn(&file);
     let cancel = cancel_on_signal()?;
     let surroundings = surroundings(&file);
     let mut backends = open(&file, &plan, &surroundings);
@@ -86,6 +86,7 @@ fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
     let folder = args.out.clone().unwrap_or_else(|| {
         store::default_folder(&plan.name, &sha256_hex(plan_json.as_bytes()), jiff::Timestamp::now())
     });
+    surroundings.workers.name_run(&name_of(&folder));
     let reserved = Reserved::new(&folder)?;
     let base = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
     let local = serde_json::json!({ "scenario_folder": base });
@@ -121,6 +122,7 @@ fn resume(folder: &Path) -> anyhow::Result<Begun> {
     let file = scenario::parse(&folder.join(store::SPEC), &scenario_folder(folder))?;
     let cancel = cancel_on_signal()?;
     let surroundings = surroundings(&file);
+    surroundings.workers.name_run(&name_of(folder));
     let mut backends = open(&file, &plan, &surroundings);
     let descriptions = preflight(&mut backends, &mut plan.clone(), false)?;
     let prompts = Prompts::build(&file, &plan)?;
@@ -176,6 +178,11 @@ fn unchanged(
     Ok(())
 }
 
+/// What a run is called: its folder's name.
+fn name_of(run: &Path) -> String {
+    run.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn scenario_folder(run: &Path) -> PathBuf {
     let local =
         store::read_text(run, store::LOCAL).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
@@ -208,7 +215,6 @@ fn models(file: &ScenarioFile, engines: &Engines) -> BTreeMap<String, ModelEntry
 
 fn go(mut job: Job, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let folder = job.writer.folder().to_owned();
-    name_this_run(&folder.file_name().unwrap_or_default().to_string_lossy());
     let (mut power, rested) = record_power(&mut job)?;
     let mut watching = progress::Watching::new(&job.plan, &job.lines);
     let run = Run::new(
@@ -281,27 +287,4 @@ fn record_power(job: &mut Job) -> anyhow::Result<Recording> {
         job.writer.write_manifest(&job.manifest.to_json()?)?;
     }
     Ok((Some(power), rested))
-}
-
-pub(super) fn cancel_on_signal() -> anyhow::Result<CancelToken> {
-    let cancel = CancelToken::default();
-    let on_signal = cancel.clone();
-    ctrlc::set_handler(move || {
-        if on_signal.is_cancelled() {
-            // Asked twice: the record is safe at any moment, so do not insist on a clean end.
-            std::process::exit(i32::from(Exit::Interrupted.code()));
-        }
-        on_signal.cancel();
-    })
-    .context("cannot listen for signals")?;
-    Ok(cancel)
-}
-
-pub(super) fn unix_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| Nanos::from(d).0)
-}
-
-pub(super) fn warn(message: &str) {
-    // A closed standard error must not stop a run.
-    let _ = writeln!(std::io::stderr(), "phasebench: {message}");
 }

@@ -21,7 +21,7 @@ use crate::exit::Exit;
 /// It cannot listen.
 pub fn execute(command: &WorkerCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let WorkerCommand::Onnx(WorkerArgs { listen, exit_on_stdin_close }) = command;
-    let surroundings = Surroundings { clock: Arc::new(KernelClock), cache: crate::cache::root(), seed: 0 };
+    let surroundings = Surroundings::new(Arc::new(KernelClock), crate::cache::root(), 0);
     let make: Maker = Box::new(move |settings| {
         let settings = settings::onnx(settings)?;
         Ok(Box::new(OnnxBackend::new("onnx", settings, surroundings.clone())))

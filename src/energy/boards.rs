@@ -23,7 +23,7 @@ impl<'a> Boards<'a> {
     pub fn of(&self, attribution: &Attribution, beside: &[OnBoard]) -> Option<&'a Sensor> {
         let kind = |kind| self.sensors.iter().filter(move |sensor| sensor.kind == kind);
         let named = |uuid: &str| self.sensors.iter().find(|sensor| sensor.uuid.as_deref() == Some(uuid));
-        if let Some(uuid) = attribution.evidence.get(Attribution::DEVICE_UUID) {
+        if let Some(uuid) = &attribution.evidence.device_uuid {
             return named(uuid);
         }
         let mut ours = beside.iter().filter(|board| board.ours > 0);
@@ -69,8 +69,10 @@ mod tests {
         let boards = Boards { sensors: &sensors, unopened: false, cuda: &numbers };
         let on = |number: u32, ours| OnBoard { uuid: format!("GPU-{number}-abcd"), ours, foreign: Some(3) };
         let of = |actual: &str, evidence: &[(&str, &str)], beside: &[OnBoard]| {
-            let evidence = evidence.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-            let attribution = Attribution { requested: String::new(), actual: Some(actual.to_owned()), evidence };
+            let evidence: BTreeMap<_, _> =
+                evidence.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            let attribution =
+                Attribution { requested: String::new(), actual: Some(actual.to_owned()), evidence: evidence.into() };
             boards.of(&attribution, beside).map(|sensor| sensor.id.clone())
         };
         assert_eq!(of("gpu", &[], &[]), None);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backend::process::boot_id;
 use crate::hash::sha256_hex;
-use crate::record::manifest::Machine;
+use crate::record::manifest::{Machine, listed};
 use crate::telemetry::cpu::affinity;
 use crate::units::Bytes;
 
@@ -32,7 +32,7 @@ fn read(root: &Path) -> Machine {
     let text = |path: &str| read_line(&root.join(path));
     let cpuinfo = std::fs::read_to_string(root.join("proc/cpuinfo")).unwrap_or_default();
     let available = std::thread::available_parallelism().map_or(1, usize::from);
-    let online = text("sys/devices/system/cpu/online").map_or(available, |list| parse_cpu_list(&list).len());
+    let online = text("sys/devices/system/cpu/online").map_or(available, |list| listed(&list).len());
     let flags = field(&cpuinfo, "flags");
     let dmi = ["sys_vendor", "product_name"].map(|name| text(&format!("sys/class/dmi/id/{name}")));
     let firmware = dmi.into_iter().flatten().collect::<Vec<_>>().join(" ");
@@ -44,7 +44,7 @@ fn read(root: &Path) -> Machine {
         logical_cores: u32::try_from(online).unwrap_or(u32::MAX),
         smt: text("sys/devices/system/cpu/smt/active").map(|text| text == "1"),
         numa_nodes: text("sys/devices/system/node/online")
-            .map(|list| u32::try_from(parse_cpu_list(&list).len()).unwrap_or(u32::MAX)),
+            .map(|list| u32::try_from(listed(&list).len()).unwrap_or(u32::MAX)),
         cpu_affinity: None,
         cpu_quota_cores: cpu_quota(root),
         memory_gib: None,
@@ -161,15 +161,6 @@ fn container(root: &Path) -> Option<String> {
     root.join("run/.containerenv").exists().then(|| "podman".to_owned())
 }
 
-/// `0-3,8` → 0, 1, 2, 3, 8.
-fn parse_cpu_list(list: &str) -> Vec<u32> {
-    let ranges = list.trim().split(',').filter_map(|range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        Some(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?)
-    });
-    ranges.flatten().collect()
-}
-
 /// 0, 1, 2, 3, 8 → `0-3,8`.
 fn cpu_list(cpus: &[u32]) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
@@ -208,7 +199,7 @@ mod tests {
     #[test]
     fn cpu_lists_go_both_ways() {
         for list in ["0", "0-3,8", "1,3,5-6"] {
-            assert_eq!(cpu_list(&parse_cpu_list(list)), list);
+            assert_eq!(cpu_list(&listed(list)), list);
         }
     }
 

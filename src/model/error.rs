@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// What every function here returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
 /// An error about a model, its files or what is derived from them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

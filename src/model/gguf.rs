@@ -14,6 +14,9 @@ mod metadata;
 mod vocabulary;
 mod writer;
 
+pub use format::{ALIGNMENT, FORMAT_VERSION};
+pub use metadata::META_WEIGHTS_ID;
+
 use std::fs::{self, Permissions};
 use std::io::BufWriter;
 use std::os::unix::fs::PermissionsExt;
@@ -27,18 +30,11 @@ use crate::hash::hex;
 
 /// Raised whenever the same folder gives another file.
 pub const EXPORTER_VERSION: u32 = 1;
-/// Version of the file format.
-pub const FORMAT_VERSION: u32 = 3;
-/// Tensors begin at multiples of this. Unit: bytes.
-pub const ALIGNMENT: u64 = 32;
 
 /// Name of the file in an export's folder.
 pub const FILE: &str = "model.gguf";
 /// Name of the file beside it that holds its SHA-256, in the form `sha256sum` writes and checks.
 pub const HASH_FILE: &str = "model.gguf.sha256";
-
-/// Metadata key: [`Folder::weights_id`], which a server repeats when it is asked about the model.
-pub const META_WEIGHTS_ID: &str = "phasebench.weights_id";
 
 /// An export.
 #[derive(Debug, Clone, PartialEq, Eq)]

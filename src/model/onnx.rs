@@ -21,132 +21,30 @@
 
 mod attention;
 mod decoder;
+mod form;
 mod graph;
+mod layers;
 pub mod proto;
 mod writer;
 
-use std::fmt;
+pub use super::precision::Precision;
+pub use form::{
+    ATTENTION_MASK, ArgMax, DATA_FILE, EXPORTER_VERSION, FILE, INPUT_IDS, IR_VERSION, LOGITS, META_ARG_MAX, META_DTYPE,
+    META_FAMILY, META_PARAMETERS, META_WEIGHTS_ID, NEXT_TOKEN, OPSET, Options, POSITION_IDS, past_key, past_value,
+    present_key, present_value,
+};
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::folder::Folder;
-pub use super::precision::Precision;
 use super::{Error, Result, cached};
 use crate::hash::hex;
 
-/// Raised whenever the same folder gives another file.
-pub const EXPORTER_VERSION: u32 = 1;
-/// Version of the operator set the graph uses.
-pub const OPSET: i64 = 21;
-/// Version of the file format.
-pub const IR_VERSION: i64 = 10;
-
-/// Name of the graph file in an export's folder.
-pub const FILE: &str = "model.onnx";
-/// Name of the weights file beside it, where the graph file alone would be too large for its format.
-pub const DATA_FILE: &str = "model.onnx.data";
-
-/// Input: token ids.
-pub const INPUT_IDS: &str = "input_ids";
-/// Input: which of the past and present tokens count.
-pub const ATTENTION_MASK: &str = "attention_mask";
-/// Input: positions of the tokens.
-pub const POSITION_IDS: &str = "position_ids";
-/// Output of [`ArgMax::Outside`].
-pub const LOGITS: &str = "logits";
-/// Output of [`ArgMax::Inside`].
-pub const NEXT_TOKEN: &str = "next_token";
-
-/// Metadata key: [`Folder::weights_id`].
-pub const META_WEIGHTS_ID: &str = "phasebench.weights_id";
-/// Metadata key: the architecture's family.
-pub const META_FAMILY: &str = "phasebench.family";
-/// Metadata key: the parameter count.
-pub const META_PARAMETERS: &str = "phasebench.parameters";
-/// Metadata key: the [`Precision`].
-pub const META_DTYPE: &str = "phasebench.dtype";
-/// Metadata key: the [`ArgMax`].
-pub const META_ARG_MAX: &str = "phasebench.arg_max";
-
 /// A protobuf file ends at 2 GiB; what is over this many bytes of weights gets a file of its own.
 const INLINE_LIMIT: u64 = 2_000_000_000;
-
-/// Input: the cached keys of a layer.
-#[must_use]
-pub fn past_key(layer: usize) -> String {
-    format!("past_key_values.{layer}.key")
-}
-
-/// Input: the cached values of a layer.
-#[must_use]
-pub fn past_value(layer: usize) -> String {
-    format!("past_key_values.{layer}.value")
-}
-
-/// Output: a layer's keys with the new ones appended.
-#[must_use]
-pub fn present_key(layer: usize) -> String {
-    format!("present.{layer}.key")
-}
-
-/// Output: a layer's values with the new ones appended.
-#[must_use]
-pub fn present_value(layer: usize) -> String {
-    format!("present.{layer}.value")
-}
-
-/// Where the most probable token is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ArgMax {
-    /// By the caller, from [`LOGITS`].
-    #[default]
-    Outside,
-    /// In the graph, which then gives [`NEXT_TOKEN`].
-    Inside,
-}
-
-impl ArgMax {
-    /// The name in files and on the command line.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Outside => "outside",
-            Self::Inside => "inside",
-        }
-    }
-}
-
-impl fmt::Display for ArgMax {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for ArgMax {
-    type Err = String;
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        match text {
-            "outside" => Ok(Self::Outside),
-            "inside" => Ok(Self::Inside),
-            _ => Err(format!("unknown place for the arg-max `{text}`, known: outside, inside")),
-        }
-    }
-}
-
-/// Which graph to export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Options {
-    /// What it computes in.
-    pub precision: Precision,
-    /// What it gives.
-    pub arg_max: ArgMax,
-}
 
 /// Where an export's weights lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -19,7 +19,7 @@ use crate::units::Nanos;
 mod machine;
 mod models;
 
-pub use machine::{Gpu, Gpus, Machine};
+pub use machine::{Gpu, Gpus, Machine, listed};
 pub use models::{ModelEntry, ModelForm, Source};
 
 /// Version of this format. A reader refuses others.

@@ -16,20 +16,19 @@ mod findings;
 mod measured;
 mod names;
 mod predictors;
+mod reported;
 mod scaling;
 mod shifts;
 mod steadiness;
 mod summary;
 mod warmup;
 
-use crate::analysis::Tables;
-use crate::record::manifest::{Manifest, Tool};
-use crate::record::plan::Plan;
+use crate::record::manifest::Tool;
 use crate::report::document::{Block, Document, Section, Text};
-use crate::run_folder::RunFolder;
-use crate::store::{Recording, TraceRow};
 
 use names::Names;
+pub use reported::ReportedRun;
+use reported::{MOST_ROWS, strongest};
 
 /// Every section, in the report's order. Each is left out where it gives `None`: the run has nothing for it.
 const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
@@ -49,32 +48,6 @@ const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
 /// What a reader must know before any number, most general first. `None`: there is no need.
 const WARNINGS: &[fn(&ReportedRun<'_>) -> Option<Text>] =
     &[unfinished, torn_record, scripted_time, energy::warning, debug_build];
-
-/// Most rows of one chart, and of a table that shows the strongest of many.
-const MOST_ROWS: usize = 24;
-
-/// What a report is made from.
-#[derive(Debug, Clone, Copy)]
-pub struct ReportedRun<'a> {
-    /// Derived from the others.
-    pub tables: &'a Tables,
-    /// The plan.
-    pub plan: &'a Plan,
-    /// The manifest.
-    pub manifest: &'a Manifest,
-    /// The record.
-    pub recording: &'a Recording,
-    /// The power trace; empty where none was recorded.
-    pub trace: &'a [TraceRow],
-}
-
-impl<'a> ReportedRun<'a> {
-    /// A run with its trace and the tables derived from it.
-    #[must_use]
-    pub fn new(run: &'a RunFolder, trace: &'a [TraceRow], tables: &'a Tables) -> Self {
-        Self { tables, plan: &run.plan, manifest: &run.manifest, recording: &run.recording, trace }
-    }
-}
 
 /// The report of a run. The same tables give the same document.
 #[must_use]
@@ -117,13 +90,4 @@ fn debug_build(run: &ReportedRun<'_>) -> Option<Text> {
     let debug = run.manifest.stack.tool.profile.as_deref() == Some("debug");
     let warning = "Measured by a debug build: the client's own share of each call is larger than it need be.";
     (debug && measured).then(|| warning.into())
-}
-
-/// The `most` items that `weight` puts first, in their own order.
-fn strongest<T>(items: &[T], most: usize, weight: impl Fn(&T) -> f64) -> Vec<&T> {
-    let mut places: Vec<usize> = (0..items.len()).collect();
-    places.sort_by(|&a, &b| weight(&items[b]).total_cmp(&weight(&items[a])));
-    places.truncate(most);
-    places.sort_unstable();
-    places.into_iter().map(|place| &items[place]).collect()
 }

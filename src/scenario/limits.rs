@@ -14,6 +14,11 @@ pub trait Limits {
     /// Element type of weights and KV cache as asked for.
     fn dtype(&self) -> Dtype;
 
+    /// Threads that it is asked to compute with. `None`: its own choice.
+    fn threads(&self) -> Option<u32> {
+        None
+    }
+
     /// Whether its calls take no time but on a clock of their own.
     fn virtual_clock(&self) -> bool {
         false

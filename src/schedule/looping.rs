@@ -10,7 +10,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{LoadTask, LoopTask, MOST_LOAD_FAILURES, Ordering, Recorded, Task, is_open};
+use super::order::Ordering;
+use super::recorded::Recorded;
+use super::task::{LoadTask, LoopTask, MOST_LOAD_FAILURES, Task};
 use crate::record::plan::Plan;
 use crate::stats::summary::median;
 use crate::terms::{Mode, Procedure};
@@ -55,7 +57,7 @@ fn first(
 ) -> Option<(usize, Procedure)> {
     let rank = |cell: usize| (ordering.session_rank(ordering.session_of(cell)), ordering.warmup_rank(cell));
     (0..plan.cells.len())
-        .filter(|&cell| among(ordering.session_of(cell)) && !is_open(plan, recorded, cell))
+        .filter(|&cell| among(ordering.session_of(cell)) && !recorded.is_open(plan, cell))
         .filter(|&cell| recorded.load_failures(ordering.session_of(cell)) < MOST_LOAD_FAILURES)
         .filter_map(|cell| Some((cell, owed(plan, recorded, cell)?)))
         .min_by_key(|&(cell, _)| rank(cell))

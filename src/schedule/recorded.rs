@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::order::Ordering;
+use super::task::{LONGEST_GAP, Task};
 use crate::record::plan::Plan;
 use crate::record::{CallRecord, Line, LoopBelow};
-use crate::schedule::{LONGEST_GAP, Ordering, Task};
-use crate::terms::{EarlyStop, Mode, Phase, Procedure, Regime, Role};
+use crate::terms::{EarlyStop, Mode, Phase, Procedure, Regime, Repetitions, Role};
 use crate::units::Nanos;
 
 /// The part of a line that matters for what comes next.
@@ -422,4 +423,15 @@ fn latencies(call: &CallRecord) -> Vec<(Mode, f64)> {
     }
     let scale = |phase| if phase == Phase::KvDecode { call.decode_scale().unwrap_or(1.0) } else { 1.0 };
     call.spans.iter().map(|span| (span.phase.mode(), span.duration().as_ms() * scale(span.phase))).collect()
+}
+
+impl Recorded {
+    /// Whether a cell takes further calls.
+    pub(super) fn is_open(&self, plan: &Plan, cell: usize) -> bool {
+        let state = self.cell(cell);
+        match plan.repetitions {
+            Repetitions::Fixed(n) => !state.stopped && state.timed < n,
+            Repetitions::Adaptive { .. } => !state.stopped,
+        }
+    }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::record::LoopBelow;
 use crate::record::plan::{Cell, CellId, PlannedSession, SessionKey};
-use crate::terms::{Dtype, EarlyStop, FitAxis, Mode, Procedure};
+use crate::terms::{Dtype, EarlyStop, FitAxis, Mode, Procedure, Regime};
 use crate::units::Bytes;
 
 fn plan(order: Order, backends: usize, models: usize, scenarios: usize, repetitions: Repetitions, seed: u64) -> Plan {

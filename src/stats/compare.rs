@@ -3,7 +3,7 @@
 use statrs::distribution::{ContinuousCDF, FisherSnedecor};
 
 use crate::stats::interval::Interval;
-use crate::stats::{InputError, LEVEL, finite, student, summary};
+use crate::stats::{InputError, LEVEL, finite, moments, student, summary};
 
 /// A group known by its moments.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,7 +20,7 @@ impl Group {
     /// Fewer than 2 values, or one that is not finite.
     pub fn of(values: &[f64]) -> Result<Self, InputError> {
         finite("values", values, 2)?;
-        Self::from_moments(values.len(), summary::mean(values), summary::sd(values).unwrap_or(0.0))
+        Self::from_moments(values.len(), moments::mean(values), moments::sd(values).unwrap_or(0.0))
     }
 
     /// A group of `n` values with this arithmetic mean and sample standard deviation (divisor n−1).

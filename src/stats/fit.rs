@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::stats::bootstrap::{self, SlopeBootstrap};
 use crate::stats::gate::{self, Gate};
 use crate::stats::interval::{Estimate, Interval};
-use crate::stats::{InputError, LEVEL, logs, paired, student, summary, varied};
+use crate::stats::{InputError, LEVEL, logs, moments, paired, student, varied};
 
 /// `y = intercept + slope·x`.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +63,7 @@ pub fn line(x: &[f64], y: &[f64]) -> Result<Line, InputError> {
     varied("x", x)?;
     varied("y", y)?;
     let n = x.len();
-    let (mean_x, mean_y) = (summary::mean(x), summary::mean(y));
+    let (mean_x, mean_y) = (moments::mean(x), moments::mean(y));
     let points = || x.iter().zip(y).map(|(x, y)| (x - mean_x, y - mean_y));
     let sum_squares_x: f64 = points().map(|(dx, _)| dx * dx).sum();
     let total: f64 = points().map(|(_, dy)| dy * dy).sum();

@@ -1,6 +1,6 @@
 //! Intervals, and estimates that carry one.
 
-use crate::stats::{InputError, LEVEL, finite, student, summary};
+use crate::stats::{InputError, LEVEL, finite, moments, student};
 
 /// A closed interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,7 +63,7 @@ impl Estimate {
 pub fn mean(values: &[f64]) -> Result<Estimate, InputError> {
     finite("values", values, 2)?;
     let n = values.len() as f64;
-    let spread = summary::sd(values).unwrap_or(0.0);
-    Estimate::with_t(summary::mean(values), spread / n.sqrt(), n - 1.0)
+    let spread = moments::sd(values).unwrap_or(0.0);
+    Estimate::with_t(moments::mean(values), spread / n.sqrt(), n - 1.0)
         .ok_or(InputError::TooFew { n: values.len(), needed: 2 })
 }

@@ -1,7 +1,7 @@
 //! A cell's latency with its interval, and when enough calls were made.
 
 use crate::stats::interval::Interval;
-use crate::stats::{InputError, level_in_range, logs, series, student, summary};
+use crate::stats::{InputError, level_in_range, logs, moments, series, student};
 
 /// Calls before which no series is called narrow: its spread and autocorrelation are unknown.
 pub const NEVER_BEFORE: usize = 8;
@@ -75,7 +75,7 @@ impl LogMean {
     fn of(values: &[f64]) -> Result<Self, InputError> {
         let y = logs("values", values, 3)?;
         let n = y.len();
-        let (mean, spread) = (summary::mean(&y), summary::sd(&y).unwrap_or(0.0));
+        let (mean, spread) = (moments::mean(&y), moments::sd(&y).unwrap_or(0.0));
         let rho1 = series::persistence(series::autocorrelation(&y).unwrap_or(0.0), n, 1);
         let inflation = series::mean_inflation(n, rho1);
         let n_effective = n as f64 / inflation;

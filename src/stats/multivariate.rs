@@ -1,7 +1,7 @@
 //! Power law in two predictors: what size does once depth is held still.
 
 use crate::stats::interval::Estimate;
-use crate::stats::{InputError, logs, paired, summary, varied};
+use crate::stats::{InputError, logs, moments, paired, varied};
 
 /// `ln y = intercept + first·ln x1 + second·ln x2`, by ordinary least squares.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +42,7 @@ pub fn power_law(x1: &[f64], x2: &[f64], y: &[f64]) -> Result<Plane, InputError>
     varied("x2", &v)?;
     varied("y", &w)?;
     let n = u.len();
-    let (mean_u, mean_v, mean_w) = (summary::mean(&u), summary::mean(&v), summary::mean(&w));
+    let (mean_u, mean_v, mean_w) = (moments::mean(&u), moments::mean(&v), moments::mean(&w));
     let (u, v, w) = (centred(&u, mean_u), centred(&v, mean_v), centred(&w, mean_w));
 
     let (uu, vv, uv) = (dot(&u, &u), dot(&v, &v), dot(&u, &v));

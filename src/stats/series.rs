@@ -3,7 +3,7 @@
 //! Calls of one process are autocorrelated, so n of them say less than n independent ones. The model is
 //! AR(1): the correlation of two calls `k` apart is `rho^k`.
 
-use crate::stats::{InputError, logs, student, summary, varied};
+use crate::stats::{InputError, logs, moments, student, varied};
 
 /// Lag-1 autocorrelation assumed where a series is too short to tell; typical of repeated engine calls.
 pub const PRIOR_RHO: f64 = 0.3;
@@ -21,7 +21,7 @@ const MAX_RHO: f64 = 0.95;
 pub fn autocorrelation(values: &[f64]) -> Option<f64> {
     crate::stats::finite("values", values, 3).ok()?;
     varied("values", values).ok()?;
-    let mean = summary::mean(values);
+    let mean = moments::mean(values);
     let deviations: Vec<f64> = values.iter().map(|v| v - mean).collect();
     Some(lag_1(&deviations))
 }
@@ -94,7 +94,7 @@ pub fn drift(values: &[f64]) -> Result<Drift, InputError> {
     let middle = (n - 1) as f64 / 2.0;
     let order: Vec<f64> = (0..n).map(|i| i as f64 - middle).collect();
     let order_squares: f64 = order.iter().map(|x| x * x).sum();
-    let mean = summary::mean(&y);
+    let mean = moments::mean(&y);
     let slope = order.iter().zip(&y).map(|(x, y)| x * (y - mean)).sum::<f64>() / order_squares;
     let residuals: Vec<f64> = order.iter().zip(&y).map(|(x, y)| y - mean - slope * x).collect();
     let unexplained: f64 = residuals.iter().map(|r| r * r).sum();

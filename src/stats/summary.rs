@@ -1,6 +1,7 @@
 //! What one sample looks like.
 
 use crate::stats::interval::Interval;
+use crate::stats::moments::{mean, sd};
 use crate::stats::{InputError, finite};
 
 /// Fewest values for a 95th percentile: below, it is little more than the maximum.
@@ -113,23 +114,6 @@ fn quantile_of_sorted(sorted: &[f64], p: f64) -> f64 {
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);
     sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
-}
-
-/// Arithmetic mean of at least one value.
-pub(in crate::stats) fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Sample standard deviation (divisor n−1), two passes. `None`: fewer than 2 values.
-pub(in crate::stats) fn sd(values: &[f64]) -> Option<f64> {
-    let centre = mean(values);
-    let squares: f64 = values.iter().map(|v| (v - centre).powi(2)).sum();
-    (values.len() >= 2).then(|| (squares / (values.len() - 1) as f64).sqrt())
-}
-
-/// Smallest and largest value; infinities the wrong way round where there is none.
-pub(in crate::stats) fn extremes(values: &[f64]) -> (f64, f64) {
-    values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)))
 }
 
 #[cfg(test)]

@@ -63,6 +63,16 @@ impl Reserved {
     }
 }
 
+impl Writer {
+    /// Makes a new run folder with its scenario file, plan and manifest, and the record's first line.
+    ///
+    /// # Errors
+    /// The folder exists with something in it, is locked, or cannot be written.
+    pub fn create(folder: &Path, scenario: &str, plan_json: &str, manifest_json: &str) -> Result<Self, StoreError> {
+        Reserved::new(folder)?.begin(scenario, plan_json, manifest_json)
+    }
+}
+
 impl Drop for Reserved {
     fn drop(&mut self) {
         if self.lock.is_none() {

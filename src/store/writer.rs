@@ -8,7 +8,7 @@ use crate::hash::sha256_hex;
 use crate::lock::Held;
 use crate::record::{FORMAT, Header, Line};
 use crate::store::{
-    LOCK, MANIFEST, MEASUREMENTS, PLAN, Reserved, SPEC, StoreError, io_error, reader, sync_folder, write_atomically,
+    LOCK, MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, reader, sync_folder, write_atomically,
 };
 
 /// Appends to a run's record while it holds the folder's lock.
@@ -22,14 +22,6 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Makes a new run folder with its scenario file, plan and manifest, and the record's first line.
-    ///
-    /// # Errors
-    /// The folder exists with something in it, is locked, or cannot be written.
-    pub fn create(folder: &Path, scenario: &str, plan_json: &str, manifest_json: &str) -> Result<Self, StoreError> {
-        Reserved::new(folder)?.begin(scenario, plan_json, manifest_json)
-    }
-
     /// Writes a new run's first files into a folder that is locked and empty.
     pub(super) fn begin(
         folder: &Path,

@@ -13,12 +13,31 @@ pub struct Times {
     pub steal: Nanos,
     /// All of it, idle time included.
     pub total: Nanos,
+    /// Processes and threads started so far. `None`: not told.
+    pub started: Option<u64>,
 }
 
 /// Processor time now. `None`: the system does not tell.
 #[must_use]
 pub fn times() -> Option<Times> {
     parse_times(&std::fs::read_to_string("/proc/stat").ok()?, tick())
+}
+
+/// Ticks since the boot. `None`: the system does not tell.
+#[must_use]
+pub(super) fn ticks_since_boot() -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is valid for writing.
+        if unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) } != 0 {
+            return None;
+        }
+        let whole = u64::try_from(time.tv_sec).ok()?.checked_mul(1_000_000_000)?;
+        Some((whole + u64::try_from(time.tv_nsec).ok()?) / tick().0)
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 /// Length of the system's unit of processor time.
@@ -38,7 +57,8 @@ fn parse_times(stat: &str, tick: Nanos) -> Option<Times> {
     };
     let busy = user + nice + system + irq + softirq;
     let scaled = |ticks: u64| Nanos(ticks.saturating_mul(tick.0));
-    Some(Times { busy: scaled(busy), steal: scaled(steal), total: scaled(busy + steal + idle + iowait) })
+    let started = stat.lines().find_map(|line| line.strip_prefix("processes ")?.trim().parse().ok());
+    Some(Times { busy: scaled(busy), steal: scaled(steal), total: scaled(busy + steal + idle + iowait), started })
 }
 
 /// Load average over one minute. `None`: the system does not tell.
@@ -110,9 +130,9 @@ mod tests {
 
     #[test]
     fn the_first_line_is_all_processors() {
-        let stat = "cpu  100 10 50 700 40 3 7 90 20 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        let stat = "cpu  100 10 50 700 40 3 7 90 20 0\ncpu0 1 1 1 1 1 1 1 1 1 1\nprocesses 17\n";
         let times = parse_times(stat, Nanos(10)).unwrap();
-        assert_eq!(times, Times { busy: Nanos(1700), steal: Nanos(900), total: Nanos(10_000) });
+        assert_eq!(times, Times { busy: Nanos(1700), steal: Nanos(900), total: Nanos(10_000), started: Some(17) });
         for bad in ["", "cpu 1 2 3", "cpu0 1 2 3 4 5 6 7 8", "cpu  a b c d e f g h"] {
             assert_eq!(parse_times(bad, Nanos(10)), None, "{bad:?}");
         }

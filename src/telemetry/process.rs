@@ -3,6 +3,33 @@
 use super::cpu::tick;
 use crate::units::{Bytes, Nanos};
 
+/// What tells a process from any other of this boot: numbers are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Identity {
+    /// Its number.
+    pub(super) pid: u32,
+    /// When it started, in ticks since the boot.
+    pub(super) started: u64,
+}
+
+/// Processor time that a process accounts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Used {
+    /// Of its threads, those that have ended included.
+    pub(super) own: Nanos,
+    /// Of children that it has waited for and of theirs, from their first moment to their last.
+    pub(super) children: Nanos,
+}
+
+/// A process at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) identity: Identity,
+    /// Who started it, or took it over.
+    pub(super) parent: u32,
+    pub(super) used: Used,
+}
+
 /// Memory of a process. `None`: the system does not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProcessMemory {
@@ -24,9 +51,9 @@ pub fn cpu_self() -> Option<Nanos> {
     Some(Nanos(whole + u64::try_from(time.tv_nsec).unwrap_or(0)))
 }
 
-/// Processor time of this process and of the children it has waited for. `None`: the system does not tell.
+/// Processor time of this process, and of the children it has waited for; not in ticks. `None`: the system does not tell.
 #[must_use]
-pub(super) fn cpu_own() -> Option<Nanos> {
+pub(super) fn used_by_self() -> Option<Used> {
     // SAFETY: an all-zero `rusage` is valid, and it is valid for writing.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
@@ -35,7 +62,7 @@ pub(super) fn cpu_own() -> Option<Nanos> {
         }
         usage
     };
-    cpu_self().map(|own| own + of(usage.ru_utime) + of(usage.ru_stime))
+    Some(Used { own: cpu_self()?, children: of(usage.ru_utime) + of(usage.ru_stime) })
 }
 
 fn of(time: libc::timeval) -> Nanos {
@@ -43,18 +70,31 @@ fn of(time: libc::timeval) -> Nanos {
     Nanos(whole + u64::try_from(time.tv_usec).unwrap_or(0) * 1_000)
 }
 
-/// Processor time of another process, all threads, in ticks. `None`: it has ended, or the system does not tell.
+/// Every process that is shown to this user.
+pub(super) fn all() -> impl Iterator<Item = Stat> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(stat_of)
+}
+
+/// A process as it is now. `None`: it is gone, or the system does not tell.
 #[must_use]
-pub(super) fn cpu_of(pid: u32) -> Option<Nanos> {
+pub(super) fn stat_of(pid: u32) -> Option<Stat> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?, tick())
 }
 
-/// `pid (name) state … utime stime …`: fields 14 and 15; the name may hold spaces and parentheses.
-fn parse_stat(stat: &str, tick: Nanos) -> Option<Nanos> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
-    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some(Nanos((user + system).saturating_mul(tick.0)))
+/// `pid (name) state ppid …`; the name may hold spaces and parentheses. Fields 14 to 17 are the time of its threads in
+/// user and kernel mode and that of its children, field 22 is when it started; see `proc(5)`.
+fn parse_stat(stat: &str, tick: Nanos) -> Option<Stat> {
+    let (before, after) = stat.rsplit_once(')')?;
+    let pid = before.split_once(" (")?.0.trim().parse().ok()?;
+    let fields: Vec<&str> = after.split_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    let ticks = |first: usize| Some(Nanos((number(first)? + number(first + 1)?).saturating_mul(tick.0)));
+    Some(Stat {
+        identity: Identity { pid, started: number(22)? },
+        parent: u32::try_from(number(4)?).ok()?,
+        used: Used { own: ticks(14)?, children: ticks(16)? },
+    })
 }
 
 /// Memory of this process.
@@ -85,8 +125,13 @@ mod tests {
 
     #[test]
     fn a_name_with_spaces_and_parentheses() {
-        let stat = "42 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 30 12 99 99 20 0";
-        assert_eq!(parse_stat(stat, Nanos(10)), Some(Nanos(420)));
+        let stat = "42 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 30 12 5 2 20 0 4 0 777 99 20 0";
+        let found = Stat {
+            identity: Identity { pid: 42, started: 777 },
+            parent: 1,
+            used: Used { own: Nanos(420), children: Nanos(70) },
+        };
+        assert_eq!(parse_stat(stat, Nanos(10)), Some(found));
         assert_eq!(parse_stat("42 (a) S 1 2", Nanos(10)), None);
     }
 
@@ -105,7 +150,7 @@ mod tests {
         assert!(memory.rss.is_some() && memory.rss <= memory.peak);
         assert_eq!(memory_of(std::process::id()).peak.is_some(), memory.peak.is_some());
         assert!(cpu_self() > Some(Nanos(0)));
-        assert!(cpu_of(std::process::id()).is_some());
-        assert_eq!(cpu_of(u32::MAX), None);
+        assert_eq!(stat_of(std::process::id()).map(|stat| stat.identity.pid), Some(std::process::id()));
+        assert_eq!(stat_of(u32::MAX), None);
     }
 }

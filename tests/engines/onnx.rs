@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ort::memory::AllocationDevice;
 use phasebench::backend::onnx::forward::LoadedGraph;
 use phasebench::backend::onnx::session::OnnxSession;
-use phasebench::backend::onnx::verify::{teacher_forced, verify};
+use phasebench::backend::onnx::verify::verify;
 use phasebench::backend::onnx::{OnnxBackend, graph, library, options, runtime};
 use phasebench::backend::{Backend, Call, CancelToken, Deadline, Outcome, Session, Surroundings};
 use phasebench::clock::RealClock;
@@ -43,7 +43,7 @@ fn surroundings() -> Surroundings {
     if std::env::var_os(library::VARIABLE).is_none() {
         library::select(&cache, &located.path).unwrap();
     }
-    Surroundings { clock: Arc::new(RealClock::default()), cache, seed: 1 }
+    Surroundings::new(Arc::new(RealClock::default()), cache, 1)
 }
 
 fn fixture(family: Family) -> ModelSource {
@@ -116,9 +116,9 @@ fn check_log_probabilities(spec: &OnnxSettings) {
 /// Rows of equal prompts and padded rows against a row alone: logits and tokens.
 fn check_rows(session: &mut OnnxSession, what: &str) {
     let fed = [5, 6, 7];
-    let alone = teacher_forced(session, &[SHORT.to_vec()], 0, &[&fed]).unwrap().remove(0);
-    let equal = teacher_forced(session, &vec![SHORT.to_vec(); 4], 0, &[&fed[..]; 4]).unwrap();
-    let padded = teacher_forced(session, &[LONG.to_vec(), SHORT.to_vec()], 12, &[&fed, &fed]).unwrap();
+    let alone = session.teacher_forced(&[SHORT.to_vec()], 0, &[&fed]).unwrap().remove(0);
+    let equal = session.teacher_forced(&vec![SHORT.to_vec(); 4], 0, &[&fed[..]; 4]).unwrap();
+    let padded = session.teacher_forced(&[LONG.to_vec(), SHORT.to_vec()], 12, &[&fed, &fed]).unwrap();
     for row in equal.iter().chain([&padded[1]]) {
         assert_eq!(row.len(), 4);
         for (step, (logits, expected)) in row.iter().zip(&alone).enumerate() {
@@ -282,9 +282,9 @@ fn every_row_proves_where_it_ran() {
     let attribution = reply.attribution;
     assert_eq!(attribution.requested, "CPUExecutionProvider");
     assert_eq!(attribution.actual.as_deref(), Some("CPUExecutionProvider"));
-    let nodes: u32 = attribution.evidence["nodes.CPUExecutionProvider"].parse().unwrap();
+    let nodes: u32 = attribution.evidence.shown["nodes.CPUExecutionProvider"].parse().unwrap();
     assert!(nodes > 20, "{nodes}");
-    assert_eq!(attribution.evidence["kv_cache.memory"], "Cpu");
+    assert_eq!(attribution.evidence.shown["kv_cache.memory"], "Cpu");
     assert_eq!(session.loaded().attribution.actual, attribution.actual);
 }
 
@@ -430,7 +430,7 @@ mod cuda {
                 let reply = run(&mut session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 4)).reply.unwrap();
                 let attribution = reply.attribution;
                 assert_eq!(attribution.actual.as_deref(), Some("CUDAExecutionProvider"), "{attribution:?}");
-                assert_eq!(attribution.evidence["kv_cache.memory"], "Cuda");
+                assert_eq!(attribution.evidence.shown["kv_cache.memory"], "Cuda");
             }
         }
     }

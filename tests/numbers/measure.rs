@@ -161,13 +161,13 @@ fn a_good_answer_is_recorded_with_its_counts() {
 fn an_inspection_is_outside_the_calls_time_and_may_change_the_outcome() {
     let inspected: fn(&mut Outcome) = |outcome| {
         if let Some(reply) = &mut outcome.reply {
-            reply.attribution.evidence.insert("resident".to_owned(), "100 %".to_owned());
+            reply.attribution.evidence.shown.insert("resident".to_owned(), "100 %".to_owned());
         }
         outcome.failure = Some(Failure::new(Degraded::WrongDevice, "half of it ran elsewhere"));
     };
     let call = recorded(reply(), &Beside { inspected: Some(inspected), ..Beside::default() });
     assert_eq!(call.status, Status::Degraded(Degraded::WrongDevice));
-    assert_eq!(call.attribution.evidence["resident"], "100 %");
+    assert_eq!(call.attribution.evidence.shown["resident"], "100 %");
     assert_eq!(call.total_wall_ns, Nanos::from_ms(26.0), "the 7 ms of the inspection are not in it");
 }
 

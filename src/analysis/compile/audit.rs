@@ -14,7 +14,7 @@ use crate::store::Recording;
 use crate::terms::{CompileEvidence, Degraded, Dtype, Mode, Role, Status};
 use crate::units::Nanos;
 
-use super::Audited;
+use super::audited::Audited;
 
 /// One cell in one mode that asked for a compiler.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

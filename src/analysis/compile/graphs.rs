@@ -8,7 +8,7 @@ use crate::record::LoadRecord;
 use crate::store::Recording;
 use crate::terms::{CompileEvidence, Mode, Role};
 
-use super::Audited;
+use super::audited::Audited;
 
 /// One phase of one backend and model, over all loads and calls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,8 +4,9 @@ use crate::energy::{Caps, Estimate, Idle, grade, mean, pooled};
 use crate::terms::energy::{Grade, Reason};
 use crate::terms::{Flag, Phase, Role};
 
+use super::natural::Natural;
+use super::rows::{EnergyEventRow, Scope, U_SYS, tokens};
 use super::sensors::Metered;
-use super::{EnergyEventRow, Natural, Scope, tokens};
 
 /// Phases below which there is no mean: so many are worth something on a counter that sees everything.
 const FEWEST: usize = 5;
@@ -66,7 +67,7 @@ fn row(group: &[&Natural<'_>]) -> Option<EnergyEventRow> {
         j_per_token: energy.zip(tokens).map(|(energy, tokens)| energy / mean(&tokens)),
         u_stat: energy.map(|_| mean_of.u_stat),
         u_shared: energy.map(|_| mean_of.u_shared),
-        u_sys: energy.map(|_| super::U_SYS),
+        u_sys: energy.map(|_| U_SYS),
         method: energy.map(|_| mean_of.method),
         updates: energy.map(|_| mean_of.updates),
         grade: graded.as_ref().ok().copied().flatten(),

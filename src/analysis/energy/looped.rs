@@ -7,8 +7,8 @@ use crate::terms::energy::{Grade, Reason};
 use crate::terms::{Phase, Procedure};
 use crate::units::Nanos;
 
+use super::rows::{EnergyEventRow, Scope, U_SYS};
 use super::sensors::{Metered, Meters};
-use super::{EnergyEventRow, Scope, U_SYS};
 
 /// The phase that a loop is for, from every sensor charged. A loop of prefill and decode is for decode: what a loop of
 /// the prefill alone takes is taken off.

@@ -13,7 +13,7 @@ use crate::terms::sensor::{Found, Sensor};
 use crate::terms::{Attribution, SensorKind};
 use crate::units::Nanos;
 
-use super::BaselineRow;
+use super::rows::BaselineRow;
 
 /// Stretch that a board's average power is the mean of.
 ///

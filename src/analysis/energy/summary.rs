@@ -10,7 +10,7 @@ use crate::store::Recording;
 use crate::terms::energy::{Grade, IdleKind};
 use crate::terms::{Dtype, Flag, Mode, Phase};
 
-use super::{COVERAGE_FACTOR, EnergyEventRow, Scope, U_SYS, by_call};
+use super::rows::{COVERAGE_FACTOR, EnergyEventRow, Scope, U_SYS, by_call};
 use crate::analysis::groups::groups;
 use crate::analysis::metrics::{MetricRow, phases};
 

@@ -9,7 +9,7 @@ use crate::stats::location::NEVER_BEFORE;
 use crate::store::Recording;
 use crate::terms::{Finish, Phase, Procedure, Repetitions, Role};
 
-use super::Check;
+use super::check::Check;
 
 /// The checks, in order.
 pub(super) const NAMES: [&str; 12] = [

@@ -8,7 +8,7 @@ use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
 use crate::store::{Recording, read_trace};
 
-use super::Check;
+use super::check::Check;
 
 /// Name of [`current`].
 pub(super) const CURRENT: &str = "tables are what the record gives";

@@ -159,7 +159,7 @@ impl Session for OllamaSession {
         outcome.session_usable &= version == self.version;
         if let Some(reply) = &mut outcome.reply {
             let mut evidence = std::mem::take(&mut reply.attribution.evidence);
-            evidence.extend(attribution.evidence);
+            evidence.shown.extend(attribution.evidence.shown);
             reply.attribution = Attribution { evidence, ..attribution };
         }
         if outcome.failure.is_none() {
@@ -218,7 +218,7 @@ impl OllamaSession {
             attribution: Attribution {
                 requested: self.settings.device.as_str().to_owned(),
                 actual: None,
-                evidence: BTreeMap::from([("nonce".to_owned(), spoken.nonce.clone())]),
+                evidence: BTreeMap::from([("nonce".to_owned(), spoken.nonce.clone())]).into(),
             },
             ..Reply::default()
         }
@@ -315,5 +315,5 @@ pub fn attribution(
             evidence.insert(key.to_owned(), value.to_string());
         }
     }
-    Attribution { requested: asked.as_str().to_owned(), actual: actual.map(str::to_owned), evidence }
+    Attribution { requested: asked.as_str().to_owned(), actual: actual.map(str::to_owned), evidence: evidence.into() }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::raw::Node;
 use crate::scenario::Provider;
-use crate::terms::Attribution;
+use crate::terms::{Attribution, Evidence};
 
 /// Operators that make shapes, wherever they stand. The runtime keeps them on the host beside a device on purpose.
 const SHAPES: [&str; 4] = ["Concat", "ConstantOfShape", "Shape", "Size"];
@@ -38,13 +38,13 @@ pub(super) fn attribution(requested: Provider, nodes: &[Node]) -> Attribution {
             *list.entry(node.operator.as_str()).or_default() += 1;
         }
     }
-    let mut evidence: BTreeMap<_, _> =
+    let mut shown: BTreeMap<_, _> =
         placed.iter().map(|(provider, count)| (format!("nodes.{provider}"), count.to_string())).collect();
-    for (key, operators) in [("host_shape_ops", &host_side), ("off_provider_ops", &fallen)] {
-        if !operators.is_empty() {
-            evidence.insert(key.to_owned(), list(operators));
-        }
+    if !host_side.is_empty() {
+        shown.insert("host_shape_ops".to_owned(), list(&host_side));
     }
+    let off_provider_ops = (!fallen.is_empty()).then(|| list(&fallen));
+    let evidence = Evidence { off_provider_ops, shown, ..Evidence::default() };
     let proven = placed.contains_key(requested) && fallen.is_empty();
     Attribution { requested: requested.to_owned(), actual: proven.then(|| requested.to_owned()), evidence }
 }
@@ -81,9 +81,9 @@ mod tests {
             ],
         );
         assert_eq!(found.actual.as_deref(), Some("CUDAExecutionProvider"));
-        assert_eq!(found.evidence["nodes.CUDAExecutionProvider"], "1");
-        assert_eq!(found.evidence["nodes.CPUExecutionProvider"], "4");
-        assert_eq!(found.evidence["host_shape_ops"], "Concat×2 Gather×1 Shape×1");
+        assert_eq!(found.evidence.shown["nodes.CUDAExecutionProvider"], "1");
+        assert_eq!(found.evidence.shown["nodes.CPUExecutionProvider"], "4");
+        assert_eq!(found.evidence.shown["host_shape_ops"], "Concat×2 Gather×1 Shape×1");
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
                 ],
             );
             assert_eq!(found.actual, None, "{name}");
-            assert_eq!(found.evidence["off_provider_ops"], format!("{operator}×1"));
+            assert_eq!(found.evidence.off_provider_ops, Some(format!("{operator}×1")));
         }
     }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use ort::session::RunOptions;
 
-use super::forward::{LoadedGraph, cache_size};
+use super::forward::{ForwardError, LoadedGraph, cache_size};
 use super::generate::{Progress, generate};
+use super::probe;
 use super::runtime::words;
-use super::verify::probe;
 use super::{memory, watch};
 use crate::backend::cancel::{CancelToken, Deadline, Waited};
 use crate::backend::{BackendError, Call, Failure, LoadReport, Memory, Outcome, Probed, Reply, Session};
@@ -70,7 +70,7 @@ impl Session for OnnxSession {
     }
 
     fn probe(&mut self, call: &Call, top: u32, by: Deadline) -> Option<Result<Probed, Failure>> {
-        Some(probe(self, call, top, by))
+        Some(self.probed(call, top, by))
     }
 
     fn engine_pids(&self) -> Vec<u32> {
@@ -83,12 +83,44 @@ impl Session for OnnxSession {
 }
 
 impl OnnxSession {
+    /// Logits per row and step: after the prompt, then after each of the row's `fed` tokens on the KV cache.
+    /// All rows are fed equally many. Prompts are padded on the left to the longest, or to `padded_to` if that is more.
+    ///
+    /// # Errors
+    /// The runtime's words.
+    pub fn teacher_forced(
+        &mut self,
+        prompts: &[Vec<u32>],
+        padded_to: usize,
+        fed: &[&[u32]],
+    ) -> Result<Vec<Vec<Vec<f32>>>, ForwardError> {
+        probe::teacher_forced(&mut self.graph, &*self.clock, prompts, padded_to, fed)
+    }
+
+    /// Makes a call, then tells for each of its tokens which were the most probable ones, on the KV cache.
+    fn probed(&mut self, call: &Call, top: u32, by: Deadline) -> Result<Probed, Failure> {
+        let error = |why: &str| Failure::new(Degraded::Error, why);
+        if call.procedure == Procedure::Uncached {
+            return Err(error("a generation without a cache is not probed"));
+        }
+        let outcome = self.call(call, by, &CancelToken::default());
+        if let Some(failure) = outcome.failure {
+            return Err(failure);
+        }
+        let tokens = outcome.reply.unwrap_or_default().tokens;
+        // What the last pass chose is never fed in.
+        let fed: Vec<&[u32]> = tokens.iter().map(|row| row.split_last().map_or(&[][..], |(_, fed)| fed)).collect();
+        let padded_to = usize::try_from(call.padded_to).unwrap_or(usize::MAX);
+        let logits = self.teacher_forced(&call.prompts, padded_to, &fed).map_err(|why| error(&why.to_string()))?;
+        probe::most_probable(&logits, top)
+    }
+
     fn reply(&self, call: &Call, progress: Progress, whole: bool, memory: memory::Stretch) -> Reply {
         let (kv, device) = cache_size(&progress.cache);
         let (host_rss, host_peak) = memory.resident();
         let mut attribution = self.report.attribution.clone();
         if let Some(device) = device.filter(|_| kv.is_some()) {
-            attribution.evidence.insert("kv_cache.memory".to_owned(), device);
+            attribution.evidence.shown.insert("kv_cache.memory".to_owned(), device);
         }
         let rows = call.prompts.len();
         let tokens: Vec<Vec<u32>> = (0..rows)
@@ -189,8 +221,7 @@ fn fallen_back(attribution: &Attribution) -> Option<Failure> {
     if attribution.actual.is_some() {
         return None;
     }
-    let elsewhere = attribution.evidence.get("off_provider_ops");
-    let elsewhere = elsewhere.map_or("no record of any node", String::as_str);
+    let elsewhere = attribution.evidence.off_provider_ops.as_deref().unwrap_or("no record of any node");
     let message = format!("not everything ran on {}: {elsewhere}", attribution.requested);
     Some(Failure::new(Degraded::Fallback, &message))
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::protocol as wire;
-use super::reply::{failure, phase};
 use super::text::clean;
+use super::words::{failure, phase};
 use crate::backend::{CompileFailure, Failure, Outcome, Reply};
 use crate::terms::{CompileEvidence, Degraded, Phase};
 use crate::units::Nanos;

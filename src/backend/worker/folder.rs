@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -45,43 +45,47 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is looked whether they are.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// The folder of this run's workers. Removed with the last that uses it.
-#[derive(Debug)]
-pub struct RunFolder {
-    folder: TempDir,
-    workers: AtomicU32,
-    _lock: Held,
+/// One run's workers: what the run is called, and the folder of theirs, made when the first of them needs it.
+#[derive(Debug, Default)]
+pub struct RunWorkers {
+    run: Arc<OnceLock<String>>,
+    folder: Mutex<Weak<WorkersFolder>>,
 }
 
-/// A process is one run.
-static THIS: Mutex<Weak<RunFolder>> = Mutex::new(Weak::new());
+impl RunWorkers {
+    /// Says what the run is called, for the labels of its containers. The first name stays.
+    pub fn name_run(&self, name: &str) {
+        let _ = self.run.set(name.to_owned());
+    }
 
-/// What the run is called.
-static NAME: Mutex<Option<String>> = Mutex::new(None);
-
-/// Says what this process's run is called, for the labels of its containers.
-pub fn name_this_run(name: &str) {
-    *NAME.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
-}
-
-impl RunFolder {
-    /// The folder of this run; made first, and what earlier runs left is removed, where there is none.
+    /// The folder; made first, and what earlier runs left is removed, where there is none.
     ///
     /// # Errors
     /// The system's words.
-    pub fn of_this_run() -> io::Result<Arc<Self>> {
-        let mut this = THIS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(folder) = this.upgrade() {
+    pub fn folder(&self) -> io::Result<Arc<WorkersFolder>> {
+        let mut known = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = known.upgrade() {
             return Ok(folder);
         }
         let base = std::env::temp_dir();
         sweep(&base);
-        let folder = Arc::new(Self::new(&base)?);
-        *this = Arc::downgrade(&folder);
+        let folder = Arc::new(WorkersFolder::new(&base, Arc::clone(&self.run))?);
+        *known = Arc::downgrade(&folder);
         Ok(folder)
     }
+}
 
-    fn new(base: &Path) -> io::Result<Self> {
+/// The folder of one run's workers. Removed with the last that uses it.
+#[derive(Debug)]
+pub struct WorkersFolder {
+    folder: TempDir,
+    run: Arc<OnceLock<String>>,
+    workers: AtomicU32,
+    _lock: Held,
+}
+
+impl WorkersFolder {
+    fn new(base: &Path, run: Arc<OnceLock<String>>) -> io::Result<Self> {
         let folder = private(PREFIX, 6, base)?;
         // Locked before it has its name: nobody ever finds it free while the run goes on.
         let unnamed = folder.path().join(UNNAMED_LOCK);
@@ -90,14 +94,14 @@ impl RunFolder {
         lock.write_all(LOCK_TEXT.as_bytes())?;
         fs::rename(unnamed, folder.path().join(LOCK))?;
         make_private(&folder.path().join(COMPILER))?;
-        Ok(Self { folder, workers: AtomicU32::new(0), _lock: Held::new(lock) })
+        Ok(Self { folder, run, workers: AtomicU32::new(0), _lock: Held::new(lock) })
     }
 
-    /// The run's name, see [`name_this_run`]; before it has one, the folder's.
+    /// The run's name, see [`RunWorkers::name_run`]; before it has one, the folder's.
     #[must_use]
     pub fn run(&self) -> String {
-        let named = NAME.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        named.unwrap_or_else(|| self.folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned())
+        let own = || self.folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.run.get().cloned().unwrap_or_else(own)
     }
 
     /// Folder that all workers of one backend share for their compilers' caches. Backends have one each: whoever comes
@@ -219,7 +223,7 @@ mod tests {
     #[test]
     fn folders_are_private_and_go_with_their_run() {
         let base = tempfile::tempdir().unwrap();
-        let run = RunFolder::new(base.path()).unwrap();
+        let run = WorkersFolder::new(base.path(), Arc::default()).unwrap();
         let (first, second) = (run.worker().unwrap(), run.worker().unwrap());
         assert_ne!(first.path(), second.path());
         let caches = ["a", "b", "a"].map(|backend| run.compiler_cache(backend).unwrap());
@@ -233,10 +237,21 @@ mod tests {
     }
 
     #[test]
+    fn a_run_has_one_folder_and_is_called_what_it_is_told() {
+        let (first, second) = (RunWorkers::default(), RunWorkers::default());
+        let folder = first.folder().unwrap();
+        assert!(Arc::ptr_eq(&folder, &first.folder().unwrap()));
+        assert!(folder.run().starts_with(PREFIX), "{}", folder.run());
+        first.name_run("one");
+        assert_eq!(folder.run(), "one");
+        assert_ne!(second.folder().unwrap().run(), "one", "another run of this process");
+    }
+
+    #[test]
     fn what_a_dead_run_left_is_ended_and_removed_and_a_living_one_is_left_alone() {
         let base = tempfile::tempdir().unwrap();
-        let living = RunFolder::new(base.path()).unwrap();
-        let dead = RunFolder::new(base.path()).unwrap();
+        let living = WorkersFolder::new(base.path(), Arc::default()).unwrap();
+        let dead = WorkersFolder::new(base.path(), Arc::default()).unwrap();
         let worker = dead.worker().unwrap().keep();
         let spawn = |folder: &Path| {
             let mut command = Command::new("sh");
@@ -247,7 +262,7 @@ mod tests {
         let mut kept = spawn(&living.worker().unwrap().keep());
         let at = dead.folder.path().to_owned();
         // As if it had been killed: the folder stays, the lock goes.
-        let RunFolder { folder, _lock: lock, .. } = dead;
+        let WorkersFolder { folder, _lock: lock, .. } = dead;
         drop((folder.keep(), lock));
         assert_eq!(sweep(base.path()), [at.as_path()]);
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&left.wait().unwrap()), Some(libc::SIGKILL));

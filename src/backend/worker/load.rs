@@ -7,9 +7,9 @@ use super::connection::promptly;
 use super::protocol::{
     CancelRequest, DescribeReply, DescribeRequest, Error, LoadRequest, PrepareRequest, Settings, UnloadRequest,
 };
-use super::reply;
 use super::start::{Awaited, Live, Start, Trouble, reply as answered};
 use super::text::{clean, message};
+use super::{reply, words};
 use crate::backend::{CallShape, LoadReport};
 use crate::terms::Degraded;
 
@@ -43,7 +43,7 @@ pub async fn describe(live: &Live, settings: Settings, until: Instant) -> Result
     match &asked.error {
         None => Ok(asked),
         Some(error) => {
-            Err(Trouble { kind: reply::failure(error).kind, what: message(&error.message), fix: clean(&asked.fix) })
+            Err(Trouble { kind: words::failure(error).kind, what: message(&error.message), fix: clean(&asked.fix) })
         }
     }
 }
@@ -114,7 +114,7 @@ async fn fill(
 
 fn refused(error: Option<&Error>) -> Result<(), Trouble> {
     error.map_or(Ok(()), |error| {
-        let failure = reply::failure(error);
+        let failure = words::failure(error);
         Err(Trouble::new(failure.kind, failure.message))
     })
 }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::clock::Mapping;
 use super::evidence;
 use super::protocol as wire;
-use super::protocol::error::Kind;
-use super::text::{MOST_ENTRIES, clean, map, message};
+use super::text::{MOST_ENTRIES, clean, map};
+use super::words::{failure, phase, phases};
 use crate::backend::{Call, Failure, LoadReport, Memory, Outcome, Probed, Reply, Span};
 use crate::terms::{Attribution, Degraded, Finish, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
@@ -44,41 +44,6 @@ pub fn outcome(reply: wire::CallReply, asked: &Asked<'_>) -> Outcome {
             });
             Outcome { reply: None, failure: Some(failure), session_usable }
         }
-    }
-}
-
-/// An engine's error.
-#[must_use]
-pub fn failure(error: &wire::Error) -> Failure {
-    let kind = match error.kind() {
-        Kind::Oom => Degraded::Oom,
-        Kind::CompileFailed | Kind::Recompile => Degraded::CompileFailed,
-        Kind::Cancelled => Degraded::Incomplete,
-        Kind::Fallback => Degraded::Fallback,
-        Kind::Unspecified | Kind::Unsupported | Kind::Invalid | Kind::Internal => Degraded::Error,
-    };
-    let words = message(&error.message);
-    Failure::new(kind, if words.is_empty() { "the worker gives no reason" } else { &words })
-}
-
-/// Phases of a procedure, in order.
-#[must_use]
-pub fn phases(procedure: Procedure) -> &'static [Phase] {
-    match procedure {
-        Procedure::Prefill => &[Phase::Prefill],
-        Procedure::PrefillDecode => &[Phase::Prefill, Phase::KvDecode],
-        Procedure::Uncached => &[Phase::GenerateUncached],
-    }
-}
-
-/// The phase of a message. `None`: not one of this version.
-#[must_use]
-pub fn phase(phase: wire::Phase) -> Option<Phase> {
-    match phase {
-        wire::Phase::Unspecified => None,
-        wire::Phase::Prefill => Some(Phase::Prefill),
-        wire::Phase::KvDecode => Some(Phase::KvDecode),
-        wire::Phase::GenerateUncached => Some(Phase::GenerateUncached),
     }
 }
 
@@ -215,7 +180,7 @@ pub fn attribution(found: wire::Attribution) -> Attribution {
     Attribution {
         requested: clean(&found.requested),
         actual: found.actual.map(|actual| clean(&actual)).filter(|actual| !actual.is_empty()),
-        evidence: map(found.evidence),
+        evidence: map(found.evidence).into(),
     }
 }
 

@@ -9,8 +9,9 @@ use tonic::{Response, Status};
 use super::connection::promptly;
 use super::io::{Io, Pending};
 use super::protocol::{CallRequest, CancelRequest, CompileRequest, Prompt, ShutdownRequest, UnloadRequest};
-use super::reply::{Asked, failure, outcome, probed};
+use super::reply::{Asked, outcome, probed};
 use super::start::{Broken, Live, Start, reply};
+use super::words::failure;
 use super::{evidence, protocol};
 use crate::backend::cancel::Waited;
 use crate::backend::{

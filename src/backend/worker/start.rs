@@ -11,7 +11,7 @@ use tonic::{Code, Response, Status};
 
 use super::clock::{self, Mapping, Pair, RoundTrip};
 use super::connection::{self, Client, VERSION, promptly, words};
-use super::folder::{RunFolder, end_all};
+use super::folder::{WorkersFolder, end_all};
 use super::io::cleaned;
 use super::launch::{Ended, LaunchError, Launcher, Running, Wanted};
 use super::protocol::{Capabilities, ClockSource, HelloRequest, ReadClockRequest};
@@ -39,7 +39,7 @@ pub struct Start {
     /// How long somebody else's worker may take to listen. Ours have until the deadline.
     pub patience: Duration,
     /// The folder of this run's workers.
-    pub folder: Arc<RunFolder>,
+    pub folder: Arc<WorkersFolder>,
     /// Where they keep their compilers' caches.
     pub compiler_cache: PathBuf,
     /// The run's clock.

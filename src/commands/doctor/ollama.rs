@@ -3,16 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Finding, Kind};
+use super::finding::{Finding, Kind};
 use crate::backend::http::Client;
 use crate::backend::ollama::OllamaBackend;
 use crate::backend::ollama::manage::Server;
 use crate::backend::ollama::version::{self, Version};
 use crate::backend::{Backend, BackendError, CancelToken, Description, Surroundings};
 use crate::clock::RealClock;
-use crate::commands::scenario;
 use crate::model::Form;
-use crate::scenario::OllamaSettings;
+use crate::scenario::{OllamaSettings, ScenarioFile};
 
 const NAME: &str = "ollama";
 
@@ -37,11 +36,7 @@ pub fn default_url() -> String {
 }
 
 /// The servers of a scenario file, and whether they have its models.
-///
-/// # Errors
-/// Every problem of the file.
-pub fn of_scenario(path: &Path, cache: &Path) -> anyhow::Result<Vec<Finding>> {
-    let file = scenario::parse(path, path.parent().unwrap_or(Path::new("")))?;
+pub fn of_scenario(file: &ScenarioFile, cache: &Path) -> Vec<Finding> {
     let served: Vec<String> = file
         .models
         .iter()
@@ -58,13 +53,13 @@ pub fn of_scenario(path: &Path, cache: &Path) -> anyhow::Result<Vec<Finding>> {
             urls.push(&ollama.url);
         }
     }
-    Ok(urls.iter().flat_map(|url| at(url, cache, &served)).collect())
+    urls.iter().flat_map(|url| at(url, cache, &served)).collect()
 }
 
 /// One server, and whether it has these models.
 pub fn at(url: &str, cache: &Path, models: &[String]) -> Vec<Finding> {
     let settings = OllamaSettings { url: url.to_owned(), ..OllamaSettings::default() };
-    let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: cache.to_owned(), seed: 0 };
+    let surroundings = Surroundings::new(Arc::new(RealClock::default()), cache.to_owned(), 0);
     let described = OllamaBackend::new(NAME, settings, surroundings).describe();
     let mut findings = vec![match &described {
         Ok(description) => server(url, description),
@@ -81,20 +76,20 @@ pub fn at(url: &str, cache: &Path, models: &[String]) -> Vec<Finding> {
 
 /// The server's version, its clock and its settings; and what would make its prefills easier to trust.
 fn server(url: &str, description: &Description) -> Finding {
-    let fact = |key: &str| description.facts.get(key).map_or("?", String::as_str);
+    let clock_of = description.server.as_ref().map_or("?", |server| server.clock.as_str());
+    let set = description.server.as_ref().and_then(|server| server.settings.as_ref());
     let version = description.version.as_deref().unwrap_or("?");
-    let known = fact("server_settings") == "known";
     let setting = |(variable, name): &(&str, &str)| {
-        let set = description.facts.get(&format!("env.{variable}")).map_or("as by default", String::as_str);
-        format!("{name} {}", if known { set } else { "unknown" })
+        let value = set.map_or("unknown", |set| set.get(*variable).map_or("as by default", String::as_str));
+        format!("{name} {value}")
     };
     let settings = SETTINGS.iter().map(setting).collect::<Vec<_>>().join(", ");
     let kept = description.max_resident.map_or_else(String::new, |n| format!("; keeps up to {n} models loaded"));
     let clock = Version::parse(version).and_then(version::clock);
     let blocked =
         clock.and_then(|clock| clock.blocklisted).map_or_else(String::new, |why| format!(", BLOCKLISTED: {why}"));
-    let detail = format!("Ollama {version} at {url}, clock of {}{blocked}{kept}; {settings}", fact("clock"));
-    let cache_off = description.facts.get("env.LLAMA_ARG_CACHE_RAM").is_some_and(|value| value == "0");
+    let detail = format!("Ollama {version} at {url}, clock of {clock_of}{blocked}{kept}; {settings}");
+    let cache_off = set.and_then(|set| set.get("LLAMA_ARG_CACHE_RAM")).is_some_and(|value| value == "0");
     let advise = clock.is_some_and(|clock| clock.host_prompt_cache) && !cache_off;
     let fix = "LLAMA_ARG_CACHE_RAM=0 ollama serve   (keeps no copies of earlier prompts beside the measurement)";
     Finding { fix: advise.then(|| fix.to_owned()), ..Finding::ready(Kind::Backend, NAME, detail) }

@@ -4,7 +4,7 @@ use crate::telemetry::sampler;
 use crate::terms::SensorKind;
 use crate::terms::sensor::{RegisterKind, Sensor};
 
-use super::{Finding, Kind};
+use super::finding::{Finding, Kind};
 
 /// One finding per kind of sensor.
 pub(super) fn findings() -> Vec<Finding> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Finding, Kind};
+use super::finding::{Finding, Kind};
 use crate::backend::worker::launch::docker::engine;
 use crate::backend::worker::launch::installed::{Image, Record as _};
 use crate::backend::worker::launch::package;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Allowed;
+use super::allowed::Allowed;
 use crate::backend::Surroundings;
 use crate::backend::ollama::verify::{self as server, Greedy};
 use crate::backend::onnx::verify as onnx;
@@ -47,7 +47,7 @@ pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let reference = args.folder.join("reference.json");
     let references = if reference.is_file() { read(&reference)? } else { Vec::new() };
     let prompts = prompts(&source, &references)?;
-    let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: crate::cache::root(), seed: 0 };
+    let surroundings = Surroundings::new(Arc::new(RealClock::default()), crate::cache::root(), 0);
     let asked = OllamaSettings {
         url: args.ollama.clone().unwrap_or_default(),
         num_ctx: 512,

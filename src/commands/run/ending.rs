@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::commands::run::warn;
+use crate::commands::terminal::warn;
 use crate::exit::Exit;
 use crate::record::Finished;
 use crate::record::given_up::{GivenUp, given_up, sessions_given_up};

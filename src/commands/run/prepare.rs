@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::progress;
 use crate::backend::{self, Backend, BackendError, CancelToken, Description, Surroundings};
 use crate::cache;
 use crate::clock::{RealClock, SharedClock, VirtualClock};
-use crate::commands::run::{progress, warn};
+use crate::commands::terminal::warn;
 use crate::record::plan::{Plan, SkippedCell};
 use crate::run::Engines;
 use crate::scenario::ScenarioFile;
@@ -18,7 +19,7 @@ pub(super) fn surroundings(file: &ScenarioFile) -> Surroundings {
     } else {
         Arc::new(RealClock::default())
     };
-    Surroundings { clock, cache: crate::cache::root(), seed: file.seed }
+    Surroundings::new(clock, crate::cache::root(), file.seed)
 }
 
 pub(super) fn open(

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use super::SetupError;
+use super::error::SetupError;
 use super::pins::Wheel;
 use crate::hash::sha256_file;
 use crate::units::Bytes;

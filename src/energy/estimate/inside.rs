@@ -1,6 +1,6 @@
 //! A phase as it came, by what a sensor said inside it.
 
-use super::{Estimate, FEWEST_EDGES, LEAST_VARIATION, Surroundings, Window, edge_time};
+use super::stretch::{Estimate, FEWEST_EDGES, LEAST_VARIATION, Surroundings, Window, edge_time};
 use crate::energy::check::stands_still;
 use crate::energy::edges::{Edge, Edges, changes};
 use crate::energy::{Sample, Trace, deviation, mean, together};

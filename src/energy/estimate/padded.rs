@@ -1,6 +1,6 @@
 //! An isolated phase, by the counter around it; and the mean of several.
 
-use super::{Estimate, Surroundings, Window, edge_time, few};
+use super::stretch::{Estimate, Surroundings, Window, edge_time, few};
 use crate::energy::edges::{Edge, Edges};
 use crate::energy::{deviation, mean, together};
 use crate::record::calibration::Coverage;

@@ -1,6 +1,6 @@
 //! A phase that was repeated steadily, by the counter's slope.
 
-use super::{Estimate, FEWEST_EDGES, LEAST_VARIATION, Stretch, Surroundings, Window, edge_time, few};
+use super::stretch::{Estimate, FEWEST_EDGES, LEAST_VARIATION, Stretch, Surroundings, Window, edge_time, few};
 use crate::energy::check::{readings_missing, stands_still};
 use crate::energy::edges::{Edge, Edges};
 use crate::energy::{Trace, deviation, mean, together};

@@ -1,7 +1,12 @@
 //! The file format: everything before the weights, little endian throughout.
 
-use super::{ALIGNMENT, FORMAT_VERSION};
 use crate::model::Precision;
+
+/// Version of the file format.
+pub const FORMAT_VERSION: u32 = 3;
+
+/// Tensors begin at multiples of this. Unit: bytes.
+pub const ALIGNMENT: u64 = 32;
 
 const MAGIC: &[u8; 4] = b"GGUF";
 

@@ -1,12 +1,14 @@
 //! What the file says about the model beside its weights, and which models the server computes otherwise.
 
-use super::META_WEIGHTS_ID;
 use super::format::{Metadata, Value};
 use super::vocabulary::Vocabulary;
 use crate::model::config::activation_name;
 use crate::model::folder::Folder;
 use crate::model::{Error, Precision, Result};
 use crate::terms::model::{Activation, Architecture, Family};
+
+/// Metadata key: [`Folder::weights_id`], which a server repeats when it is asked about the model.
+pub const META_WEIGHTS_ID: &str = "phasebench.weights_id";
 
 /// The metadata of an export.
 ///

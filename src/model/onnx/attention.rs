@@ -1,8 +1,9 @@
 //! Attention on the KV cache: rotation to positions, shared key-value heads, the causal mask.
 
-use super::decoder::Decoder;
+use super::form::{past_key, past_value, present_key, present_value};
 use super::graph::{Graph, Value, int, signed};
-use super::{past_key, past_value, present_key, present_value, proto};
+use super::layers::Decoder;
+use super::proto;
 
 /// Added to the scores of what may not be seen: far below any score, and still a number where nothing may be seen.
 const HIDDEN: f32 = -1e9;

@@ -3,11 +3,14 @@
 //! Rows of all sequences are laid below each other (`[batch × seq, width]`), so that every linear layer is one `Gemm`
 //! with its bias inside and its matrix as it is stored. Query, key and value are one `Gemm`, so are gate and up.
 
-use super::graph::{Dim, Graph, Value, float, int, ints, signed, text};
-use super::{
-    ATTENTION_MASK, ArgMax, INPUT_IDS, LOGITS, NEXT_TOKEN, Options, POSITION_IDS, Precision, attention, past_key,
-    past_value, present_key, present_value, proto,
+use super::form::{
+    ATTENTION_MASK, ArgMax, INPUT_IDS, LOGITS, NEXT_TOKEN, Options, POSITION_IDS, past_key, past_value, present_key,
+    present_value,
 };
+use super::graph::{Dim, Graph, Value, float, int, signed, text};
+use super::layers::Decoder;
+use super::{attention, proto};
+use crate::model::precision::Precision;
 use crate::model::tensors;
 use crate::terms::model::{Activation, Architecture, Family};
 
@@ -36,22 +39,6 @@ enum Layout {
     OutIn,
 }
 
-pub(super) struct Decoder<'a> {
-    pub(super) arch: &'a Architecture,
-    precision: Precision,
-    /// Element type of weights, cache and logits.
-    element: i32,
-    pub(super) graph: Graph,
-    ids: Value,
-    pub(super) positions: Value,
-    /// `[batch, seq]`.
-    pub(super) rows: Value,
-    /// Added to the scores, `[batch, 1, seq, past + seq]`, f32.
-    pub(super) hidden_scores: Value,
-    /// Cosine and sine by position, `[batch, 1, seq, rotary_dims / 2]`. `None`: positions are learned.
-    pub(super) rotation: Option<(Value, Value)>,
-}
-
 impl<'a> Decoder<'a> {
     fn new(arch: &'a Architecture, precision: Precision) -> Self {
         let element = match precision {
@@ -75,51 +62,6 @@ impl<'a> Decoder<'a> {
         let mut decoder = Self { arch, precision, element, graph, ids, positions, rows, hidden_scores, rotation: None };
         decoder.rotation = decoder.rotation_table();
         decoder
-    }
-
-    pub(super) fn cast(&mut self, value: &Value, to: i32) -> Value {
-        self.graph.op("Cast", &[value], &[int("to", i64::from(to))])
-    }
-
-    /// From f32 to the graph's precision.
-    pub(super) fn narrow(&mut self, value: &Value) -> Value {
-        match self.precision {
-            Precision::F32 => value.clone(),
-            Precision::F16 => self.cast(value, proto::FLOAT16),
-        }
-    }
-
-    /// From the graph's precision to f32.
-    pub(super) fn widen(&mut self, value: &Value) -> Value {
-        match self.precision {
-            Precision::F32 => value.clone(),
-            Precision::F16 => self.cast(value, proto::FLOAT),
-        }
-    }
-
-    /// A number in the graph's precision.
-    pub(super) fn number(&mut self, value: f32) -> Value {
-        match self.precision {
-            Precision::F32 => self.graph.float(value),
-            Precision::F16 => self.graph.half(half::f16::from_f32(value)),
-        }
-    }
-
-    pub(super) fn reshape(&mut self, value: &Value, shape: &[i64]) -> Value {
-        let shape = self.graph.ints(shape);
-        self.graph.op("Reshape", &[value, &shape], &[])
-    }
-
-    pub(super) fn add(&mut self, a: &Value, b: &Value) -> Value {
-        self.graph.op("Add", &[a, b], &[])
-    }
-
-    pub(super) fn mul(&mut self, a: &Value, b: &Value) -> Value {
-        self.graph.op("Mul", &[a, b], &[])
-    }
-
-    pub(super) fn transpose(&mut self, value: &Value, order: [i64; 4]) -> Value {
-        self.graph.op("Transpose", &[value], &[ints("perm", &order)])
     }
 
     fn embed(&mut self) -> Value {

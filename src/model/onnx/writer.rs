@@ -7,13 +7,15 @@ use std::path::Path;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
+use super::decoder;
+use super::form::{
+    DATA_FILE, EXPORTER_VERSION, FILE, IR_VERSION, META_ARG_MAX, META_DTYPE, META_FAMILY, META_PARAMETERS,
+    META_WEIGHTS_ID, OPSET, Options,
+};
 use super::graph::{Weight, signed};
 use super::proto::{self, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
-use super::{
-    DATA_FILE, EXPORTER_VERSION, FILE, IR_VERSION, META_ARG_MAX, META_DTYPE, META_FAMILY, META_PARAMETERS,
-    META_WEIGHTS_ID, OPSET, Options, Precision, decoder,
-};
 use crate::model::folder::{Folder, Tensor};
+use crate::model::precision::Precision;
 use crate::model::{Error, Result, precision};
 
 /// Weights in a file of their own begin at multiples of this, as mapping them needs.

@@ -50,6 +50,54 @@ pub struct Machine {
     pub container: Option<String>,
 }
 
+impl Machine {
+    /// Processors whose time this process may use: those it may run on, or what a control group grants where that is
+    /// less; half a processor is 0.5.
+    #[must_use]
+    pub fn usable_processors(&self) -> f64 {
+        let allowed = f64::from(self.allowed_processors());
+        self.cpu_quota_cores.map_or(allowed, |granted| granted.min(allowed))
+    }
+
+    /// The same for people, e.g. `2 processors`, `1 of 2 processors (affinity 0)`.
+    #[must_use]
+    pub fn usable(&self) -> String {
+        let (all, usable) = (self.logical_cores, self.usable_processors());
+        let processors = if all == 1 { "processor" } else { "processors" };
+        let affinity = self.cpu_affinity.as_deref().filter(|_| self.allowed_processors() < all);
+        let why = match (self.cpu_quota_cores, affinity) {
+            (Some(granted), _) if granted <= usable && usable < f64::from(all) => {
+                "granted by a control group".to_owned()
+            }
+            (_, Some(list)) => format!("affinity {list}"),
+            _ => return format!("{all} {processors}"),
+        };
+        format!("{usable} of {all} {processors} ({why})")
+    }
+
+    /// Whether this process may use less than the whole processor side.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.usable_processors() < f64::from(self.logical_cores)
+    }
+
+    fn allowed_processors(&self) -> u32 {
+        let listed = self.cpu_affinity.as_deref().map(|list| listed(list).len());
+        let listed = listed.and_then(|count| u32::try_from(count).ok()).filter(|&count| count > 0);
+        listed.map_or(self.logical_cores, |count| count.min(self.logical_cores))
+    }
+}
+
+/// `0-3,8` → 0, 1, 2, 3, 8.
+#[must_use]
+pub fn listed(processors: &str) -> Vec<u32> {
+    let ranges = processors.trim().split(',').filter_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?)
+    });
+    ranges.flatten().collect()
+}
+
 /// The machine's GPUs, or why there are none to see.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,4 +130,36 @@ pub struct Gpu {
     pub ecc: Option<bool>,
     /// Whether it is divided into instances.
     pub mig: Option<bool>,
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// Of four processors.
+    fn held(affinity: Option<&str>, granted: Option<f64>) -> Machine {
+        let mut machine: Machine =
+            serde_json::from_str(r#"{ "arch": "x86_64", "logical_cores": 4, "governors": {} }"#).unwrap();
+        (machine.cpu_affinity, machine.cpu_quota_cores) = (affinity.map(str::to_owned), granted);
+        machine
+    }
+
+    #[test]
+    fn what_a_process_may_use_is_what_holds_it_most() {
+        for (affinity, granted, usable, text) in [
+            (None, None, 4.0, "4 processors"),
+            (Some("0-3"), None, 4.0, "4 processors"),
+            (Some("0,2"), None, 2.0, "2 of 4 processors (affinity 0,2)"),
+            (Some("0-3"), Some(0.5), 0.5, "0.5 of 4 processors (granted by a control group)"),
+            (Some("1"), Some(2.0), 1.0, "1 of 4 processors (affinity 1)"),
+            (Some("0-2"), Some(1.5), 1.5, "1.5 of 4 processors (granted by a control group)"),
+            (Some("0-3"), Some(8.0), 4.0, "4 processors"),
+        ] {
+            let machine = held(affinity, granted);
+            assert!((machine.usable_processors() - usable).abs() < 1e-9, "{affinity:?} {granted:?}");
+            assert_eq!(machine.usable(), text);
+            assert_eq!(machine.is_held(), usable < 4.0);
+        }
+    }
 }

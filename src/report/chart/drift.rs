@@ -8,7 +8,8 @@ use plotters::style::Color;
 
 use super::axis::{Axis, percent_label};
 use super::mark::Mark;
-use super::sheet::{Frame, Head, PX, line, render};
+use super::sheet::{Frame, Head, line, render};
+use super::svg::PX;
 use super::{ChartError, Svg, check};
 use crate::report::format;
 use crate::report::text::clean;

@@ -4,7 +4,7 @@ use plotters::element::{Circle, DynElement, EmptyElement, IntoDynElement, PathEl
 use plotters::prelude::SVGBackend;
 use plotters::style::{Color, ShapeStyle};
 
-use super::sheet::PX;
+use super::svg::PX;
 use crate::report::theme::{Colour, SERIES};
 
 /// A mark's outline.

@@ -7,8 +7,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::ChartError;
 use super::axis::Axis;
 use super::sheet::{
-    Area, Frame, LABEL_PX, PX, Plot, TOP_TICKS_PX, WIDTH_PX, X_LABELS_PX, as_px, font, shorten, text_width,
+    Area, Frame, LABEL_PX, Plot, TOP_TICKS_PX, WIDTH_PX, X_LABELS_PX, as_px, font, shorten, text_width,
 };
+use super::svg::PX;
 use crate::report::text::clean;
 use crate::report::theme::INK;
 

@@ -7,7 +7,8 @@ use plotters::style::Color;
 
 use super::axis::Axis;
 use super::mark::Mark;
-use super::sheet::{Area, Frame, Head, PX, Plot, line, render};
+use super::sheet::{Area, Frame, Head, Plot, line, render};
+use super::svg::PX;
 use super::{ChartError, Svg, check};
 use crate::report::format;
 use crate::report::text::clean;

@@ -11,14 +11,12 @@ use plotters::style::{Color, IntoFont, TextStyle};
 
 use super::axis::Axis;
 use super::mark::Mark;
-use super::{ChartError, Svg};
+use super::svg::{ChartError, PX, Svg};
 use crate::report::text::clean;
 use crate::report::theme::{AXIS, Colour, INK, MUTED, PAPER, RULE};
 
 /// Width of every chart: a phone shows it whole with legible text, a desk shows two side by side.
 pub(super) const WIDTH_PX: i32 = 440;
-/// Drawing units in a pixel: the SVG writer rounds to whole units, which at one per pixel bends straight lines.
-pub(super) const PX: i32 = 10;
 /// Text size of labels.
 pub(super) const LABEL_PX: f64 = 13.0;
 const TITLE_PX: f64 = 16.0;

@@ -9,7 +9,8 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
 use super::mark::Mark;
-use super::sheet::{Frame, Head, LABEL_PX, PX, font, render, text_width};
+use super::sheet::{Frame, Head, LABEL_PX, font, render, text_width};
+use super::svg::PX;
 use super::{ChartError, Svg, check};
 use crate::report::format;
 use crate::report::text::clean;

@@ -47,6 +47,7 @@ fn machine(machine: &Machine) -> String {
     let cores = machine.physical_cores.unwrap_or(machine.logical_cores);
     let mut parts =
         vec![machine.cpu_model.clone().unwrap_or_else(|| machine.arch.clone()), counted(cores as usize, "core")];
+    parts.extend(machine.is_held().then(|| format!("{} usable", machine.usable())));
     parts.extend(machine.memory_gib.map(|gib| format!("{gib} GiB")));
     parts.extend(machine.os.clone());
     if machine.virtualised == Some(true) {

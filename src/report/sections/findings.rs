@@ -5,6 +5,7 @@ mod caution;
 mod compiling;
 mod growth;
 mod placement;
+mod share;
 mod steadiness;
 
 use crate::report::document::Finding;
@@ -24,9 +25,4 @@ const QUESTIONS: &[fn(&ReportedRun<'_>, &Names) -> Vec<Finding>] =
 /// The answers.
 pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
     QUESTIONS.iter().flat_map(|question| question(run, names)).collect()
-}
-
-/// `counted` of `whole`. `None`: the whole is 0.
-fn share_of(counted: usize, whole: usize) -> Option<f64> {
-    (whole > 0).then(|| counted as f64 / whole as f64)
 }

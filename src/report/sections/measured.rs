@@ -93,7 +93,8 @@ fn placement(run: &ReportedRun<'_>) -> Block {
     let mut placed: Vec<Placed<'_>> = Vec::new();
     for load in run.recording.loads() {
         let attribution = &load.attribution;
-        let proof: Vec<String> = attribution.evidence.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        let proof: Vec<String> =
+            attribution.evidence.texts().iter().map(|(name, value)| format!("{name} = {value}")).collect();
         let row = Placed {
             session: (&load.session.model, &load.session.backend),
             asked_for: &attribution.requested,

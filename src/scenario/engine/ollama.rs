@@ -130,6 +130,10 @@ impl Limits for OllamaSettings {
         self.dtype
     }
 
+    fn threads(&self) -> Option<u32> {
+        self.threads
+    }
+
     fn may_stop_early(&self) -> bool {
         true
     }

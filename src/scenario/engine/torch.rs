@@ -141,6 +141,10 @@ impl Limits for TorchSettings {
         self.dtype
     }
 
+    fn threads(&self) -> Option<u32> {
+        self.threads
+    }
+
     fn refusal(&self, asked: &AskedCell<'_>) -> Option<Refusal> {
         if self.compile.is_some() && asked.procedure == Procedure::Uncached {
             let reason = "without a cache every step has another length, which would be compiled anew";

@@ -89,6 +89,10 @@ impl Limits for ConnectSettings {
         self.dtype
     }
 
+    fn threads(&self) -> Option<u32> {
+        self.threads
+    }
+
     /// One worker holds one model.
     fn max_resident(&self) -> Option<u32> {
         Some(1)

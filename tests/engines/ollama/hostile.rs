@@ -105,7 +105,7 @@ fn words_and_numbers_are_made_harmless() {
     assert_eq!(kinds[..expected.len()], expected, "{:?}", failures(&calls));
     assert!(kinds[expected.len()..].iter().all(|kind| kind == "ok"), "{:?}", failures(&calls));
     for call in &calls {
-        let shown = call.detail.iter().chain(call.attribution.evidence.values());
+        let shown = call.detail.iter().chain(call.attribution.evidence.shown.values());
         assert!(shown.flat_map(|text| text.chars()).all(|c| !c.is_control()), "{}", call.call_id);
     }
 

@@ -219,7 +219,7 @@ fn prepared(tag: &str) -> Prepared {
 }
 
 fn backend(server: &Server) -> OllamaBackend {
-    let surroundings = Surroundings { clock: Arc::new(RealClock::default()), cache: PathBuf::new(), seed: 0 };
+    let surroundings = Surroundings::new(Arc::new(RealClock::default()), PathBuf::new(), 0);
     OllamaBackend::new("ollama", spec(server.url()), surroundings)
 }
 
@@ -241,7 +241,7 @@ fn a_load_is_a_load_and_shows_where_the_model_is() {
         let parts: Vec<&str> = report.parts.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(parts, ["reach_server", "load_model", "look_up"]);
         assert_eq!(report.attribution.actual.as_deref(), Some("cpu"), "{version}: {:?}", report.attribution);
-        assert_eq!(report.attribution.evidence["server.version"], version[1..]);
+        assert_eq!(report.attribution.evidence.shown["server.version"], version[1..]);
         let asked = server.requests().into_iter().find(|request| request.path == "/api/generate").unwrap();
         let (asked, recorded) = (asked.json().unwrap(), recorded(version, "load").request.body.unwrap());
         for key in ["keep_alive", "shift"] {

@@ -78,14 +78,14 @@ fn right(call: &CallRecord) {
     let spans: Vec<_> = call.spans.iter().map(|span| (span.phase, span.duration().0, span.reconstructed)).collect();
     assert_eq!(spans, [(Phase::Prefill, 9 * 50_000, true), (Phase::KvDecode, 8 * 200_000, true)], "{id}");
     assert_eq!(call.attribution.actual.as_deref(), Some("cpu"), "{id}");
-    assert_eq!(call.attribution.evidence["server.version"], "0.33.0-rc2", "{id}");
+    assert_eq!(call.attribution.evidence.shown["server.version"], "0.33.0-rc2", "{id}");
     for name in ["total_duration", "load_duration", "prompt_eval_duration", "eval_duration", "client_last_line"] {
         assert!(call.engine_ns[name].0 > 0, "{id}: {name}");
     }
 }
 
 fn nonces(calls: &[CallRecord]) -> BTreeSet<(&str, &str)> {
-    calls.iter().map(|call| (call.session.model.as_str(), call.attribution.evidence["nonce"].as_str())).collect()
+    calls.iter().map(|call| (call.session.model.as_str(), call.attribution.evidence.shown["nonce"].as_str())).collect()
 }
 
 fn requests_are_as_documented(bodies: &[Value]) {
@@ -264,7 +264,7 @@ fn repetitions_for_the_sensor_are_attributed_and_survive_early_stops() {
     for record in loops {
         assert!(record.status.is_ok(), "{:?}: {:?}", record.status, record.detail);
         assert_eq!(record.attribution.actual.as_deref(), Some("cpu"), "{:?}", record.attribution);
-        assert_eq!(record.attribution.evidence["server.version"], "0.33.0-rc2");
+        assert_eq!(record.attribution.evidence.shown["server.version"], "0.33.0-rc2");
         assert_eq!(record.windows.len(), 5);
         let early: u32 = record.windows.iter().map(|window| window.early_stops).sum();
         procedures.push((record.procedure, early > 0));

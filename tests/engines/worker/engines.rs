@@ -80,7 +80,7 @@ fn surroundings() -> Surroundings {
         }
         cache
     });
-    Surroundings { clock: Arc::new(RealClock::default()), cache: cache.clone(), seed: 1 }
+    Surroundings::new(Arc::new(RealClock::default()), cache.clone(), 1)
 }
 
 fn program() -> &'static Path {

@@ -101,7 +101,7 @@ fn ours() -> Server {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("protocol-cache");
     let located = library::locate(&phasebench::cache::root()).unwrap();
     library::select(&cache, &located.path).unwrap();
-    let surroundings = Surroundings { clock: Arc::new(KernelClock), cache, seed: 0 };
+    let surroundings = Surroundings::new(Arc::new(KernelClock), cache, 0);
     let make = move |asked: &Settings| {
         let backend = OnnxBackend::new("onnx", settings::onnx(asked)?, surroundings.clone());
         Ok(Box::new(backend) as Box<dyn Backend>)

@@ -5,9 +5,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use phasebench::backend::RunWorkers;
 use phasebench::backend::onnx::library;
 use phasebench::backend::worker::connection::{TOKEN_VARIABLE, open};
-use phasebench::backend::worker::folder::RunFolder;
 use phasebench::backend::worker::io::Io;
 use phasebench::backend::worker::launch::Address;
 use phasebench::backend::worker::launch::process::{READY, TRANSPORT_VARIABLE};
@@ -72,7 +72,7 @@ fn another_user_cannot_reach_the_socket() {
     if unsafe { libc::geteuid() } != 0 {
         return crate::not_run::not_run("another user cannot reach the socket", "only root can become another user");
     }
-    let run = RunFolder::of_this_run().unwrap();
+    let run = RunWorkers::default().folder().unwrap();
     let folder = run.worker().unwrap();
     let serving = Serving::start(&format!("unix:{}/s", folder.path().display()), None);
     assert_eq!(serving.hello(None), Code::Ok);

@@ -17,8 +17,8 @@ use phasebench::record::{
 use phasebench::store::{self, Recording};
 use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{
-    Attribution, Degraded, Dtype, EarlyStop, Finish, FitAxis, Mode, Order, Phase, Procedure, Regime, Repetitions, Role,
-    Status,
+    Attribution, Degraded, Dtype, EarlyStop, Evidence, Finish, FitAxis, Mode, Order, Phase, Procedure, Regime,
+    Repetitions, Role, Status,
 };
 use phasebench::units::{Bytes, Nanos};
 
@@ -281,7 +281,7 @@ fn weights(model: &str) -> String {
 }
 
 fn attribution() -> Attribution {
-    Attribution { requested: "cpu".to_owned(), actual: Some("cpu".to_owned()), evidence: BTreeMap::new() }
+    Attribution { requested: "cpu".to_owned(), actual: Some("cpu".to_owned()), evidence: Evidence::default() }
 }
 
 fn span(phase: Phase, begin_ns: Nanos, end_ns: Nanos) -> SpanRecord {

@@ -31,7 +31,7 @@ fn decode_times(spec: &ScenarioFile, folder: &std::path::Path) -> Vec<f64> {
         spec.models.iter().map(|m| plan::ModelFacts::new(&m.name, &model::architecture(&m.form).unwrap())).collect();
     let plan = plan::expand(spec, &facts, units::Bytes(1 << 34), &plan::Only::default()).unwrap();
     let clock = Arc::new(VirtualClock::default());
-    let surroundings = Surroundings { clock: clock.clone(), cache: folder.join("cache"), seed: spec.seed };
+    let surroundings = Surroundings::new(clock.clone(), folder.join("cache"), spec.seed);
     let mut engine = backend::open(&spec.backends[0], &surroundings);
     let prepared = engine.prepare(&spec.models[0]).unwrap();
     let key = SessionKey { backend: spec.backends[0].name.clone(), model: spec.models[0].name.clone() };

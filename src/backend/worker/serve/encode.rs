@@ -1,5 +1,7 @@
 //! What an engine of this program says, as messages. Its times are on the kernel's clock already.
 
+use std::collections::BTreeMap;
+
 use crate::backend::worker::protocol as wire;
 use crate::backend::worker::protocol::error::Kind;
 use crate::backend::worker::reply::OUTSIDE_ENGINE;
@@ -69,7 +71,7 @@ fn attribution(found: &Attribution) -> wire::Attribution {
     wire::Attribution {
         requested: found.requested.clone(),
         actual: found.actual.clone(),
-        evidence: found.evidence.clone().into_iter().collect(),
+        evidence: BTreeMap::<String, String>::from(found.evidence.clone()).into_iter().collect(),
     }
 }
 

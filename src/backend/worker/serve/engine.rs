@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::encode;
 use crate::backend::worker::protocol as wire;
 use crate::backend::worker::protocol::error::Kind;
-use crate::backend::worker::reply::phases;
+use crate::backend::worker::words::phases;
 use crate::backend::{Backend, BackendError, Call, CallShape, CancelToken, Deadline, Prepared, Session};
 use crate::clock::SharedClock;
 use crate::model::{Form, ModelSource};

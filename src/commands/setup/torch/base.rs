@@ -8,7 +8,8 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{AttachContainerOptionsBuilder, CreateImageOptionsBuilder};
 use futures_util::StreamExt as _;
 
-use super::{TorchError, image::failed};
+use super::error::{TorchError, say};
+use super::image::failed;
 use crate::backend::worker::launch::docker::engine::{DockerEngine, words};
 use crate::backend::worker::launch::docker::leftovers::{self, OURS, OWNER};
 use crate::backend::worker::launch::docker::owner::Owner;
@@ -30,7 +31,7 @@ pub async fn fetch(engine: &DockerEngine, base: &str, progress: &mut dyn Write) 
         Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => {}
         Err(error) => return Err(failed(&words(&error), "")),
     }
-    super::say(progress, &format!("fetching the image {base}"));
+    say(progress, &format!("fetching the image {base}"));
     let options = CreateImageOptionsBuilder::default().from_image(base).build();
     let mut steps = Box::pin(engine.docker.create_image(Some(options), None, None));
     while let Some(step) = steps.next().await {

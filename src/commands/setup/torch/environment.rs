@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::TorchError;
+use super::error::TorchError;
 use super::pip::Python;
 
 /// Written last, when everything can be imported.

@@ -8,7 +8,7 @@ use bollard::models::BuildInfo;
 use bollard::query_parameters::{BuildImageOptionsBuilder, RemoveImageOptions};
 use futures_util::StreamExt as _;
 
-use super::TorchError;
+use super::error::{TorchError, check_space};
 use super::file_server::FileServer;
 use super::pip::Python;
 use crate::backend::worker::launch::docker::engine::{self, DockerEngine, words};
@@ -114,7 +114,7 @@ pub async fn is_near(engine: &DockerEngine) -> Result<bool, TorchError> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let near = info.kernel_version.as_deref() == Some(kernel.trim()) && info.name.as_deref() == Some(name.trim());
     if near && let Some(root) = info.docker_root_dir {
-        super::check_space(Path::new(&root), NEEDED)?;
+        check_space(Path::new(&root), NEEDED)?;
     }
     Ok(near)
 }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::TorchError;
+use super::error::TorchError;
 
 /// Oldest Python that the locked requirements have wheels for.
 const OLDEST: (u32, u32) = (3, 11);

@@ -1,6 +1,6 @@
 //! The locked requirements, one by one.
 
-use super::TorchError;
+use super::error::TorchError;
 
 /// One package with its version and the hashes of its files.
 #[derive(Debug, Clone, PartialEq, Eq)]

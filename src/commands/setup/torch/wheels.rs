@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::TorchError;
+use super::error::TorchError;
 use super::pip::Python;
 use super::requirements::Requirement;
 use crate::hash::sha256_file;

@@ -10,7 +10,7 @@ use crate::terms::energy::Grade;
 use crate::terms::{Flag, Mode, Role};
 
 use super::digits::Bounds;
-use super::simulated;
+use super::power::simulated;
 use crate::report::sections::ReportedRun;
 use crate::report::sections::names::{Names, counted, mode};
 

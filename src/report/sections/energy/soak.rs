@@ -12,7 +12,7 @@ use crate::terms::energy::IdleKind;
 use crate::units::Nanos;
 
 use super::digits::Bounds;
-use super::{COUNTERS, POWERS, recorded, simulated, slopes};
+use super::power::{COUNTERS, POWERS, recorded, simulated, slopes};
 use crate::analysis::energy::COVERAGE_FACTOR;
 
 /// Most places along a chart of the whole run.

@@ -12,7 +12,7 @@ use crate::store::TraceRow;
 use crate::terms::Role;
 use crate::units::Nanos;
 
-use super::{COUNTERS, POWERS, simulated, slopes};
+use super::power::{COUNTERS, POWERS, simulated, slopes};
 
 /// Longest time before and after a call that its trace shows, in seconds.
 const MARGIN_S: f64 = 0.5;

@@ -6,7 +6,7 @@ use crate::report::format;
 use crate::report::sections::ReportedRun;
 use crate::report::sections::names::{Names, counted};
 
-use super::share_of;
+use super::share::share_of;
 
 /// One finding for the run.
 pub(super) fn findings(run: &ReportedRun<'_>, _: &Names) -> Vec<Finding> {

@@ -5,7 +5,7 @@ use crate::report::format;
 use crate::report::sections::ReportedRun;
 use crate::report::sections::names::{Names, counted};
 
-use super::share_of;
+use super::share::share_of;
 use super::steadiness::{BUSY, FOREIGN_SHARE, drifts, percent_or_all, ran_beside_others, timed_summaries};
 
 /// Coefficient of variation above which the calls behind a median are no single population: a warm engine on an idle

@@ -9,7 +9,7 @@ use crate::report::format;
 use crate::report::sections::ReportedRun;
 use crate::report::sections::names::Names;
 
-use super::share_of;
+use super::share::share_of;
 
 /// One finding for the run.
 pub(super) fn findings(run: &ReportedRun<'_>, _: &Names) -> Vec<Finding> {
@@ -49,7 +49,7 @@ fn answer(run: &ReportedRun<'_>) -> (Assurance, String) {
 fn proofs(run: &ReportedRun<'_>) -> String {
     let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for load in run.recording.loads() {
-        for (name, value) in &load.attribution.evidence {
+        for (name, value) in load.attribution.evidence.texts() {
             found.entry(name).or_default().push(value);
         }
     }

@@ -7,7 +7,7 @@ use crate::report::sections::ReportedRun;
 use crate::report::sections::names::{Names, mode};
 use crate::terms::{Flag, Mode};
 
-use super::share_of;
+use super::share::share_of;
 
 /// What the flag for foreign load says: programs that are not ours ran, or a hypervisor took time away.
 pub(super) const BUSY: &str = "Other programs, or the machine's host, were busy";

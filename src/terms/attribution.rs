@@ -1,0 +1,106 @@
+//! Where work ran, and what proves it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What proves where the work ran.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attribution {
+    /// What the scenario asked for, e.g. `CUDAExecutionProvider`.
+    pub requested: String,
+    /// What ran. `None`: nothing proves it, the row is `unattributed` and kept out of rankings.
+    pub actual: Option<String>,
+    /// The proof.
+    pub evidence: Evidence,
+}
+
+impl Attribution {
+    /// The device that work is proven to have run on: the processor (`None` inside), or a GPU by its number. `None`:
+    /// nothing proves it, or it was divided between both.
+    #[must_use]
+    pub fn device(&self) -> Option<Option<u32>> {
+        let actual = self.actual.as_deref()?.to_ascii_lowercase();
+        let (cpu, gpu) = (actual.contains("cpu"), actual.contains("cuda") || actual.contains("gpu"));
+        let number = || actual.rsplit_once("cuda:").and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
+        match (cpu, gpu) {
+            (true, false) => Some(None),
+            (false, true) => Some(Some(number())),
+            _ => None,
+        }
+    }
+
+    /// The number under which CUDA knows the GPU: from what ran, else from the evidence `device`. `None`: nothing tells it.
+    #[must_use]
+    pub fn cuda_number(&self) -> Option<u32> {
+        let of = |told: &String| told.to_ascii_lowercase().rsplit_once("cuda:").and_then(|(_, n)| n.parse().ok());
+        self.actual.as_ref().and_then(of).or_else(|| self.evidence.device.as_ref().and_then(of))
+    }
+}
+
+/// What proves where work ran: by name, as text, for it is the engine's to say. What the program itself goes by has a field.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+pub struct Evidence {
+    /// `device`: the device by the engine's own name for it, e.g. `cuda:1`. `None`: not told.
+    pub device: Option<String>,
+    /// `device.uuid`: what tells the board from others. `None`: not told.
+    pub device_uuid: Option<String>,
+    /// `off_provider_ops`: operators that compute and were placed elsewhere than was asked for. `None`: none was.
+    pub off_provider_ops: Option<String>,
+    /// Everything else, which is only shown, e.g. `nodes.CPUExecutionProvider` → `110`.
+    pub shown: BTreeMap<String, String>,
+}
+
+impl Evidence {
+    const DEVICE: &'static str = "device";
+    const DEVICE_UUID: &'static str = "device.uuid";
+    const OFF_PROVIDER_OPS: &'static str = "off_provider_ops";
+
+    /// All of it by name.
+    #[must_use]
+    pub fn texts(&self) -> BTreeMap<&str, &str> {
+        let named = [
+            (Self::DEVICE, &self.device),
+            (Self::DEVICE_UUID, &self.device_uuid),
+            (Self::OFF_PROVIDER_OPS, &self.off_provider_ops),
+        ];
+        let named = named.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        named.chain(self.shown.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
+    }
+}
+
+impl From<BTreeMap<String, String>> for Evidence {
+    fn from(mut texts: BTreeMap<String, String>) -> Self {
+        Self {
+            device: texts.remove(Self::DEVICE),
+            device_uuid: texts.remove(Self::DEVICE_UUID),
+            off_provider_ops: texts.remove(Self::OFF_PROVIDER_OPS),
+            shown: texts,
+        }
+    }
+}
+
+impl From<Evidence> for BTreeMap<String, String> {
+    fn from(evidence: Evidence) -> Self {
+        evidence.texts().into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_keep_all_of_it_by_name() {
+        let text =
+            r#"{"device":"cuda:1","device.uuid":"GPU-7","nodes.CPU":"110","off_provider_ops":"Add×2","zero":""}"#;
+        let evidence: Evidence = serde_json::from_str(text).unwrap();
+        assert_eq!((evidence.device.as_deref(), evidence.device_uuid.as_deref()), (Some("cuda:1"), Some("GPU-7")));
+        assert_eq!(evidence.off_provider_ops.as_deref(), Some("Add×2"));
+        assert_eq!(evidence.shown.len(), 2);
+        assert_eq!(serde_json::to_string(&evidence).unwrap(), text);
+    }
+}
