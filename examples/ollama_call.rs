@@ -11,12 +11,13 @@ use anyhow::Context;
 use clap::Parser;
 use phasebench::backend::http::Client;
 use phasebench::backend::ollama::judge::{self, Asked, History};
-use phasebench::backend::ollama::version::{self, Runner, Version};
+use phasebench::backend::ollama::version::{self, Runner};
 use phasebench::backend::{CancelToken, Deadline};
 use phasebench::clock::{Clock, RealClock};
 use phasebench::telemetry::process::cpu_self;
 use phasebench::units::Nanos;
 use reqwest::Method;
+use semver::Version;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -71,7 +72,7 @@ fn call(client: &Client, clock: &dyn Clock, start: u64, number: u32, tokens: u32
         "options": { "num_ctx": 4096, "num_predict": tokens, "stop": [] },
     });
     let asked = Asked { prompt: None, tokens, runner: Runner::Gguf };
-    let server = version::clock(Version(0, 33, 0)).context("the stand-in's version has no clock")?;
+    let server = version::clock(&Version::new(0, 33, 0)).context("the stand-in's version has no clock")?;
     let (cpu, begin) = (cpu()?, clock.now());
     let by = Deadline(Duration::from_secs(60));
     let exchange = client.exchange(Method::POST, "/api/generate", Some(&body), by, &CancelToken::default());

@@ -9,7 +9,6 @@ mod contract;
 pub mod http;
 pub mod ollama;
 pub mod onnx;
-pub mod process;
 pub mod simulated;
 pub mod text;
 pub mod worker;

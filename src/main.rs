@@ -7,8 +7,10 @@ use clap::Parser;
 use phasebench::cli::Cli;
 use phasebench::commands;
 use phasebench::exit::Exit;
+use phasebench::record::manifest;
 
 fn main() -> ExitCode {
+    manifest::built_from(phasebench_commit::commit!());
     let cli = Cli::parse();
     let mut out = io::stdout().lock();
     let result = commands::dispatch(&cli, &mut out).and_then(|exit| {

@@ -11,5 +11,4 @@ pub mod format;
 pub mod html;
 pub mod markdown;
 pub mod sections;
-pub mod text;
 pub mod theme;

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 pub mod reader;
 pub mod reserved;
@@ -154,8 +155,9 @@ pub fn read_text(run: &Path, name: &str) -> Result<String, StoreError> {
 
 /// Where a run goes if nobody says: `results/<utc>-<name>-<plan hash>`.
 #[must_use]
-pub fn default_folder(name: &str, plan_sha256: &str, now: jiff::Timestamp) -> PathBuf {
-    let stamp = now.strftime("%Y%m%dT%H%M%SZ");
+pub fn default_folder(name: &str, plan_sha256: &str, now: SystemTime) -> PathBuf {
+    let time = humantime::format_rfc3339_seconds(now).to_string();
+    let stamp = time.replace(['-', ':'], "");
     Path::new("results").join(format!("{stamp}-{name}-{}", &plan_sha256[..8.min(plan_sha256.len())]))
 }
 

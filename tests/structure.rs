@@ -11,11 +11,14 @@ use std::path::{Path, PathBuf};
 
 /// Bottom up. `commands` is where layers meet; nothing but `main` may use it or `cli`.
 const ALLOWED: &[(&str, &str)] = &[
+    ("commit", ""),
     ("exit", ""),
     ("hash", ""),
     ("lock", ""),
     ("stats", ""),
+    ("text", ""),
     ("units", ""),
+    ("process", "units"),
     ("terms", "stats units"),
     ("cache", "units"),
     ("clock", "units"),
@@ -27,14 +30,14 @@ const ALLOWED: &[(&str, &str)] = &[
     ("plan", "hash model record scenario terms units"),
     ("store", "hash lock record units"),
     ("schedule", "hash plan record stats terms units"),
-    ("backend", "clock hash lock model scenario stats terms units"),
-    ("calibrate", "backend clock energy hash model record scenario telemetry terms units"),
-    ("manifest", "backend cache hash model record telemetry terms units"),
+    ("backend", "clock hash lock model process scenario stats terms text units"),
+    ("calibrate", "backend clock energy hash model process record scenario telemetry terms units"),
+    ("manifest", "backend cache hash model process record telemetry terms units"),
     ("measure", "backend clock record schedule telemetry terms units"),
     ("run", "backend clock energy hash measure model record schedule scenario store telemetry terms units"),
     ("run_folder", "hash record store"),
     ("analysis", "energy hash record run_folder stats store terms units"),
-    ("report", "analysis record run_folder stats store terms units"),
+    ("report", "analysis record run_folder stats store terms text units"),
     ("cli", "scenario terms"),
     (
         "commands",

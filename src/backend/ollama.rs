@@ -27,7 +27,7 @@ use serde_json::json;
 
 use self::manage::{NAMESPACE, Server, same_name};
 use self::session::{OllamaSession, Served, load_options};
-use self::version::{ServerClock, Version};
+use self::version::ServerClock;
 use super::http::refusal::is_out_of_memory;
 use super::http::{Client, ClientError, Exchange};
 use super::{
@@ -81,7 +81,7 @@ impl OllamaBackend {
         let version = server
             .version(&CancelToken::default())
             .map_err(|error| self.unavailable(&error.to_string(), "ollama serve   (check with: phasebench doctor)"))?;
-        let known = Version::parse(&version).and_then(version::clock);
+        let known = version::release(&version).as_ref().and_then(version::clock);
         let clock = known.ok_or_else(|| {
             let what = format!("the server says its version is `{version}`, and what its durations cover is not known");
             self.unavailable(&what, "a released Ollama from 0.5.13 on")
@@ -242,7 +242,7 @@ impl Backend for OllamaBackend {
                 parts,
                 attribution,
                 host_rss_before: None,
-                host_rss_after: process::resident(&pids).map(Bytes),
+                host_rss_after: process::resident(&pids),
                 device_bytes: device_memory.map(Bytes),
             },
         }))

@@ -12,7 +12,6 @@ pub mod forward;
 pub mod generate;
 pub mod graph;
 pub mod library;
-pub mod memory;
 pub mod options;
 pub mod placement;
 mod probe;
@@ -36,6 +35,7 @@ use super::{
 };
 use crate::model::onnx::Precision;
 use crate::model::{self, ModelSource};
+use crate::process;
 use crate::scenario::{ArgMax, OnnxSettings, Provider};
 use crate::terms::{Degraded, Dtype, Mode, Procedure};
 use crate::units::Bytes;
@@ -166,7 +166,8 @@ impl OnnxBackend {
     ) -> Result<OnnxSession, Failure> {
         let error = |why: &str| session::failure(why, Waited::Done, by);
         let clock = self.surroundings.clock.clone();
-        let host_rss_before = memory::resident();
+        let this_process = [std::process::id()];
+        let host_rss_before = process::resident(&this_process);
         let runtime = runtime::start(&self.surroundings.cache).map_err(|e| error(&e.to_string()))?;
         let begin = clock.now();
         let mut builder = options::builder(&runtime.environment, &self.settings).map_err(|e| error(&words(&e)))?;
@@ -196,7 +197,7 @@ impl OnnxBackend {
             ],
             attribution,
             host_rss_before,
-            host_rss_after: memory::resident(),
+            host_rss_after: process::resident(&this_process),
             device_bytes: None,
         };
         Ok(OnnxSession { graph, clock, bounds, report, on_device })

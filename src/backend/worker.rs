@@ -16,7 +16,6 @@ pub mod folder;
 pub mod io;
 pub mod launch;
 pub mod load;
-pub mod protocol;
 pub mod reply;
 pub mod serve;
 pub mod session;
@@ -26,6 +25,8 @@ pub mod supervise;
 pub mod text;
 pub mod torch;
 mod words;
+
+pub use phasebench_proto as protocol;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::backend::process::boot_id;
+use crate::process::boot_id;
 use crate::hash::sha256_hex;
 use crate::record::calibration::Measured;
 use crate::terms::sensor::Sensor;

@@ -84,7 +84,7 @@ fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
     let prompts = Prompts::build(&file, &plan)?;
     let plan_json = String::from_utf8(crate::plan::to_json(&plan)?)?;
     let folder = args.out.clone().unwrap_or_else(|| {
-        store::default_folder(&plan.name, &sha256_hex(plan_json.as_bytes()), jiff::Timestamp::now())
+        store::default_folder(&plan.name, &sha256_hex(plan_json.as_bytes()), SystemTime::now())
     });
     surroundings.workers.name_run(&name_of(&folder));
     let reserved = Reserved::new(&folder)?;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::backend::process::boot_id;
+use crate::process::boot_id;
 use crate::hash::sha256_hex;
 use crate::record::manifest::{Machine, listed};
 use crate::telemetry::cpu::affinity;

@@ -4,14 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use half::{bf16, f16};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
 use crate::terms::model::Dtype;
 
 /// What an exported model's weights are held in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// Single.

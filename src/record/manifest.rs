@@ -5,6 +5,7 @@
 //! different every time (when it started, which boot) stands outside it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -212,19 +213,28 @@ impl Stack {
     }
 }
 
+/// The commit of the running program. The library does not know it: it is compiled once for many commits.
+static COMMIT: OnceLock<&str> = OnceLock::new();
+
+/// Says what commit the running program was built from; the first to say so is heard.
+pub fn built_from(commit: Option<&'static str>) {
+    if let Some(commit) = commit {
+        COMMIT.get_or_init(|| commit);
+    }
+}
+
 impl Tool {
     /// The program that is running.
     #[must_use]
     pub fn this() -> Self {
-        let own = |value: Option<&str>| value.map(str::to_owned);
-        let features = option_env!("PHASEBENCH_TARGET_FEATURES").unwrap_or_default();
+        let told = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: own(option_env!("PHASEBENCH_COMMIT")),
-            rustc: own(option_env!("PHASEBENCH_RUSTC")),
-            profile: own(option_env!("PHASEBENCH_PROFILE")),
-            target: own(option_env!("PHASEBENCH_TARGET")),
-            target_features: features.split(',').filter(|f| !f.is_empty()).map(str::to_owned).collect(),
+            commit: COMMIT.get().copied().and_then(told),
+            rustc: told(env!("PHASEBENCH_RUSTC")),
+            profile: told(env!("PHASEBENCH_PROFILE")),
+            target: told(env!("PHASEBENCH_TARGET")),
+            target_features: env!("PHASEBENCH_TARGET_FEATURES").split(',').filter_map(told).collect(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 mod table;
 
 use crate::report::chart::{ChartError, Svg};
-use crate::report::text::clean;
+use crate::text::one_line;
 
 pub use table::{Align, Columns, Heading, Table};
 
@@ -197,7 +197,7 @@ impl Text {
 /// The text cleaned for a terminal, without emphasis.
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|span| f.write_str(&clean(span.as_str())))
+        self.0.iter().try_for_each(|span| f.write_str(&one_line(span.as_str())))
     }
 }
 

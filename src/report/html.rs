@@ -5,8 +5,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::report::document::{
     Align, Assurance, Block, Document, Figure, Finding, Heading, Section, Span, Table, Text,
 };
-use crate::report::text::clean;
 use crate::report::theme;
+use crate::text::one_line;
 
 /// Words beyond this many characters in a table's cell make its column break lines.
 const LONG: usize = 36;
@@ -26,7 +26,7 @@ pub fn to_html(document: &Document) -> String {
                 meta charset="utf-8";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (clean(&document.title)) " – report" }
+                title { (one_line(&document.title)) " – report" }
                 style { (PreEscaped(theme::css())) (PreEscaped(STYLE)) }
             }
             body {
@@ -36,12 +36,12 @@ pub fn to_html(document: &Document) -> String {
                     (contents(&document.sections))
                     @for section in &document.sections {
                         section id=(section.id) {
-                            h2 { (clean(&section.title)) }
+                            h2 { (one_line(&section.title)) }
                             (blocks(&section.blocks))
                         }
                     }
                 }
-                footer { p { (clean(&document.made_by)) } }
+                footer { p { (one_line(&document.made_by)) } }
             }
         }
     };
@@ -53,11 +53,11 @@ pub fn to_html(document: &Document) -> String {
 fn header(document: &Document) -> Markup {
     html! {
         header {
-            h1 { (clean(&document.title)) }
+            h1 { (one_line(&document.title)) }
             @if !document.facts.is_empty() {
                 dl.facts {
                     @for (name, value) in &document.facts {
-                        div { dt { (clean(name)) } dd { (text(value)) } }
+                        div { dt { (one_line(name)) } dd { (text(value)) } }
                     }
                 }
             }
@@ -71,7 +71,7 @@ fn contents(sections: &[Section]) -> Markup {
             nav aria-label="Contents" {
                 ul {
                     @for section in sections {
-                        li { a href={ "#" (section.id) } { (clean(&section.title)) } }
+                        li { a href={ "#" (section.id) } { (one_line(&section.title)) } }
                     }
                 }
             }
@@ -116,7 +116,7 @@ fn findings_grid(findings: &[Finding]) -> Markup {
             @for finding in findings {
                 article class=(class(finding.assurance)) {
                     h3 {
-                        (clean(&finding.question)) " "
+                        (one_line(&finding.question)) " "
                         span.standing { (finding.assurance.as_str()) }
                     }
                     p.answer { (text(&finding.answer)) }
@@ -151,7 +151,7 @@ fn table(table: &Table) -> Markup {
                 table {
                     thead { tr {
                         @for (i, heading) in table.headings.iter().enumerate() {
-                            th scope="col" class=[classes[i]] { (clean(&heading.title)) }
+                            th scope="col" class=[classes[i]] { (one_line(&heading.title)) }
                         }
                     } }
                     tbody { @for row in &table.rows { tr {
@@ -184,9 +184,9 @@ fn text(text: &Text) -> Markup {
     html! {
         @for span in text.spans() {
             @match span {
-                Span::Plain(t) => (clean(t)),
-                Span::Strong(t) => strong { (clean(t)) },
-                Span::Code(t) => code { (clean(t)) },
+                Span::Plain(t) => (one_line(t)),
+                Span::Strong(t) => strong { (one_line(t)) },
+                Span::Code(t) => code { (one_line(t)) },
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::report::document::{Align, Block, Document, Finding, Span, Table, Text};
-use crate::report::text::clean;
+use crate::text::one_line;
 
 /// The document as Markdown; figures link to their files.
 #[must_use]
@@ -140,7 +140,7 @@ fn strong(text: &str) -> String {
 
 /// A code span: its fence is longer than any run of backticks inside.
 fn code(text: &str) -> String {
-    let text = clean(text);
+    let text = one_line(text);
     if text.trim().is_empty() {
         return String::new();
     }
@@ -169,7 +169,7 @@ enum Next {
 }
 
 fn escape_before(text: &str, next: Next) -> String {
-    let chars: Vec<char> = clean(text).chars().collect();
+    let chars: Vec<char> = one_line(text).chars().collect();
     let mut out = String::with_capacity(chars.len());
     for (i, c) in chars.iter().enumerate() {
         let (before, after) = (i.checked_sub(1).and_then(|i| chars.get(i)), chars.get(i + 1));

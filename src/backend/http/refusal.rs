@@ -47,7 +47,7 @@ mod tests {
             (br#"{"error":{"code":400,"message":"too long"}}"#, "too long"),
             (br#"{"error":"{\"error\":{\"code\":400,\"message\":\"too long\"}}"}"#, "too long"),
             (br#"{"error":{"code":7}}"#, "{\"code\":7}"),
-            (b"plain \x1b[1mtext", "plain [1mtext"),
+            (b"plain \x1b[1mtext", "plain text"),
             (b"", "no explanation"),
         ] {
             assert_eq!(error_of(body), words);

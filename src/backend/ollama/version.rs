@@ -2,28 +2,15 @@
 //!
 //! Read from the sources of the versions named; see the boundary text of each row for what its durations include.
 
-use std::fmt;
+use semver::Version;
 
-/// A server's version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version(pub u32, pub u32, pub u32);
-
-impl Version {
-    /// Reads `0.24.0` or `0.33.0-rc2`; a pre-release counts as its release, whose clock it has. `None`: no version, or
-    /// `0.0.0`, which development builds report.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let release = text.trim().trim_start_matches('v').split(['-', '+']).next()?;
-        let mut parts = release.split('.').map(|part| part.parse::<u32>().ok());
-        let version = Self(parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?);
-        (parts.next().is_none() && version != Self(0, 0, 0)).then_some(version)
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
-    }
+/// Reads `0.24.0` or `0.33.0-rc2`; a pre-release counts as its release, whose clock it has. `None`: no version, or
+/// `0.0.0`, which development builds report.
+#[must_use]
+pub fn release(text: &str) -> Option<Version> {
+    let found = Version::parse(text.trim().trim_start_matches('v')).ok()?;
+    let release = Version::new(found.major, found.minor, found.patch);
+    (release != Version::new(0, 0, 0)).then_some(release)
 }
 
 /// One row of the table.
@@ -65,24 +52,30 @@ const LLAMA_SERVER: ServerClock = ServerClock {
     host_prompt_cache: true,
 };
 
-/// The clock of a version. `None`: older than any whose sources were read.
+/// The clock of a [`release`]. `None`: older than any whose sources were read.
 #[must_use]
-pub fn clock(version: Version) -> Option<ServerClock> {
-    match version {
-        v if v < Version(0, 5, 13) => None,
-        v if v < Version(0, 12, 5) => Some(RUNNER),
-        v if v <= Version(0, 12, 6) => Some(ServerClock {
+pub fn clock(version: &Version) -> Option<ServerClock> {
+    let before = |major, minor, patch| *version < Version::new(major, minor, patch);
+    if before(0, 5, 13) {
+        None
+    } else if before(0, 12, 5) {
+        Some(RUNNER)
+    } else if before(0, 12, 7) {
+        Some(ServerClock {
             row: "0.12.5 and 0.12.6",
             blocklisted: Some("this version times only the last batch of a prompt"),
             ..IN_PROCESS
-        }),
-        v if v < Version(0, 30, 0) => Some(IN_PROCESS),
-        Version(0, 30, 0) => Some(ServerClock {
+        })
+    } else if before(0, 30, 0) {
+        Some(IN_PROCESS)
+    } else if before(0, 30, 1) {
+        Some(ServerClock {
             row: "0.30.0",
             blocklisted: Some("this version counts only the prompt tokens that were not cached"),
             ..LLAMA_SERVER
-        }),
-        _ => Some(LLAMA_SERVER),
+        })
+    } else {
+        Some(LLAMA_SERVER)
     }
 }
 
@@ -134,35 +127,35 @@ mod tests {
     #[test]
     fn versions_read_as_they_are_written() {
         for (text, version) in [
-            ("0.24.0", Some(Version(0, 24, 0))),
-            ("v0.33.0-rc2", Some(Version(0, 33, 0))),
-            ("0.5", Some(Version(0, 5, 0))),
+            ("0.24.0", Some(Version::new(0, 24, 0))),
+            ("v0.33.0-rc2", Some(Version::new(0, 33, 0))),
+            ("0.5", None),
             ("0.0.0", None),
             ("1.2.3.4", None),
             ("main", None),
             ("", None),
         ] {
-            assert_eq!(Version::parse(text), version, "{text}");
+            assert_eq!(release(text), version, "{text}");
         }
     }
 
     #[test]
     fn every_version_has_its_row() {
         for (version, row, blocked) in [
-            (Version(0, 5, 13), "0.5.13 to 0.12.4", false),
-            (Version(0, 12, 4), "0.5.13 to 0.12.4", false),
-            (Version(0, 12, 5), "0.12.5 and 0.12.6", true),
-            (Version(0, 12, 6), "0.12.5 and 0.12.6", true),
-            (Version(0, 12, 7), "0.12.5 to 0.24", false),
-            (Version(0, 24, 0), "0.12.5 to 0.24", false),
-            (Version(0, 30, 0), "0.30.0", true),
-            (Version(0, 30, 1), "0.30 and later", false),
-            (Version(1, 0, 0), "0.30 and later", false),
+            (Version::new(0, 5, 13), "0.5.13 to 0.12.4", false),
+            (Version::new(0, 12, 4), "0.5.13 to 0.12.4", false),
+            (Version::new(0, 12, 5), "0.12.5 and 0.12.6", true),
+            (Version::new(0, 12, 6), "0.12.5 and 0.12.6", true),
+            (Version::new(0, 12, 7), "0.12.5 to 0.24", false),
+            (Version::new(0, 24, 0), "0.12.5 to 0.24", false),
+            (Version::new(0, 30, 0), "0.30.0", true),
+            (Version::new(0, 30, 1), "0.30 and later", false),
+            (Version::new(1, 0, 0), "0.30 and later", false),
         ] {
-            let clock = clock(version).unwrap();
+            let clock = clock(&version).unwrap();
             assert_eq!((clock.row, clock.blocklisted.is_some()), (row, blocked), "{version}");
         }
-        assert_eq!(clock(Version(0, 5, 12)), None);
+        assert_eq!(clock(&Version::new(0, 5, 12)), None);
     }
 
     #[test]

@@ -8,10 +8,11 @@ use super::forward::{ForwardError, LoadedGraph, cache_size};
 use super::generate::{Progress, generate};
 use super::probe;
 use super::runtime::words;
-use super::{memory, watch};
+use super::watch;
 use crate::backend::cancel::{CancelToken, Deadline, Waited};
 use crate::backend::{BackendError, Call, Failure, LoadReport, Memory, Outcome, Probed, Reply, Session};
 use crate::clock::SharedClock;
+use crate::process::MemoryStretch;
 use crate::terms::{Attribution, Degraded, Finish, Procedure};
 use crate::units::Nanos;
 
@@ -52,7 +53,7 @@ impl Session for OnnxSession {
             Err(error) => return refused(&words(&error)),
         };
         let mut progress = Progress::default();
-        let memory = memory::Stretch::begin();
+        let memory = MemoryStretch::begin();
         let stop = || drop(options.terminate());
         let (result, waited) =
             watch::watched(by, cancel, stop, || generate(&mut self.graph, call, &*self.clock, &options, &mut progress));
@@ -115,7 +116,7 @@ impl OnnxSession {
         probe::most_probable(&logits, top)
     }
 
-    fn reply(&self, call: &Call, progress: Progress, whole: bool, memory: memory::Stretch) -> Reply {
+    fn reply(&self, call: &Call, progress: Progress, whole: bool, memory: MemoryStretch) -> Reply {
         let (kv, device) = cache_size(&progress.cache);
         let (host_rss, host_peak) = memory.resident();
         let mut attribution = self.report.attribution.clone();

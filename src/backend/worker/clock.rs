@@ -7,8 +7,8 @@ use std::fs;
 
 use super::protocol::{ClockSource, clock_source};
 use crate::backend::SpanClock;
-use crate::backend::process::boot_id;
 use crate::clock::Clock;
+use crate::process::boot_id;
 use crate::units::Nanos;
 
 /// Pairs of readings of our two clocks, of which the closest counts.

@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(words(&Status::unavailable("gone")), "gone");
         assert_eq!(
             words(&Status::failed_precondition("not \u{1b}[1mloaded")),
-            "The system is not in a state required for the operation's execution: not [1mloaded"
+            "The system is not in a state required for the operation's execution: not loaded"
         );
         assert_eq!(words(&Status::unknown("")), "Unknown error");
     }

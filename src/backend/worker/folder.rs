@@ -4,6 +4,7 @@
 //! that down to whatever it starts. A folder whose owner is gone is cleaned up by the next run: its lock is free then,
 //! however the owner ended.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::backend::process::{environment, kill, pids};
 use crate::hash::sha256_hex;
 use crate::lock::Held;
+use crate::process::{environment, kill, pids};
 
 /// Environment variable of every worker and whatever it starts: its folder.
 pub const VARIABLE: &str = "PHASEBENCH_WORKER_FOLDER";
@@ -202,11 +203,7 @@ pub fn marked(folder: &Path) -> Vec<u32> {
 }
 
 fn folder_of(pid: u32) -> Option<PathBuf> {
-    let environment = environment(pid)?;
-    let value = environment
-        .split(|&byte| byte == 0)
-        .find_map(|variable| variable.strip_prefix(VARIABLE.as_bytes())?.strip_prefix(b"="))?;
-    Some(PathBuf::from(std::str::from_utf8(value).ok()?))
+    environment(pid)?.remove(OsStr::new(VARIABLE)).map(PathBuf::from)
 }
 
 #[cfg(test)]

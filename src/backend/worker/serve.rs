@@ -26,7 +26,7 @@ use self::service::{Guard, Service};
 use super::connection::{LONGEST_MESSAGE, TOKEN_VARIABLE, fits};
 use super::launch::Address;
 use super::protocol::worker_server::WorkerServer;
-use crate::backend::process::kill;
+use crate::process::kill;
 
 /// How long connections may take to close once the worker is asked to end.
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::launch::Ended;
-use crate::backend::process::{kill, tree};
+use crate::process::{kill, tree};
 
 /// Runs a command until it ends or has to. Its standard input stays open as long as the keeper lives.
 ///

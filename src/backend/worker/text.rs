@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 pub use crate::backend::text::clean;
-use crate::backend::text::is_hidden;
+use crate::text::visible;
 
 /// Most entries of a map that are kept.
 pub const MOST_ENTRIES: usize = 128;
@@ -14,14 +14,15 @@ const LONGEST_MESSAGE: usize = 1900;
 /// An engine's message of several lines: its beginning and its end, where it is long.
 #[must_use]
 pub fn message(text: &str) -> String {
+    let text = visible(text);
     let count = text.chars().count();
     if count <= LONGEST_MESSAGE {
-        return shown(text);
+        return text.trim().to_owned();
     }
     let half = LONGEST_MESSAGE / 2;
     let begin: String = text.chars().take(half).collect();
     let end: String = text.chars().skip(count - half).collect();
-    format!("{} … {}", shown(&begin), shown(&end))
+    format!("{} … {}", begin.trim(), end.trim())
 }
 
 /// A map of short texts, in order; what is beyond the limit is left out.
@@ -29,10 +30,6 @@ pub fn message(text: &str) -> String {
 pub fn map(entries: HashMap<String, String>) -> BTreeMap<String, String> {
     let sorted: BTreeMap<String, String> = entries.into_iter().collect();
     sorted.into_iter().take(MOST_ENTRIES).map(|(key, value)| (clean(&key), clean(&value))).collect()
-}
-
-fn shown(text: &str) -> String {
-    text.chars().filter(|&c| c == '\n' || !is_hidden(c)).collect::<String>().trim().to_owned()
 }
 
 #[cfg(test)]

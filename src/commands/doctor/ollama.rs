@@ -7,7 +7,7 @@ use super::finding::{Finding, Kind};
 use crate::backend::http::Client;
 use crate::backend::ollama::OllamaBackend;
 use crate::backend::ollama::manage::Server;
-use crate::backend::ollama::version::{self, Version};
+use crate::backend::ollama::version;
 use crate::backend::{Backend, BackendError, CancelToken, Description, Surroundings};
 use crate::clock::RealClock;
 use crate::model::Form;
@@ -85,7 +85,7 @@ fn server(url: &str, description: &Description) -> Finding {
     };
     let settings = SETTINGS.iter().map(setting).collect::<Vec<_>>().join(", ");
     let kept = description.max_resident.map_or_else(String::new, |n| format!("; keeps up to {n} models loaded"));
-    let clock = Version::parse(version).and_then(version::clock);
+    let clock = version::release(version).as_ref().and_then(version::clock);
     let blocked =
         clock.and_then(|clock| clock.blocklisted).map_or_else(String::new, |why| format!(", BLOCKLISTED: {why}"));
     let detail = format!("Ollama {version} at {url}, clock of {clock_of}{blocked}{kept}; {settings}");

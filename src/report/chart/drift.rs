@@ -12,8 +12,8 @@ use super::sheet::{Frame, Head, line, render};
 use super::svg::PX;
 use super::{ChartError, Svg, check};
 use crate::report::format;
-use crate::report::text::clean;
 use crate::report::theme::AXIS;
+use crate::text::one_line;
 
 const BODY_PX: i32 = 320;
 
@@ -106,7 +106,7 @@ fn describe(data: &Drift) -> String {
         let _ = write!(
             text,
             " {}: {} calls, first {}, last {};",
-            clean(&s.name),
+            one_line(&s.name),
             s.calls.len(),
             format::change_percent(first),
             format::change_percent(last)

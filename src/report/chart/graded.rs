@@ -13,8 +13,8 @@ use super::sheet::{Frame, Head, LABEL_PX, font, line, render};
 use super::svg::PX;
 use super::{ChartError, Svg, check};
 use crate::report::format;
-use crate::report::text::clean;
 use crate::report::theme::INK;
+use crate::text::one_line;
 
 const BODY_PX: i32 = 350;
 /// Room between a mark and its grade.
@@ -103,9 +103,9 @@ pub fn graded(data: &Graded) -> Result<Svg, ChartError> {
 }
 
 fn describe(data: &Graded) -> String {
-    let mut text = format!("{} against {}, both axes logarithmic.", clean(&data.y_name), clean(&data.x_name));
+    let mut text = format!("{} against {}, both axes logarithmic.", one_line(&data.y_name), one_line(&data.x_name));
     for series in &data.series {
-        let _ = write!(text, " {}:", clean(&series.name));
+        let _ = write!(text, " {}:", one_line(&series.name));
         for point in &series.points {
             let Interval { low, high } = point.interval;
             let (x, low, high) = (format::number(point.x, 3), format::number(low, 2), format::number(high, 2));

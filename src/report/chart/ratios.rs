@@ -11,8 +11,8 @@ use super::sheet::{Head, LABEL_PX, Plot, font, line, render};
 use super::svg::PX;
 use super::{ChartError, Svg, check};
 use crate::report::format;
-use crate::report::text::clean;
 use crate::report::theme::{AXIS, MUTED, SERIES};
+use crate::text::one_line;
 
 /// Ratios, cell by cell, on a logarithmic axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +91,7 @@ fn draw_references(plot: &Plot<'_>, rows: &Rows<'_>, data: &Ratios) -> Result<()
         let near_end = rows.x.fraction(r.ratio) > 0.7;
         let (side, dx) = if near_end { (HPos::Right, -6 * PX) } else { (HPos::Left, 6 * PX) };
         let style = font(LABEL_PX, MUTED, side, VPos::Center);
-        let label = Text::new(clean(&r.label), (dx, 10 * PX), style);
+        let label = Text::new(one_line(&r.label), (dx, 10 * PX), style);
         area.draw(&(EmptyElement::at(top) + label))?;
     }
     Ok(())
@@ -114,6 +114,6 @@ fn values(data: &Ratios) -> Result<Vec<f64>, ChartError> {
 }
 
 fn describe(data: &Ratios) -> String {
-    let rows: Vec<_> = data.rows.iter().map(|r| format!("{}: {}", clean(&r.name), format::ratio(r.ratio))).collect();
-    format!("{}, logarithmic axis. {}.", clean(&data.x_name), rows.join("; "))
+    let rows: Vec<_> = data.rows.iter().map(|r| format!("{}: {}", one_line(&r.name), format::ratio(r.ratio))).collect();
+    format!("{}, logarithmic axis. {}.", one_line(&data.x_name), rows.join("; "))
 }

@@ -10,8 +10,8 @@ use super::sheet::{
     Area, Frame, LABEL_PX, Plot, TOP_TICKS_PX, WIDTH_PX, X_LABELS_PX, as_px, font, shorten, text_width,
 };
 use super::svg::PX;
-use crate::report::text::clean;
 use crate::report::theme::INK;
+use crate::text::one_line;
 
 const ROW_PX: i32 = 42;
 /// Where in a row its name stands, from its top.
@@ -79,9 +79,9 @@ impl Rows<'_> {
         let ends = self.x.range();
         for (i, label) in self.labels.iter().enumerate() {
             let top = -f64::from(as_px(i));
-            let value = clean(&label.value);
+            let value = one_line(&label.value);
             let room = WIDTH_PX - 44 - text_width(&value, LABEL_PX);
-            let name = shorten(&clean(&label.name), LABEL_PX, room);
+            let name = shorten(&one_line(&label.name), LABEL_PX, room);
             let text = |text, side| {
                 let style = font(LABEL_PX, INK, side, VPos::Center);
                 Text::new(text, (0, NAME_AT_PX * PX), style)

@@ -11,7 +11,7 @@ use super::sheet::{Area, Frame, Head, Plot, line, render};
 use super::svg::PX;
 use super::{ChartError, Svg, check};
 use crate::report::format;
-use crate::report::text::clean;
+use crate::text::one_line;
 
 const BODY_PX: i32 = 350;
 /// How far a fit's band may stretch the axis beyond the points, in powers of ten. A band from three points can
@@ -174,9 +174,9 @@ fn validate(data: &Scaling) -> Result<(), ChartError> {
 }
 
 fn describe(data: &Scaling) -> String {
-    let mut text = format!("{} against {}, both axes logarithmic.", clean(&data.y_name), clean(&data.x_name));
+    let mut text = format!("{} against {}, both axes logarithmic.", one_line(&data.y_name), one_line(&data.x_name));
     for s in &data.series {
-        let _ = write!(text, " {}:", clean(&s.name));
+        let _ = write!(text, " {}:", one_line(&s.name));
         for p in &s.points {
             let (x, y) = (format::number(p.x, 3), format::ms(p.median_ms));
             let _ = write!(text, " {x} → {y};");

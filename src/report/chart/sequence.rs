@@ -7,7 +7,7 @@ use super::mark::Mark;
 use super::sheet::{Frame, Head, render};
 use super::{ChartError, Svg, check};
 use crate::report::format;
-use crate::report::text::clean;
+use crate::text::one_line;
 
 const BODY_PX: i32 = 320;
 /// Stands in the legend for calls that compiled.
@@ -97,7 +97,7 @@ fn describe(data: &Sequence) -> String {
         let _ = write!(
             text,
             " {}: {} calls, the longest {} ms, {} of them compiled;",
-            clean(&s.name),
+            one_line(&s.name),
             s.calls.len(),
             format::ms(longest),
             compiled.len()

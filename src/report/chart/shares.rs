@@ -9,8 +9,8 @@ use super::rows::{Label, Rows};
 use super::sheet::{Head, render};
 use super::{ChartError, Svg, check};
 use crate::report::format;
-use crate::report::text::clean;
 use crate::report::theme::SERIES;
+use crate::text::one_line;
 
 /// Decode's share of end-to-end time, cell by cell.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +69,6 @@ pub fn shares(data: &Shares) -> Result<Svg, ChartError> {
 
 fn describe(data: &Shares) -> String {
     let rows: Vec<_> =
-        data.rows.iter().map(|r| format!("{}: {}", clean(&r.name), format::percent(r.decode_fraction))).collect();
+        data.rows.iter().map(|r| format!("{}: {}", one_line(&r.name), format::percent(r.decode_fraction))).collect();
     format!("Decode's share of end-to-end time. {}.", rows.join("; "))
 }

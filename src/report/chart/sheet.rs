@@ -12,8 +12,8 @@ use plotters::style::{Color, IntoFont, TextStyle};
 use super::axis::Axis;
 use super::mark::Mark;
 use super::svg::{ChartError, PX, Svg};
-use crate::report::text::clean;
 use crate::report::theme::{AXIS, Colour, INK, MUTED, PAPER, RULE};
+use crate::text::one_line;
 
 /// Width of every chart: a phone shows it whole with legible text, a desk shows two side by side.
 pub(super) const WIDTH_PX: i32 = 440;
@@ -54,12 +54,12 @@ pub(super) struct Head {
 impl Head {
     /// Lays out the title and the legend's entries; both break into lines as needed.
     pub fn new(title: &str, legend: &[(Mark, String)]) -> Self {
-        let title = clean(title);
+        let title = one_line(title);
         let lines = wrap(&title, TITLE_PX * 1.06, WIDTH_PX - 8);
         let mut y = TITLE_LINE_PX * as_px(lines.len()) + 6;
         let (mut x, mut placed) = (0, Vec::new());
         for (mark, label) in legend {
-            let label = shorten(&clean(label), LABEL_PX, WIDTH_PX - 24);
+            let label = shorten(&one_line(label), LABEL_PX, WIDTH_PX - 24);
             let width = 20 + text_width(&label, LABEL_PX);
             if x > 0 && x + width > WIDTH_PX {
                 (x, y) = (0, y + LEGEND_LINE_PX);
@@ -135,7 +135,7 @@ impl Frame<'_> {
         let (y_labels_px, top_px) = match self.y_name {
             Some((y_name, room_px)) => {
                 let style = name(HPos::Left, VPos::Center);
-                area.draw(&Text::new(clean(y_name), (0, 11 * PX), style))?;
+                area.draw(&Text::new(one_line(y_name), (0, 11 * PX), style))?;
                 let widest_px = self.y.labels().map(|label| text_width(label, LABEL_PX)).max().unwrap_or(0);
                 (room_px.max(widest_px + TICK_PX), Y_NAME_PX)
             }
@@ -161,7 +161,7 @@ impl Frame<'_> {
             .draw()?;
         let (across, down) = plot.plotting_area().get_pixel_range();
         let (_, base) = area.get_base_pixel();
-        let x_name = shorten(&clean(self.x_name), LABEL_PX, WIDTH_PX);
+        let x_name = shorten(&one_line(self.x_name), LABEL_PX, WIDTH_PX);
         let below = ((across.start + across.end) / 2, down.end - base + 36 * PX);
         area.draw(&Text::new(x_name, below, name(HPos::Center, VPos::Center)))?;
         Ok(plot)

@@ -11,8 +11,8 @@ use super::sheet::{Head, LABEL_PX, Plot, font, line, render};
 use super::svg::PX;
 use super::{ChartError, Svg, check};
 use crate::report::format;
-use crate::report::text::clean;
 use crate::report::theme::{AXIS, MUTED, SERIES};
+use crate::text::one_line;
 
 /// Outliers may stretch the axis by this factor; what lies beyond is drawn at its end with its value.
 const OUTLIER_STRETCH: f64 = 3.0;
@@ -145,7 +145,7 @@ fn describe(data: &Spread) -> String {
             let outliers = r.calls.iter().filter(|c| c.outlier).count();
             format!(
                 "{}: {} calls from {} to {}, {outliers} outliers",
-                clean(&r.name),
+                one_line(&r.name),
                 r.calls.len(),
                 format::change_percent(low),
                 format::change_percent(high)

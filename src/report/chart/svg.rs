@@ -88,5 +88,5 @@ pub(super) fn check(
     if value.is_finite() && range.contains(&value) {
         return Ok(value);
     }
-    Err(ChartError::Value { name: crate::report::text::clean(name), what, value, allowed })
+    Err(ChartError::Value { name: crate::text::one_line(name), what, value, allowed })
 }

@@ -13,8 +13,8 @@ use super::sheet::{Frame, Head, LABEL_PX, font, render, text_width};
 use super::svg::PX;
 use super::{ChartError, Svg, check};
 use crate::report::format;
-use crate::report::text::clean;
 use crate::report::theme::INK;
+use crate::text::one_line;
 
 const BODY_PX: i32 = 320;
 /// Stretches closer together than this touch for the eye, in seconds.
@@ -115,7 +115,7 @@ pub fn trace(data: &Trace) -> Result<Svg, ChartError> {
             area.draw(&Rectangle::new([(phase.begin_s, bottom), (phase.end_s, top)], shade))?;
             // The name of a phase too short for it would lie under the next one's.
             let next_s = data.phases.get(i + 1).map_or(f64::INFINITY, |next| next.begin_s);
-            let name = clean(&phase.name);
+            let name = one_line(&phase.name);
             let room_px = (x.fraction(next_s.min(x.range().end)) - x.fraction(phase.begin_s)) * f64::from(across_px);
             if f64::from(text_width(&name, LABEL_PX)) <= room_px || next_s.is_infinite() {
                 let style = font(LABEL_PX, INK, HPos::Left, VPos::Top);
@@ -139,13 +139,13 @@ fn describe(data: &Trace) -> String {
     let mut text = format!("{} over seconds from {}.", data.quantity.name(), data.origin);
     for phase in data.phases.iter().filter(|phase| !phase.name.is_empty()) {
         let (begin, end) = (format::fixed(phase.begin_s, 3), format::fixed(phase.end_s, 3));
-        let _ = write!(text, " {} from {begin} to {end} s;", clean(&phase.name));
+        let _ = write!(text, " {} from {begin} to {end} s;", one_line(&phase.name));
     }
     for line in &data.lines {
         let values = || line.points.iter().map(|point| point.1);
         let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
         let (low, high) = (format::number(low, 3), format::number(high, 3));
-        let _ = write!(text, " {}: {} readings, {low} to {high};", clean(&line.name), line.points.len());
+        let _ = write!(text, " {}: {} readings, {low} to {high};", one_line(&line.name), line.points.len());
     }
     text
 }

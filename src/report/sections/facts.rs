@@ -1,5 +1,7 @@
 //! The short facts below the title.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use crate::record::manifest::{Machine, Tool};
 use crate::report::document::Text;
 use crate::report::format::ABSENT;
@@ -59,12 +61,18 @@ fn machine(machine: &Machine) -> String {
 /// The day of the first process, in UTC.
 fn started(run: &ReportedRun<'_>) -> String {
     let first = run.manifest.epochs.first();
-    let time = first.and_then(|epoch| jiff::Timestamp::from_nanosecond(i128::from(epoch.started_unix_ns)).ok());
-    let day = time.map_or_else(|| ABSENT.to_owned(), |time| time.strftime("%Y-%m-%d").to_string());
+    let day = first.map_or_else(|| ABSENT.to_owned(), |epoch| day(epoch.started_unix_ns));
     match run.manifest.epochs.len() {
         0 | 1 => day,
         n => format!("{day}, {n} processes"),
     }
+}
+
+/// `2026-01-31`.
+fn day(unix_ns: u64) -> String {
+    let mut time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string();
+    time.truncate("2026-01-31".len());
+    time
 }
 
 fn order(run: &ReportedRun<'_>) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use phasebench::backend::http::{Client, Exchange};
 use phasebench::backend::ollama::judge::{self, Asked, History, Verdict};
 use phasebench::backend::ollama::manage;
-use phasebench::backend::ollama::version::{self, Runner, ServerClock, Version};
+use phasebench::backend::ollama::version::{self, Runner, ServerClock};
 use phasebench::backend::{CancelToken, Deadline};
 use phasebench::clock::RealClock;
 use reqwest::Method;
@@ -33,7 +33,7 @@ pub fn post(client: &Client, path: &str, body: &Value) -> Exchange {
 }
 
 pub fn clock_of(version: &str) -> ServerClock {
-    version::clock(Version::parse(version).unwrap()).unwrap()
+    version::clock(&version::release(version).unwrap()).unwrap()
 }
 
 /// Judges a reply and, if it is good, remembers it for the next one.

@@ -5,13 +5,13 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use phasebench::backend::process::kill;
 use phasebench::backend::worker::settings;
 use phasebench::backend::{
     Backend, BackendError, Call, CallShape, CancelToken, Deadline, Outcome, Probed, Reply, Session,
 };
 use phasebench::model::verify::Closeness;
 use phasebench::model::{Form, ModelSource};
+use phasebench::process::kill;
 use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{Degraded, Finish, Mode, Phase, Procedure};
 

@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use phasebench::backend::process::kill;
 use phasebench::backend::worker::clock::{kernel, source};
 use phasebench::backend::worker::launch::process::READY;
 use phasebench::backend::worker::protocol::error::Kind;
 use phasebench::backend::worker::protocol::worker_server::{Worker, WorkerServer};
 use phasebench::backend::worker::protocol::*;
+use phasebench::process::kill;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, UnixListener};
 use tonic::codegen::tokio_stream::Stream;

@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
-use crate::backend::process::{handle, listener, peer, tree};
+use crate::process::{handle, listener, peer, tree};
 
 /// A worker at an address.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl Connected {
         }
         let found = match &self.address {
             Address::Unix(path) => UnixStream::connect(path).ok().and_then(|stream| peer(&stream)),
-            Address::Tcp(address) => listener(*address),
+            Address::Tcp(address) => listener(address.port(), |ip| ip == address.ip() || ip.is_unspecified()),
         };
         found.map(|pid| *self.pid.get_or_init(|| pid))
     }

@@ -28,9 +28,9 @@ use self::log::LastWords;
 use super::installed::{Image, Record as _};
 use super::package;
 use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
-use crate::backend::process::{kill, pids};
 use crate::backend::worker::connection::fits;
 use crate::backend::worker::io::clean_up;
+use crate::process::{is_in_group, kill, pids};
 use crate::scenario::{Resources, TorchDevice};
 
 pub mod container;
@@ -245,9 +245,7 @@ impl Container {
     /// Its processes, known by their control group, which has the container's id in its name. Empty where the engine
     /// runs on another kernel.
     fn processes(&self) -> Vec<u32> {
-        let is_inside =
-            |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&self.id));
-        pids().filter(is_inside).collect()
+        pids().filter(|&pid| is_in_group(pid, &self.id)).collect()
     }
 }
 

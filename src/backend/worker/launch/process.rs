@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +12,10 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
-use crate::backend::process::tree;
 use crate::backend::worker::connection::{TOKEN_VARIABLE, fits};
 use crate::backend::worker::folder;
 use crate::backend::worker::text::clean;
+use crate::process::{killed_for_memory, tree};
 
 /// Of what a worker wrote to its log so much is kept. Unit: bytes.
 const KEPT: usize = 64 << 10;
@@ -230,12 +229,6 @@ impl Running for Process {
 fn ended_as(status: std::process::ExitStatus) -> Ended {
     use std::os::unix::process::ExitStatusExt;
     Ended { code: status.code(), signal: status.signal(), out_of_memory: false }
-}
-
-/// Processes that the kernel has killed for lack of memory since it started. `None`: it does not tell.
-fn killed_for_memory() -> Option<u64> {
-    let counters = fs::read_to_string("/proc/vmstat").ok()?;
-    counters.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
 fn random_token() -> String {

@@ -73,7 +73,7 @@ fn a_good_reply_says_what_it_says() {
     assert_eq!((reply.tokens.len(), reply.new_tokens), (2, vec![3, 3]));
     assert_eq!(reply.prompt_tokens, Some(vec![3, 2]));
     assert_eq!(reply.step_ends, [Nanos(130), Nanos(140)]);
-    assert_eq!(reply.attribution.evidence.shown["nodes"], "[31m12");
+    assert_eq!(reply.attribution.evidence.shown["nodes"], "12");
 }
 
 /// Changes a good reply, and what is then said of it.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::fs;
 use std::str::FromStr;
 
-use crate::backend::process::boot_id;
 use crate::hash::sha256_hex;
+use crate::process::{boot_id, namespace, started};
 
 /// A process, told apart from every later one with its number, from another boot and from another machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,13 +50,11 @@ impl Owner {
     #[must_use]
     pub fn this() -> Self {
         let pid = std::process::id();
-        let line = |path| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-        let machine = line("/etc/machine-id");
-        let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned();
         Self {
             machine: if machine.is_empty() { machine } else { sha256_hex(machine.as_bytes())[..12].to_owned() },
             boot: boot_id().unwrap_or_default(),
-            namespace: namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect(),
+            namespace: namespace().map(|number| number.to_string()).unwrap_or_default(),
             pid,
             start: started(pid).unwrap_or(0),
         }
@@ -85,19 +83,6 @@ impl Owner {
         }
         self.namespace == this.namespace && started(self.pid) != Some(self.start)
     }
-}
-
-/// When a process started, in ticks after the boot: field 22 of its `stat`. `None`: there is none, or it has ended and
-/// nobody has collected it yet.
-#[must_use]
-pub fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // `pid (name) state …`; the name may hold spaces and parentheses.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    if fields.next()? == "Z" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
 }
 
 #[cfg(test)]
