@@ -6,11 +6,7 @@
 //! - [`forward`] is one forward pass, [`generate`] the timed loops over it, [`session`] a call with its deadline.
 //! - [`verify`] compares log-probabilities with a reference.
 
-pub mod argmax;
-pub mod batch;
-pub mod forward;
 pub mod generate;
-pub mod graph;
 pub mod library;
 pub mod options;
 pub mod placement;
@@ -21,13 +17,15 @@ pub mod session;
 pub mod verify;
 pub mod watch;
 
+pub use phasebench_onnx_pass::{argmax, batch, forward, graph, words};
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ort::memory::AllocationDevice;
 
 use self::forward::LoadedGraph;
-use self::runtime::{Runtime, words};
+use self::runtime::Runtime;
 use self::session::{Bounds, OnnxSession};
 use super::cancel::{CancelToken, Deadline, Waited};
 use super::{

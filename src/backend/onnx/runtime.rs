@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
+use phasebench_onnx_pass::words;
 
 use super::library::{self, Inspected, LibraryError};
 
@@ -86,31 +87,5 @@ fn same(running: &Runtime, cache: &Path) -> Result<Runtime, RuntimeError> {
     match asked.canonicalize() {
         Ok(path) if path == running.library.path => Ok(running.clone()),
         _ => Err(RuntimeError::Another { loaded: running.library.path.clone(), asked }),
-    }
-}
-
-/// The runtime's words, without the place in its source that it puts before them.
-#[must_use]
-pub fn words(error: &ort::Error) -> String {
-    without_place(error.message()).to_owned()
-}
-
-/// `<file and function> [ONNXRuntimeError] : <number> : <code> : <words>` → `<words>`
-fn without_place(message: &str) -> &str {
-    let words = message.split_once("[ONNXRuntimeError] : ").and_then(|(_, rest)| rest.splitn(3, " : ").nth(2));
-    words.unwrap_or(message).trim()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_place;
-
-    #[test]
-    fn messages_begin_where_they_say_something() {
-        let long = "/src/bridge.cc:2043 Get() [ONNXRuntimeError] : 1 : FAIL : cannot load x.so : no such file\n";
-        assert_eq!(without_place(long), "cannot load x.so : no such file");
-        for short in ["Exiting due to terminate flag being set to true.", "[ONNXRuntimeError] : 1"] {
-            assert_eq!(without_place(short), short);
-        }
     }
 }

@@ -6,9 +6,7 @@ use ort::session::RunOptions;
 
 use super::forward::{ForwardError, LoadedGraph, cache_size};
 use super::generate::{Progress, generate};
-use super::probe;
-use super::runtime::words;
-use super::watch;
+use super::{probe, watch, words};
 use crate::backend::cancel::{CancelToken, Deadline, Waited};
 use crate::backend::{BackendError, Call, Failure, LoadReport, Memory, Outcome, Probed, Reply, Session};
 use crate::clock::SharedClock;

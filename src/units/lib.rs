@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A time or a duration in nanoseconds. As a time it counts from a clock's own start, see [`crate::clock`].
+/// A time or a duration in nanoseconds. As a time it counts from a clock's own start, see `clock`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Nanos(pub u64);

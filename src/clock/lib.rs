@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::units::Nanos;
+use phasebench_units::Nanos;
 
 /// A monotonic clock. Readings count from the clock's own start.
 pub trait Clock: Send + Sync {

@@ -4,12 +4,12 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::session::{IoBinding, RunOptions, Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynTensor, DynValue, Tensor, TensorElementType, TensorRef, ValueType};
 
-use super::argmax;
+use phasebench_clock::Clock;
+use phasebench_units::{Bytes, Nanos};
+
 use super::batch::View;
 use super::graph::{Input, Output, Signature};
-use super::runtime::words;
-use crate::clock::Clock;
-use crate::units::{Bytes, Nanos};
+use super::{argmax, words};
 
 /// A loaded graph and how values reach it.
 #[derive(Debug)]
