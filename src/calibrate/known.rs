@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::process::boot_id;
 use crate::hash::sha256_hex;
+use crate::process::boot_id;
 use crate::record::calibration::Measured;
 use crate::terms::sensor::Sensor;
 

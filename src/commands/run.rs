@@ -83,9 +83,10 @@ fn begin(args: &RunArgs, path: &Path) -> anyhow::Result<Begun> {
     // All that can be wrong with the prompts and the run's folder comes out before models are made, which takes minutes.
     let prompts = Prompts::build(&file, &plan)?;
     let plan_json = String::from_utf8(crate::plan::to_json(&plan)?)?;
-    let folder = args.out.clone().unwrap_or_else(|| {
-        store::default_folder(&plan.name, &sha256_hex(plan_json.as_bytes()), SystemTime::now())
-    });
+    let folder = args
+        .out
+        .clone()
+        .unwrap_or_else(|| store::default_folder(&plan.name, &sha256_hex(plan_json.as_bytes()), SystemTime::now()));
     surroundings.workers.name_run(&name_of(&folder));
     let reserved = Reserved::new(&folder)?;
     let base = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();

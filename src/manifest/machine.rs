@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::process::boot_id;
 use crate::hash::sha256_hex;
+use crate::process::boot_id;
 use crate::record::manifest::{Machine, listed};
 use crate::telemetry::cpu::affinity;
 use crate::units::Bytes;
