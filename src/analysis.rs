@@ -33,6 +33,7 @@ pub mod predictors;
 pub mod scaling;
 pub mod scope;
 pub mod shifts;
+mod simulated;
 pub mod summary;
 pub mod validate;
 pub mod warmup;
@@ -138,6 +139,8 @@ pub struct Tables {
     pub skipped: Vec<SkippedRow>,
     /// `decisions.csv`: why cells took no further calls.
     pub decisions: Vec<DecisionRow>,
+    /// `SIMULATED.txt`: what comes from a script. `None`: nothing does, and there is no such file.
+    pub simulated: Option<String>,
 }
 
 /// Derives every table. Calls of cells that the plan does not have are in `metrics` only.
@@ -189,6 +192,7 @@ pub fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest, trace: &[
         degraded: degraded::derive(recording, plan),
         skipped: degraded::skipped(plan),
         decisions: degraded::decisions(recording, plan),
+        simulated: simulated::derive(manifest),
         summary,
         metrics,
     }

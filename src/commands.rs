@@ -16,6 +16,7 @@ use crate::store::StoreError;
 
 pub mod analyze;
 pub mod calibrate;
+mod columns;
 pub mod completions;
 pub mod doctor;
 pub mod fit;

@@ -2,7 +2,8 @@
 //!
 //! - [`summary`] describes one sample; [`series`] one in call order (autocorrelation, drift).
 //! - [`location`] estimates a cell's latency with an interval and decides when enough calls were made.
-//! - [`fit`] draws lines and power laws through models, [`multivariate`] with two predictors,
+//! - [`fit`] draws lines and power laws through models, with [`measured`] such as have known errors,
+//!   [`multivariate`] with two predictors,
 //!   [`rank`] by order alone; [`bootstrap`] gives the second interval and [`gate`] the verdict.
 //! - [`compare`] holds the classical tests between groups.
 //!
@@ -16,6 +17,7 @@ pub mod gate;
 mod input;
 pub mod interval;
 pub mod location;
+pub mod measured;
 mod moments;
 pub mod multivariate;
 pub mod rank;

@@ -99,6 +99,21 @@ pub struct OverheadRow {
     pub b_high_ms_per_x: Option<f64>,
     /// `1 − SSE/SST`.
     pub r2: Option<f64>,
+    /// a of the line with the least relative deviations, [`fit::relative_line`]: right for small models as for large ones.
+    pub relative_a_ms: Option<f64>,
+    /// Lower end of its 95 % t interval.
+    pub relative_a_low_ms: Option<f64>,
+    /// Upper end of it.
+    pub relative_a_high_ms: Option<f64>,
+    /// b of that line.
+    pub relative_b_ms_per_x: Option<f64>,
+    /// Lower end of its 95 % t interval.
+    pub relative_b_low_ms_per_x: Option<f64>,
+    /// Upper end of it.
+    pub relative_b_high_ms_per_x: Option<f64>,
+    /// `1 − SSE/SST` of ln latency against the logarithm of that line, to be held against [`super::ScalingFitRow::r2`].
+    /// `None`: the line is not positive at a model's x.
+    pub relative_r2_ln: Option<f64>,
     /// Middle of the models' x.
     pub median_x: Option<f64>,
     /// a ÷ (a + b·`median_x`). `None`: the fit is not actionable, or see `overhead_share_reason`.
@@ -199,6 +214,7 @@ pub(super) fn overhead(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<OverheadRow> 
         let scope = scope.with(&[axis]);
         let x = scope.column(axis);
         let fitted = fit::affine(&x, &scope.latencies());
+        let relative = fit::relative_line(&x, &scope.latencies()).ok();
         let error = fitted.as_ref().err().map(|error| explain(error, &[axis_name(axis)]));
         let judged = fitted.ok();
         let line = judged.as_ref().map(|judged| &judged.fit);
@@ -229,6 +245,13 @@ pub(super) fn overhead(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<OverheadRow> 
             b_low_ms_per_x: line.map(|line| line.slope.interval.low),
             b_high_ms_per_x: line.map(|line| line.slope.interval.high),
             r2: line.map(|line| line.r2),
+            relative_a_ms: relative.map(|line| line.intercept.value),
+            relative_a_low_ms: relative.map(|line| line.intercept.interval.low),
+            relative_a_high_ms: relative.map(|line| line.intercept.interval.high),
+            relative_b_ms_per_x: relative.map(|line| line.slope.value),
+            relative_b_low_ms_per_x: relative.map(|line| line.slope.interval.low),
+            relative_b_high_ms_per_x: relative.map(|line| line.slope.interval.high),
+            relative_r2_ln: relative.and_then(|line| line.r2_ln),
             median_x,
             overhead_share,
             overhead_share_reason,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stats::bootstrap::Resampling;
 use crate::stats::fit::{self, ScalingFit};
+use crate::stats::measured::PointError;
 use crate::stats::{InputError, interval::Interval};
 use crate::terms::{Dtype, FitAxis, Mode};
 
@@ -49,7 +50,11 @@ pub struct ScalingFitRow {
     pub r2: Option<f64>,
     /// Residual standard deviation of ln latency.
     pub sigma_ln: Option<f64>,
-    /// Lower end of the slope's 95 % t interval: the one to trust.
+    /// Standard deviation of the models' ln latency about the law beyond what the errors of their own medians explain: 0
+    /// where those explain all. `None`: of one median it is not known how sure it is.
+    pub scatter_ln: Option<f64>,
+    /// Lower end of the slope's 95 % t interval: the one to trust. It holds the scatter of the models and, where
+    /// `scatter_ln` is told, how well each median is known.
     pub slope_t_low: Option<f64>,
     /// Upper end of it.
     pub slope_t_high: Option<f64>,
@@ -80,6 +85,10 @@ pub struct ScalingResidualRow {
     pub x: f64,
     /// What was measured.
     pub latency_ms: f64,
+    /// Standard error of its logarithm. `None`: too few calls to tell.
+    pub latency_se_ln: Option<f64>,
+    /// Degrees of freedom of that. `None`: as above.
+    pub latency_se_df: Option<f64>,
     /// What the law says.
     pub fitted_ms: f64,
     /// `ln(latency_ms) − ln(fitted_ms)`.
@@ -106,11 +115,15 @@ pub struct CurvePoint {
 /// `points` are the fit's rows of `scaling_residuals.csv`.
 ///
 /// # Errors
-/// As [`fit::power_law`]; not for the points of a fit that has a slope.
+/// As [`fit::measured_power_law`]; not for the points of a fit that has a slope.
 pub fn curve(points: &[ScalingResidualRow], steps: usize) -> Result<Vec<CurvePoint>, InputError> {
     let x: Vec<f64> = points.iter().map(|point| point.x).collect();
     let y: Vec<f64> = points.iter().map(|point| point.latency_ms).collect();
-    let law = fit::power_law(&x, &y)?;
+    let error = |point: &ScalingResidualRow| {
+        Some(PointError { standard_error: point.latency_se_ln?, df: point.latency_se_df? })
+    };
+    let errors: Option<Vec<PointError>> = points.iter().map(error).collect();
+    let law = fit::measured_power_law(&x, &y, errors.as_deref())?;
     let low = x.iter().copied().fold(f64::INFINITY, f64::min).ln();
     let high = x.iter().copied().fold(0.0, f64::max).ln();
     let at = |step: usize| (low + (high - low) * step as f64 / steps.saturating_sub(1).max(1) as f64).exp();
@@ -124,7 +137,7 @@ pub(super) fn derive(scopes: &[Scope<'_>], axis: FitAxis) -> (Vec<ScalingFitRow>
     for scope in scopes {
         let scope = scope.with(&[axis]);
         let x = scope.column(axis);
-        let fitted = fit::scaling(&x, &scope.latencies());
+        let fitted = fit::measured_scaling(&x, &scope.latencies(), scope.errors().as_deref());
         if let Ok(fitted) = &fitted {
             residuals.extend(residuals_of(&scope, &x, fitted));
         }
@@ -160,6 +173,7 @@ fn row(scope: &Scope<'_>, axis: FitAxis, fitted: Result<ScalingFit, InputError>)
         intercept_ln: law.map(|law| law.intercept_ln().value),
         r2: law.map(|law| law.r2()),
         sigma_ln: law.map(|law| law.logs.sigma),
+        scatter_ln: law.and_then(|law| law.logs.scatter()),
         slope_t_low: law.map(|law| law.slope().interval.low),
         slope_t_high: law.map(|law| law.slope().interval.high),
         slope_bootstrap_low: bootstrap.map(|b| b.interval.low),
@@ -190,6 +204,8 @@ fn residuals_of(scope: &Scope<'_>, x: &[f64], fitted: &ScalingFit) -> Vec<Scalin
             weights_id: point.row.weights_id.clone(),
             x,
             latency_ms: point.latency_ms,
+            latency_se_ln: point.error.map(|error| error.standard_error),
+            latency_se_df: point.error.map(|error| error.df),
             fitted_ms: law.at(x)?,
             residual_ln,
             band_low_ms: band.low,

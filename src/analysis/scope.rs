@@ -2,12 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::InputError;
+use crate::stats::measured::PointError;
 use crate::stats::summary::geometric_mean;
+use crate::stats::{InputError, LEVEL, student};
 use crate::terms::FitAxis;
 
 use super::aggregate::{comparable, distinct};
 use super::summary::SummaryRow;
+
+/// How much less sure a median is than the mean of the same values, many of a normal distribution: √(π/2).
+const OF_MEDIAN: f64 = 1.253_314_137_315_5;
 
 /// Over what a fit's latencies were taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +44,8 @@ pub(super) struct Point<'a> {
     pub(super) row: &'a SummaryRow,
     pub(super) latency_ms: f64,
     pub(super) ms_per_token: Option<f64>,
+    /// How well the logarithm of its latency is known. `None`: of one of its cells that cannot be told.
+    pub(super) error: Option<PointError>,
     /// Prompt tokens per row of its scenarios, ascending. Empty: not known of all.
     pub(super) prompts: Vec<f64>,
 }
@@ -117,6 +123,11 @@ impl<'a> Scope<'a> {
     /// The latencies.
     pub(super) fn latencies(&self) -> Vec<f64> {
         self.points.iter().map(|point| point.latency_ms).collect()
+    }
+
+    /// How well the logarithm of each latency is known. `None`: of one of them that cannot be told.
+    pub(super) fn errors(&self) -> Option<Vec<PointError>> {
+        self.points.iter().map(|point| point.error).collect()
     }
 
     /// The notes as one cell. `None`: nothing to note.
@@ -205,8 +216,28 @@ fn single(row: &SummaryRow) -> Point<'_> {
         row,
         latency_ms: row.median_ms,
         ms_per_token: row.ms_per_token,
+        error: error_of(row),
         prompts: row.prompt_tokens.into_iter().collect(),
     }
+}
+
+/// How well the logarithm of a cell's median is known, from the interval of its location. `None`: too few calls to tell.
+fn error_of(row: &SummaryRow) -> Option<PointError> {
+    let (low, high) = row.ci_low_ms.zip(row.ci_high_ms)?;
+    let df = row.n_effective? - 1.0;
+    let half_width = (high / low).ln() / 2.0;
+    let standard_error = OF_MEDIAN * half_width / student::critical(LEVEL, df)?;
+    standard_error.is_finite().then_some(PointError { standard_error, df })
+}
+
+/// Of the mean of several logarithms, each known by itself: degrees of freedom after Welch and Satterthwaite.
+fn error_of_mean(errors: &[PointError]) -> Option<PointError> {
+    let variances: Vec<f64> = errors.iter().map(|error| error.standard_error.powi(2)).collect();
+    let variance: f64 = variances.iter().sum();
+    let least_df = errors.iter().map(|error| error.df).reduce(f64::min)?;
+    let by_df: f64 = variances.iter().zip(errors).map(|(variance, error)| variance * variance / error.df).sum();
+    let df = if by_df > 0.0 { variance * variance / by_df } else { least_df };
+    Some(PointError { standard_error: variance.sqrt() / errors.len() as f64, df })
 }
 
 fn aggregate<'a>(
@@ -239,12 +270,14 @@ fn aggregate<'a>(
 fn pooled<'a>(rows: &[&'a SummaryRow]) -> Option<Point<'a>> {
     let medians: Vec<f64> = rows.iter().map(|row| row.median_ms).collect();
     let per_token: Option<Vec<f64>> = rows.iter().map(|row| row.ms_per_token).collect();
+    let errors: Option<Vec<PointError>> = rows.iter().map(|row| error_of(row)).collect();
     let mut prompts: Vec<f64> = rows.iter().map(|row| row.prompt_tokens).collect::<Option<_>>().unwrap_or_default();
     prompts.sort_by(f64::total_cmp);
     Some(Point {
         row: rows.first()?,
         latency_ms: geometric_mean(&medians)?,
         ms_per_token: per_token.and_then(|values| geometric_mean(&values)),
+        error: errors.and_then(|errors| error_of_mean(&errors)),
         prompts,
     })
 }

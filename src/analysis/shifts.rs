@@ -192,7 +192,9 @@ fn row(a: &Scope<'_>, b: &Scope<'_>, axis: FitAxis, metric: Metric) -> Option<Sh
 /// A scope's power law in a metric, or why there is none. `None`: the metric is not defined for this mode.
 fn fitted(scope: &Scope<'_>, axis: FitAxis, metric: Metric) -> Option<Result<ScalingFit, String>> {
     let values: Option<Vec<f64>> = scope.points.iter().map(|point| metric.of(point)).collect();
-    Some(fit::scaling(&scope.column(axis), &values?).map_err(|error| explain(&error, &[axis_name(axis)])))
+    // A time per token is known as well as the time it is divided from.
+    let fitted = fit::measured_scaling(&scope.column(axis), &values?, scope.errors().as_deref());
+    Some(fitted.map_err(|error| explain(&error, &[axis_name(axis)])))
 }
 
 fn overlap(a: Interval, b: Interval) -> bool {

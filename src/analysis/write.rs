@@ -18,6 +18,9 @@ pub use columns::columns;
 /// The folder inside a run for all tables but `metrics.csv`.
 pub const FOLDER: &str = "analysis";
 
+/// The file that says what comes from a script, where anything does: its name stands before those of tables.
+pub const SIMULATED: &str = "SIMULATED.txt";
+
 /// Why tables cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -96,6 +99,9 @@ pub fn files(tables: &Tables) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> 
     files.add(&table("degraded"), &tables.degraded)?;
     files.add(&table("skipped"), &tables.skipped)?;
     files.add(&table("decisions"), &tables.decisions)?;
+    if let Some(text) = &tables.simulated {
+        files.0.insert(PathBuf::from(FOLDER).join(SIMULATED), text.clone().into_bytes());
+    }
     Ok(files.0)
 }
 

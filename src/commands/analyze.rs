@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use crate::analysis::overview::headlines;
 use crate::analysis::{self, Overview, Tables};
 use crate::cli::RunFolderArgs;
+use crate::commands::columns::aligned_table;
 use crate::exit::Exit;
+use crate::report::document::{Table, Text};
 use crate::run_folder::RunFolder;
 use crate::units::significant;
 
@@ -51,32 +53,27 @@ fn fits(tables: &Tables, out: &mut dyn Write) -> anyhow::Result<()> {
         return Ok(());
     };
     writeln!(out, "\nlatency ~ {}^slope, over models; scenarios by geometric mean", first.x)?;
-    let header = ["backend", "dtype", "mode", "batch", "steps", "models", "slope", "95 % t interval", "R²", ""];
-    let mut rows: Vec<Vec<String>> = vec![header.iter().map(ToString::to_string).collect()];
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| significant(value, 3));
-    for fit in headlines(tables) {
-        let interval = match (fit.slope_t_low, fit.slope_t_high) {
+    let table = Table::of(headlines(tables))
+        .words("backend", |fit| fit.backend.as_str())
+        .words("dtype", |fit| fit.dtype.as_str())
+        .words("mode", |fit| fit.mode.to_string())
+        .count("batch", |fit| fit.batch)
+        .count("steps", |fit| fit.gen_tokens)
+        .count("models", |fit| fit.n_models)
+        .number("slope", "", |fit| number(fit.slope))
+        .number("95 % t interval", "", |fit| match (fit.slope_t_low, fit.slope_t_high) {
             (Some(low), Some(high)) => format!("[{}, {}]", significant(low, 3), significant(high, 3)),
             _ => "-".to_owned(),
-        };
-        rows.push(vec![
-            fit.backend.clone(),
-            fit.dtype.as_str().to_owned(),
-            fit.mode.to_string(),
-            fit.batch.to_string(),
-            fit.gen_tokens.to_string(),
-            fit.n_models.to_string(),
-            number(fit.slope),
-            interval,
-            number(fit.r2),
-            fit.reason.as_ref().map_or_else(|| "actionable".to_owned(), |why| format!("not identifiable: {why}")),
-        ]);
-    }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    for row in &rows {
-        let padded: Vec<String> = row.iter().zip(&widths).map(|(text, &width)| format!("{text:<width$}")).collect();
-        writeln!(out, "  {}", padded.join("  ").trim_end())?;
+        })
+        .number("R²", "", |fit| number(fit.r2))
+        .words("", |fit| match &fit.reason {
+            None => "actionable".to_owned(),
+            Some(why) => format!("not identifiable: {why}"),
+        })
+        .captioned(Text::default());
+    for line in aligned_table(&table) {
+        writeln!(out, "  {line}")?;
     }
     for note in analysis::aggregate::distinct(headlines(tables).filter_map(|fit| fit.note.as_deref())) {
         writeln!(out, "  note: {note}")?;

@@ -6,6 +6,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::cli::PlanArgs;
+use crate::commands::columns::aligned;
 use crate::commands::scenario::{self, Loaded};
 use crate::exit::Exit;
 use crate::plan::{self, CallCounts};
@@ -66,7 +67,9 @@ fn matrix(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
             rows.push(row);
         }
         writeln!(out)?;
-        table(&rows, out)?;
+        for line in aligned(&rows) {
+            writeln!(out, "{line}")?;
+        }
     }
     writeln!(out, "\np: prefill; d: decode steps after it; u: uncached steps; ×: rows decoded together")?;
     Ok(())
@@ -99,18 +102,6 @@ fn timed<'a>(cells: impl Iterator<Item = &'a Cell>, skipped: impl Iterator<Item 
         return rules.first().map_or_else(|| "-".to_owned(), |rule| format!("({rule})"));
     }
     parts.join(" ")
-}
-
-/// Columns as wide as their widest entry.
-fn table(rows: &[Vec<String>], out: &mut dyn Write) -> anyhow::Result<()> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
-        let padded: Vec<String> = row.iter().zip(&widths).map(|(c, &width)| format!("{c:<width$}")).collect();
-        writeln!(out, "{}", padded.join("  ").trim_end())?;
-    }
-    Ok(())
 }
 
 /// The beginning of the order, as it goes if every call succeeds.

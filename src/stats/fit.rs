@@ -2,11 +2,15 @@
 //!
 //! R² is always `1 − SSE/SST` with SST about the mean of y: 0 says "no better than the mean".
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use crate::stats::bootstrap::{self, SlopeBootstrap};
 use crate::stats::gate::{self, Gate};
 use crate::stats::interval::{Estimate, Interval};
+use crate::stats::measured::{MeasuredPoints, PointError};
 use crate::stats::{InputError, LEVEL, logs, moments, paired, student, varied};
 
 /// `y = intercept + slope·x`.
@@ -14,9 +18,9 @@ use crate::stats::{InputError, LEVEL, logs, moments, paired, student, varied};
 pub struct Line {
     /// How many points.
     pub n: usize,
-    /// Change of y per unit of x; t interval with n−2 degrees of freedom.
+    /// Change of y per unit of x; t interval with n−2 degrees of freedom, or see [`measured_line`].
     pub slope: Estimate,
-    /// y at x = 0; t interval with n−2 degrees of freedom.
+    /// y at x = 0; interval as that of the slope.
     pub intercept: Estimate,
     /// `1 − SSE/SST` about the mean of y.
     pub r2: f64,
@@ -27,6 +31,8 @@ pub struct Line {
     mean_x: f64,
     sum_squares_x: f64,
     critical: f64,
+    /// `None`: how well points were measured is not known.
+    measured: Option<MeasuredPoints>,
 }
 
 impl Line {
@@ -48,7 +54,17 @@ impl Line {
         self.band(x, 1.0)
     }
 
+    /// Standard deviation of the models about the line beyond what the points' own errors explain, in the unit of y.
+    /// `None`: those are not known, or 0.
+    #[must_use]
+    pub fn scatter(&self) -> Option<f64> {
+        self.measured.as_ref().map(MeasuredPoints::scatter)
+    }
+
     fn band(&self, x: f64, own_variance: f64) -> Interval {
+        if let Some(points) = &self.measured {
+            return points.height(x, self.at(x), own_variance * self.sigma.powi(2)).interval;
+        }
         let leverage = 1.0 / self.n as f64 + (x - self.mean_x).powi(2) / self.sum_squares_x;
         Interval::around(self.at(x), self.critical * self.sigma * (own_variance + leverage).sqrt())
     }
@@ -87,7 +103,79 @@ pub fn line(x: &[f64], y: &[f64]) -> Result<Line, InputError> {
         mean_x,
         sum_squares_x,
         critical,
+        measured: None,
     })
+}
+
+/// [`line()`] through points of which it is known how well each was measured.
+///
+/// The line is the same. Its intervals hold the points' own errors beside the scatter of the models, see [`MeasuredPoints`];
+/// they are never narrower than those errors make them, however well the points happen to lie on a line. Without errors,
+/// and where all are 0, they are those of [`line()`].
+///
+/// # Errors
+/// As [`line()`], and errors that do not pair with the points, are negative or have no degrees of freedom.
+pub fn measured_line(x: &[f64], y: &[f64], errors: Option<&[PointError]>) -> Result<Line, InputError> {
+    let line = line(x, y)?;
+    let Some(errors) = errors else { return Ok(line) };
+    let Some(points) = MeasuredPoints::of(x, &line.residuals, errors)? else { return Ok(line) };
+    Ok(Line {
+        slope: points.slope(line.slope.value),
+        intercept: points.height(0.0, line.intercept.value, 0.0),
+        measured: Some(points),
+        ..line
+    })
+}
+
+/// `y = intercept + slope·x` by relative deviations, so that a small y counts as much as a large one: as in a power law.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RelativeLine {
+    /// y at x = 0; t interval with n−2 degrees of freedom.
+    pub intercept: Estimate,
+    /// Change of y per unit of x; interval as that of the intercept.
+    pub slope: Estimate,
+    /// `1 − SSE/SST` of ln y against the logarithm of the line: what a power law's R² may be held against. `None`: the line
+    /// is not positive at a point.
+    pub r2_ln: Option<f64>,
+}
+
+/// Fits a line with the least `Σ((intercept + slope·x − y) ÷ y)²`.
+///
+/// # Errors
+/// As [`line()`], and y that are not positive.
+pub fn relative_line(x: &[f64], y: &[f64]) -> Result<RelativeLine, InputError> {
+    paired(x, y, 3)?;
+    varied("x", x)?;
+    varied("y", y)?;
+    let log_y = logs("y", y, 3)?;
+    let weights: Vec<f64> = y.iter().map(|y| 1.0 / (y * y)).collect();
+    let weighted = |values: &[f64]| weights.iter().zip(values).map(|(weight, value)| weight * value).sum::<f64>();
+    let sum_weights: f64 = weights.iter().sum();
+    let (mean_x, mean_y) = (weighted(x) / sum_weights, weighted(y) / sum_weights);
+    let points: Vec<(f64, f64, f64)> =
+        weights.iter().zip(x).zip(y).map(|((w, x), y)| (*w, x - mean_x, y - mean_y)).collect();
+    let sum_squares_x: f64 = points.iter().map(|(w, dx, _)| w * dx * dx).sum();
+    let slope = points.iter().map(|(w, dx, dy)| w * dx * dy).sum::<f64>() / sum_squares_x;
+    let intercept = mean_y - slope * mean_x;
+    let df = (x.len() - 2) as f64;
+    let unexplained: f64 = points.iter().map(|(w, dx, dy)| w * (dy - slope * dx).powi(2)).sum();
+    let sigma = (unexplained / df).sqrt();
+    let intercept_error = sigma * (1.0 / sum_weights + mean_x * mean_x / sum_squares_x).sqrt();
+    let too_few = InputError::TooFew { n: x.len(), needed: 3 };
+    Ok(RelativeLine {
+        intercept: Estimate::with_t(intercept, intercept_error, df).ok_or(too_few.clone())?,
+        slope: Estimate::with_t(slope, sigma / sum_squares_x.sqrt(), df).ok_or(too_few)?,
+        r2_ln: r2_of_logarithms(&log_y, x.iter().map(|x| intercept + slope * x)),
+    })
+}
+
+/// `None`: what is fitted is not positive everywhere.
+fn r2_of_logarithms(log_y: &[f64], fitted: impl Iterator<Item = f64>) -> Option<f64> {
+    let logs: Option<Vec<f64>> = fitted.map(|fitted| (fitted > 0.0).then(|| fitted.ln())).collect();
+    let mean = moments::mean(log_y);
+    let total: f64 = log_y.iter().map(|log| (log - mean).powi(2)).sum();
+    let unexplained: f64 = log_y.iter().zip(logs?).map(|(log, fitted)| (log - fitted).powi(2)).sum();
+    Some(1.0 - unexplained / total)
 }
 
 /// The slope that several groups of points share, each with a level of its own; t interval with n − groups − 1 degrees of
@@ -183,8 +271,16 @@ impl PowerLaw {
 /// # Errors
 /// As [`line()`], and values that are not positive.
 pub fn power_law(x: &[f64], y: &[f64]) -> Result<PowerLaw, InputError> {
+    measured_power_law(x, y, None)
+}
+
+/// [`power_law`] through points of which it is known how well each ln y was measured: see [`measured_line`].
+///
+/// # Errors
+/// As [`measured_line`], and values that are not positive.
+pub fn measured_power_law(x: &[f64], y: &[f64], errors: Option<&[PointError]>) -> Result<PowerLaw, InputError> {
     paired(x, y, 3)?;
-    Ok(PowerLaw { logs: line(&logs("x", x, 3)?, &logs("y", y, 3)?)? })
+    Ok(PowerLaw { logs: measured_line(&logs("x", x, 3)?, &logs("y", y, 3)?, errors)? })
 }
 
 /// A fit with both intervals of its slope, and whether it may be acted on.
@@ -208,7 +304,16 @@ pub type AffineFit = Judged<Line>;
 /// # Errors
 /// As [`power_law`].
 pub fn scaling(x: &[f64], y: &[f64]) -> Result<ScalingFit, InputError> {
-    let fit = power_law(x, y)?;
+    measured_scaling(x, y, None)
+}
+
+/// [`scaling`] of points of which it is known how well each ln y was measured: see [`measured_line`]. The bootstrap knows
+/// nothing of that.
+///
+/// # Errors
+/// As [`measured_power_law`].
+pub fn measured_scaling(x: &[f64], y: &[f64], errors: Option<&[PointError]>) -> Result<ScalingFit, InputError> {
+    let fit = measured_power_law(x, y, errors)?;
     let bootstrap = bootstrap::slope(&logs("x", x, 3)?, &logs("y", y, 3)?, LEVEL)?;
     let gate = verdict(&fit.logs, &bootstrap);
     Ok(Judged { fit, bootstrap, gate })
@@ -228,75 +333,4 @@ pub fn affine(x: &[f64], y: &[f64]) -> Result<AffineFit, InputError> {
 
 fn verdict(line: &Line, bootstrap: &SlopeBootstrap) -> Gate {
     gate::judge(line.n, line.r2, &[("t", line.slope.interval), ("bootstrap", bootstrap.interval)])
-}
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_exact_power_law_is_recovered() {
-        let x = [1.0_f64, 2.0, 4.0, 8.0];
-        let y = x.map(|x| 3.0 * x.powf(0.7));
-        let law = power_law(&x, &y).unwrap();
-        assert!((law.slope().value - 0.7).abs() < 1e-12);
-        assert!((law.at(16.0).unwrap() / (3.0 * 16_f64.powf(0.7)) - 1.0).abs() < 1e-12);
-        assert!(law.r2() > 1.0 - 1e-12);
-        assert_eq!(law.at(0.0), None);
-    }
-
-    #[test]
-    fn bands_are_narrowest_at_the_mean_and_prediction_is_wider() {
-        let fit = line(&[0.0, 1.0, 2.0, 3.0], &[0.1, 0.9, 2.2, 2.8]).unwrap();
-        let middle = fit.mean_band(1.5);
-        assert!(middle.width() < fit.mean_band(0.0).width());
-        assert!(middle.width() < fit.prediction_band(1.5).width());
-        assert!((fit.mean_band(0.0).low - fit.intercept.interval.low).abs() < 1e-12);
-    }
-
-    /// Two groups with levels far apart: a line through all of them would see only the levels.
-    #[test]
-    fn a_common_slope_is_that_within_the_groups() {
-        let x = [1.0, 2.0, 3.0, 11.0, 12.0, 13.0];
-        let y = [1.1, 2.0, 2.9, -98.9, -98.0, -97.1];
-        let groups = [0, 0, 0, 7, 7, 7];
-        let slope = common_slope(&x, &y, &groups).unwrap();
-        assert!((slope.value - 0.9).abs() < 1e-12, "{slope:?}");
-        assert!(line(&x, &y).unwrap().slope.value < -5.0);
-        let noisy = [1.0, 2.5, 2.6, 4.4];
-        let (alone, fit) = (common_slope(&x[..4], &noisy, &[3; 4]).unwrap(), line(&x[..4], &noisy).unwrap());
-        assert!((alone.value - fit.slope.value).abs() < 1e-12);
-        assert!((alone.interval.low - fit.slope.interval.low).abs() < 1e-12);
-        for ((x, y, groups), message) in [
-            ((&[1.0, 1.0, 2.0, 2.0][..], &[1.0, 2.0, 3.0, 4.0][..], &[0, 0, 1, 1][..]), "all values of x are equal"),
-            ((&[1.0, 2.0, 3.0][..], &[1.0, 2.0, 3.0][..], &[0, 0, 1][..]), "3 points, at least 4 are needed"),
-        ] {
-            assert_eq!(common_slope(x, y, groups).unwrap_err().to_string(), message);
-        }
-    }
-
-    #[test]
-    fn unusable_input_is_refused_with_the_reason() {
-        type Columns = (&'static [f64], &'static [f64]);
-        let table: &[(Columns, &str)] = &[
-            ((&[1.0, 2.0], &[1.0, 2.0]), "2 points, at least 3 are needed"),
-            ((&[], &[]), "0 points, at least 3 are needed"),
-            ((&[1.0, 2.0, 3.0], &[1.0, 2.0]), "3 values of x but 2 of y"),
-            ((&[2.0, 2.0, 2.0], &[1.0, 2.0, 3.0]), "all values of x are equal"),
-            ((&[1.0, 2.0, 3.0], &[5.0, 5.0, 5.0]), "all values of y are equal"),
-            ((&[1.0, 2.0, 0.0], &[1.0, 2.0, 3.0]), "x[2] is 0, a logarithm needs positive values"),
-            ((&[1.0, 2.0, 3.0], &[1.0, -2.0, 3.0]), "y[1] is -2, a logarithm needs positive values"),
-            ((&[1.0, 2.0, 3.0], &[1.0, f64::NAN, 3.0]), "y[1] is NaN, only finite values up to 1e140 can be used"),
-        ];
-        for ((x, y), message) in table {
-            assert_eq!(scaling(x, y).unwrap_err().to_string(), *message);
-        }
-    }
-
-    #[test]
-    fn three_good_points_are_still_too_few_to_act_on() {
-        let fit = scaling(&[1.0, 10.0, 100.0], &[1.0, 5.1, 24.9]).unwrap();
-        assert!(!fit.gate.is_actionable(), "{}", fit.gate);
-    }
 }

@@ -62,10 +62,13 @@ pub struct CompileAuditRow {
     /// How the compiler found its cache on disk in the load that the two times below are of: the coldest one, and of these
     /// the one that compiled longest. Reloads find what an earlier load left, see `compile_steps.csv`.
     pub cache: CacheState,
-    /// Time of the compile steps for this cell's shape. 0 where it was compiled inside calls, or another shape's graph serves.
-    pub compile_step_ms: f64,
-    /// Time the compiler took inside calls of any role.
-    pub compile_in_calls_ms: f64,
+    /// Time of the compile steps for this cell's shape. `None`: none compiled anything, so that it was compiled inside calls,
+    /// or see `compile_ms_reason`.
+    pub compile_step_ms: Option<f64>,
+    /// Time the compiler took inside calls of any role. `None`: it compiled nothing there.
+    pub compile_in_calls_ms: Option<f64>,
+    /// Why both times are empty: another shape's graph serves this one, or nothing was compiled. `None`: one is not.
+    pub compile_ms_reason: Option<String>,
     /// Whether the graphs of this cell's shape serve no other.
     pub graph: GraphUse,
     /// Compile time that break-even is reckoned with: this shape's own, or where graphs are shared that of all shapes of the
@@ -176,6 +179,11 @@ fn served(rows: &[&MetricRow]) -> Vec<f64> {
     well.filter_map(|row| row.latency_ms).collect()
 }
 
+/// `None`: no time at all, so nothing was done in it.
+fn some_time(time: Nanos) -> Option<f64> {
+    (time > Nanos(0)).then(|| time.as_ms())
+}
+
 fn tail(values: &[f64], p: f64, needs: usize) -> Option<f64> {
     quantile(values, p).filter(|_| values.len() >= needs)
 }
@@ -197,6 +205,7 @@ pub(super) fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording
     let (median_ms, reference_median_ms) = (median(&values), median(&theirs));
     let saved = reference_median_ms.zip(median_ms).map(|(theirs, own)| theirs - own);
     let faster = ratio.is_some_and(|ratio| ratio.interval.high < 1.0);
+    let shares_graph = spent.graphs == 0 && in_timed(|evidence| evidence.executions) > 0;
     let mut actuals = timed.iter().filter(|(row, ..)| row.status == Standing::Ok).map(|(.., e)| &e.backend_actual);
     let actual = actuals.next().cloned().flatten();
     CompileAuditRow {
@@ -221,9 +230,13 @@ pub(super) fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording
         recompiles_in_timed_calls: in_timed(|evidence| evidence.recompiles),
         guard_failures: all(|evidence| evidence.guard_failures),
         cache: spent.cache,
-        compile_step_ms: spent.in_steps.as_ms(),
-        compile_in_calls_ms: spent.in_calls.as_ms(),
-        graph: if spent.graphs == 0 && in_timed(|e| e.executions) > 0 { GraphUse::Shared } else { GraphUse::Own },
+        compile_step_ms: some_time(spent.in_steps),
+        compile_in_calls_ms: some_time(spent.in_calls),
+        compile_ms_reason: (spent.in_steps + spent.in_calls == Nanos(0)).then(|| {
+            let reason = if shares_graph { "another shape's graph serves this one" } else { "nothing was compiled" };
+            reason.to_owned()
+        }),
+        graph: if shares_graph { GraphUse::Shared } else { GraphUse::Own },
         charged_compile_ms: None,
         median_ms,
         served_p50_ms: median(&as_served),
@@ -268,10 +281,10 @@ pub(super) fn charge(audit: &mut [CompileAuditRow]) {
 }
 
 impl CompileAuditRow {
-    /// Time the compiler took for this cell's shape, in steps and in calls.
+    /// Time the compiler took for this cell's shape, in steps and in calls; 0 where it compiled nothing for it.
     #[must_use]
     pub fn compile_ms(&self) -> f64 {
-        self.compile_step_ms + self.compile_in_calls_ms
+        self.compile_step_ms.unwrap_or(0.0) + self.compile_in_calls_ms.unwrap_or(0.0)
     }
 }
 

@@ -164,7 +164,9 @@ fn audit(run: &ReportedRun<'_>, names: &Names) -> Block {
         .count("recompiles", |row| row.recompiles_in_timed_calls)
         .words("cache", |row| row.cache.as_str())
         .number("compile (s), graph", "", |row| {
-            format!("{} {}", format::fixed(row.compile_ms() / 1e3, 1), row.graph.as_str())
+            // A shape that runs another's graph has no time of its own, which is not a time of 0.
+            let seconds = Some(row.compile_ms() / 1e3).filter(|_| row.compile_ms_reason.is_none());
+            format!("{} {}", format::fixed(seconds, 1), row.graph.as_str())
         })
         .number("median", "ms", |row| format::ms(row.median_ms))
         .interval("÷ uncompiled", "", "95 %", |row| format::interval(row.ratio, row.ratio_low.zip(row.ratio_high)))

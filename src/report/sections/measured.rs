@@ -16,8 +16,9 @@ const HOW: [&str; 5] = [
     "A cell's latency is the median of its calls. Modes are never mixed.",
     "Over scenarios: geometric mean of the medians for latency; geometric mean of tokens ÷ geometric mean of medians \
          for throughput.",
-    "Fits are ordinary least squares on logarithms, over models. The t interval has n − 2 degrees of freedom; the \
-         bootstrap draws models with replacement and is too narrow for few of them.",
+    "Fits are ordinary least squares on logarithms, over models. The t interval holds the models' scatter, with n − 2 \
+     degrees of freedom, and of power laws how well each median is known, with the degrees of freedom of its calls; the \
+     bootstrap draws models with replacement and is too narrow for few of them.",
     "R² is 1 − SSE/SST about the mean of the logarithms.",
 ];
 

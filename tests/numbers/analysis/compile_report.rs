@@ -1,8 +1,10 @@
 //! What the report says of compiling.
 
-use phasebench::report::document::Document;
+use phasebench::analysis::Verdict;
+use phasebench::report::document::{Assurance, Block, Document};
 use phasebench::report::markdown::to_markdown;
 use phasebench::report::sections::{ReportedRun, compose};
+use phasebench::terms::Mode;
 
 use super::compile::{run, timed};
 use super::run::Run;
@@ -36,6 +38,47 @@ fn the_outcome_names_the_cache_and_when_compiling_has_paid() {
     assert_eq!(prefill[0][prefill[0].len() - 4..], ["8.0", "cold", "797", "faster"]);
     let text = to_markdown(&document);
     assert!(text.contains("8.0") && text.contains("earned back after at most 797 calls of each cell"), "{text}");
+}
+
+/// The findings' questions with how far they hold, and their answers.
+fn finding(document: &Document, question: &str) -> (Assurance, String) {
+    let found = document.verdict.iter().find_map(|block| match block {
+        Block::Findings(findings) => findings.iter().find(|finding| finding.question == question),
+        _ => None,
+    });
+    found.map(|found| (found.assurance, found.answer.to_string())).unwrap()
+}
+
+/// Half of the cells carry the mean; whose they are is said.
+#[test]
+fn a_mean_that_rests_on_some_cells_says_on_which() {
+    let all = finding(&report(&run(0.75)), "Compiling decode on comp");
+    assert_eq!(all.0, Assurance::Holds, "{}", all.1);
+    assert!(all.1.ends_with("times eng's."), "{}", all.1);
+    let some = run(0.75);
+    let (mut tables, recording) = (some.tables(), some.recording());
+    let decode = tables.compile_audit.iter_mut().filter(|row| row.mode == Mode::KvDecode && row.model == "b");
+    decode.for_each(|row| (row.ratio, row.ratio_low, row.ratio_high) = (Some(0.99), Some(0.96), Some(1.02)));
+    let outcome = tables.compile_outcome.iter_mut().find(|row| row.mode == Mode::KvDecode).unwrap();
+    (outcome.ratio, outcome.ratio_low, outcome.ratio_high) = (Some(0.844), Some(0.72), Some(0.989));
+    outcome.n_faster = 2;
+    assert_eq!(outcome.verdict, Verdict::Faster);
+    let reported =
+        ReportedRun { tables: &tables, plan: &some.plan, manifest: &some.manifest, recording: &recording, trace: &[] };
+    let (assurance, answer) = finding(&compose(&reported), "Compiling decode on comp");
+    assert_eq!(assurance, Assurance::Caution, "{answer}");
+    let ending = " times eng's over all cells, but only 2 of 4 cells are: those of a, the smallest model.";
+    assert!(answer.starts_with("Faster: 0.844 [") && answer.ends_with(ending), "{answer}");
+}
+
+/// A shape that runs another's graph has no compile time: not 0 seconds.
+#[test]
+fn a_shared_graph_has_no_time_of_its_own() {
+    let document = report(&run(0.75));
+    let audit = rows(&document, &["a · long", "Decode"]);
+    let first = rows(&document, &["a · short", "Decode"]);
+    let has = |rows: &[Vec<String>], cell: &str| rows.iter().any(|row| row.iter().any(|text| text == cell));
+    assert!(has(&audit, "– shared") && has(&first, "1.0 shared"), "{audit:?} {first:?}");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Tables as files.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use phasebench::analysis::{derive, files, write};
+use phasebench::record::manifest::BackendEntry;
 use phasebench::terms::Degraded;
 
 use crate::analysis::run::{FOUR, Run, degrade, shape};
@@ -44,6 +46,34 @@ fn what_is_not_there_is_an_empty_field() {
         assert_eq!(cell(column), "", "{column}");
     }
     assert!(cell("median_ms") == "4.0" && cell("dtype") == "f32" && cell("attribution") == "attributed");
+}
+
+/// Tables hold no word on where their times come from, so a file beside them does.
+#[test]
+fn what_is_scripted_is_said_beside_the_tables() {
+    let mut run = some_run();
+    let notice = Path::new("analysis/SIMULATED.txt");
+    assert!(!files(&run.tables()).unwrap().contains_key(notice), "everything was measured");
+    run.manifest.stack.backends.insert("eng".to_owned(), scripted());
+    let files = files(&run.tables()).unwrap();
+    let text = String::from_utf8(files[notice].clone()).unwrap();
+    assert!(text.starts_with("SIMULATED: ") && text.contains("says nothing about any machine: eng.\n"), "{text}");
+    let first = files.keys().find(|path| path.starts_with("analysis"));
+    assert_eq!(first.map(|path| path.as_path()), Some(notice), "a listing shows it first");
+}
+
+/// A backend whose clock is a script's.
+fn scripted() -> BackendEntry {
+    BackendEntry {
+        engine: "simulated".to_owned(),
+        version: None,
+        facts: BTreeMap::new(),
+        boundary: BTreeMap::new(),
+        procedures: Vec::new(),
+        max_resident: None,
+        token_times: false,
+        virtual_clock: true,
+    }
 }
 
 #[test]

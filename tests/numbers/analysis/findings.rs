@@ -47,6 +47,24 @@ fn quiet_cells_carry_their_fit() {
     assert_eq!(standing, Assurance::Holds, "{text}");
 }
 
+/// A constant beside the size bends a power law: the card names the line and quotes no exponent.
+#[test]
+fn a_line_is_called_a_line_and_no_factor_is_printed() {
+    let run = Run::measured(&FOUR, &[SHORT, LONG], 16, |m, _, i| {
+        let quiet = QUIET[i as usize % 8];
+        ((2.0 + 0.5 * m.millions) * quiet, 64.0 * m.millions.sqrt() * quiet)
+    });
+    let (standing, text) = finding(&run, "Prefill on eng");
+    assert_eq!(standing, Assurance::Caution, "{text}");
+    assert!(text.starts_with("Time follows a line, not a power of parameters: 2.00 ["), "{text}");
+    assert!(text.contains("ms more per million parameters. R² of the logarithms 1.000 along the line, 0.96"), "{text}");
+    assert!(text.contains("4 models are few to tell two laws apart."), "{text}");
+    assert!(!text.contains("parameters^") && !text.contains("Twice the"), "{text}");
+    let (standing, text) = finding(&run, "Decode on eng");
+    assert_eq!(standing, Assurance::Holds, "{text}");
+    assert!(text.contains("parameters^0.500"), "a power law stays one: {text}");
+}
+
 /// One bad cell of eight is enough, and it is named with its figure.
 #[test]
 fn a_cell_that_is_unsteady_lowers_the_standing_of_its_fit() {

@@ -97,6 +97,37 @@ fn estimates_are_the_stats_modules_own() {
     close(Some(drawn[4].fitted_ms), own[3].fitted_ms);
 }
 
+/// Medians that happen to lie on a law to within a per cent, of calls that vary by 20 %.
+#[test]
+fn a_slope_is_known_no_better_than_its_medians() {
+    let noisy = |model: Model, shape: Shape, call: u32| {
+        let (prefill, decode) = power(model, shape, call);
+        let swing = [1.25, 1.0, 0.8, 1.01, 1.22, 0.99, 0.83][call as usize % 7];
+        (prefill * swing, decode)
+    };
+    let tables = Run::measured(&FOUR, &[MICRO], 7, noisy).tables();
+    let prefill = fits(&tables, Mode::Prefill, ScopeKind::Scenario)[0];
+    close(prefill.slope, 0.5);
+    let half_width = (prefill.slope_t_high.unwrap() - prefill.slope_t_low.unwrap()) / 2.0;
+    assert!((0.03..0.3).contains(&half_width), "calls vary by 20 %, the slope by ±{half_width}");
+    assert_eq!(prefill.scatter_ln, Some(0.0));
+    let points: Vec<_> = tables.scaling_residuals.iter().filter(|row| row.fit_id == prefill.fit_id).cloned().collect();
+    assert!(points.iter().all(|point| point.latency_se_ln > Some(0.05) && point.latency_se_df > Some(1.0)));
+    // The band that is drawn knows it too.
+    let drawn = curve(&points, 3).unwrap();
+    close(Some(drawn[2].band_ms.high), points[3].band_high_ms);
+    assert!(drawn[2].band_ms.high > 1.05 * drawn[2].fitted_ms);
+    // Decode is steady: nothing is added.
+    let decode = fits(&tables, Mode::KvDecode, ScopeKind::Scenario)[0];
+    assert!(decode.slope_t_high.unwrap() - decode.slope_t_low.unwrap() < 1e-6);
+    // A mean over two scenarios is known better than either, and one call tells nothing.
+    let both = Run::measured(&FOUR, &[MICRO, LONG], 7, noisy).tables();
+    let pooled = fits(&both, Mode::Prefill, ScopeKind::Aggregate)[0];
+    assert!(pooled.slope_t_high.unwrap() - pooled.slope_t_low.unwrap() < 1.6 * half_width);
+    let single = Run::measured(&FOUR, &[MICRO], 1, noisy).tables();
+    assert!(single.scaling_fits.iter().all(|fit| fit.scatter_ln.is_none() && fit.slope_t_low.is_some()));
+}
+
 #[test]
 fn one_model_identifies_nothing() {
     let tables = Run::measured(&FOUR[..1], &[MICRO], 3, power).tables();

@@ -1,6 +1,7 @@
 //! Whether compiling paid.
 
-use crate::analysis::{CacheState, CompileOutcomeRow, Verdict};
+use crate::analysis::aggregate::distinct;
+use crate::analysis::{CacheState, CompileAuditRow, CompileOutcomeRow, Verdict};
 use crate::report::document::{Assurance, Finding, Text};
 use crate::report::format;
 use crate::report::sections::ReportedRun;
@@ -10,12 +11,12 @@ use crate::terms::Mode;
 /// One finding per backend and mode that asked for a compiler.
 pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
     let timed = run.tables.compile_outcome.iter().filter(|row| row.mode != Mode::E2eKv);
-    timed.map(|row| finding(row, names)).collect()
+    timed.map(|row| finding(run, row, names)).collect()
 }
 
-fn finding(row: &CompileOutcomeRow, names: &Names) -> Finding {
+fn finding(run: &ReportedRun<'_>, row: &CompileOutcomeRow, names: &Names) -> Finding {
     let engine = names.engine(&row.backend, row.dtype);
-    let (assurance, answer) = answer(row);
+    let (assurance, answer) = answer(run, row);
     Finding {
         question: format!("Compiling {} on {engine}", mode(row.mode).to_lowercase()),
         assurance,
@@ -24,11 +25,17 @@ fn finding(row: &CompileOutcomeRow, names: &Names) -> Finding {
     }
 }
 
-fn answer(row: &CompileOutcomeRow) -> (Assurance, Text) {
+fn answer(run: &ReportedRun<'_>, row: &CompileOutcomeRow) -> (Assurance, Text) {
     let times = format!("{} times", format::interval(row.ratio, row.ratio_low.zip(row.ratio_high)));
     let reference = row.reference.as_deref().unwrap_or("nothing");
     match row.verdict {
-        Verdict::Faster => (Assurance::Holds, Text::plain("Faster: ").strong(times).and(format!(" {reference}'s."))),
+        Verdict::Faster => {
+            let answer = Text::plain("Faster: ").strong(times).and(format!(" {reference}'s"));
+            match only_some(run, row) {
+                None => (Assurance::Holds, answer.and(".")),
+                Some(which) => (Assurance::Caution, answer.and(format!(" over all cells, but {which}."))),
+            }
+        }
         Verdict::Slower => (Assurance::Holds, Text::plain("Slower: ").strong(times).and(format!(" {reference}'s."))),
         Verdict::NotResolved => (Assurance::Caution, Text::plain("Not resolved: ").strong(times).and(" includes 1.")),
         Verdict::NoReference => {
@@ -40,6 +47,35 @@ fn answer(row: &CompileOutcomeRow) -> (Assurance, Text) {
             (Assurance::Withheld, answer.and("."))
         }
     }
+}
+
+/// Which cells are faster where not all are: a mean that lies below 1 may rest on a few of them. `None`: all are.
+fn only_some(run: &ReportedRun<'_>, row: &CompileOutcomeRow) -> Option<String> {
+    if row.n_faster == row.n_compared {
+        return None;
+    }
+    let audited = run.tables.compile_audit.iter();
+    let of_row = audited.filter(|cell| (&cell.backend, cell.dtype, cell.mode) == (&row.backend, row.dtype, row.mode));
+    let compared: Vec<&CompileAuditRow> = of_row.filter(|cell| cell.ratio.is_some()).collect();
+    let faster = compared.iter().filter(|cell| cell.ratio_high < Some(1.0));
+    let models = distinct(compared.iter().map(|cell| cell.model.as_str()));
+    let faster_models = distinct(faster.map(|cell| cell.model.as_str()));
+    let count = format!("only {} of {} are", row.n_faster, counted(row.n_compared, "cell"));
+    if faster_models.is_empty() || faster_models.len() == models.len() {
+        return Some(count);
+    }
+    let whose = faster_models.join(", ");
+    let size =
+        if models.len() > 1 && faster_models[..] == smallest(run, &models)[..] { ", the smallest model" } else { "" };
+    Some(format!("{count}: those of {whose}{size}"))
+}
+
+/// The model with the fewest parameters. Empty: of one they are not known.
+fn smallest<'a>(run: &ReportedRun<'_>, models: &[&'a str]) -> Vec<&'a str> {
+    let params = |model: &str| run.tables.summary.iter().find(|row| row.model == model)?.params_millions;
+    let sizes: Option<Vec<(&str, f64)>> = models.iter().map(|model| Some((*model, params(model)?))).collect();
+    let least = sizes.unwrap_or_default().into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
+    least.into_iter().map(|(model, _)| model).collect()
 }
 
 fn grounds(row: &CompileOutcomeRow) -> String {

@@ -1,6 +1,6 @@
 //! How latency grows with the size of a model.
 
-use crate::analysis::ScalingFitRow;
+use crate::analysis::{OverheadRow, ScalingFitRow};
 use crate::report::document::{Assurance, Finding, Text};
 use crate::report::format;
 use crate::report::sections::ReportedRun;
@@ -8,6 +8,16 @@ use crate::report::sections::names::{Names, axis_name, call_shape, counted, mode
 use crate::terms::{FitAxis, Mode};
 
 use super::caution::reasons_for_caution;
+
+/// Difference of Akaike's criterion above which one law fits clearly better than another: 4, the data are e² = 7 times as
+/// likely under it. Both laws have two coefficients, so that it is `n·ln` of the ratio of what they leave of the squares.
+const CLEARLY_BETTER: f64 = 4.0;
+
+/// R² from which a power law says all there is to say, whatever fits better still.
+const GOOD_ENOUGH: f64 = 0.99;
+
+/// Models below which two laws are told apart by hardly more than one of them.
+const FEW_MODELS: usize = 8;
 
 /// One finding per backend and timed mode.
 pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
@@ -34,6 +44,9 @@ fn finding(run: &ReportedRun<'_>, names: &Names, fit: &ScalingFitRow) -> Finding
         return not_identifiable(run, names, fit);
     };
     let reasons = reasons_for_caution(run, names, fit);
+    if let Some(line) = better_line(run, fit) {
+        return along_a_line(run, names, fit, line, &reasons);
+    }
     let mut grounds = format!("R² {}, {}.", format::r2(fit.r2), made_from(run, fit));
     for reason in &reasons {
         grounds.push(' ');
@@ -43,6 +56,56 @@ fn finding(run: &ReportedRun<'_>, names: &Names, fit: &ScalingFitRow) -> Finding
         question: question(names, fit),
         assurance: if reasons.is_empty() { Assurance::Holds } else { Assurance::Caution },
         answer: power_law(run.plan.fit, slope, interval),
+        grounds: grounds.into(),
+    }
+}
+
+/// The line that describes the same latencies clearly better than the power law does. `None`: there is none.
+fn better_line<'a>(run: &ReportedRun<'a>, fit: &ScalingFitRow) -> Option<&'a OverheadRow> {
+    let line = run.tables.overhead_compute_fits.iter().find(|line| line.fit_id == fit.fit_id)?;
+    let (power, affine) = (fit.r2?, line.relative_r2_ln?);
+    let gain = fit.n_models as f64 * ((1.0 - power) / (1.0 - affine)).ln();
+    let rises = line.relative_b_low_ms_per_x > Some(0.0);
+    (rises && power < GOOD_ENOUGH && gain > CLEARLY_BETTER).then_some(line)
+}
+
+/// A power law's factor would be wrong at both ends, so none is printed.
+fn along_a_line(
+    run: &ReportedRun<'_>,
+    names: &Names,
+    fit: &ScalingFitRow,
+    line: &OverheadRow,
+    reasons: &[String],
+) -> Finding {
+    let axis = axis_name(run.plan.fit);
+    let unit = match run.plan.fit {
+        FitAxis::Params => "million parameters".to_owned(),
+        other => format!("unit of {}", axis_name(other)),
+    };
+    let constant = format::interval(line.relative_a_ms, line.relative_a_low_ms.zip(line.relative_a_high_ms));
+    let bounds = line.relative_b_low_ms_per_x.zip(line.relative_b_high_ms_per_x);
+    let per_unit = format::interval(line.relative_b_ms_per_x, bounds);
+    let few = if fit.n_models < FEW_MODELS {
+        format!(" {} are few to tell two laws apart.", counted(fit.n_models, "model"))
+    } else {
+        String::new()
+    };
+    let mut grounds = format!(
+        "R² of the logarithms {} along the line, {} along a power law, whose exponent is therefore not quoted; {}.{few}",
+        format::r2(line.relative_r2_ln),
+        format::r2(fit.r2),
+        made_from(run, fit),
+    );
+    for reason in reasons {
+        grounds.push(' ');
+        grounds.push_str(reason);
+    }
+    Finding {
+        question: question(names, fit),
+        assurance: Assurance::Caution,
+        answer: Text::plain("Time follows ")
+            .strong(format!("a line, not a power of {axis}"))
+            .and(format!(": {constant} ms and {per_unit} ms more per {unit}.")),
         grounds: grounds.into(),
     }
 }

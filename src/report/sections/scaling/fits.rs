@@ -20,7 +20,7 @@ pub(super) fn table(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Opti
         .code("analysis/scaling_fits.csv")
         .and(
             ". Slopes of fits that are not identifiable are withheld. The bootstrap interval is too narrow at so few \
-             models; trust the t interval.",
+             models and does not know how well each median is known; trust the t interval.",
         );
     let table = Table::of(fits.iter().copied().filter(|fit| !repeats_aggregate(fit, &fits)))
         .words("scope", |fit| scope(names, fit))
