@@ -71,7 +71,7 @@ fn call(client: &Client, clock: &dyn Clock, start: u64, number: u32, tokens: u32
         "truncate": false, "shift": false, "keep_alive": -1,
         "options": { "num_ctx": 4096, "num_predict": tokens, "stop": [] },
     });
-    let asked = Asked { prompt: None, tokens, runner: Runner::Gguf };
+    let asked = Asked { prompt: None, tokens, runner: Runner::Gguf, sent_before: false, shared: 1 };
     let server = version::clock(&Version::new(0, 33, 0)).context("the stand-in's version has no clock")?;
     let (cpu, begin) = (cpu()?, clock.now());
     let by = Deadline(Duration::from_secs(60));

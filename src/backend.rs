@@ -16,7 +16,7 @@ pub mod worker;
 pub use cancel::{CancelToken, Deadline};
 pub use contract::{
     Backend, BackendError, Call, CallShape, CompileFailure, Description, Failure, LibraryFacts, LoadReport, Memory,
-    Outcome, Prepared, Probed, Reply, ServerFacts, Session, Span, SpanClock, Surroundings,
+    Outcome, Prepared, Probed, Reply, ServerFacts, Session, Span, SpanClock, Surroundings, Tell,
 };
 pub use worker::folder::RunWorkers;
 

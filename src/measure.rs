@@ -177,7 +177,8 @@ fn tokens(cell: &Cell, call: &Call, reply: &Reply) -> TokenCounts {
     TokenCounts {
         prompt_requested: cell.prompt_tokens,
         prompt_sent: sent.map(|rows| rows.iter().sum()),
-        prompt_evaluated: reply.prompt_tokens.as_ref().map(|rows| rows.iter().sum()),
+        prompt_evaluated: reply.prompt_evaluated(),
+        prompt_cached: reply.prompt_cached,
         prompt_padded: call.padded_to.max(longest),
         steps_requested: call.steps,
         decode_steps_timed: reply.steps_timed,

@@ -24,12 +24,6 @@ fn shown(pid: u32) -> Option<Process> {
     Process::new(i32::try_from(pid).ok()?).ok()
 }
 
-/// Whether there is such a process.
-#[must_use]
-pub fn is_running(pid: u32) -> bool {
-    shown(pid).is_some()
-}
-
 /// A process and everything it started that still runs.
 #[must_use]
 pub fn tree(root: u32) -> Vec<u32> {
@@ -59,6 +53,12 @@ pub fn started(pid: u32) -> Option<u64> {
 #[must_use]
 pub fn environment(pid: u32) -> Option<HashMap<OsString, OsString>> {
     shown(pid)?.environ().ok()
+}
+
+/// The words a process was started with, its own name first. `None`: it is gone, or the system does not show it.
+#[must_use]
+pub fn command_line(pid: u32) -> Option<Vec<String>> {
+    shown(pid)?.cmdline().ok()
 }
 
 /// Whether one of a process's control groups has this in its name.
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn this_process_is_there() {
         let this = std::process::id();
-        assert!(is_running(this) && !is_running(u32::MAX) && !is_running(i32::MAX.unsigned_abs()));
+        assert!(started(this).is_some() && started(u32::MAX).is_none() && started(i32::MAX.unsigned_abs()).is_none());
         assert!(tree(this).contains(&this));
         assert!(started(this) > Some(0));
         assert!(environment(this).unwrap().contains_key(std::ffi::OsStr::new("PATH")));

@@ -405,6 +405,10 @@ pub struct TokenCounts {
     pub prompt_sent: Option<u32>,
     /// Prompt tokens evaluated as the engine reports, over all rows. `None`: it does not tell.
     pub prompt_evaluated: Option<u32>,
+    /// Prompt tokens that were not, since every prompt begins with them and the engine keeps what it has evaluated; over all
+    /// rows. With those evaluated they are the tokens sent. `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_cached: Option<u32>,
     /// Length that rows were padded to.
     pub prompt_padded: u32,
     /// Decode steps asked for.

@@ -111,14 +111,8 @@ impl<'a> Run<'a> {
         clock: SharedClock,
         cancel: CancelToken,
     ) -> Self {
-        let mut recorded = Recorded::new(plan);
-        let mut degraded = 0;
-        for line in lines {
-            if let Some(event) = recorded.event(line) {
-                recorded.push(&event);
-            }
-            degraded += u32::from(is_degraded(plan, line));
-        }
+        let recorded = Recorded::of(plan, lines);
+        let degraded = lines.iter().map(|line| u32::from(is_degraded(plan, line))).sum();
         let watcher = if clock.is_virtual() { None } else { Some(Watcher::new()) };
         Self {
             ordering: Ordering::new(plan),

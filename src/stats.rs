@@ -21,6 +21,7 @@ pub mod measured;
 mod moments;
 pub mod multivariate;
 pub mod rank;
+pub mod reuse;
 pub mod series;
 #[cfg(test)]
 mod simulation;

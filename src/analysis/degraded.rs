@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::given_up;
 use crate::record::plan::{Cell, Plan};
 use crate::record::{CallRecord, Decision, Rule};
 use crate::store::Recording;
@@ -147,10 +148,10 @@ pub(super) fn skipped(plan: &Plan) -> Vec<SkippedRow> {
     rows.collect()
 }
 
-/// Every decision about a cell of the plan, in the plan's order.
+/// Every decision about a cell of the plan that stands, in the plan's order.
 pub(super) fn decisions(recording: &Recording, plan: &Plan) -> Vec<DecisionRow> {
     let of_cell = |cell: &Cell| {
-        let own = recording.decisions().filter(|decision| decision.cell_id == cell.id);
+        let own = given_up::standing(&recording.lines, plan).filter(|decision| decision.cell_id == cell.id);
         own.map(|decision| decision_row(cell, decision)).collect::<Vec<_>>()
     };
     plan.cells.iter().flat_map(of_cell).collect()

@@ -26,6 +26,9 @@ pub trait Backend {
     /// [`BackendError::Unavailable`] names what is missing and the command that fixes it.
     fn describe(&mut self) -> Result<Description, BackendError>;
 
+    /// From now on says to `tell` what it waits for, where that may take long.
+    fn tell(&mut self, _tell: Tell) {}
+
     /// Makes what the engine loads from the model's folder: exported, uploaded or built once, then cached. Untimed.
     ///
     /// # Errors
@@ -45,6 +48,9 @@ pub trait Backend {
         cancel: &CancelToken,
     ) -> Result<Box<dyn Session>, Failure>;
 }
+
+/// Takes a message for whoever watches; one line.
+pub type Tell = Box<dyn Fn(&str)>;
 
 /// A loaded model.
 pub trait Session {
@@ -255,8 +261,10 @@ pub struct Reply {
     pub engine_durations: BTreeMap<String, Nanos>,
     /// Decode steps that the decode span covers.
     pub steps_timed: u32,
-    /// Prompt tokens evaluated per row, padding left out. `None`: the engine does not tell.
+    /// Prompt tokens per row, padding left out. `None`: the engine does not tell.
     pub prompt_tokens: Option<Vec<u32>>,
+    /// Of these, over all rows, those that were not evaluated, since all prompts begin with them. `None`: all were.
+    pub prompt_cached: Option<u32>,
     /// New tokens per row as the engine counts them, the first one from the prefill included. Empty: it does not tell.
     pub new_tokens: Vec<u32>,
     /// Ids of the new tokens per row, the first one from the prefill. Empty: the engine does not tell; one in this process must.
@@ -273,6 +281,15 @@ pub struct Reply {
     pub memory: Memory,
     /// What a compiler did, one entry per phase. Empty: the engine has none.
     pub compile: Vec<CompileEvidence>,
+}
+
+impl Reply {
+    /// Prompt tokens evaluated over all rows. `None`: the engine does not tell.
+    #[must_use]
+    pub fn prompt_evaluated(&self) -> Option<u32> {
+        let counted: u32 = self.prompt_tokens.as_ref()?.iter().sum();
+        Some(counted.saturating_sub(self.prompt_cached.unwrap_or(0)))
+    }
 }
 
 /// Memory around one call. Every field `None` where it cannot be measured.

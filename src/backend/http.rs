@@ -4,11 +4,13 @@
 //! - [`client`] sends and stamps; nothing is parsed while a reply arrives.
 //! - [`lines`] cuts bytes into lines wherever they were broken on the way: a reply of JSON lines is its lines, and
 //!   [`events`] makes a reply's server-sent events of them.
-//! - [`refusal`] reads the words of a server that says no, [`judge`] decides what each end of an exchange means.
+//! - [`refusal`] reads the words of a server that says no, [`judge`] decides what each end of an exchange means,
+//!   [`clocks`] holds a server's durations against what passed here.
 //!
 //! Async code stays in [`client`]. What only one server says or does stands in that server's own folder.
 
 pub mod client;
+pub mod clocks;
 pub mod events;
 pub mod judge;
 pub mod lines;

@@ -18,21 +18,22 @@ pub mod verify;
 pub mod version;
 pub mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use reqwest::Method;
 use serde_json::json;
 
-use self::manage::{NAMESPACE, Server, same_name};
-use self::session::{OllamaSession, Served, load_options};
+use self::manage::{Server, same_name};
+use self::process::ServerProcess;
+use self::session::{OllamaSession, Served, SinceLoad, load_options};
 use self::version::ServerClock;
 use super::http::refusal::is_out_of_memory;
 use super::http::{Client, ClientError, Exchange};
 use super::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, LoadReport, Prepared, ServerFacts,
-    Session, Surroundings, text,
+    Session, Surroundings, Tell,
 };
 use crate::hash::seeded;
 use crate::model::{Form, ModelSource};
@@ -43,8 +44,15 @@ use crate::units::{Bytes, Nanos};
 /// Models a server keeps resident if nothing is set.
 const RESIDENT_BY_DEFAULT: u32 = 3;
 
+/// What a load's time is worth. Read from the server's source.
+const LOAD_CLOCK: &str =
+    "a server looks every 250 ms whether a model that it loads is there: the times of loads are steps of that";
+
 /// How often a server that is away is asked whether it is back.
 const RETURN_POLL: Duration = Duration::from_millis(200);
+
+/// How often it is said how long a server is still waited for.
+const SAY: Duration = Duration::from_secs(10);
 
 /// A server, asked one way.
 pub struct OllamaBackend {
@@ -52,6 +60,9 @@ pub struct OllamaBackend {
     settings: OllamaSettings,
     surroundings: Surroundings,
     found: Option<Found>,
+    tell: Tell,
+    /// Whether a server was waited for in vain: the next load asks once.
+    away: bool,
 }
 
 /// What [`Backend::describe`] found out.
@@ -60,14 +71,14 @@ struct Found {
     server: Server,
     version: String,
     clock: ServerClock,
-    pid: Option<u32>,
+    process: Option<ServerProcess>,
 }
 
 impl OllamaBackend {
     /// A server with its name in the scenario file. Connects to nobody yet.
     #[must_use]
     pub fn new(name: &str, settings: OllamaSettings, surroundings: Surroundings) -> Self {
-        Self { name: name.to_owned(), settings, surroundings, found: None }
+        Self { name: name.to_owned(), settings, surroundings, found: None, tell: Box::new(|_| {}), away: false }
     }
 
     fn unavailable(&self, what: &str, fix: &str) -> BackendError {
@@ -86,11 +97,8 @@ impl OllamaBackend {
             let what = format!("the server says its version is `{version}`, and what its durations cover is not known");
             self.unavailable(&what, "a released Ollama from 0.5.13 on")
         })?;
-        let url = server.client().url();
-        let local =
-            url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
-        let pid = url.port_or_known_default().filter(|_| local).and_then(process::listener);
-        Ok(Found { server, version, clock, pid })
+        let process = server.listener();
+        Ok(Found { server, version, clock, process })
     }
 
     fn found(&mut self) -> Result<Found, BackendError> {
@@ -111,22 +119,47 @@ impl OllamaBackend {
         seeded(now, &["nonce", &std::process::id().to_string(), &self.name])
     }
 
-    /// Waits for a server that is away, as after a restart.
-    fn reachable(&self, found: &Found, by: Deadline, cancel: &CancelToken) -> Result<(), Failure> {
+    /// Finds the process again where the server was started again, and whether it is set as before.
+    fn same_settings(&self, found: &mut Found) -> Result<(), Failure> {
+        let Some(before) = found.process.as_ref().filter(|process| !process.runs()) else { return Ok(()) };
+        let now = found.server.listener();
+        if let Some(what) = now.as_ref().and_then(|now| before.differs(now)) {
+            let why = format!("the server was started again with other settings: {what}");
+            return Err(Failure::new(Degraded::StackChanged, &why));
+        }
+        found.process = now;
+        Ok(())
+    }
+
+    /// Waits for a server that is away, as after a restart, and says so. One that was waited for in vain is not waited for
+    /// again.
+    fn reachable(&mut self, found: &Found, by: Deadline, cancel: &CancelToken) -> Result<(), Failure> {
         let started = Instant::now();
+        let longest = if self.away { Duration::ZERO } else { by.0 };
+        let mut said = None;
         loop {
-            match found.server.version(cancel) {
-                Ok(version) if version == found.version => return Ok(()),
+            let error = match found.server.version(cancel) {
+                Ok(version) if version == found.version => {
+                    self.away = false;
+                    return Ok(());
+                }
                 Ok(version) => {
                     let why = format!("the server was {} and is {version}", found.version);
                     return Err(Failure::new(Degraded::StackChanged, &why));
                 }
                 Err(ClientError::Cancelled) => return Err(Failure::new(Degraded::Incomplete, "cancelled")),
-                Err(error) if started.elapsed() >= by.0 => {
-                    return Err(Failure::new(Degraded::Crashed, &error.to_string()));
-                }
-                Err(_) => drop(cancel.wait(Deadline(RETURN_POLL), || false)),
+                Err(error) => error,
+            };
+            let left = longest.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                self.away = true;
+                return Err(Failure::new(Degraded::Crashed, &error.to_string()));
             }
+            if said.is_none_or(|at: Instant| at.elapsed() >= SAY) {
+                (self.tell)(&format!("{error}; waiting for it, {} left", Nanos::from(left)));
+                said = Some(Instant::now());
+            }
+            cancel.wait(Deadline(RETURN_POLL.min(left)), || false);
         }
     }
 }
@@ -134,7 +167,7 @@ impl OllamaBackend {
 impl Backend for OllamaBackend {
     fn describe(&mut self) -> Result<Description, BackendError> {
         let found = self.found()?;
-        let settings = found.pid.and_then(process::settings);
+        let settings = found.process.as_ref().and_then(|process| process.settings.clone());
         let mut facts = BTreeMap::from([
             ("clock".to_owned(), found.clock.row.to_owned()),
             ("device".to_owned(), self.settings.device.as_str().to_owned()),
@@ -148,6 +181,10 @@ impl Backend for OllamaBackend {
             ("server_settings".to_owned(), if settings.is_some() { "known" } else { "unknown" }.to_owned()),
         ]);
         let server = ServerFacts { clock: found.clock.row.to_owned(), settings: settings.clone() };
+        if let Some(arguments) = found.process.as_ref().and_then(|process| process.arguments.as_ref()) {
+            facts.insert("server_arguments".to_owned(), arguments.join(" "));
+        }
+        facts.insert("load_clock".to_owned(), LOAD_CLOCK.to_owned());
         let set = settings.unwrap_or_default();
         let kept = set.get("OLLAMA_MAX_LOADED_MODELS").and_then(|n| n.parse().ok()).filter(|&n: &u32| n > 0);
         facts.extend(set.into_iter().map(|(name, value)| (format!("env.{name}"), value)));
@@ -164,6 +201,10 @@ impl Backend for OllamaBackend {
             token_times: false,
             virtual_clock: false,
         })
+    }
+
+    fn tell(&mut self, tell: Tell) {
+        self.tell = tell;
     }
 
     fn prepare(&mut self, model: &ModelSource) -> Result<Prepared, BackendError> {
@@ -202,16 +243,16 @@ impl Backend for OllamaBackend {
             mark = now;
         };
         self.reachable(&found, by, cancel)?;
-        if let Some(pid) = found.pid.filter(|&pid| !process::is_running(pid)) {
-            // A server that was restarted is another process.
-            found.pid = found.server.client().url().port_or_known_default().and_then(process::listener).or(Some(pid));
-        }
+        self.same_settings(&mut found)?;
         part("reach_server", &mut parts);
         let listed = found.server.resident(cancel).map_err(|e| error(&e))?;
         if listed.iter().any(|resident| same_name(&resident.name, &served.tag)) {
             found.server.unload(&served.tag, by, cancel).map_err(|e| error(&e))?;
             part("unload_before", &mut parts);
         }
+        let below =
+            |found: &Found| found.process.as_ref().map(|process| process::tree(process.pid)).unwrap_or_default();
+        let before = below(&found);
         let body = json!({
             "model": served.tag, "shift": false, "keep_alive": -1, "options": load_options(&self.settings, served.context),
         });
@@ -221,23 +262,27 @@ impl Backend for OllamaBackend {
         part("load_model", &mut parts);
         let resident = found.server.resident(cancel).map_err(|e| error(&e))?;
         let own = resident.iter().find(|resident| same_name(&resident.name, &served.tag));
-        let others = resident.iter().filter(|resident| !resident.name.starts_with(NAMESPACE)).count();
-        let pids = found.pid.map(process::tree).unwrap_or_default();
+        let runners: Vec<u32> = below(&found).into_iter().filter(|pid| !before.contains(pid)).collect();
+        process::add_runners(runners.iter().copied());
+        let pids = found.process.as_ref().map(|process| process::ours(process.pid)).unwrap_or_default();
         let device_memory = device::memory_of(&pids);
         part("look_up", &mut parts);
-        let attribution =
-            session::attribution(self.settings.device, &found.version, &found.clock, own, others, device_memory);
+        let mut attribution =
+            session::attribution(self.settings.device, &found.version, &found.clock, own, device_memory);
+        attribution.evidence.shown.extend(process_facts(found.process.as_ref(), &runners));
+        if let Some(why) = own.and_then(|own| session::other_size(served, own)) {
+            return Err(Failure::new(Degraded::StackChanged, &why));
+        }
         self.found = Some(found.clone());
         served.history.borrow_mut().load_ms = Some(load_ms);
         Ok(Box::new(OllamaSession {
             backend: self.name.clone(),
             settings: self.settings.clone(),
             server: found.server,
-            server_pid: found.pid,
+            process: found.process,
             version: found.version,
             clock: found.clock,
             model: served.clone(),
-            shapes: BTreeSet::new(),
             report: LoadReport {
                 parts,
                 attribution,
@@ -245,8 +290,18 @@ impl Backend for OllamaBackend {
                 host_rss_after: process::resident(&pids),
                 device_bytes: device_memory.map(Bytes),
             },
+            since_load: SinceLoad::default(),
         }))
     }
+}
+
+/// Which processes did a load: of the server, and those that appeared below it.
+fn process_facts(server: Option<&ServerProcess>, runners: &[u32]) -> BTreeMap<String, String> {
+    let server = server.map(|process| format!("{}, started at tick {} since boot", process.pid, process.started));
+    let runners: Vec<String> = runners.iter().map(u32::to_string).collect();
+    let runners = Some(runners.join(" ")).filter(|runners| !runners.is_empty());
+    let named = [("server.process", server), ("runner.process", runners)];
+    named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Whether a preload did what it says.

@@ -20,6 +20,7 @@ use crate::record::manifest::{BackendEntry, Manifest, ModelEntry, PowerEntry, St
 use crate::record::plan::Plan;
 use crate::run::{Ended, Engines, Power, Prompts, Run};
 use crate::scenario::{ScenarioFile, TelemetrySettings};
+use crate::schedule::Recorded;
 use crate::store::{self, Reserved, Writer};
 use crate::telemetry::{sampler, sensor::rapl};
 use crate::units::Nanos;
@@ -136,7 +137,7 @@ fn resume(folder: &Path) -> anyhow::Result<Begun> {
     let mut manifest = Manifest::from_json(store::read_text(folder, store::MANIFEST)?.as_bytes())
         .with_context(|| folder.join(store::MANIFEST).display().to_string())?;
     unchanged(folder, &manifest, &stack, &models(&file, &engines))?;
-    if !recording.finished() {
+    if !Recorded::of(&plan, &recording.lines).finished() {
         manifest::resume(&mut manifest, stack, unix_ns());
         writer.write_manifest(&manifest.to_json()?)?;
     }

@@ -90,7 +90,7 @@ pub fn looped(
     let mut record = record(setting, broken, &beside, begin);
     let reply = last.and_then(|outcome| outcome.reply);
     if let Some(reply) = reply {
-        record.prompt_evaluated = reply.prompt_tokens.map(|rows| rows.iter().sum()).or(record.prompt_evaluated);
+        record.prompt_evaluated = reply.prompt_evaluated().or(record.prompt_evaluated);
         record.attribution = reply.attribution;
     }
     LoopRecord { end_ns: end, windows, session_lost, ..record }

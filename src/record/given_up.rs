@@ -2,7 +2,7 @@
 
 use crate::record::plan::{Cell, Plan, SessionKey};
 use crate::record::{CallRecord, Decision, Line, LoadRecord, Rule};
-use crate::terms::Role;
+use crate::terms::{Degraded, Role, Status};
 
 /// A cell that was given up.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,14 +20,10 @@ pub struct GivenUp<'a> {
 /// The cells of a plan that were given up, in the plan's order.
 #[must_use]
 pub fn given_up<'a>(lines: &'a [Line], plan: &'a Plan) -> Vec<GivenUp<'a>> {
-    let decisions = lines.iter().filter_map(|line| match line {
-        Line::Decision(decision) => Some(decision),
-        _ => None,
-    });
-    let decisions: Vec<&Decision> =
-        decisions.filter(|decision| matches!(decision.rule, Rule::LoadFailed | Rule::SessionLost)).collect();
+    let decisions: Vec<&Decision> = standing(lines, plan).collect();
     let of_cell = |cell: &'a Cell| {
-        let decision = decisions.iter().find(|decision| decision.cell_id == cell.id)?;
+        let gives_up = |decision: &&&Decision| matches!(decision.rule, Rule::LoadFailed | Rule::SessionLost);
+        let decision = decisions.iter().filter(gives_up).find(|decision| decision.cell_id == cell.id)?;
         let words = match decision.rule {
             Rule::LoadFailed => last_failed_load(lines, &cell.session),
             Rule::SessionLost => last_loss(lines, cell),
@@ -37,6 +33,22 @@ pub fn given_up<'a>(lines: &'a [Line], plan: &'a Plan) -> Vec<GivenUp<'a>> {
         Some(GivenUp { cell, decision, words, missing })
     };
     plan.cells.iter().filter_map(of_cell).collect()
+}
+
+/// The decisions that stand: one that gave a cell up while its engine was away is taken back by the next process that
+/// takes the run up.
+pub fn standing<'a>(lines: &'a [Line], plan: &'a Plan) -> impl Iterator<Item = &'a Decision> {
+    lines.iter().enumerate().filter_map(move |(at, line)| match line {
+        Line::Decision(decision) if !is_taken_back(lines, plan, at, decision) => Some(decision),
+        _ => None,
+    })
+}
+
+fn is_taken_back(lines: &[Line], plan: &Plan, at: usize, decision: &Decision) -> bool {
+    let session = plan.cells.iter().find(|cell| cell.id == decision.cell_id).map(|cell| &cell.session);
+    let last = session.and_then(|session| failed_loads(&lines[..at], session).next());
+    let away = last.is_some_and(|load| load.status == Status::Degraded(Degraded::Crashed));
+    decision.rule == Rule::LoadFailed && away && lines[at..].iter().any(|line| matches!(line, Line::Opened(_)))
 }
 
 /// Sessions of a plan that have no cell left, in the plan's order.
@@ -50,12 +62,16 @@ pub fn sessions_given_up<'a>(given_up: &[GivenUp<'_>], plan: &'a Plan) -> Vec<&'
 }
 
 fn last_failed_load<'a>(lines: &'a [Line], session: &SessionKey) -> Option<&'a str> {
-    let failed = |load: &&LoadRecord| load.session == *session && !load.status.is_ok();
+    failed_loads(lines, session).find_map(|load| load.detail.as_deref())
+}
+
+/// Loads of a session that failed, the last one first.
+fn failed_loads<'a>(lines: &'a [Line], session: &SessionKey) -> impl Iterator<Item = &'a LoadRecord> {
     let loads = lines.iter().rev().filter_map(|line| match line {
         Line::Load(load) => Some(&**load),
         _ => None,
     });
-    loads.filter(failed).find_map(|load| load.detail.as_deref())
+    loads.filter(move |load| load.session == *session && !load.status.is_ok())
 }
 
 fn last_loss<'a>(lines: &'a [Line], cell: &Cell) -> Option<&'a str> {

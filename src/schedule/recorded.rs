@@ -6,7 +6,7 @@ use super::order::Ordering;
 use super::task::{LONGEST_GAP, Task};
 use crate::record::plan::Plan;
 use crate::record::{CallRecord, Line, LoopBelow};
-use crate::terms::{EarlyStop, Mode, Phase, Procedure, Regime, Repetitions, Role};
+use crate::terms::{Degraded, EarlyStop, Mode, Phase, Procedure, Regime, Repetitions, Role, Status};
 use crate::units::Nanos;
 
 /// The part of a line that matters for what comes next.
@@ -27,6 +27,8 @@ pub enum Event {
         residency_id: u32,
         /// Whether it worked.
         ok: bool,
+        /// Whether it did not because the engine was away or died, which may be over when the run is taken up again.
+        away: bool,
     },
     /// A call was made.
     Call {
@@ -70,6 +72,7 @@ impl Event {
                 evicted: load.evict.clone(),
                 residency_id: load.residency_id,
                 ok: true,
+                away: false,
             },
             Task::Call(call) => {
                 let (cell, role) = (call.cell, call.role);
@@ -92,6 +95,8 @@ pub struct CellState {
     pub good: u32,
     /// A rule has stopped it.
     pub stopped: bool,
+    /// It was stopped since its engine was away: a process that takes the run up tries it again.
+    pub away: bool,
     /// Calls that ended the session.
     pub losses: u32,
     /// Latencies of the good calls in order, per timed mode, in milliseconds.
@@ -124,6 +129,8 @@ pub struct Recorded {
     cells: Vec<CellState>,
     resident: BTreeMap<usize, Resident>,
     load_failures: BTreeMap<usize, u32>,
+    /// Sessions whose last load failed since the engine was away.
+    away: BTreeSet<usize>,
     started: BTreeSet<String>,
     /// Last call of this process: cell and role.
     last: Option<(usize, Role)>,
@@ -160,6 +167,7 @@ impl Recorded {
             cells: vec![CellState::default(); plan.cells.len()],
             resident: BTreeMap::new(),
             load_failures: BTreeMap::new(),
+            away: BTreeSet::new(),
             started: BTreeSet::new(),
             last: None,
             loads: 0,
@@ -172,6 +180,18 @@ impl Recorded {
             loop_below: LoopBelow::default(),
             finished: false,
         }
+    }
+
+    /// What these lines say.
+    #[must_use]
+    pub fn of(plan: &Plan, lines: &[Line]) -> Self {
+        let mut recorded = Self::new(plan);
+        for line in lines {
+            if let Some(event) = recorded.event(line) {
+                recorded.push(&event);
+            }
+        }
+        recorded
     }
 
     /// What a line of the file means here. `None`: nothing, or it is about something the plan does not have.
@@ -188,6 +208,7 @@ impl Recorded {
                 evicted: load.evicted.iter().filter_map(session).collect(),
                 residency_id: load.residency_id,
                 ok: load.status.is_ok(),
+                away: load.status == Status::Degraded(Degraded::Crashed),
             }),
             Line::Call(call) => Some(Event::Call {
                 cell: *self.cell_index.get(&call.cell_id.0)?,
@@ -215,17 +236,26 @@ impl Recorded {
                 self.loop_below = *loop_below;
                 self.resident.clear();
                 self.load_failures.clear();
+                self.away.clear();
+                for cell in self.cells.iter_mut().filter(|cell| cell.away) {
+                    (cell.stopped, cell.away, cell.losses) = (false, false, 0);
+                }
                 self.started.clear();
                 self.last = None;
                 self.epochs += 1;
                 self.finished = false;
             }
-            Event::Load { session, evicted, residency_id, ok } => {
+            Event::Load { session, evicted, residency_id, ok, away } => {
                 for gone in evicted {
                     self.resident.remove(gone);
                 }
                 self.residency = *residency_id;
                 self.any_load = true;
+                if *away {
+                    self.away.insert(*session);
+                } else {
+                    self.away.remove(session);
+                }
                 if *ok {
                     self.load_failures.remove(session);
                     self.resident.insert(*session, Resident { load_index: self.loads, ..Resident::default() });
@@ -245,7 +275,11 @@ impl Recorded {
                 self.cells[*cell].looped.insert(*procedure);
                 self.push_use(*cell, Role::Warmup, *lost);
             }
-            Event::Stopped(cell) => self.cells[*cell].stopped = true,
+            Event::Stopped(cell) => {
+                let away = self.away.contains(&self.cell_sessions[*cell]);
+                let state = &mut self.cells[*cell];
+                (state.stopped, state.away) = (true, away);
+            }
             Event::Finished => self.finished = true,
         }
     }
@@ -344,10 +378,10 @@ impl Recorded {
         self.loop_below
     }
 
-    /// Whether the record is complete.
+    /// Whether the record is complete: nothing is left to do, and no cell was given up since its engine was away.
     #[must_use]
     pub fn finished(&self) -> bool {
-        self.finished
+        self.finished && !self.cells.iter().any(|cell| cell.away)
     }
 
     /// Calls on a session since it was loaded.

@@ -342,9 +342,13 @@ fn a_session_that_does_not_load_is_given_up_and_the_rest_measured() {
     let mut done = 0;
     while let Some(task) = next(&plan, &ordering, &recorded, Nanos(0)) {
         let event = match &task {
-            Task::Load(load) if load.session == 0 => {
-                Event::Load { session: 0, evicted: load.evict.clone(), residency_id: load.residency_id, ok: false }
-            }
+            Task::Load(load) if load.session == 0 => Event::Load {
+                session: 0,
+                evicted: load.evict.clone(),
+                residency_id: load.residency_id,
+                ok: false,
+                away: false,
+            },
             Task::Stop(decision) => {
                 assert_eq!(decision.rule, Rule::LoadFailed);
                 let cell = plan.cells.iter().position(|c| c.id == decision.cell_id).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::record::given_up;
 use crate::record::manifest::Manifest;
 use crate::record::plan::{Cell, Plan};
 use crate::record::{CallRecord, Decision, Line, Opened, Rule};
@@ -133,7 +134,8 @@ impl Run<'_> {
             let own = || self.timed().filter(|call| call.cell_id == cell.id);
             let made = own().filter(|call| !self.made_again(call)).count();
             let good = own().filter(|call| call.status.is_ok()).count();
-            let decisions: Vec<&Decision> = self.recording.decisions().filter(|d| d.cell_id == cell.id).collect();
+            let decisions: Vec<&Decision> =
+                given_up::standing(&self.recording.lines, self.plan).filter(|d| d.cell_id == cell.id).collect();
             let why = match decisions.as_slice() {
                 [] => undecided(self.plan.repetitions, made),
                 [decision] => contradicted(self.plan.repetitions, decision, made, good),
@@ -294,7 +296,7 @@ fn wrong_tokens(run: &Run<'_>, call: &CallRecord) -> Option<String> {
         return Some(format!("{} decode steps asked for, the cell has {asked}", counts.steps_requested));
     }
     if let (Some(sent), Some(evaluated)) = (counts.prompt_sent, counts.prompt_evaluated)
-        && sent != evaluated
+        && sent != evaluated + counts.prompt_cached.unwrap_or(0)
     {
         return Some(format!("{sent} prompt tokens sent, {evaluated} evaluated"));
     }

@@ -1,31 +1,20 @@
 //! Whether a reply is what was asked for. Each refusal names its evidence; nothing here talks to a server.
 //!
-//! What cannot be told from one reply is told from the session's own history: a prefix-cache hit leaves the count of
-//! prompt tokens as it is and collapses the duration; a reload or another client's turn shows where a warm call has
-//! almost nothing.
-
-use std::collections::BTreeMap;
+//! What cannot be told from one reply is told from the session's own history: a reload or another client's turn shows
+//! where a warm call has almost nothing. A prefix-cache hit leaves the count of prompt tokens as it is and collapses the
+//! duration, where the server does not count it; but a short duration alone proves none. What was never sent cannot
+//! be cached beyond what all prompts share, so only a prompt that may have been sent before is judged by its time, against
+//! both what is known to have been evaluated and a repeat made on purpose.
 
 use super::version::{Runner, ServerClock};
 use super::wire::{self, Metrics, Stream};
 use crate::backend::Failure;
 use crate::backend::http::Exchange;
 use crate::backend::http::judge::{prompt_count, token_count, transport};
+use crate::stats::reuse::{self, Piece};
 use crate::stats::summary::median;
 use crate::terms::{Degraded, Finish};
 use crate::units::Nanos;
-
-/// A full prefill takes at least this share of the fastest one of no more tokens; a cached one far less.
-const LEAST_OF_FASTEST: f64 = 0.5;
-
-/// A cached prefill evaluates one to five tokens, so it lasts no longer than a few decode steps.
-const STEPS_OF_A_HIT: f64 = 4.0;
-
-/// Full prefills that must be known before one is called too fast.
-const FEWEST_PREFILLS: usize = 2;
-
-/// BOS may be shared with any earlier prompt; more than that is a hit.
-const CACHED_TOKENS_ALLOWED: u32 = 1;
 
 /// Looking at a loaded model takes milliseconds, or a hundred with a large vocabulary, which some versions read every
 /// time. Added to three times the session's usual.
@@ -52,17 +41,17 @@ pub struct Asked {
     pub tokens: u32,
     /// What runs the model.
     pub runner: Runner,
+    /// Whether the server may still keep a prompt that began like this one.
+    pub sent_before: bool,
+    /// Tokens that this prompt may have in common with any other; so many cached ones are no hit.
+    pub shared: u32,
 }
 
 /// A call of the session that went well.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Past {
-    /// Prompt tokens.
-    pub prompt: u32,
-    /// Prefill time. `None`: the session's first call of so many tokens, whose prefill may be slower than any later one.
-    pub prefill_ms: Option<f64>,
-    /// Time of one decode step. `None`: it made none.
-    pub step_ms: Option<f64>,
+    /// Its prefill: prompt tokens and time.
+    pub prefill: Piece,
     /// The server's `load_duration`.
     pub load_ms: f64,
     /// Time outside of load, prefill and decode.
@@ -76,25 +65,11 @@ pub struct History {
     pub load_ms: Option<f64>,
     /// Its calls that went well, in order.
     pub calls: Vec<Past>,
+    /// Prefills of prompts sent again on purpose, right after the same. Unit: milliseconds.
+    pub repeats_ms: Vec<f64>,
 }
 
 impl History {
-    /// What a full prefill of so many tokens takes at least: as long as the fastest one of as many, or of fewer.
-    ///
-    /// A single one may have been slowed by anything, so a length counts by itself only with [`FEWEST_PREFILLS`];
-    /// lengths that were seen less often count together, by the fastest of all. `None`: too few are known.
-    fn fastest_prefill(&self, prompt: u32) -> Option<f64> {
-        let mut of_length: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-        for past in self.calls.iter().filter(|past| past.prompt <= prompt) {
-            of_length.entry(past.prompt).or_default().extend(past.prefill_ms);
-        }
-        let (often, seldom): (Vec<_>, Vec<_>) =
-            of_length.into_values().partition(|times| times.len() >= FEWEST_PREFILLS);
-        let fastest = |times: &[f64]| times.iter().copied().reduce(f64::min);
-        let together = Some(seldom.concat()).filter(|times| times.len() >= FEWEST_PREFILLS);
-        often.iter().chain(&together).filter_map(|times| fastest(times)).reduce(f64::max)
-    }
-
     fn typical(&self, of: impl Fn(&Past) -> Option<f64>) -> Option<f64> {
         median(&self.calls.iter().filter_map(of).collect::<Vec<_>>())
     }
@@ -146,20 +121,17 @@ pub fn judge(exchange: &Exchange, asked: Asked, clock: &ServerClock, history: &H
 
 /// What the history keeps of a call that went well.
 #[must_use]
-pub fn remembered(metrics: &Metrics, asked: Asked, first: bool) -> Option<Past> {
-    let prefill = metrics.prompt_eval?.as_ms();
-    let steps = asked.runner.steps_timed(metrics.eval_count?);
+pub fn remembered(metrics: &Metrics, asked: Asked) -> Option<Past> {
     Some(Past {
-        prompt: metrics.prompt_eval_count?,
-        prefill_ms: (!first).then_some(prefill),
-        step_ms: step_ms(metrics, steps),
+        prefill: prefill(metrics, asked)?,
         load_ms: metrics.load.map_or(0.0, Nanos::as_ms),
         rest_ms: rest_ms(metrics).unwrap_or(0.0),
     })
 }
 
-fn step_ms(metrics: &Metrics, steps: u32) -> Option<f64> {
-    metrics.eval.filter(|_| steps > 0).map(|eval| eval.as_ms() / f64::from(steps))
+fn prefill(metrics: &Metrics, asked: Asked) -> Option<Piece> {
+    let (size, ms) = (metrics.prompt_eval_count?, metrics.prompt_eval?.as_ms());
+    Some(Piece { size, ms, asked_before: asked.sent_before })
 }
 
 /// Time of the request that is neither load nor prefill nor decode. `None`: no total.
@@ -242,22 +214,26 @@ fn queued(metrics: &Metrics, history: &History) -> Option<Failure> {
 }
 
 fn cache_hit(metrics: &Metrics, asked: Asked, history: &History) -> Option<Failure> {
-    let (count, prefill) = (metrics.prompt_eval_count?, metrics.prompt_eval?.as_ms());
-    if let Some(cached) = metrics.prompt_eval_cached_count.filter(|&cached| cached > CACHED_TOKENS_ALLOWED) {
-        return failure(Degraded::CacheHit, &format!("{cached} of {count} prompt tokens came from the server's cache"));
+    let this = prefill(metrics, asked)?;
+    if let Some(cached) = metrics.prompt_eval_cached_count {
+        let why = format!("{cached} of {} prompt tokens came from the server's cache", this.size);
+        return (cached > asked.shared).then(|| Failure::new(Degraded::CacheHit, &why));
     }
-    let fastest = history.fastest_prefill(count)?;
-    let steps = asked.runner.steps_timed(metrics.eval_count?);
-    let usual_step = history.typical(|past| past.step_ms).unwrap_or(0.0);
-    let step = step_ms(metrics, steps).unwrap_or(0.0).max(usual_step);
-    // A prefill as short as a few steps cannot be told from one that was cached; only its nonce speaks for it.
-    let telling = fastest > STEPS_OF_A_HIT * usual_step;
-    if !telling || prefill >= LEAST_OF_FASTEST * fastest || (step > 0.0 && prefill > STEPS_OF_A_HIT * step) {
+    if !asked.sent_before {
         return None;
     }
-    let as_steps = if step > 0.0 { format!(", as long as {:.1} decode steps", prefill / step) } else { String::new() };
+    let all: Vec<Piece> = history.calls.iter().map(|past| past.prefill).chain([this]).collect();
+    if reuse::judge_one(&history.repeats_ms, &this, &all) != reuse::Verdict::Reused {
+        return None;
+    }
+    let known = |ms: Option<f64>| ms.map_or_else(|| "an unknown time".to_owned(), |ms| format!("{ms:.2} ms"));
+    let (repeat, fastest) = (reuse::shortest(&history.repeats_ms), reuse::shortest_done(&this, &all));
     let why = format!(
-        "the prefill of {count} tokens took {prefill:.2} ms{as_steps}; the fastest so far took {fastest:.2} ms"
+        "a prompt of {} tokens that was sent before took {:.2} ms; a repeat takes {}, evaluating it at least {}",
+        this.size,
+        this.ms,
+        known(repeat),
+        known(fastest),
     );
     failure(Degraded::CacheHit, &why)
 }

@@ -12,6 +12,7 @@ use ollama_rs::error::OllamaError;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::process::{self, ServerProcess};
 use super::wire;
 use crate::backend::cancel::{CancelToken, Deadline};
 use crate::backend::http::client::words;
@@ -92,6 +93,15 @@ impl Server {
     #[must_use]
     pub fn client(&self) -> &Arc<Client> {
         &self.client
+    }
+
+    /// The process that listens where the server is expected. `None`: another machine, or the system does not show it.
+    #[must_use]
+    pub fn listener(&self) -> Option<ServerProcess> {
+        let url = self.client.url();
+        let local =
+            url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
+        url.port_or_known_default().filter(|_| local).and_then(process::listener).and_then(ServerProcess::of)
     }
 
     /// The server's version as it says it, made harmless.

@@ -104,6 +104,7 @@ impl OllamaBackend {
             speech: Rc::new(RefCell::new(speech)),
             nonces: Rc::new(Cell::new(self.salt() & 0xffff)),
             history: Rc::default(),
+            size: Rc::default(),
         })
     }
 

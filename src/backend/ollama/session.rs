@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 use super::judge::{self, Asked, History, Verdict};
 use super::manage::{Resident, Server, same_name};
-use super::process;
+use super::process::{self, ServerProcess};
 use super::speech::{Row, Speech, Spoken};
 use super::version::{Runner, ServerClock};
 use super::wire::Metrics;
+use crate::backend::http::clocks::{Clocks, Durations};
 use crate::backend::http::{ClientError, Exchange};
 use crate::backend::{
     BackendError, Call, CancelToken, Deadline, Failure, LoadReport, Outcome, Reply, Session, Span, SpanClock,
@@ -24,6 +25,15 @@ use crate::units::Nanos;
 
 /// Longest time a model may take to leave the server.
 const UNLOAD: Deadline = Deadline(Duration::from_secs(60));
+
+/// Decode steps of a prompt that is sent again on purpose: only its prefill matters.
+const STEPS_OF_REPEAT: u32 = 1;
+
+/// Under this name the prefill of a prompt that was sent again on purpose stands in the record of the call that follows.
+pub const REPEAT: &str = "repeat_prompt_eval_duration";
+
+/// Time per new token that a clock which leaves sampling and streaming out may leave out.
+const LEFT_OUT_PER_STEP: Nanos = Nanos(10_000_000);
 
 /// A model as the server has it, and how its prompts become text.
 #[derive(Clone)]
@@ -40,6 +50,9 @@ pub struct Served {
     pub nonces: Rc<Cell<u64>>,
     /// What its calls are judged against.
     pub history: Rc<RefCell<History>>,
+    /// Memory that its first load took, as the server says, where all of it was in one place; another load with the same
+    /// options takes as much. `None`: not loaded yet, or not told.
+    pub size: Rc<Cell<Option<u64>>>,
 }
 
 /// A loaded model.
@@ -47,13 +60,38 @@ pub struct OllamaSession {
     pub(super) backend: String,
     pub(super) settings: OllamaSettings,
     pub(super) server: Server,
-    pub(super) server_pid: Option<u32>,
+    pub(super) process: Option<ServerProcess>,
     pub(super) version: String,
     pub(super) clock: ServerClock,
     pub(super) model: Served,
-    /// Prompt lengths that were called since the load.
-    pub(super) shapes: BTreeSet<u32>,
     pub(super) report: LoadReport,
+    pub(super) since_load: SinceLoad,
+}
+
+/// What was asked of a model since it was loaded. A new load is a new process, which keeps nothing of earlier prompts.
+#[derive(Default)]
+pub(super) struct SinceLoad {
+    /// Beginnings of the prompts that were sent.
+    begun: BTreeSet<String>,
+    /// That of the last one.
+    last_begun: Option<String>,
+    /// The last request that went well, to be sent again.
+    last: Option<(Value, Deadline, CancelToken)>,
+    /// Whether one was sent again on purpose.
+    repeated: bool,
+    /// The prefill of that repeat, until the next call's record carries it.
+    repeat: Option<Nanos>,
+    clocks: Clocks,
+}
+
+impl SinceLoad {
+    /// Whether the server may keep a prompt that began so.
+    fn keeps(&self, begin: &str, clock: &ServerClock) -> bool {
+        if clock.host_prompt_cache {
+            return self.begun.contains(begin);
+        }
+        self.last_begun.as_deref() == Some(begin)
+    }
 }
 
 /// The options that make the server load a model again where they differ; the same in every request of a session.
@@ -121,12 +159,49 @@ impl Session for OllamaSession {
         let tokens = self.model.runner.tokens_for(steps);
         let body = request(&self.settings, &self.model, &spoken.text, tokens, call.seed);
         let exchange = self.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
-        let asked = Asked { prompt: spoken.tokens, tokens, runner: self.model.runner };
-        let verdict = judge::judge(&exchange, asked, &self.clock, &self.model.history.borrow());
+        let sent_before = self.since_load.keeps(&spoken.nonce, &self.clock);
+        let (runner, shared) = (self.model.runner, spoken.shared);
+        let asked = Asked { prompt: spoken.tokens, tokens, runner, sent_before, shared };
+        let mut verdict = judge::judge(&exchange, asked, &self.clock, &self.model.history.borrow());
+        if let Some(metrics) = verdict.stream.metrics.as_ref().filter(|_| verdict.failure.is_none()) {
+            let durations = self.compared(metrics, &exchange, verdict.steps);
+            let contradiction = self.since_load.clocks.contradiction(&durations);
+            verdict.failure = contradiction.map(|why| Failure::new(Degraded::Invariant, &why));
+        }
         self.remember(&call.scenario, &verdict, asked);
-        let reply =
+        let cached = self.cached(&verdict, asked);
+        self.since_load.begun.insert(spoken.nonce.clone());
+        self.since_load.last_begun = Some(spoken.nonce.clone());
+        self.since_load.last = verdict.failure.is_none().then(|| (body, by, cancel.clone()));
+        let mut reply =
             verdict.stream.metrics.as_ref().map(|m| self.reply(m, &verdict, &exchange, &spoken, call.procedure));
+        if let Some(reply) = &mut reply {
+            reply.prompt_cached = cached;
+            let repeat = self.since_load.repeat.take();
+            reply.engine_durations.extend(repeat.map(|prefill| (REPEAT.to_owned(), prefill)));
+        }
         Outcome { reply, failure: verdict.failure, session_usable: !verdict.lost }
+    }
+
+    /// Sends the load's first good prompt again, once: what a cached prefill takes is measured, not assumed.
+    fn ready(&mut self) {
+        if self.since_load.repeated {
+            return;
+        }
+        let Some((mut body, by, cancel)) = self.since_load.last.take() else { return };
+        self.since_load.repeated = true;
+        let tokens = self.model.runner.tokens_for(STEPS_OF_REPEAT);
+        body["options"]["num_predict"] = json!(tokens);
+        let exchange = self.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, &cancel);
+        let asked = Asked { prompt: None, tokens, runner: self.model.runner, sent_before: false, shared: u32::MAX };
+        let verdict = judge::judge(&exchange, asked, &self.clock, &self.model.history.borrow());
+        let metrics = verdict.stream.metrics.filter(|_| verdict.failure.is_none());
+        if let Some(metrics) = &metrics {
+            let durations = self.compared(metrics, &exchange, verdict.steps);
+            drop(self.since_load.clocks.contradiction(&durations));
+        }
+        self.since_load.repeat = metrics.and_then(|metrics| metrics.prompt_eval);
+        self.model.history.borrow_mut().repeats_ms.extend(self.since_load.repeat.map(Nanos::as_ms));
     }
 
     fn inspect(&mut self, outcome: &mut Outcome) {
@@ -144,19 +219,22 @@ impl Session for OllamaSession {
             }
         };
         let own = resident.iter().find(|model| same_name(&model.name, &self.model.tag));
-        let others = resident.iter().filter(|model| !model.name.starts_with(super::manage::NAMESPACE)).count();
-        let attribution =
-            attribution(self.settings.device, &self.version, &self.clock, own, others, self.device_memory());
+        let attribution = attribution(self.settings.device, &self.version, &self.clock, own, self.device_memory());
         let wrong = wrong_device(self.settings.device, own);
         let failure = if version != self.version {
             Some(Failure::new(Degraded::StackChanged, &format!("the server was {} and is {version}", self.version)))
+        } else if let Some(why) = own.and_then(|own| other_size(&self.model, own)) {
+            Some(Failure::new(Degraded::StackChanged, &why))
+        } else if let Some(restarted) = self.process.as_ref().filter(|process| !process.runs()) {
+            outcome.session_usable = false;
+            Some(after_restart(restarted, self.server.listener().as_ref()))
         } else if own.is_none() {
             outcome.session_usable = false;
             Some(Failure::new(Degraded::Reloaded, "the model is no longer resident: the server unloaded it"))
         } else {
             wrong.map(|why| Failure::new(Degraded::WrongDevice, &why))
         };
-        outcome.session_usable &= version == self.version;
+        outcome.session_usable &= failure.as_ref().is_none_or(|failure| failure.kind != Degraded::StackChanged);
         if let Some(reply) = &mut outcome.reply {
             let mut evidence = std::mem::take(&mut reply.attribution.evidence);
             evidence.shown.extend(attribution.evidence.shown);
@@ -168,7 +246,7 @@ impl Session for OllamaSession {
     }
 
     fn engine_pids(&self) -> Vec<u32> {
-        self.server_pid.map(process::tree).unwrap_or_default()
+        self.process.as_ref().map(|process| process::ours(process.pid)).unwrap_or_default()
     }
 
     fn in_process(&self) -> bool {
@@ -195,8 +273,31 @@ impl OllamaSession {
         if let (Some(count), Speech::Words(words)) = (metrics.prompt_eval_count, &mut *self.model.speech.borrow_mut()) {
             words.learn(scenario, count);
         }
-        let first = metrics.prompt_eval_count.is_some_and(|count| self.shapes.insert(count));
-        self.model.history.borrow_mut().calls.extend(judge::remembered(metrics, asked, first));
+        self.model.history.borrow_mut().calls.extend(judge::remembered(metrics, asked));
+    }
+
+    /// Prompt tokens that were not evaluated: as the server says, else those that every prompt of the model begins with,
+    /// once one was evaluated. `None`: no reply, or none.
+    fn cached(&self, verdict: &Verdict, asked: Asked) -> Option<u32> {
+        let metrics = verdict.stream.metrics.as_ref()?;
+        let begun = !self.since_load.begun.is_empty();
+        let common = asked.prompt.filter(|_| begun).map(|_| self.model.speech.borrow().always_shared());
+        metrics.prompt_eval_cached_count.or(common).filter(|&cached| cached > 0)
+    }
+
+    /// The server's durations beside ours.
+    fn compared(&self, metrics: &Metrics, exchange: &Exchange, steps: u32) -> Durations {
+        let since = |at: Option<Nanos>| at.unwrap_or(exchange.end).since(exchange.sent);
+        Durations {
+            total: metrics.total,
+            load: metrics.load,
+            prefill: metrics.prompt_eval,
+            decode: metrics.eval.filter(|_| steps > 0),
+            steps,
+            left_out_per_step: if self.clock.decode_is_wall { Nanos(0) } else { LEFT_OUT_PER_STEP },
+            to_first: since(exchange.first_line),
+            to_last: since(exchange.last_line),
+        }
     }
 
     fn reply(
@@ -280,6 +381,32 @@ fn wrong_device(asked: OllamaDevice, own: Option<&Resident>) -> Option<String> {
     }
 }
 
+/// A load with the same options takes as much memory, unless the server was set otherwise in between, as by another type
+/// of the key-value cache. Where it is divided between two places it may be divided otherwise. `None`: it takes as
+/// much, or it is not known.
+pub(super) fn other_size(model: &Served, own: &Resident) -> Option<String> {
+    let whole = own.size_vram == Some(0) || own.size_vram == own.size;
+    let size = own.size.filter(|_| whole)?;
+    match model.size.get() {
+        Some(before) if before != size => Some(format!(
+            "the model takes {size} bytes and took {before} with the same options: the server's settings changed"
+        )),
+        Some(_) => None,
+        None => {
+            model.size.set(Some(size));
+            None
+        }
+    }
+}
+
+/// What a restart of the server means for the call before it was noticed.
+pub(super) fn after_restart(before: &ServerProcess, now: Option<&ServerProcess>) -> Failure {
+    match now.and_then(|now| before.differs(now)) {
+        Some(what) => Failure::new(Degraded::StackChanged, &format!("the server was started again: {what}")),
+        None => Failure::new(Degraded::Reloaded, "the server was started again: the model is no longer resident"),
+    }
+}
+
 /// Where a model runs. That all of it is said to be on a device is necessary and not sufficient: the driver must show
 /// the server's processes to hold memory there.
 pub fn attribution(
@@ -287,7 +414,6 @@ pub fn attribution(
     version: &str,
     clock: &ServerClock,
     own: Option<&Resident>,
-    others: usize,
     device_memory: Option<u64>,
 ) -> Attribution {
     let size = own.and_then(|model| model.size);
@@ -303,7 +429,6 @@ pub fn attribution(
     let mut evidence = BTreeMap::from([
         ("server.version".to_owned(), version.to_owned()),
         ("server.clock".to_owned(), clock.row.to_owned()),
-        ("ps.other_models".to_owned(), others.to_string()),
     ]);
     for (key, value) in [
         ("ps.size_bytes", size),

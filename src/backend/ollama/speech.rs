@@ -31,6 +31,8 @@ pub struct Spoken {
     pub tokens: Option<u32>,
     /// The nonce as it stands in the text, for the record.
     pub nonce: String,
+    /// Leading tokens that prompts with different nonces may have in common, BOS included, at most.
+    pub shared: u32,
 }
 
 /// How a model's prompts become text.
@@ -111,7 +113,9 @@ impl Tokens {
             let found = prompt::from_text(&self.tokenizer, None, &text).map_err(words)?;
             if found.len() == body.len() {
                 let nonce = to_text(&self.tokenizer, &nonce).map_err(words)?;
-                return Ok(Spoken { text, tokens: u32::try_from(ids.len()).ok(), nonce });
+                let shared = usize::from(self.bos.is_some()) + self.nonce_tokens - 1;
+                let (tokens, shared) = (u32::try_from(ids.len()).ok(), u32::try_from(shared).unwrap_or(u32::MAX));
+                return Ok(Spoken { text, tokens, nonce, shared });
             }
             // Neighbours merged, or a token came apart: what the tokenizer makes of it is kept and fitted in length.
             wanted = found;
@@ -141,10 +145,12 @@ impl Words {
     fn speak(&self, scenario: &str, row: &Row<'_>, number: u64) -> Result<Spoken, String> {
         let first = self.words.first().ok_or("the server counts no word as one token")?;
         let nonce = self.nonce(number);
+        // The fixed first word, and one of the nonce's two.
+        let shared = self.added + 2;
         if let Some(text) = row.text {
             let tokens = self.counted.get(scenario).copied();
             let nonce = format!("{first} {} {}", nonce[0], nonce[1]);
-            return Ok(Spoken { text: format!("{nonce} {text}"), tokens, nonce });
+            return Ok(Spoken { text: format!("{nonce} {text}"), tokens, nonce, shared });
         }
         let words = row.tokens.saturating_sub(self.added) as usize;
         if words < 3 {
@@ -153,7 +159,7 @@ impl Words {
         let mut random = ChaCha8Rng::seed_from_u64(seeded(0, &["words", scenario]));
         let mut said = vec![first.as_str(), nonce[0], nonce[1]];
         said.extend((3..words).map(|_| self.words[random.random_range(0..self.words.len())].as_str()));
-        Ok(Spoken { text: said.join(" "), tokens: Some(row.tokens), nonce: nonce.join(" ") })
+        Ok(Spoken { text: said.join(" "), tokens: Some(row.tokens), nonce: nonce.join(" "), shared })
     }
 
     /// Remembers what the server counted of a scenario's text.
@@ -174,6 +180,16 @@ pub struct Row<'a> {
 }
 
 impl Speech {
+    /// Leading tokens that all prompts have in common, which a server that keeps prompts evaluates only once.
+    #[must_use]
+    pub fn always_shared(&self) -> u32 {
+        match self {
+            Self::Tokenizer(tokens) => u32::from(tokens.bos.is_some()),
+            // And the fixed first word.
+            Self::Words(words) => words.added + 1,
+        }
+    }
+
     /// The text of a call's row with the nonce of this number.
     ///
     /// # Errors

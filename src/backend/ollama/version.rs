@@ -24,6 +24,8 @@ pub struct ServerClock {
     pub decode: &'static str,
     /// Why nothing this server times may count. `None`: it may.
     pub blocklisted: Option<&'static str>,
+    /// Whether `eval_duration` is wall time from the first token to the last; else sampling and streaming are left out.
+    pub decode_is_wall: bool,
     /// Whether an identical earlier prompt is restored even after another one, from a copy in host memory.
     pub host_prompt_cache: bool,
 }
@@ -33,6 +35,7 @@ const RUNNER: ServerClock = ServerClock {
     prefill: "from the request's sequence being made to the first logits, tokenising and the wait for a slot included",
     decode: "from the first logits to the last token written, wall time with sampling and streaming",
     blocklisted: None,
+    decode_is_wall: true,
     host_prompt_cache: false,
 };
 
@@ -41,6 +44,7 @@ const IN_PROCESS: ServerClock = ServerClock {
     prefill: "the prompt's batches computed and synchronised, without sampling",
     decode: "the decode steps after the first token computed and synchronised, without sampling and streaming",
     blocklisted: None,
+    decode_is_wall: false,
     host_prompt_cache: false,
 };
 
@@ -49,6 +53,7 @@ const LLAMA_SERVER: ServerClock = ServerClock {
     prefill: "from the slot's start on the prompt to the first token sampled",
     decode: "from the first token sampled to the last, wall time with sampling and the server's own work",
     blocklisted: None,
+    decode_is_wall: true,
     host_prompt_cache: true,
 };
 

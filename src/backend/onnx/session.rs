@@ -135,6 +135,7 @@ impl OnnxSession {
             engine_durations,
             steps_timed: u32::try_from(progress.step_ends.len()).unwrap_or(u32::MAX),
             prompt_tokens: Some(call.prompts.iter().map(|row| count(row.len())).collect()),
+            prompt_cached: None,
             new_tokens: tokens.iter().map(|row| count(row.len())).collect(),
             tokens,
             finish: Some(if whole { Finish::Length } else { Finish::Interrupted }),

@@ -68,6 +68,7 @@ fn convert(reply: wire::CallReply, asked: &Asked<'_>, whole: bool) -> Result<Rep
         engine_durations,
         steps_timed: steps,
         prompt_tokens: Some(reply.prompt_tokens).filter(|rows| !rows.is_empty()),
+        prompt_cached: None,
         new_tokens: tokens.iter().map(|row| count(row.len())).collect(),
         tokens,
         finish: Some(if whole && steps == call.steps { Finish::Length } else { Finish::Interrupted }),

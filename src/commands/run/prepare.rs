@@ -31,7 +31,11 @@ pub(super) fn open(
     file.backends
         .iter()
         .filter(|b| used.contains(b.name.as_str()))
-        .map(|b| (b.name.clone(), backend::open(b, surroundings)))
+        .map(|b| {
+            let mut backend = backend::open(b, surroundings);
+            backend.tell(Box::new(warn));
+            (b.name.clone(), backend)
+        })
         .collect()
 }
 

@@ -40,11 +40,11 @@ pub fn clock_of(version: &str) -> ServerClock {
 pub fn judged(exchange: &Exchange, asked: Asked, version: &str, history: &mut History) -> Verdict {
     let verdict = judge::judge(exchange, asked, &clock_of(version), history);
     if let (None, Some(metrics)) = (&verdict.failure, &verdict.stream.metrics) {
-        history.calls.extend(judge::remembered(metrics, asked, false));
+        history.calls.extend(judge::remembered(metrics, asked));
     }
     verdict
 }
 
 pub fn asked(prompt: Option<u32>, tokens: u32) -> Asked {
-    Asked { prompt, tokens, runner: Runner::Gguf }
+    Asked { prompt, tokens, runner: Runner::Gguf, sent_before: false, shared: 1 }
 }

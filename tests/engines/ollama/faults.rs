@@ -18,6 +18,9 @@ use crate::standin::scripted::Scripted;
 /// The cold call is 0, so this is the second timed one.
 const STRUCK: usize = 2;
 
+/// Its number among the server's: the cold one is sent again on purpose.
+const STRUCK_THERE: usize = STRUCK + 1;
+
 /// Timed calls.
 const CALLS: u32 = 4;
 
@@ -67,11 +70,11 @@ const ROWS: [Row; 35] = [
     (Fault::script_in_name, "ok", ""),
 ];
 
-/// A server whose call of number [`STRUCK`] goes wrong.
+/// A server whose call of number [`STRUCK_THERE`] goes wrong.
 fn server(model: &Arc<Scripted>, fault: Fault) -> Server {
     let (model, calls) = (model.clone(), AtomicUsize::new(0));
     let answer = move |request: &Request, reply: &mut Reply| {
-        if is_call(request) && calls.fetch_add(1, Ordering::SeqCst) == STRUCK {
+        if is_call(request) && calls.fetch_add(1, Ordering::SeqCst) == STRUCK_THERE {
             reply.wait(REPORTED)?;
             return fault.play(request, reply);
         }

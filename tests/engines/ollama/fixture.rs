@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use phasebench::model::{prompt, tokenizer};
+use phasebench::record::plan::Plan;
 use phasebench::record::{CallRecord, Line};
 use phasebench::store;
 use phasebench::terms::Status;
@@ -71,6 +72,10 @@ impl Fixture {
 
     pub fn lines(&self) -> Vec<Line> {
         store::read(&self.run).unwrap().lines
+    }
+
+    pub fn plan(&self) -> Plan {
+        serde_json::from_str(&std::fs::read_to_string(self.run.join(store::PLAN)).unwrap()).unwrap()
     }
 
     pub fn calls(&self) -> Vec<CallRecord> {

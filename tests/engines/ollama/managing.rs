@@ -204,6 +204,7 @@ fn prepared(tag: &str) -> Prepared {
         speech: Rc::new(RefCell::new(Speech::Words(Words::new(words, 0)))),
         nonces: Rc::new(Cell::new(0)),
         history: Rc::default(),
+        size: Rc::default(),
     };
     Prepared {
         model: tag.to_owned(),

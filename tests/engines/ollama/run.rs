@@ -1,17 +1,18 @@
 //! A healthy server from the scenario file to the report, and what may happen to one on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use phasebench::backend::CancelToken;
 use phasebench::backend::ollama::manage;
+use phasebench::record::given_up::given_up;
 use phasebench::record::{CallRecord, Decision, Line, Rule};
 use phasebench::terms::{Degraded, Finish, Phase, Procedure, Role, Status};
 use serde_json::{Value, json};
 
 use crate::ollama::asking::{BY, models};
-use crate::ollama::fixture::{Fixture, ONE, Scenario, TWO, assert_exit, failures, kind, script};
+use crate::ollama::fixture::{Fixture, ONE, Scenario, TWO, assert_exit, failures, kind, printed, script};
 use crate::standin::Server;
 use crate::standin::http::Request;
 use crate::standin::reply::Reply;
@@ -72,7 +73,10 @@ fn a_healthy_server_is_measured_to_the_report() {
 /// Tokens, steps and spans as scripted: 200 µs a step, 50 µs a token of the prompt.
 fn right(call: &CallRecord) {
     let (id, tokens) = (&call.call_id, &call.tokens);
-    assert_eq!((tokens.prompt_sent, tokens.prompt_evaluated), (Some(9), Some(9)), "{id}");
+    // The beginning of all prompts is evaluated once after a load, and kept.
+    let cached = (call.role != Role::Cold).then_some(1);
+    let evaluated = (tokens.prompt_sent, tokens.prompt_evaluated, tokens.prompt_cached);
+    assert_eq!(evaluated, (Some(9), Some(9 - cached.unwrap_or(0)), cached), "{id}");
     assert_eq!((tokens.decode_steps_timed, tokens.new_tokens), (STEPS, Some(STEPS + 1)), "{id}");
     assert_eq!(call.finish, Some(Finish::Length), "{id}");
     let spans: Vec<_> = call.spans.iter().map(|span| (span.phase, span.duration().0, span.reconstructed)).collect();
@@ -89,7 +93,7 @@ fn nonces(calls: &[CallRecord]) -> BTreeSet<(&str, &str)> {
 }
 
 fn requests_are_as_documented(bodies: &[Value]) {
-    let mut prompts = BTreeSet::new();
+    let (mut prompts, mut repeats) = (BTreeSet::new(), 0);
     for body in bodies.iter().filter(|body| body["keep_alive"] != 0) {
         let first = bodies.iter().find(|first| first["model"] == body["model"] && first["keep_alive"] != 0).unwrap();
         assert_eq!(load_options(body), load_options(first), "a differing option would load the model again");
@@ -101,18 +105,24 @@ fn requests_are_as_documented(bodies: &[Value]) {
         expected.as_object().unwrap().iter().for_each(|(key, value)| assert_eq!(body[key], *value, "{key}"));
         let expected = json!({ "stop": [], "temperature": 1.0, "draft_num_predict": 0 });
         let options = &body["options"];
+        let first = prompts.insert((body["model"].to_string(), body["prompt"].to_string()));
+        if !first {
+            assert_eq!(options["num_predict"], 2, "only what is sent again on purpose comes twice");
+            repeats += 1;
+            continue;
+        }
         // The short calls that end an idle gap make 4 steps.
         assert!([STEPS + 1, 5].map(|tokens| json!(tokens)).contains(&options["num_predict"]), "{options}");
         expected.as_object().unwrap().iter().for_each(|(key, value)| assert_eq!(options[key], *value, "{key}"));
-        assert!(prompts.insert((body["model"].to_string(), body["prompt"].to_string())), "a prompt came twice");
     }
     assert!(prompts.len() >= 10, "{}", prompts.len());
+    assert_eq!(repeats, 2, "one for each load");
 }
 
 #[test]
 fn an_early_stop_is_tried_again_with_another_beginning() {
-    // The cold call is 0; the second timed call ends after 5 of 9 tokens, and so does its first retry.
-    let stop_early = Box::new(|call| [2, 3].contains(&call).then_some(5));
+    // The cold call is 0, its repeat 1; the second timed call ends after 5 of 9 tokens, and so does its first retry.
+    let stop_early = Box::new(|call| [3, 4].contains(&call).then_some(5));
     let model = Arc::new(Scripted::new(Script { stop_early, ..script() }, []));
     let server = Server::scripted(&model).unwrap();
     let url = server.url();
@@ -162,7 +172,7 @@ fn changing(
 #[test]
 fn a_server_that_becomes_another_ends_its_measurement() {
     let model = Arc::new(Scripted::new(script(), []));
-    let server = changing(&model, 3, |request, reply| {
+    let server = changing(&model, 4, |request, reply| {
         (request.path == "/api/version").then(|| reply.json(200, &json!({ "version": "0.34.0" })))
     });
     let url = server.url();
@@ -188,7 +198,7 @@ fn a_model_that_others_unload_is_loaded_again() {
     let model = Arc::new(Scripted::new(script(), []));
     let (other, done): (Arc<OnceLock<manage::Server>>, _) = (Arc::default(), AtomicU64::new(0));
     let client = other.clone();
-    let server = changing(&model, 3, move |request, _| {
+    let server = changing(&model, 4, move |request, _| {
         if request.path == "/api/ps" && done.fetch_add(1, Ordering::SeqCst) == 0 {
             let client = client.get().unwrap();
             for loaded in client.resident(&CancelToken::default()).unwrap() {
@@ -219,7 +229,8 @@ fn every_call_is_one_request() {
     let url = server.url();
     let fixture = Fixture::new(&scenario(&url, ONE, ""));
     assert_exit(&fixture.start().output().unwrap(), 0);
-    assert_eq!(generated(&server).iter().filter(|body| is_call(body)).count(), fixture.calls().len());
+    // And one that is sent again on purpose.
+    assert_eq!(generated(&server).iter().filter(|body| is_call(body)).count(), fixture.calls().len() + 1);
 }
 
 #[test]
@@ -234,6 +245,45 @@ fn a_server_that_is_not_there_is_named_with_its_cure() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.contains(&url) && message.contains("try: ollama serve"), "{message}");
     assert!(!fixture.run.exists());
+}
+
+/// The server goes away after some calls and comes back: what was given up meanwhile is measured by a resumed run.
+#[test]
+fn a_cell_given_up_for_an_outage_is_open_again_on_resume() {
+    let (model, calls) = (Arc::new(Scripted::new(script(), [])), AtomicU64::new(0));
+    let away = Arc::new(AtomicBool::new(false));
+    let is_away = away.clone();
+    let answer = move |request: &Request, reply: &mut Reply| {
+        if request.path == "/api/generate" && request.json().is_ok_and(|body| is_call(&body)) {
+            is_away.fetch_or(calls.fetch_add(1, Ordering::SeqCst) == 3, Ordering::SeqCst);
+        }
+        if is_away.load(Ordering::SeqCst) {
+            return Err(std::io::ErrorKind::ConnectionReset.into());
+        }
+        model.answer(request, reply)
+    };
+    let server = Server::start(answer).unwrap();
+    let url = server.url();
+    let fixture = Fixture::new(&scenario(&url, TWO, ""));
+    let output = fixture.start().output().unwrap();
+    assert_exit(&output, 3);
+    let words = printed(&output);
+    assert!(words.contains("waiting for it, ") && words.contains(" left"), "{words}");
+    assert_eq!(words.matches("waiting for it").count(), 1, "waited for in vain once, not for every load: {words}");
+    let plan = fixture.plan();
+    assert_eq!(given_up(&fixture.lines(), &plan).len(), 2);
+
+    away.store(false, Ordering::SeqCst);
+    let resumed = fixture.command(&["run", "--resume", "run"]).output().unwrap();
+    assert_exit(&resumed, 0);
+    let timed = fixture.calls().into_iter().filter(|call| call.role == Role::Timed && call.status.is_ok()).count();
+    assert!(timed >= 2 * 4 - 1, "{timed}: all but the call that the outage struck");
+    assert_eq!(given_up(&fixture.lines(), &plan), [], "nothing stands given up");
+    assert_exit(&fixture.command(&["validate", "run"]).output().unwrap(), 0);
+    // And is complete now.
+    let before = fixture.lines().len();
+    assert_exit(&fixture.command(&["run", "--resume", "run"]).output().unwrap(), 0);
+    assert_eq!(fixture.lines().len(), before);
 }
 
 /// A processor whose counter stands still: nothing can be measured with it, but phases are too short for it.

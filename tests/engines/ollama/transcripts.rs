@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use phasebench::backend::ollama::judge::{History, Verdict};
+use phasebench::backend::ollama::judge::{Asked, History, Verdict};
 use phasebench::terms::{Degraded, Finish};
 use phasebench::units::Nanos;
 use serde_json::json;
 
-use crate::ollama::asking::{VERSIONS, asked, client, judged, post};
+use crate::ollama::asking::{VERSIONS, asked, client, clock_of, judged, post};
 use crate::ollama::caching;
 use crate::ollama::managing;
 use crate::standin::replay::{Exchange, Replay};
@@ -49,7 +49,7 @@ struct Row(&'static str, Option<u32>, &'static [&'static str], [Want; 2]);
 /// A hit is told against two full prefills. Of most lengths only one was recorded, which then stands for both.
 const FIRST: &[&str] = &["generate-length-stop", "generate-length-stop"];
 const LONG: &[&str] = &["generate-long-nonce-1", "generate-long-nonce-1"];
-const CACHED: &str = "decode steps; the fastest so far";
+const CACHED: &str = "that was sent before took";
 const LOADED: &str = "the model was loaded";
 
 fn rows() -> Vec<Row> {
@@ -144,7 +144,8 @@ fn target(exchange: &Exchange) -> u32 {
 }
 
 /// Sends a recorded request to a server that answers as recorded, and judges what comes.
-fn ask(version: &str, file: &str, prompt: Option<u32>, pace: Pace, history: &mut History) -> Verdict {
+fn ask(version: &str, file: &str, sent: (Option<u32>, bool), pace: Pace, history: &mut History) -> Verdict {
+    let (prompt, sent_before) = sent;
     let recorded = Exchange::recorded(version, file).unwrap();
     let server = Server::replay(Replay::new(pace).then(recorded.clone())).unwrap();
     let body = recorded.request.body.clone().unwrap_or_else(|| json!(null));
@@ -157,7 +158,36 @@ fn ask(version: &str, file: &str, prompt: Option<u32>, pace: Pace, history: &mut
         assert!(since(exchange.last_line) >= last.at_ns, "{file}");
         assert!(exchange.end >= exchange.last_line.unwrap(), "{file}");
     }
-    judged(&exchange, asked(prompt, target(&recorded)), version, history)
+    let asked = Asked { sent_before, ..asked(prompt, target(&recorded)) };
+    judged(&exchange, asked, version, history)
+}
+
+/// The prompt of a recorded request.
+fn text(version: &str, file: &str) -> String {
+    let request = Exchange::recorded(version, file).unwrap().request;
+    request.body.and_then(|body| body["prompt"].as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Whether the server may keep a prompt that began like this one: the old engine has the last one, the new one all.
+fn is_kept(version: &str, file: &str, before: &[&str]) -> bool {
+    const BEGINNING: usize = 20;
+    let text = text(version, file);
+    let begins_alike = |earlier: &&&str| {
+        let known = self::text(version, earlier);
+        !known.is_empty() && known.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count() >= BEGINNING
+    };
+    if clock_of(version).host_prompt_cache {
+        return before.iter().any(|earlier| begins_alike(&earlier));
+    }
+    before.last().is_some_and(|last| begins_alike(&last))
+}
+
+/// What sending a prompt again takes, from recordings: another one than that to be judged.
+fn repeat_ms(version: &str, file: &str) -> f64 {
+    let repeat = if file == "generate-long-repeat" { "generate-repeat-same-prompt" } else { "generate-long-repeat" };
+    let recorded = Exchange::recorded(version, repeat).unwrap();
+    let last: serde_json::Value = serde_json::from_str(&recorded.response.lines.last().unwrap().text).unwrap();
+    last["prompt_eval_duration"].as_f64().unwrap() / 1e6
 }
 
 /// The prompt tokens that the table says were sent.
@@ -174,10 +204,12 @@ fn every_call_gets_its_verdict() {
         for Row(file, prompt, before, wants) in &rows {
             let mut history = History::default();
             for earlier in *before {
-                ask(version, earlier, prompt_of(&rows, earlier), Pace::AtOnce, &mut history);
+                ask(version, earlier, (prompt_of(&rows, earlier), false), Pace::AtOnce, &mut history);
             }
+            history.repeats_ms = vec![repeat_ms(version, file)];
             let pace = if KEPT.contains(file) { Pace::Kept } else { Pace::AtOnce };
-            let verdict = ask(version, file, *prompt, pace, &mut history);
+            let sent = (*prompt, is_kept(version, file, before));
+            let verdict = ask(version, file, sent, pace, &mut history);
             let (want, at) = (wants[place], format!("{version} {file} after {before:?}: {:?}", verdict.failure));
             assert_eq!(verdict.failure.as_ref().map(|f| f.kind), want.failure.map(|(kind, _)| kind), "{at}");
             if let (Some(failure), Some((_, words))) = (&verdict.failure, want.failure) {

@@ -192,6 +192,7 @@ impl Run {
                 prompt_requested: Some(shape.prompt),
                 prompt_sent: Some(shape.prompt * shape.batch),
                 prompt_evaluated: None,
+                prompt_cached: None,
                 prompt_padded: shape.prompt,
                 steps_requested: shape.steps,
                 decode_steps_timed: shape.steps,
