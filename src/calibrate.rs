@@ -17,9 +17,11 @@ use crate::telemetry::sampler::Sampler;
 use crate::terms::sensor::Sensor;
 use crate::units::Nanos;
 
+pub mod kept;
 pub mod known;
 pub mod load;
 
+pub use kept::Calibrator;
 pub use load::{Device, Load, Prefills};
 
 /// Time between two readings while timing is measured.

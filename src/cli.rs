@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::scenario::ArgMax;
+use crate::cache::Keep;
+use crate::scenario::{ArgMax, quantity};
 use crate::terms::{Dtype, SensorKind};
 
 /// Measures how prefill and decode of LLM inference scale on one box, with proof of what ran.
@@ -15,6 +17,19 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// A size such as `20GiB`, or an age such as `30d` or `12h`.
+fn keep(text: &str) -> Result<Keep, String> {
+    let days = text.trim().strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok());
+    if let Some(days) = days {
+        return Ok(Keep::UsedWithin(Duration::from_secs(u64::from(days) * 24 * 3600)));
+    }
+    if let Ok(age) = quantity::duration(text) {
+        return Ok(Keep::UsedWithin(age));
+    }
+    let wrong = |why| format!("`{text}` {why}; allowed: a size such as 20GiB, or an age such as 30d or 12h");
+    quantity::bytes(text).map(Keep::Size).map_err(wrong)
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 good · 1 internal error, or a check failed (validate, models verify) · 2 bad scenario file or usage
@@ -60,14 +75,63 @@ pub enum Command {
     Completions(CompletionsArgs),
 }
 
+impl Command {
+    /// Whether it reads or writes the cache, other than to look after it.
+    #[must_use]
+    pub fn uses_cache(&self) -> bool {
+        match self {
+            Self::Setup(_) | Self::Calibrate(_) | Self::Models(_) | Self::Run(_) | Self::Worker(_) => true,
+            Self::Doctor(args) => !args.clean,
+            Self::Plan(_)
+            | Self::Analyze(_)
+            | Self::Report(_)
+            | Self::Validate(_)
+            | Self::Fit(_)
+            | Self::Supervise(_)
+            | Self::Schema
+            | Self::Completions(_) => false,
+        }
+    }
+
+    /// Whether the results are JSON.
+    #[must_use]
+    pub fn prints_json(&self) -> bool {
+        match self {
+            Self::Doctor(args) => args.json,
+            Self::Models(ModelsCommand::Inspect(args)) => args.json,
+            Self::Models(ModelsCommand::Verify(args)) => args.json,
+            Self::Plan(args) => args.json,
+            Self::Run(args) => args.json,
+            Self::Analyze(args) | Self::Report(args) | Self::Validate(args) => args.json,
+            Self::Fit(args) => args.json,
+            Self::Schema => true,
+            Self::Models(
+                ModelsCommand::Synth(_) | ModelsCommand::Export(_) | ModelsCommand::Pull(_) | ModelsCommand::Prune(_),
+            )
+            | Self::Setup(_)
+            | Self::Calibrate(_)
+            | Self::Worker(_)
+            | Self::Supervise(_)
+            | Self::Completions(_) => false,
+        }
+    }
+}
+
 /// `doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// A scenario file: whether its servers answer and have its models
     pub scenario: Option<PathBuf>,
-    /// Remove what killed runs have left: folders, processes and containers of their workers
+    /// Remove what killed programs have left: unfinished files of the cache; folders, processes and containers of workers.
+    /// Show what the cache holds
     #[arg(long, conflicts_with_all = ["scenario", "json"])]
     pub clean: bool,
+    /// Say what of the cache would go so that it is no larger than SIZE (20GiB), or holds nothing unused for AGE (30d)
+    #[arg(long, value_name = "SIZE|AGE", requires = "clean", value_parser = keep)]
+    pub keep: Option<Keep>,
+    /// Remove it, with --keep
+    #[arg(long, requires = "keep")]
+    pub yes: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -5,25 +5,28 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use phasebench::cli::Cli;
-use phasebench::commands;
+use phasebench::commands::{self, CommandError};
 use phasebench::exit::Exit;
 use phasebench::record::manifest;
+use phasebench::terminal::{Hidden, Results, fail};
 
 fn main() -> ExitCode {
     manifest::built_from(phasebench_commit::commit!());
     let cli = Cli::parse();
-    let mut out = io::stdout().lock();
-    let result = commands::dispatch(&cli, &mut out).and_then(|exit| {
+    let hidden = if cli.command.prints_json() { Hidden::Escaped } else { Hidden::Removed };
+    let mut out = Results::new(io::stdout().lock(), hidden);
+    let exit = commands::dispatch(&cli, &mut out).and_then(|exit| {
         out.flush()?;
         Ok(exit)
     });
-    let exit = result.unwrap_or_else(|error| {
-        let exit = commands::exit_of(&error);
-        if exit != Exit::Good {
-            // Nobody can be told if standard error is closed too.
-            let _ = writeln!(io::stderr(), "{}", commands::describe(&error));
-        }
-        exit
-    });
-    exit.into()
+    exit.unwrap_or_else(|error| told(&error)).into()
+}
+
+/// Says what went wrong, and which exit code that is.
+fn told(error: &CommandError) -> Exit {
+    let exit = Exit::from(error);
+    if exit != Exit::Good {
+        fail(&error.describe());
+    }
+    exit
 }

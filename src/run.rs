@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::{Backend, BackendError, CancelToken, Deadline, Prepared, Session};
+use crate::backend::{Backend, BackendError, CancelToken, Deadline, Prepared};
 use crate::clock::SharedClock;
 use crate::hash::seeded;
 use crate::measure::{LoopSetting, Setting, given_up, looped, measure};
@@ -14,14 +14,19 @@ use crate::schedule::{self, CallTask, LoadTask, LoopTask, Ordering, Recorded, Ta
 use crate::store::{StoreError, Writer};
 use crate::telemetry::Watcher;
 use crate::terms::{Procedure, Regime, Role, Status};
-use crate::units::{Bytes, Nanos};
+use crate::units::Nanos;
 
+mod beside;
 pub mod compile;
 pub mod power;
 pub mod prompts;
+mod sessions;
 
+pub use beside::PowerBeside;
 pub use power::{Power, PowerError};
 pub use prompts::{PromptError, Prompts};
+
+use sessions::OpenSessions;
 
 /// A rewarm call makes at most so many decode steps: enough to wake threads and caches, too few to cost much.
 const REWARM_STEPS: u32 = 4;
@@ -29,12 +34,32 @@ const REWARM_STEPS: u32 = 4;
 /// Why a loop is not made.
 const NO_RULE: &str = "no sensor of this process has its own timing for where the calls ran";
 
-/// What a run needs besides its plan.
+/// Engines with what they load made ready.
 pub struct Engines {
     /// Backends by name.
     pub backends: BTreeMap<String, Box<dyn Backend>>,
     /// What each session loads.
     pub prepared: BTreeMap<SessionKey, Prepared>,
+}
+
+/// Everything that a run needs, begun or resumed; nothing more is looked up once it goes on.
+pub struct Job {
+    /// What to do.
+    pub plan: Plan,
+    /// What is recorded of it already.
+    pub lines: Vec<Line>,
+    /// What does it.
+    pub engines: Engines,
+    /// What is asked.
+    pub prompts: Prompts,
+    /// Where it is recorded.
+    pub writer: Writer,
+    /// The clock that every time of the record is on.
+    pub clock: SharedClock,
+    /// Ends it early; it can be resumed.
+    pub cancel: CancelToken,
+    /// SHA-256 of the stack that it runs on.
+    pub stack_sha256: String,
 }
 
 /// Why a run ended before its end.
@@ -73,93 +98,73 @@ pub trait Observer {
     fn recorded(&mut self, plan: &Plan, recorded: &Recorded, line: &Line);
 }
 
-struct OpenSession {
-    session: Box<dyn Session>,
-    loaded_at: Nanos,
-}
-
 /// A run under way.
 pub struct Run<'a> {
     plan: &'a Plan,
-    ordering: Ordering,
-    recorded: Recorded,
     engines: &'a mut Engines,
     prompts: &'a Prompts,
     writer: &'a mut Writer,
-    clock: SharedClock,
+    clock: &'a SharedClock,
+    cancel: &'a CancelToken,
+    stack_sha256: &'a str,
+    power: &'a mut PowerBeside,
+    ordering: Ordering,
+    recorded: Recorded,
+    /// `None` on a virtual clock, beside which nothing happens.
     watcher: Option<Watcher>,
-    cancel: CancelToken,
-    open: BTreeMap<usize, OpenSession>,
+    open: OpenSessions,
     started_backends: Vec<String>,
     last_end: Option<Nanos>,
     degraded: u32,
     epoch: u32,
-    power: Option<&'a mut Power>,
-    /// Idle power was recorded then, before this process worked on any device.
-    rested: Option<(Nanos, Nanos)>,
 }
 
 impl<'a> Run<'a> {
-    /// Takes up a plan where `lines` end.
+    /// Takes up a job where its lines end.
     #[must_use]
-    pub fn new(
-        plan: &'a Plan,
-        lines: &[Line],
-        engines: &'a mut Engines,
-        prompts: &'a Prompts,
-        writer: &'a mut Writer,
-        clock: SharedClock,
-        cancel: CancelToken,
-    ) -> Self {
+    pub fn new(job: &'a mut Job, power: &'a mut PowerBeside) -> Self {
+        let Job { plan, lines, engines, prompts, writer, clock, cancel, stack_sha256 } = job;
         let recorded = Recorded::of(plan, lines);
         let degraded = lines.iter().map(|line| u32::from(is_degraded(plan, line))).sum();
-        let watcher = if clock.is_virtual() { None } else { Some(Watcher::new()) };
+        let watcher = (!clock.is_virtual()).then(Watcher::new);
         Self {
             ordering: Ordering::new(plan),
-            plan,
             epoch: recorded.epochs(),
-            recorded,
+            plan,
             engines,
             prompts,
             writer,
             clock,
-            watcher,
             cancel,
-            open: BTreeMap::new(),
+            stack_sha256,
+            power,
+            recorded,
+            watcher,
+            open: OpenSessions::default(),
             started_backends: Vec::new(),
             last_end: None,
             degraded,
-            power: None,
-            rested: None,
         }
     }
 
-    /// Records power beside it. `rested`: when everything was left alone already, before this process worked on any device.
-    #[must_use]
-    pub fn with_power(self, power: Option<&'a mut Power>, rested: Option<(Nanos, Nanos)>) -> Self {
-        Self { power, rested, ..self }
-    }
-
-    /// Does everything that is left to do.
+    /// Does everything that is left to do. `unix_ns` is the calendar time at which the run's clock stood at 0.
     ///
     /// # Errors
     /// Only what makes going on pointless: a record that cannot be written. Failed calls and loads are recorded.
-    pub fn execute(mut self, unix_ns: u64, stack_sha256: &str, observer: &mut dyn Observer) -> Result<Ended, RunError> {
+    pub fn execute(mut self, unix_ns: u64, observer: &mut dyn Observer) -> Result<Ended, RunError> {
         if self.recorded.finished() {
             return Ok(Ended::Complete(self.tally()));
         }
-        let loop_below = self.power.as_ref().map(|power| power.loop_below()).unwrap_or_default();
-        let opened = Opened { epoch: self.epoch, unix_ns, stack_sha256: stack_sha256.to_owned(), loop_below };
-        self.note(Line::Opened(opened), observer)?;
+        let (epoch, stack_sha256) = (self.epoch, self.stack_sha256.to_owned());
+        let opened = Opened { epoch, unix_ns, stack_sha256, loop_below: self.power.loop_below() };
+        self.append(Line::Opened(opened), observer)?;
         self.rest(IdleWhen::Before, None, observer)?;
         let ended = self.work(observer);
-        for (_, open) in std::mem::take(&mut self.open) {
-            open.session.close()?;
-        }
+        self.open.close()?;
         if ended? {
             self.rest(IdleWhen::After, None, observer)?;
             let finished = self.tally();
-            self.note(Line::Finished(finished), observer)?;
+            self.append(Line::Finished(finished), observer)?;
             return Ok(Ended::Complete(finished));
         }
         Ok(Ended::Interrupted)
@@ -167,14 +172,14 @@ impl<'a> Run<'a> {
 
     /// Leaves everything alone, where power is recorded and the scenario asks for it.
     fn rest(&mut self, when: IdleWhen, load_index: Option<u32>, observer: &mut dyn Observer) -> Result<(), RunError> {
-        let Some(power) = self.power.as_mut() else { return Ok(()) };
-        let rested = self.rested.take().filter(|_| when == IdleWhen::Before);
-        let before = rested.is_some();
-        let Some((begin_ns, end_ns)) = rested.or_else(|| power.rest(&self.clock, &self.cancel)) else { return Ok(()) };
-        power.note()?;
-        let contexts = self.watcher.as_ref().and_then(Watcher::own_boards);
-        let contexts = if before { contexts.map(|_| Vec::new()) } else { contexts };
-        self.note(Line::Idle(IdleRecord { when, epoch: self.epoch, load_index, begin_ns, end_ns, contexts }), observer)
+        let Some(stretch) = self.power.rest(when, self.clock, self.cancel)? else { return Ok(()) };
+        let own_boards = self.watcher.as_ref().and_then(Watcher::own_boards);
+        let contexts = if stretch.untouched { own_boards.map(|_| Vec::new()) } else { own_boards };
+        let (begin_ns, end_ns) = (stretch.begin, stretch.end);
+        self.append(
+            Line::Idle(IdleRecord { when, epoch: self.epoch, load_index, begin_ns, end_ns, contexts }),
+            observer,
+        )
     }
 
     /// Works until nothing is left to do. False: someone cancelled.
@@ -194,7 +199,7 @@ impl<'a> Run<'a> {
             };
             let Some(line) = line else { return Ok(false) };
             let loaded = matches!(&line, Line::Load(load) if load.status.is_ok());
-            self.note(line, observer)?;
+            self.append(line, observer)?;
             if let Task::Load(load) = &task
                 && loaded
             {
@@ -207,7 +212,8 @@ impl<'a> Run<'a> {
         Finished { calls: self.recorded.calls(), degraded: self.degraded, made_again: self.recorded.made_again() }
     }
 
-    fn note(&mut self, line: Line, observer: &mut dyn Observer) -> Result<(), RunError> {
+    /// Writes a line down, and takes it into account.
+    fn append(&mut self, line: Line, observer: &mut dyn Observer) -> Result<(), RunError> {
         self.writer.append(&line)?;
         if let Some(event) = self.recorded.event(&line) {
             self.recorded.push(&event);
@@ -219,26 +225,19 @@ impl<'a> Run<'a> {
 
     /// Loads a session. `None`: cancelled.
     fn load(&mut self, task: &LoadTask) -> Result<Option<Line>, RunError> {
-        for session in &task.evict {
-            if let Some(open) = self.open.remove(session) {
-                open.session.close()?;
-            }
-        }
-        let planned = &self.plan.sessions[task.session];
-        let key = &planned.key;
-        let unprepared = || RunError::Unprepared { backend: key.backend.clone(), model: key.model.clone() };
-        let backend = self.engines.backends.get_mut(&key.backend).ok_or_else(unprepared)?;
-        let prepared = self.engines.prepared.get(key).ok_or_else(unprepared)?;
-        let regime = if self.started_backends.contains(&key.backend) { Regime::ColdModel } else { Regime::ColdProcess };
+        self.open.evict(&task.evict)?;
+        let key = &self.plan.sessions[task.session].key;
+        let backend = self.engines.backends.get_mut(&key.backend).ok_or_else(|| unprepared(key))?;
+        let prepared = self.engines.prepared.get(key).ok_or_else(|| unprepared(key))?;
         let by = Deadline(self.plan.timeout_ns.duration());
         let shapes = compile::shapes(self.plan, self.prompts, key);
         let begin = self.clock.now();
-        let mut loaded = backend.load(prepared, &shapes, by, &self.cancel);
+        let mut loaded = backend.load(prepared, &shapes, by, self.cancel);
         let end = self.clock.now();
         let compilers = loaded.as_ref().map(|session| session.compilers()).unwrap_or_default();
         let compiled = loaded
             .as_mut()
-            .map(|session| compile::compile(session.as_mut(), &shapes, by, &*self.clock, &self.cancel))
+            .map(|session| compile::compile(session.as_mut(), &shapes, by, &**self.clock, self.cancel))
             .unwrap_or_default();
         if self.cancel.is_cancelled() {
             if let Ok(session) = loaded {
@@ -252,15 +251,15 @@ impl<'a> Run<'a> {
                 drop(session.close());
             }
         }
-        self.started_backends.push(key.backend.clone());
         let (status, detail, report) = match &loaded {
             Ok(session) => (Status::Ok, None, session.loaded().clone()),
             Err(failure) => (Status::Degraded(failure.kind), Some(failure.message.clone()), Default::default()),
         };
+        let regime = if self.started_backends.contains(&key.backend) { Regime::ColdModel } else { Regime::ColdProcess };
+        self.started_backends.push(key.backend.clone());
         if let Ok(session) = loaded {
-            self.open.insert(task.session, OpenSession { session, loaded_at: self.clock.now() });
+            self.open.insert(task.session, session, self.clock.now());
         }
-        let resident: u64 = self.open.keys().map(|&s| self.plan.sessions[s].resident_bytes.0).sum();
         Ok(Some(Line::Load(Box::new(LoadRecord {
             load_index: task.load_index,
             session: key.clone(),
@@ -278,7 +277,7 @@ impl<'a> Run<'a> {
             host_rss_before_bytes: report.host_rss_before,
             host_rss_after_bytes: report.host_rss_after,
             device_bytes: report.device_bytes,
-            planned_resident_bytes: Bytes(resident),
+            planned_resident_bytes: self.open.planned_memory(self.plan),
             compilers,
             compiled: compiled.records,
         }))))
@@ -289,10 +288,9 @@ impl<'a> Run<'a> {
         let cell = &self.plan.cells[task.cell];
         let session = self.ordering.session_of(task.cell);
         let key = &self.plan.sessions[session].key;
-        let unprepared = || RunError::Unprepared { backend: key.backend.clone(), model: key.model.clone() };
-        let prepared = self.engines.prepared.get(key).ok_or_else(unprepared)?;
-        let co_resident = u32::try_from(self.open.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        let open = self.open.get_mut(&session).ok_or_else(unprepared)?;
+        let prepared = self.engines.prepared.get(key).ok_or_else(|| unprepared(key))?;
+        let co_resident = self.open.others();
+        let open = self.open.get_mut(session).ok_or_else(|| unprepared(key))?;
         let mut call = self.prompts.call(cell);
         call.index = task.index;
         call.attempt = task.attempt;
@@ -311,18 +309,14 @@ impl<'a> Run<'a> {
             last_end: self.last_end,
             co_resident,
         };
-        let mut record = measure(open.session.as_mut(), &setting, &*self.clock, self.watcher.as_mut(), &self.cancel);
-        if let Some(power) = self.power.as_mut() {
-            power.note()?;
-            record.flags.extend(power.flags(record.begin_ns, &record.attribution, &record.beside.boards));
-            record.flags.sort_unstable();
-        }
+        let mut record = measure(open.session.as_mut(), &setting, &**self.clock, self.watcher.as_mut(), self.cancel);
+        self.power.note(&mut record.flags, record.begin_ns, &record.attribution, &record.beside.boards)?;
         self.last_end = Some(record.begin_ns + record.total_wall_ns);
         if self.cancel.is_cancelled() && !record.status.is_ok() {
             return Ok(None);
         }
         if record.session_lost {
-            self.lose(session);
+            self.open.lose(session);
         }
         Ok(Some(Line::Call(Box::new(record))))
     }
@@ -332,12 +326,11 @@ impl<'a> Run<'a> {
         let cell = &self.plan.cells[task.cell];
         let session = self.ordering.session_of(task.cell);
         let key = &self.plan.sessions[session].key;
-        let unprepared = || RunError::Unprepared { backend: key.backend.clone(), model: key.model.clone() };
-        let prepared = self.engines.prepared.get(key).ok_or_else(unprepared)?;
-        let co_resident = u32::try_from(self.open.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        let open = self.open.get_mut(&session).ok_or_else(unprepared)?;
+        let prepared = self.engines.prepared.get(key).ok_or_else(|| unprepared(key))?;
+        let co_resident = self.open.others();
+        let open = self.open.get_mut(session).ok_or_else(|| unprepared(key))?;
         let on_board = self.recorded.cell(task.cell).on_board;
-        let rule = self.power.as_ref().and_then(|power| power.loop_rule(on_board));
+        let rule = self.power.loop_rule(on_board);
         let mut call = self.prompts.call(cell);
         call.procedure = task.procedure;
         if task.procedure == Procedure::Prefill {
@@ -357,32 +350,24 @@ impl<'a> Run<'a> {
         };
         // Waiting for a sensor that this process does not have would leave the run unfinished for ever.
         let Some(rule) = rule else {
-            return Ok(Some(Line::Loop(Box::new(given_up(&setting, NO_RULE, &*self.clock)))));
+            return Ok(Some(Line::Loop(Box::new(given_up(&setting, NO_RULE, &**self.clock)))));
         };
         let session_ref = open.session.as_mut();
-        let mut record = looped(session_ref, &setting, &rule, &*self.clock, self.watcher.as_mut(), &self.cancel);
-        if let Some(power) = self.power.as_mut() {
-            power.note()?;
-            record.flags.extend(power.flags(record.begin_ns, &record.attribution, &record.beside.boards));
-            record.flags.sort_unstable();
-        }
+        let mut record = looped(session_ref, &setting, &rule, &**self.clock, self.watcher.as_mut(), self.cancel);
+        self.power.note(&mut record.flags, record.begin_ns, &record.attribution, &record.beside.boards)?;
         self.last_end = Some(record.end_ns);
         if self.cancel.is_cancelled() {
             return Ok(None);
         }
         if record.session_lost {
-            self.lose(session);
+            self.open.lose(session);
         }
         Ok(Some(Line::Loop(Box::new(record))))
     }
+}
 
-    /// Drops a session whose engine is gone or unusable.
-    fn lose(&mut self, session: usize) {
-        if let Some(open) = self.open.remove(&session) {
-            // Closing may fail for the same reason and tells nothing new.
-            drop(open.session.close());
-        }
-    }
+fn unprepared(key: &SessionKey) -> RunError {
+    RunError::Unprepared { backend: key.backend.clone(), model: key.model.clone() }
 }
 
 /// Whether a line is a degraded call that is not made again.

@@ -44,6 +44,16 @@ impl RunFolder {
         Ok((writer, Self { path: path.to_owned(), plan, manifest, recording }))
     }
 
+    /// Reads a run that something is to be written into.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and a link in the folder, which would lead out of it.
+    pub fn open_to_write(path: &Path) -> Result<Self, StoreError> {
+        let run = Self::open(path)?;
+        store::refuse_links(path)?;
+        Ok(run)
+    }
+
     /// The power trace, which can be larger than all the rest and is read only where it is used. Empty: none was recorded.
     ///
     /// # Errors

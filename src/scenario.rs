@@ -13,7 +13,7 @@ mod format;
 pub mod limits;
 mod node;
 mod problem;
-mod quantity;
+pub mod quantity;
 mod read;
 mod recipe;
 mod reference;

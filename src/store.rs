@@ -3,10 +3,12 @@
 //! A line is written whole, flushed and synced before the next call begins, so `kill -9` loses at most the call
 //! in flight. A reader accepts a torn last line and nothing else.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use crate::files;
 
 pub mod reader;
 pub mod reserved;
@@ -49,6 +51,14 @@ pub enum StoreError {
         doing: &'static str,
         /// The system's error.
         source: io::Error,
+    },
+    /// A link where a run's own file or folder is to be.
+    #[error(
+        "{path}: is a link, which would lead out of the run's folder\n  try: remove it, or copy there what it leads to"
+    )]
+    Link {
+        /// The link.
+        path: String,
     },
     /// Another process writes to the folder.
     #[error("{path}: another process is writing to this run{}", .owner.as_ref().map(|o| format!(" (process {o})")).unwrap_or_default())]
@@ -98,7 +108,7 @@ impl StoreError {
             Self::Io { source, .. } => source.to_string(),
             Self::Line { line, why, .. } => format!("line {line}: {why}"),
             Self::Content { why, .. } => why.clone(),
-            Self::Exists { .. } | Self::Locked { .. } | Self::Changed { .. } => self.to_string(),
+            Self::Exists { .. } | Self::Link { .. } | Self::Locked { .. } | Self::Changed { .. } => self.to_string(),
         }
     }
 
@@ -130,18 +140,60 @@ pub(crate) fn io_error<'a>(path: &'a Path, doing: &'static str) -> impl FnOnce(i
 /// # Errors
 /// What the system says, with the path.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io_error(path, "write"))?;
-    io::Write::write_all(&mut file, bytes).map_err(io_error(path, "write"))?;
-    file.as_file().sync_all().map_err(io_error(path, "write"))?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(mode).map_err(io_error(path, "write"))?;
-    file.persist(path).map_err(|e| io_error(path, "write")(e.error))?;
-    sync_folder(folder)
+    files::replace(path, bytes).map_err(io_error(path, "write"))
 }
 
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder).and_then(|f| f.sync_all()).map_err(io_error(folder, "sync"))
+    files::sync_folder(folder).map_err(io_error(folder, "sync"))
+}
+
+/// Writes a whole file of a folder of ours, in which no link leads to somebody else's; folders on the way are made.
+///
+/// # Errors
+/// A link, or what the system says, with the path.
+pub fn write_inside(folder: &Path, name: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    refuse_link(folder, name)?;
+    let path = folder.join(name);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(io_error(parent, "create"))?;
+    }
+    write_atomically(&path, bytes)
+}
+
+/// Whether a file below a folder is reached without a link. The folder itself may be one: whoever named it meant that.
+///
+/// # Errors
+/// The link.
+pub fn refuse_link(folder: &Path, name: &Path) -> Result<(), StoreError> {
+    let mut path = folder.to_owned();
+    for part in name.components() {
+        path.push(part);
+        if path.is_symlink() {
+            return Err(StoreError::Link { path: path.display().to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether nothing in a run's folder and in its folders is a link: a run may come from a stranger, and what is written
+/// into it must not land elsewhere.
+///
+/// # Errors
+/// The first link, or what the system says.
+pub fn refuse_links(run: &Path) -> Result<(), StoreError> {
+    let entries = fs::read_dir(run).map_err(io_error(run, "read"))?;
+    for entry in entries {
+        let entry = entry.map_err(io_error(run, "read"))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(io_error(&path, "read"))?;
+        if kind.is_symlink() {
+            return Err(StoreError::Link { path: path.display().to_string() });
+        }
+        if kind.is_dir() {
+            refuse_links(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads a text file of a run folder.

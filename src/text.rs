@@ -32,7 +32,8 @@ pub fn one_line(text: &str) -> String {
 
 /// Whether it has no place in a text: control characters, those that turn the direction of text or take no room (they make
 /// one name look like another), and those that no XML document may hold.
-fn is_hidden(c: char) -> bool {
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

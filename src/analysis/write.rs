@@ -1,13 +1,12 @@
 //! Tables as files.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::store::{StoreError, io_error, write_atomically};
+use crate::store::{StoreError, write_inside};
 
 use super::Tables;
 
@@ -113,10 +112,9 @@ pub fn files(tables: &Tables) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> 
 /// What the system says, with the path.
 pub fn write(tables: &Tables, run: &Path) -> Result<Vec<PathBuf>, WriteError> {
     let files = files(tables)?;
-    let folder = run.join(FOLDER);
-    fs::create_dir_all(&folder).map_err(io_error(&folder, "create"))?;
+    crate::files::sweep_below(run);
     for (path, bytes) in &files {
-        write_atomically(&run.join(path), bytes)?;
+        write_inside(run, path, bytes)?;
     }
     Ok(files.into_keys().collect())
 }

@@ -14,6 +14,7 @@ use super::cancel::{CancelToken, Deadline};
 use super::worker::folder::RunWorkers;
 use crate::clock::SharedClock;
 use crate::model::ModelSource;
+use crate::secret::without_passwords;
 use crate::terms::model::ServedShape;
 use crate::terms::{Attribution, CompileEvidence, Degraded, Dtype, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
@@ -347,10 +348,11 @@ impl Failure {
     /// Longest message kept.
     const MAX: usize = 2000;
 
-    /// A failure with the engine's words made harmless: control characters out, length bounded.
+    /// A failure with the engine's words made harmless: control characters and passwords out, length bounded.
     #[must_use]
     pub fn new(kind: Degraded, message: &str) -> Self {
-        let clean = message.chars().filter(|c| !c.is_control() || *c == '\n').take(Self::MAX).collect();
+        let clean =
+            without_passwords(message).chars().filter(|c| !c.is_control() || *c == '\n').take(Self::MAX).collect();
         Self { kind, message: clean }
     }
 }

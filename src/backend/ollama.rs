@@ -291,6 +291,7 @@ impl Backend for OllamaBackend {
                 device_bytes: device_memory.map(Bytes),
             },
             since_load: SinceLoad::default(),
+            cancel: cancel.clone(),
         }))
     }
 }

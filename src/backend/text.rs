@@ -1,5 +1,6 @@
 //! What an engine in another process says, made harmless: bounded, without terminal escapes or other control characters.
 
+use crate::secret::without_passwords;
 use crate::text::one_line;
 
 /// Longest text that is kept of a name, a version or an error. Unit: characters.
@@ -8,7 +9,7 @@ const LONGEST: usize = 500;
 /// Text that may go to a terminal and into a record; HTML is escaped where HTML is written.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    let mut clean: String = one_line(text).chars().take(LONGEST + 1).collect();
+    let mut clean: String = one_line(&without_passwords(text)).chars().take(LONGEST + 1).collect();
     if clean.chars().count() > LONGEST {
         clean.pop();
         clean.push('…');

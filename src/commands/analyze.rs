@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::analysis::overview::headlines;
 use crate::analysis::{self, Overview, Tables};
 use crate::cli::RunFolderArgs;
+use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
 use crate::exit::Exit;
 use crate::report::document::{Table, Text};
@@ -16,8 +17,8 @@ use crate::units::significant;
 ///
 /// # Errors
 /// A run folder that cannot be read or written, standard output refuses.
-pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let run = RunFolder::open(&args.run)?;
+pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let run = RunFolder::open_to_write(&args.run)?;
     let trace = run.trace()?;
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
     let written = names(&analysis::write(&tables, &run.path)?);
@@ -35,7 +36,7 @@ fn names(files: &[PathBuf]) -> Vec<String> {
     files.iter().map(|path| path.display().to_string()).collect()
 }
 
-fn print(overview: &Overview<'_>, run: &RunFolder, out: &mut dyn Write) -> anyhow::Result<()> {
+fn print(overview: &Overview<'_>, run: &RunFolder, out: &mut dyn Write) -> Result<(), CommandError> {
     let Overview { calls, degraded, skipped, files, .. } = overview;
     writeln!(out, "{} tables from {calls} calls in {}", files.len(), run.path.display())?;
     if !overview.finished {
@@ -47,7 +48,7 @@ fn print(overview: &Overview<'_>, run: &RunFolder, out: &mut dyn Write) -> anyho
     Ok(())
 }
 
-fn fits(tables: &Tables, out: &mut dyn Write) -> anyhow::Result<()> {
+fn fits(tables: &Tables, out: &mut dyn Write) -> Result<(), CommandError> {
     let Some(first) = headlines(tables).next() else {
         writeln!(out, "nothing to fit: no call counts")?;
         return Ok(());

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::finding::{Finding, Kind};
-use super::setup::python_version;
+use super::{CommandError, python};
 use crate::backend::onnx::OnnxBackend;
 use crate::backend::{Backend, BackendError, Description, Surroundings};
 use crate::cli::DoctorArgs;
 use crate::clock::RealClock;
-use crate::commands::{processors, scenario};
 use crate::exit::Exit;
 use crate::manifest;
 use crate::manifest::redact::Redactor;
@@ -20,7 +19,8 @@ use crate::record::manifest::{Gpus, Machine, Tool};
 use crate::scenario::{OnnxSettings, Provider};
 use crate::units::Bytes;
 
-mod clean;
+mod asked;
+pub mod clean;
 mod finding;
 mod ollama;
 mod power;
@@ -46,36 +46,32 @@ struct Cache {
     free_bytes: Option<Bytes>,
 }
 
-/// Looks and tells. What is missing is a finding, not an error.
+/// Looks and tells. What is missing is a finding, not an error; what a scenario file asks for and is missing decides the
+/// exit code, [`Exit::Unavailable`].
 ///
 /// # Errors
-/// `out` cannot be written.
-pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+/// A bad scenario file; `out` cannot be written.
+pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     if args.clean {
-        return clean::execute(out);
+        return clean::execute(args, out);
     }
-    let findings = look(args.scenario.as_deref())?;
+    let (findings, all_there) = look(args.scenario.as_deref())?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?;
     } else {
         print(&findings, out)?;
     }
-    Ok(Exit::Good)
+    Ok(if all_there { Exit::Good } else { Exit::Unavailable })
 }
 
-fn look(settings: Option<&Path>) -> anyhow::Result<Findings> {
-    let folder = |path: &Path| path.parent().unwrap_or(Path::new("")).to_owned();
-    let file = settings.map(|path| scenario::parse(path, &folder(path))).transpose()?;
-    if let Some(file) = &file {
-        processors::warn(file);
-    }
+/// What there is, and whether everything that a scenario file asks for is.
+fn look(scenario: Option<&Path>) -> Result<(Findings, bool), CommandError> {
     let root = crate::cache::root();
     let gpus = manifest::gpu::collect();
+    let asked = scenario.map(|path| asked::findings(path, &root)).transpose()?;
+    let all_there = asked.iter().flatten().all(|finding| finding.ready);
     let mut findings = vec![onnx("onnx, provider cpu", Provider::Cpu, &root), cuda(&gpus, &root)];
-    findings.extend(match &file {
-        Some(file) => ollama::of_scenario(file, &root),
-        None => ollama::at(&ollama::default_url(), &root, &[]),
-    });
+    findings.extend(asked.unwrap_or_else(|| ollama::at(&ollama::default_url(), &root, &[])));
     findings.extend(torch::findings(&root));
     findings.extend([
         Finding::ready(Kind::Backend, "simulated", "scripted timings on a virtual clock".to_owned()),
@@ -84,8 +80,8 @@ fn look(settings: Option<&Path>) -> anyhow::Result<Findings> {
     ]);
     findings.extend(power::findings());
     findings.extend([
-        python("python3", &["--version"], "apt install python3   (setup fetches runtimes with it)"),
-        python("pip", &["-m", "pip", "--version"], "apt install python3-pip   (setup fetches runtimes with it)"),
+        python_tool("python3", &["--version"], "apt install python3   (setup fetches runtimes with it)"),
+        python_tool("pip", &["-m", "pip", "--version"], "apt install python3-pip   (setup fetches runtimes with it)"),
     ]);
     let redactor = Redactor::here();
     let cache = Cache {
@@ -95,7 +91,7 @@ fn look(settings: Option<&Path>) -> anyhow::Result<Findings> {
     };
     let findings = findings.into_iter().map(|finding| Finding { detail: redactor.text(&finding.detail), ..finding });
     let (tool, machine) = (Tool::this(), manifest::machine::collect());
-    Ok(Findings { format: 1, tool, machine, gpus, findings: findings.collect(), cache })
+    Ok((Findings { format: 1, tool, machine, gpus, findings: findings.collect(), cache }, all_there))
 }
 
 /// Asks the backend itself, as a run does before its first call.
@@ -156,8 +152,8 @@ fn clocks() -> Finding {
     }
 }
 
-fn python(name: &'static str, arguments: &[&str], fix: &str) -> Finding {
-    match python_version(arguments) {
+fn python_tool(name: &'static str, arguments: &[&str], fix: &str) -> Finding {
+    match python::version(arguments) {
         // `pip 23.2 from /a/private/folder (python 3.11)`: where it lies is nobody's business.
         Some(version) => {
             let short = version.split(" from ").next().unwrap_or_default();

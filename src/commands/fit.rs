@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::analysis::scaling::resampling;
 use crate::cli::FitArgs;
+use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::stats::gate::{Gate, judge};
 use crate::stats::interval::Interval;
@@ -21,7 +22,7 @@ use table::{Group, Table};
 ///
 /// # Errors
 /// [`FitError`] for a table or column that cannot be used, standard output refuses.
-pub fn execute(args: &FitArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn execute(args: &FitArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let table = Table::read(args)?;
     if args.json {
         let fits: Vec<Fit> = table.groups.iter().flat_map(|group| fits(group, args)).collect();

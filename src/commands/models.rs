@@ -5,15 +5,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use serde::Serialize;
 
 use self::allowed::Allowed;
 use crate::backend::Surroundings;
-use crate::backend::onnx::verify::{self, Verified, VerifyError};
+use crate::backend::onnx::verify::{self, Verified};
 use crate::cli::{ExportArgs, InspectArgs, ModelsCommand, SynthArgs, VerifyArgs};
 use crate::clock::RealClock;
+use crate::commands::CommandError;
 use crate::exit::Exit;
+use crate::files;
 use crate::model::onnx::{ArgMax, Options, Weights};
 use crate::model::{self, Error, Folder, Form, ModelSource, Precision};
 use crate::scenario::{self, OnnxSettings};
@@ -23,13 +24,13 @@ use crate::units::{Bytes, significant};
 
 mod allowed;
 mod engines;
-mod server;
+pub mod server;
 
 /// Does one of the commands.
 ///
 /// # Errors
 /// A recipe out of range, a folder that cannot be read or written, a runtime that is missing.
-pub fn execute(command: &ModelsCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn execute(command: &ModelsCommand, out: &mut dyn Write) -> Result<Exit, CommandError> {
     match command {
         ModelsCommand::Synth(args) => synth(args, out),
         ModelsCommand::Export(args) => export(args, out),
@@ -41,7 +42,7 @@ pub fn execute(command: &ModelsCommand, out: &mut dyn Write) -> anyhow::Result<E
     }
 }
 
-fn synth(args: &SynthArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn synth(args: &SynthArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let recipe = recipe(args)?;
     if let Some(into) = &args.out {
         must_be_new(into)?;
@@ -85,6 +86,7 @@ fn size(n: u32) -> usize {
 
 /// A folder that does not exist, or is empty: what others put there is not overwritten.
 fn must_be_new(folder: &Path) -> Result<(), Error> {
+    files::sweep(folder);
     if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
         let source = std::io::Error::from(std::io::ErrorKind::DirectoryNotEmpty);
         return Err(Error::Io { action: "write into", path: folder.to_owned(), source });
@@ -97,17 +99,18 @@ fn create(folder: &Path) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(refused)
 }
 
-fn copy(from: &Path, into: &Path) -> anyhow::Result<PathBuf> {
+fn copy(from: &Path, into: &Path) -> Result<PathBuf, CommandError> {
     create(into)?;
-    for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
+    let unlistable = |source| Error::Io { action: "list", path: from.to_owned(), source };
+    for entry in fs::read_dir(from).map_err(unlistable)? {
         let file = entry?.path();
         let to = into.join(file.file_name().unwrap_or_default());
-        fs::copy(&file, &to).map_err(|source| Error::Io { action: "write", path: to, source })?;
+        files::copy(&file, &to).map_err(|source| Error::Io { action: "write", path: to.clone(), source })?;
     }
     Ok(into.to_owned())
 }
 
-fn export(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn export(args: &ExportArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let cache = crate::cache::root();
     let folder = Folder::open(&args.folder, &cache)?;
     let precision = precision(args.dtype);
@@ -158,7 +161,7 @@ struct Inspection<'a> {
     architecture: &'a Architecture,
 }
 
-fn inspect(args: &InspectArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn inspect(args: &InspectArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let folder = Folder::open(&args.folder, &crate::cache::root())?;
     let architecture = folder.architecture();
     let found = Inspection {
@@ -248,7 +251,7 @@ struct VerifiedPrompt {
     agrees: bool,
 }
 
-fn verify(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let reference = args.folder.join("reference.json");
     if !reference.is_file() {
         let message = "is not there: it holds the log-probabilities that an independent implementation computed";
@@ -258,12 +261,7 @@ fn verify(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let source = ModelSource { name, form: Form::Folder(args.folder.clone()) };
     let settings = OnnxSettings { dtype: args.dtype, ..OnnxSettings::default() };
     let surroundings = Surroundings::new(Arc::new(RealClock::default()), crate::cache::root(), 0);
-    let verified = verify::verify(&source, &reference, settings, surroundings).map_err(|error| match error {
-        // Told apart by exit code, see `exit_of`.
-        VerifyError::Backend(error) => anyhow::Error::new(error),
-        VerifyError::Reference(error) => anyhow::Error::new(error),
-        other => anyhow::Error::new(other),
-    })?;
+    let verified = verify::verify(&source, &reference, settings, surroundings)?;
     let found = judge(args.dtype, verified);
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;

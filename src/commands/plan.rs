@@ -6,6 +6,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::cli::PlanArgs;
+use crate::commands::CommandError;
 use crate::commands::columns::aligned;
 use crate::commands::scenario::{self, Loaded};
 use crate::exit::Exit;
@@ -25,7 +26,7 @@ const HASH_DIGITS: usize = 12;
 ///
 /// # Errors
 /// A bad scenario file or filter, a model that cannot be read, standard output refuses.
-pub fn execute(args: &PlanArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn execute(args: &PlanArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let loaded = scenario::load(&args.scenario, args.only.as_deref())?;
     super::processors::warn(&loaded.file);
     let sha256 = plan::plan_sha256(&loaded.plan)?;
@@ -42,7 +43,7 @@ pub fn execute(args: &PlanArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 }
 
 /// One table per backend: models down, scenarios across, in each place what is timed.
-fn matrix(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
+fn matrix(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
     let Loaded { file, plan, facts, .. } = loaded;
     writeln!(out, "{}: order {}, seed {}", plan.name, snake(&plan.order)?, plan.seed)?;
     for backend in &file.backends {
@@ -105,7 +106,7 @@ fn timed<'a>(cells: impl Iterator<Item = &'a Cell>, skipped: impl Iterator<Item 
 }
 
 /// The beginning of the order, as it goes if every call succeeds.
-fn order(plan: &Plan, out: &mut dyn Write) -> anyhow::Result<()> {
+fn order(plan: &Plan, out: &mut dyn Write) -> Result<(), CommandError> {
     let tasks: Vec<String> = schedule::preview(plan).iter().filter_map(|task| described(plan, task)).collect();
     if tasks.is_empty() {
         return Ok(());
@@ -143,7 +144,7 @@ fn described(plan: &Plan, task: &Task) -> Option<String> {
 }
 
 /// Skipped cells by rule and reason.
-fn skips(plan: &Plan, out: &mut dyn Write) -> anyhow::Result<()> {
+fn skips(plan: &Plan, out: &mut dyn Write) -> Result<(), CommandError> {
     let mut groups: BTreeMap<(&str, &str), Vec<&Cell>> = BTreeMap::new();
     for skipped in &plan.skipped {
         groups.entry((&skipped.rule, &skipped.reason)).or_default().push(&skipped.cell);
@@ -164,7 +165,7 @@ fn skips(plan: &Plan, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
+fn totals(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
     let Loaded { file, plan, facts, .. } = loaded;
     let work = schedule::work(plan);
     writeln!(
@@ -186,9 +187,10 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> anyhow::Result<()> {
     if let Some(telemetry) = &file.telemetry {
         let loads = work.0.counts().loads;
         // Before, after, and after each load.
-        let idle = Nanos::from(telemetry.idle * u32::try_from(loads + 2)?);
+        let idle = Nanos::from(telemetry.idle.saturating_mul(u32::try_from(loads + 2).unwrap_or(u32::MAX)));
         let procedures: usize = plan.cells.iter().map(|cell| cell.procedure.modes().len().min(2)).sum();
-        let looped = Nanos::from(looping(telemetry.looped) * u32::try_from(procedures)?);
+        let looped =
+            Nanos::from(looping(telemetry.looped).saturating_mul(u32::try_from(procedures).unwrap_or(u32::MAX)));
         writeln!(
             out,
             "  with a power sensor {idle} of idle stretches, and up to {looped} of repetitions for it, where phases are short"
@@ -224,11 +226,11 @@ fn counted(n: u64, what: &str) -> String {
 }
 
 /// An enum's name in files.
-fn snake(value: &impl serde::Serialize) -> anyhow::Result<String> {
+fn snake(value: &impl serde::Serialize) -> Result<String, CommandError> {
     Ok(serde_json::to_value(value)?.as_str().unwrap_or_default().to_owned())
 }
 
-fn as_json(loaded: &Loaded, sha256: &str) -> anyhow::Result<Value> {
+fn as_json(loaded: &Loaded, sha256: &str) -> Result<Value, CommandError> {
     let plan = &loaded.plan;
     let work = schedule::work(plan);
     let (least, most) = (work.0.counts(), work.1.counts());

@@ -7,7 +7,7 @@ use crate::scenario::ScenarioFile;
 /// Tells of every backend that asks for more threads than this process may use processors.
 pub fn warn(file: &ScenarioFile) {
     if file.backends.iter().any(|backend| backend.engine.limits().threads().is_some()) {
-        beyond(file, &manifest::machine::collect()).iter().for_each(|message| super::terminal::warn(message));
+        beyond(file, &manifest::machine::collect()).iter().for_each(|message| crate::terminal::warn(message));
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::analysis::{self, Overview};
 use crate::cli::RunFolderArgs;
+use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::report::document::{Block, Document, Finding};
 use crate::report::files::{self, PAGE};
@@ -16,8 +17,8 @@ use crate::run_folder::RunFolder;
 ///
 /// # Errors
 /// A run folder that cannot be read or written, standard output refuses.
-pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
-    let run = RunFolder::open(&args.run)?;
+pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let run = RunFolder::open_to_write(&args.run)?;
     let trace = run.trace()?;
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
     analysis::write(&tables, &run.path)?;
@@ -41,7 +42,7 @@ fn findings(document: &Document) -> impl Iterator<Item = &Finding> {
     blocks.flatten()
 }
 
-fn print(document: &Document, run: &RunFolder, out: &mut dyn Write) -> anyhow::Result<()> {
+fn print(document: &Document, run: &RunFolder, out: &mut dyn Write) -> Result<(), CommandError> {
     for block in &document.verdict {
         if let Block::Note(note) = block {
             writeln!(out, "note: {note}")?;

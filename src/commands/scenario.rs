@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Context;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
+use crate::commands::CommandError;
 use crate::manifest::machine::memory_limit;
 use crate::model;
 use crate::plan::{self, ModelFacts, Only};
@@ -32,7 +32,7 @@ pub struct Loaded {
 /// # Errors
 /// Every problem of the file, a filter that selects nothing that exists, a model folder whose configuration
 /// cannot be read.
-pub fn load(path: &Path, only: Option<&str>) -> anyhow::Result<Loaded> {
+pub fn load(path: &Path, only: Option<&str>) -> Result<Loaded, CommandError> {
     let text = scenario::read_text(path)?;
     let file = scenario::parse(&text, path, folder_of(path))?;
     let only = match only {
@@ -52,7 +52,7 @@ pub fn load(path: &Path, only: Option<&str>) -> anyhow::Result<Loaded> {
 ///
 /// # Errors
 /// Every problem of the file.
-pub fn parse(path: &Path, base: &Path) -> anyhow::Result<ScenarioFile> {
+pub fn parse(path: &Path, base: &Path) -> Result<ScenarioFile, CommandError> {
     Ok(scenario::parse(&scenario::read_text(path)?, path, base)?)
 }
 
@@ -60,12 +60,13 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-fn facts(file: &ScenarioFile) -> anyhow::Result<Vec<ModelFacts>> {
+fn facts(file: &ScenarioFile) -> Result<Vec<ModelFacts>, CommandError> {
     let fact = |source: &model::ModelSource| {
         if matches!(source.form, model::Form::Served(_)) {
             return Ok(ModelFacts::unknown(&source.name));
         }
-        let architecture = model::architecture(&source.form).with_context(|| format!("model `{}`", source.name))?;
+        let of_model = |error| CommandError::from(error).during(format!("model `{}`", source.name));
+        let architecture = model::architecture(&source.form).map_err(of_model)?;
         let facts = ModelFacts::new(&source.name, &architecture);
         let context = facts.n_positions.unwrap_or(u64::MAX).min(shortest_allocated(file));
         Ok(ModelFacts { text_tokens: long_texts(file, source, context), ..facts })
@@ -96,11 +97,15 @@ fn long_texts(file: &ScenarioFile, model: &model::ModelSource, context: u64) -> 
     counted.filter_map(|scenario| Some((scenario.name.clone(), text_tokens(scenario, model)?))).collect()
 }
 
+/// The system does not tell its memory.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot tell how much memory this machine has: give `limits: {{ memory: … }}` in the scenario file: {0}")]
+pub struct MemoryUnknown(String);
+
 /// Half of the memory this process may use in whole GiB, so that equal machines plan alike; at least 1 GiB.
-fn half_of_memory() -> anyhow::Result<Bytes> {
+fn half_of_memory() -> Result<Bytes, CommandError> {
     let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
-    let system = System::new_with_specifics(memory)
-        .context("cannot tell how much memory this machine has: give `limits: { memory: … }` in the scenario file")?;
+    let system = System::new_with_specifics(memory).map_err(|why| MemoryUnknown(why.to_string()))?;
     let granted = memory_limit().map_or(u64::MAX, |limit| limit.0);
     Ok(half(Bytes(system.total_memory().min(granted))))
 }

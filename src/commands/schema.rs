@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::scenario;
 
@@ -9,7 +10,7 @@ use crate::scenario;
 ///
 /// # Errors
 /// Standard output refuses.
-pub fn execute(out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn execute(out: &mut dyn Write) -> Result<Exit, CommandError> {
     writeln!(out, "{:#}", scenario::schema())?;
     Ok(Exit::Good)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::backend::BackendError;
 use crate::backend::onnx::library::{self, Inspected};
 use crate::cli::{SetupCommand, SetupOnnxruntimeArgs, SetupTorchArgs};
+use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::telemetry::nvml;
 use crate::units::Bytes;
@@ -17,20 +18,18 @@ mod torch;
 
 pub use error::SetupError;
 
-pub(super) use fetch::version as python_version;
-
 /// Sets a runtime up.
 ///
 /// # Errors
 /// [`BackendError::Unavailable`] with what is missing and what helps.
-pub fn execute(command: &SetupCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn execute(command: &SetupCommand, out: &mut dyn Write) -> Result<Exit, CommandError> {
     match command {
         SetupCommand::Onnxruntime(args) => execute_onnxruntime(args, out),
         SetupCommand::Torch(args) => execute_torch(args, out),
     }
 }
 
-fn execute_onnxruntime(args: &SetupOnnxruntimeArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn execute_onnxruntime(args: &SetupOnnxruntimeArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let cache = crate::cache::root();
     let done = onnxruntime(args, &cache, &mut io::stderr())
         .map_err(|error| unavailable(&cache, "onnx", error.to_string(), error.fix()))?;
@@ -42,7 +41,7 @@ fn execute_onnxruntime(args: &SetupOnnxruntimeArgs, out: &mut dyn Write) -> anyh
     Ok(Exit::Good)
 }
 
-fn execute_torch(args: &SetupTorchArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn execute_torch(args: &SetupTorchArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let cache = crate::cache::root();
     let (ready, before) = torch::setup(args, &cache, &mut io::stderr())
         .map_err(|error| unavailable(&cache, "torch", error.to_string(), error.fix()))?;
@@ -60,7 +59,7 @@ fn execute_torch(args: &SetupTorchArgs, out: &mut dyn Write) -> anyhow::Result<E
 }
 
 /// Why a runtime was not set up: the cache where nothing can be written into it, whatever came of that.
-fn unavailable(cache: &Path, backend: &str, what: String, fix: String) -> anyhow::Error {
+fn unavailable(cache: &Path, backend: &str, what: String, fix: String) -> CommandError {
     match crate::cache::writable(cache) {
         Err(refused) => refused.into(),
         Ok(()) => BackendError::Unavailable { backend: backend.to_owned(), what, fix }.into(),

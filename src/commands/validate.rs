@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::analysis;
 use crate::analysis::validate::{Check, Outcome, passed, validate};
 use crate::cli::RunFolderArgs;
+use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::report::files::{self, MARKDOWN, PAGE};
 use crate::report::sections::{ReportedRun, compose};
@@ -22,7 +23,7 @@ const REPORT: &str = "report is what the record gives";
 ///
 /// # Errors
 /// There is no such folder, standard output refuses.
-pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     if !args.run.is_dir() {
         let why = "no such folder, a run folder is expected".to_owned();
         return Err(StoreError::Content { path: args.run.display().to_string(), why }.into());

@@ -13,13 +13,15 @@ use crate::backend::worker::serve::engine::Maker;
 use crate::backend::worker::serve::{Serving, serve};
 use crate::backend::worker::{settings, supervise};
 use crate::cli::{SuperviseArgs, WorkerArgs, WorkerCommand};
+use crate::commands::CommandError;
 use crate::exit::Exit;
+use crate::signals::cancelled_by_signals;
 
 /// Serves an engine until it is asked to end.
 ///
 /// # Errors
 /// It cannot listen.
-pub fn execute(command: &WorkerCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn execute(command: &WorkerCommand, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let WorkerCommand::Onnx(WorkerArgs { listen, exit_on_stdin_close }) = command;
     let surroundings = Surroundings::new(Arc::new(KernelClock), crate::cache::root(), 0);
     let make: Maker = Box::new(move |settings| {
@@ -28,7 +30,7 @@ pub fn execute(command: &WorkerCommand, out: &mut dyn Write) -> anyhow::Result<E
     });
     let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
     let serving = Serving { listen: listen.parse()?, token, exit_on_stdin_close: *exit_on_stdin_close };
-    serve(&serving, make, |address: &Address| {
+    serve(&serving, make, &cancelled_by_signals()?, |address: &Address| {
         writeln!(out, "{READY}{address}")?;
         out.flush()
     })?;
@@ -39,7 +41,7 @@ pub fn execute(command: &WorkerCommand, out: &mut dyn Write) -> anyhow::Result<E
 ///
 /// # Errors
 /// It cannot be started.
-pub fn keep(args: &SuperviseArgs) -> anyhow::Result<Exit> {
+pub fn keep(args: &SuperviseArgs) -> Result<Exit, CommandError> {
     let ended = supervise::run(&args.command)?;
     supervise::end_like(ended)
 }

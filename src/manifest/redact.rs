@@ -1,6 +1,8 @@
-//! Makes text fit to publish: no user name, host name or private folder survives.
+//! Makes text fit to publish: no user name, host name, private folder or password survives.
 
 use std::path::{Path, PathBuf};
+
+use crate::secret::without_passwords;
 
 /// Folders whose names say nothing of the machine's owner.
 const PUBLIC: [&str; 5] = ["/usr", "/lib", "/lib64", "/opt", "/etc"];
@@ -38,6 +40,7 @@ impl Redactor {
     /// address is none.
     #[must_use]
     pub fn text(&self, text: &str) -> String {
+        let text = &*without_passwords(text);
         if text.starts_with('/') {
             return self.path(Path::new(text));
         }

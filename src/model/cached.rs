@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Result, bounded, content};
+use crate::files::{self, UnfinishedFolder};
 
 /// Says, inside a cached folder, what its files held when it was made.
 const CONTENT: &str = "content.json";
@@ -23,7 +24,8 @@ struct Content {
 /// Makes the folder `at` unless it is there and holds what was put into it: `fill` writes into a folder beside it, which
 /// is then renamed. One that was damaged or changed is made again.
 ///
-/// Two programs may do this at the same time; the first to finish wins, and both find the same folder.
+/// Two programs may do this at the same time; the first to finish wins, and both find the same folder. What programs that
+/// were killed left beside it is removed.
 pub(super) fn folder(at: &Path, cache_root: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if at.is_dir() {
         if is_intact(at, cache_root) {
@@ -33,30 +35,25 @@ pub(super) fn folder(at: &Path, cache_root: &Path, fill: impl FnOnce(&Path) -> R
     }
     let parent = at.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-    let unfinished = tempfile::Builder::new()
-        .prefix(".unfinished-")
-        // A worker in a container reads these as another user.
-        .permissions(Permissions::from_mode(0o755))
-        .tempdir_in(parent)
-        .map_err(Error::io("create a folder in", parent))?;
+    files::sweep(parent);
+    let unfinished = UnfinishedFolder::new_in(parent).map_err(Error::io("create a folder in", parent))?;
     fill(unfinished.path())?;
     describe(unfinished.path())?;
-    for path in files(unfinished.path())? {
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).map_err(Error::io("set permissions of", &path))?;
+    // The folder was made as the user's umask says; a library may make its files for nobody else.
+    let all = fs::metadata(unfinished.path()).map_err(Error::io("read", unfinished.path()))?.permissions().mode();
+    for path in paths(unfinished.path())? {
+        let mode = Permissions::from_mode(all & 0o666);
+        fs::set_permissions(&path, mode).map_err(Error::io("set permissions of", &path))?;
         let file = fs::File::open(&path).map_err(Error::io("open", &path))?;
         file.sync_all().map_err(Error::io("write", &path))?;
     }
-    match fs::rename(unfinished.path(), at) {
-        Ok(()) => {
-            let _now_elsewhere = unfinished.keep();
-            Ok(())
-        }
+    match unfinished.finish(at) {
         Err(_) if at.is_dir() => Ok(()),
-        Err(e) => Err(Error::io("create", at)(e)),
+        finished => finished.map_err(Error::io("create", at)),
     }
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+fn paths(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
     entries.map(|entry| Ok(entry.map_err(Error::io("list", folder))?.path())).collect()
 }
@@ -64,7 +61,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The hash of every file in a folder by its name, but for the one that says so.
 fn hashes(folder: &Path, hash: impl Fn(PathBuf) -> Result<String>) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
-    for path in files(folder)? {
+    for path in paths(folder)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name != CONTENT {
             found.insert(name, hash(path)?);
@@ -93,10 +90,7 @@ fn is_intact(at: &Path, cache_root: &Path) -> bool {
 /// Takes a damaged folder out of the way in one step, then removes it.
 fn discard(at: &Path) -> Result<()> {
     let parent = at.parent().unwrap_or(Path::new("."));
-    let aside = tempfile::Builder::new()
-        .prefix(".unfinished-")
-        .tempdir_in(parent)
-        .map_err(Error::io("create a folder in", parent))?;
+    let aside = UnfinishedFolder::new_in(parent).map_err(Error::io("create a folder in", parent))?;
     match fs::rename(at, aside.path().join("damaged")) {
         Ok(()) => Ok(()),
         // Another program was faster.

@@ -6,7 +6,7 @@
 //! time, since a file system's clock ticks in steps and a second change could hide in one.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Error, Result};
+use crate::files;
 use crate::hash::hex;
 
 /// Longer than any step of a file system's clock.
@@ -125,11 +126,5 @@ fn key(stamps: &[Stamp]) -> String {
 fn remember(folder: &Path, memory: &Path, known: &Remembered) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let text = serde_json::to_vec(known).map_err(|e| Error::malformed(memory, e))?;
-    let write = || -> io::Result<()> {
-        let mut unfinished = tempfile::NamedTempFile::new_in(folder)?;
-        unfinished.write_all(&text)?;
-        unfinished.persist(memory).map_err(|e| e.error)?;
-        Ok(())
-    };
-    write().map_err(Error::io("write", memory))
+    files::replace(memory, &text).map_err(Error::io("write", memory))
 }

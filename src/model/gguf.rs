@@ -17,15 +17,15 @@ mod writer;
 pub use format::{ALIGNMENT, FORMAT_VERSION};
 pub use metadata::META_WEIGHTS_ID;
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::BufWriter;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::folder::Folder;
 use super::{Error, Precision, Result, cached};
+use crate::files::{self, UnfinishedFile};
 use crate::hash::hex;
 
 /// Raised whenever the same folder gives another file.
@@ -84,17 +84,14 @@ pub fn write(folder: &Folder, precision: Precision, into: &Path) -> Result<Gguf>
     let metadata = metadata::of(folder, precision, vocabulary)?;
     let weights = layout::weights(folder, precision)?;
 
-    let unfinished = tempfile::Builder::new()
-        .prefix(".unfinished-")
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(into)
-        .map_err(Error::io("create a file in", into))?;
+    let unfinished = UnfinishedFile::new_in(into).map_err(Error::io("create a file in", into))?;
     let path = into.join(FILE);
-    let out = BufWriter::with_capacity(1 << 20, unfinished.as_file());
+    let out = BufWriter::with_capacity(1 << 20, unfinished.file());
     let written = writer::write(folder, &metadata, &weights, out, &path)?;
-    unfinished.persist(&path).map_err(|e| Error::io("create", &path)(e.error))?;
+    unfinished.finish(&path).map_err(Error::io("create", &path))?;
     let hash = into.join(HASH_FILE);
-    fs::write(&hash, format!("{}  {FILE}\n", written.sha256)).map_err(Error::io("write", &hash))?;
+    let line = format!("{}  {FILE}\n", written.sha256);
+    files::replace(&hash, line.as_bytes()).map_err(Error::io("write", &hash))?;
     Ok(Gguf { path, precision, weights_id: folder.weights_id()?, bytes: written.bytes, sha256: written.sha256 })
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::lock::Held;
 use crate::store::writer::lock;
 use crate::store::{LOCAL, LOCK, MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, Writer, io_error};
@@ -32,6 +33,7 @@ impl Reserved {
         }
         let made = !folder.exists();
         fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
+        super::refuse_links(folder)?;
         let lock = Some(lock(folder)?);
         let reserved = Self { folder: folder.to_owned(), made, lock };
         // Looked at again now that nobody else can write.
@@ -49,6 +51,12 @@ impl Reserved {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// What gives it back if the process has to end while somebody else has this.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { folder: self.folder.clone(), made: self.made }
     }
 
     /// Begins the run: its scenario file, plan and manifest, and the record's first line.
@@ -75,9 +83,23 @@ impl Writer {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        if self.lock.is_none() {
-            return;
+        if self.lock.is_some() {
+            self.place().give_back();
         }
+    }
+}
+
+/// A folder that is kept for a run.
+#[derive(Debug, Clone)]
+pub struct Place {
+    folder: PathBuf,
+    /// Whether the folder itself was made for it.
+    made: bool,
+}
+
+impl Place {
+    /// Leaves nothing of a run that never began.
+    pub fn give_back(&self) {
         // What cannot be removed is replaced by the next run that goes here.
         for name in [LOCAL, LOCK] {
             let _ = fs::remove_file(self.folder.join(name));
@@ -100,7 +122,7 @@ fn early(folder: &Path, name: &OsString) -> bool {
     let name = name.to_string_lossy();
     let no_line = || fs::read(folder.join(MEASUREMENTS)).is_ok_and(|bytes| !bytes.contains(&b'\n'));
     [LOCK, LOCAL, SPEC, PLAN, MANIFEST].contains(&&*name)
-        || name.starts_with(".tmp")
+        || files::is_unfinished(&name)
         || (name == MEASUREMENTS && no_line())
 }
 
@@ -129,7 +151,7 @@ mod tests {
     fn what_a_run_left_that_never_began_is_replaced_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        for name in [LOCK, LOCAL, SPEC, PLAN, MANIFEST, ".tmpAbC", MEASUREMENTS] {
+        for name in [LOCK, LOCAL, SPEC, PLAN, MANIFEST, ".unfinished-AbCdEf", MEASUREMENTS] {
             fs::write(at(name), "").unwrap();
             drop(Reserved::new(folder.path()).unwrap());
             fs::write(at(LOCK), "").unwrap();

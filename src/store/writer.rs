@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use crate::hash::sha256_hex;
 use crate::lock::Held;
 use crate::record::{FORMAT, Header, Line};
@@ -57,7 +58,9 @@ impl Writer {
             };
             return Err(StoreError::Content { path, why });
         }
+        super::refuse_links(folder)?;
         let lock = lock(folder)?;
+        files::sweep_below(folder);
         let path = folder.join(MEASUREMENTS);
         let file =
             OpenOptions::new().append(true).read(true).create(true).open(&path).map_err(io_error(&path, "open"))?;

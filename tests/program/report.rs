@@ -47,6 +47,8 @@ fn two_reports_are_the_same_bytes_wherever_the_run_lies() {
     report(&fixture);
     let first = files(&fixture.run);
     fs::write(fixture.run.join("plots/of_an_earlier_report.svg"), "stale").unwrap();
+    let shown = String::from_utf8_lossy(&first["report.md"]) + "\n![earlier](plots/of_an_earlier_report.svg)\n";
+    fs::write(fixture.run.join("report.md"), &*shown).unwrap();
     report(&fixture);
     assert_eq!(files(&fixture.run), first);
 

@@ -1,6 +1,7 @@
 //! The program as its users run it, on a simulated engine whose every time and fault is scripted.
 
 mod before;
+mod cleaning;
 mod early_stop;
 mod faults;
 pub mod fixture;
@@ -10,3 +11,4 @@ mod order;
 mod resume;
 mod script;
 mod stopping;
+mod words;

@@ -208,17 +208,24 @@ impl Server {
         }
     }
 
-    /// Asks the server to unload a model and waits until it is no longer listed.
+    /// Asks the server to unload a model and waits until it is no longer listed. Who has cancelled before asks all the same,
+    /// and does not wait.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub fn unload(&self, name: &str, by: Deadline, cancel: &CancelToken) -> Result<(), ClientError> {
         const POLL: Duration = Duration::from_millis(5);
+        const ASKED_WITHIN: Deadline = Deadline(Duration::from_millis(500));
+        let hurried = cancel.is_cancelled();
+        let (within, heard) = if hurried { (ASKED_WITHIN, CancelToken::default()) } else { (by, cancel.clone()) };
         let body = json!({ "model": name, "keep_alive": 0 });
-        let exchange = self.client.exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
+        let exchange = self.client.exchange(Method::POST, "/api/generate", Some(&body), within, &heard);
         // One that is not there any more need not be unloaded.
         if exchange.status != Some(404) {
-            self.client.succeeded("/api/generate", &exchange, by)?;
+            self.client.succeeded("/api/generate", &exchange, within)?;
+        }
+        if hurried {
+            return Ok(());
         }
         let started = std::time::Instant::now();
         while self.resident(cancel)?.iter().any(|model| same_name(&model.name, name)) {
@@ -226,6 +233,9 @@ impl Server {
                 return Err(ClientError::TimedOut { path: "/api/ps".to_owned(), after: by.0 });
             }
             cancel.wait(Deadline(POLL), || false);
+            if cancel.is_cancelled() {
+                return Err(ClientError::Cancelled);
+            }
         }
         Ok(())
     }

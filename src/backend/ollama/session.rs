@@ -66,6 +66,8 @@ pub struct OllamaSession {
     pub(super) model: Served,
     pub(super) report: LoadReport,
     pub(super) since_load: SinceLoad,
+    /// The run's: closing hears it too.
+    pub(super) cancel: CancelToken,
 }
 
 /// What was asked of a model since it was loaded. A new load is a new process, which keeps nothing of earlier prompts.
@@ -254,7 +256,11 @@ impl Session for OllamaSession {
     }
 
     fn close(self: Box<Self>) -> Result<(), BackendError> {
-        let unloaded = self.server.unload(&self.model.tag, UNLOAD, &CancelToken::default());
+        let unloaded = self.server.unload(&self.model.tag, UNLOAD, &self.cancel);
+        if self.cancel.is_cancelled() {
+            // The server was asked; nobody waits for what it makes of it.
+            return Ok(());
+        }
         if self.settings.device != OllamaDevice::Cpu {
             super::device::settle();
         }

@@ -8,11 +8,12 @@
 //! ```
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files;
 use crate::hash::sha256_file;
 
 use super::raw::{self, ProbeError};
@@ -238,13 +239,11 @@ pub fn select(cache: &Path, path: &Path) -> Result<Inspected, LibraryError> {
 fn write(selection: &Path, inspected: &Inspected) -> io::Result<()> {
     let folder = selection.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
     let selected =
         Selected { path: inspected.path.clone(), sha256: inspected.sha256.clone(), cuda: inspected.has_cuda() };
-    serde_json::to_writer_pretty(&mut file, &selected)?;
-    file.write_all(b"\n")?;
-    file.persist(selection)?;
-    Ok(())
+    let mut text = serde_json::to_vec_pretty(&selected)?;
+    text.push(b'\n');
+    files::replace(selection, &text)
 }
 
 /// Loads NVIDIA's libraries that the setup command put beside a runtime, so that its CUDA provider finds them

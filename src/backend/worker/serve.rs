@@ -6,9 +6,9 @@
 pub mod encode;
 pub mod engine;
 pub mod service;
+mod socket;
 
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,9 +23,11 @@ use tonic::transport::server::TcpIncoming;
 
 use self::engine::Maker;
 use self::service::{Guard, Service};
+use self::socket::OwnSocket;
 use super::connection::{LONGEST_MESSAGE, TOKEN_VARIABLE, fits};
 use super::launch::Address;
 use super::protocol::worker_server::WorkerServer;
+use crate::backend::{CancelToken, Deadline};
 use crate::process::kill;
 
 /// How long connections may take to close once the worker is asked to end.
@@ -64,57 +66,55 @@ pub struct Serving {
     pub exit_on_stdin_close: bool,
 }
 
-/// Serves until asked to shut down. `announce` is told the address once messages are answered.
+/// Serves until asked to shut down, by a message or by `cancel`. `announce` is told the address once messages are answered.
 ///
 /// # Errors
 /// See [`ServeError`].
 pub fn serve(
     serving: &Serving,
     make: Maker,
+    cancel: &CancelToken,
     announce: impl FnOnce(&Address) -> io::Result<()>,
 ) -> Result<(), ServeError> {
     let stopping = Arc::new(Notify::new());
+    end_when_cancelled(cancel.clone(), stopping.clone());
     let service = Service::start(make, stopping.clone()).map_err(ServeError::Thread)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Thread)?;
-    if serving.exit_on_stdin_close {
-        std::thread::spawn(end_with_standard_input);
-    }
-    let served = runtime.block_on(async {
-        let server = WorkerServer::new(service)
-            .max_decoding_message_size(LONGEST_MESSAGE)
-            .max_encoding_message_size(LONGEST_MESSAGE);
-        let guarded = InterceptedService::new(server, Guard::new(serving.token.clone()));
-        let refused =
-            |why: &dyn std::fmt::Display| ServeError::Listen { address: serving.listen.clone(), why: why.to_string() };
+    let server = WorkerServer::new(service)
+        .max_decoding_message_size(LONGEST_MESSAGE)
+        .max_encoding_message_size(LONGEST_MESSAGE);
+    let guarded = InterceptedService::new(server, Guard::new(serving.token.clone()));
+    let refused =
+        |why: &dyn std::fmt::Display| ServeError::Listen { address: serving.listen.clone(), why: why.to_string() };
+    runtime.block_on(async {
+        let router = Server::builder().add_service(guarded);
         let stopped = stopping.clone();
-        let mut server = Server::builder();
         match &serving.listen {
             Address::Unix(path) => {
                 fits(path).map_err(|why| refused(&why))?;
-                let listener = UnixListener::bind(path).map_err(|why| refused(&why))?;
-                let owner = std::fs::Permissions::from_mode(0o600);
-                std::fs::set_permissions(path, owner).map_err(|why| refused(&why))?;
+                let (listener, own) = OwnSocket::bind(path).map_err(|why| refused(&why))?;
+                let own = Arc::new(own);
+                end_with_input(serving, Some(own.clone()));
+                let listener = UnixListener::from_std(listener).map_err(|why| refused(&why))?;
                 announce(&serving.listen).map_err(|why| ServeError::Server(why.to_string()))?;
-                let router = server.add_service(guarded);
-                until(&stopping, router.serve_with_incoming_shutdown(Incoming(listener), stopped.notified())).await
+                let served = router.serve_with_incoming_shutdown(Incoming(listener), stopped.notified());
+                let ended = until(&stopping, served).await;
+                own.remove();
+                ended
             }
             Address::Tcp(address) => {
                 if serving.token.is_none() {
                     return Err(ServeError::NoToken);
                 }
+                end_with_input(serving, None);
                 let listener = TcpListener::bind(address).await.map_err(|why| refused(&why))?;
                 let bound = listener.local_addr().map_err(|why| refused(&why))?;
                 announce(&Address::Tcp(bound)).map_err(|why| ServeError::Server(why.to_string()))?;
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                let router = server.add_service(guarded);
                 until(&stopping, router.serve_with_incoming_shutdown(incoming, stopped.notified())).await
             }
         }
-    });
-    if let Address::Unix(path) = &serving.listen {
-        drop(std::fs::remove_file(path));
-    }
-    served
+    })
 }
 
 /// Serves to the end; a client that stays connected does not keep a worker that was asked to end.
@@ -132,11 +132,33 @@ async fn until(
     served.map_err(|error| ServeError::Server(error.to_string()))
 }
 
-/// Ends this process when standard input is closed: whoever started it is gone, and with it whoever wants an answer.
-fn end_with_standard_input() {
-    let mut byte = [0];
-    while io::stdin().read(&mut byte).is_ok_and(|read| read > 0) {}
-    kill(std::process::id());
+/// Tells `stopping` once someone cancels.
+fn end_when_cancelled(cancel: CancelToken, stopping: Arc<Notify>) {
+    const HOUR: Deadline = Deadline(Duration::from_secs(3600));
+    std::thread::spawn(move || {
+        while !cancel.is_cancelled() {
+            cancel.wait(HOUR, || false);
+        }
+        stopping.notify_waiters();
+        // For whoever waits from now on only.
+        stopping.notify_one();
+    });
+}
+
+/// Ends this process when standard input is closed, where that is asked for: whoever started it is gone, and with it
+/// whoever wants an answer.
+fn end_with_input(serving: &Serving, socket: Option<Arc<OwnSocket>>) {
+    if !serving.exit_on_stdin_close {
+        return;
+    }
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while io::stdin().read(&mut byte).is_ok_and(|read| read > 0) {}
+        if let Some(socket) = socket {
+            socket.remove();
+        }
+        kill(std::process::id());
+    });
 }
 
 /// Connections of a Unix socket.

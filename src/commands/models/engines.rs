@@ -15,6 +15,7 @@ use crate::backend::ollama::verify::{self as server, Greedy};
 use crate::backend::onnx::verify as onnx;
 use crate::cli::VerifyArgs;
 use crate::clock::RealClock;
+use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::model::verify::{Closeness, Reference, log_softmax, read};
 use crate::model::{self, Form, ModelSource, prompt};
@@ -41,7 +42,7 @@ struct Comparison {
 ///
 /// # Errors
 /// No server, no runtime, a folder that cannot be read.
-pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let name = args.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let source = ModelSource { name, form: Form::Folder(args.folder.clone()) };
     let reference = args.folder.join("reference.json");
@@ -82,7 +83,7 @@ pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 }
 
 /// The reference's prompts, or seeded ones.
-fn prompts(source: &ModelSource, references: &[Reference]) -> anyhow::Result<Vec<Vec<u32>>> {
+fn prompts(source: &ModelSource, references: &[Reference]) -> Result<Vec<Vec<u32>>, CommandError> {
     if !references.is_empty() {
         return Ok(references.iter().map(|reference| reference.prompt_ids.clone()).collect());
     }

@@ -3,21 +3,20 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-
 use crate::backend::BackendError;
 use crate::backend::http::{Client, ClientError};
 use crate::backend::ollama::manage::{NAMESPACE, Server};
 use crate::backend::text::clean;
 use crate::cli::{PruneArgs, PullArgs};
 use crate::clock::RealClock;
+use crate::commands::CommandError;
 use crate::exit::Exit;
 
 /// Lets the server fetch a model.
 ///
 /// # Errors
 /// No server, or it cannot fetch the model.
-pub fn pull(args: &PullArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn pull(args: &PullArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let server = server(&args.url)?;
     writeln!(out, "the server at {} fetches {}: this can take minutes", args.url, clean(&args.model))?;
     server.pull(&args.model).map_err(reachable)?;
@@ -29,7 +28,7 @@ pub fn pull(args: &PullArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 /// No server, or it does not delete a model.
-pub fn prune(args: &PruneArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub fn prune(args: &PruneArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let server = server(&args.url)?;
     let names = server.ours().map_err(reachable)?;
     for name in &names {
@@ -44,14 +43,18 @@ pub fn prune(args: &PruneArgs, out: &mut dyn Write) -> anyhow::Result<Exit> {
     Ok(Exit::Good)
 }
 
-fn server(url: &str) -> anyhow::Result<Server> {
-    let client =
-        Client::new("ollama", url, Arc::new(RealClock::default())).map_err(anyhow::Error::msg).context("--url")?;
+/// No server can be at this address.
+#[derive(Debug, thiserror::Error)]
+#[error("--url: {0}")]
+pub struct BadUrl(String);
+
+fn server(url: &str) -> Result<Server, CommandError> {
+    let client = Client::new("ollama", url, Arc::new(RealClock::default())).map_err(BadUrl)?;
     Ok(Server::new(Arc::new(client)))
 }
 
 /// A server that is not there is told apart by exit code.
-fn reachable(error: ClientError) -> anyhow::Error {
+fn reachable(error: ClientError) -> CommandError {
     match error {
         ClientError::Unreachable { .. } => BackendError::Unavailable {
             backend: "ollama".to_owned(),

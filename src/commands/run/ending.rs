@@ -3,14 +3,16 @@
 use std::io::Write;
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::commands::terminal::warn;
+use crate::commands::CommandError;
 use crate::exit::Exit;
-use crate::record::Finished;
 use crate::record::given_up::{GivenUp, given_up, sessions_given_up};
 use crate::record::plan::{Cell, Plan};
-use crate::terms::Procedure;
+use crate::record::{Finished, Line};
+use crate::terminal::warn;
+use crate::terms::{Degraded, Procedure, Status};
 
 /// Longest piece of an engine's words on one line of standard error, in characters.
 const WORDS: usize = 200;
@@ -22,17 +24,18 @@ pub(super) fn complete(
     finished: Finished,
     json: bool,
     out: &mut dyn Write,
-) -> anyhow::Result<Exit> {
+) -> Result<Exit, CommandError> {
     let recording = crate::store::read(folder)?;
     let gone = given_up(&recording.lines, plan);
     let tally = Tally::new(plan, finished, &gone);
+    let most_often = most_frequent(&recording.lines, plan);
     if !json {
         tally.print(folder, gone.len(), out)?;
     }
     for cell in &gone {
-        warn(&format!("{}: given up: {}{}", name(cell.cell), cell.decision.why, words(cell)));
+        warn(&format!("{}: given up: {}{}", name(cell.cell), cell.decision.why, words(cell.words)));
     }
-    let exit = tally.judge(plan);
+    let exit = tally.judge(plan, most_often.as_ref());
     if json {
         let gone: Vec<Value> = gone.iter().map(as_json).collect();
         let Finished { calls, degraded, made_again } = finished;
@@ -46,6 +49,7 @@ pub(super) fn complete(
                 "made_again": made_again,
                 "missing": tally.missing,
                 "degraded_rate_limit": plan.degraded_rate,
+                "degraded_most_often": most_often,
                 "cells": plan.cells.len(),
                 "skipped": plan.skipped.len(),
                 "given_up": gone,
@@ -57,7 +61,7 @@ pub(super) fn complete(
 }
 
 /// Says how to go on with a run that was interrupted.
-pub(super) fn interrupted(folder: &Path, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub(super) fn interrupted(folder: &Path, json: bool, out: &mut dyn Write) -> Result<Exit, CommandError> {
     warn(&format!("interrupted; go on with: phasebench run --resume {}", folder.display()));
     if json {
         let exit = Exit::Interrupted.code();
@@ -67,7 +71,10 @@ pub(super) fn interrupted(folder: &Path, json: bool, out: &mut dyn Write) -> any
 }
 
 /// Says how a run ended that never began.
-pub(super) fn not_begun(exit: Exit, json: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
+pub(super) fn not_begun(exit: Exit, json: bool, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    if exit == Exit::Interrupted {
+        warn("interrupted before anything was measured; models made so far stay in the cache, so run the same again");
+    }
     if json {
         let ended = if exit == Exit::Interrupted { "interrupted" } else { "nothing_to_measure" };
         print_json(json!({ "run": null, "ended": ended, "exit_code": exit.code() }), out)?;
@@ -75,7 +82,7 @@ pub(super) fn not_begun(exit: Exit, json: bool, out: &mut dyn Write) -> anyhow::
     Ok(exit)
 }
 
-fn print_json(result: Value, out: &mut dyn Write) -> anyhow::Result<()> {
+fn print_json(result: Value, out: &mut dyn Write) -> Result<(), CommandError> {
     writeln!(out, "{result:#}")?;
     Ok(())
 }
@@ -108,9 +115,39 @@ fn name(cell: &Cell) -> String {
     format!("{} × {} × {} × {what}", key.backend, key.model, cell.scenario)
 }
 
+/// How calls degraded most often.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct MostFrequent<'a> {
+    kind: Degraded,
+    calls: u32,
+    /// What the engine said the first time. `None`: nothing.
+    words: Option<&'a str>,
+}
+
+/// The kind that most of the degraded calls are of, of equals the one that came first. `None`: no call is degraded.
+fn most_frequent<'a>(lines: &'a [Line], plan: &Plan) -> Option<MostFrequent<'a>> {
+    let mut found: Vec<MostFrequent<'a>> = Vec::new();
+    for line in lines {
+        let Line::Call(call) = line else { continue };
+        let Status::Degraded(kind) = call.status else { continue };
+        if call.is_made_again(plan.early_stop) {
+            continue;
+        }
+        match found.iter_mut().find(|other| other.kind == kind) {
+            Some(known) => {
+                known.calls += 1;
+                known.words = known.words.or(call.detail.as_deref());
+            }
+            None => found.push(MostFrequent { kind, calls: 1, words: call.detail.as_deref() }),
+        }
+    }
+    // `max_by_key` takes the last of equals.
+    found.into_iter().rev().max_by_key(|kind| kind.calls)
+}
+
 /// The engine's words as the end of a line.
-fn words(cell: &GivenUp<'_>) -> String {
-    let Some(words) = cell.words else { return String::new() };
+fn words(words: Option<&str>) -> String {
+    let Some(words) = words else { return String::new() };
     let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(WORDS) {
         Some((end, _)) => format!(": {}…", &line[..end]),
@@ -143,7 +180,7 @@ impl Tally {
         }
     }
 
-    fn print(&self, folder: &Path, given_up: usize, out: &mut dyn Write) -> anyhow::Result<()> {
+    fn print(&self, folder: &Path, given_up: usize, out: &mut dyn Write) -> Result<(), CommandError> {
         let Finished { calls, degraded, made_again } = self.finished;
         writeln!(out, "{calls} calls recorded in {}", folder.display())?;
         if degraded > 0 || self.skipped > 0 || given_up > 0 {
@@ -162,7 +199,7 @@ impl Tally {
     }
 
     /// Calls that were never made count as degraded ones.
-    fn judge(&self, plan: &Plan) -> Exit {
+    fn judge(&self, plan: &Plan, most_often: Option<&MostFrequent<'_>>) -> Exit {
         let Finished { calls, degraded, .. } = self.finished;
         let rate = share(degraded.saturating_add(self.missing), calls.saturating_add(self.missing));
         let beyond = rate > plan.degraded_rate;
@@ -170,6 +207,9 @@ impl Tally {
             let limit = percent(plan.degraded_rate);
             let never = if self.missing > 0 { " or could not be made" } else { "" };
             warn(&format!("{} of the calls are degraded{never}, more than the limit of {limit}", percent(rate)));
+            if let Some(most) = most_often {
+                warn(&format!("most often {}, {} of {degraded}{}", most.kind, most.calls, words(most.words)));
+            }
         }
         for session in &self.sessions {
             warn(&format!("{session}: every cell was given up"));

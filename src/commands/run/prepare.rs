@@ -1,42 +1,44 @@
 //! What comes before a run's first load: which backends there are, and what they load made ready.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::progress;
-use crate::backend::{self, Backend, BackendError, CancelToken, Description, Surroundings};
+use crate::backend::{self, Backend, BackendError, CancelToken, Description, Prepared, Surroundings};
 use crate::cache;
 use crate::clock::{RealClock, SharedClock, VirtualClock};
-use crate::commands::terminal::warn;
-use crate::record::plan::{Plan, SkippedCell};
-use crate::run::Engines;
-use crate::scenario::ScenarioFile;
+use crate::commands::CommandError;
 
-/// A virtual clock only where nothing real is measured; the scenario reader has seen to it that they never mix.
-pub(super) fn surroundings(file: &ScenarioFile) -> Surroundings {
-    let clock: SharedClock = if file.backends.iter().all(|b| b.engine.limits().virtual_clock()) {
-        Arc::new(VirtualClock::default())
-    } else {
-        Arc::new(RealClock::default())
-    };
-    Surroundings::new(clock, crate::cache::root(), file.seed)
+use crate::manifest;
+use crate::record::manifest::{ModelEntry, Stack};
+use crate::record::plan::{Plan, SessionKey, SkippedCell};
+use crate::run::{Engines, Prompts};
+use crate::scenario::{ScenarioFile, TelemetrySettings};
+use crate::secret::without_passwords;
+use crate::terminal::{harmless, warn};
+
+use super::progress;
+
+/// A scenario whose backends were asked what they are; no model is made yet.
+pub(super) struct Reached {
+    file: ScenarioFile,
+    backends: BTreeMap<String, Box<dyn Backend>>,
+    descriptions: BTreeMap<String, Description>,
+    /// Backends that are not there, by name.
+    missing: Vec<(String, BackendError)>,
+    surroundings: Surroundings,
+    cancel: CancelToken,
 }
 
-pub(super) fn open(
-    file: &ScenarioFile,
-    plan: &Plan,
-    surroundings: &Surroundings,
-) -> BTreeMap<String, Box<dyn Backend>> {
-    let used: BTreeSet<&str> = plan.sessions.iter().map(|s| s.key.backend.as_str()).collect();
-    file.backends
-        .iter()
-        .filter(|b| used.contains(b.name.as_str()))
-        .map(|b| {
-            let mut backend = backend::open(b, surroundings);
-            backend.tell(Box::new(warn));
-            (b.name.clone(), backend)
-        })
-        .collect()
+/// A scenario of which everything is there and made.
+pub(super) struct Ready {
+    pub(super) engines: Engines,
+    pub(super) stack: Stack,
+    /// What was made of each model, by its name.
+    pub(super) models: BTreeMap<String, ModelEntry>,
+    pub(super) clock: SharedClock,
+    pub(super) cancel: CancelToken,
+    pub(super) telemetry: Option<TelemetrySettings>,
 }
 
 /// Several backends are missing; each with its fix.
@@ -44,31 +46,118 @@ pub(super) fn open(
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Missing(pub Vec<BackendError>);
 
-/// Asks every backend what it is. A missing one is an error, or its cells are skipped.
-pub(super) fn preflight(
-    backends: &mut BTreeMap<String, Box<dyn Backend>>,
-    plan: &mut Plan,
-    skip_missing: bool,
-) -> anyhow::Result<BTreeMap<String, Description>> {
-    let mut descriptions = BTreeMap::new();
-    let mut missing = Vec::new();
-    for (name, backend) in backends.iter_mut() {
-        match backend.describe() {
-            Ok(description) => {
-                for session in plan.sessions.iter_mut().filter(|s| s.key.backend == *name) {
-                    session.max_resident = description.max_resident;
+impl Reached {
+    /// Asks every backend that the plan uses what it is.
+    pub(super) fn open(file: ScenarioFile, plan: &Plan, cancel: CancelToken) -> Self {
+        let surroundings = surroundings(&file);
+        let used: BTreeSet<&str> = plan.sessions.iter().map(|s| s.key.backend.as_str()).collect();
+        let wanted = file.backends.iter().filter(|backend| used.contains(backend.name.as_str()));
+        let mut backends: BTreeMap<_, _> =
+            wanted.map(|backend| (backend.name.clone(), backend::open(backend, &surroundings))).collect();
+        let (mut descriptions, mut missing) = (BTreeMap::new(), Vec::new());
+        for (name, backend) in &mut backends {
+            backend.tell(Box::new(warn));
+            match backend.describe() {
+                Ok(description) => drop(descriptions.insert(name.clone(), description)),
+                Err(error) => missing.push((name.clone(), error)),
+            }
+        }
+        Self { file, backends, descriptions, missing, surroundings, cancel }
+    }
+
+    /// Takes the cells of backends that are not there out of a plan, and says so.
+    pub(super) fn skip_missing(&mut self, plan: &mut Plan) {
+        for (name, error) in std::mem::take(&mut self.missing) {
+            match error {
+                BackendError::Unavailable { what, fix, .. } => {
+                    // It is kept in the plan.
+                    let reason = without_passwords(&format!("{what}; try: {fix}")).into_owned();
+                    warn(&format!("backend `{name}` skipped: {reason}"));
+                    skip_backend(plan, &name, &reason);
                 }
-                descriptions.insert(name.clone(), description);
+                other => self.missing.push((name, other)),
             }
-            Err(BackendError::Unavailable { what, fix, .. }) if skip_missing => {
-                let reason = format!("{what}; try: {fix}");
-                warn(&format!("backend `{name}` skipped: {reason}"));
-                skip_backend(plan, name, &reason);
-            }
-            Err(error) => missing.push(error),
         }
     }
-    if missing.is_empty() { Ok(descriptions) } else { Err(Missing(missing).into()) }
+
+    /// Says what the run is called, for the labels of its containers: as its folder.
+    pub(super) fn name_run(&self, run: &Path) {
+        self.surroundings.workers.name_run(&run.file_name().unwrap_or_default().to_string_lossy());
+    }
+
+    /// Whether every backend is there.
+    ///
+    /// # Errors
+    /// Those that are not.
+    pub(super) fn require_all(&mut self) -> Result<(), Missing> {
+        let missing: Vec<BackendError> =
+            std::mem::take(&mut self.missing).into_iter().map(|(_, error)| error).collect();
+        if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
+    }
+
+    /// Puts into a plan how many models each backend holds at once.
+    pub(super) fn limit_residency(&self, plan: &mut Plan) {
+        for session in &mut plan.sessions {
+            if let Some(description) = self.descriptions.get(&session.key.backend) {
+                session.max_resident = description.max_resident;
+            }
+        }
+    }
+
+    /// Makes the prompts of a plan.
+    ///
+    /// # Errors
+    /// One that cannot be made.
+    pub(super) fn prompts(&self, plan: &Plan) -> Result<Prompts, CommandError> {
+        Ok(Prompts::build(&self.file, plan)?)
+    }
+
+    /// Exports what the sessions load, before anything is timed. `None`: someone cancelled, which is looked at between
+    /// models.
+    ///
+    /// # Errors
+    /// The first model that cannot be prepared; the cache, where that is why.
+    pub(super) fn prepare(mut self, plan: &Plan) -> Result<Option<Ready>, CommandError> {
+        let mut prepared = BTreeMap::new();
+        let bar = progress::preparing(plan.sessions.len());
+        for session in &plan.sessions {
+            if self.cancel.is_cancelled() {
+                break;
+            }
+            bar.set_message(harmless(&format!("{} for {}", session.key.model, session.key.backend)));
+            let model = self.file.models.iter().find(|m| m.name == session.key.model);
+            if let (Some(model), Some(backend)) = (model, self.backends.get_mut(&session.key.backend)) {
+                prepared.insert(session.key.clone(), backend.prepare(model).map_err(or_the_cache)?);
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok((!self.cancel.is_cancelled()).then(|| self.ready(prepared)))
+    }
+
+    fn ready(self, prepared: BTreeMap<SessionKey, Prepared>) -> Ready {
+        let Self { file, backends, descriptions, surroundings, cancel, .. } = self;
+        let clock = surroundings.clock;
+        let mut models: BTreeMap<String, ModelEntry> = BTreeMap::new();
+        for (key, prepared) in &prepared {
+            let Some(source) = file.models.iter().find(|m| m.name == key.model) else { continue };
+            let entry = models.entry(key.model.clone()).or_insert_with(|| manifest::models::entry(source, prepared));
+            manifest::models::add_form(entry, &key.backend, prepared);
+        }
+        let entry = |(name, description): (&String, &Description)| (name.clone(), manifest::backend_entry(description));
+        let stack = manifest::collect(descriptions.iter().map(entry).collect());
+        Ready { engines: Engines { backends, prepared }, stack, models, clock, cancel, telemetry: file.telemetry }
+    }
+}
+
+/// A virtual clock only where nothing real is measured; the scenario reader has seen to it that they never mix.
+fn surroundings(file: &ScenarioFile) -> Surroundings {
+    let clock: SharedClock = if file.backends.iter().all(|b| b.engine.limits().virtual_clock()) {
+        Arc::new(VirtualClock::default())
+    } else {
+        Arc::new(RealClock::default())
+    };
+    Surroundings::new(clock, cache::root(), file.seed)
 }
 
 fn skip_backend(plan: &mut Plan, backend: &str, reason: &str) {
@@ -80,39 +169,12 @@ fn skip_backend(plan: &mut Plan, backend: &str, reason: &str) {
     plan.sessions.retain(|s| s.key.backend != backend);
 }
 
-/// Exports what the sessions load, before anything is timed. `None`: someone cancelled, which is looked at between models.
-///
-/// # Errors
-/// The first model that cannot be prepared; the cache, where that is why.
-pub(super) fn prepare(
-    file: &ScenarioFile,
-    plan: &Plan,
-    mut backends: BTreeMap<String, Box<dyn Backend>>,
-    cancel: &CancelToken,
-) -> anyhow::Result<Option<Engines>> {
-    let mut prepared = BTreeMap::new();
-    let bar = progress::preparing(plan.sessions.len());
-    for session in &plan.sessions {
-        if cancel.is_cancelled() {
-            break;
-        }
-        bar.set_message(format!("{} for {}", session.key.model, session.key.backend));
-        let model = file.models.iter().find(|m| m.name == session.key.model);
-        if let (Some(model), Some(backend)) = (model, backends.get_mut(&session.key.backend)) {
-            prepared.insert(session.key.clone(), backend.prepare(model).map_err(or_the_cache)?);
-        }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok((!cancel.is_cancelled()).then_some(Engines { backends, prepared }))
-}
-
 /// A model that cannot be made because nothing can be written into the cache is no fault of the scenario file.
-fn or_the_cache(error: BackendError) -> anyhow::Error {
+fn or_the_cache(error: BackendError) -> CommandError {
     if matches!(error, BackendError::Prepare { .. })
         && let Err(refused) = cache::writable(&cache::root())
     {
-        return anyhow::Error::from(refused).context(error);
+        return CommandError::from(refused).during(error.to_string());
     }
     error.into()
 }

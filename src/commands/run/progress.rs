@@ -8,6 +8,7 @@ use crate::record::plan::Plan;
 use crate::record::{CallRecord, Line};
 use crate::run::Observer;
 use crate::schedule::{Recorded, Task};
+use crate::terminal::harmless;
 use crate::terms::Phase;
 use crate::units::Nanos;
 
@@ -86,7 +87,7 @@ impl Observer for Watching {
             }
             Task::Stop(_) => return,
         };
-        self.bar.set_message(message);
+        self.bar.set_message(harmless(&message));
     }
 
     fn recorded(&mut self, plan: &Plan, recorded: &Recorded, line: &Line) {

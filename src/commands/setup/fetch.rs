@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::SetupError;
 use super::pins::Wheel;
+use crate::commands::python::version;
+use crate::files::{self, UnfinishedFolder};
 use crate::hash::sha256_file;
 use crate::units::Bytes;
 
@@ -66,10 +68,8 @@ pub fn install(wheels: &[Wheel], at: &Path, progress: &mut dyn Write) -> Result<
     let parent = at.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|e| SetupError::io("create", parent, &e))?;
     check_space(wheels, parent)?;
-    let work = tempfile::Builder::new()
-        .prefix(".unfinished-")
-        .tempdir_in(parent)
-        .map_err(|e| SetupError::io("create a folder in", parent, &e))?;
+    files::sweep(parent);
+    let work = UnfinishedFolder::new_in(parent).map_err(|e| SetupError::io("create a folder in", parent, &e))?;
     let (downloads, unpacked) = (work.path().join("wheels"), work.path().join("unpacked"));
     for folder in [&downloads, &unpacked] {
         fs::create_dir(folder).map_err(|e| SetupError::io("create", folder, &e))?;
@@ -94,14 +94,6 @@ fn check_python() -> Result<(), SetupError> {
         Some(_) => {}
     }
     Ok(())
-}
-
-/// First line that `python3` prints. `None`: it does not run, or fails.
-#[must_use]
-pub fn version(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("python3").args(arguments).stdin(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    output.status.success().then(|| text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 fn check_space(wheels: &[Wheel], folder: &Path) -> Result<(), SetupError> {

@@ -1,6 +1,6 @@
 //! Writes a graph with its weights straight from the mapped folder into the file, one chunk in memory at a time.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use super::form::{
 };
 use super::graph::{Weight, signed};
 use super::proto::{self, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
+use crate::files::UnfinishedFile;
 use crate::model::folder::{Folder, Tensor};
 use crate::model::precision::Precision;
 use crate::model::{Error, Result, precision};
@@ -51,22 +52,21 @@ pub(super) fn write(folder: &Folder, options: Options, into: &Path, inline_limit
     if data_path.exists() {
         fs::remove_file(&data_path).map_err(Error::io("replace", &data_path))?;
     }
+    // The graph comes last: where it is, its weights are.
+    if !inline {
+        let mut file = Output::new(&data_path)?;
+        for (bytes, weight) in &weights {
+            source.copy(weight, &mut file)?;
+            let padding = bytes.next_multiple_of(PAGE) - bytes;
+            file.put(&vec![0; usize::try_from(padding).unwrap_or(0)])?;
+        }
+        file.finish()?;
+    }
     let path = into.join(FILE);
-    let file = File::create(&path).map_err(Error::io("create", &path))?;
-    let mut file = Output { out: BufWriter::with_capacity(1 << 20, file), path: &path };
+    let mut file = Output::new(&path)?;
     write_graph(&mut file, &model(folder, options)?, &rest, &tensors, inline, |file, n| {
         source.copy(&graph.weights[n], file)
     })?;
-    if inline {
-        return Ok(());
-    }
-    let file = File::create(&data_path).map_err(Error::io("create", &data_path))?;
-    let mut file = Output { out: BufWriter::with_capacity(1 << 20, file), path: &data_path };
-    for (bytes, weight) in &weights {
-        source.copy(weight, &mut file)?;
-        let padding = bytes.next_multiple_of(PAGE) - bytes;
-        file.put(&vec![0; usize::try_from(padding).unwrap_or(0)])?;
-    }
     file.finish()
 }
 
@@ -146,7 +146,7 @@ fn write_graph<'a>(
             copy(file, n)?;
         }
     }
-    file.finish()
+    Ok(())
 }
 
 /// Tag and length of a field of known length.
@@ -157,17 +157,25 @@ fn begin(out: &mut Vec<u8>, tag: u32, length: u64) {
 
 /// A file being written, that knows its name for errors.
 struct Output<'a> {
-    out: BufWriter<File>,
+    out: BufWriter<UnfinishedFile>,
     path: &'a Path,
 }
 
-impl Output<'_> {
+impl<'a> Output<'a> {
+    /// A file that will be `path` once it is finished.
+    fn new(path: &'a Path) -> Result<Self> {
+        let file =
+            UnfinishedFile::new_in(path.parent().unwrap_or(Path::new("."))).map_err(Error::io("create", path))?;
+        Ok(Self { out: BufWriter::with_capacity(1 << 20, file), path })
+    }
+
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.out.write_all(bytes).map_err(Error::io("write", self.path))
     }
 
-    fn finish(&mut self) -> Result<()> {
-        self.out.flush().map_err(Error::io("write", self.path))
+    fn finish(self) -> Result<()> {
+        let file = self.out.into_inner().map_err(|error| Error::io("write", self.path)(error.into_error()))?;
+        file.finish(self.path).map_err(Error::io("write", self.path))
     }
 }
 

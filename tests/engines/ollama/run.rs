@@ -1,8 +1,10 @@
 //! A healthy server from the scenario file to the report, and what may happen to one on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use phasebench::backend::CancelToken;
 use phasebench::backend::ollama::manage;
@@ -39,6 +41,27 @@ fn load_options(body: &Value) -> Value {
     let options = &body["options"];
     let of = |key: &str| options[key].clone();
     json!([of("num_ctx"), of("num_batch"), of("num_gpu"), of("num_thread"), body["shift"], body["keep_alive"]])
+}
+
+#[test]
+fn a_signal_is_heard_within_a_second_while_a_model_never_leaves() {
+    let model = Arc::new(Scripted::new(Script { polls_until_gone: u32::MAX, ..script() }, []));
+    let server = Server::scripted(&model).unwrap();
+    let url = server.url();
+    let fixture = Fixture::new(&scenario(&url, ONE, ""));
+    let mut command = fixture.start();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let leaves = |bodies: &[Value]| bodies.iter().skip_while(|body| !is_call(body)).any(|body| body["keep_alive"] == 0);
+    while !leaves(&generated(&server)) {
+        assert!(child.try_wait().unwrap().is_none(), "ended before the model was to leave");
+        std::thread::yield_now();
+    }
+    // SAFETY: a signal to a process we started and have not waited for.
+    assert_eq!(unsafe { libc::kill(i32::try_from(child.id()).unwrap(), libc::SIGTERM) }, 0);
+    let sent = Instant::now();
+    // Every call was made: the run is complete whatever the server does with its memory.
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
 }
 
 #[test]

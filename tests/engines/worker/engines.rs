@@ -159,7 +159,8 @@ fn served(script: SimulatedSettings, folder: &TempDir, around: &Surroundings) ->
             let backend = SimulatedBackend::new("served", script.clone(), surroundings.clone());
             Ok(Box::new(Renamed(backend)) as Box<dyn Backend>)
         };
-        serve(&serving, Box::new(make), |_| tell.send(()).map_err(std::io::Error::other)).unwrap();
+        let told = |_: &_| tell.send(()).map_err(std::io::Error::other);
+        serve(&serving, Box::new(make), &CancelToken::default(), told).unwrap();
     });
     told.recv().unwrap();
     WorkerBackend::new("served", Workers::at_address(&ConnectSettings::at(&address)), around)

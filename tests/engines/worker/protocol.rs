@@ -12,7 +12,9 @@ use phasebench::backend::worker::protocol::error::Kind;
 use phasebench::backend::worker::protocol::*;
 use phasebench::backend::worker::serve::{Serving, serve};
 use phasebench::backend::worker::{launch::Address, settings, torch};
-use phasebench::backend::{Backend, Surroundings, onnx::OnnxBackend, onnx::library, worker::clock::KernelClock};
+use phasebench::backend::{
+    Backend, CancelToken, Surroundings, onnx::OnnxBackend, onnx::library, worker::clock::KernelClock,
+};
 use tempfile::TempDir;
 use tonic::{Code, Status};
 
@@ -108,7 +110,8 @@ fn ours() -> Server {
     };
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        serve(&serving, Box::new(make), |address| tell.send(address.clone()).map_err(std::io::Error::other)).unwrap();
+        let told = |address: &Address| tell.send(address.clone()).map_err(std::io::Error::other);
+        serve(&serving, Box::new(make), &CancelToken::default(), told).unwrap();
     });
     connect(&told.recv().unwrap(), false, None, folder)
 }

@@ -143,3 +143,55 @@ fn ports_are_used_where_asked_for() {
     assert_eq!(recorded.failures(), [] as [String; 0]);
     assert_eq!(recorded.timed("worker").len(), REPETITIONS);
 }
+
+/// A worker of ours started at a name; how it ended, and what it said.
+fn refused(listen: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
+    let output =
+        command.args(["worker", "onnx", "--listen"]).arg(format!("unix:{}", listen.display())).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_worker_takes_no_name_that_is_not_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    std::fs::write(&file, "precious").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for path in [&file, &link] {
+        let (code, said) = refused(path);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("it was left alone"), "{said}");
+    }
+    assert!(std::fs::read(&file).unwrap() == b"precious" && link.is_symlink());
+    let socket = folder.path().join("socket");
+    let listen = format!("unix:{}", socket.display());
+    let first = Serving::start(&listen, None);
+    let (code, said) = refused(&socket);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("another worker answers there"), "{said}");
+    assert_eq!(first.hello(None), Code::Ok, "the first one's socket is untouched");
+}
+
+#[test]
+fn a_worker_s_socket_goes_with_it_and_a_dead_one_s_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let listen = format!("unix:{}", socket.display());
+    let mut killed = Serving::start(&listen, None);
+    killed.worker.kill().unwrap();
+    killed.worker.wait().unwrap();
+    assert!(socket.exists());
+    let mut asked = Serving::start(&listen, None);
+    assert_eq!(asked.hello(None), Code::Ok);
+    // SAFETY: takes two numbers; the process is this test's own.
+    assert_eq!(unsafe { libc::kill(libc::pid_t::try_from(asked.worker.id()).unwrap(), libc::SIGTERM) }, 0);
+    // Waiting would close its input, which ends it too.
+    let input = asked.worker.stdin.take();
+    assert_eq!(asked.worker.wait().unwrap().code(), Some(0));
+    drop(input);
+    assert!(!socket.exists());
+    let closed = Serving::start(&listen, None);
+    drop(closed);
+    assert!(!socket.exists(), "also where its input ends");
+}

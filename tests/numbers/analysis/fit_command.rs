@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use phasebench::cli::FitArgs;
-use phasebench::commands::{exit_of, fit};
+use phasebench::commands::fit;
 use phasebench::exit::Exit;
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ fn json(args: &FitArgs) -> Vec<Value> {
 
 fn error(args: &FitArgs) -> String {
     let error = fit::execute(args, &mut Vec::new()).unwrap_err();
-    assert_eq!(exit_of(&error), Exit::Usage);
+    assert_eq!(Exit::from(&error), Exit::Usage);
     error.to_string()
 }
 

@@ -294,5 +294,5 @@ fn the_commands_print_and_end_as_they_should() {
     assert_eq!(json["passed"], false);
     let nowhere = RunFolderArgs { run: folder.path().join("nowhere"), json: false };
     let error = commands::validate::execute(&nowhere, &mut Vec::new()).unwrap_err();
-    assert_eq!(commands::exit_of(&error), Exit::Store);
+    assert_eq!(Exit::from(&error), Exit::Store);
 }

@@ -16,7 +16,7 @@ const SLOW: [&str; 2] =
     ["n_layer: 8, n_embd: 512, n_head: 8, vocab: 300", "n_layer: 9, n_embd: 512, n_head: 8, vocab: 300"];
 
 /// A scenario on the real ONNX Runtime, which needs its models made.
-fn made(prompt: &str, shapes: &[&str]) -> Fixture {
+pub fn made(prompt: &str, shapes: &[&str]) -> Fixture {
     let models: String = (shapes.iter().enumerate())
         .map(|(n, shape)| format!("  - {{ name: m{n}, synthetic: {{ family: gpt2, {shape} }} }}\n"))
         .collect();
@@ -27,14 +27,14 @@ fn made(prompt: &str, shapes: &[&str]) -> Fixture {
 }
 
 /// The user's own runtime, and a cache in which no model is yet.
-fn with_runtime(mut command: Command) -> Command {
+pub fn with_runtime(mut command: Command) -> Command {
     command.env(library::VARIABLE, library::locate(&phasebench::cache::root()).unwrap().path);
     command
 }
 
 /// Waits until something is there while a program is at work.
 #[track_caller]
-fn wait_for(child: &mut Child, what: &str, there: impl Fn() -> bool) {
+pub fn wait_for(child: &mut Child, what: &str, there: impl Fn() -> bool) {
     let begun = Instant::now();
     while !there() {
         assert!(child.try_wait().unwrap().is_none(), "ended before {what}");
@@ -143,6 +143,30 @@ fn interrupted_while_models_are_made_again_it_says_how_to_go_on() {
 }
 
 #[test]
+fn a_signal_is_heard_within_a_second_while_a_model_is_made() {
+    let fixture = made("{ tokens: 8 }", &[super::cleaning::LARGE]);
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let mut command = with_runtime(fixture.command(&["run", "scenario.yaml", "--out", "run", "--json"]));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let models = fixture.path().join("cache/models");
+        wait_for(&mut child, "the folder was kept", || fixture.run.join("lock").exists());
+        wait_for(&mut child, "the model was begun", || {
+            fs::read_dir(&models).is_ok_and(|mut entries| entries.next().is_some())
+        });
+        // SAFETY: a signal to a process we started and have not waited for.
+        assert_eq!(unsafe { libc::kill(i32::try_from(child.id()).unwrap(), signal) }, 0);
+        let sent = Instant::now();
+        let output = child.wait_with_output().unwrap();
+        assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
+        assert_exit(&output, 130);
+        assert!(stderr(&output).contains("interrupted before anything was measured"), "{}", stderr(&output));
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&found["ended"], &found["exit_code"]), (&"interrupted".into(), &130.into()));
+        assert!(!fixture.run.exists());
+    }
+}
+
+#[test]
 fn where_nothing_can_be_written_the_exit_code_is_4() {
     let fixture = made("{ tokens: 8 }", &["n_layer: 2, n_embd: 64, n_head: 2"]);
     let output = with_runtime(fixture.start()).env("PHASEBENCH_CACHE", "/proc/cache").output().unwrap();
@@ -196,5 +220,5 @@ fn a_run_prints_json() {
     let skip = "skip: [{ backend: sim, reason: none }]\n";
     let fixture = Fixture::new(&Scenario { more: skip, ..Scenario::default() });
     let (code, found) = json(&fixture, &["run", "scenario.yaml", "--out", "run", "--json"]);
-    assert_eq!((code, &found["ended"], &found["run"]), (Some(0), &"nothing_to_measure".into(), &Value::Null));
+    assert_eq!((code, &found["ended"], &found["run"]), (Some(3), &"nothing_to_measure".into(), &Value::Null));
 }

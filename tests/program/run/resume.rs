@@ -166,7 +166,7 @@ fn a_run_killed_before_its_first_line_has_a_way_out() {
                 fs::copy(whole.run.join(file), fixture.run.join(file)).unwrap();
             }
             if torn {
-                fs::write(fixture.run.join(".tmpAbCdEf"), "{").unwrap();
+                fs::write(fixture.run.join(".unfinished-AbCdEf"), "{").unwrap();
             }
             let what = format!("killed after {}, torn {torn}", files[written - 1]);
             if written < files.len() {
@@ -181,7 +181,7 @@ fn a_run_killed_before_its_first_line_has_a_way_out() {
             }
             assert_exit(&fixture.run(), 0);
             assert_eq!(fixture.timed(), whole.timed(), "{what}");
-            assert!(!fixture.run.join(".tmpAbCdEf").exists(), "{what}");
+            assert!(!fixture.run.join(".unfinished-AbCdEf").exists(), "{what}");
         }
     }
 }

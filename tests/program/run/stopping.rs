@@ -8,7 +8,7 @@ use phasebench::clock::VirtualClock;
 use phasebench::plan;
 use phasebench::record::Line;
 use phasebench::record::plan::{Plan, SessionKey};
-use phasebench::run::{Ended, Engines, Observer, Prompts, Run};
+use phasebench::run::{Ended, Engines, Job, Observer, PowerBeside, Prompts, Run};
 use phasebench::scenario::{self, ScenarioFile};
 use phasebench::schedule::{Recorded, Task};
 use phasebench::stats::{self, location, summary};
@@ -35,13 +35,13 @@ fn decode_times(spec: &ScenarioFile, folder: &std::path::Path) -> Vec<f64> {
     let mut engine = backend::open(&spec.backends[0], &surroundings);
     let prepared = engine.prepare(&spec.models[0]).unwrap();
     let key = SessionKey { backend: spec.backends[0].name.clone(), model: spec.models[0].name.clone() };
-    let mut engines = Engines { backends: [(key.backend.clone(), engine)].into(), prepared: [(key, prepared)].into() };
+    let engines = Engines { backends: [(key.backend.clone(), engine)].into(), prepared: [(key, prepared)].into() };
     let prompts = Prompts::build(spec, &plan).unwrap();
     let run = folder.join(spec.seed.to_string());
-    let mut writer = Writer::create(&run, "", "{}", "{}").unwrap();
-    let ended = Run::new(&plan, &[], &mut engines, &prompts, &mut writer, clock, CancelToken::default())
-        .execute(0, "", &mut Silent)
-        .unwrap();
+    let writer = Writer::create(&run, "", "{}", "{}").unwrap();
+    let (lines, cancel, stack_sha256) = (Vec::new(), CancelToken::default(), String::new());
+    let mut job = Job { plan, lines, engines, prompts, writer, clock, cancel, stack_sha256 };
+    let ended = Run::new(&mut job, &mut PowerBeside::default()).execute(0, &mut Silent).unwrap();
     assert!(matches!(ended, Ended::Complete(_)));
     let text = std::fs::read_to_string(run.join("measurements.jsonl")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap());

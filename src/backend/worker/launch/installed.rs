@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::worker::torch::Environment;
+use crate::files;
 
 /// The image in use, as `torch/image.json` in the cache names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,10 +43,7 @@ pub trait Record: Serialize + DeserializeOwned {
     fn write(&self, cache: &Path) -> io::Result<()> {
         let folder = folder(cache);
         fs::create_dir_all(&folder)?;
-        let file = tempfile::NamedTempFile::new_in(&folder)?;
-        serde_json::to_writer_pretty(&file, self)?;
-        file.as_file().sync_all()?;
-        file.persist(folder.join(Self::FILE)).map(drop).map_err(|error| error.error)
+        files::replace(&folder.join(Self::FILE), &serde_json::to_vec_pretty(self)?)
     }
 }
 

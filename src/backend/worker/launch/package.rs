@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
 
+use crate::files::UnfinishedFolder;
+
 /// Name of the Python package.
 const NAME: &str = "phasebench_torch";
 
@@ -80,7 +82,7 @@ pub fn write(folder: &Path) -> io::Result<PathBuf> {
     if is_whole(&at) {
         return Ok(at);
     }
-    let work = tempfile::Builder::new().prefix(".unfinished-").tempdir_in(folder)?;
+    let work = UnfinishedFolder::new_in(folder)?;
     let new = work.path().join("package");
     for (path, content) in sources() {
         let path = new.join(path);

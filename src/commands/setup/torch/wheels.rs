@@ -8,6 +8,7 @@ use std::path::Path;
 use super::error::TorchError;
 use super::pip::Python;
 use super::requirements::Requirement;
+use crate::files::UnfinishedFolder;
 use crate::hash::sha256_file;
 use crate::units::Bytes;
 
@@ -127,10 +128,8 @@ impl<'a> Missing<'a> {
 fn fetch(requirement: &Requirement, python: &Python, target: &Target, folder: &Path) -> Result<(), TorchError> {
     // Beside the wheels: moved into place, never copied half.
     let parent = folder.parent().unwrap_or(folder);
-    let work = tempfile::Builder::new()
-        .prefix(".unfinished-")
-        .tempdir_in(parent)
-        .map_err(|error| TorchError::io("create a folder in", parent, &error))?;
+    let work =
+        UnfinishedFolder::new_in(parent).map_err(|error| TorchError::io("create a folder in", parent, &error))?;
     let list = work.path().join("requirement");
     fs::write(&list, &requirement.text).map_err(|error| TorchError::io("write", &list, &error))?;
     let into = work.path().join("files");

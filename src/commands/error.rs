@@ -1,0 +1,207 @@
+//! Why a command ended before its end, and which exit code that is: the one place that knows.
+
+use std::io;
+
+use crate::analysis::WriteError;
+use crate::backend::http::ClientError;
+use crate::backend::worker::launch::LaunchError;
+use crate::backend::worker::serve::ServeError;
+use crate::backend::{BackendError, ollama, onnx};
+use crate::cache;
+use crate::calibrate::CalibrateError;
+use crate::exit::Exit;
+use crate::model;
+use crate::plan::{OnlyError, PlanError};
+use crate::record::manifest;
+use crate::run::{PowerError, PromptError, RunError};
+use crate::scenario::ScenarioError;
+use crate::signals::SignalError;
+use crate::store::StoreError;
+
+use super::doctor::clean::EngineRefused;
+use super::fit::FitError;
+use super::models::server::BadUrl;
+use super::run::{Missing, StackChanged};
+use super::scenario::MemoryUnknown;
+
+/// Whatever stopped a command. An error that has no variant here does not compile into one, so none is without a code.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is named after the error that it holds")]
+pub enum CommandError {
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    #[error(transparent)]
+    Only(#[from] OnlyError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Cache(#[from] cache::Unwritable),
+    #[error(transparent)]
+    Manifest(#[from] manifest::Error),
+    #[error(transparent)]
+    StackChanged(#[from] StackChanged),
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Power(#[from] PowerError),
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
+    #[error(transparent)]
+    Tables(#[from] WriteError),
+    #[error(transparent)]
+    VerifyOnnx(#[from] onnx::verify::VerifyError),
+    #[error(transparent)]
+    VerifyOllama(#[from] ollama::verify::VerifyError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    BadUrl(#[from] BadUrl),
+    #[error(transparent)]
+    Docker(#[from] EngineRefused),
+    #[error(transparent)]
+    Memory(#[from] MemoryUnknown),
+    #[error(transparent)]
+    Signals(#[from] SignalError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// Standard output refuses, or a process cannot be started.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Any of them, with what was being done.
+    #[error("{doing}")]
+    While { doing: String, source: Box<CommandError> },
+}
+
+impl CommandError {
+    /// The same error, with what was being done before it.
+    #[must_use]
+    pub fn during(self, doing: impl Into<String>) -> Self {
+        Self::While { doing: doing.into(), source: Box::new(self) }
+    }
+
+    /// An error as people read it: `error: what, where, what is allowed`, with its causes.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        // Every problem of a scenario file stands on a line of its own, with its place.
+        if let Self::Scenario(problems) = self {
+            return problems.to_string();
+        }
+        let mut text = format!("error: {self}");
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let words = error.to_string();
+            // A transparent error repeats what it wraps.
+            if !text.ends_with(&words) {
+                text.push_str(": ");
+                text.push_str(&words);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// The one table from errors to exit codes. A closed pipe is success: whoever read had enough.
+impl From<&CommandError> for Exit {
+    fn from(error: &CommandError) -> Self {
+        match error {
+            CommandError::While { source, .. } => Self::from(source.as_ref()),
+            CommandError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::Good,
+            CommandError::Scenario(_)
+            | CommandError::Only(_)
+            | CommandError::Prompt(_)
+            | CommandError::Fit(_)
+            | CommandError::Launch(_)
+            | CommandError::Serve(_) => Self::Usage,
+            CommandError::Model(error) => of_model(error),
+            CommandError::Store(_)
+            | CommandError::Cache(_)
+            | CommandError::Run(RunError::Store(_))
+            | CommandError::Power(PowerError::Store(_))
+            | CommandError::Tables(WriteError::Store(_)) => Self::Store,
+            CommandError::StackChanged(_) => Self::StackChanged,
+            CommandError::Missing(_) => Self::Unavailable,
+            CommandError::Backend(error) => of_backend(error),
+            CommandError::VerifyOnnx(error) => of_onnx(error),
+            CommandError::VerifyOllama(error) => of_ollama(error),
+            CommandError::Plan(_)
+            | CommandError::Manifest(_)
+            | CommandError::Run(RunError::Backend(_) | RunError::Unprepared { .. })
+            | CommandError::Power(PowerError::Thread(_))
+            | CommandError::Calibrate(_)
+            | CommandError::Tables(WriteError::Csv { .. } | WriteError::Json { .. } | WriteError::Flush { .. })
+            | CommandError::Client(_)
+            | CommandError::BadUrl(_)
+            | CommandError::Docker(_)
+            | CommandError::Memory(_)
+            | CommandError::Signals(_)
+            | CommandError::Json(_)
+            | CommandError::Io(_) => Self::Internal,
+        }
+    }
+}
+
+fn of_model(error: &model::Error) -> Exit {
+    if error.is_unwritable() { Exit::Store } else { Exit::Usage }
+}
+
+fn of_backend(error: &BackendError) -> Exit {
+    match error {
+        BackendError::Unavailable { .. } => Exit::Unavailable,
+        BackendError::Prepare { .. } => Exit::Usage,
+        BackendError::Close { .. } => Exit::Internal,
+    }
+}
+
+fn of_onnx(error: &onnx::verify::VerifyError) -> Exit {
+    use onnx::verify::VerifyError;
+    match error {
+        VerifyError::Backend(error) => of_backend(error),
+        VerifyError::Reference(error) => of_model(error),
+        VerifyError::Load(_) | VerifyError::Forward { .. } | VerifyError::Nothing { .. } => Exit::Internal,
+    }
+}
+
+fn of_ollama(error: &ollama::verify::VerifyError) -> Exit {
+    use ollama::verify::VerifyError;
+    match error {
+        VerifyError::Backend(error) => of_backend(error),
+        VerifyError::Model(error) => of_model(error),
+        VerifyError::Client(_) | VerifyError::Reply { .. } => Exit::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_being_done_stands_before_the_error_and_keeps_its_code() {
+        let gone = BackendError::Unavailable { backend: "b".into(), what: "gone".into(), fix: "find it".into() };
+        let error = CommandError::from(gone).during("model `m`");
+        assert_eq!(error.describe(), "error: model `m`: backend `b`: gone\n  try: find it");
+        assert_eq!(Exit::from(&error), Exit::Unavailable);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_success_and_other_refusals_are_not() {
+        let of = |kind: io::ErrorKind| Exit::from(&CommandError::from(io::Error::from(kind)));
+        assert_eq!((of(io::ErrorKind::BrokenPipe), of(io::ErrorKind::Other)), (Exit::Good, Exit::Internal));
+    }
+}

@@ -1,0 +1,99 @@
+//! Power beside a run: begun where the scenario asks for it, and told in the manifest.
+
+use std::collections::BTreeMap;
+
+use crate::calibrate::{Calibrator, by_sensor};
+use crate::record::Line;
+use crate::record::calibration::{Calibration, Measured};
+use crate::record::manifest::PowerEntry;
+use crate::run::{Power, PowerBeside};
+use crate::scenario::TelemetrySettings;
+use crate::schedule::Recorded;
+use crate::signals::Guarded;
+use crate::telemetry::sampler;
+use crate::telemetry::sensor::rapl;
+use crate::terminal::warn;
+use crate::terms::sensor::Found;
+use crate::units::Nanos;
+
+use super::{BegunRun, CommandError, left};
+
+/// What was found out about sensors before the run's own recording begins.
+#[derive(Default)]
+struct Timings {
+    calibrations: Vec<Measured>,
+    /// When everything was left alone, before this process worked on any device.
+    rested: Option<(Nanos, Nanos)>,
+}
+
+impl BegunRun {
+    /// Begins to record power, where the scenario asks for it and there is anything left to measure.
+    pub(super) fn record_power(&mut self, json: bool) -> Result<PowerBeside, CommandError> {
+        let folder = self.folder().to_owned();
+        let _guarded = Guarded::new(&self.job.cancel, move || left(&folder, json));
+        let finished = Recorded::of(&self.job.plan, &self.job.lines).finished();
+        // On a virtual clock nothing draws power.
+        let wanted = !finished && !self.job.clock.is_virtual();
+        let Some(settings) = self.telemetry.clone().filter(|_| wanted) else { return Ok(PowerBeside::default()) };
+        let sensors = sampler::discover(&settings.kinds()).sensors;
+        let Timings { calibrations, rested } =
+            if settings.calibrate { self.calibrated(&settings)? } else { Timings::default() };
+        let power = self.start(&settings, by_sensor(&sensors, &calibrations))?;
+        tell(power.found());
+        self.enter(&settings, &power, calibrations)?;
+        Ok(PowerBeside::new(power, rested))
+    }
+
+    fn start(
+        &self,
+        settings: &TelemetrySettings,
+        timings: BTreeMap<String, Calibration>,
+    ) -> Result<Power, CommandError> {
+        let job = &self.job;
+        let epochs = job.lines.iter().filter(|line| matches!(line, Line::Opened(_))).count();
+        let epoch = u32::try_from(epochs).unwrap_or(u32::MAX);
+        Ok(Power::start(settings, timings, &job.writer, epoch, job.clock.clone())?)
+    }
+
+    /// Rests, then measures the sensors: the load of a calibration leaves a context on the device until this process ends,
+    /// and that draws power.
+    fn calibrated(&self, settings: &TelemetrySettings) -> Result<Timings, CommandError> {
+        let job = &self.job;
+        let mut early = self.start(settings, BTreeMap::new())?;
+        let rested = early.rest(&job.clock, &job.cancel);
+        early.finish()?;
+        let cache = crate::cache::root();
+        let calibrator = Calibrator { clock: &job.clock, cancel: &job.cancel, cache: &cache, say: warn };
+        Ok(Timings { calibrations: calibrator.all(&settings.kinds())?, rested })
+    }
+
+    /// Writes down which sensors are read, and how.
+    fn enter(
+        &mut self,
+        settings: &TelemetrySettings,
+        power: &Power,
+        calibrations: Vec<Measured>,
+    ) -> Result<(), CommandError> {
+        let Some(epoch) = self.manifest.epochs.last_mut() else { return Ok(()) };
+        let (period_ns, charged) = (settings.period.into(), settings.sensors.clone());
+        let (found, cuda) = (power.found().clone(), power.cuda().clone());
+        epoch.power = Some(PowerEntry { period_ns, charged, found, calibrations, cuda, continuity: None });
+        Ok(self.job.writer.write_manifest(&self.manifest.to_json()?)?)
+    }
+}
+
+/// Says what of the sensors keeps a figure from being a measurement, or from being there.
+fn tell(found: &Found) {
+    if found.sensors.is_empty() {
+        let why: Vec<String> = found.absent.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
+        warn(&format!("no power sensor, energy stays empty ({})", why.join("; ")));
+    }
+    for sensor in &found.sensors {
+        if sensor.simulated {
+            warn(&format!("{} is SIMULATED: no energy of this run is a measurement", sensor.id));
+        }
+        if let Some(why) = sensor.missing.get(rapl::PACKAGES) {
+            warn(&format!("{}: {why}", sensor.id));
+        }
+    }
+}
