@@ -8,9 +8,9 @@ use semver::Version;
 /// `0.0.0`, which development builds report.
 #[must_use]
 pub fn release(text: &str) -> Option<Version> {
-    let found = Version::parse(text.trim().trim_start_matches('v')).ok()?;
-    let release = Version::new(found.major, found.minor, found.patch);
-    (release != Version::new(0, 0, 0)).then_some(release)
+    // What follows the release is the server's to choose, and need not be as such versions are written.
+    let release = text.trim().trim_start_matches('v').split(['-', '+']).next()?;
+    Version::parse(release).ok().filter(|release| *release != Version::new(0, 0, 0))
 }
 
 /// One row of the table.
