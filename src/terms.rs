@@ -68,6 +68,19 @@ pub enum Mode {
 }
 named!(Mode { Prefill => "prefill", KvDecode => "kv_decode", E2eKv => "e2e_kv", GenerateUncached => "generate_uncached" });
 
+impl Mode {
+    /// The phases whose times add up to it.
+    #[must_use]
+    pub fn phases(self) -> &'static [Phase] {
+        match self {
+            Self::Prefill => &[Phase::Prefill],
+            Self::KvDecode => &[Phase::KvDecode],
+            Self::E2eKv => &[Phase::Prefill, Phase::KvDecode],
+            Self::GenerateUncached => &[Phase::GenerateUncached],
+        }
+    }
+}
+
 /// What one call makes an engine do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

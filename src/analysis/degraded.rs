@@ -1,105 +1,79 @@
 //! `degraded.csv`, `skipped.csv`, `decisions.csv`: what did not count, was not measured, or was stopped, and why.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use crate::record::given_up;
-use crate::record::plan::{Cell, Plan};
+use crate::record::plan::Cell;
 use crate::record::{CallRecord, Decision, Rule};
-use crate::store::Recording;
-use crate::terms::{Degraded, Dtype, Procedure, Status};
+use crate::terms::{Degraded, Status};
 
-/// How many calls of the run, or of one cell, are degraded. Calls of every role count.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DegradedRow {
-    /// The plan's cell. `None`, here and in the seven below: the whole run.
-    pub cell_id: Option<String>,
-    /// Backend name.
-    pub backend: Option<String>,
-    /// Model name.
-    pub model: Option<String>,
-    /// Element type asked for.
-    pub dtype: Option<Dtype>,
-    /// Scenario name.
-    pub scenario: Option<String>,
-    /// Rows decoded together.
-    pub batch: Option<u32>,
-    /// Timed decode steps.
-    pub gen_tokens: Option<u32>,
-    /// What a call makes the engine do.
-    pub procedure: Option<Procedure>,
-    /// The kind counted. `None`: all kinds together.
-    pub kind: Option<Degraded>,
-    /// Calls made.
-    pub calls: usize,
-    /// Of these, degraded (of this kind).
-    pub degraded: usize,
-    /// `degraded` ÷ `calls`. `None`: no calls.
-    pub rate: Option<f64>,
-    /// What the first of them says of itself. `None`: nothing, or there is none.
-    pub first_detail: Option<String>,
-}
+use super::columns::columns;
+use super::key::PlannedKey;
+use super::table::{Sources, Table};
 
-/// A cell that is not measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SkippedRow {
-    /// What would have been the plan's cell.
-    pub cell_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Element type asked for.
-    pub dtype: Dtype,
-    /// Scenario name.
-    pub scenario: String,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// What a call would have made the engine do.
-    pub procedure: Procedure,
-    /// The rule by name.
-    pub rule: String,
-    /// Its reason.
-    pub reason: String,
-}
-
-/// Why a cell took no further calls.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DecisionRow {
-    /// The plan's cell.
-    pub cell_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Scenario name.
-    pub scenario: String,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// What a call makes the engine do.
-    pub procedure: Procedure,
-    /// The rule that stopped it.
-    pub rule: Rule,
-    /// Timed calls that counted by then.
-    pub calls_ok: u32,
-    /// Widest relative half-width of a timed mode's interval by then. `None`: too few calls.
-    pub relative_ci: Option<f64>,
-    /// In words.
-    pub why: String,
-}
-
-/// The run, then each cell in the plan's order; of each first all kinds together, then every kind that occurred.
-pub(super) fn derive(recording: &Recording, plan: &Plan) -> Vec<DegradedRow> {
-    let all: Vec<&CallRecord> = recording.calls().collect();
-    let mut rows = kinds(None, &all);
-    for cell in &plan.cells {
-        let own: Vec<&CallRecord> = all.iter().copied().filter(|call| call.cell_id == cell.id).collect();
-        rows.extend(kinds(Some(cell), &own));
+columns! {
+    /// How many calls of the run, or of one cell, are degraded. Calls of every role count.
+    pub struct DegradedRow {
+        ..key: Option<Arc<PlannedKey>>,
+        /// The kind counted. `None`: all kinds together.
+        kind: Option<Degraded>,
+        /// Calls made.
+        calls: usize,
+        /// Of these, degraded (of this kind).
+        degraded: usize,
+        /// `degraded` ÷ `calls`. `None`: no calls.
+        /// Unit: fraction.
+        rate: Option<f64>,
+        /// What the first of them says of itself. `None`: nothing, or there is none.
+        first_detail: Option<String>,
     }
-    rows
+}
+
+columns! {
+    /// A cell that is not measured.
+    pub struct SkippedRow {
+        ..key: Arc<PlannedKey>,
+        /// The rule by name.
+        rule: String,
+        /// Its reason.
+        reason: String,
+    }
+}
+
+columns! {
+    /// Why a cell took no further calls.
+    pub struct DecisionRow {
+        ..key: Arc<PlannedKey> { cell_id, backend, model, scenario, batch, gen_tokens, procedure },
+        /// The rule that stopped it.
+        rule: Rule,
+        /// Timed calls that counted by then.
+        calls_ok: u32,
+        /// Widest relative half-width of a timed mode's interval by then. `None`: too few calls.
+        /// Unit: fraction.
+        relative_ci: Option<f64>,
+        /// In words.
+        why: String,
+    }
+}
+
+/// `analysis/degraded.csv`.
+pub struct DegradedCalls;
+
+impl Table for DegradedCalls {
+    type Row = DegradedRow;
+    const FILE: &'static str = "analysis/degraded.csv";
+    const ABOUT: &'static str =
+        "The run, then each cell in the plan's order; of each first all kinds together, then every kind that occurred.";
+
+    fn derive(from: &Sources<'_>) -> Vec<DegradedRow> {
+        let all: Vec<&CallRecord> = from.recording.calls().collect();
+        let mut rows = kinds(None, &all);
+        for cell in &from.plan.cells {
+            let own: Vec<&CallRecord> = all.iter().copied().filter(|call| call.cell_id == cell.id).collect();
+            rows.extend(kinds(Some(cell), &own));
+        }
+        rows
+    }
 }
 
 fn kinds(cell: Option<&Cell>, calls: &[&CallRecord]) -> Vec<DegradedRow> {
@@ -115,14 +89,7 @@ fn count(cell: Option<&Cell>, kind: Option<Degraded>, calls: &[&CallRecord]) -> 
     };
     let degraded = calls.iter().filter(counts).count();
     DegradedRow {
-        cell_id: cell.map(|cell| cell.id.0.clone()),
-        backend: cell.map(|cell| cell.session.backend.clone()),
-        model: cell.map(|cell| cell.session.model.clone()),
-        dtype: cell.map(|cell| cell.dtype),
-        scenario: cell.map(|cell| cell.scenario.clone()),
-        batch: cell.map(|cell| cell.batch),
-        gen_tokens: cell.map(|cell| cell.gen_tokens),
-        procedure: cell.map(|cell| cell.procedure),
+        key: cell.map(PlannedKey::of),
         kind,
         calls: calls.len(),
         degraded,
@@ -131,41 +98,45 @@ fn count(cell: Option<&Cell>, kind: Option<Degraded>, calls: &[&CallRecord]) -> 
     }
 }
 
-/// The plan's skipped cells.
-pub(super) fn skipped(plan: &Plan) -> Vec<SkippedRow> {
-    let rows = plan.skipped.iter().map(|skipped| SkippedRow {
-        cell_id: skipped.cell.id.0.clone(),
-        backend: skipped.cell.session.backend.clone(),
-        model: skipped.cell.session.model.clone(),
-        dtype: skipped.cell.dtype,
-        scenario: skipped.cell.scenario.clone(),
-        batch: skipped.cell.batch,
-        gen_tokens: skipped.cell.gen_tokens,
-        procedure: skipped.cell.procedure,
-        rule: skipped.rule.clone(),
-        reason: skipped.reason.clone(),
-    });
-    rows.collect()
+/// `analysis/skipped.csv`.
+pub struct SkippedCells;
+
+impl Table for SkippedCells {
+    type Row = SkippedRow;
+    const FILE: &'static str = "analysis/skipped.csv";
+    const ABOUT: &'static str = "Cells that a rule left out.";
+
+    fn derive(from: &Sources<'_>) -> Vec<SkippedRow> {
+        let rows = from.plan.skipped.iter().map(|skipped| SkippedRow {
+            key: PlannedKey::of(&skipped.cell),
+            rule: skipped.rule.clone(),
+            reason: skipped.reason.clone(),
+        });
+        rows.collect()
+    }
 }
 
-/// Every decision about a cell of the plan that stands, in the plan's order.
-pub(super) fn decisions(recording: &Recording, plan: &Plan) -> Vec<DecisionRow> {
-    let of_cell = |cell: &Cell| {
-        let own = given_up::standing(&recording.lines, plan).filter(|decision| decision.cell_id == cell.id);
-        own.map(|decision| decision_row(cell, decision)).collect::<Vec<_>>()
-    };
-    plan.cells.iter().flat_map(of_cell).collect()
+/// `analysis/decisions.csv`.
+pub struct Decisions;
+
+impl Table for Decisions {
+    type Row = DecisionRow;
+    const FILE: &'static str = "analysis/decisions.csv";
+    const ABOUT: &'static str = "Why cells took no further calls, in the plan's order; decisions that stand.";
+
+    fn derive(from: &Sources<'_>) -> Vec<DecisionRow> {
+        let of_cell = |cell: &Cell| {
+            let own =
+                given_up::standing(&from.recording.lines, from.plan).filter(|decision| decision.cell_id == cell.id);
+            own.map(|decision| decision_row(cell, decision)).collect::<Vec<_>>()
+        };
+        from.plan.cells.iter().flat_map(of_cell).collect()
+    }
 }
 
 fn decision_row(cell: &Cell, decision: &Decision) -> DecisionRow {
     DecisionRow {
-        cell_id: cell.id.0.clone(),
-        backend: cell.session.backend.clone(),
-        model: cell.session.model.clone(),
-        scenario: cell.scenario.clone(),
-        batch: cell.batch,
-        gen_tokens: cell.gen_tokens,
-        procedure: cell.procedure,
+        key: PlannedKey::of(cell),
         rule: decision.rule,
         calls_ok: decision.calls_ok,
         relative_ci: decision.relative_ci,

@@ -2,64 +2,77 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::record::plan::{Cell, Plan};
 use crate::terms::{Degraded, Mode, Role};
 
+use super::columns::columns;
 use super::metrics::MetricRow;
+use super::metrics::Metrics;
+use super::table::{Sources, Table};
 
-/// The calls that decode of the run, of one backend, or of one backend, model and scenario.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EarlyStopRow {
-    /// Backend name. `None`: the whole run.
-    pub backend: Option<String>,
-    /// Model name. `None`, here and below: all of them.
-    pub model: Option<String>,
-    /// Scenario name.
-    pub scenario: Option<String>,
-    /// Calls of every role, each try by itself.
-    pub calls: usize,
-    /// Of these, ended at a stop token before all steps were made, and not degraded for another reason.
-    pub early_stops: usize,
-    /// `early_stops` ÷ `calls`. `None`: no call.
-    pub share: Option<f64>,
-    /// Timed calls; the tries of one are one call.
-    pub timed_calls: usize,
-    /// Tries ÷ timed calls. `None`: no timed call.
-    pub tries_per_timed_call: Option<f64>,
-    /// Calls that count with their decode time scaled.
-    pub scaled: usize,
-    /// Calls with too few steps to be scaled.
-    pub too_short: usize,
-    /// Timed calls whose last try ended early and does not count.
-    pub unfinished: usize,
+columns! {
+    /// The calls that decode of the run, of one backend, or of one backend, model and scenario.
+    pub struct EarlyStopRow {
+        /// Backend name. `None`: the whole run.
+        backend: Option<String>,
+        /// Model name. `None`, here and below: all of them.
+        model: Option<String>,
+        /// Scenario name.
+        scenario: Option<String>,
+        /// Calls of every role, each try by itself.
+        calls: usize,
+        /// Of these, ended at a stop token before all steps were made, and not degraded for another reason.
+        early_stops: usize,
+        /// `early_stops` ÷ `calls`. `None`: no call.
+        /// Unit: fraction.
+        share: Option<f64>,
+        /// Timed calls; the tries of one are one call.
+        timed_calls: usize,
+        /// Tries ÷ timed calls. `None`: no timed call.
+        /// Unit: tries per call.
+        tries_per_timed_call: Option<f64>,
+        /// Calls that count with their decode time scaled.
+        scaled: usize,
+        /// Calls with too few steps to be scaled.
+        too_short: usize,
+        /// Timed calls whose last try ended early and does not count.
+        unfinished: usize,
+    }
 }
 
-/// The run, every backend, then every backend, model and scenario, in the plan's order.
-pub(super) fn derive(plan: &Plan, metrics: &[MetricRow]) -> Vec<EarlyStopRow> {
-    let calls: Vec<&MetricRow> = metrics.iter().filter(|row| is_decode(row.mode)).collect();
-    let decodes = |cell: &&Cell| cell.procedure.modes().iter().any(|&mode| is_decode(mode));
-    let cells: Vec<&Cell> = plan.cells.iter().filter(decodes).collect();
-    let backends = cells.iter().map(|cell| [Some(cell.session.backend.as_str()), None, None]);
-    let scenarios = cells.iter().map(|cell| {
-        let names = [&cell.session.backend, &cell.session.model, &cell.scenario];
-        names.map(|name| Some(name.as_str()))
-    });
-    let mut keys: Vec<[Option<&str>; 3]> = Vec::new();
-    for key in std::iter::once([None; 3]).chain(backends).chain(scenarios) {
-        if !keys.contains(&key) {
-            keys.push(key);
+/// `analysis/early_stop_summary.csv`.
+pub struct EarlyStops;
+
+impl Table for EarlyStops {
+    type Row = EarlyStopRow;
+    const FILE: &'static str = "analysis/early_stop_summary.csv";
+    const ABOUT: &'static str = "The run, every backend, then every backend, model and scenario, in the plan's order.";
+
+    fn derive(from: &Sources<'_>) -> Vec<EarlyStopRow> {
+        let metrics = from.rows::<Metrics>();
+        let calls: Vec<&MetricRow> = metrics.iter().filter(|row| is_decode(row.mode)).collect();
+        let decodes = |cell: &&Cell| cell.procedure.modes().iter().any(|&mode| is_decode(mode));
+        let cells: Vec<&Cell> = from.plan.cells.iter().filter(decodes).collect();
+        let backends = cells.iter().map(|cell| [Some(cell.session.backend.as_str()), None, None]);
+        let scenarios = cells.iter().map(|cell| {
+            let names = [&cell.session.backend, &cell.session.model, &cell.scenario];
+            names.map(|name| Some(name.as_str()))
+        });
+        let mut keys: Vec<[Option<&str>; 3]> = Vec::new();
+        for key in std::iter::once([None; 3]).chain(backends).chain(scenarios) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
         }
-    }
-    let of = |key: &[Option<&str>; 3]| {
-        let matches = |row: &&&MetricRow| {
-            let names = [&row.backend, &row.model, &row.scenario];
-            key.iter().zip(names).all(|(wanted, name)| wanted.is_none_or(|wanted| wanted == name))
+        let of = |key: &[Option<&str>; 3]| {
+            let matches = |row: &&&MetricRow| {
+                let names = [&row.key.backend, &row.key.model, &row.key.scenario];
+                key.iter().zip(names).all(|(wanted, name)| wanted.is_none_or(|wanted| wanted == name))
+            };
+            row(from.plan, key, &calls.iter().filter(matches).copied().collect::<Vec<_>>())
         };
-        row(plan, key, &calls.iter().filter(matches).copied().collect::<Vec<_>>())
-    };
-    keys.iter().map(of).collect()
+        keys.iter().map(of).collect()
+    }
 }
 
 /// Of the rows of a call that decodes exactly one has such a mode.
@@ -73,7 +86,7 @@ fn row(plan: &Plan, [backend, model, scenario]: &[Option<&str>; 3], calls: &[&Me
     let early_stops = count(&|row| row.scaled || left_out(row));
     let timed = || calls.iter().filter(|row| row.role == Role::Timed);
     let last: BTreeMap<(&str, u32), &MetricRow> =
-        timed().map(|row| ((row.cell_id.as_str(), row.index), *row)).collect();
+        timed().map(|row| ((row.key.cell_id.as_str(), row.index), *row)).collect();
     let share = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
     EarlyStopRow {
         backend: backend.map(str::to_owned),

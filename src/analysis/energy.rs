@@ -5,38 +5,54 @@
 
 use crate::record::calibration::Measured;
 use crate::record::manifest::Manifest;
-use crate::store::{Recording, TraceRow};
 
 mod isolated;
 mod looped;
 mod natural;
+mod per_call;
 mod rows;
-mod sensors;
+pub(super) mod sensors;
 mod summary;
 
+pub use per_call::EnergyColumns;
+pub(super) use rows::by_call;
 pub use rows::{BaselineRow, COVERAGE_FACTOR, EnergyEventRow, Scope, U_SYS};
-pub use summary::EnergySummaryRow;
-pub(super) use summary::{fill, summarise};
+pub use summary::{EnergySummary, EnergySummaryRow};
 
+use super::key::CellKeys;
+use super::table::{Sources, Table};
 use natural::{Natural, events};
 use sensors::Meters;
 
-/// Every phase of every call of a run that recorded power, in the record's order; and idle power by sensor.
-pub(super) fn derive(
-    recording: &Recording,
-    manifest: &Manifest,
-    trace: &[TraceRow],
-) -> (Vec<EnergyEventRow>, Vec<BaselineRow>) {
-    if manifest.epochs.iter().all(|epoch| epoch.power.is_none()) {
-        return (Vec::new(), Vec::new());
+/// `analysis/energy_events.csv`.
+pub struct EnergyEvents;
+
+impl Table for EnergyEvents {
+    type Row = EnergyEventRow;
+    const FILE: &'static str = "analysis/energy_events.csv";
+    const ABOUT: &'static str = "Every phase of every call, where power was recorded, in the record's order; then what was repeated for the sensor. Also as `events.jsonl`.";
+
+    fn derive(from: &Sources<'_>) -> Vec<EnergyEventRow> {
+        let Some(meters) = from.meters() else { return Vec::new() };
+        let mut keys = CellKeys::new(from.plan);
+        let mut natural: Vec<Natural<'_>> = Vec::new();
+        for call in from.recording.calls() {
+            let key = keys.of_call(call);
+            for span in &call.spans {
+                natural.extend(events(call, &key, span, meters));
+            }
+        }
+        let isolated = isolated::events(&natural);
+        let of_loop = |record| looped::events(record, &keys.of_loop(record), from.recording, meters);
+        let looped = from.recording.loops().flat_map(of_loop);
+        let rows = natural.into_iter().map(|natural| natural.row);
+        rows.chain(isolated).chain(looped).collect()
     }
-    let meters = Meters::new(recording, manifest, trace);
-    let phases = recording.calls().flat_map(|call| call.spans.iter().map(move |span| (call, span)));
-    let natural: Vec<Natural<'_>> = phases.flat_map(|(call, span)| events(call, span, &meters)).collect();
-    let isolated = isolated::events(&natural);
-    let looped = recording.loops().flat_map(|record| looped::events(record, recording, &meters));
-    let rows = natural.into_iter().map(|natural| natural.row);
-    (rows.chain(isolated).chain(looped).collect(), meters.baselines())
+}
+
+/// Idle power by sensor. Empty: no power was recorded.
+pub(super) fn baselines(from: &Sources<'_>) -> Vec<BaselineRow> {
+    from.meters().map(Meters::baselines).unwrap_or_default()
 }
 
 /// Calibrations of all processes of a run, each once.

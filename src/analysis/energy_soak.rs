@@ -16,7 +16,9 @@ use crate::store::{Recording, TraceRow};
 use crate::terms::sensor::{RegisterKind, Sensor};
 use crate::units::Nanos;
 
-use super::energy::EnergyEventRow;
+use super::columns::columns;
+use super::table::{Sources, Table};
+use crate::analysis::energy::EnergyEvents;
 
 /// Stretch over which a steady load must stand still, divided into three blocks.
 pub const STEADY_S: f64 = 30.0;
@@ -33,44 +35,46 @@ pub const STEADY_C: f64 = 1.0;
 /// Longest pause between two calls of one stage.
 const LONGEST_PAUSE: Nanos = Nanos(1_000_000_000);
 
-/// One stage of the run and one sensor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SoakRow {
-    /// Process of the run.
-    pub epoch: u32,
-    /// What went on.
-    pub stage: Stage,
-    /// Models at work or resident, joined by `;`. Empty: nothing is loaded.
-    pub models: String,
-    /// Scenarios at work, joined by `;`. Empty: idle.
-    pub scenarios: String,
-    /// Sensor that the work is charged to.
-    pub sensor: String,
-    /// Whether it is scripted: then no figure of this row is a measurement.
-    pub simulated: bool,
-    /// When it began, on the clock of `epoch`.
-    pub begin_ns: u64,
-    /// When it ended.
-    pub end_ns: u64,
-    /// Mean power in watts. `None`: the sensor said too little.
-    pub power_w: Option<f64>,
-    /// The same over the first 10 s, or the first third of a shorter stage. `None`: as above.
-    pub power_begin_w: Option<f64>,
-    /// The same over the last 10 s, or the last third. `None`: as above.
-    pub power_end_w: Option<f64>,
-    /// Mean temperature over the first 10 s or third, in °C. `None`: the sensor tells none.
-    pub temperature_begin_c: Option<f64>,
-    /// Mean temperature over the last 10 s or third. `None`: as above.
-    pub temperature_end_c: Option<f64>,
-    /// Largest difference of three blocks of the last 30 s from their mean, relative. `None`: the stage is shorter, idle, or
-    /// the sensor said too little.
-    pub power_moved: Option<f64>,
-    /// Half of the temperature's range over the same time, in degrees. `None`: as above.
-    pub temperature_moved_c: Option<f64>,
-    /// Whether power and temperature stood still at the end. `None`: no work was done.
-    pub equilibrium: Option<Equilibrium>,
-    /// Why not. Empty: they did, or no work was done.
-    pub why: String,
+columns! {
+    /// One stage of the run and one sensor.
+    pub struct SoakRow {
+        /// Process of the run.
+        epoch: u32,
+        /// What went on.
+        stage: Stage,
+        /// Models at work or resident, joined by `;`. Empty: nothing is loaded.
+        models: String,
+        /// Scenarios at work, joined by `;`. Empty: idle.
+        scenarios: String,
+        /// Sensor that the work is charged to.
+        sensor: String,
+        /// Whether it is scripted: then no figure of this row is a measurement.
+        simulated: bool,
+        /// When it began, on the clock of `epoch`.
+        begin_ns: u64,
+        /// When it ended.
+        end_ns: u64,
+        /// Mean power in watts. `None`: the sensor said too little.
+        power_w: Option<f64>,
+        /// The same over the first 10 s, or the first third of a shorter stage. `None`: as above.
+        power_begin_w: Option<f64>,
+        /// The same over the last 10 s, or the last third. `None`: as above.
+        power_end_w: Option<f64>,
+        /// Mean temperature over the first 10 s or third, in °C. `None`: the sensor tells none.
+        temperature_begin_c: Option<f64>,
+        /// Mean temperature over the last 10 s or third. `None`: as above.
+        temperature_end_c: Option<f64>,
+        /// Largest difference of three blocks of the last 30 s from their mean, relative. `None`: the stage is shorter, idle, or
+        /// the sensor said too little.
+        /// Unit: fraction.
+        power_moved: Option<f64>,
+        /// Half of the temperature's range over the same time, in degrees. `None`: as above.
+        temperature_moved_c: Option<f64>,
+        /// Whether power and temperature stood still at the end. `None`: no work was done.
+        equilibrium: Option<Equilibrium>,
+        /// Why not. Empty: they did, or no work was done.
+        why: String,
+    }
 }
 
 /// What went on in a stage.
@@ -110,31 +114,35 @@ impl Equilibrium {
     }
 }
 
-/// Every stage of a run that recorded power, once for each sensor that its work, or the run's, is charged to.
-#[must_use]
-pub fn derive(
-    recording: &Recording,
-    manifest: &Manifest,
-    trace: &[TraceRow],
-    events: &[EnergyEventRow],
-) -> Vec<SoakRow> {
-    let mut charged: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let mut of_epoch: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
-    for event in events {
-        if let Some(sensor) = event.sensor.as_deref() {
-            charged.entry(&event.call_id).or_default().insert(sensor);
-            of_epoch.entry(event.epoch).or_default().insert(sensor);
+/// `analysis/energy_soak.csv`.
+pub struct EnergySoak;
+
+impl Table for EnergySoak {
+    type Row = SoakRow;
+    const FILE: &'static str = "analysis/energy_soak.csv";
+    const ABOUT: &'static str = "Power and temperature stage by stage, once for each sensor that the stage's work, or the run's, is charged to. Only where power was recorded.";
+    const NEEDS_POWER: bool = true;
+
+    fn derive(from: &Sources<'_>) -> Vec<SoakRow> {
+        let events = from.rows::<EnergyEvents>();
+        let mut charged: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut of_epoch: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
+        for event in events.iter() {
+            if let Some(sensor) = event.sensor.as_deref() {
+                charged.entry(&event.call_id).or_default().insert(sensor);
+                of_epoch.entry(event.epoch).or_default().insert(sensor);
+            }
         }
+        let told = told(from.manifest, from.trace);
+        let mut rows = Vec::new();
+        for stretch in stretches(from.recording) {
+            let own: BTreeSet<&str> = stretch.ids.iter().filter_map(|id| charged.get(id)).flatten().copied().collect();
+            let none = BTreeSet::new();
+            let sensors = if stretch.ids.is_empty() { of_epoch.get(&stretch.epoch).unwrap_or(&none) } else { &own };
+            rows.extend(sensors.iter().filter_map(|&sensor| Some(told.get(&(stretch.epoch, sensor))?.row(&stretch))));
+        }
+        rows
     }
-    let told = told(manifest, trace);
-    let mut rows = Vec::new();
-    for stretch in stretches(recording) {
-        let own: BTreeSet<&str> = stretch.ids.iter().filter_map(|id| charged.get(id)).flatten().copied().collect();
-        let none = BTreeSet::new();
-        let sensors = if stretch.ids.is_empty() { of_epoch.get(&stretch.epoch).unwrap_or(&none) } else { &own };
-        rows.extend(sensors.iter().filter_map(|&sensor| Some(told.get(&(stretch.epoch, sensor))?.row(&stretch))));
-    }
-    rows
 }
 
 /// A stage before a sensor is asked about it.

@@ -1,10 +1,12 @@
 //! Rows that may be pooled, in the plan's order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::record::plan::{Cell, Plan};
-use crate::terms::{Dtype, Mode};
+use crate::terms::Mode;
 
+use super::key::CellKey;
 use super::metrics::MetricRow;
 
 /// All rows of one cell in one mode with the same weights and element type, in the record's order; of every role,
@@ -12,13 +14,17 @@ use super::metrics::MetricRow;
 #[derive(Debug)]
 pub(super) struct Group<'a> {
     pub(super) cell: &'a Cell,
-    pub(super) weights_id: &'a str,
-    pub(super) dtype: Dtype,
+    pub(super) key: Arc<CellKey>,
     pub(super) mode: Mode,
     pub(super) rows: Vec<&'a MetricRow>,
 }
 
 impl<'a> Group<'a> {
+    /// The key for a row about it.
+    pub(super) fn key(&self) -> Arc<CellKey> {
+        Arc::clone(&self.key)
+    }
+
     /// The rows that enter aggregates. See [`MetricRow::counts`].
     pub(super) fn counted(&self) -> Vec<&'a MetricRow> {
         self.rows.iter().copied().filter(|row| row.counts()).collect()
@@ -36,15 +42,17 @@ pub(super) fn groups<'a>(plan: &'a Plan, metrics: impl IntoIterator<Item = &'a M
         plan.cells.iter().enumerate().map(|(index, cell)| (cell.id.0.as_str(), index)).collect();
     let mut of_cell: Vec<Vec<Group<'a>>> = plan.cells.iter().map(|_| Vec::new()).collect();
     for row in metrics {
-        let Some(&index) = position.get(row.cell_id.as_str()) else { continue };
+        let Some(&index) = position.get(row.key.cell_id.as_str()) else { continue };
         let groups = &mut of_cell[index];
-        let same = |g: &Group<'_>| g.mode == row.mode && g.weights_id == row.weights_id && g.dtype == row.dtype;
+        let (weights_id, dtype) = (&row.key.weights_id, row.key.dtype);
+        let same = |group: &Group<'_>| {
+            group.mode == row.mode && group.key.dtype == dtype && group.key.weights_id == *weights_id
+        };
         match groups.iter_mut().find(|group| same(group)) {
             Some(group) => group.rows.push(row),
             None => groups.push(Group {
                 cell: &plan.cells[index],
-                weights_id: &row.weights_id,
-                dtype: row.dtype,
+                key: CellKey::of(&plan.cells[index], weights_id, dtype),
                 mode: row.mode,
                 rows: vec![row],
             }),

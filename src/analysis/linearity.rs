@@ -13,8 +13,11 @@ use crate::stats::summary::median;
 use crate::terms::{Degraded, Dtype, Mode, Regime, Role};
 
 use super::aggregate::distinct;
+use super::columns::columns;
 use super::groups::{Group, groups};
+use super::metrics::Metrics;
 use super::metrics::{MetricRow, Standing};
+use super::table::{Sources, Table};
 
 /// The forms differ by less than this share where the counts are too alike to tell them apart.
 const TOLD_APART: f64 = 0.05;
@@ -67,7 +70,7 @@ pub struct Linearity {
 /// Judges the calls of one model on one engine.
 #[must_use]
 pub fn judge(points: &[Point]) -> Linearity {
-    let points: Vec<Point> = points.iter().copied().filter(|p| p.count > 1.0 && p.ms > 0.0).collect();
+    let points = usable(points);
     let medians = medians(&points);
     let spread = |unit: fn(f64) -> f64| {
         let per_unit = || medians.iter().map(|(count, ms)| ms / unit(*count));
@@ -128,6 +131,11 @@ fn between(points: &[Point]) -> Result<Estimate, String> {
     fit::common_slope(&x, &y, &prompts).map_err(|error| error.to_string())
 }
 
+/// The calls of more than one token.
+fn usable(points: &[Point]) -> Vec<Point> {
+    points.iter().copied().filter(|point| point.count > 1.0 && point.ms > 0.0).collect()
+}
+
 /// Every count with the median time at it, ascending.
 fn medians(points: &[Point]) -> Vec<(f64, f64)> {
     let mut sorted = points.to_vec();
@@ -184,82 +192,100 @@ pub fn project(medians: &[(f64, f64)]) -> Vec<Projection> {
     below.iter().map(projection).collect()
 }
 
-/// One model on one backend: its calls that were timed on a warm engine and made a step or more, whole or ended early.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DecodeLinearityRow {
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Hash of the weights.
-    pub weights_id: String,
-    /// Element type of the session.
-    pub dtype: Dtype,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Scenarios of the calls, joined by `;`.
-    pub scenarios: String,
-    /// Calls.
-    pub n_calls: usize,
-    /// Different counts of new tokens.
-    pub n_counts: usize,
-    /// Smallest count. `None`: no call.
-    pub count_min: Option<f64>,
-    /// Largest count. `None`: no call.
-    pub count_max: Option<f64>,
-    /// R² of `ms = a + b · count`. `None`, here and in the two below: no fit.
-    pub r2: Option<f64>,
-    /// b.
-    pub slope_ms_per_step: Option<f64>,
-    /// a ÷ b: −1 where the first token is not timed, 0 where it is.
-    pub intercept_steps: Option<f64>,
-    /// Largest ÷ smallest of the medians ÷ (count − 1). `None`: no call.
-    pub step_spread: Option<f64>,
-    /// Largest ÷ smallest of the medians ÷ count. `None`: no call.
-    pub proportional_spread: Option<f64>,
-    /// Where the calls lie between the forms, see [`Linearity::between`]. `None`, here and in the two below: not told.
-    pub between_forms: Option<f64>,
-    /// Lower end of its 95 % interval.
-    pub between_forms_low: Option<f64>,
-    /// Upper end of it.
-    pub between_forms_high: Option<f64>,
-    /// The form that is right.
-    pub form: Form,
-    /// Why.
-    pub reason: String,
+columns! {
+    /// One model on one backend: its calls that were timed on a warm engine and made a step or more, whole or ended early.
+    pub struct DecodeLinearityRow {
+        /// Backend name.
+        backend: String,
+        /// Model name.
+        model: String,
+        /// Hash of the weights.
+        weights_id: String,
+        /// Element type of the session.
+        dtype: Dtype,
+        /// Rows decoded together.
+        batch: u32,
+        /// Scenarios of the calls, joined by `;`.
+        scenarios: String,
+        /// Calls.
+        n_calls: usize,
+        /// Different counts of new tokens.
+        n_counts: usize,
+        /// Smallest count. `None`: no call.
+        /// Unit: tokens.
+        count_min: Option<f64>,
+        /// Largest count. `None`: no call.
+        /// Unit: tokens.
+        count_max: Option<f64>,
+        /// R² of `ms = a + b · count`. `None`, here and in the two below: no fit.
+        /// Unit: fraction.
+        r2: Option<f64>,
+        /// b: what one more token takes.
+        slope_ms_per_step: Option<f64>,
+        /// a ÷ b: −1 where the first token is not timed, 0 where it is.
+        /// Unit: steps.
+        intercept_steps: Option<f64>,
+        /// Largest ÷ smallest of the medians ÷ (count − 1). `None`: no call.
+        /// Unit: ratio.
+        step_spread: Option<f64>,
+        /// Largest ÷ smallest of the medians ÷ count. `None`: no call.
+        /// Unit: ratio.
+        proportional_spread: Option<f64>,
+        /// Where the calls lie between the forms: 0 is step, 1 is proportional. The slope of ln(time ÷ (count − 1)) on
+        /// ln(count ÷ (count − 1)), with a level of its own for each prompt. `None`, here and in the two below: not told.
+        /// Source: common slope of logarithms within prompts, by least squares.
+        /// Unit: place between 0 and 1.
+        between_forms: Option<f64>,
+        /// Lower end of its 95 % interval.
+        /// Unit: place between 0 and 1.
+        between_forms_low: Option<f64>,
+        /// Upper end of it.
+        /// Unit: place between 0 and 1.
+        between_forms_high: Option<f64>,
+        /// The form that is right.
+        form: Form,
+        /// Why that form, or why none.
+        reason: String,
+    }
 }
 
-/// The time at the largest count as it would be guessed from one smaller count.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DecodeProjectionErrorRow {
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Hash of the weights.
-    pub weights_id: String,
-    /// Element type of the session.
-    pub dtype: Dtype,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Count projected from.
-    pub count: f64,
-    /// Largest count.
-    pub count_target: f64,
-    /// Median time at the largest count.
-    pub measured_ms: f64,
-    /// Time ÷ count × target.
-    pub proportional_ms: f64,
-    /// Time ÷ (count − 1) × (target − 1).
-    pub step_ms: f64,
-    /// By a line through the medians at all counts below the target. `None`: fewer than three.
-    pub affine_ms: Option<f64>,
-    /// `proportional_ms` ÷ `measured_ms` − 1.
-    pub proportional_error: f64,
-    /// The same of `step_ms`.
-    pub step_error: f64,
-    /// The same of `affine_ms`. `None`: as there.
-    pub affine_error: Option<f64>,
+columns! {
+    /// The time at the largest count as it would be guessed from one smaller count.
+    pub struct DecodeProjectionErrorRow {
+        /// Backend name.
+        backend: String,
+        /// Model name.
+        model: String,
+        /// Hash of the weights.
+        weights_id: String,
+        /// Element type of the session.
+        dtype: Dtype,
+        /// Rows decoded together.
+        batch: u32,
+        /// Count projected from.
+        /// Unit: tokens.
+        count: f64,
+        /// Largest count.
+        /// Unit: tokens.
+        count_target: f64,
+        /// Median time at the largest count.
+        measured_ms: f64,
+        /// Time ÷ count × target.
+        proportional_ms: f64,
+        /// Time ÷ (count − 1) × (target − 1).
+        step_ms: f64,
+        /// By a line through the medians at all counts below the target. `None`: fewer than three.
+        affine_ms: Option<f64>,
+        /// `proportional_ms` ÷ `measured_ms` − 1.
+        /// Unit: fraction.
+        proportional_error: f64,
+        /// The same of `step_ms`.
+        /// Unit: fraction.
+        step_error: f64,
+        /// The same of `affine_ms`. `None`: as there.
+        /// Unit: fraction.
+        affine_error: Option<f64>,
+    }
 }
 
 /// The calls that are looked at together.
@@ -269,16 +295,43 @@ struct Calls<'a> {
     points: Vec<Point>,
 }
 
-/// Both tables, in the plan's order.
-pub(super) fn derive(plan: &Plan, metrics: &[MetricRow]) -> (Vec<DecodeLinearityRow>, Vec<DecodeProjectionErrorRow>) {
-    let cells = groups(plan, metrics.iter().filter(|row| row.mode == Mode::KvDecode && is_looked_at(row)));
-    let mut rows = (Vec::new(), Vec::new());
-    for calls in calls(&cells) {
-        let judged = judge(&calls.points);
-        rows.1.extend(project(&judged.medians).iter().map(|projection| projected(calls.like, projection)));
-        rows.0.push(row(&calls, &judged));
+/// `analysis/decode_linearity.csv`.
+pub struct DecodeLinearity;
+
+impl Table for DecodeLinearity {
+    type Row = DecodeLinearityRow;
+    const FILE: &'static str = "analysis/decode_linearity.csv";
+    const ABOUT: &'static str = "What a decode time must be divided by, per backend and model, in the plan's order.";
+
+    fn derive(from: &Sources<'_>) -> Vec<DecodeLinearityRow> {
+        let metrics = from.rows::<Metrics>();
+        let cells = looked_at(from.plan, &metrics);
+        calls(&cells).iter().map(|calls| row(calls, &judge(&calls.points))).collect()
     }
-    rows
+}
+
+/// `analysis/decode_projection_error.csv`.
+pub struct DecodeProjectionError;
+
+impl Table for DecodeProjectionError {
+    type Row = DecodeProjectionErrorRow;
+    const FILE: &'static str = "analysis/decode_projection_error.csv";
+    const ABOUT: &'static str = "How far off the longest answer is when it is guessed from a shorter one.";
+
+    fn derive(from: &Sources<'_>) -> Vec<DecodeProjectionErrorRow> {
+        let metrics = from.rows::<Metrics>();
+        let cells = looked_at(from.plan, &metrics);
+        let of_calls = |calls: Calls<'_>| {
+            let projections = project(&medians(&usable(&calls.points)));
+            projections.into_iter().map(|projection| projected(calls.like, &projection)).collect::<Vec<_>>()
+        };
+        calls(&cells).into_iter().flat_map(of_calls).collect()
+    }
+}
+
+/// The decode rows that both tables are made from.
+fn looked_at<'a>(plan: &'a Plan, metrics: &'a [MetricRow]) -> Vec<Group<'a>> {
+    groups(plan, metrics.iter().filter(|row| row.mode == Mode::KvDecode && is_looked_at(row)))
 }
 
 /// Whether a call of one or more steps went well, or at least until it ended early.
@@ -294,7 +347,7 @@ fn calls<'a>(cells: &'a [Group<'a>]) -> Vec<Calls<'a>> {
     let alike = |a: &Group<'_>, b: &Group<'_>| {
         a.cell.session == b.cell.session
             && a.cell.batch == b.cell.batch
-            && (a.weights_id, a.dtype) == (b.weights_id, b.dtype)
+            && (&a.key.weights_id, a.key.dtype) == (&b.key.weights_id, b.key.dtype)
     };
     let mut found: Vec<Vec<&Group<'_>>> = Vec::new();
     for cell in cells {
@@ -321,8 +374,8 @@ fn row(calls: &Calls<'_>, judged: &Linearity) -> DecodeLinearityRow {
     DecodeLinearityRow {
         backend: calls.like.cell.session.backend.clone(),
         model: calls.like.cell.session.model.clone(),
-        weights_id: calls.like.weights_id.to_owned(),
-        dtype: calls.like.dtype,
+        weights_id: calls.like.key.weights_id.clone(),
+        dtype: calls.like.key.dtype,
         batch: calls.like.cell.batch,
         scenarios: calls.scenarios.join(";"),
         n_calls: judged.n,
@@ -346,8 +399,8 @@ fn projected(like: &Group<'_>, projection: &Projection) -> DecodeProjectionError
     DecodeProjectionErrorRow {
         backend: like.cell.session.backend.clone(),
         model: like.cell.session.model.clone(),
-        weights_id: like.weights_id.to_owned(),
-        dtype: like.dtype,
+        weights_id: like.key.weights_id.clone(),
+        dtype: like.key.dtype,
         batch: like.cell.batch,
         count: projection.from,
         count_target: projection.to,

@@ -1,179 +1,132 @@
 //! `metrics.csv`: what was recorded, one row per call and mode. Every other table is made from these rows.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::record::manifest::Manifest;
-use crate::record::plan::{Cell, Plan};
 use crate::record::{CallRecord, SpanRecord};
-use crate::store::Recording;
-use crate::terms::energy::{Grade, IdleKind, Method, Reason};
-use crate::terms::{Degraded, Dtype, Finish, Mode, Phase, Regime, Role, Status};
+use crate::terms::{Degraded, Finish, Mode, Phase, Regime, Role, Status};
 use crate::units::Nanos;
 
-use super::models::Facts;
+use super::board::{BoardColumns, BoardStates};
+use super::columns::columns;
+use super::energy::{EnergyColumns, by_call};
+use super::flags::Flags;
+use super::key::{CellKey, CellKeys};
+use super::models::ArchitectureColumns;
+use super::table::{Sources, Table};
+use crate::analysis::energy::EnergyEvents;
 
-/// One call in one mode, of any role and status. Times are of the mode unless the name says otherwise.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MetricRow {
-    /// The call's id in `measurements.jsonl`.
-    pub call_id: String,
-    /// The plan's cell.
-    pub cell_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Hash of the weights the row was measured with.
-    pub weights_id: String,
-    /// Element type of the session.
-    pub dtype: Dtype,
-    /// Scenario name.
-    pub scenario: String,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// The cell's timed decode steps; a rewarm call makes fewer.
-    pub gen_tokens: u32,
-    /// What is timed.
-    pub mode: Mode,
-    /// Why the call was made.
-    pub role: Role,
-    /// Number among the cell's calls of this role.
-    pub index: u32,
-    /// Try of the same timed call, from 0.
-    pub attempt: u32,
-    /// How fresh the engine was.
-    pub regime: Regime,
-    /// Whether the row counts.
-    pub status: Standing,
-    /// Why it does not. `None`: it does.
-    pub degraded_kind: Option<Degraded>,
-    /// What went on beside the call, joined by `;`.
-    pub flags: String,
-    /// How generation ended. `None`: the engine did not tell.
-    pub finish: Option<Finish>,
-    /// Whether something proves where the work ran.
-    pub attributed: bool,
-    /// Device or provider asked for.
-    pub requested: String,
-    /// Device or provider that ran. `None`: nothing proves it.
-    pub actual: Option<String>,
-    /// Parameters in millions: counted from the weights, else from the configuration. `None`: neither is known, or
-    /// the row was measured with other weights than the manifest names.
-    pub params_millions: Option<f64>,
-    /// Transformer blocks. `None`: as `params_millions`.
-    pub n_layer: Option<u64>,
-    /// Width of the residual stream. `None`: as `params_millions`.
-    pub n_embd: Option<u64>,
-    /// Query heads. `None`: as `params_millions`.
-    pub n_head: Option<u64>,
-    /// Key-value heads. `None`: as `params_millions`.
-    pub n_kv_head: Option<u64>,
-    /// Prompt tokens sent per row, the mean where rows differ; BOS included. `None`: not told.
-    pub prompt_tokens: Option<f64>,
-    /// Length that rows were padded to.
-    pub prompt_padded: u32,
-    /// Decode steps that the decode span covers.
-    pub decode_steps_timed: u32,
-    /// New tokens per row as the engine counts them, the first one from the prefill included; the mean where rows differ.
-    /// `None`: it does not tell.
-    pub new_tokens: Option<f64>,
-    /// Whether the call ended early and its decode time is scaled by step to the steps asked for.
-    pub scaled: bool,
-    /// Tokens of the mode over all rows: prompt tokens evaluated, decode steps × batch, or both; with a scaled time those
-    /// of the steps asked for. `None`: no time to go with them, or not told.
-    pub tokens: Option<u64>,
-    /// Latency; where `scaled`, with the decode time of `kv_decode_ms_equiv_step`. `None`: the call did not get so far.
-    pub latency_ms: Option<f64>,
-    /// Decode time as measured, scaled or not; on rows of `kv_decode`, as are the two below. `None`: no such time.
-    pub decode_measured_ms: Option<f64>,
-    /// The same ÷ `decode_steps_timed` × steps asked for. `None`: no such time, or no step.
-    pub kv_decode_ms_equiv_step: Option<f64>,
-    /// The same ÷ `new_tokens` × steps asked for: as TR121 did it, wrong where the first token is not timed. `None`: no
-    /// such time, or no count.
-    pub kv_decode_ms_equiv_proportional: Option<f64>,
-    /// Latency per position of a row: per decode step, or per prompt token of one row. `None`: no latency, no
-    /// position, or `e2e_kv`, where the two kinds would mix.
-    pub ms_per_token: Option<f64>,
-    /// `tokens` ÷ latency. `None`: no latency, or none but 0.
-    pub tokens_per_s: Option<f64>,
-    /// Whole call, read independently of the phases.
-    pub total_wall_ms: f64,
-    /// Rest before the call. `None`: first call of the process.
-    pub since_last_call_ms: Option<f64>,
-    /// Time since the session was loaded.
-    pub session_age_ms: f64,
-    /// Processor time of our own process during the whole call. `None`: not measurable.
-    pub client_cpu_ms: Option<f64>,
-    /// Decode time not spent inside the engine; on rows of decode modes. `None`: cannot be told apart.
-    pub outside_engine_ms: Option<f64>,
-    /// The same per decode step. `None`: as above.
-    pub outside_engine_us_per_step: Option<f64>,
-    /// KV cache really allocated at the call's end. `None`: not told.
-    pub kv_bytes: Option<u64>,
-    /// Resident set of the engine's process at the call's end. `None`: not measurable.
-    pub host_rss_bytes: Option<u64>,
-    /// Largest resident set of that process during the call. `None`: not measurable.
-    pub host_peak_bytes: Option<u64>,
-    /// Device memory in use at the call's end. `None`: not told, or no device.
-    pub device_used_bytes: Option<u64>,
-    /// Mean power over the mode as the engine reports it. `None`: it does not, for some part of the mode.
-    pub power_mean_w: Option<f64>,
-    /// Energy of the mode, idle power included, in joules; scaled like the time where `scaled`. `None`, here and in the
-    /// next ten: see `energy_reason`, or no power was recorded.
-    pub energy_j: Option<f64>,
-    /// The same without idle power. `None`: also where no valid idle power was measured.
-    pub energy_net_j: Option<f64>,
-    /// Which idle power. `None`: also where the two phases of `e2e_kv` have different ones.
-    pub energy_idle_kind: Option<IdleKind>,
-    /// Mean power over the mode by the sensor.
-    pub energy_power_w: Option<f64>,
-    /// Energy ÷ tokens of the mode. `None`: also of `e2e_kv`.
-    pub j_per_token: Option<f64>,
-    /// Standard uncertainty of the energy, relative, without the sensor's gain.
-    pub energy_u_stat: Option<f64>,
-    /// Standard uncertainty of the net energy, relative to its size, without the sensor's gain.
-    pub energy_u_net: Option<f64>,
-    /// What the figure may be used for; of two phases the worse.
-    pub energy_grade: Option<Grade>,
-    /// How it was obtained. `None`: also of `e2e_kv`.
-    pub energy_method: Option<Method>,
-    /// Sensor updates it rests on.
-    pub energy_updates: Option<u32>,
-    /// Why there is no figure. `None`: there is, or no power was recorded.
-    pub energy_reason: Option<Reason>,
-    /// Sensor charged. `None`: none on this machine.
-    pub energy_sensor: Option<String>,
-    /// Whether that sensor is scripted: then nothing here is a measurement. `None`: no sensor.
-    pub energy_simulated: Option<bool>,
-    /// Share of processor time that other programs used, 0 to 1. `None`: not measurable.
-    pub foreign_cpu: Option<f64>,
-    /// Share of processor time that the hypervisor took, 0 to 1. `None`: not measurable.
-    pub steal: Option<f64>,
-    /// Load average over one minute. `None`: not measurable.
-    pub load_1min: Option<f64>,
-    /// Mean processor clock at the end. `None`: not measurable.
-    pub cpu_mhz: Option<f64>,
-    /// Mean temperature of the board that the call ran on, in degrees Celsius. `None`, here and in the next four: no board is
-    /// proven, or it did not tell.
-    pub gpu_temperature_c: Option<f64>,
-    /// Mean temperature of its memory.
-    pub gpu_memory_temperature_c: Option<f64>,
-    /// Mean clock of its multiprocessors, in MHz.
-    pub gpu_sm_mhz: Option<f64>,
-    /// Mean clock of its memory, in MHz.
-    pub gpu_memory_mhz: Option<f64>,
-    /// Its slowest performance state meanwhile, 0 the fastest.
-    pub gpu_performance_state: Option<f64>,
-    /// Visit of the cell, in the run's order.
-    pub task_idx: u32,
-    /// Position of the call in the run.
-    pub call_idx: u32,
-    /// Repetition the call belongs to.
-    pub round: u32,
-    /// The load its session comes from.
-    pub load_index: u32,
-    /// Process of the run.
-    pub epoch: u32,
+columns! {
+    /// One call in one mode, of any role and status. Times are of the mode unless the name says otherwise.
+    pub struct MetricRow {
+        /// The call's id in `measurements.jsonl`.
+        call_id: String,
+        ..key: Arc<CellKey>,
+        /// What is timed.
+        mode: Mode,
+        /// Why the call was made.
+        role: Role,
+        /// Number among the cell's calls of this role.
+        index: u32,
+        /// Try of the same timed call, from 0.
+        attempt: u32,
+        /// How fresh the engine was.
+        regime: Regime,
+        /// Whether the row counts.
+        status: Standing,
+        /// Why it does not. `None`: it does.
+        degraded_kind: Option<Degraded>,
+        /// What went on beside the call, joined by `;`.
+        flags: Flags,
+        /// How generation ended. `None`: the engine did not tell.
+        finish: Option<Finish>,
+        /// Whether something proves where the work ran.
+        attributed: bool,
+        /// Device or provider asked for.
+        requested: String,
+        /// Device or provider that ran. `None`: nothing proves it.
+        actual: Option<String>,
+        ..architecture: ArchitectureColumns,
+        /// Prompt tokens sent per row, the mean where rows differ; BOS included. `None`: not told.
+        /// Unit: tokens.
+        prompt_tokens: Option<f64>,
+        /// Length that rows were padded to.
+        prompt_padded: u32,
+        /// Decode steps that the decode span covers.
+        decode_steps_timed: u32,
+        /// New tokens per row as the engine counts them, the first one from the prefill included; the mean where rows differ.
+        /// `None`: it does not tell.
+        /// Unit: tokens.
+        new_tokens: Option<f64>,
+        /// Whether the call ended early and its decode time is scaled by step to the steps asked for.
+        scaled: bool,
+        /// Tokens of the mode over all rows: prompt tokens evaluated, decode steps × batch, or both; with a scaled time those
+        /// of the steps asked for. `None`: no time to go with them, or not told.
+        tokens: Option<u64>,
+        /// Latency; where `scaled`, with the decode time of `kv_decode_ms_equiv_step`. `None`: the call did not get so far.
+        latency_ms: Option<f64>,
+        /// Decode time as measured, scaled or not; on rows of `kv_decode`, as are the two below. `None`: no such time.
+        decode_measured_ms: Option<f64>,
+        /// The same ÷ `decode_steps_timed` × steps asked for. `None`: no such time, or no step.
+        /// Unit: milliseconds.
+        kv_decode_ms_equiv_step: Option<f64>,
+        /// The same ÷ `new_tokens` × steps asked for: as TR121 did it, wrong where the first token is not timed. `None`: no
+        /// such time, or no count.
+        /// Source: technical report TR121.
+        /// Unit: milliseconds.
+        kv_decode_ms_equiv_proportional: Option<f64>,
+        /// Latency per position of a row: per decode step, or per prompt token of one row. `None`: no latency, no
+        /// position, or `e2e_kv`, where the two kinds would mix.
+        ms_per_token: Option<f64>,
+        /// `tokens` ÷ latency. `None`: no latency, or none but 0.
+        tokens_per_s: Option<f64>,
+        /// Whole call, read independently of the phases.
+        total_wall_ms: f64,
+        /// Rest before the call. `None`: first call of the process.
+        since_last_call_ms: Option<f64>,
+        /// Time since the session was loaded.
+        session_age_ms: f64,
+        /// Processor time of our own process during the whole call. `None`: not measurable.
+        client_cpu_ms: Option<f64>,
+        /// Decode time not spent inside the engine; on rows of decode modes. `None`: cannot be told apart.
+        outside_engine_ms: Option<f64>,
+        /// The same per decode step. `None`: as above.
+        outside_engine_us_per_step: Option<f64>,
+        /// KV cache really allocated at the call's end. `None`: not told.
+        kv_bytes: Option<u64>,
+        /// Resident set of the engine's process at the call's end. `None`: not measurable.
+        host_rss_bytes: Option<u64>,
+        /// Largest resident set of that process during the call. `None`: not measurable.
+        host_peak_bytes: Option<u64>,
+        /// Device memory in use at the call's end. `None`: not told, or no device.
+        device_used_bytes: Option<u64>,
+        /// Mean power over the mode as the engine reports it. `None`: it does not, for some part of the mode.
+        power_mean_w: Option<f64>,
+        ..energy: EnergyColumns,
+        /// Share of processor time that other programs used, 0 to 1. `None`: not measurable.
+        /// Unit: fraction.
+        foreign_cpu: Option<f64>,
+        /// Share of processor time that the hypervisor took, 0 to 1. `None`: not measurable.
+        /// Unit: fraction.
+        steal: Option<f64>,
+        /// Load average over one minute. `None`: not measurable.
+        /// Unit: processes.
+        load_1min: Option<f64>,
+        /// Mean processor clock at the end. `None`: not measurable.
+        cpu_mhz: Option<f64>,
+        ..board: BoardColumns,
+        /// Visit of the cell, in the run's order.
+        task_idx: u32,
+        /// Position of the call in the run.
+        call_idx: u32,
+        /// Repetition the call belongs to.
+        round: u32,
+        /// The load its session comes from.
+        load_index: u32,
+        /// Process of the run.
+        epoch: u32,
+    }
 }
 
 /// Whether a row counts.
@@ -203,18 +156,43 @@ impl MetricRow {
     }
 }
 
-/// The rows of every call, in the record's order.
-pub(super) fn derive(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Vec<MetricRow> {
-    let cells: std::collections::BTreeMap<_, _> = plan.cells.iter().map(|cell| (&cell.id, cell)).collect();
-    let rows = recording.calls().flat_map(|call| {
-        let facts = Facts::of_row(manifest, &call.session.model, &call.weights_id);
-        let cell = cells.get(&call.cell_id).copied();
-        call.procedure.modes().iter().map(move |&mode| row(call, cell, facts, mode))
-    });
-    rows.collect()
+/// `metrics.csv`.
+pub struct Metrics;
+
+impl Table for Metrics {
+    type Row = MetricRow;
+    const FILE: &'static str = "metrics.csv";
+    const ABOUT: &'static str = "Every call in every mode it timed, in the record's order.";
+
+    fn derive(from: &Sources<'_>) -> Vec<MetricRow> {
+        let events = from.rows::<EnergyEvents>();
+        let mut keys = CellKeys::new(from.plan);
+        let boards = BoardStates::new(from.manifest, from.trace);
+        let events = by_call(&events);
+        let mut rows = Vec::new();
+        for call in from.recording.calls() {
+            let of_call = OfCall {
+                key: keys.of_call(call),
+                architecture: ArchitectureColumns::measured(from.manifest, &call.session.model, &call.weights_id),
+                board: boards.beside(call),
+            };
+            for &mode in call.procedure.modes() {
+                rows.push(row(call, of_call.clone(), EnergyColumns::of(call, mode, &events), mode));
+            }
+        }
+        rows
+    }
 }
 
-fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> MetricRow {
+/// What is the same in all modes of a call.
+#[derive(Clone)]
+struct OfCall {
+    key: Arc<CellKey>,
+    architecture: ArchitectureColumns,
+    board: BoardColumns,
+}
+
+fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mode: Mode) -> MetricRow {
     let timed = Timed::of(call, mode);
     let decodes = matches!(mode, Mode::KvDecode | Mode::GenerateUncached);
     let outside = call.outside_engine_ns.filter(|_| decodes && timed.latency_ms.is_some());
@@ -225,14 +203,7 @@ fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> Metr
     let ms = |ns: Option<Nanos>| ns.map(Nanos::as_ms);
     MetricRow {
         call_id: call.call_id.clone(),
-        cell_id: call.cell_id.0.clone(),
-        backend: call.session.backend.clone(),
-        model: call.session.model.clone(),
-        weights_id: call.weights_id.clone(),
-        dtype: call.dtype,
-        scenario: call.scenario.clone(),
-        batch: call.batch,
-        gen_tokens: cell.map_or(call.tokens.steps_requested, |cell| cell.gen_tokens),
+        key: of_call.key,
         mode,
         role: call.role,
         index: call.index,
@@ -243,16 +214,12 @@ fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> Metr
             Status::Ok => None,
             Status::Degraded(kind) => Some(kind),
         },
-        flags: call.flags.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(";"),
+        flags: call.flags.as_slice().into(),
         finish: call.finish,
         attributed: call.attribution.actual.is_some(),
         requested: call.attribution.requested.clone(),
         actual: call.attribution.actual.clone(),
-        params_millions: facts.params_millions,
-        n_layer: facts.n_layer,
-        n_embd: facts.n_embd,
-        n_head: facts.n_head,
-        n_kv_head: facts.n_kv_head,
+        architecture: of_call.architecture,
         prompt_tokens: call.tokens.prompt_sent.map(|sent| f64::from(sent) / f64::from(call.batch.max(1))),
         prompt_padded: call.tokens.prompt_padded,
         decode_steps_timed: steps,
@@ -277,28 +244,12 @@ fn row(call: &CallRecord, cell: Option<&Cell>, facts: Facts, mode: Mode) -> Metr
         host_peak_bytes: call.memory.host_peak_bytes.map(|bytes| bytes.0),
         device_used_bytes: call.memory.device_used_bytes.map(|bytes| bytes.0),
         power_mean_w: timed.power_mean_w,
-        energy_j: None,
-        energy_net_j: None,
-        energy_idle_kind: None,
-        energy_power_w: None,
-        j_per_token: None,
-        energy_u_stat: None,
-        energy_u_net: None,
-        energy_grade: None,
-        energy_method: None,
-        energy_updates: None,
-        energy_reason: None,
-        energy_sensor: None,
-        energy_simulated: None,
+        energy,
         foreign_cpu: call.beside.foreign_cpu,
         steal: call.beside.steal,
         load_1min: call.beside.load_1min,
         cpu_mhz: call.beside.cpu_mhz,
-        gpu_temperature_c: None,
-        gpu_memory_temperature_c: None,
-        gpu_sm_mhz: None,
-        gpu_memory_mhz: None,
-        gpu_performance_state: None,
+        board: of_call.board,
         task_idx: call.task_idx,
         call_idx: call.call_idx,
         round: call.round,
@@ -324,7 +275,7 @@ struct Timed {
 impl Timed {
     fn of(call: &CallRecord, mode: Mode) -> Self {
         let spans: Option<Vec<&SpanRecord>> =
-            phases(mode).iter().map(|&phase| call.spans.iter().find(|span| span.phase == phase)).collect();
+            mode.phases().iter().map(|&phase| call.spans.iter().find(|span| span.phase == phase)).collect();
         let Some(spans) = spans else {
             return Self { latency_ms: None, tokens: None, positions: None, power_mean_w: None };
         };
@@ -359,16 +310,6 @@ impl Timed {
 
     fn tokens_per_s(&self) -> Option<f64> {
         tokens_per_s(self.tokens? as f64, self.latency_ms?)
-    }
-}
-
-/// The phases whose times add up to a mode.
-pub(super) fn phases(mode: Mode) -> &'static [Phase] {
-    match mode {
-        Mode::Prefill => &[Phase::Prefill],
-        Mode::KvDecode => &[Phase::KvDecode],
-        Mode::E2eKv => &[Phase::Prefill, Phase::KvDecode],
-        Mode::GenerateUncached => &[Phase::GenerateUncached],
     }
 }
 

@@ -1,69 +1,79 @@
 //! `model_architecture.csv`: what was measured, from the manifest.
 
-use serde::{Deserialize, Serialize};
-
 use crate::record::manifest::{Manifest, ModelEntry, Source};
-use crate::record::plan::Plan;
 use crate::terms::Dtype;
 
-/// One model as one backend loads it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ModelRow {
-    /// Model name.
-    pub model: String,
-    /// Backend name.
-    pub backend: String,
-    /// `synthetic`, or the name of the folder.
-    pub source: String,
-    /// Hash of the weights.
-    pub weights_id: String,
-    /// Which graph it is, by this program's name or by the server's. `None`: not known.
-    pub family: Option<String>,
-    /// Parameters counted from the weights, a tied output embedding once. `None`: not counted.
-    pub params: Option<u64>,
-    /// The same in millions; counted from the configuration where the weights were not. `None`: neither is known.
-    pub params_millions_effective: Option<f64>,
-    /// Transformer blocks. `None`, here and below: not known.
-    pub n_layer: Option<u64>,
-    /// Width of the residual stream.
-    pub n_embd: Option<u64>,
-    /// Query heads.
-    pub n_head: Option<u64>,
-    /// Key-value heads.
-    pub n_kv_head: Option<u64>,
-    /// Width of one head.
-    pub head_dim: Option<u64>,
-    /// Width inside the MLP.
-    pub n_inner: Option<u64>,
-    /// Token ids.
-    pub vocab: Option<u64>,
-    /// Longest context in tokens.
-    pub n_positions: Option<u64>,
-    /// Whether the output embedding is the input embedding.
-    pub tied_embeddings: Option<bool>,
-    /// Element type as loaded.
-    pub dtype: Option<Dtype>,
-    /// Quantisation as the engine names it. `None`: it has no name for it.
-    pub quantisation: Option<String>,
-    /// Size of what is loaded.
-    pub bytes: Option<u64>,
-    /// What one token of one row adds to the KV cache, in theory.
-    pub kv_bytes_per_token: Option<u64>,
+use super::columns::columns;
+use super::table::{Sources, Table};
+
+columns! {
+    /// One model as one backend loads it.
+    pub struct ModelRow {
+        /// Model name.
+        model: String,
+        /// Backend name.
+        backend: String,
+        /// `synthetic`, or the name of the folder.
+        source: String,
+        /// Hash of the weights.
+        weights_id: String,
+        /// Which graph it is, by this program's name or by the server's. `None`: not known.
+        family: Option<String>,
+        /// Parameters counted from the weights, a tied output embedding once. `None`: not counted.
+        params: Option<u64>,
+        /// The same in millions; counted from the configuration where the weights were not. `None`: neither is known.
+        /// Unit: millions.
+        params_millions_effective: Option<f64>,
+        /// Transformer blocks. `None`, here and below: not known.
+        n_layer: Option<u64>,
+        /// Width of the residual stream.
+        n_embd: Option<u64>,
+        /// Query heads.
+        n_head: Option<u64>,
+        /// Key-value heads.
+        n_kv_head: Option<u64>,
+        /// Width of one head.
+        head_dim: Option<u64>,
+        /// Width inside the MLP.
+        n_inner: Option<u64>,
+        /// Token ids.
+        vocab: Option<u64>,
+        /// Longest context in tokens.
+        n_positions: Option<u64>,
+        /// Whether the output embedding is the input embedding.
+        tied_embeddings: Option<bool>,
+        /// Element type as loaded.
+        dtype: Option<Dtype>,
+        /// Quantisation as the engine names it. `None`: it has no name for it.
+        quantisation: Option<String>,
+        /// Size of what is loaded.
+        bytes: Option<u64>,
+        /// What one token of one row adds to the KV cache, in theory.
+        kv_bytes_per_token: Option<u64>,
+    }
 }
 
-/// What the tables say about a row's model; every field `None` where it is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Facts {
-    pub(super) params_millions: Option<f64>,
-    pub(super) n_layer: Option<u64>,
-    pub(super) n_embd: Option<u64>,
-    pub(super) n_head: Option<u64>,
-    pub(super) n_kv_head: Option<u64>,
+columns! {
+    /// What tables say about the model of a row.
+    #[derive(Copy, Default)]
+    pub struct ArchitectureColumns {
+        /// Parameters in millions: counted from the weights, else from the configuration. `None`: neither is known, or
+        /// the row was measured with other weights than the manifest names.
+        params_millions: Option<f64>,
+        /// Transformer blocks. `None`: as `params_millions`.
+        n_layer: Option<u64>,
+        /// Width of the residual stream. `None`: as `params_millions`.
+        n_embd: Option<u64>,
+        /// Query heads. `None`: as `params_millions`.
+        n_head: Option<u64>,
+        /// Key-value heads. `None`: as `params_millions`.
+        n_kv_head: Option<u64>,
+    }
 }
 
-impl Facts {
-    /// The facts about a row's model, if the manifest's entry is of the weights that were measured.
-    pub(super) fn of_row(manifest: &Manifest, model: &str, weights_id: &str) -> Self {
+impl ArchitectureColumns {
+    /// Of a row's model, if the manifest's entry is of the weights that were measured.
+    pub(super) fn measured(manifest: &Manifest, model: &str, weights_id: &str) -> Self {
         manifest.models.get(model).filter(|entry| entry.weights_id == weights_id).map(Self::of).unwrap_or_default()
     }
 
@@ -90,17 +100,25 @@ fn params_millions(entry: &ModelEntry) -> Option<f64> {
     entry.params.or_else(configured).map(|params| params as f64 / 1e6)
 }
 
-/// One row per planned session whose model the manifest knows, in file order.
-pub(super) fn derive(plan: &Plan, manifest: &Manifest) -> Vec<ModelRow> {
-    let rows = plan.sessions.iter().filter_map(|session| {
-        let entry = manifest.models.get(&session.key.model)?;
-        Some(row(&session.key.model, &session.key.backend, entry))
-    });
-    rows.collect()
+/// `analysis/model_architecture.csv`.
+pub struct ModelArchitecture;
+
+impl Table for ModelArchitecture {
+    type Row = ModelRow;
+    const FILE: &'static str = "analysis/model_architecture.csv";
+    const ABOUT: &'static str = "Every model as each backend loads it, in the plan's order.";
+
+    fn derive(from: &Sources<'_>) -> Vec<ModelRow> {
+        let rows = from.plan.sessions.iter().filter_map(|session| {
+            let entry = from.manifest.models.get(&session.key.model)?;
+            Some(row(&session.key.model, &session.key.backend, entry))
+        });
+        rows.collect()
+    }
 }
 
 fn row(model: &str, backend: &str, entry: &ModelEntry) -> ModelRow {
-    let facts = Facts::of(entry);
+    let facts = ArchitectureColumns::of(entry);
     let shape = entry.architecture.as_ref();
     let form = entry.forms.get(backend);
     ModelRow {

@@ -44,11 +44,11 @@ impl<'a> Overview<'a> {
 
 /// Calls of a run, and degraded ones among them.
 fn counts(tables: &Tables) -> (usize, usize) {
-    let whole = tables.degraded.iter().find(|row| row.cell_id.is_none() && row.kind.is_none());
+    let whole = tables.degraded.iter().find(|row| row.key.is_none() && row.kind.is_none());
     whole.map_or((0, 0), |row| (row.calls, row.degraded))
 }
 
 /// The fits that are quoted: one per backend, element type, mode and shape.
 pub fn headlines(tables: &Tables) -> impl Iterator<Item = &ScalingFitRow> {
-    tables.scaling_fits.iter().filter(|fit| fit.headline)
+    tables.scaling_fits.iter().filter(|fit| fit.key.headline)
 }

@@ -1,69 +1,69 @@
 //! `decode_fraction.csv`, `decode_fraction_summary.csv`: how an answer's time divides into prefill and decode.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-use crate::record::plan::Plan;
 use crate::stats::summary::median;
-use crate::terms::{Dtype, Mode};
+use crate::terms::Dtype;
+use crate::terms::Mode;
 
+use super::columns::columns;
 use super::groups::{Group, groups};
+use super::key::CellKey;
 use super::metrics::MetricRow;
+use super::metrics::Metrics;
+use super::table::{Sources, Table};
 
-/// One cell whose calls prefill and decode.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DecodeFractionRow {
-    /// The plan's cell.
-    pub cell_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Hash of the weights.
-    pub weights_id: String,
-    /// Element type of the session.
-    pub dtype: Dtype,
-    /// Scenario name.
-    pub scenario: String,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// Calls behind the median.
-    pub n: usize,
-    /// Median over calls of decode time ÷ end-to-end time, 0 to 1.
-    pub decode_fraction: f64,
+columns! {
+    /// One cell whose calls prefill and decode.
+    pub struct DecodeFractionRow {
+        ..key: Arc<CellKey>,
+        /// Calls behind the median.
+        n: usize,
+        /// Median over calls of decode time ÷ end-to-end time, 0 to 1.
+        /// Unit: fraction.
+        decode_fraction: f64,
+    }
 }
 
-/// The cells of one backend and decode length.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DecodeFractionSummaryRow {
-    /// Backend name.
-    pub backend: String,
-    /// Element type of the sessions.
-    pub dtype: Dtype,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// Cells behind the median.
-    pub n_cells: usize,
-    /// Median of the cells' fractions.
-    pub decode_fraction_median: f64,
+columns! {
+    /// The cells of one backend and decode length.
+    pub struct DecodeFractionSummaryRow {
+        /// Backend name.
+        backend: String,
+        /// Element type of the sessions.
+        dtype: Dtype,
+        /// Rows decoded together.
+        batch: u32,
+        /// Timed decode steps.
+        gen_tokens: u32,
+        /// Cells behind the median.
+        n_cells: usize,
+        /// Median of the cells' fractions.
+        /// Unit: fraction.
+        decode_fraction_median: f64,
+    }
 }
 
-/// One row per cell with a call that counts in both modes, in the plan's order.
-pub(super) fn derive(plan: &Plan, metrics: &[MetricRow]) -> Vec<DecodeFractionRow> {
-    let of_call = |row: &&MetricRow| matches!(row.mode, Mode::KvDecode | Mode::E2eKv);
-    let all = groups(plan, metrics.iter().filter(of_call));
-    let decodes = all.iter().filter(|group| group.mode == Mode::KvDecode);
-    let rows = decodes.filter_map(|decode| {
-        let same = |g: &&Group<'_>| {
-            g.cell.id == decode.cell.id && g.weights_id == decode.weights_id && g.dtype == decode.dtype
-        };
-        let whole = all.iter().filter(|group| group.mode == Mode::E2eKv).find(same)?;
-        row(decode, &whole.counted())
-    });
-    rows.collect()
+/// `analysis/decode_fraction.csv`.
+pub struct DecodeFraction;
+
+impl Table for DecodeFraction {
+    type Row = DecodeFractionRow;
+    const FILE: &'static str = "analysis/decode_fraction.csv";
+    const ABOUT: &'static str = "Per cell with a call that counts in both modes, in the plan's order.";
+
+    fn derive(from: &Sources<'_>) -> Vec<DecodeFractionRow> {
+        let metrics = from.rows::<Metrics>();
+        let of_call = |row: &&MetricRow| matches!(row.mode, Mode::KvDecode | Mode::E2eKv);
+        let all = groups(from.plan, metrics.iter().filter(of_call));
+        let decodes = all.iter().filter(|group| group.mode == Mode::KvDecode);
+        let rows = decodes.filter_map(|decode| {
+            let same = |g: &&Group<'_>| g.key == decode.key;
+            let whole = all.iter().filter(|group| group.mode == Mode::E2eKv).find(same)?;
+            row(decode, &whole.counted())
+        });
+        rows.collect()
+    }
 }
 
 fn row(decode: &Group<'_>, whole: &[&MetricRow]) -> Option<DecodeFractionRow> {
@@ -75,41 +75,39 @@ fn row(decode: &Group<'_>, whole: &[&MetricRow]) -> Option<DecodeFractionRow> {
             (whole > 0.0).then_some(part.latency_ms? / whole)
         })
         .collect();
-    Some(DecodeFractionRow {
-        cell_id: decode.cell.id.0.clone(),
-        backend: decode.cell.session.backend.clone(),
-        model: decode.cell.session.model.clone(),
-        weights_id: decode.weights_id.to_owned(),
-        dtype: decode.dtype,
-        scenario: decode.cell.scenario.clone(),
-        batch: decode.cell.batch,
-        gen_tokens: decode.cell.gen_tokens,
-        n: shares.len(),
-        decode_fraction: median(&shares)?,
-    })
+    Some(DecodeFractionRow { key: decode.key(), n: shares.len(), decode_fraction: median(&shares)? })
 }
 
-/// One row per backend, element type, batch and decode length, in the order of the rows.
-pub(super) fn summarise(rows: &[DecodeFractionRow]) -> Vec<DecodeFractionSummaryRow> {
-    let mut members: Vec<Vec<&DecodeFractionRow>> = Vec::new();
-    for row in rows {
-        let key = |r: &DecodeFractionRow| (r.backend.clone(), r.dtype, r.batch, r.gen_tokens);
-        match members.iter_mut().find(|rows| key(rows[0]) == key(row)) {
-            Some(rows) => rows.push(row),
-            None => members.push(vec![row]),
+/// `analysis/decode_fraction_summary.csv`.
+pub struct DecodeFractionSummary;
+
+impl Table for DecodeFractionSummary {
+    type Row = DecodeFractionSummaryRow;
+    const FILE: &'static str = "analysis/decode_fraction_summary.csv";
+    const ABOUT: &'static str = "Over the cells of a backend, element type, batch and decode length.";
+
+    fn derive(from: &Sources<'_>) -> Vec<DecodeFractionSummaryRow> {
+        let decode_fraction = from.rows::<DecodeFraction>();
+        let mut members: Vec<Vec<&DecodeFractionRow>> = Vec::new();
+        for row in decode_fraction.iter() {
+            let key = |r: &DecodeFractionRow| (r.key.backend.clone(), r.key.dtype, r.key.batch, r.key.gen_tokens);
+            match members.iter_mut().find(|rows| key(rows[0]) == key(row)) {
+                Some(rows) => rows.push(row),
+                None => members.push(vec![row]),
+            }
         }
+        let summaries = members.iter().filter_map(|rows| {
+            let fractions: Vec<f64> = rows.iter().map(|row| row.decode_fraction).collect();
+            let first = rows.first()?;
+            Some(DecodeFractionSummaryRow {
+                backend: first.key.backend.clone(),
+                dtype: first.key.dtype,
+                batch: first.key.batch,
+                gen_tokens: first.key.gen_tokens,
+                n_cells: rows.len(),
+                decode_fraction_median: median(&fractions)?,
+            })
+        });
+        summaries.collect()
     }
-    let summaries = members.iter().filter_map(|rows| {
-        let fractions: Vec<f64> = rows.iter().map(|row| row.decode_fraction).collect();
-        let first = rows.first()?;
-        Some(DecodeFractionSummaryRow {
-            backend: first.backend.clone(),
-            dtype: first.dtype,
-            batch: first.batch,
-            gen_tokens: first.gen_tokens,
-            n_cells: rows.len(),
-            decode_fraction_median: median(&fractions)?,
-        })
-    });
-    summaries.collect()
 }

@@ -1,174 +1,162 @@
 //! `multivariate_fits.csv`, `overhead_compute_fits.csv`, `architecture_correlations.csv`: which predictor holds.
 
-use serde::{Deserialize, Serialize};
-
 use crate::stats::fit::Line;
 use crate::stats::gate::judge;
 use crate::stats::interval::Interval;
 use crate::stats::{fit, multivariate, rank, summary::median};
-use crate::terms::{Dtype, FitAxis, Mode};
+use crate::terms::FitAxis;
 
-use super::scope::{Scope, ScopeKind, axis_name, explain};
+use super::columns::columns;
+use super::scope::{FitKey, Scope, axis_name, explain, scopes};
+use super::summary::Summary;
+use super::table::{Sources, Table};
 
-/// `ln(latency_ms) = alpha + beta·ln(params_millions) + gamma·ln(n_layer)`. Every estimate is `None` where there is no
-/// fit; `reason` then says why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MultivariateRow {
-    /// As [`super::ScalingFitRow::fit_id`].
-    pub fit_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Element type of the sessions.
-    pub dtype: Dtype,
-    /// What is timed.
-    pub mode: Mode,
-    /// Over what the latencies are taken.
-    pub scope: ScopeKind,
-    /// Scenario name. `None`: an aggregate.
-    pub scenario: Option<String>,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// As [`super::ScalingFitRow::headline`].
-    pub headline: bool,
-    /// Models fitted.
-    pub n_models: usize,
-    /// ln of the latency in ms at one million parameters and one layer.
-    pub alpha: Option<f64>,
-    /// Exponent of the parameters with the depth held still.
-    pub beta_ln_params: Option<f64>,
-    /// Lower end of its 95 % t interval.
-    pub beta_low: Option<f64>,
-    /// Upper end of it.
-    pub beta_high: Option<f64>,
-    /// Exponent of the depth with the parameters held still.
-    pub gamma_ln_n_layer: Option<f64>,
-    /// Lower end of its 95 % t interval.
-    pub gamma_low: Option<f64>,
-    /// Upper end of it.
-    pub gamma_high: Option<f64>,
-    /// `1 − SSE/SST` of the logarithms.
-    pub r2: Option<f64>,
-    /// Above about 10 the two effects are hardly told apart.
-    pub condition_number: Option<f64>,
-    /// Whether both exponents may be used.
-    pub actionable: bool,
-    /// Why not. `None`: they may.
-    pub reason: Option<String>,
-    /// What was left out of the fit and why. `None`: nothing.
-    pub note: Option<String>,
+columns! {
+    /// `ln(latency_ms) = alpha + beta·ln(params_millions) + gamma·ln(n_layer)`. Every estimate is `None` where there is no
+    /// fit; `reason` then says why.
+    pub struct MultivariateRow {
+        ..key: FitKey,
+        /// Models fitted.
+        n_models: usize,
+        /// ln of the latency in ms at one million parameters and one layer.
+        /// Unit: ln of milliseconds.
+        alpha: Option<f64>,
+        /// Exponent of the parameters with the depth held still.
+        /// Source: ordinary least squares on the logarithms.
+        /// Unit: exponent.
+        beta_ln_params: Option<f64>,
+        /// Lower end of its 95 % t interval.
+        /// Unit: exponent.
+        beta_low: Option<f64>,
+        /// Upper end of it.
+        /// Unit: exponent.
+        beta_high: Option<f64>,
+        /// Exponent of the depth with the parameters held still.
+        /// Source: ordinary least squares on the logarithms.
+        /// Unit: exponent.
+        gamma_ln_n_layer: Option<f64>,
+        /// Lower end of its 95 % t interval.
+        /// Unit: exponent.
+        gamma_low: Option<f64>,
+        /// Upper end of it.
+        /// Unit: exponent.
+        gamma_high: Option<f64>,
+        /// `1 − SSE/SST` of the logarithms.
+        /// Unit: fraction.
+        r2: Option<f64>,
+        /// Above about 10 the two effects are hardly told apart.
+        /// Source: `√((1+|r|)/(1−|r|))`, r the correlation of the two centred log predictors.
+        /// Unit: ratio.
+        condition_number: Option<f64>,
+        /// Whether both exponents may be used.
+        actionable: bool,
+        /// Why not. `None`: they may.
+        reason: Option<String>,
+        /// What was left out of the fit and why. `None`: nothing.
+        note: Option<String>,
+    }
 }
 
-/// `latency_ms = a + b·x`. Every estimate is `None` where there is no fit; `reason` then says why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OverheadRow {
-    /// As [`super::ScalingFitRow::fit_id`].
-    pub fit_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Element type of the sessions.
-    pub dtype: Dtype,
-    /// What is timed.
-    pub mode: Mode,
-    /// Over what the latencies are taken.
-    pub scope: ScopeKind,
-    /// Scenario name. `None`: an aggregate.
-    pub scenario: Option<String>,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// As [`super::ScalingFitRow::headline`].
-    pub headline: bool,
-    /// Name of the predictor's column.
-    pub x: String,
-    /// Models fitted.
-    pub n_models: usize,
-    /// a: latency that does not depend on size.
-    pub a_ms: Option<f64>,
-    /// Lower end of its 95 % t interval.
-    pub a_low_ms: Option<f64>,
-    /// Upper end of it.
-    pub a_high_ms: Option<f64>,
-    /// b: latency per unit of x.
-    pub b_ms_per_x: Option<f64>,
-    /// Lower end of its 95 % t interval.
-    pub b_low_ms_per_x: Option<f64>,
-    /// Upper end of it.
-    pub b_high_ms_per_x: Option<f64>,
-    /// `1 − SSE/SST`.
-    pub r2: Option<f64>,
-    /// a of the line with the least relative deviations, [`fit::relative_line`]: right for small models as for large ones.
-    pub relative_a_ms: Option<f64>,
-    /// Lower end of its 95 % t interval.
-    pub relative_a_low_ms: Option<f64>,
-    /// Upper end of it.
-    pub relative_a_high_ms: Option<f64>,
-    /// b of that line.
-    pub relative_b_ms_per_x: Option<f64>,
-    /// Lower end of its 95 % t interval.
-    pub relative_b_low_ms_per_x: Option<f64>,
-    /// Upper end of it.
-    pub relative_b_high_ms_per_x: Option<f64>,
-    /// `1 − SSE/SST` of ln latency against the logarithm of that line, to be held against [`super::ScalingFitRow::r2`].
-    /// `None`: the line is not positive at a model's x.
-    pub relative_r2_ln: Option<f64>,
-    /// Middle of the models' x.
-    pub median_x: Option<f64>,
-    /// a ÷ (a + b·`median_x`). `None`: the fit is not actionable, or see `overhead_share_reason`.
-    pub overhead_share: Option<f64>,
-    /// Why an actionable fit has no share: the interval of a includes 0, or the share is not between 0 and 1. `None`:
-    /// it has one, or the fit is not actionable.
-    pub overhead_share_reason: Option<String>,
-    /// Whether the fit may be used.
-    pub actionable: bool,
-    /// Why not. `None`: it may.
-    pub reason: Option<String>,
-    /// What was left out of the fit and why. `None`: nothing.
-    pub note: Option<String>,
+columns! {
+    /// `latency_ms = a + b·x`. Every estimate is `None` where there is no fit; `reason` then says why.
+    pub struct OverheadRow {
+        ..key: FitKey,
+        /// Name of the predictor's column.
+        x: String,
+        /// Models fitted.
+        n_models: usize,
+        /// a: latency that does not depend on size.
+        a_ms: Option<f64>,
+        /// Lower end of its 95 % t interval.
+        a_low_ms: Option<f64>,
+        /// Upper end of it.
+        a_high_ms: Option<f64>,
+        /// b: latency per unit of x.
+        b_ms_per_x: Option<f64>,
+        /// Lower end of its 95 % t interval.
+        b_low_ms_per_x: Option<f64>,
+        /// Upper end of it.
+        b_high_ms_per_x: Option<f64>,
+        /// `1 − SSE/SST`.
+        /// Unit: fraction.
+        r2: Option<f64>,
+        /// a of the line with the least relative deviations: right for small models as for large ones.
+        relative_a_ms: Option<f64>,
+        /// Lower end of its 95 % t interval.
+        relative_a_low_ms: Option<f64>,
+        /// Upper end of it.
+        relative_a_high_ms: Option<f64>,
+        /// b of that line.
+        relative_b_ms_per_x: Option<f64>,
+        /// Lower end of its 95 % t interval.
+        relative_b_low_ms_per_x: Option<f64>,
+        /// Upper end of it.
+        relative_b_high_ms_per_x: Option<f64>,
+        /// `1 − SSE/SST` of ln latency against the logarithm of that line, to be held against `r2` of `scaling_fits.csv`.
+        /// `None`: the line is not positive at a model's x.
+        /// Unit: fraction.
+        relative_r2_ln: Option<f64>,
+        /// Middle of the models' x.
+        /// Unit: the predictor's.
+        median_x: Option<f64>,
+        /// a ÷ (a + b·`median_x`). `None`: the fit is not actionable, or see `overhead_share_reason`.
+        /// Unit: fraction.
+        overhead_share: Option<f64>,
+        /// Why an actionable fit has no share: the interval of a includes 0, or the share is not between 0 and 1. `None`:
+        /// it has one, or the fit is not actionable.
+        overhead_share_reason: Option<String>,
+        /// Whether the fit may be used.
+        actionable: bool,
+        /// Why not. `None`: it may.
+        reason: Option<String>,
+        /// What was left out of the fit and why. `None`: nothing.
+        note: Option<String>,
+    }
 }
 
-/// Whether latency rises with one property of the architecture. Every figure is `None` where there is no correlation;
-/// `reason` then says why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CorrelationRow {
-    /// As [`super::ScalingFitRow::fit_id`].
-    pub fit_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Element type of the sessions.
-    pub dtype: Dtype,
-    /// What is timed.
-    pub mode: Mode,
-    /// Over what the latencies are taken.
-    pub scope: ScopeKind,
-    /// Scenario name. `None`: an aggregate.
-    pub scenario: Option<String>,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// As [`super::ScalingFitRow::headline`].
-    pub headline: bool,
-    /// Name of the property's column.
-    pub predictor: String,
-    /// Models ranked.
-    pub n_models: usize,
-    /// Spearman's ρ.
-    pub rho: Option<f64>,
-    /// Two-sided p by Student's t: rough for few models.
-    pub p_t: Option<f64>,
-    /// Two-sided p over all orders. `None` as well above [`rank::EXACT_UP_TO`] models.
-    pub p_exact: Option<f64>,
-    /// Why there is none. `None`: there is.
-    pub reason: Option<String>,
-    /// What was left out and why. `None`: nothing.
-    pub note: Option<String>,
+columns! {
+    /// Whether latency rises with one property of the architecture. Every figure is `None` where there is no correlation;
+    /// `reason` then says why.
+    pub struct CorrelationRow {
+        ..key: FitKey,
+        /// Name of the property's column.
+        predictor: String,
+        /// Models ranked.
+        n_models: usize,
+        /// Spearman's ρ.
+        /// Source: Spearman's rank correlation; ties share their average rank.
+        /// Unit: correlation.
+        rho: Option<f64>,
+        /// Two-sided p by Student's t: rough for few models.
+        /// Unit: probability.
+        p_t: Option<f64>,
+        /// Two-sided p over all orders. `None`: also above 9 models.
+        /// Source: all orders of the latencies, counted out.
+        /// Unit: probability.
+        p_exact: Option<f64>,
+        /// Why there is none. `None`: there is.
+        reason: Option<String>,
+        /// What was left out and why. `None`: nothing.
+        note: Option<String>,
+    }
+}
+
+/// `analysis/multivariate_fits.csv`.
+pub struct MultivariateFits;
+
+impl Table for MultivariateFits {
+    type Row = MultivariateRow;
+    const FILE: &'static str = "analysis/multivariate_fits.csv";
+    const ABOUT: &'static str = "Size and depth together, one row per fit of `scaling_fits.csv`.";
+
+    fn derive(from: &Sources<'_>) -> Vec<MultivariateRow> {
+        let summary = from.rows::<Summary>();
+        multivariate(&scopes(&summary))
+    }
 }
 
 /// Fits size and depth together over every scope.
-pub(super) fn multivariate(scopes: &[Scope<'_>]) -> Vec<MultivariateRow> {
+fn multivariate(scopes: &[Scope<'_>]) -> Vec<MultivariateRow> {
     let axes = [FitAxis::Params, FitAxis::NLayer];
     let row = |scope: &Scope<'_>| {
         let scope = scope.with(&axes);
@@ -181,15 +169,7 @@ pub(super) fn multivariate(scopes: &[Scope<'_>]) -> Vec<MultivariateRow> {
         });
         let plane = plane.as_ref();
         MultivariateRow {
-            fit_id: scope.id(),
-            backend: scope.like.backend.clone(),
-            dtype: scope.like.dtype,
-            mode: scope.like.mode,
-            scope: scope.kind,
-            scenario: scope.scenario().map(str::to_owned),
-            batch: scope.like.batch,
-            gen_tokens: scope.like.gen_tokens,
-            headline: scope.headline,
+            key: scope.key(),
             n_models: scope.points.len(),
             alpha: plane.map(|p| p.intercept.value),
             beta_ln_params: plane.map(|p| p.first.value),
@@ -208,8 +188,22 @@ pub(super) fn multivariate(scopes: &[Scope<'_>]) -> Vec<MultivariateRow> {
     scopes.iter().map(row).collect()
 }
 
+/// `analysis/overhead_compute_fits.csv`.
+pub struct OverheadComputeFits;
+
+impl Table for OverheadComputeFits {
+    type Row = OverheadRow;
+    const FILE: &'static str = "analysis/overhead_compute_fits.csv";
+    const ABOUT: &'static str = "A constant plus a part proportional to size, one row per fit of `scaling_fits.csv`.";
+
+    fn derive(from: &Sources<'_>) -> Vec<OverheadRow> {
+        let summary = from.rows::<Summary>();
+        overhead(&scopes(&summary), from.plan.fit)
+    }
+}
+
 /// Fits overhead plus compute over every scope.
-pub(super) fn overhead(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<OverheadRow> {
+fn overhead(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<OverheadRow> {
     let row = |scope: &Scope<'_>| {
         let scope = scope.with(&[axis]);
         let x = scope.column(axis);
@@ -227,15 +221,7 @@ pub(super) fn overhead(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<OverheadRow> 
             None => (None, None),
         };
         OverheadRow {
-            fit_id: scope.id(),
-            backend: scope.like.backend.clone(),
-            dtype: scope.like.dtype,
-            mode: scope.like.mode,
-            scope: scope.kind,
-            scenario: scope.scenario().map(str::to_owned),
-            batch: scope.like.batch,
-            gen_tokens: scope.like.gen_tokens,
-            headline: scope.headline,
+            key: scope.key(),
             x: axis_name(axis).to_owned(),
             n_models: scope.points.len(),
             a_ms: line.map(|line| line.intercept.value),
@@ -273,8 +259,23 @@ fn overhead_share(line: &Line, x: f64) -> Result<f64, &'static str> {
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("a or b is negative") }
 }
 
+/// `analysis/architecture_correlations.csv`.
+pub struct ArchitectureCorrelations;
+
+impl Table for ArchitectureCorrelations {
+    type Row = CorrelationRow;
+    const FILE: &'static str = "analysis/architecture_correlations.csv";
+    const ABOUT: &'static str =
+        "Ranks of latency against size, depth, width and heads, for every fit of `scaling_fits.csv`.";
+
+    fn derive(from: &Sources<'_>) -> Vec<CorrelationRow> {
+        let summary = from.rows::<Summary>();
+        correlations(&scopes(&summary))
+    }
+}
+
 /// Ranks latency against size, depth, width and heads over every scope.
-pub(super) fn correlations(scopes: &[Scope<'_>]) -> Vec<CorrelationRow> {
+fn correlations(scopes: &[Scope<'_>]) -> Vec<CorrelationRow> {
     const PREDICTORS: [FitAxis; 4] = [FitAxis::Params, FitAxis::NLayer, FitAxis::NEmbd, FitAxis::NHead];
     let row = |scope: &Scope<'_>, axis: FitAxis| {
         let scope = scope.with(&[axis]);
@@ -282,15 +283,7 @@ pub(super) fn correlations(scopes: &[Scope<'_>]) -> Vec<CorrelationRow> {
         let reason = found.as_ref().err().map(|error| explain(error, &[axis_name(axis)]));
         let found = found.ok();
         CorrelationRow {
-            fit_id: scope.id(),
-            backend: scope.like.backend.clone(),
-            dtype: scope.like.dtype,
-            mode: scope.like.mode,
-            scope: scope.kind,
-            scenario: scope.scenario().map(str::to_owned),
-            batch: scope.like.batch,
-            gen_tokens: scope.like.gen_tokens,
-            headline: scope.headline,
+            key: scope.key(),
             predictor: axis_name(axis).to_owned(),
             n_models: scope.points.len(),
             rho: found.map(|found| found.rho),

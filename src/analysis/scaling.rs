@@ -1,102 +1,111 @@
 //! `scaling_fits.csv`, `scaling_fits_length_limited.csv`, `scaling_residuals.csv`: latency against model size.
 
-use serde::{Deserialize, Serialize};
-
 use crate::stats::bootstrap::Resampling;
 use crate::stats::fit::{self, ScalingFit};
 use crate::stats::measured::PointError;
 use crate::stats::{InputError, interval::Interval};
-use crate::terms::{Dtype, FitAxis, Mode};
+use crate::terms::Finish;
+use crate::terms::FitAxis;
 
-use super::scope::{Scope, ScopeKind, axis_name, explain};
+use super::columns::columns;
+use super::metrics::MetricRow;
+use super::metrics::Metrics;
+use super::scope::{FitKey, Scope, axis_name, explain, scopes};
+use super::summary::Summary;
+use super::summary::{SummaryRow, summarise};
+use super::table::{Sources, Table};
 
-/// One power law, `ln(latency_ms) = intercept_ln + slope·ln(x)`, over models. Every estimate is `None` where there is
-/// no fit; `reason` then says why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScalingFitRow {
-    /// Names the fit, see [`ScalingResidualRow::fit_id`]: `backend/dtype/mode/scope/batch/decode length`.
-    pub fit_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Element type of the sessions.
-    pub dtype: Dtype,
-    /// What is timed.
-    pub mode: Mode,
-    /// Over what the latencies are taken.
-    pub scope: ScopeKind,
-    /// Scenario name. `None`: an aggregate.
-    pub scenario: Option<String>,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// Whether it is the fit to quote for this backend, element type and mode: the aggregate over most scenarios.
-    pub headline: bool,
-    /// Always `power_law`.
-    pub form: String,
-    /// Name of the predictor's column.
-    pub x: String,
-    /// Models fitted.
-    pub n_models: usize,
-    /// Their names, joined by `;`.
-    pub models: String,
-    /// Scenarios behind each point, joined by `;`.
-    pub scenarios: String,
-    /// The exponent.
-    pub slope: Option<f64>,
-    /// ln of the latency in ms at x = 1.
-    pub intercept_ln: Option<f64>,
-    /// `1 − SSE/SST` of the logarithms.
-    pub r2: Option<f64>,
-    /// Residual standard deviation of ln latency.
-    pub sigma_ln: Option<f64>,
-    /// Standard deviation of the models' ln latency about the law beyond what the errors of their own medians explain: 0
-    /// where those explain all. `None`: of one median it is not known how sure it is.
-    pub scatter_ln: Option<f64>,
-    /// Lower end of the slope's 95 % t interval: the one to trust. It holds the scatter of the models and, where
-    /// `scatter_ln` is told, how well each median is known.
-    pub slope_t_low: Option<f64>,
-    /// Upper end of it.
-    pub slope_t_high: Option<f64>,
-    /// Lower end of the slope's 95 % bootstrap interval: too narrow at few models.
-    pub slope_bootstrap_low: Option<f64>,
-    /// Upper end of it.
-    pub slope_bootstrap_high: Option<f64>,
-    /// `exact`, or `sampled` with resamples and seed.
-    pub bootstrap: Option<String>,
-    /// Whether the fit may be used: at least 4 models, R² at least 0.2, both intervals exclude 0.
-    pub actionable: bool,
-    /// Why it may not. `None`: it may.
-    pub reason: Option<String>,
-    /// What was left out of the fit and why. `None`: nothing.
-    pub note: Option<String>,
+columns! {
+    /// One power law, `ln(latency_ms) = intercept_ln + slope·ln(x)`, over models. Every estimate is `None` where there is
+    /// no fit; `reason` then says why.
+    pub struct ScalingFitRow {
+        ..key: FitKey,
+        /// Always `power_law`.
+        form: String,
+        /// Name of the predictor's column.
+        /// Unit: the predictor's.
+        x: String,
+        /// Models fitted.
+        n_models: usize,
+        /// Their names, joined by `;`.
+        models: String,
+        /// Scenarios behind each point, joined by `;`.
+        scenarios: String,
+        /// The exponent.
+        /// Source: ordinary least squares on the logarithms.
+        /// Unit: exponent.
+        slope: Option<f64>,
+        /// ln of the latency in ms at x = 1.
+        /// Unit: ln of milliseconds.
+        intercept_ln: Option<f64>,
+        /// `1 − SSE/SST` of the logarithms.
+        /// Unit: fraction.
+        r2: Option<f64>,
+        /// Residual standard deviation of ln latency.
+        /// Unit: ln of a ratio.
+        sigma_ln: Option<f64>,
+        /// Standard deviation of the models' ln latency about the law beyond what the errors of their own medians explain:
+        /// 0 where those explain all. `None`: of one median it is not known how sure it is.
+        /// Unit: ln of a ratio.
+        scatter_ln: Option<f64>,
+        /// Lower end of the slope's 95 % t interval: the one to trust. It holds the scatter of the models and, where
+        /// `scatter_ln` is told, how well each median is known.
+        /// Source: Student's t; degrees of freedom of the scatter of the models and of each median.
+        /// Unit: exponent.
+        slope_t_low: Option<f64>,
+        /// Upper end of it.
+        /// Source: Student's t; degrees of freedom of the scatter of the models and of each median.
+        /// Unit: exponent.
+        slope_t_high: Option<f64>,
+        /// Lower end of the slope's 95 % bootstrap interval: too narrow at few models.
+        /// Source: pairs bootstrap over models.
+        /// Unit: exponent.
+        slope_bootstrap_low: Option<f64>,
+        /// Upper end of it.
+        /// Source: pairs bootstrap over models.
+        /// Unit: exponent.
+        slope_bootstrap_high: Option<f64>,
+        /// `exact`, or `sampled` with resamples and seed.
+        bootstrap: Option<String>,
+        /// Whether the fit may be used: at least 4 models, R² at least 0.2, both intervals exclude 0.
+        actionable: bool,
+        /// Why it may not. `None`: it may.
+        reason: Option<String>,
+        /// What was left out of the fit and why. `None`: nothing.
+        note: Option<String>,
+    }
 }
 
-/// One model of one fit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScalingResidualRow {
-    /// The row of `scaling_fits.csv`.
-    pub fit_id: String,
-    /// Model name.
-    pub model: String,
-    /// Hash of the weights.
-    pub weights_id: String,
-    /// The predictor.
-    pub x: f64,
-    /// What was measured.
-    pub latency_ms: f64,
-    /// Standard error of its logarithm. `None`: too few calls to tell.
-    pub latency_se_ln: Option<f64>,
-    /// Degrees of freedom of that. `None`: as above.
-    pub latency_se_df: Option<f64>,
-    /// What the law says.
-    pub fitted_ms: f64,
-    /// `ln(latency_ms) − ln(fitted_ms)`.
-    pub residual_ln: f64,
-    /// Lower end of the law's 95 % band at `x`.
-    pub band_low_ms: f64,
-    /// Upper end of it.
-    pub band_high_ms: f64,
+columns! {
+    /// One model of one fit.
+    pub struct ScalingResidualRow {
+        /// The row of `scaling_fits.csv`.
+        fit_id: String,
+        /// Model name.
+        model: String,
+        /// Hash of the weights.
+        weights_id: String,
+        /// The predictor.
+        /// Unit: the predictor's.
+        x: f64,
+        /// What was measured.
+        latency_ms: f64,
+        /// Standard error of its logarithm. `None`: too few calls to tell.
+        /// Unit: ln of a ratio.
+        latency_se_ln: Option<f64>,
+        /// Degrees of freedom of that. `None`: as above.
+        /// Unit: degrees of freedom.
+        latency_se_df: Option<f64>,
+        /// What the law says.
+        fitted_ms: f64,
+        /// `ln(latency_ms) − ln(fitted_ms)`.
+        /// Unit: ln of a ratio.
+        residual_ln: f64,
+        /// Lower end of the law's 95 % band at `x`.
+        band_low_ms: f64,
+        /// Upper end of it.
+        band_high_ms: f64,
+    }
 }
 
 /// A fitted law at one size.
@@ -131,19 +140,60 @@ pub fn curve(points: &[ScalingResidualRow], steps: usize) -> Result<Vec<CurvePoi
     Ok((0..steps).map(at).filter_map(point).collect())
 }
 
-/// The fit of every scope, and the residuals of those that worked.
-pub(super) fn derive(scopes: &[Scope<'_>], axis: FitAxis) -> (Vec<ScalingFitRow>, Vec<ScalingResidualRow>) {
-    let (mut fits, mut residuals) = (Vec::new(), Vec::new());
-    for scope in scopes {
-        let scope = scope.with(&[axis]);
-        let x = scope.column(axis);
-        let fitted = fit::measured_scaling(&x, &scope.latencies(), scope.errors().as_deref());
-        if let Ok(fitted) = &fitted {
-            residuals.extend(residuals_of(&scope, &x, fitted));
-        }
-        fits.push(row(&scope, axis, fitted));
+/// `analysis/scaling_fits.csv`.
+pub struct ScalingFits;
+
+impl Table for ScalingFits {
+    type Row = ScalingFitRow;
+    const FILE: &'static str = "analysis/scaling_fits.csv";
+    const ABOUT: &'static str = "Latency against model size: of each backend, element type, mode and shape the aggregate first, then its scenarios.";
+
+    fn derive(from: &Sources<'_>) -> Vec<ScalingFitRow> {
+        let summary = from.rows::<Summary>();
+        fits(&summary, from.plan.fit)
     }
-    (fits, residuals)
+}
+
+/// `analysis/scaling_fits_length_limited.csv`.
+pub struct ScalingFitsLengthLimited;
+
+impl Table for ScalingFitsLengthLimited {
+    type Row = ScalingFitRow;
+    const FILE: &'static str = "analysis/scaling_fits_length_limited.csv";
+    const ABOUT: &'static str =
+        "The fits of `scaling_fits.csv` over calls that ended by length, or do not tell how they ended.";
+
+    fn derive(from: &Sources<'_>) -> Vec<ScalingFitRow> {
+        let metrics = from.rows::<Metrics>();
+        let by_length = |row: &MetricRow| row.finish.is_none_or(|finish| finish == Finish::Length);
+        fits(&summarise(from.plan, &metrics, by_length), from.plan.fit)
+    }
+}
+
+/// `analysis/scaling_residuals.csv`.
+pub struct ScalingResiduals;
+
+impl Table for ScalingResiduals {
+    type Row = ScalingResidualRow;
+    const FILE: &'static str = "analysis/scaling_residuals.csv";
+    const ABOUT: &'static str = "The models of each fit of `scaling_fits.csv` that worked.";
+
+    fn derive(from: &Sources<'_>) -> Vec<ScalingResidualRow> {
+        let summary = from.rows::<Summary>();
+        let scaling_fits = from.rows::<ScalingFits>();
+        let scopes = scopes(&summary);
+        let fitted = scopes.iter().zip(scaling_fits.iter()).filter(|(_, fit)| fit.slope.is_some());
+        fitted.flat_map(|(scope, _)| residuals(scope, from.plan.fit)).collect()
+    }
+}
+
+/// The fit of every scope.
+fn fits(summary: &[SummaryRow], axis: FitAxis) -> Vec<ScalingFitRow> {
+    let of_scope = |scope: &Scope<'_>| {
+        let scope = scope.with(&[axis]);
+        row(&scope, axis, fit::measured_scaling(&scope.column(axis), &scope.latencies(), scope.errors().as_deref()))
+    };
+    scopes(summary).iter().map(of_scope).collect()
 }
 
 fn row(scope: &Scope<'_>, axis: FitAxis, fitted: Result<ScalingFit, InputError>) -> ScalingFitRow {
@@ -155,19 +205,11 @@ fn row(scope: &Scope<'_>, axis: FitAxis, fitted: Result<ScalingFit, InputError>)
     let bootstrap = fitted.as_ref().map(|judged| judged.bootstrap);
     let gate = fitted.as_ref().map(|judged| &judged.gate);
     ScalingFitRow {
-        fit_id: scope.id(),
-        backend: scope.like.backend.clone(),
-        dtype: scope.like.dtype,
-        mode: scope.like.mode,
-        scope: scope.kind,
-        scenario: scope.scenario().map(str::to_owned),
-        batch: scope.like.batch,
-        gen_tokens: scope.like.gen_tokens,
-        headline: scope.headline,
+        key: scope.key(),
         form: "power_law".to_owned(),
         x: axis_name(axis).to_owned(),
         n_models: scope.points.len(),
-        models: scope.points.iter().map(|point| point.row.model.as_str()).collect::<Vec<_>>().join(";"),
+        models: scope.points.iter().map(|point| point.row.key.model.as_str()).collect::<Vec<_>>().join(";"),
         scenarios: scope.scenarios.join(";"),
         slope: law.map(|law| law.slope().value),
         intercept_ln: law.map(|law| law.intercept_ln().value),
@@ -194,14 +236,17 @@ pub fn resampling(how: Resampling) -> String {
     }
 }
 
-fn residuals_of(scope: &Scope<'_>, x: &[f64], fitted: &ScalingFit) -> Vec<ScalingResidualRow> {
-    let law = &fitted.fit;
-    let rows = scope.points.iter().zip(x).zip(&law.logs.residuals).filter_map(|((point, &x), &residual_ln)| {
+/// The models of a fit. Empty: there is no fit.
+fn residuals(scope: &Scope<'_>, axis: FitAxis) -> Vec<ScalingResidualRow> {
+    let scope = scope.with(&[axis]);
+    let x = scope.column(axis);
+    let Ok(law) = fit::measured_power_law(&x, &scope.latencies(), scope.errors().as_deref()) else { return Vec::new() };
+    let rows = scope.points.iter().zip(&x).zip(&law.logs.residuals).filter_map(|((point, &x), &residual_ln)| {
         let band = law.mean_band(x)?;
         Some(ScalingResidualRow {
             fit_id: scope.id(),
-            model: point.row.model.clone(),
-            weights_id: point.row.weights_id.clone(),
+            model: point.row.key.model.clone(),
+            weights_id: point.row.key.weights_id.clone(),
             x,
             latency_ms: point.latency_ms,
             latency_se_ln: point.error.map(|error| error.standard_error),

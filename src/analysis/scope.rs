@@ -5,9 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::stats::measured::PointError;
 use crate::stats::summary::geometric_mean;
 use crate::stats::{InputError, LEVEL, student};
-use crate::terms::FitAxis;
+use crate::terms::Mode;
+use crate::terms::{Dtype, FitAxis};
 
 use super::aggregate::{comparable, distinct};
+use super::columns::columns;
+use super::key::CellKey;
 use super::summary::SummaryRow;
 
 /// How much less sure a median is than the mean of the same values, many of a normal distribution: √(π/2).
@@ -21,6 +24,30 @@ pub enum ScopeKind {
     Aggregate,
     /// One scenario's medians.
     Scenario,
+}
+
+columns! {
+    /// Which fit a row is of.
+    pub struct FitKey {
+        /// Names the fit, also in `scaling_residuals.csv`: `backend/dtype/mode/scope/batch/decode length`.
+        fit_id: String,
+        /// Backend name.
+        backend: String,
+        /// Element type of the sessions.
+        dtype: Dtype,
+        /// What is timed.
+        mode: Mode,
+        /// Over what the latencies are taken.
+        scope: ScopeKind,
+        /// Scenario name. `None`: an aggregate.
+        scenario: Option<String>,
+        /// Rows decoded together.
+        batch: u32,
+        /// Timed decode steps.
+        gen_tokens: u32,
+        /// Whether it is the fit to quote for this backend, element type and mode: the aggregate over most scenarios.
+        headline: bool,
+    }
 }
 
 /// The models of one fit.
@@ -64,10 +91,10 @@ pub(super) fn axis_name(axis: FitAxis) -> &'static str {
 pub(super) fn axis_value(axis: FitAxis, row: &SummaryRow) -> Option<f64> {
     let whole = |n: Option<u64>| n.map(|n| n as f64);
     match axis {
-        FitAxis::Params => row.params_millions,
-        FitAxis::NLayer => whole(row.n_layer),
-        FitAxis::NEmbd => whole(row.n_embd),
-        FitAxis::NHead => whole(row.n_head),
+        FitAxis::Params => row.architecture.params_millions,
+        FitAxis::NLayer => whole(row.architecture.n_layer),
+        FitAxis::NEmbd => whole(row.architecture.n_embd),
+        FitAxis::NHead => whole(row.architecture.n_head),
     }
 }
 
@@ -91,11 +118,26 @@ pub(super) fn explain(error: &InputError, predictors: &[&str]) -> String {
 }
 
 impl<'a> Scope<'a> {
+    /// What its rows are told apart by.
+    pub(super) fn key(&self) -> FitKey {
+        FitKey {
+            fit_id: self.id(),
+            backend: self.like.key.backend.clone(),
+            dtype: self.like.key.dtype,
+            mode: self.like.mode,
+            scope: self.kind,
+            scenario: self.scenario().map(str::to_owned),
+            batch: self.like.key.batch,
+            gen_tokens: self.like.key.gen_tokens,
+            headline: self.headline,
+        }
+    }
+
     /// Stable name: `backend/dtype/mode/aggregate/batch1/gen64`, or `…/scenario:micro/…`.
     pub(super) fn id(&self) -> String {
         let scope = self.scenario().map_or_else(|| "aggregate".to_owned(), |name| format!("scenario:{name}"));
-        let SummaryRow { backend, dtype, mode, batch, gen_tokens, .. } = self.like;
-        format!("{backend}/{}/{mode}/{scope}/batch{batch}/gen{gen_tokens}", dtype.as_str())
+        let CellKey { backend, dtype, batch, gen_tokens, .. } = &*self.like.key;
+        format!("{backend}/{}/{}/{scope}/batch{batch}/gen{gen_tokens}", dtype.as_str(), self.like.mode)
     }
 
     /// The scenario of a [`ScopeKind::Scenario`].
@@ -111,7 +153,7 @@ impl<'a> Scope<'a> {
         let mut kept = self.clone();
         kept.points.retain(|point| axes.iter().all(|&axis| axis_value(axis, point.row).is_some()));
         let unknown = self.points.iter().filter(|p| axes.iter().any(|&axis| axis_value(axis, p.row).is_none()));
-        kept.notes.extend(unknown.map(|p| format!("`{}` is left out: its architecture is not known", p.row.model)));
+        kept.notes.extend(unknown.map(|p| format!("`{}` is left out: its architecture is not known", p.row.key.model)));
         kept
     }
 
@@ -156,7 +198,7 @@ fn mark_headlines(scopes: &mut [Scope<'_>]) {
     for &i in &aggregates {
         let alike = |j: usize| {
             let (a, b) = (scopes[i].like, scopes[j].like);
-            a.backend == b.backend && a.dtype == b.dtype && a.mode == b.mode
+            a.key.backend == b.key.backend && a.key.dtype == b.key.dtype && a.mode == b.mode
         };
         let larger = |j: usize| {
             let (own, other) = (scopes[i].scenarios.len(), scopes[j].scenarios.len());
@@ -169,13 +211,14 @@ fn mark_headlines(scopes: &mut [Scope<'_>]) {
 
 /// The aggregate and the scenarios of rows that differ in nothing but model and scenario.
 fn of_shape<'a>(all: &[&'a SummaryRow]) -> Vec<Scope<'a>> {
-    let names = distinct(all.iter().map(|row| row.scenario.as_str()));
+    let names = distinct(all.iter().map(|row| row.key.scenario.as_str()));
     let (proven, unproven): (Vec<&SummaryRow>, Vec<&SummaryRow>) = all.iter().copied().partition(|row| row.is_proven());
     let (rows, repeated) = once_per_weights(&proven);
     let mut scopes = vec![aggregate(all[0], &rows, &names, [unplaced(&unproven), repeated.clone()].concat())];
     for name in names {
-        let points: Vec<Point<'_>> = rows.iter().filter(|row| row.scenario == name).map(|row| single(row)).collect();
-        let unproven: Vec<&SummaryRow> = unproven.iter().copied().filter(|row| row.scenario == name).collect();
+        let points: Vec<Point<'_>> =
+            rows.iter().filter(|row| row.key.scenario == name).map(|row| single(row)).collect();
+        let unproven: Vec<&SummaryRow> = unproven.iter().copied().filter(|row| row.key.scenario == name).collect();
         scopes.push(Scope {
             like: all[0],
             kind: ScopeKind::Scenario,
@@ -190,9 +233,10 @@ fn of_shape<'a>(all: &[&'a SummaryRow]) -> Vec<Scope<'a>> {
 
 /// A note for each model of these rows, with its scenarios.
 fn unplaced(rows: &[&SummaryRow]) -> Vec<String> {
-    let models = distinct(rows.iter().map(|row| row.model.as_str()));
+    let models = distinct(rows.iter().map(|row| row.key.model.as_str()));
     let note = |model: &&str| {
-        let scenarios = distinct(rows.iter().filter(|row| row.model == *model).map(|row| row.scenario.as_str()));
+        let scenarios =
+            distinct(rows.iter().filter(|row| row.key.model == *model).map(|row| row.key.scenario.as_str()));
         format!("`{model}` is left out in {}: nothing proves where it ran", scenarios.join(", "))
     };
     models.iter().map(note).collect()
@@ -200,12 +244,13 @@ fn unplaced(rows: &[&SummaryRow]) -> Vec<String> {
 
 /// Leaves out models whose weights another name has already brought in: they are no second observation.
 fn once_per_weights<'a>(rows: &[&'a SummaryRow]) -> (Vec<&'a SummaryRow>, Vec<String>) {
-    let first_name = |row: &SummaryRow| rows.iter().find(|other| other.weights_id == row.weights_id).map(|r| &r.model);
+    let first_name =
+        |row: &SummaryRow| rows.iter().find(|other| other.key.weights_id == row.key.weights_id).map(|r| &r.key.model);
     let (kept, twice): (Vec<&SummaryRow>, Vec<&SummaryRow>) =
-        rows.iter().copied().partition(|row| first_name(row) == Some(&row.model));
-    let names = distinct(twice.iter().map(|row| row.model.as_str()));
+        rows.iter().copied().partition(|row| first_name(row) == Some(&row.key.model));
+    let names = distinct(twice.iter().map(|row| row.key.model.as_str()));
     let notes = names.iter().map(|name| {
-        let original = twice.iter().find(|row| row.model == *name).and_then(|row| first_name(row));
+        let original = twice.iter().find(|row| row.key.model == *name).and_then(|row| first_name(row));
         format!("`{name}` has the weights of `{}` and is counted once", original.map_or("", |name| name))
     });
     (kept, notes.collect())
@@ -248,18 +293,18 @@ fn aggregate<'a>(
 ) -> Scope<'a> {
     let mut models: Vec<Vec<&'a SummaryRow>> = Vec::new();
     for row in rows {
-        match models.iter_mut().find(|m| m[0].model == row.model && m[0].weights_id == row.weights_id) {
+        match models.iter_mut().find(|m| m[0].key.model == row.key.model && m[0].key.weights_id == row.key.weights_id) {
             Some(rows) => rows.push(row),
             None => models.push(vec![row]),
         }
     }
-    let common = |name: &&str| models.iter().all(|rows| rows.iter().any(|row| row.scenario == *name));
+    let common = |name: &&str| models.iter().all(|rows| rows.iter().any(|row| row.key.scenario == *name));
     let (kept, left_out): (Vec<&str>, Vec<&str>) = names.iter().copied().partition(common);
     if !left_out.is_empty() {
         notes.push(format!("scenarios that not every model has are left out: {}", left_out.join(", ")));
     }
     let points = models.iter().filter_map(|rows| {
-        let rows: Vec<&SummaryRow> = rows.iter().copied().filter(|r| kept.contains(&r.scenario.as_str())).collect();
+        let rows: Vec<&SummaryRow> = rows.iter().copied().filter(|r| kept.contains(&r.key.scenario.as_str())).collect();
         pooled(&rows)
     });
     let points = points.collect();

@@ -12,63 +12,74 @@ use crate::stats::interval::Interval;
 use crate::stats::summary::geometric_mean;
 use crate::terms::{Dtype, FitAxis, Mode};
 
-use super::scope::{Point, Scope, ScopeKind, axis_name, explain};
+use super::columns::columns;
+use super::scope::{Point, Scope, ScopeKind, axis_name, explain, scopes};
+use super::summary::Summary;
+use super::table::{Sources, Table};
 
-/// The fit at the smallest batch or decode length (`a`) beside that at a larger one (`b`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ShiftRow {
-    /// Backend name.
-    pub backend: String,
-    /// Element type of the sessions.
-    pub dtype: Dtype,
-    /// What is timed.
-    pub mode: Mode,
-    /// Over what the latencies are taken.
-    pub scope: ScopeKind,
-    /// What is fitted.
-    pub metric: Metric,
-    /// As [`super::ScalingFitRow::fit_id`].
-    pub fit_id_a: String,
-    /// As [`super::ScalingFitRow::fit_id`].
-    pub fit_id_b: String,
-    /// Scenario name. `None`: an aggregate.
-    pub scenario_a: Option<String>,
-    /// Scenario name. `None`: an aggregate.
-    pub scenario_b: Option<String>,
-    /// Rows decoded together.
-    pub batch_a: u32,
-    /// Rows decoded together.
-    pub batch_b: u32,
-    /// Timed decode steps.
-    pub gen_tokens_a: u32,
-    /// Timed decode steps.
-    pub gen_tokens_b: u32,
-    /// Slope of ln metric over ln x. `None`, here and below: there is no such fit.
-    pub slope_a: Option<f64>,
-    /// Lower end of its 95 % t interval.
-    pub slope_a_low: Option<f64>,
-    /// Upper end of it.
-    pub slope_a_high: Option<f64>,
-    /// Whether that fit is actionable.
-    pub actionable_a: bool,
-    /// Slope of ln metric over ln x.
-    pub slope_b: Option<f64>,
-    /// Lower end of its 95 % t interval.
-    pub slope_b_low: Option<f64>,
-    /// Upper end of it.
-    pub slope_b_high: Option<f64>,
-    /// Whether that fit is actionable.
-    pub actionable_b: bool,
-    /// Whether the two t intervals have a value in common.
-    pub intervals_overlap: Option<bool>,
-    /// Models measured at both.
-    pub n_common_models: usize,
-    /// Geometric mean over these of metric at `b` ÷ metric at `a`. `None`: no such model, or the prompts differ too.
-    pub metric_b_over_a: Option<f64>,
-    /// Whether the conclusion is the same. `None`: cannot be told.
-    pub conclusion_survives: Option<bool>,
-    /// Why, in words.
-    pub reason: String,
+columns! {
+    /// The fit at the smallest batch or decode length (`a`) beside that at a larger one (`b`).
+    pub struct ShiftRow {
+        /// Backend name.
+        backend: String,
+        /// Element type of the sessions.
+        dtype: Dtype,
+        /// What is timed.
+        mode: Mode,
+        /// Over what the latencies are taken.
+        scope: ScopeKind,
+        /// What is fitted.
+        metric: Metric,
+        /// The fit, see `scaling_fits.csv`.
+        fit_id_a: String,
+        /// The fit, see `scaling_fits.csv`.
+        fit_id_b: String,
+        /// Scenario name. `None`: an aggregate.
+        scenario_a: Option<String>,
+        /// Scenario name. `None`: an aggregate.
+        scenario_b: Option<String>,
+        /// Rows decoded together.
+        batch_a: u32,
+        /// Rows decoded together.
+        batch_b: u32,
+        /// Timed decode steps.
+        gen_tokens_a: u32,
+        /// Timed decode steps.
+        gen_tokens_b: u32,
+        /// Slope of ln metric over ln x. `None`, here and below: there is no such fit.
+        /// Unit: exponent.
+        slope_a: Option<f64>,
+        /// Lower end of its 95 % t interval.
+        /// Unit: exponent.
+        slope_a_low: Option<f64>,
+        /// Upper end of it.
+        /// Unit: exponent.
+        slope_a_high: Option<f64>,
+        /// Whether that fit is actionable.
+        actionable_a: bool,
+        /// Slope of ln metric over ln x.
+        /// Unit: exponent.
+        slope_b: Option<f64>,
+        /// Lower end of its 95 % t interval.
+        /// Unit: exponent.
+        slope_b_low: Option<f64>,
+        /// Upper end of it.
+        /// Unit: exponent.
+        slope_b_high: Option<f64>,
+        /// Whether that fit is actionable.
+        actionable_b: bool,
+        /// Whether the two t intervals have a value in common.
+        intervals_overlap: Option<bool>,
+        /// Models measured at both.
+        n_common_models: usize,
+        /// Geometric mean over these of metric at `b` ÷ metric at `a`. `None`: no such model, or the prompts differ too.
+        /// Unit: ratio.
+        metric_b_over_a: Option<f64>,
+        /// Whether the conclusion is the same. `None`: cannot be told.
+        conclusion_survives: Option<bool>,
+        /// Why, in words.
+        reason: String,
+    }
 }
 
 /// What a shift compares.
@@ -90,34 +101,63 @@ impl Metric {
     }
 }
 
+/// `analysis/batch_shift.csv`.
+pub struct BatchShift;
+
+impl Table for BatchShift {
+    type Row = ShiftRow;
+    const FILE: &'static str = "analysis/batch_shift.csv";
+    const ABOUT: &'static str =
+        "Whether fits survive another batch: every batch against the smallest one at the same decode length.";
+
+    fn derive(from: &Sources<'_>) -> Vec<ShiftRow> {
+        let summary = from.rows::<Summary>();
+        batch(&scopes(&summary), from.plan.fit)
+    }
+}
+
+/// `analysis/decode_length_shift.csv`.
+pub struct DecodeLengthShift;
+
+impl Table for DecodeLengthShift {
+    type Row = ShiftRow;
+    const FILE: &'static str = "analysis/decode_length_shift.csv";
+    const ABOUT: &'static str = "Whether fits survive another decode length: every length against the smallest one at the same batch and scenarios.";
+
+    fn derive(from: &Sources<'_>) -> Vec<ShiftRow> {
+        let summary = from.rows::<Summary>();
+        decode_length(&scopes(&summary), from.plan.fit)
+    }
+}
+
 /// Compares every batch with the smallest one at the same decode length: aggregates, and scenarios of equal prompts.
-pub(super) fn batch(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<ShiftRow> {
+fn batch(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<ShiftRow> {
     let related = |a: &Scope<'_>, b: &Scope<'_>| {
         let same_scope = match (a.kind, b.kind) {
             (ScopeKind::Aggregate, ScopeKind::Aggregate) => true,
             (ScopeKind::Scenario, ScopeKind::Scenario) => same_prompts(&common(a, b)),
             _ => false,
         };
-        alike(a, b) && a.like.gen_tokens == b.like.gen_tokens && same_scope
+        alike(a, b) && a.like.key.gen_tokens == b.like.key.gen_tokens && same_scope
     };
-    let pairs = pairs(scopes, related, |scope| scope.like.batch);
+    let pairs = pairs(scopes, related, |scope| scope.like.key.batch);
     pairs.into_iter().filter_map(|(a, b)| row(a, b, axis, Metric::LatencyMs)).collect()
 }
 
 /// Compares every decode length with the smallest one at the same batch and scenarios, in latency and per step.
-pub(super) fn decode_length(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<ShiftRow> {
+fn decode_length(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<ShiftRow> {
     let related = |a: &Scope<'_>, b: &Scope<'_>| {
         let same_scope = a.kind == b.kind && (a.kind == ScopeKind::Aggregate || a.scenarios == b.scenarios);
-        alike(a, b) && a.like.batch == b.like.batch && same_scope
+        alike(a, b) && a.like.key.batch == b.like.key.batch && same_scope
     };
     let decodes: Vec<Scope<'_>> = scopes.iter().filter(|s| s.like.mode != Mode::Prefill).cloned().collect();
-    let pairs = pairs(&decodes, related, |scope| scope.like.gen_tokens);
+    let pairs = pairs(&decodes, related, |scope| scope.like.key.gen_tokens);
     let metrics = [Metric::LatencyMs, Metric::MsPerToken];
     pairs.into_iter().flat_map(|(a, b)| metrics.map(|metric| row(a, b, axis, metric))).flatten().collect()
 }
 
 fn alike(a: &Scope<'_>, b: &Scope<'_>) -> bool {
-    a.like.backend == b.like.backend && a.like.dtype == b.like.dtype && a.like.mode == b.like.mode
+    a.like.key.backend == b.like.key.backend && a.like.key.dtype == b.like.key.dtype && a.like.mode == b.like.mode
 }
 
 /// Every scope with a larger value after the related scope with the smallest value.
@@ -135,7 +175,8 @@ fn pairs<'s, 'a>(
 
 /// Models of both scopes, by weights.
 fn common<'s, 'a>(a: &'s Scope<'a>, b: &'s Scope<'a>) -> Vec<(&'s Point<'a>, &'s Point<'a>)> {
-    let partner = |point: &Point<'_>| b.points.iter().find(|other| other.row.weights_id == point.row.weights_id);
+    let partner =
+        |point: &Point<'_>| b.points.iter().find(|other| other.row.key.weights_id == point.row.key.weights_id);
     a.points.iter().filter_map(|point| Some((point, partner(point)?))).collect()
 }
 
@@ -160,8 +201,8 @@ fn row(a: &Scope<'_>, b: &Scope<'_>, axis: FitAxis, metric: Metric) -> Option<Sh
     let actionable = |fit: &Result<ScalingFit, String>| fit.as_ref().is_ok_and(|judged| judged.gate.is_actionable());
     let (slope_a, slope_b) = (slope(&fit_a), slope(&fit_b));
     Some(ShiftRow {
-        backend: a.like.backend.clone(),
-        dtype: a.like.dtype,
+        backend: a.like.key.backend.clone(),
+        dtype: a.like.key.dtype,
         mode: a.like.mode,
         scope: a.kind,
         metric,
@@ -169,10 +210,10 @@ fn row(a: &Scope<'_>, b: &Scope<'_>, axis: FitAxis, metric: Metric) -> Option<Sh
         fit_id_b: b.id(),
         scenario_a: a.scenario().map(str::to_owned),
         scenario_b: b.scenario().map(str::to_owned),
-        batch_a: a.like.batch,
-        batch_b: b.like.batch,
-        gen_tokens_a: a.like.gen_tokens,
-        gen_tokens_b: b.like.gen_tokens,
+        batch_a: a.like.key.batch,
+        batch_b: b.like.key.batch,
+        gen_tokens_a: a.like.key.gen_tokens,
+        gen_tokens_b: b.like.key.gen_tokens,
         slope_a: slope_a.map(|s| s.value),
         slope_a_low: slope_a.map(|s| s.interval.low),
         slope_a_high: slope_a.map(|s| s.interval.high),

@@ -1,116 +1,116 @@
 //! `summary_by_model_backend_mode.csv`: one row per cell and mode.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::record::plan::Plan;
 use crate::stats::location::{adaptive_location, log_location};
 use crate::stats::series::{self, autocorrelation};
-use crate::stats::summary::Summary;
+use crate::stats::summary::Summary as Sample;
 use crate::stats::{self, LEVEL};
-use crate::terms::{Dtype, Mode, Regime, Repetitions, Role};
+use crate::terms::Repetitions;
+use crate::terms::{Mode, Regime, Role};
 
+use super::columns::columns;
 use super::groups::{Group, groups, latencies};
+use super::key::CellKey;
+use super::metrics::Metrics;
 use super::metrics::{MetricRow, Standing, tokens_per_s};
+use super::models::ArchitectureColumns;
+use super::table::{Sources, Table};
 
 /// Mean and median that differ by more than this share tell different stories.
 pub const SKEW: f64 = 0.10;
 
-/// One cell in one mode, over its timed calls on a warm engine that are not degraded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SummaryRow {
-    /// The plan's cell.
-    pub cell_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Hash of the weights.
-    pub weights_id: String,
-    /// Element type of the session.
-    pub dtype: Dtype,
-    /// Scenario name.
-    pub scenario: String,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// What is timed.
-    pub mode: Mode,
-    /// Always [`Regime::Warm`]: others are in `metrics.csv` and `warmup_effect.csv`.
-    pub regime: Regime,
-    /// Whether the pooled calls prove where they ran. Where they do not, the row is in no aggregate, fit or ranking.
-    pub attribution: Evidence,
-    /// Where they ran. `None`: not proven, or not the same for all.
-    pub actual: Option<String>,
-    /// Parameters in millions, see [`MetricRow::params_millions`].
-    pub params_millions: Option<f64>,
-    /// Transformer blocks.
-    pub n_layer: Option<u64>,
-    /// Width of the residual stream.
-    pub n_embd: Option<u64>,
-    /// Query heads.
-    pub n_head: Option<u64>,
-    /// Key-value heads.
-    pub n_kv_head: Option<u64>,
-    /// Prompt tokens sent per row, the mean where rows differ. `None`: not told.
-    pub prompt_tokens: Option<f64>,
-    /// Calls pooled.
-    pub n: usize,
-    /// Timed calls left out because they are degraded.
-    pub n_degraded: usize,
-    /// Timed calls that went well without proof of where they ran: left out where other calls of the cell have that
-    /// proof, else all that is pooled.
-    pub n_unattributed: usize,
-    /// Pooled calls that carry a flag.
-    pub n_flagged: usize,
-    /// Median latency: what fits and aggregates use.
-    pub median_ms: f64,
-    /// Arithmetic mean.
-    pub mean_ms: f64,
-    /// Sample standard deviation. `None`: one call.
-    pub sd_ms: Option<f64>,
-    /// Smallest.
-    pub min_ms: f64,
-    /// Largest.
-    pub max_ms: f64,
-    /// 95th percentile. `None`: fewer than [`stats::summary::P95_NEEDS`] calls.
-    pub p95_ms: Option<f64>,
-    /// 99th percentile. `None`: fewer than [`stats::summary::P99_NEEDS`] calls.
-    pub p99_ms: Option<f64>,
-    /// Coefficient of variation, a fraction. `None`: one call.
-    pub cv: Option<f64>,
-    /// Where `cv` lies. `None`: one call.
-    pub cv_band: Option<CvBand>,
-    /// How the interval was made.
-    pub interval_kind: IntervalKind,
-    /// What the interval is of: `exp` of the mean logarithm. `None`, here and in the four below: fewer than 3 calls.
-    pub location_ms: Option<f64>,
-    /// Lower end of the 95 % interval.
-    pub ci_low_ms: Option<f64>,
-    /// Upper end of the 95 % interval.
-    pub ci_high_ms: Option<f64>,
-    /// Half its width ÷ `location_ms`.
-    pub ci_relative: Option<f64>,
-    /// Independent calls that these are worth.
-    pub n_effective: Option<f64>,
-    /// Lag-1 autocorrelation in call order. `None`: fewer than 3 calls, or all equal.
-    pub rho1: Option<f64>,
-    /// Fitted change from first call to last, a fraction. `None`: fewer than 5 calls, or all equal.
-    pub drift_relative: Option<f64>,
-    /// Two-sided p of no drift. `None`: as above.
-    pub drift_p: Option<f64>,
-    /// Calls outside the Tukey fences; they are pooled all the same. `None`: fewer than 4 calls.
-    pub outliers: Option<usize>,
-    /// Mean ÷ median.
-    pub mean_over_median: Option<f64>,
-    /// Whether mean and median differ by more than [`SKEW`].
-    pub skewed: bool,
-    /// Tokens per call over all rows, of the first pooled call.
-    pub tokens: Option<u64>,
-    /// `tokens` ÷ median latency.
-    pub tokens_per_s: Option<f64>,
-    /// Median latency per decode step, or per prompt token of a row. `None` for `e2e_kv`.
-    pub ms_per_token: Option<f64>,
+columns! {
+    /// One cell in one mode, over its timed calls on a warm engine that are not degraded.
+    pub struct SummaryRow {
+        ..key: Arc<CellKey>,
+        /// What is timed.
+        mode: Mode,
+        /// Always `warm`: others are in `metrics.csv` and `warmup_effect.csv`.
+        regime: Regime,
+        /// Whether the pooled calls prove where they ran. Where they do not, the row is in no aggregate, fit or ranking.
+        attribution: Evidence,
+        /// Where they ran. `None`: not proven, or not the same for all.
+        actual: Option<String>,
+        ..architecture: ArchitectureColumns,
+        /// Prompt tokens sent per row, the mean where rows differ. `None`: not told.
+        /// Unit: tokens.
+        prompt_tokens: Option<f64>,
+        /// Calls pooled.
+        n: usize,
+        /// Timed calls left out because they are degraded.
+        n_degraded: usize,
+        /// Timed calls that went well without proof of where they ran: left out where other calls of the cell have that
+        /// proof, else all that is pooled.
+        n_unattributed: usize,
+        /// Pooled calls that carry a flag.
+        n_flagged: usize,
+        /// Median latency: what fits and aggregates use.
+        median_ms: f64,
+        /// Arithmetic mean.
+        mean_ms: f64,
+        /// Sample standard deviation. `None`: one call.
+        sd_ms: Option<f64>,
+        /// Smallest.
+        min_ms: f64,
+        /// Largest.
+        max_ms: f64,
+        /// 95th percentile. `None`: fewer than 20 calls.
+        /// Source: quantile of type 7, NumPy's default.
+        p95_ms: Option<f64>,
+        /// 99th percentile. `None`: fewer than 100 calls.
+        /// Source: quantile of type 7, NumPy's default.
+        p99_ms: Option<f64>,
+        /// Coefficient of variation, a fraction. `None`: one call.
+        /// Unit: fraction.
+        cv: Option<f64>,
+        /// Where `cv` lies. `None`: one call.
+        cv_band: Option<CvBand>,
+        /// How the interval was made.
+        interval_kind: IntervalKind,
+        /// What the interval is of: `exp` of the mean logarithm. `None`, here and in the four below: fewer than 3 calls.
+        /// Source: geometric mean, the median of log-normal latencies.
+        location_ms: Option<f64>,
+        /// Lower end of the 95 % interval.
+        /// Source: a t interval on logarithms, corrected for lag-1 autocorrelation (bias of it: Marriott and Pope 1954, Kendall 1954).
+        ci_low_ms: Option<f64>,
+        /// Upper end of the 95 % interval.
+        /// Source: a t interval on logarithms, corrected for lag-1 autocorrelation (bias of it: Marriott and Pope 1954, Kendall 1954).
+        ci_high_ms: Option<f64>,
+        /// Half its width ÷ `location_ms`.
+        ci_relative: Option<f64>,
+        /// Independent calls that these are worth.
+        /// Source: AR(1), its correlation corrected for small samples (Marriott and Pope 1954, Kendall 1954).
+        /// Unit: calls.
+        n_effective: Option<f64>,
+        /// Lag-1 autocorrelation in call order. `None`: fewer than 3 calls, or all equal.
+        /// Unit: correlation.
+        rho1: Option<f64>,
+        /// Fitted change from first call to last, a fraction. `None`: fewer than 5 calls, or all equal.
+        /// Source: a line through the logarithms in call order.
+        drift_relative: Option<f64>,
+        /// Two-sided p of no drift. `None`: as above.
+        /// Source: t test of that line, corrected for AR(1) residuals.
+        /// Unit: probability.
+        drift_p: Option<f64>,
+        /// Calls outside the Tukey fences; they are pooled all the same. `None`: fewer than 4 calls.
+        /// Source: Tukey's fences, 1.5 interquartile ranges outside the quartiles.
+        outliers: Option<usize>,
+        /// Mean ÷ median.
+        /// Unit: ratio.
+        mean_over_median: Option<f64>,
+        /// Whether mean and median differ by more than 10 %.
+        skewed: bool,
+        /// Tokens per call over all rows, of the first pooled call.
+        tokens: Option<u64>,
+        /// `tokens` ÷ median latency.
+        tokens_per_s: Option<f64>,
+        /// Median latency per decode step, or per prompt token of a row. `None` for `e2e_kv`.
+        ms_per_token: Option<f64>,
+    }
 }
 
 /// Whether a cell's calls prove where they ran.
@@ -134,9 +134,9 @@ impl SummaryRow {
     #[must_use]
     pub fn pools(&self, call: &MetricRow) -> bool {
         call.counts()
-            && call.cell_id == self.cell_id
-            && (call.mode, call.dtype) == (self.mode, self.dtype)
-            && call.weights_id == self.weights_id
+            && call.key.cell_id == self.key.cell_id
+            && (call.mode, call.key.dtype) == (self.mode, self.key.dtype)
+            && call.key.weights_id == self.key.weights_id
             && call.attributed == self.is_proven()
     }
 }
@@ -180,8 +180,22 @@ pub enum IntervalKind {
     AdaptiveLocation,
 }
 
+/// `analysis/summary_by_model_backend_mode.csv`.
+pub struct Summary;
+
+impl Table for Summary {
+    type Row = SummaryRow;
+    const FILE: &'static str = "analysis/summary_by_model_backend_mode.csv";
+    const ABOUT: &'static str = "Every cell and mode that has a call that counts, in the plan's order.";
+
+    fn derive(from: &Sources<'_>) -> Vec<SummaryRow> {
+        let metrics = from.rows::<Metrics>();
+        summarise(from.plan, &metrics, |_| true)
+    }
+}
+
 /// One row per group with a call that counts, in the plan's order. `keep` leaves rows out beforehand.
-pub(super) fn derive(plan: &Plan, metrics: &[MetricRow], keep: impl Fn(&MetricRow) -> bool) -> Vec<SummaryRow> {
+pub(super) fn summarise(plan: &Plan, metrics: &[MetricRow], keep: impl Fn(&MetricRow) -> bool) -> Vec<SummaryRow> {
     let kept = metrics.iter().filter(|row| keep(row));
     groups(plan, kept).iter().filter_map(|group| row(group, plan.repetitions)).collect()
 }
@@ -194,7 +208,7 @@ fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
         if proven.is_empty() { (Evidence::Unattributed, unproven) } else { (Evidence::Attributed, proven) };
     let first = counted.first()?;
     let values = latencies(&counted);
-    let summary = Summary::of(&values).ok()?;
+    let summary = Sample::of(&values).ok()?;
     let (interval_kind, location) = match repetitions {
         Repetitions::Fixed(_) => (IntervalKind::LogLocation, log_location(&values, LEVEL)),
         Repetitions::Adaptive { .. } => (IntervalKind::AdaptiveLocation, adaptive_location(&values, LEVEL)),
@@ -205,23 +219,12 @@ fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
     let per_token: Vec<f64> = counted.iter().filter_map(|row| row.ms_per_token).collect();
     let degraded = |row: &&&MetricRow| row.role == Role::Timed && row.status == Standing::Degraded;
     Some(SummaryRow {
-        cell_id: group.cell.id.0.clone(),
-        backend: group.cell.session.backend.clone(),
-        model: group.cell.session.model.clone(),
-        weights_id: group.weights_id.to_owned(),
-        dtype: group.dtype,
-        scenario: group.cell.scenario.clone(),
-        batch: group.cell.batch,
-        gen_tokens: group.cell.gen_tokens,
+        key: group.key(),
         mode: group.mode,
         regime: Regime::Warm,
         attribution,
         actual: first.actual.clone().filter(|_| counted.iter().all(|row| row.actual == first.actual)),
-        params_millions: first.params_millions,
-        n_layer: first.n_layer,
-        n_embd: first.n_embd,
-        n_head: first.n_head,
-        n_kv_head: first.n_kv_head,
+        architecture: first.architecture,
         prompt_tokens: first.prompt_tokens,
         n: summary.n,
         n_degraded: group.rows.iter().filter(degraded).count(),

@@ -1,81 +1,86 @@
 //! `warmup_effect.csv`, `warmup_summary.csv`: how much slower the first calls are.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-use crate::record::plan::Plan;
 use crate::stats::summary::{Summary, median};
-use crate::terms::{Dtype, Mode, Role};
+use crate::terms::Dtype;
+use crate::terms::{Mode, Role};
 
+use super::columns::columns;
 use super::groups::{Group, groups, latencies};
+use super::key::CellKey;
 use super::metrics::MetricRow;
+use super::metrics::Metrics;
+use super::table::{Sources, Table};
 
-/// One cell in one mode: cold and warmup calls against timed ones. Rewarm and degraded calls are in neither.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WarmupRow {
-    /// The plan's cell.
-    pub cell_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Hash of the weights.
-    pub weights_id: String,
-    /// Element type of the session.
-    pub dtype: Dtype,
-    /// Scenario name.
-    pub scenario: String,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// What is timed.
-    pub mode: Mode,
-    /// Calls of roles cold and warmup.
-    pub n_warmup: usize,
-    /// Of these, first calls after a load.
-    pub n_cold: usize,
-    /// Calls that count.
-    pub n_timed: usize,
-    /// Median latency of cold and warmup calls. `None`: there are none.
-    pub warmup_ms: Option<f64>,
-    /// Median latency of the calls that count. `None`: there are none.
-    pub timed_ms: Option<f64>,
-    /// `warmup_ms` ÷ `timed_ms`. `None`: one of them is missing.
-    pub ratio: Option<f64>,
-    /// `warmup_ms` − `timed_ms`. `None`: as above.
-    pub delta_ms: Option<f64>,
+columns! {
+    /// One cell in one mode: cold and warmup calls against timed ones. Rewarm and degraded calls are in neither.
+    pub struct WarmupRow {
+        ..key: Arc<CellKey>,
+        /// What is timed.
+        mode: Mode,
+        /// Calls of roles cold and warmup.
+        n_warmup: usize,
+        /// Of these, first calls after a load.
+        n_cold: usize,
+        /// Calls that count.
+        n_timed: usize,
+        /// Median latency of cold and warmup calls. `None`: there are none.
+        warmup_ms: Option<f64>,
+        /// Median latency of the calls that count. `None`: there are none.
+        timed_ms: Option<f64>,
+        /// `warmup_ms` ÷ `timed_ms`. `None`: one of them is missing.
+        /// Unit: ratio.
+        ratio: Option<f64>,
+        /// `warmup_ms` − `timed_ms`. `None`: as above.
+        delta_ms: Option<f64>,
+    }
 }
 
-/// The warmup ratios of all cells of a backend in one mode.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WarmupSummaryRow {
-    /// Backend name.
-    pub backend: String,
-    /// Element type of the sessions.
-    pub dtype: Dtype,
-    /// What is timed.
-    pub mode: Mode,
-    /// Cells with a ratio.
-    pub n_cells: usize,
-    /// Median ratio.
-    pub ratio_median: f64,
-    /// 95th percentile. `None`: fewer than [`crate::stats::summary::P95_NEEDS`] cells.
-    pub ratio_p95: Option<f64>,
-    /// Largest.
-    pub ratio_max: f64,
-    /// Median difference.
-    pub delta_median_ms: f64,
-    /// 95th percentile. `None`: as above.
-    pub delta_p95_ms: Option<f64>,
-    /// Largest.
-    pub delta_max_ms: f64,
-    /// The cell with the largest ratio.
-    pub worst_cell_id: String,
+columns! {
+    /// The warmup ratios of all cells of a backend in one mode.
+    pub struct WarmupSummaryRow {
+        /// Backend name.
+        backend: String,
+        /// Element type of the sessions.
+        dtype: Dtype,
+        /// What is timed.
+        mode: Mode,
+        /// Cells with a ratio.
+        n_cells: usize,
+        /// Median ratio.
+        /// Unit: ratio.
+        ratio_median: f64,
+        /// 95th percentile. `None`: fewer than 20 cells.
+        /// Unit: ratio.
+        ratio_p95: Option<f64>,
+        /// Largest.
+        /// Unit: ratio.
+        ratio_max: f64,
+        /// Median difference.
+        delta_median_ms: f64,
+        /// 95th percentile. `None`: as above.
+        delta_p95_ms: Option<f64>,
+        /// Largest.
+        delta_max_ms: f64,
+        /// The cell with the largest ratio.
+        worst_cell_id: String,
+    }
 }
 
-/// One row per group that has a call of either kind, in the plan's order.
-pub(super) fn derive(plan: &Plan, metrics: &[MetricRow]) -> Vec<WarmupRow> {
-    groups(plan, metrics).iter().map(row).filter(|row| row.n_warmup + row.n_timed > 0).collect()
+/// `analysis/warmup_effect.csv`.
+pub struct WarmupEffect;
+
+impl Table for WarmupEffect {
+    type Row = WarmupRow;
+    const FILE: &'static str = "analysis/warmup_effect.csv";
+    const ABOUT: &'static str = "Per cell and mode that has a call of either kind, in the plan's order.";
+
+    fn derive(from: &Sources<'_>) -> Vec<WarmupRow> {
+        let metrics = from.rows::<Metrics>();
+        let rows = groups(from.plan, metrics.iter()).into_iter().map(|group| row(&group));
+        rows.filter(|row| row.n_warmup + row.n_timed > 0).collect()
+    }
 }
 
 fn row(group: &Group<'_>) -> WarmupRow {
@@ -84,14 +89,7 @@ fn row(group: &Group<'_>) -> WarmupRow {
     let (warmup_ms, timed_ms) = (median(&latencies(&warming)), median(&latencies(&counted)));
     let both = warmup_ms.zip(timed_ms);
     WarmupRow {
-        cell_id: group.cell.id.0.clone(),
-        backend: group.cell.session.backend.clone(),
-        model: group.cell.session.model.clone(),
-        weights_id: group.weights_id.to_owned(),
-        dtype: group.dtype,
-        scenario: group.cell.scenario.clone(),
-        batch: group.cell.batch,
-        gen_tokens: group.cell.gen_tokens,
+        key: group.key(),
         mode: group.mode,
         n_warmup: warming.len(),
         n_cold: warming.iter().filter(|row| row.role == Role::Cold).count(),
@@ -103,17 +101,26 @@ fn row(group: &Group<'_>) -> WarmupRow {
     }
 }
 
-/// One row per backend, element type and mode, in the order of the rows.
-pub(super) fn summarise(rows: &[WarmupRow]) -> Vec<WarmupSummaryRow> {
-    let mut members: Vec<Vec<&WarmupRow>> = Vec::new();
-    for row in rows.iter().filter(|row| row.ratio.is_some()) {
-        let same = |other: &WarmupRow| other.backend == row.backend && other.dtype == row.dtype;
-        match members.iter_mut().find(|rows| same(rows[0]) && rows[0].mode == row.mode) {
-            Some(rows) => rows.push(row),
-            None => members.push(vec![row]),
+/// `analysis/warmup_summary.csv`.
+pub struct WarmupSummary;
+
+impl Table for WarmupSummary {
+    type Row = WarmupSummaryRow;
+    const FILE: &'static str = "analysis/warmup_summary.csv";
+    const ABOUT: &'static str = "Over the cells of a backend, element type and mode.";
+
+    fn derive(from: &Sources<'_>) -> Vec<WarmupSummaryRow> {
+        let warmup_effect = from.rows::<WarmupEffect>();
+        let mut members: Vec<Vec<&WarmupRow>> = Vec::new();
+        for row in warmup_effect.iter().filter(|row| row.ratio.is_some()) {
+            let same = |other: &WarmupRow| other.key.backend == row.key.backend && other.key.dtype == row.key.dtype;
+            match members.iter_mut().find(|rows| same(rows[0]) && rows[0].mode == row.mode) {
+                Some(rows) => rows.push(row),
+                None => members.push(vec![row]),
+            }
         }
+        members.iter().filter_map(|rows| summary(rows)).collect()
     }
-    members.iter().filter_map(|rows| summary(rows)).collect()
 }
 
 fn summary(rows: &[&WarmupRow]) -> Option<WarmupSummaryRow> {
@@ -124,8 +131,8 @@ fn summary(rows: &[&WarmupRow]) -> Option<WarmupSummaryRow> {
     let (ratio, delta) = (of(|row| row.ratio)?, of(|row| row.delta_ms)?);
     let worst = rows.iter().find(|row| row.ratio == Some(ratio.max))?;
     Some(WarmupSummaryRow {
-        backend: first.backend.clone(),
-        dtype: first.dtype,
+        backend: first.key.backend.clone(),
+        dtype: first.key.dtype,
         mode: first.mode,
         n_cells: ratio.n,
         ratio_median: ratio.median,
@@ -134,6 +141,6 @@ fn summary(rows: &[&WarmupRow]) -> Option<WarmupSummaryRow> {
         delta_median_ms: delta.median,
         delta_p95_ms: delta.p95,
         delta_max_ms: delta.max,
-        worst_cell_id: worst.cell_id.clone(),
+        worst_cell_id: worst.key.cell_id.clone(),
     })
 }

@@ -4,21 +4,25 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::store::{StoreError, write_inside};
 
 use super::Tables;
-
-mod columns;
-
-pub use columns::columns;
+use super::columns::Columns;
+use super::table::Table;
 
 /// The folder inside a run for all tables but `metrics.csv`.
 pub const FOLDER: &str = "analysis";
 
 /// The file that says what comes from a script, where anything does: its name stands before those of tables.
 pub const SIMULATED: &str = "SIMULATED.txt";
+
+/// Rows of `energy_events.csv` as JSON.
+const EVENTS: &str = "events.jsonl";
+/// Idle power.
+const BASELINE: &str = "baseline.json";
+/// What was measured of sensors.
+const CALIBRATION: &str = "calibration.json";
 
 /// Why tables cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -59,49 +63,16 @@ pub enum WriteError {
 /// # Errors
 /// [`WriteError::Csv`] for a row that CSV cannot hold.
 pub fn files(tables: &Tables) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> {
-    let mut files = Files::default();
-    files.add("metrics.csv", &tables.metrics)?;
-    let table = |name: &str| format!("{FOLDER}/{name}.csv");
-    files.add(&table("summary_by_model_backend_mode"), &tables.summary)?;
-    files.add(&table("summary_by_model_backend_mode_agg"), &tables.aggregate)?;
-    files.add(&table("scaling_fits"), &tables.scaling_fits)?;
-    files.add(&table("scaling_residuals"), &tables.scaling_residuals)?;
-    files.add(&table("scaling_fits_length_limited"), &tables.scaling_fits_length_limited)?;
-    files.add(&table("multivariate_fits"), &tables.multivariate_fits)?;
-    files.add(&table("overhead_compute_fits"), &tables.overhead_compute_fits)?;
-    files.add(&table("architecture_correlations"), &tables.architecture_correlations)?;
-    files.add(&table("model_architecture"), &tables.model_architecture)?;
-    files.add(&table("warmup_effect"), &tables.warmup_effect)?;
-    files.add(&table("warmup_summary"), &tables.warmup_summary)?;
-    files.add(&table("load_breakdown"), &tables.load_breakdown)?;
-    files.add(&table("load_parts"), &tables.load_parts)?;
-    files.add(&table("decode_fraction"), &tables.decode_fraction)?;
-    files.add(&table("decode_fraction_summary"), &tables.decode_fraction_summary)?;
-    files.add(&table("batch_shift"), &tables.batch_shift)?;
-    files.add(&table("decode_length_shift"), &tables.decode_length_shift)?;
-    files.add(&table("early_stop_summary"), &tables.early_stop_summary)?;
-    files.add(&table("decode_linearity"), &tables.decode_linearity)?;
-    files.add(&table("decode_projection_error"), &tables.decode_projection_error)?;
-    files.add(&table("compile_steps"), &tables.compile_steps)?;
-    files.add(&table("compile_audit"), &tables.compile_audit)?;
-    files.add(&table("compile_graphs"), &tables.compile_graphs)?;
-    files.add(&table("compile_outcome"), &tables.compile_outcome)?;
-    files.add(&table("cuda_event_gap_summary"), &tables.cuda_event_gap_summary)?;
-    files.add(&table("energy_events"), &tables.energy_events)?;
-    files.add(&table("energy_summary"), &tables.energy_summary)?;
+    let mut files = tables.csv_files()?;
     if !tables.energy_events.is_empty() {
-        files.add(&table("energy_soak"), &tables.energy_soak)?;
-        files.json("events.jsonl", &tables.energy_events, false)?;
-        files.json("baseline.json", &tables.baselines, true)?;
-        files.json("calibration.json", &tables.calibrations, true)?;
+        files.insert(PathBuf::from(EVENTS), json_lines(EVENTS, &tables.energy_events)?);
+        files.insert(PathBuf::from(BASELINE), json(BASELINE, &tables.baselines)?);
+        files.insert(PathBuf::from(CALIBRATION), json(CALIBRATION, &tables.calibrations)?);
     }
-    files.add(&table("degraded"), &tables.degraded)?;
-    files.add(&table("skipped"), &tables.skipped)?;
-    files.add(&table("decisions"), &tables.decisions)?;
     if let Some(text) = &tables.simulated {
-        files.0.insert(PathBuf::from(FOLDER).join(SIMULATED), text.clone().into_bytes());
+        files.insert(PathBuf::from(FOLDER).join(SIMULATED), text.clone().into_bytes());
     }
-    Ok(files.0)
+    Ok(files)
 }
 
 /// Writes every table into a run folder: `metrics.csv` beside the record, the others below [`FOLDER`].
@@ -119,38 +90,35 @@ pub fn write(tables: &Tables, run: &Path) -> Result<Vec<PathBuf>, WriteError> {
     Ok(files.into_keys().collect())
 }
 
-#[derive(Default)]
-struct Files(BTreeMap<PathBuf, Vec<u8>>);
-
-impl Files {
-    /// Rows as JSON: one array, or one object per line.
-    fn json<R: Serialize>(&mut self, path: &str, rows: &[R], whole: bool) -> Result<(), WriteError> {
-        let failed = |source| WriteError::Json { table: path.to_owned(), source };
-        let mut bytes = Vec::new();
-        if whole {
-            serde_json::to_writer_pretty(&mut bytes, rows).map_err(failed)?;
-            bytes.push(b'\n');
-        } else {
-            for row in rows {
-                serde_json::to_writer(&mut bytes, row).map_err(failed)?;
-                bytes.push(b'\n');
-            }
-        }
-        self.0.insert(PathBuf::from(path), bytes);
-        Ok(())
+/// Rows below a header; without rows the header alone.
+pub(super) fn csv<T: Table>(rows: &[T::Row]) -> Result<Vec<u8>, WriteError> {
+    let failed = |source| WriteError::Csv { table: T::FILE.to_owned(), source };
+    // The header is written apart from the rows, so that a table without any has one.
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.write_record(T::Row::columns().iter().map(|column| column.name)).map_err(failed)?;
+    for row in rows {
+        writer.serialize(row).map_err(failed)?;
     }
+    writer.into_inner().map_err(|error| WriteError::Flush { table: T::FILE.to_owned(), source: error.into_error() })
+}
 
-    fn add<R: Serialize + DeserializeOwned>(&mut self, path: &str, rows: &[R]) -> Result<(), WriteError> {
-        // The header is written apart from the rows, so that a table without any has one.
-        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-        let failed = |source| WriteError::Csv { table: path.to_owned(), source };
-        writer.write_record(columns::<R>()).map_err(failed)?;
-        for row in rows {
-            writer.serialize(row).map_err(failed)?;
-        }
-        let unfinished =
-            |error: csv::IntoInnerError<_>| WriteError::Flush { table: path.to_owned(), source: error.into_error() };
-        self.0.insert(PathBuf::from(path), writer.into_inner().map_err(unfinished)?);
-        Ok(())
+/// Rows as one array.
+fn json<R: Serialize>(file: &str, rows: &[R]) -> Result<Vec<u8>, WriteError> {
+    let mut bytes = serde_json::to_vec_pretty(rows).map_err(|source| unserialisable(file, source))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Rows as one object a line.
+fn json_lines<R: Serialize>(file: &str, rows: &[R]) -> Result<Vec<u8>, WriteError> {
+    let mut bytes = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut bytes, row).map_err(|source| unserialisable(file, source))?;
+        bytes.push(b'\n');
     }
+    Ok(bytes)
+}
+
+fn unserialisable(file: &str, source: serde_json::Error) -> WriteError {
+    WriteError::Json { table: file.to_owned(), source }
 }

@@ -56,11 +56,11 @@ fn fits(tables: &Tables, out: &mut dyn Write) -> Result<(), CommandError> {
     writeln!(out, "\nlatency ~ {}^slope, over models; scenarios by geometric mean", first.x)?;
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| significant(value, 3));
     let table = Table::of(headlines(tables))
-        .words("backend", |fit| fit.backend.as_str())
-        .words("dtype", |fit| fit.dtype.as_str())
-        .words("mode", |fit| fit.mode.to_string())
-        .count("batch", |fit| fit.batch)
-        .count("steps", |fit| fit.gen_tokens)
+        .words("backend", |fit| fit.key.backend.as_str())
+        .words("dtype", |fit| fit.key.dtype.as_str())
+        .words("mode", |fit| fit.key.mode.to_string())
+        .count("batch", |fit| fit.key.batch)
+        .count("steps", |fit| fit.key.gen_tokens)
         .count("models", |fit| fit.n_models)
         .number("slope", "", |fit| number(fit.slope))
         .number("95 % t interval", "", |fit| match (fit.slope_t_low, fit.slope_t_high) {

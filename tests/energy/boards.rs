@@ -1,8 +1,8 @@
 //! Several boards, programs of others on them, and what their clocks do.
 
 use phasebench::analysis::EnergyEventRow;
-use phasebench::terms::Role;
 use phasebench::terms::energy::Grade;
+use phasebench::terms::{Flag, Role};
 
 use crate::fixture::{BOARD, Fixture, succeeded};
 
@@ -63,7 +63,7 @@ fn programs_of_others_count_on_the_board_they_are_on() {
 #[test]
 fn a_board_that_changes_its_performance_state_in_a_call_is_throttled() {
     let throttled = |settings: &str| -> Vec<bool> {
-        with(TELEMETRY, settings).1.iter().map(|event| event.flags.contains("throttled")).collect()
+        with(TELEMETRY, settings).1.iter().map(|event| event.flags.contains(Flag::Throttled)).collect()
     };
     assert!(throttled("states_change_ms = 150").iter().all(|throttled| *throttled));
     assert!(throttled("").iter().all(|throttled| !throttled));
@@ -84,7 +84,7 @@ fn idle_power_is_compared_only_where_a_context_was_held_both_times_or_neither() 
             return;
         }
         fixture.report();
-        let flagged = fixture.events().iter().any(|event| event.flags.contains("idle_drift"));
+        let flagged = fixture.events().iter().any(|event| event.flags.contains(Flag::IdleDrift));
         assert_eq!(flagged, drifts, "{settings}: {:?}", fixture.events());
     }
 }

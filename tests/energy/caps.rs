@@ -28,7 +28,8 @@ fn with_processes_of_others_on_the_board_a_figure_is_an_interval_only() {
     let (events, rows) = with("processes = 1", Fixture::new(TELEMETRY));
     assert!(events.iter().all(|event| event.grade.is_none_or(|grade| grade == Grade::D)), "{events:?}");
     assert!(
-        events.iter().any(|event| event.grade.is_some()) && events.iter().all(|event| event.has(Flag::ForeignLoad))
+        events.iter().any(|event| event.grade.is_some())
+            && events.iter().all(|event| event.flags.contains(Flag::ForeignLoad))
     );
     for row in rows {
         assert!(row.graded == 0 && row.energy_j.is_none() && row.reasons.contains("grade_d"), "{row:?}");
@@ -48,7 +49,7 @@ fn a_divided_board_gives_no_figure_however_long_a_phase_is() {
 fn throttled_calls_keep_their_grade_and_are_left_out_of_means() {
     // Heat, by the driver's bit for it.
     let (events, rows) = with("reasons = 0x40", Fixture::new(TELEMETRY));
-    assert!(events.iter().all(|event| event.has(Flag::Throttled)), "{events:?}");
+    assert!(events.iter().all(|event| event.flags.contains(Flag::Throttled)), "{events:?}");
     assert!(events.iter().any(|event| event.grade == Some(Grade::C)), "{events:?}");
     for row in rows {
         assert!(row.calls > 0 && row.throttled == row.calls && row.graded == 0 && row.energy_j.is_none(), "{row:?}");
@@ -59,7 +60,10 @@ fn throttled_calls_keep_their_grade_and_are_left_out_of_means() {
 #[test]
 fn the_power_limit_is_a_flag_and_no_more() {
     let (events, rows) = with("reasons = 0x4", Fixture::new(TELEMETRY));
-    assert!(events.iter().all(|event| event.has(Flag::PowerCapped) && !event.has(Flag::Throttled)), "{events:?}");
+    assert!(
+        events.iter().all(|event| event.flags.contains(Flag::PowerCapped) && !event.flags.contains(Flag::Throttled)),
+        "{events:?}"
+    );
     assert!(rows.iter().all(|row| row.throttled == 0 && row.graded > 0), "{rows:?}");
 }
 
@@ -86,8 +90,8 @@ fn idle_power_that_moves_is_flagged_and_makes_net_energy_uncertain() {
     }
     fixture.report();
     let events = fixture.events();
-    assert!(events.iter().all(|event| event.energy_j.is_none() || event.has(Flag::IdleDrift)), "{events:?}");
-    assert!(events.iter().any(|event| event.has(Flag::IdleDrift)), "{events:?}");
+    assert!(events.iter().all(|event| event.energy_j.is_none() || event.flags.contains(Flag::IdleDrift)), "{events:?}");
+    assert!(events.iter().any(|event| event.flags.contains(Flag::IdleDrift)), "{events:?}");
     let text = fs::read_to_string(fixture.run_folder().join("baseline.json")).unwrap();
     let rows: Vec<BaselineRow> = serde_json::from_str(&text).unwrap();
     let idles: Vec<_> = rows.into_iter().filter_map(|row| row.idle).collect();

@@ -112,8 +112,7 @@ fn idle_stretches_are_recorded_and_taken_off() {
     for (when, kind) in [("before the run", "idle_bare"), ("m loaded", "idle_ctx"), ("after the run", "idle_bare")] {
         assert!(rows.iter().any(|row| row.starts_with(&[when, kind])), "{when}: {report}");
     }
-    let mut reader = csv::Reader::from_path(fixture.run_folder().join("analysis/energy_soak.csv")).unwrap();
-    let stages: Vec<SoakRow> = reader.deserialize().map(Result::unwrap).collect();
+    let stages: Vec<SoakRow> = fixture.tables().energy_soak;
     let order: Vec<Stage> = stages.iter().map(|row| row.stage).collect();
     assert_eq!(order, [Stage::IdleBefore, Stage::IdleLoaded, Stage::Calls, Stage::IdleAfter]);
     // Seconds of calls are no steady load, and it is not called one.

@@ -6,7 +6,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use phasebench::analysis::{EnergyEventRow, EnergySummaryRow};
+use phasebench::analysis::{self, EnergyEventRow, EnergySummaryRow, Tables};
+use phasebench::run_folder::RunFolder;
 use phasebench::schedule;
 use phasebench::store::{self, TraceRow, read_trace};
 use phasebench::terms::Role;
@@ -202,14 +203,18 @@ impl Fixture {
         fs::read_to_string(self.run_folder().join("report.md")).unwrap()
     }
 
+    /// Every table of the run, as `report` has written them.
+    pub fn tables(&self) -> Tables {
+        let run = RunFolder::open(&self.run_folder()).unwrap();
+        analysis::derive(&run.recording, &run.plan, &run.manifest, &run.trace().unwrap())
+    }
+
     pub fn events(&self) -> Vec<EnergyEventRow> {
-        let mut reader = csv::Reader::from_path(self.run_folder().join("analysis/energy_events.csv")).unwrap();
-        reader.deserialize().map(Result::unwrap).collect()
+        self.tables().energy_events
     }
 
     pub fn summary(&self) -> Vec<EnergySummaryRow> {
-        let mut reader = csv::Reader::from_path(self.run_folder().join("analysis/energy_summary.csv")).unwrap();
-        reader.deserialize().map(Result::unwrap).collect()
+        self.tables().energy_summary
     }
 
     pub fn trace(&self) -> Vec<TraceRow> {

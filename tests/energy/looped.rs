@@ -103,14 +103,14 @@ impl Files {
 fn what_limits_the_prefills_loop_limits_decode(fixture: &Fixture) {
     let mut files = Files::read(fixture);
     let before = files.decode();
-    assert!(!before.has(Flag::Throttled));
+    assert!(!before.flags.contains(Flag::Throttled));
     let prefill = files.loops().find(|record| record.procedure == Procedure::Prefill).unwrap();
     prefill.beside.foreign_gpu_processes = Some(1);
     prefill.beside.boards.iter_mut().for_each(|board| board.foreign = Some(1));
     prefill.flags.push(Flag::Throttled);
     let after = files.decode();
     assert_eq!((after.grade, after.energy_j), (Some(Grade::D), before.energy_j), "{after:?}");
-    assert!(after.has(Flag::Throttled), "{after:?}");
+    assert!(after.flags.contains(Flag::Throttled), "{after:?}");
     let prefill = files.loops().find(|record| record.procedure == Procedure::Prefill).unwrap();
     prefill.attribution.actual = None;
     // Sensors that the scenario file names are charged whatever proves where a call ran.

@@ -10,4 +10,5 @@ mod fits;
 mod forged;
 mod linearity;
 mod run;
+mod tables_page;
 mod validation;

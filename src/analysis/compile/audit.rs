@@ -1,107 +1,104 @@
 //! `compile_audit.csv`: one cell and phase, what proves that it ran compiled, and what that changed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::columns::columns;
 use crate::analysis::groups::latencies;
+use crate::analysis::key::CellKey;
+use crate::analysis::metrics::Metrics;
 use crate::analysis::metrics::{MetricRow, Standing};
+use crate::analysis::table::{Sources, Table};
 use crate::record::CompileRecord;
 use crate::stats::LEVEL;
 use crate::stats::location::log_ratio;
 use crate::stats::summary::{P95_NEEDS, P99_NEEDS, median, quantile};
 use crate::store::Recording;
-use crate::terms::{CompileEvidence, Degraded, Dtype, Mode, Role, Status};
+use crate::terms::{CompileEvidence, Degraded, Mode, Role, Status};
 use crate::units::Nanos;
 
-use super::audited::Audited;
+use super::audited::{Audited, audited, reference};
 
-/// One cell in one mode that asked for a compiler.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CompileAuditRow {
-    /// The plan's cell.
-    pub cell_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Element type.
-    pub dtype: Dtype,
-    /// Scenario name.
-    pub scenario: String,
-    /// Rows.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// What is timed.
-    pub mode: Mode,
-    /// The compiler asked for.
-    pub backend_requested: String,
-    /// What ran in every timed call that is not degraded. `None`: it is not proven for one, or there is none.
-    pub backend_actual: Option<String>,
-    /// Why no call tells what ran. `None`: calls do.
-    pub without_evidence: Option<String>,
-    /// Timed calls with evidence, degraded ones too.
-    pub n_timed: usize,
-    /// Of these, degraded as `fallback`.
-    pub n_fallback: usize,
-    /// Of these, degraded as `compile_failed`.
-    pub n_compile_failed: usize,
-    /// Calls made to the model in timed calls.
-    pub model_calls: u64,
-    /// Executions of compiled code in them; as many as `model_calls` where nothing ran uncompiled.
-    pub executions: u64,
-    /// Graphs compiled inside calls of any role.
-    pub unique_graphs_in_calls: u64,
-    /// Places where a graph was broken, in compile steps and calls.
-    pub graph_breaks: u64,
-    /// Compilations inside timed calls beyond a phase's first.
-    pub recompiles_in_timed_calls: u64,
-    /// Guards that did not hold in calls.
-    pub guard_failures: u64,
-    /// How the compiler found its cache on disk in the load that the two times below are of: the coldest one, and of these
-    /// the one that compiled longest. Reloads find what an earlier load left, see `compile_steps.csv`.
-    pub cache: CacheState,
-    /// Time of the compile steps for this cell's shape. `None`: none compiled anything, so that it was compiled inside calls,
-    /// or see `compile_ms_reason`.
-    pub compile_step_ms: Option<f64>,
-    /// Time the compiler took inside calls of any role. `None`: it compiled nothing there.
-    pub compile_in_calls_ms: Option<f64>,
-    /// Why both times are empty: another shape's graph serves this one, or nothing was compiled. `None`: one is not.
-    pub compile_ms_reason: Option<String>,
-    /// Whether the graphs of this cell's shape serve no other.
-    pub graph: GraphUse,
-    /// Compile time that break-even is reckoned with: this shape's own, or where graphs are shared that of all shapes of the
-    /// session in this mode. `None`: the compiler found its cache filled, in part at least, so that its time is no cold
-    /// one; or it compiled nothing.
-    pub charged_compile_ms: Option<f64>,
-    /// Median of warm timed calls. `None`: none counts.
-    pub median_ms: Option<f64>,
-    /// Timed calls as they came, those that compiled included: median. `None`: none.
-    pub served_p50_ms: Option<f64>,
-    /// Their 95th percentile. `None`: fewer than 20.
-    pub served_p95_ms: Option<f64>,
-    /// Their 99th percentile. `None`: fewer than 100.
-    pub served_p99_ms: Option<f64>,
-    /// Backend of the same cell where nothing was compiled. `None`: the run has none; so are all below.
-    pub reference: Option<String>,
-    /// Its median. `None`: none counts.
-    pub reference_median_ms: Option<f64>,
-    /// Its timed calls as they came: 95th percentile. `None`: fewer than 20.
-    pub reference_served_p95_ms: Option<f64>,
-    /// 99th percentile. `None`: fewer than 100.
-    pub reference_served_p99_ms: Option<f64>,
-    /// Compiled ÷ not compiled, of warm timed calls. `None`: too few calls on a side.
-    pub ratio: Option<f64>,
-    /// Lower end of its 95 % interval.
-    pub ratio_low: Option<f64>,
-    /// Upper end.
-    pub ratio_high: Option<f64>,
-    /// What a call of this cell saves. `None`: the ratio's interval is not below 1, so nothing is known to be saved.
-    pub saved_ms: Option<f64>,
-    /// Calls of this cell after which the charged compile time is earned back: that time ÷ what a call saves, rounded up.
-    /// `None`: one of the two is not known.
-    pub break_even_calls: Option<u64>,
+columns! {
+    /// One cell in one mode that asked for a compiler.
+    pub struct CompileAuditRow {
+        ..key: Arc<CellKey> { cell_id, backend, model, dtype, scenario, batch, gen_tokens },
+        /// What is timed.
+        mode: Mode,
+        /// The compiler asked for.
+        backend_requested: String,
+        /// What ran in every timed call that is not degraded. `None`: it is not proven for one, or there is none.
+        backend_actual: Option<String>,
+        /// Why no call tells what ran. `None`: calls do.
+        without_evidence: Option<String>,
+        /// Timed calls with evidence, degraded ones too.
+        n_timed: usize,
+        /// Of these, degraded as `fallback`.
+        n_fallback: usize,
+        /// Of these, degraded as `compile_failed`.
+        n_compile_failed: usize,
+        /// Calls made to the model in timed calls.
+        model_calls: u64,
+        /// Executions of compiled code in them; as many as `model_calls` where nothing ran uncompiled.
+        executions: u64,
+        /// Graphs compiled inside calls of any role.
+        unique_graphs_in_calls: u64,
+        /// Places where a graph was broken, in compile steps and calls.
+        graph_breaks: u64,
+        /// Compilations inside timed calls beyond a phase's first.
+        recompiles_in_timed_calls: u64,
+        /// Guards that did not hold in calls.
+        guard_failures: u64,
+        /// How the compiler found its cache on disk in the load that the two times below are of: the coldest one, and of these
+        /// the one that compiled longest. Reloads find what an earlier load left, see `compile_steps.csv`.
+        cache: CacheState,
+        /// Time of the compile steps for this cell's shape. `None`: none compiled anything, so that it was compiled inside
+        /// calls, or see `compile_ms_reason`.
+        compile_step_ms: Option<f64>,
+        /// Time the compiler took inside calls of any role. `None`: it compiled nothing there.
+        compile_in_calls_ms: Option<f64>,
+        /// Why both times are empty: another shape's graph serves this one, or nothing was compiled. `None`: one is not.
+        compile_ms_reason: Option<String>,
+        /// Whether the graphs of this cell's shape serve no other.
+        graph: GraphUse,
+        /// Compile time that break-even is reckoned with: this shape's own, or where graphs are shared that of all shapes of the
+        /// session in this mode. `None`: the compiler found its cache filled, in part at least, so that its time is no cold
+        /// one; or it compiled nothing.
+        charged_compile_ms: Option<f64>,
+        /// Median of warm timed calls. `None`: none counts.
+        median_ms: Option<f64>,
+        /// Timed calls as they came, those that compiled included: median. `None`: none.
+        served_p50_ms: Option<f64>,
+        /// Their 95th percentile. `None`: fewer than 20.
+        served_p95_ms: Option<f64>,
+        /// Their 99th percentile. `None`: fewer than 100.
+        served_p99_ms: Option<f64>,
+        /// Backend of the same cell where nothing was compiled. `None`: the run has none; so are all below.
+        reference: Option<String>,
+        /// Its median. `None`: none counts.
+        reference_median_ms: Option<f64>,
+        /// Its timed calls as they came: 95th percentile. `None`: fewer than 20.
+        reference_served_p95_ms: Option<f64>,
+        /// 99th percentile. `None`: fewer than 100.
+        reference_served_p99_ms: Option<f64>,
+        /// Compiled ÷ not compiled, of warm timed calls. `None`: too few calls on a side.
+        /// Source: ratio of geometric means; Welch's t interval of the difference of mean logarithms.
+        /// Unit: ratio.
+        ratio: Option<f64>,
+        /// Lower end of its 95 % interval.
+        /// Unit: ratio.
+        ratio_low: Option<f64>,
+        /// Upper end.
+        /// Unit: ratio.
+        ratio_high: Option<f64>,
+        /// What a call of this cell saves. `None`: the ratio's interval is not below 1, so nothing is known to be saved.
+        saved_ms: Option<f64>,
+        /// Calls of this cell after which the charged compile time is earned back: that time ÷ what a call saves, rounded up.
+        /// `None`: one of the two is not known.
+        break_even_calls: Option<u64>,
+    }
 }
 
 /// Whom the graphs of a shape serve.
@@ -173,6 +170,24 @@ impl CacheState {
     }
 }
 
+/// `analysis/compile_audit.csv`.
+pub struct CompileAudit;
+
+impl Table for CompileAudit {
+    type Row = CompileAuditRow;
+    const FILE: &'static str = "analysis/compile_audit.csv";
+    const ABOUT: &'static str = "Every cell and mode that asked for a compiler, in the plan's order: what proves that it ran compiled, and what that changed.";
+
+    fn derive(from: &Sources<'_>) -> Vec<CompileAuditRow> {
+        let metrics = from.rows::<Metrics>();
+        let audited = audited(from.recording, from.plan, &metrics);
+        let compiled = audited.iter().filter(|cell| cell.compiles());
+        let mut rows: Vec<_> = compiled.map(|cell| row(cell, reference(cell, &audited), from.recording)).collect();
+        charge(&mut rows);
+        rows
+    }
+}
+
 /// Latencies of timed calls that went well, those of a new shape too: what a caller waits.
 fn served(rows: &[&MetricRow]) -> Vec<f64> {
     let well = rows.iter().filter(|row| row.role == Role::Timed && row.status == Standing::Ok);
@@ -188,7 +203,7 @@ fn tail(values: &[f64], p: f64, needs: usize) -> Option<f64> {
     quantile(values, p).filter(|_| values.len() >= needs)
 }
 
-pub(super) fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording: &Recording) -> CompileAuditRow {
+fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording: &Recording) -> CompileAuditRow {
     let group = &cell.group;
     let timed: Vec<_> = cell.calls.iter().filter(|(row, ..)| row.role == Role::Timed).collect();
     let degraded = |kind| timed.iter().filter(|(row, ..)| row.degraded_kind == Some(kind)).count();
@@ -209,13 +224,7 @@ pub(super) fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording
     let mut actuals = timed.iter().filter(|(row, ..)| row.status == Standing::Ok).map(|(.., e)| &e.backend_actual);
     let actual = actuals.next().cloned().flatten();
     CompileAuditRow {
-        cell_id: group.cell.id.0.clone(),
-        backend: group.cell.session.backend.clone(),
-        model: group.cell.session.model.clone(),
-        dtype: group.dtype,
-        scenario: group.cell.scenario.clone(),
-        batch: group.cell.batch,
-        gen_tokens: group.cell.gen_tokens,
+        key: group.key(),
         mode: group.mode,
         backend_requested: cell.requested().to_owned(),
         backend_actual: actual.filter(|actual| actuals.all(|other| other.as_ref() == Some(actual))),
@@ -255,8 +264,8 @@ pub(super) fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording
 }
 
 /// Says what each cell has to earn back, once all cells of a session are known.
-pub(super) fn charge(audit: &mut [CompileAuditRow]) {
-    let key = |row: &CompileAuditRow| (row.backend.clone(), row.model.clone(), row.mode);
+fn charge(audit: &mut [CompileAuditRow]) {
+    let key = |row: &CompileAuditRow| (row.key.backend.clone(), row.key.model.clone(), row.mode);
     let mut sessions: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (place, row) in audit.iter().enumerate() {
         sessions.entry(key(row)).or_default().push(place);

@@ -2,65 +2,79 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
+use crate::analysis::columns::columns;
+use crate::analysis::metrics::Metrics;
+use crate::analysis::table::{Sources, Table};
 use crate::record::LoadRecord;
-use crate::store::Recording;
 use crate::terms::{CompileEvidence, Mode, Role};
 
-use super::audited::Audited;
+use super::audited::{Audited, audited};
 
-/// One phase of one backend and model, over all loads and calls.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CompileGraphsRow {
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// The mode that the phase times.
-    pub mode: Mode,
-    /// The compiler asked for.
-    pub backend_requested: String,
-    /// Loads of the session that came so far as to compile: each starts anew, so graphs are counted per load.
-    pub n_loads: usize,
-    /// Shapes this phase had to serve: rows × prompt length (or bucket) for prefill, rows for decode.
-    pub n_shapes: usize,
-    /// Graphs compiled, in compile steps and in calls.
-    pub unique_graphs: u64,
-    /// Graphs compiled per load; where every shape has a graph of its own this is `n_shapes`.
-    pub unique_graphs_per_load: f64,
-    /// Places where a graph was broken.
-    pub graph_breaks: u64,
-    /// Compilations beyond a phase's first, in compile steps.
-    pub recompiles_while_compiling: u64,
-    /// The same in calls of any role.
-    pub recompiles_in_calls: u64,
-    /// Of these, in timed calls.
-    pub recompiles_in_timed_calls: u64,
-    /// Guards that did not hold, anywhere.
-    pub guard_failures: u64,
-    /// Time the compiler took, in compile steps and in calls.
-    pub compile_ms: f64,
+columns! {
+    /// One phase of one backend and model, over all loads and calls.
+    pub struct CompileGraphsRow {
+        /// Backend name.
+        backend: String,
+        /// Model name.
+        model: String,
+        /// The mode that the phase times.
+        mode: Mode,
+        /// The compiler asked for.
+        backend_requested: String,
+        /// Loads of the session that came so far as to compile: each starts anew, so graphs are counted per load.
+        n_loads: usize,
+        /// Shapes this phase had to serve: rows × prompt length (or bucket) for prefill, rows for decode.
+        n_shapes: usize,
+        /// Graphs compiled, in compile steps and in calls.
+        unique_graphs: u64,
+        /// Graphs compiled per load; where every shape has a graph of its own this is `n_shapes`.
+        /// Unit: graphs per load.
+        unique_graphs_per_load: f64,
+        /// Places where a graph was broken.
+        graph_breaks: u64,
+        /// Compilations beyond a phase's first, in compile steps.
+        recompiles_while_compiling: u64,
+        /// The same in calls of any role.
+        recompiles_in_calls: u64,
+        /// Of these, in timed calls.
+        recompiles_in_timed_calls: u64,
+        /// Guards that did not hold, anywhere.
+        guard_failures: u64,
+        /// Time the compiler took, in compile steps and in calls.
+        compile_ms: f64,
+    }
 }
 
-pub(super) fn derive(recording: &Recording, compiled: &[&Audited<'_>]) -> Vec<CompileGraphsRow> {
-    let mut keys = Vec::new();
-    for cell in compiled {
-        let key = (&cell.group.cell.session, cell.group.mode);
-        if !keys.contains(&key) {
-            keys.push(key);
+/// `analysis/compile_graphs.csv`.
+pub struct CompileGraphs;
+
+impl Table for CompileGraphs {
+    type Row = CompileGraphsRow;
+    const FILE: &'static str = "analysis/compile_graphs.csv";
+    const ABOUT: &'static str = "How many graphs the planned shapes took, per backend, model and mode.";
+
+    fn derive(from: &Sources<'_>) -> Vec<CompileGraphsRow> {
+        let metrics = from.rows::<Metrics>();
+        let audited = audited(from.recording, from.plan, &metrics);
+        let compiled: Vec<&Audited<'_>> = audited.iter().filter(|cell| cell.compiles()).collect();
+        let mut keys = Vec::new();
+        for cell in &compiled {
+            let key = (&cell.group.cell.session, cell.group.mode);
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
         }
+        let rows = keys.into_iter().map(|(session, mode)| {
+            let of_key = |cell: &&&Audited<'_>| cell.group.cell.session == *session && cell.group.mode == mode;
+            let cells: Vec<&Audited<'_>> = compiled.iter().filter(of_key).copied().collect();
+            let loads: Vec<&LoadRecord> = from.recording.loads().filter(|load| load.session == *session).collect();
+            let steps = loads.iter().flat_map(|load| &load.compiled).flat_map(|step| &step.phases);
+            let steps: Vec<&CompileEvidence> = steps.filter(|phase| phase.phase.mode() == mode).collect();
+            let began = |load: &&&LoadRecord| load.status.is_ok() || !load.compiled.is_empty();
+            row(&cells, loads.iter().filter(began).count(), &steps)
+        });
+        rows.collect()
     }
-    let rows = keys.into_iter().map(|(session, mode)| {
-        let of_key = |cell: &&&Audited<'_>| cell.group.cell.session == *session && cell.group.mode == mode;
-        let cells: Vec<&Audited<'_>> = compiled.iter().filter(of_key).copied().collect();
-        let loads: Vec<&LoadRecord> = recording.loads().filter(|load| load.session == *session).collect();
-        let steps = loads.iter().flat_map(|load| &load.compiled).flat_map(|step| &step.phases);
-        let steps: Vec<&CompileEvidence> = steps.filter(|phase| phase.phase.mode() == mode).collect();
-        let began = |load: &&&LoadRecord| load.status.is_ok() || !load.compiled.is_empty();
-        row(&cells, loads.iter().filter(began).count(), &steps)
-    });
-    rows.collect()
 }
 
 fn row(cells: &[&Audited<'_>], n_loads: usize, steps: &[&CompileEvidence]) -> CompileGraphsRow {
@@ -71,8 +85,8 @@ fn row(cells: &[&Audited<'_>], n_loads: usize, steps: &[&CompileEvidence]) -> Co
     let everywhere = || steps.iter().copied().chain(in_calls.clone());
     let shapes: BTreeSet<(u32, u32)> = calls()
         .map(|(row, _, evidence)| match row.mode {
-            Mode::Prefill => (row.batch, evidence.bucket.unwrap_or(row.prompt_padded)),
-            Mode::KvDecode | Mode::E2eKv | Mode::GenerateUncached => (row.batch, 0),
+            Mode::Prefill => (row.key.batch, evidence.bucket.unwrap_or(row.prompt_padded)),
+            Mode::KvDecode | Mode::E2eKv | Mode::GenerateUncached => (row.key.batch, 0),
         })
         .collect();
     let unique_graphs = everywhere().map(|evidence| evidence.unique_graphs).sum();

@@ -2,56 +2,67 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::CompileAudit;
+use crate::analysis::columns::columns;
+use crate::analysis::table::{Sources, Table};
 use crate::stats;
 use crate::stats::summary::geometric_mean;
-use crate::terms::{Dtype, Mode};
+use crate::terms::Dtype;
+use crate::terms::Mode;
 
 use super::audit::{CacheState, CompileAuditRow};
 
-/// One backend's compiler in one phase against the same cells uncompiled.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CompileOutcomeRow {
-    /// Backend name.
-    pub backend: String,
-    /// Element type.
-    pub dtype: Dtype,
-    /// What is timed.
-    pub mode: Mode,
-    /// The compiler asked for.
-    pub backend_requested: String,
-    /// Backend it is judged against. `None`: the run has no such cell.
-    pub reference: Option<String>,
-    /// Cells that asked for the compiler.
-    pub n_cells: usize,
-    /// Of these, proven to have run compiled in every timed call that counts.
-    pub n_proven: usize,
-    /// Of these, with a ratio: what the figures below are made from.
-    pub n_compared: usize,
-    /// Cells whose interval lies below 1.
-    pub n_faster: usize,
-    /// Cells whose interval lies above 1.
-    pub n_slower: usize,
-    /// Geometric mean of the cells' ratios, compiled ÷ not. `None`: none compared.
-    pub ratio: Option<f64>,
-    /// Lower end of its 95 % t interval over cells; of the one cell's own interval where there is but one.
-    pub ratio_low: Option<f64>,
-    /// Upper end.
-    pub ratio_high: Option<f64>,
-    /// Geometric mean over cells of served p95 ÷ the reference's. `None`: a cell has fewer than 20 calls.
-    pub p95_ratio: Option<f64>,
-    /// The same for p99. `None`: a cell has fewer than 100 calls.
-    pub p99_ratio: Option<f64>,
-    /// Compilations inside timed calls.
-    pub recompiles_in_timed_calls: u64,
-    /// Time the compiler took, in compile steps and in calls; of every cell's coldest load.
-    pub compile_ms: f64,
-    /// How the compiler found its cache on disk meanwhile.
-    pub cache: CacheState,
-    /// Most calls that a cell needs to earn back what is charged to it. `None`: one never does, its compile time is no cold
-    /// one, or none was compared.
-    pub break_even_calls_max: Option<u64>,
-    /// Whether to compile.
-    pub verdict: Verdict,
+columns! {
+    /// One backend's compiler in one phase against the same cells uncompiled.
+    pub struct CompileOutcomeRow {
+        /// Backend name.
+        backend: String,
+        /// Element type.
+        dtype: Dtype,
+        /// What is timed.
+        mode: Mode,
+        /// The compiler asked for.
+        backend_requested: String,
+        /// Backend it is judged against. `None`: the run has no such cell.
+        reference: Option<String>,
+        /// Cells that asked for the compiler.
+        n_cells: usize,
+        /// Of these, proven to have run compiled in every timed call that counts.
+        n_proven: usize,
+        /// Of these, with a ratio: what the figures below are made from.
+        n_compared: usize,
+        /// Cells whose interval lies below 1.
+        n_faster: usize,
+        /// Cells whose interval lies above 1.
+        n_slower: usize,
+        /// Geometric mean of the cells' ratios, compiled ÷ not. `None`: none compared.
+        /// Unit: ratio.
+        ratio: Option<f64>,
+        /// Lower end of its 95 % t interval over cells; of the one cell's own interval where there is but one.
+        /// Source: Student's t over the logarithms of the cells' ratios.
+        /// Unit: ratio.
+        ratio_low: Option<f64>,
+        /// Upper end.
+        /// Unit: ratio.
+        ratio_high: Option<f64>,
+        /// Geometric mean over cells of served p95 ÷ the reference's. `None`: a cell has fewer than 20 calls.
+        /// Unit: ratio.
+        p95_ratio: Option<f64>,
+        /// The same for p99. `None`: a cell has fewer than 100 calls.
+        /// Unit: ratio.
+        p99_ratio: Option<f64>,
+        /// Compilations inside timed calls.
+        recompiles_in_timed_calls: u64,
+        /// Time the compiler took, in compile steps and in calls; of every cell's coldest load.
+        compile_ms: f64,
+        /// How the compiler found its cache on disk meanwhile.
+        cache: CacheState,
+        /// Most calls that a cell needs to earn back what is charged to it. `None`: one never does, its compile time is no cold
+        /// one, or none was compared.
+        break_even_calls_max: Option<u64>,
+        /// Whether to compile.
+        verdict: Verdict,
+    }
 }
 
 /// Whether compiling a phase pays.
@@ -84,20 +95,29 @@ impl Verdict {
     }
 }
 
-/// One row per backend, element type and mode, in the audit's order.
-pub(in crate::analysis) fn derive(audit: &[CompileAuditRow]) -> Vec<CompileOutcomeRow> {
-    let mut keys = Vec::new();
-    for row in audit {
-        let key = (row.backend.as_str(), row.dtype, row.mode);
-        if !keys.contains(&key) {
-            keys.push(key);
+/// `analysis/compile_outcome.csv`.
+pub struct CompileOutcome;
+
+impl Table for CompileOutcome {
+    type Row = CompileOutcomeRow;
+    const FILE: &'static str = "analysis/compile_outcome.csv";
+    const ABOUT: &'static str = "Whether to compile, per backend, element type and mode, in the audit's order.";
+
+    fn derive(from: &Sources<'_>) -> Vec<CompileOutcomeRow> {
+        let compile_audit = from.rows::<CompileAudit>();
+        let mut keys = Vec::new();
+        for row in compile_audit.iter() {
+            let key = (row.key.backend.as_str(), row.key.dtype, row.mode);
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
         }
+        let of = |key: &(&str, Dtype, Mode)| {
+            let same = |row: &&CompileAuditRow| (row.key.backend.as_str(), row.key.dtype, row.mode) == *key;
+            compile_audit.iter().filter(same).collect::<Vec<_>>()
+        };
+        keys.iter().map(|key| outcome(&of(key))).collect()
     }
-    let of = |key: &(&str, Dtype, Mode)| {
-        let same = |row: &&CompileAuditRow| (row.backend.as_str(), row.dtype, row.mode) == *key;
-        audit.iter().filter(same).collect::<Vec<_>>()
-    };
-    keys.iter().map(|key| outcome(&of(key))).collect()
 }
 
 fn outcome(cells: &[&CompileAuditRow]) -> CompileOutcomeRow {
@@ -115,8 +135,8 @@ fn outcome(cells: &[&CompileAuditRow]) -> CompileOutcomeRow {
     };
     let break_even: Option<Vec<u64>> = compared.iter().map(|cell| cell.break_even_calls).collect();
     CompileOutcomeRow {
-        backend: first.backend.clone(),
-        dtype: first.dtype,
+        backend: first.key.backend.clone(),
+        dtype: first.key.dtype,
         mode: first.mode,
         backend_requested: first.backend_requested.clone(),
         reference: cells.iter().find_map(|cell| cell.reference.clone()),

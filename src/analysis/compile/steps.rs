@@ -1,79 +1,87 @@
 //! `compile_steps.csv`: the compile phase itself.
 
-use serde::{Deserialize, Serialize};
-
+use crate::analysis::columns::columns;
 use crate::analysis::metrics::Standing;
+use crate::analysis::table::{Sources, Table};
 use crate::record::{CompileRecord, LoadRecord};
-use crate::store::Recording;
 use crate::terms::{CompileEvidence, Degraded, Mode, Procedure, Status};
 
-/// One phase of one shape compiled after one load.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CompileStepRow {
-    /// The load, see `load_breakdown.csv`.
-    pub load_index: u32,
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// What calls of this shape do.
-    pub procedure: Procedure,
-    /// Rows.
-    pub batch: u32,
-    /// Columns of the prompts, padding included.
-    pub prompt_tokens: u32,
-    /// Decode steps.
-    pub steps: u32,
-    /// Whether the shape was compiled.
-    pub status: Standing,
-    /// Why not. `None`: it was.
-    pub degraded_kind: Option<Degraded>,
-    /// The compiler's words where it failed.
-    pub detail: Option<String>,
-    /// When the shape's step began, on the clock of its process.
-    pub begin_ms: f64,
-    /// All phases of the shape together, the runs that proved them included.
-    pub shape_ms: f64,
-    /// The mode whose code this is. `None`: the step failed before it said.
-    pub mode: Option<Mode>,
-    /// `eager`, or the compiler asked for. `None`: as above.
-    pub backend_requested: Option<String>,
-    /// What ran. `None`: nothing proves it.
-    pub backend_actual: Option<String>,
-    /// The phase's own time, compilation included. `None`: not told.
-    pub duration_ms: Option<f64>,
-    /// What of it the compiler took. `None`: as `mode`; so are all below.
-    pub compile_ms: Option<f64>,
-    /// Calls made to the model.
-    pub calls: Option<u64>,
-    /// Executions of compiled code.
-    pub executions: Option<u64>,
-    /// Graphs compiled.
-    pub unique_graphs: Option<u64>,
-    /// Places where a graph was broken.
-    pub graph_breaks: Option<u64>,
-    /// Compilations beyond the first of the phase.
-    pub recompiles: Option<u64>,
-    /// Graphs found in the compiler's cache on disk.
-    pub cache_hits: Option<u64>,
-    /// Graphs not found there.
-    pub cache_misses: Option<u64>,
-    /// Columns really computed where prompts are padded to a bucket. `None`: no buckets.
-    pub bucket: Option<u32>,
+columns! {
+    /// One phase of one shape compiled after one load.
+    pub struct CompileStepRow {
+        /// The load, see `load_breakdown.csv`.
+        load_index: u32,
+        /// Backend name.
+        backend: String,
+        /// Model name.
+        model: String,
+        /// What calls of this shape do.
+        procedure: Procedure,
+        /// Rows decoded together.
+        batch: u32,
+        /// Columns of the prompts, padding included.
+        prompt_tokens: u32,
+        /// Decode steps.
+        steps: u32,
+        /// Whether the shape was compiled.
+        status: Standing,
+        /// Why not. `None`: it was.
+        degraded_kind: Option<Degraded>,
+        /// The compiler's words where it failed.
+        detail: Option<String>,
+        /// When the shape's step began, on the clock of its process.
+        begin_ms: f64,
+        /// All phases of the shape together, the runs that proved them included.
+        shape_ms: f64,
+        /// The mode whose code this is. `None`: the step failed before it said.
+        mode: Option<Mode>,
+        /// `eager`, or the compiler asked for. `None`: as above.
+        backend_requested: Option<String>,
+        /// What ran. `None`: nothing proves it.
+        backend_actual: Option<String>,
+        /// The phase's own time, compilation included. `None`: not told.
+        duration_ms: Option<f64>,
+        /// What of it the compiler took. `None`: as `mode`; so are all below.
+        compile_ms: Option<f64>,
+        /// Calls made to the model.
+        calls: Option<u64>,
+        /// Executions of compiled code.
+        executions: Option<u64>,
+        /// Graphs compiled.
+        unique_graphs: Option<u64>,
+        /// Places where a graph was broken.
+        graph_breaks: Option<u64>,
+        /// Compilations beyond the first of the phase.
+        recompiles: Option<u64>,
+        /// Graphs found in the compiler's cache on disk.
+        cache_hits: Option<u64>,
+        /// Graphs not found there.
+        cache_misses: Option<u64>,
+        /// Columns really computed where prompts are padded to a bucket. `None`: no buckets.
+        bucket: Option<u32>,
+    }
 }
 
-/// Every step, in the record's order; a shape that failed has one row without a mode.
-pub(in crate::analysis) fn derive(recording: &Recording) -> Vec<CompileStepRow> {
-    let mut rows = Vec::new();
-    for load in recording.loads() {
-        for step in &load.compiled {
-            rows.extend(step.phases.iter().map(|phase| row(load, step, Some(phase))));
-            if step.phases.is_empty() {
-                rows.push(row(load, step, None));
+/// `analysis/compile_steps.csv`.
+pub struct CompileSteps;
+
+impl Table for CompileSteps {
+    type Row = CompileStepRow;
+    const FILE: &'static str = "analysis/compile_steps.csv";
+    const ABOUT: &'static str = "Every phase of every shape compiled before the first call, in the record's order; a shape that failed has one row without a mode.";
+
+    fn derive(from: &Sources<'_>) -> Vec<CompileStepRow> {
+        let mut rows = Vec::new();
+        for load in from.recording.loads() {
+            for step in &load.compiled {
+                rows.extend(step.phases.iter().map(|phase| row(load, step, Some(phase))));
+                if step.phases.is_empty() {
+                    rows.push(row(load, step, None));
+                }
             }
         }
+        rows
     }
-    rows
 }
 
 fn row(load: &LoadRecord, step: &CompileRecord, phase: Option<&CompileEvidence>) -> CompileStepRow {

@@ -7,6 +7,7 @@ use crate::terms::{Flag, Phase, Role};
 use super::natural::Natural;
 use super::rows::{EnergyEventRow, Scope, U_SYS, tokens};
 use super::sensors::Metered;
+use crate::analysis::flags::Flags;
 
 /// Phases below which there is no mean: so many are worth something on a counter that sees everything.
 const FEWEST: usize = 5;
@@ -24,7 +25,7 @@ pub fn events(natural: &[Natural<'_>]) -> Vec<EnergyEventRow> {
 }
 
 fn key<'a>(one: &'a Natural<'_>) -> (&'a str, Phase, Option<&'a str>, &'a str) {
-    (&one.row.cell_id, one.row.phase, one.row.sensor.as_deref(), &one.call.weights_id)
+    (&one.row.key.cell_id, one.row.phase, one.row.sensor.as_deref(), &one.call.weights_id)
 }
 
 /// Whether it is one of those that a mean is taken of.
@@ -54,7 +55,7 @@ fn row(group: &[&Natural<'_>]) -> Option<EnergyEventRow> {
     let tokens: Option<Vec<f64>> = group.iter().map(|one| tokens(one.call, one.row.phase)).collect();
     let energy = graded.as_ref().ok().map(|_| mean_of.gross_j);
     let mut row = EnergyEventRow {
-        call_id: format!("{}-{}-isolated", first.row.cell_id, first.row.phase),
+        call_id: format!("{}-{}-isolated", first.row.key.cell_id, first.row.phase),
         role: None,
         scope: Scope::Isolated,
         repeats: events,
@@ -73,11 +74,11 @@ fn row(group: &[&Natural<'_>]) -> Option<EnergyEventRow> {
         grade: graded.as_ref().ok().copied().flatten(),
         reason: graded.err(),
         legacy_gate_j: None,
-        flags: String::new(),
+        flags: Flags::default(),
         ..first.row.clone()
     };
     for one in group {
-        row.add_flags(&one.call.flags);
+        row.flags.add(&one.call.flags);
     }
     row.take_off(idle(group).as_ref(), seconds, found.iter().any(|(metered, ..)| metered.idle_drifts));
     Some(row)

@@ -1,5 +1,8 @@
 //! Energy of one repetition of what was repeated for the sensor.
 
+use std::sync::Arc;
+
+use crate::analysis::key::CellKey;
 use crate::energy::{Caps, Estimate, Stretch, Surroundings, Window, difference, estimate, grade};
 use crate::record::LoopRecord;
 use crate::store::Recording;
@@ -12,12 +15,17 @@ use super::sensors::{Metered, Meters};
 
 /// The phase that a loop is for, from every sensor charged. A loop of prefill and decode is for decode: what a loop of
 /// the prefill alone takes is taken off.
-pub fn events(record: &LoopRecord, recording: &Recording, meters: &Meters<'_>) -> Vec<EnergyEventRow> {
+pub fn events(
+    record: &LoopRecord,
+    key: &Arc<CellKey>,
+    recording: &Recording,
+    meters: &Meters<'_>,
+) -> Vec<EnergyEventRow> {
     let prefill = (record.procedure == Procedure::PrefillDecode).then(|| prefill(record, recording));
     match meters.charged(&record.attribution, &record.beside, record.epoch) {
-        _ if !record.status.is_ok() => vec![row(record, None, Err(Reason::Failed))],
-        Err(reason) => vec![row(record, None, Err(reason))],
-        Ok(metered) => metered.into_iter().map(|metered| event(record, prefill, metered, meters)).collect(),
+        _ if !record.status.is_ok() => vec![row(record, key, None, Err(Reason::Failed))],
+        Err(reason) => vec![row(record, key, None, Err(reason))],
+        Ok(metered) => metered.into_iter().map(|metered| event(record, key, prefill, metered, meters)).collect(),
     }
 }
 
@@ -39,6 +47,7 @@ struct Part<'a> {
 /// `prefill` is the loop to take off: `None` where none is, `Some(None)` where it is missing.
 fn event(
     record: &LoopRecord,
+    key: &Arc<CellKey>,
     prefill: Option<Option<&LoopRecord>>,
     metered: &Metered,
     meters: &Meters<'_>,
@@ -61,9 +70,9 @@ fn event(
         let other = part.map_or(Ok(own), |part| grade(&found, &part.metered.calibration, &caps))?;
         Ok((found, own.max(other), seconds(record) - part.map_or(0.0, |part| seconds(part.record))))
     });
-    let mut row = row(record, Some(metered), graded);
+    let mut row = row(record, key, Some(metered), graded);
     if let Some(Some(prefill)) = prefill {
-        row.add_flags(&prefill.flags);
+        row.flags.add(&prefill.flags);
     }
     if let Ok((.., seconds)) = graded {
         row.take_off(metered.idle(record.load_index), seconds, metered.idle_drifts);
@@ -133,6 +142,7 @@ fn busy(record: &LoopRecord) -> Option<f64> {
 
 fn row(
     record: &LoopRecord,
+    key: &Arc<CellKey>,
     metered: Option<&Metered>,
     graded: Result<(Estimate, Grade, f64), Reason>,
 ) -> EnergyEventRow {
@@ -147,10 +157,7 @@ fn row(
     let (begin, end) = ends(record);
     EnergyEventRow {
         call_id: record.loop_id.clone(),
-        cell_id: record.cell_id.0.clone(),
-        backend: record.session.backend.clone(),
-        model: record.session.model.clone(),
-        scenario: record.scenario.clone(),
+        key: Arc::clone(key),
         phase,
         role: None,
         scope: Scope::Looped,
@@ -176,6 +183,6 @@ fn row(
         reason: graded.as_ref().err().copied(),
         legacy_gate_j: None,
         calibration_id: metered.and_then(|metered| metered.calibration.id.clone()),
-        flags: record.flags.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(";"),
+        flags: record.flags.as_slice().into(),
     }
 }

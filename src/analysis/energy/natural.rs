@@ -1,7 +1,10 @@
 //! Phases of calls as they came, each joined with what its sensor said.
 
+use std::sync::Arc;
+
 use super::rows::{EnergyEventRow, Scope, U_SYS, tokens};
 use super::sensors::{Metered, Meters};
+use crate::analysis::key::CellKey;
 use crate::energy::{Caps, Estimate, Stretch, Surroundings, estimate, grade, legacy_gate};
 use crate::record::{CallRecord, SpanRecord};
 use crate::terms::energy::{Grade, Method, Reason};
@@ -16,15 +19,26 @@ pub(super) struct Natural<'a> {
     pub(super) alone: Option<(&'a Metered, Estimate, Caps)>,
 }
 
-pub(super) fn events<'a>(call: &'a CallRecord, span: &'a SpanRecord, meters: &'a Meters<'_>) -> Vec<Natural<'a>> {
+pub(super) fn events<'a>(
+    call: &'a CallRecord,
+    key: &Arc<CellKey>,
+    span: &'a SpanRecord,
+    meters: &'a Meters<'_>,
+) -> Vec<Natural<'a>> {
     let charged = meters.charged(&call.attribution, &call.beside, call.epoch);
     match charged {
-        Err(reason) => vec![Natural { row: row(call, span, None, Err(reason)), call, span, alone: None }],
-        Ok(metered) => metered.into_iter().map(|metered| event(call, span, metered, meters)).collect(),
+        Err(reason) => vec![Natural { row: row(call, key, span, None, Err(reason)), call, span, alone: None }],
+        Ok(metered) => metered.into_iter().map(|metered| event(call, key, span, metered, meters)).collect(),
     }
 }
 
-fn event<'a>(call: &'a CallRecord, span: &'a SpanRecord, metered: &'a Metered, meters: &'a Meters<'_>) -> Natural<'a> {
+fn event<'a>(
+    call: &'a CallRecord,
+    key: &Arc<CellKey>,
+    span: &'a SpanRecord,
+    metered: &'a Metered,
+    meters: &'a Meters<'_>,
+) -> Natural<'a> {
     let (begin, end) = (span.begin_ns, span.end_ns);
     let calibration = &metered.calibration;
     let idle = metered.idle(call.load_index);
@@ -39,7 +53,7 @@ fn event<'a>(call: &'a CallRecord, span: &'a SpanRecord, metered: &'a Metered, m
     let found = metered.readable().and_then(|()| estimate(&stretch, &near, &around));
     let caps = Caps { reconstructed: span.reconstructed, ..metered.caps(&call.beside, begin, end) };
     let graded = found.and_then(|found| Ok((found, grade(&found, calibration, &caps)?)));
-    let mut row = row(call, span, Some(metered), graded);
+    let mut row = row(call, key, span, Some(metered), graded);
     row.take_off(idle, end.since(begin).as_secs(), metered.idle_drifts);
     let power = if near.average.is_empty() { &near.instant } else { &near.average };
     row.legacy_gate_j = legacy_gate(begin, end, power);
@@ -49,6 +63,7 @@ fn event<'a>(call: &'a CallRecord, span: &'a SpanRecord, metered: &'a Metered, m
 
 fn row(
     call: &CallRecord,
+    key: &Arc<CellKey>,
     span: &SpanRecord,
     metered: Option<&Metered>,
     graded: Result<(Estimate, Grade), Reason>,
@@ -58,10 +73,7 @@ fn row(
     let energy = told.map(|(found, _)| found.gross_j);
     EnergyEventRow {
         call_id: call.call_id.clone(),
-        cell_id: call.cell_id.0.clone(),
-        backend: call.session.backend.clone(),
-        model: call.session.model.clone(),
-        scenario: call.scenario.clone(),
+        key: Arc::clone(key),
         phase: span.phase,
         role: Some(call.role),
         scope: Scope::Natural,
@@ -87,6 +99,6 @@ fn row(
         reason: graded.as_ref().err().copied(),
         legacy_gate_j: None,
         calibration_id: metered.and_then(|metered| metered.calibration.id.clone()),
-        flags: call.flags.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(";"),
+        flags: call.flags.as_slice().into(),
     }
 }

@@ -1,180 +1,137 @@
 //! Energy per call and mode, and per cell.
 
 use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use crate::energy::{deviation, mean, together};
 use crate::record::plan::Plan;
 use crate::store::Recording;
 use crate::terms::energy::{Grade, IdleKind};
-use crate::terms::{Dtype, Flag, Mode, Phase};
+use crate::terms::{Flag, Mode};
 
+use super::EnergyEvents;
 use super::rows::{COVERAGE_FACTOR, EnergyEventRow, Scope, U_SYS, by_call};
+use crate::analysis::columns::columns;
 use crate::analysis::groups::groups;
-use crate::analysis::metrics::{MetricRow, phases};
+use crate::analysis::key::CellKey;
+use crate::analysis::metrics::MetricRow;
+use crate::analysis::metrics::Metrics;
+use crate::analysis::table::{Sources, Table};
 
-/// Writes the figures of the sensor charged first into the rows of calls. Energy of a call that ended early and counts all
-/// the same is scaled like its time.
-pub fn fill(metrics: &mut [MetricRow], recording: &Recording, events: &[EnergyEventRow]) {
-    let of = by_call(events);
-    let scales: BTreeMap<&str, f64> =
-        recording.calls().filter_map(|call| Some((call.call_id.as_str(), call.decode_scale()?))).collect();
-    for row in metrics {
-        let found: Option<Vec<&EnergyEventRow>> =
-            phases(row.mode).iter().map(|&phase| of.get(&(row.call_id.as_str(), phase)).copied()).collect();
-        let Some(found) = found else { continue };
-        row.energy_sensor = found[0].sensor.clone();
-        row.energy_simulated = found[0].simulated;
-        row.energy_reason = found.iter().find_map(|event| event.reason);
-        if row.energy_reason.is_some() {
-            continue;
-        }
-        let scale = |event: &EnergyEventRow| match event.phase {
-            Phase::KvDecode => scales.get(row.call_id.as_str()).copied().unwrap_or(1.0),
-            Phase::Prefill | Phase::GenerateUncached => 1.0,
-        };
-        let each = |part: fn(&EnergyEventRow) -> Option<f64>| -> Option<Vec<f64>> {
-            found.iter().map(|event| Some(part(event)? * scale(event))).collect()
-        };
-        let uncertain = each(|event| Some(event.u_stat? * event.energy_j?)).map(|parts| together(&parts));
-        // Idle power is the same in both phases.
-        let idle = each(EnergyEventRow::u_idle_j).map(|parts| parts.iter().sum::<f64>());
-        let energy = each(|event| event.energy_j).map(|parts| parts.iter().sum::<f64>());
-        let net = each(|event| event.energy_net_j).map(|parts| parts.iter().sum::<f64>());
-        let seconds = each(|event| Some((event.end_ns - event.begin_ns) as f64 / 1e9));
-        let seconds = seconds.map(|parts| parts.iter().sum::<f64>()).filter(|seconds| *seconds > 0.0);
-        let kinds: Option<Vec<IdleKind>> = found.iter().map(|event| event.idle_kind).collect();
-        row.energy_j = energy;
-        row.energy_net_j = net;
-        row.energy_idle_kind =
-            kinds.filter(|kinds| kinds.iter().all(|kind| *kind == kinds[0])).and_then(|kinds| kinds.first().copied());
-        row.energy_power_w = energy.zip(seconds).map(|(energy, seconds)| energy / seconds);
-        row.energy_u_stat = uncertain.zip(energy).map(|(uncertain, energy)| uncertain / energy);
-        row.energy_u_net = uncertain
-            .zip(idle)
-            .zip(net.filter(|net| *net != 0.0))
-            .map(|((uncertain, idle), net)| together(&[uncertain, idle]) / net.abs());
-        row.energy_grade = found.iter().filter_map(|event| event.grade).max();
-        row.energy_updates = found.iter().map(|event| event.updates).sum();
-        // Two phases have no token in common.
-        if let [event] = found[..] {
-            row.energy_method = event.method;
-            row.j_per_token = event.j_per_token;
-        }
+columns! {
+    /// Energy of one cell in one phase mode, from one sensor.
+    pub struct EnergySummaryRow {
+        ..key: Arc<CellKey> { cell_id, backend, model, dtype },
+        /// Parameters in millions. `None`: not known.
+        params_millions: Option<f64>,
+        ..key { scenario, batch, gen_tokens },
+        /// What is timed.
+        mode: Mode,
+        /// `natural`: over the cell's calls. `looped`: over the windows in which it was repeated for the sensor. `isolated`: the
+        /// mean of calls that stood alone, each too short by itself.
+        scope: Scope,
+        /// Sensor. `None`: none on this machine.
+        sensor: Option<String>,
+        /// Whether it is scripted: then no figure of this row is a measurement. `None`: no sensor.
+        simulated: Option<bool>,
+        /// Calls of the cell that count; of a looped row its windows.
+        calls: usize,
+        /// Of these, left out because heat or a brake lowered the clocks.
+        throttled: usize,
+        /// Of the rest, those with a figure of grade A to C.
+        graded: usize,
+        /// Worst grade among them. `None`: there is none.
+        grade: Option<Grade>,
+        /// Mean energy of a call in this mode, idle power included, in joules. `None`: no graded call.
+        energy_j: Option<f64>,
+        /// Lower end of its 95 % interval, the sensor's gain included. `None`: as above.
+        /// Source: two standard uncertainties, those of chance and gain added in squares.
+        energy_low_j: Option<f64>,
+        /// Upper end. `None`: as above.
+        /// Source: as the lower end.
+        energy_high_j: Option<f64>,
+        /// Mean energy without idle power. `None`: no graded call, or no valid idle power.
+        energy_net_j: Option<f64>,
+        /// Lower end of its 95 % interval, idle power's uncertainty and the sensor's gain included. `None`: as above.
+        energy_net_low_j: Option<f64>,
+        /// Upper end. `None`: as above.
+        energy_net_high_j: Option<f64>,
+        /// Which idle power, joined by `;`. Empty: no net energy.
+        idle_kind: String,
+        /// Mean power. `None`: no graded call.
+        power_w: Option<f64>,
+        /// Energy per token. `None`: no graded call.
+        j_per_token: Option<f64>,
+        /// Lower end of its interval. `None`: as above.
+        j_per_token_low: Option<f64>,
+        /// Upper end. `None`: as above.
+        j_per_token_high: Option<f64>,
+        /// Standard uncertainty of the mean, relative, without the sensor's gain. `None`: no graded call.
+        /// Unit: fraction.
+        u_stat: Option<f64>,
+        /// The same of the mean net energy, relative to its size. `None`: no net energy, or it is 0.
+        /// Unit: fraction.
+        u_net: Option<f64>,
+        /// Sensor updates: of calls the fewest that one of them rests on, else of all together. `None`: no graded call.
+        updates: Option<u32>,
+        /// How, joined by `;`.
+        methods: String,
+        /// Why calls have no graded figure, most frequent first, joined by `;`.
+        reasons: String,
     }
 }
 
-/// Energy of one cell in one phase mode, from one sensor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EnergySummaryRow {
-    /// The plan's cell.
-    pub cell_id: String,
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Element type.
-    pub dtype: Dtype,
-    /// Parameters in millions. `None`: not known.
-    pub params_millions: Option<f64>,
-    /// Scenario name.
-    pub scenario: String,
-    /// Rows.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// What is timed.
-    pub mode: Mode,
-    /// `natural`: over the cell's calls. `looped`: over the windows in which it was repeated for the sensor. `isolated`: the
-    /// mean of calls that stood alone, each too short by itself.
-    pub scope: Scope,
-    /// Sensor. `None`: none on this machine.
-    pub sensor: Option<String>,
-    /// Whether it is scripted: then no figure of this row is a measurement. `None`: no sensor.
-    pub simulated: Option<bool>,
-    /// Calls of the cell that count; of a looped row its windows.
-    pub calls: usize,
-    /// Of these, left out because heat or a brake lowered the clocks.
-    pub throttled: usize,
-    /// Of the rest, those with a figure of grade A to C.
-    pub graded: usize,
-    /// Worst grade among them. `None`: there is none.
-    pub grade: Option<Grade>,
-    /// Mean energy of a call in this mode, idle power included, in joules. `None`: no graded call.
-    pub energy_j: Option<f64>,
-    /// Lower end of its 95 % interval, the sensor's gain included. `None`: as above.
-    pub energy_low_j: Option<f64>,
-    /// Upper end. `None`: as above.
-    pub energy_high_j: Option<f64>,
-    /// Mean energy without idle power. `None`: no graded call, or no valid idle power.
-    pub energy_net_j: Option<f64>,
-    /// Lower end of its 95 % interval, idle power's uncertainty and the sensor's gain included. `None`: as above.
-    pub energy_net_low_j: Option<f64>,
-    /// Upper end. `None`: as above.
-    pub energy_net_high_j: Option<f64>,
-    /// Which idle power, joined by `;`. Empty: no net energy.
-    pub idle_kind: String,
-    /// Mean power. `None`: no graded call.
-    pub power_w: Option<f64>,
-    /// Energy per token. `None`: no graded call.
-    pub j_per_token: Option<f64>,
-    /// Lower end of its interval. `None`: as above.
-    pub j_per_token_low: Option<f64>,
-    /// Upper end. `None`: as above.
-    pub j_per_token_high: Option<f64>,
-    /// Standard uncertainty of the mean, relative, without the sensor's gain. `None`: no graded call.
-    pub u_stat: Option<f64>,
-    /// The same of the mean net energy, relative to its size. `None`: no net energy, or it is 0.
-    pub u_net: Option<f64>,
-    /// Sensor updates: of calls the fewest that one of them rests on, else of all together. `None`: no graded call.
-    pub updates: Option<u32>,
-    /// How, joined by `;`.
-    pub methods: String,
-    /// Why calls have no graded figure, most frequent first, joined by `;`.
-    pub reasons: String,
+/// `analysis/energy_summary.csv`.
+pub struct EnergySummary;
+
+impl Table for EnergySummary {
+    type Row = EnergySummaryRow;
+    const FILE: &'static str = "analysis/energy_summary.csv";
+    const ABOUT: &'static str = "Per cell and phase mode, where power was recorded, in the plan's order.";
+
+    fn derive(from: &Sources<'_>) -> Vec<EnergySummaryRow> {
+        let metrics = from.rows::<Metrics>();
+        let events = from.rows::<EnergyEvents>();
+        let natural = natural(from.plan, &metrics, &events);
+        let repeated = repeated(from.recording, &events, &natural);
+        let mut rows = Vec::with_capacity(natural.len() + repeated.len());
+        for row in natural {
+            let of_cell = |one: &&EnergySummaryRow| one.mode == row.mode && one.key.cell_id == row.key.cell_id;
+            let own: Vec<EnergySummaryRow> = repeated.iter().filter(of_cell).cloned().collect();
+            rows.push(row);
+            rows.extend(own);
+        }
+        rows
+    }
 }
 
-/// One row per cell and phase mode of a run that recorded power, in the plan's order.
-#[must_use]
-pub fn summarise(
-    plan: &Plan,
-    metrics: &[MetricRow],
-    recording: &Recording,
-    events: &[EnergyEventRow],
-) -> Vec<EnergySummaryRow> {
-    let natural = natural(plan, metrics, events);
+/// Rows of what was repeated for the sensor, or stood alone; from the sensor charged first.
+fn repeated(recording: &Recording, events: &[EnergyEventRow], natural: &[EnergySummaryRow]) -> Vec<EnergySummaryRow> {
     let windows: BTreeMap<&str, usize> =
         recording.loops().map(|record| (record.loop_id.as_str(), record.windows.len())).collect();
-    // From the sensor charged first.
-    let mut repeated: Vec<EnergySummaryRow> = Vec::new();
+    let mut found: Vec<EnergySummaryRow> = Vec::new();
     for event in events {
         let parts = match event.scope {
             Scope::Natural => continue,
             Scope::Looped => windows.get(event.call_id.as_str()).copied().unwrap_or_default(),
             Scope::Isolated => usize::try_from(event.repeats).unwrap_or_default(),
         };
-        let new = |row: &EnergySummaryRow| {
-            repeated.iter().all(|one| (&one.cell_id, one.mode, one.scope) != (&row.cell_id, row.mode, row.scope))
+        let Some(row) = of_event(event, parts, natural) else { continue };
+        let same = |one: &EnergySummaryRow| {
+            (one.mode, one.scope) == (row.mode, row.scope) && one.key.cell_id == row.key.cell_id
         };
-        let row = of_event(event, parts, &natural).filter(new);
-        repeated.extend(row);
+        if !found.iter().any(same) {
+            found.push(row);
+        }
     }
-    let mut rows = Vec::with_capacity(natural.len() + repeated.len());
-    for row in natural {
-        let own = repeated.iter().filter(|one| (&one.cell_id, one.mode) == (&row.cell_id, row.mode)).cloned();
-        let own: Vec<EnergySummaryRow> = own.collect();
-        rows.push(row);
-        rows.extend(own);
-    }
-    rows
+    found
 }
 
 /// The row of a loop of so many windows, or of so many isolated phases. `None`: its cell has no row.
 fn of_event(event: &EnergyEventRow, parts: usize, natural: &[EnergySummaryRow]) -> Option<EnergySummaryRow> {
     let mode = event.phase.mode();
-    let cell = natural.iter().find(|row| row.cell_id == event.cell_id && row.mode == mode)?;
-    let throttled = event.has(Flag::Throttled);
+    let cell = natural.iter().find(|row| row.key.cell_id == event.key.cell_id && row.mode == mode)?;
+    let throttled = event.flags.contains(Flag::Throttled);
     let counts = event.counts() && !throttled;
     let value = |value: Option<f64>| value.filter(|_| counts);
     let energy = Interval::of(value(event.energy_j), event.u_stat);
@@ -243,40 +200,35 @@ fn natural(plan: &Plan, metrics: &[MetricRow], events: &[EnergyEventRow]) -> Vec
     let of = by_call(events);
     let rows = groups(plan, metrics).into_iter().filter(|group| group.mode != Mode::E2eKv).filter_map(|group| {
         let counted = group.counted();
-        let first = *counted.iter().find(|row| row.energy_sensor.is_some() || row.energy_reason.is_some())?;
-        let hot = |row: &&MetricRow| row.flags.split(';').any(|flag| flag == Flag::Throttled.as_str());
+        let first =
+            *counted.iter().find(|row| row.energy.energy_sensor.is_some() || row.energy.energy_reason.is_some())?;
+        let hot = |row: &&MetricRow| row.flags.contains(Flag::Throttled);
         let (throttled, rest): (Vec<&MetricRow>, Vec<&MetricRow>) = counted.iter().copied().partition(hot);
         let graded: Vec<&MetricRow> =
-            rest.iter().copied().filter(|row| row.energy_grade.is_some_and(|grade| grade <= Grade::C)).collect();
-        let phase = phases(group.mode)[0];
+            rest.iter().copied().filter(|row| row.energy.energy_grade.is_some_and(|grade| grade <= Grade::C)).collect();
+        let phase = group.mode.phases()[0];
         let part = |row: &&MetricRow| Part::of(row, of.get(&(row.call_id.as_str(), phase))?);
         let figures = Figures::of(&graded.iter().filter_map(part).collect::<Vec<_>>());
         let energy = Interval::of(figures.energy, figures.u_stat);
         let net = Interval::of(figures.net, figures.u_net);
         let per_token = Interval::of(figures.j_per_token, figures.u_stat);
-        let reasons = rest.iter().filter_map(|row| match (row.energy_grade, row.energy_reason) {
+        let reasons = rest.iter().filter_map(|row| match (row.energy.energy_grade, row.energy.energy_reason) {
             (Some(Grade::D), _) => Some(GRADE_D),
             (_, reason) => reason.map(|reason| reason.as_str()),
         });
         let reasons = if rest.is_empty() { THROTTLED.to_owned() } else { frequent(reasons) };
-        let kinds = graded.iter().filter(|_| figures.net.is_some()).filter_map(|row| row.energy_idle_kind);
+        let kinds = graded.iter().filter(|_| figures.net.is_some()).filter_map(|row| row.energy.energy_idle_kind);
         Some(EnergySummaryRow {
-            cell_id: group.cell.id.0.clone(),
-            backend: group.cell.session.backend.clone(),
-            model: group.cell.session.model.clone(),
-            dtype: group.dtype,
-            params_millions: first.params_millions,
-            scenario: group.cell.scenario.clone(),
-            batch: group.cell.batch,
-            gen_tokens: group.cell.gen_tokens,
+            key: group.key(),
+            params_millions: first.architecture.params_millions,
             mode: group.mode,
             scope: Scope::Natural,
-            sensor: first.energy_sensor.clone(),
-            simulated: first.energy_simulated,
+            sensor: first.energy.energy_sensor.clone(),
+            simulated: first.energy.energy_simulated,
             calls: counted.len(),
             throttled: throttled.len(),
             graded: graded.len(),
-            grade: graded.iter().filter_map(|row| row.energy_grade).max(),
+            grade: graded.iter().filter_map(|row| row.energy.energy_grade).max(),
             energy_j: figures.energy,
             energy_low_j: energy.low,
             energy_high_j: energy.high,
@@ -290,8 +242,8 @@ fn natural(plan: &Plan, metrics: &[MetricRow], events: &[EnergyEventRow]) -> Vec
             j_per_token_high: per_token.high,
             u_stat: figures.u_stat,
             u_net: figures.u_net,
-            updates: graded.iter().filter_map(|row| row.energy_updates).min(),
-            methods: frequent(graded.iter().filter_map(|row| row.energy_method).map(|method| method.as_str())),
+            updates: graded.iter().filter_map(|row| row.energy.energy_updates).min(),
+            methods: frequent(graded.iter().filter_map(|row| row.energy.energy_method).map(|method| method.as_str())),
             reasons,
         })
     });
@@ -316,13 +268,13 @@ struct Part {
 impl Part {
     /// Of a row and the event it is from. `None`: no figure.
     fn of(row: &MetricRow, event: &EnergyEventRow) -> Option<Self> {
-        let energy = row.energy_j?;
+        let energy = row.energy.energy_j?;
         let (u_stat, u_shared) = (event.u_stat?, event.u_shared?);
         Some(Self {
             energy,
-            net: row.energy_net_j,
-            power: row.energy_power_w,
-            j_per_token: row.j_per_token,
+            net: row.energy.energy_net_j,
+            power: row.energy.energy_power_w,
+            j_per_token: row.energy.j_per_token,
             random: (u_stat.powi(2) - u_shared.powi(2)).max(0.0).sqrt() * energy,
             shared: u_shared * energy,
             // The row's energy may be scaled.

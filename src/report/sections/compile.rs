@@ -87,8 +87,8 @@ fn graphs(run: &ReportedRun<'_>) -> Block {
 /// Every call of a backend's largest model beside the reference's. `None`: the backend compiled nothing in this mode.
 fn every_call(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
     let audited = run.tables.compile_audit.iter();
-    let cells: Vec<&CompileAuditRow> = audited.filter(|row| row.backend == backend && row.mode == timed).collect();
-    let models = cells.iter().map(|cell| cell.model.as_str());
+    let cells: Vec<&CompileAuditRow> = audited.filter(|row| row.key.backend == backend && row.mode == timed).collect();
+    let models = cells.iter().map(|cell| cell.key.model.as_str());
     let largest = models.max_by(|a, b| params_millions(run, a).total_cmp(&params_millions(run, b)))?;
     let reference = cells.iter().find_map(|cell| cell.reference.as_deref());
     let series = [Some(backend), reference].into_iter().flatten();
@@ -109,8 +109,8 @@ fn every_call(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) 
 
 /// Millions of parameters of a model; 0 where no row tells.
 fn params_millions(run: &ReportedRun<'_>, model: &str) -> f64 {
-    let rows = run.tables.summary.iter().filter(|row| row.model == model);
-    rows.filter_map(|row| row.params_millions).fold(0.0, f64::max)
+    let rows = run.tables.summary.iter().filter(|row| row.key.model == model);
+    rows.filter_map(|row| row.architecture.params_millions).fold(0.0, f64::max)
 }
 
 fn calls(run: &ReportedRun<'_>, backend: &str, model: &str, timed: Mode) -> Vec<SequenceCall> {
@@ -142,7 +142,10 @@ fn compiler(row: &CompileAuditRow) -> String {
 fn audit(run: &ReportedRun<'_>, names: &Names) -> Block {
     let audited = &run.tables.compile_audit;
     // A backend that is the only one stands above the table, not in every row of it.
-    let only = audited.first().map(|row| &row.backend).filter(|first| audited.iter().all(|row| row.backend == **first));
+    let only = audited
+        .first()
+        .map(|row| &row.key.backend)
+        .filter(|first| audited.iter().all(|row| row.key.backend == **first));
     let on = only.map_or_else(String::new, |backend| format!(" on {backend}"));
     let shortened = if audited.len() > MOST_ROWS {
         format!(" Shown are the {MOST_ROWS} of {} that compiled longest.", audited.len())
@@ -156,8 +159,8 @@ fn audit(run: &ReportedRun<'_>, names: &Names) -> Block {
     .code("analysis/compile_audit.csv")
     .and(format!(".{shortened}"));
     Table::of(strongest(audited, MOST_ROWS, CompileAuditRow::compile_ms))
-        .words("cell", |row| names.cell(&row.model, &row.scenario, row.batch, row.gen_tokens))
-        .when(only.is_none(), |table| table.words("backend", |row| row.backend.as_str()))
+        .words("cell", |row| names.cell(&row.key.model, &row.key.scenario, row.key.batch, row.key.gen_tokens))
+        .when(only.is_none(), |table| table.words("backend", |row| row.key.backend.as_str()))
         .words("mode", |row| mode(row.mode))
         .words("compiler", compiler)
         .number("executions of calls", "", |row| format!("{} of {}", row.executions, row.model_calls))

@@ -52,11 +52,10 @@ fn degraded(run: &ReportedRun<'_>, names: &Names) -> Block {
 }
 
 fn degraded_cell(names: &Names, row: &DegradedRow) -> Text {
-    let (Some(backend), Some(model), Some(scenario)) = (&row.backend, &row.model, &row.scenario) else {
-        return Text::default().strong("whole run");
-    };
-    let (batch, steps) = (row.batch.unwrap_or_default(), row.gen_tokens.unwrap_or_default());
-    names.cell_of_run(backend, model, scenario, batch, steps).into()
+    match &row.key {
+        Some(key) => names.cell_of_run(&key.backend, &key.model, &key.scenario, key.batch, key.gen_tokens).into(),
+        None => Text::default().strong("whole run"),
+    }
 }
 
 fn shortened(text: &str) -> String {
@@ -90,7 +89,8 @@ impl Skipped<'_> {
 fn skipped(run: &ReportedRun<'_>, names: &Names) -> Block {
     let mut kinds: Vec<Skipped<'_>> = Vec::new();
     for row in &run.tables.skipped {
-        let cell = names.cell_of_run(&row.backend, &row.model, &row.scenario, row.batch, row.gen_tokens);
+        let cell =
+            names.cell_of_run(&row.key.backend, &row.key.model, &row.key.scenario, row.key.batch, row.key.gen_tokens);
         match kinds.iter_mut().find(|kind| (kind.rule, kind.reason) == (row.rule.as_str(), row.reason.as_str())) {
             Some(kind) if kind.cells.contains(&cell) => {}
             Some(kind) => kind.cells.push(cell),

@@ -111,9 +111,13 @@ struct FitPair<'a> {
 /// Whether scaled calls bend the aggregate fits. `None`: there is no fit.
 fn with_and_without_scaling(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
     let limited = &run.tables.scaling_fits_length_limited;
-    let aggregates = run.tables.scaling_fits.iter().filter(|fit| fit.scenario.is_none() && fit.mode != Mode::E2eKv);
+    let aggregates =
+        run.tables.scaling_fits.iter().filter(|fit| fit.key.scenario.is_none() && fit.key.mode != Mode::E2eKv);
     let pairs: Vec<FitPair<'_>> = aggregates
-        .map(|fit| FitPair { all_calls: fit, length_limited: limited.iter().find(|other| other.fit_id == fit.fit_id) })
+        .map(|fit| FitPair {
+            all_calls: fit,
+            length_limited: limited.iter().find(|other| other.key.fit_id == fit.key.fit_id),
+        })
         .collect();
     if pairs.is_empty() {
         return None;
@@ -127,11 +131,11 @@ fn with_and_without_scaling(run: &ReportedRun<'_>, names: &Names) -> Option<Bloc
     .code("analysis/scaling_fits_length_limited.csv")
     .and(".");
     let table = Table::of(&pairs)
-        .words("backend", |pair| names.engine(&pair.all_calls.backend, pair.all_calls.dtype))
-        .words("mode", |pair| mode(pair.all_calls.mode))
+        .words("backend", |pair| names.engine(&pair.all_calls.key.backend, pair.all_calls.key.dtype))
+        .words("mode", |pair| mode(pair.all_calls.key.mode))
         .words("shape", |pair| {
             let fit = pair.all_calls;
-            call_shape(fit.mode, fit.batch, fit.gen_tokens)
+            call_shape(fit.key.mode, fit.key.batch, fit.key.gen_tokens)
         })
         .count("models", |pair| pair.all_calls.n_models)
         .interval("slope, all calls", "", "95\u{a0}%\u{a0}t", |pair| slope(Some(pair.all_calls)))

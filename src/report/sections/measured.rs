@@ -152,7 +152,7 @@ fn limits(run: &ReportedRun<'_>) -> Vec<Text> {
         "Several requests at once: one call runs at a time.".into(),
         "Quality of what is generated: decode runs for a fixed number of steps, whatever the tokens are.".into(),
     ];
-    let powered = |row: &MetricRow| row.power_mean_w.is_some() || row.energy_j.is_some();
+    let powered = |row: &MetricRow| row.power_mean_w.is_some() || row.energy.energy_j.is_some();
     let energy = run.tables.energy_events.iter().any(|event| event.energy_j.is_some());
     if !energy && !run.tables.metrics.iter().any(powered) {
         limits.push("Energy and cost: no power was recorded.".into());

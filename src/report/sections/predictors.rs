@@ -16,11 +16,11 @@ const T_INTERVAL: &str = "95\u{a0}%\u{a0}t";
 pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
     let quoted = |headline: bool, mode: Mode| headline && mode != Mode::E2eKv;
     let overheads: Vec<&OverheadRow> =
-        run.tables.overhead_compute_fits.iter().filter(|row| quoted(row.headline, row.mode)).collect();
+        run.tables.overhead_compute_fits.iter().filter(|row| quoted(row.key.headline, row.key.mode)).collect();
     let planes: Vec<&MultivariateRow> =
-        run.tables.multivariate_fits.iter().filter(|row| quoted(row.headline, row.mode)).collect();
+        run.tables.multivariate_fits.iter().filter(|row| quoted(row.key.headline, row.key.mode)).collect();
     let ranks: Vec<&CorrelationRow> =
-        run.tables.architecture_correlations.iter().filter(|row| quoted(row.headline, row.mode)).collect();
+        run.tables.architecture_correlations.iter().filter(|row| quoted(row.key.headline, row.key.mode)).collect();
     let blocks = if overheads.is_empty() {
         vec![Block::Note("No call counts, so there is nothing to predict.".into())]
     } else {
@@ -38,8 +38,8 @@ fn overhead(run: &ReportedRun<'_>, names: &Names, rows: &[&OverheadRow]) -> Bloc
     .code("analysis/overhead_compute_fits.csv")
     .and(".");
     Table::of(rows)
-        .words("backend", |row| names.engine(&row.backend, row.dtype))
-        .words("mode", |row| mode(row.mode))
+        .words("backend", |row| names.engine(&row.key.backend, row.key.dtype))
+        .words("mode", |row| mode(row.key.mode))
         .count("models", |row| row.n_models)
         .interval("overhead a", "ms", T_INTERVAL, |row| {
             format::interval(row.a_ms.filter(|_| row.actionable), row.a_low_ms.zip(row.a_high_ms))
@@ -66,8 +66,8 @@ fn size_and_depth(names: &Names, rows: &[&MultivariateRow]) -> Block {
     .code("analysis/multivariate_fits.csv")
     .and(".");
     Table::of(rows)
-        .words("backend", |row| names.engine(&row.backend, row.dtype))
-        .words("mode", |row| mode(row.mode))
+        .words("backend", |row| names.engine(&row.key.backend, row.key.dtype))
+        .words("mode", |row| mode(row.key.mode))
         .count("models", |row| row.n_models)
         .interval("size", "", T_INTERVAL, |row| {
             format::interval(row.beta_ln_params.filter(|_| row.actionable), row.beta_low.zip(row.beta_high))
@@ -90,15 +90,15 @@ fn correlations(names: &Names, rows: &[&CorrelationRow]) -> Block {
     )
     .code("analysis/architecture_correlations.csv")
     .and(".");
-    let fits = distinct(rows.iter().map(|row| row.fit_id.as_str()));
-    let first_of_each = fits.iter().filter_map(|id| rows.iter().copied().find(|row| row.fit_id == *id));
+    let fits = distinct(rows.iter().map(|row| row.key.fit_id.as_str()));
+    let first_of_each = fits.iter().filter_map(|id| rows.iter().copied().find(|row| row.key.fit_id == *id));
     let mut table = Table::of(first_of_each)
-        .words("backend", |row| names.engine(&row.backend, row.dtype))
-        .words("mode", |row| mode(row.mode))
+        .words("backend", |row| names.engine(&row.key.backend, row.key.dtype))
+        .words("mode", |row| mode(row.key.mode))
         .count("models", |row| row.n_models);
     for predictor in distinct(rows.iter().map(|row| row.predictor.as_str())) {
         table = table.number(&format!("{predictor}: ρ"), "p", |first| {
-            let row = rows.iter().find(|row| row.fit_id == first.fit_id && row.predictor == predictor);
+            let row = rows.iter().find(|row| row.key.fit_id == first.key.fit_id && row.predictor == predictor);
             row.and_then(|row| rank_correlation(row)).unwrap_or_else(|| ABSENT.to_owned())
         });
     }

@@ -24,7 +24,7 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
                  intervals of the slope exclude 0. The band is where the law itself lies at 95\u{a0}%.";
     let mut blocks = vec![Block::Paragraph(intro.into())];
     for mode in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
-        let fits: Vec<&ScalingFitRow> = headlines(run).filter(|fit| fit.mode == mode).collect();
+        let fits: Vec<&ScalingFitRow> = headlines(run).filter(|fit| fit.key.mode == mode).collect();
         blocks.extend(overview(run, names, mode, &fits));
         for fit in fits {
             blocks.extend(by_scenario(run, names, fit));
@@ -37,15 +37,16 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
 /// Aggregates of every backend in one chart.
 fn overview(run: &ReportedRun<'_>, names: &Names, timed: Mode, fits: &[&ScalingFitRow]) -> Option<Block> {
     let first = fits.first()?;
-    let alike = fits.iter().all(|fit| (fit.batch, fit.gen_tokens) == (first.batch, first.gen_tokens));
+    let alike = fits.iter().all(|fit| (fit.key.batch, fit.key.gen_tokens) == (first.key.batch, first.key.gen_tokens));
     let series = fits.iter().map(|fit| {
-        let mut name = names.engine(&fit.backend, fit.dtype);
+        let mut name = names.engine(&fit.key.backend, fit.key.dtype);
         if !alike {
-            name = format!("{name}, {}", call_shape(timed, fit.batch, fit.gen_tokens));
+            name = format!("{name}, {}", call_shape(timed, fit.key.batch, fit.key.gen_tokens));
         }
         ScalingSeries { name, points: aggregate_points(run, fit), curve: curve(run, fit) }
     });
-    let of = if alike { format!(", {}", call_shape(timed, first.batch, first.gen_tokens)) } else { String::new() };
+    let of =
+        if alike { format!(", {}", call_shape(timed, first.key.batch, first.key.gen_tokens)) } else { String::new() };
     let data = Scaling {
         title: format!("{}{of}: geometric mean over scenarios", mode(timed)),
         x_name: axis_title(run.plan.fit).to_owned(),
@@ -61,21 +62,21 @@ fn overview(run: &ReportedRun<'_>, names: &Names, timed: Mode, fits: &[&ScalingF
 /// The scenarios behind one aggregate, apart. `None`: there is but one.
 fn by_scenario(run: &ReportedRun<'_>, names: &Names, headline: &ScalingFitRow) -> Option<Block> {
     let scenarios: Vec<&ScalingFitRow> =
-        run.tables.scaling_fits.iter().filter(|fit| fit.scenario.is_some() && same_shape(fit, headline)).collect();
+        run.tables.scaling_fits.iter().filter(|fit| fit.key.scenario.is_some() && same_shape(fit, headline)).collect();
     if scenarios.len() < 2 {
         return None;
     }
     let left_out = scenarios.len().saturating_sub(MOST_SERIES);
     let series = scenarios.iter().take(MOST_SERIES).map(|fit| ScalingSeries {
-        name: fit.scenario.clone().unwrap_or_default(),
+        name: fit.key.scenario.clone().unwrap_or_default(),
         points: scenario_points(run, fit),
         curve: without_band(curve(run, fit)),
     });
-    let engine = names.engine(&headline.backend, headline.dtype);
+    let engine = names.engine(&headline.key.backend, headline.key.dtype);
     let data = Scaling {
-        title: format!("{} on {engine}, by scenario", mode(headline.mode)),
+        title: format!("{} on {engine}, by scenario", mode(headline.key.mode)),
         x_name: axis_title(run.plan.fit).to_owned(),
-        y_name: y_name(headline.mode).to_owned(),
+        y_name: y_name(headline.key.mode).to_owned(),
         series: series.collect(),
     };
     let mut caption = Text::plain("Points are medians, bars the 95\u{a0}% intervals of the location, from ")
@@ -84,12 +85,13 @@ fn by_scenario(run: &ReportedRun<'_>, names: &Names, headline: &ScalingFitRow) -
     if left_out > 0 {
         caption = caption.and(format!(" {left_out} more scenarios are in the table of fits."));
     }
-    let id = names.figure(&format!("scaling_{}_by_scenario", headline.mode), &headline.backend);
+    let id = names.figure(&format!("scaling_{}_by_scenario", headline.key.mode), &headline.key.backend);
     Some(Block::figure(&id, caption, chart::scaling(&data)))
 }
 
 fn same_shape(a: &ScalingFitRow, b: &ScalingFitRow) -> bool {
-    (&a.backend, a.dtype, a.mode, a.batch, a.gen_tokens) == (&b.backend, b.dtype, b.mode, b.batch, b.gen_tokens)
+    (&a.key.backend, a.key.dtype, a.key.mode, a.key.batch, a.key.gen_tokens)
+        == (&b.key.backend, b.key.dtype, b.key.mode, b.key.batch, b.key.gen_tokens)
 }
 
 fn y_name(timed: Mode) -> &'static str {
@@ -101,26 +103,32 @@ fn y_name(timed: Mode) -> &'static str {
 
 /// What latencies of a fit are divided by to be per step; a prefill has no steps.
 fn steps(fit: &ScalingFitRow) -> f64 {
-    match fit.mode {
+    match fit.key.mode {
         Mode::Prefill | Mode::E2eKv => 1.0,
-        Mode::KvDecode | Mode::GenerateUncached => f64::from(fit.gen_tokens.max(1)),
+        Mode::KvDecode | Mode::GenerateUncached => f64::from(fit.key.gen_tokens.max(1)),
     }
 }
 
 /// The models a fit was made from; where there is none, the models as aggregated.
 fn aggregate_points(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint> {
     let point = |x: f64, latency_ms: f64| ScalingPoint { x, median_ms: latency_ms / steps(fit), interval_ms: None };
-    let residuals = run.tables.scaling_residuals.iter().filter(|row| row.fit_id == fit.fit_id);
+    let residuals = run.tables.scaling_residuals.iter().filter(|row| row.fit_id == fit.key.fit_id);
     let fitted: Vec<ScalingPoint> = residuals.map(|row| point(row.x, row.latency_ms)).collect();
     if !fitted.is_empty() {
         return fitted;
     }
     let aggregated = run.tables.aggregate.iter().filter(|row| {
         (&row.backend, row.dtype, row.mode, row.batch, row.gen_tokens)
-            == (&fit.backend, fit.dtype, fit.mode, fit.batch, fit.gen_tokens)
+            == (&fit.key.backend, fit.key.dtype, fit.key.mode, fit.key.batch, fit.key.gen_tokens)
     });
     let points = aggregated.filter_map(|row| {
-        let x = size(run.plan.fit, row.params_millions, row.n_layer, row.n_embd, row.n_head)?;
+        let x = size(
+            run.plan.fit,
+            row.architecture.params_millions,
+            row.architecture.n_layer,
+            row.architecture.n_embd,
+            row.architecture.n_head,
+        )?;
         Some(point(x, row.latency_ms))
     });
     points.collect()
@@ -129,14 +137,20 @@ fn aggregate_points(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<ScalingPo
 fn scenario_points(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<ScalingPoint> {
     let of_fit = |row: &&SummaryRow| {
         row.is_proven()
-            && (&row.backend, row.dtype, row.mode, row.batch, row.gen_tokens)
-                == (&fit.backend, fit.dtype, fit.mode, fit.batch, fit.gen_tokens)
-            && Some(&row.scenario) == fit.scenario.as_ref()
+            && (&row.key.backend, row.key.dtype, row.mode, row.key.batch, row.key.gen_tokens)
+                == (&fit.key.backend, fit.key.dtype, fit.key.mode, fit.key.batch, fit.key.gen_tokens)
+            && Some(&row.key.scenario) == fit.key.scenario.as_ref()
     };
     let point = |row: &SummaryRow| {
         let interval = row.ci_low_ms.zip(row.ci_high_ms);
         Some(ScalingPoint {
-            x: size(run.plan.fit, row.params_millions, row.n_layer, row.n_embd, row.n_head)?,
+            x: size(
+                run.plan.fit,
+                row.architecture.params_millions,
+                row.architecture.n_layer,
+                row.architecture.n_embd,
+                row.architecture.n_head,
+            )?,
             median_ms: row.median_ms / steps(fit),
             interval_ms: interval.map(|(low, high)| Interval { low: low / steps(fit), high: high / steps(fit) }),
         })
@@ -165,7 +179,8 @@ fn curve(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Vec<CurvePoint> {
     if !fit.actionable {
         return Vec::new();
     }
-    let points: Vec<_> = run.tables.scaling_residuals.iter().filter(|row| row.fit_id == fit.fit_id).cloned().collect();
+    let points: Vec<_> =
+        run.tables.scaling_residuals.iter().filter(|row| row.fit_id == fit.key.fit_id).cloned().collect();
     let steps = steps(fit);
     let draw = |point: analysis::CurvePoint| CurvePoint {
         x: point.x,

@@ -47,7 +47,7 @@ fn deviation_percent(cell: &SummaryRow, latency_ms: f64) -> f64 {
 /// `None`: the backend has no cell in this mode.
 fn spread(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
     let summary = run.tables.summary.iter();
-    let cells: Vec<&SummaryRow> = summary.filter(|row| row.backend == backend && row.mode == timed).collect();
+    let cells: Vec<&SummaryRow> = summary.filter(|row| row.key.backend == backend && row.mode == timed).collect();
     if cells.is_empty() {
         return None;
     }
@@ -75,7 +75,7 @@ fn spread_row(run: &ReportedRun<'_>, names: &Names, cell: &SummaryRow) -> Spread
         outlier: fences.is_some_and(|fences| !fences.contains(latency)),
     };
     SpreadRow {
-        name: names.cell(&cell.model, &cell.scenario, cell.batch, cell.gen_tokens),
+        name: names.cell(&cell.key.model, &cell.key.scenario, cell.key.batch, cell.key.gen_tokens),
         note: format!("CV {}", format::percent(cell.cv)),
         calls: latencies.iter().map(call).collect(),
     }
@@ -106,10 +106,10 @@ fn drift(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
 }
 
 fn drift_series(run: &ReportedRun<'_>, names: &Names, cell: &SummaryRow) -> DriftSeries {
-    let mut name = names.cell(&cell.model, &cell.scenario, cell.batch, cell.gen_tokens);
+    let mut name = names.cell(&cell.key.model, &cell.key.scenario, cell.key.batch, cell.key.gen_tokens);
     name = format!("{name} · {}", mode(cell.mode).to_lowercase());
     if names.several_backends() {
-        name = format!("{name} · {}", cell.backend);
+        name = format!("{name} · {}", cell.key.backend);
     }
     let call = |(row, latency): &(&MetricRow, f64)| DriftCall {
         call_idx: u64::from(row.call_idx),
@@ -121,7 +121,7 @@ fn drift_series(run: &ReportedRun<'_>, names: &Names, cell: &SummaryRow) -> Drif
 /// How far calls vary and depend on the one before: what the intervals rest on. `None`: the backend has no cell.
 fn dependence(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Option<Block> {
     let timed = timed_summaries(run.tables);
-    let cells: Vec<&SummaryRow> = timed.iter().copied().filter(|row| row.backend == backend).collect();
+    let cells: Vec<&SummaryRow> = timed.iter().copied().filter(|row| row.key.backend == backend).collect();
     if cells.is_empty() {
         return None;
     }

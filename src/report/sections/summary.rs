@@ -18,7 +18,7 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
     let mut blocks = vec![Block::Paragraph(INTRO.into())];
     let summary = &run.tables.summary;
     for backend in names.backends() {
-        let of_backend: Vec<&SummaryRow> = summary.iter().filter(|row| &row.backend == backend).collect();
+        let of_backend: Vec<&SummaryRow> = summary.iter().filter(|row| &row.key.backend == backend).collect();
         blocks.extend(phases(names, backend, &of_backend));
         blocks.extend(without_cache(names, backend, &of_backend));
     }
@@ -32,8 +32,11 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
 /// The cells whose calls do not prove where they ran. `None`: there is none.
 fn unproven(names: &Names, summary: &[SummaryRow]) -> Option<Block> {
     let rows = summary.iter().filter(|row| !row.is_proven() && row.mode != Mode::E2eKv);
-    let cells: Vec<String> =
-        rows.map(|row| names.cell_of_run(&row.backend, &row.model, &row.scenario, row.batch, row.gen_tokens)).collect();
+    let cells: Vec<String> = rows
+        .map(|row| {
+            names.cell_of_run(&row.key.backend, &row.key.model, &row.key.scenario, row.key.batch, row.key.gen_tokens)
+        })
+        .collect();
     let cells = distinct(cells.iter().map(String::as_str));
     let note = format!(
         "Unattributed, since nothing proves where these cells ran, and therefore in no fit, aggregate or ranking: {}.",
@@ -53,12 +56,12 @@ pub(super) fn cell_columns<'a, R: Copy>(
     names: &Names,
     cell: impl Fn(R) -> &'a SummaryRow,
 ) -> Columns<R> {
-    let model = |row: &SummaryRow| format!("{}{}", row.model, if row.is_proven() { "" } else { " (unattributed)" });
+    let model = |row: &SummaryRow| format!("{}{}", row.key.model, if row.is_proven() { "" } else { " (unattributed)" });
     table
         .words("model", |row| model(cell(row)))
-        .words("scenario", |row| cell(row).scenario.as_str())
-        .when(names.several_batches(), |table| table.count("batch", |row| cell(row).batch))
-        .when(names.several_lengths(), |table| table.count("steps", |row| cell(row).gen_tokens))
+        .words("scenario", |row| cell(row).key.scenario.as_str())
+        .when(names.several_batches(), |table| table.count("batch", |row| cell(row).key.batch))
+        .when(names.several_lengths(), |table| table.count("steps", |row| cell(row).key.gen_tokens))
 }
 
 /// A cell's prefill and decode; at least one of them was measured.
@@ -72,7 +75,7 @@ struct Phases<'a> {
 impl<'a> Phases<'a> {
     /// `None`: neither was measured.
     fn of(cell_id: &str, rows: &[&'a SummaryRow]) -> Option<Self> {
-        let phase = |mode: Mode| rows.iter().copied().find(|row| row.cell_id == cell_id && row.mode == mode);
+        let phase = |mode: Mode| rows.iter().copied().find(|row| row.key.cell_id == cell_id && row.mode == mode);
         let (prefill, decode) = (phase(Mode::Prefill), phase(Mode::KvDecode));
         Some(Self { measured: prefill.or(decode)?, prefill, decode })
     }
@@ -81,7 +84,7 @@ impl<'a> Phases<'a> {
 /// Prefill and decode of each cell side by side, never added up. `None`: the backend has neither.
 fn phases(names: &Names, backend: &str, rows: &[&SummaryRow]) -> Option<Block> {
     let timed = rows.iter().filter(|row| matches!(row.mode, Mode::Prefill | Mode::KvDecode));
-    let cells = distinct(timed.map(|row| row.cell_id.as_str()));
+    let cells = distinct(timed.map(|row| row.key.cell_id.as_str()));
     let phases: Vec<Phases<'_>> = cells.iter().filter_map(|id| Phases::of(id, rows)).collect();
     if phases.is_empty() {
         return None;

@@ -40,13 +40,13 @@ fn shortened(cells: usize, chosen: &str) -> String {
 
 fn decode_share(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Option<Block> {
     let cells: Vec<&DecodeFractionRow> =
-        run.tables.decode_fraction.iter().filter(|row| row.backend == backend).collect();
+        run.tables.decode_fraction.iter().filter(|row| row.key.backend == backend).collect();
     if cells.is_empty() {
         return None;
     }
     let shown = strongest(&cells, MOST_ROWS, |row| -row.decode_fraction);
     let share = |row: &&&DecodeFractionRow| Share {
-        name: names.cell(&row.model, &row.scenario, row.batch, row.gen_tokens),
+        name: names.cell(&row.key.model, &row.key.scenario, row.key.batch, row.key.gen_tokens),
         decode_fraction: row.decode_fraction,
     };
     let data =
@@ -58,12 +58,12 @@ fn decode_share(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Option<B
 }
 
 fn ratios(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
-    let with_ratio = |row: &&WarmupRow| row.backend == backend && row.mode == timed && row.ratio.is_some();
+    let with_ratio = |row: &&WarmupRow| row.key.backend == backend && row.mode == timed && row.ratio.is_some();
     let cells: Vec<&WarmupRow> = run.tables.warmup_effect.iter().filter(with_ratio).collect();
     let fewest = cells.iter().map(|row| row.n_warmup).min()?;
     let shown = strongest(&cells, MOST_ROWS, |row| row.ratio.unwrap_or_default());
     let ratio = |row: &&&WarmupRow| {
-        let name = names.cell(&row.model, &row.scenario, row.batch, row.gen_tokens);
+        let name = names.cell(&row.key.model, &row.key.scenario, row.key.batch, row.key.gen_tokens);
         Some(Ratio { name, ratio: row.ratio?, interval: None })
     };
     let mut references = vec![Reference { ratio: 1.0, label: "as fast as timed".to_owned() }];

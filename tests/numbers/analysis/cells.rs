@@ -15,7 +15,7 @@ fn close(found: f64, expected: f64) {
 }
 
 fn summary<'a>(tables: &'a Tables, cell: &str, mode: Mode) -> &'a SummaryRow {
-    tables.summary.iter().find(|row| row.cell_id == cell && row.mode == mode).unwrap()
+    tables.summary.iter().find(|row| row.key.cell_id == cell && row.mode == mode).unwrap()
 }
 
 fn metric<'a>(tables: &'a Tables, call: &str, mode: Mode) -> &'a MetricRow {
@@ -41,7 +41,7 @@ fn a_cell_is_summarised_by_hand() {
     close(row.mean_over_median.unwrap(), 14.0 / 13.0);
     assert!(!row.skewed);
     assert_eq!((row.p95_ms, row.p99_ms), (None, None));
-    assert_eq!((row.tokens, row.params_millions, row.n_layer), (Some(8), Some(1.0), Some(2)));
+    assert_eq!((row.tokens, row.architecture.params_millions, row.architecture.n_layer), (Some(8), Some(1.0), Some(2)));
     close(row.tokens_per_s.unwrap(), 8.0 / 0.013);
     close(row.ms_per_token.unwrap(), 13.0 / 8.0);
     let location = log_location(&[10.0, 14.0, 12.0, 20.0], 0.95).unwrap();
@@ -122,7 +122,7 @@ fn rewarm_cold_and_flagged_calls() {
     let row = summary(&tables, "a-s-1-50", Mode::Prefill);
     // Left: 14, 12, 20. A flag removes nothing, a regime that is not warm does.
     assert_eq!((row.n, row.median_ms, row.max_ms, row.n_flagged), (3, 14.0, 20.0, 1));
-    assert_eq!(metric(&tables, "a-s-1-50-timed-0001", Mode::Prefill).flags, "foreign_load;co_resident");
+    assert_eq!(metric(&tables, "a-s-1-50-timed-0001", Mode::Prefill).flags.to_string(), "foreign_load;co_resident");
     // Cold: 30 ms. The rewarm is in neither part of the ratio.
     let warmup = tables.warmup_effect.iter().find(|row| row.mode == Mode::Prefill).unwrap();
     assert_eq!((warmup.n_warmup, warmup.n_cold, warmup.n_timed), (1, 1, 3));
@@ -166,7 +166,10 @@ fn other_weights_than_the_manifests_are_not_described_by_it() {
     run.find("a-s-1-50-timed-0002").weights_id = "stray".to_owned();
     let tables = run.tables();
     let rows: Vec<&SummaryRow> = tables.summary.iter().filter(|row| row.mode == Mode::Prefill).collect();
-    assert_eq!(rows.iter().map(|row| (row.n, row.params_millions)).collect::<Vec<_>>(), [(3, Some(1.0)), (1, None)]);
+    assert_eq!(
+        rows.iter().map(|row| (row.n, row.architecture.params_millions)).collect::<Vec<_>>(),
+        [(3, Some(1.0)), (1, None)]
+    );
 }
 
 #[test]
@@ -258,7 +261,7 @@ fn what_did_not_count_is_counted() {
         why: "gone".to_owned(),
     }));
     let tables = run.tables();
-    let rows: Vec<_> = tables.degraded.iter().map(|r| (r.cell_id.is_some(), r.kind, r.calls, r.degraded)).collect();
+    let rows: Vec<_> = tables.degraded.iter().map(|r| (r.key.is_some(), r.kind, r.calls, r.degraded)).collect();
     assert_eq!(
         rows,
         [
@@ -299,7 +302,7 @@ proptest! {
             *place = calls[*from].clone();
         }
         let medians = |run: &Run| -> Vec<_> {
-            let row = |r: &SummaryRow| (r.cell_id.clone(), r.mode, r.n, r.median_ms.to_bits(), r.max_ms.to_bits());
+            let row = |r: &SummaryRow| (r.key.cell_id.clone(), r.mode, r.n, r.median_ms.to_bits(), r.max_ms.to_bits());
             let mut rows: Vec<_> = run.tables().summary.iter().map(row).collect();
             rows.sort();
             rows

@@ -115,7 +115,9 @@ fn rename(run: &mut Run) {
 
 fn audit(run: &Run, scenario: &str, mode: Mode) -> CompileAuditRow {
     let rows = run.tables().compile_audit;
-    rows.into_iter().find(|row| (row.model.as_str(), row.scenario.as_str(), row.mode) == ("a", scenario, mode)).unwrap()
+    rows.into_iter()
+        .find(|row| (row.key.model.as_str(), row.key.scenario.as_str(), row.mode) == ("a", scenario, mode))
+        .unwrap()
 }
 
 /// The timed calls of model `a` in a scenario on the compiled backend.
@@ -132,7 +134,7 @@ pub fn timed<'a>(run: &'a mut Run, scenario: &'a str) -> impl Iterator<Item = &'
 fn a_proven_cell_tells_its_time_its_saving_and_when_it_has_paid() {
     let run = run(0.75);
     let row = audit(&run, "short", Mode::KvDecode);
-    assert_eq!((row.backend.as_str(), row.reference.as_deref()), ("comp", Some("eng")));
+    assert_eq!((row.key.backend.as_str(), row.reference.as_deref()), ("comp", Some("eng")));
     assert_eq!((row.backend_requested.as_str(), row.backend_actual.as_deref()), ("inductor", Some("inductor")));
     assert_eq!((row.n_timed, row.model_calls, row.executions), (30, 480, 480));
     assert_eq!(row.cache, CacheState::Cold);
@@ -271,7 +273,10 @@ fn a_fallback_is_counted_and_never_a_compiled_time() {
     let row = audit(&run, "long", Mode::KvDecode);
     assert_eq!((row.n_timed, row.n_fallback), (30, 10));
     assert_eq!(row.backend_actual.as_deref(), Some("inductor"), "of the calls that count");
-    assert_eq!(run.tables().metrics.iter().filter(|m| m.cell_id == row.cell_id && m.counts()).count(), 2 * 20 + 20);
+    assert_eq!(
+        run.tables().metrics.iter().filter(|m| m.key.cell_id == row.key.cell_id && m.counts()).count(),
+        2 * 20 + 20
+    );
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn a_mean_that_rests_on_some_cells_says_on_which() {
     assert!(all.1.ends_with("times eng's."), "{}", all.1);
     let some = run(0.75);
     let (mut tables, recording) = (some.tables(), some.recording());
-    let decode = tables.compile_audit.iter_mut().filter(|row| row.mode == Mode::KvDecode && row.model == "b");
+    let decode = tables.compile_audit.iter_mut().filter(|row| row.mode == Mode::KvDecode && row.key.model == "b");
     decode.for_each(|row| (row.ratio, row.ratio_low, row.ratio_high) = (Some(0.99), Some(0.96), Some(1.02)));
     let outcome = tables.compile_outcome.iter_mut().find(|row| row.mode == Mode::KvDecode).unwrap();
     (outcome.ratio, outcome.ratio_low, outcome.ratio_high) = (Some(0.844), Some(0.72), Some(0.989));

@@ -82,7 +82,7 @@ fn numbers_keep_their_digits() {
     let files = files(&tables).unwrap();
     let text = &files[Path::new("analysis/scaling_fits.csv")];
     let fit = &tables.scaling_fits[0];
-    let written: f64 = field(text, "slope", ("fit_id", &fit.fit_id), "prefill").parse().unwrap();
+    let written: f64 = field(text, "slope", ("fit_id", &fit.key.fit_id), "prefill").parse().unwrap();
     assert_eq!(Some(written), fit.slope);
 }
 
@@ -92,7 +92,7 @@ fn the_same_run_gives_the_same_bytes() {
     let (once, again) = (run.tables(), run.tables());
     assert_eq!(once, again);
     assert_eq!(files(&once).unwrap(), files(&again).unwrap());
-    let order: Vec<_> = once.summary.iter().map(|row| row.cell_id.as_str()).step_by(3).collect();
+    let order: Vec<_> = once.summary.iter().map(|row| row.key.cell_id.as_str()).step_by(3).collect();
     let planned: Vec<_> = run.plan.cells.iter().map(|cell| cell.id.0.as_str()).collect();
     assert_eq!(order, planned);
 }

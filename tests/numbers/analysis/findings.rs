@@ -135,7 +135,7 @@ fn an_interval_stands_beside_its_own_location() {
     let reported =
         ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
     let page = markdown::to_markdown(&compose(&reported)).replace('\u{a0}', " ");
-    let row = tables.summary.iter().find(|r| r.cell_id == "d-long-1-64" && r.mode == Mode::Prefill).unwrap();
+    let row = tables.summary.iter().find(|r| r.key.cell_id == "d-long-1-64" && r.mode == Mode::Prefill).unwrap();
     let (location, low, high) = (row.location_ms.unwrap(), row.ci_low_ms.unwrap(), row.ci_high_ms.unwrap());
     assert!(row.median_ms < low, "the median lies outside: {} {low}", row.median_ms);
     let digits = if location < 100.0 { 1 } else { 0 };

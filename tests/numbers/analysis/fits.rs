@@ -13,7 +13,7 @@ fn close(found: Option<f64>, expected: f64) {
 }
 
 fn fits(tables: &Tables, mode: Mode, kind: ScopeKind) -> Vec<&ScalingFitRow> {
-    tables.scaling_fits.iter().filter(|fit| fit.mode == mode && fit.scope == kind).collect()
+    tables.scaling_fits.iter().filter(|fit| fit.key.mode == mode && fit.key.scope == kind).collect()
 }
 
 const MICRO: Shape = shape("micro", 2, 1, 64);
@@ -50,7 +50,7 @@ fn different_batches_and_decode_lengths_are_not_aggregated() {
 fn a_known_law_is_found_per_scenario_and_over_all() {
     let tables = Run::measured(&FOUR, &[MICRO, LONG], 3, power).tables();
     let headline = fits(&tables, Mode::Prefill, ScopeKind::Aggregate)[0];
-    assert_eq!((headline.n_models, headline.models.as_str(), headline.headline), (4, "a;b;c;d", true));
+    assert_eq!((headline.n_models, headline.models.as_str(), headline.key.headline), (4, "a;b;c;d", true));
     assert_eq!((headline.x.as_str(), headline.form.as_str()), ("params_millions", "power_law"));
     assert_eq!((headline.actionable, headline.reason.as_deref(), headline.note.as_deref()), (true, None, None));
     close(headline.slope, 0.5);
@@ -58,12 +58,12 @@ fn a_known_law_is_found_per_scenario_and_over_all() {
     close(headline.r2, 1.0);
     assert_eq!(headline.bootstrap.as_deref(), Some("exact"));
     let each = fits(&tables, Mode::KvDecode, ScopeKind::Scenario);
-    assert_eq!(each.iter().map(|fit| fit.scenario.as_deref()).collect::<Vec<_>>(), [Some("micro"), Some("long")]);
+    assert_eq!(each.iter().map(|fit| fit.key.scenario.as_deref()).collect::<Vec<_>>(), [Some("micro"), Some("long")]);
     for fit in &each {
         close(fit.slope, 0.75);
-        assert!(!fit.headline);
+        assert!(!fit.key.headline);
     }
-    let mut ids: Vec<&str> = tables.scaling_fits.iter().map(|fit| fit.fit_id.as_str()).collect();
+    let mut ids: Vec<&str> = tables.scaling_fits.iter().map(|fit| fit.key.fit_id.as_str()).collect();
     assert!(ids.contains(&"eng/f32/prefill/scenario:long/batch1/gen64"), "{ids:?}");
     ids.sort_unstable();
     ids.dedup();
@@ -84,7 +84,7 @@ fn estimates_are_the_stats_modules_own() {
     close(row.slope_t_low, found.fit.slope().interval.low);
     close(row.slope_bootstrap_high, found.bootstrap.interval.high);
     close(row.sigma_ln, found.fit.logs.sigma);
-    let own: Vec<_> = tables.scaling_residuals.iter().filter(|point| point.fit_id == row.fit_id).cloned().collect();
+    let own: Vec<_> = tables.scaling_residuals.iter().filter(|point| point.fit_id == row.key.fit_id).cloned().collect();
     assert_eq!(own.iter().map(|point| point.model.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
     for (point, latency) in own.iter().zip(latency) {
         close(Some(point.fitted_ms * point.residual_ln.exp()), latency);
@@ -111,7 +111,8 @@ fn a_slope_is_known_no_better_than_its_medians() {
     let half_width = (prefill.slope_t_high.unwrap() - prefill.slope_t_low.unwrap()) / 2.0;
     assert!((0.03..0.3).contains(&half_width), "calls vary by 20 %, the slope by ±{half_width}");
     assert_eq!(prefill.scatter_ln, Some(0.0));
-    let points: Vec<_> = tables.scaling_residuals.iter().filter(|row| row.fit_id == prefill.fit_id).cloned().collect();
+    let points: Vec<_> =
+        tables.scaling_residuals.iter().filter(|row| row.fit_id == prefill.key.fit_id).cloned().collect();
     assert!(points.iter().all(|point| point.latency_se_ln > Some(0.05) && point.latency_se_df > Some(1.0)));
     // The band that is drawn knows it too.
     let drawn = curve(&points, 3).unwrap();
@@ -185,8 +186,10 @@ fn element_types_are_not_mixed() {
         call.dtype = Dtype::F16;
     }
     let tables = run.tables();
-    let found: Vec<_> =
-        fits(&tables, Mode::Prefill, ScopeKind::Aggregate).iter().map(|f| (f.dtype, f.n_models, f.headline)).collect();
+    let found: Vec<_> = fits(&tables, Mode::Prefill, ScopeKind::Aggregate)
+        .iter()
+        .map(|f| (f.key.dtype, f.n_models, f.key.headline))
+        .collect();
     assert_eq!(found, [(Dtype::F32, 3, true), (Dtype::F16, 1, true)]);
 }
 
@@ -205,7 +208,7 @@ fn an_aggregate_takes_the_scenarios_that_every_model_has() {
     };
     assert_eq!((missing("c"), missing("a")), (vec!["long".to_owned()], vec![String::new()]));
     let long = fits(&tables, Mode::Prefill, ScopeKind::Scenario)[1];
-    assert_eq!((long.scenario.as_deref(), long.models.as_str()), (Some("long"), "a;b;d"));
+    assert_eq!((long.key.scenario.as_deref(), long.models.as_str()), (Some("long"), "a;b;d"));
 }
 
 #[test]
@@ -222,7 +225,7 @@ fn the_headline_has_the_most_scenarios() {
     let shapes = [shape("wide", 2, 8, 64), MICRO, LONG];
     let tables = Run::measured(&FOUR, &shapes, 1, power).tables();
     let found = fits(&tables, Mode::Prefill, ScopeKind::Aggregate);
-    assert_eq!(found.iter().map(|fit| (fit.batch, fit.headline)).collect::<Vec<_>>(), [(8, false), (1, true)]);
+    assert_eq!(found.iter().map(|fit| (fit.key.batch, fit.key.headline)).collect::<Vec<_>>(), [(8, false), (1, true)]);
 }
 
 #[test]
@@ -237,7 +240,7 @@ fn calls_that_stopped_are_left_out_of_length_limited_fits() {
     finish(run.find("d-micro-1-64-timed-0002"), Finish::Stop);
     let tables = run.tables();
     let all = fits(&tables, Mode::KvDecode, ScopeKind::Aggregate)[0];
-    let limited = tables.scaling_fits_length_limited.iter().find(|fit| fit.fit_id == all.fit_id).unwrap();
+    let limited = tables.scaling_fits_length_limited.iter().find(|fit| fit.key.fit_id == all.key.fit_id).unwrap();
     close(limited.slope, 0.75);
     assert!(all.slope.unwrap() < 0.6, "{:?}", all.slope);
 }
@@ -253,12 +256,12 @@ fn degraded_calls_move_no_fit() {
 #[test]
 fn overhead_and_compute_are_told_apart() {
     let tables = Run::measured(&FOUR, &[MICRO], 3, |m, _, _| (6.0 + 2.0 * m.millions, 5.0)).tables();
-    let row = tables.overhead_compute_fits.iter().find(|row| row.mode == Mode::Prefill).unwrap();
+    let row = tables.overhead_compute_fits.iter().find(|row| row.key.mode == Mode::Prefill).unwrap();
     close(row.a_ms, 6.0);
     close(row.b_ms_per_x, 2.0);
     close(row.median_x, 10.0);
     close(row.overhead_share, 6.0 / 26.0);
-    let flat = tables.overhead_compute_fits.iter().find(|row| row.mode == Mode::KvDecode).unwrap();
+    let flat = tables.overhead_compute_fits.iter().find(|row| row.key.mode == Mode::KvDecode).unwrap();
     assert_eq!((flat.overhead_share, flat.reason.as_deref()), (None, Some("all models have the same latency")));
 }
 
@@ -271,7 +274,7 @@ fn an_overhead_that_may_be_nothing_has_no_share() {
         (3.0 + 2.0 * m.millions + noise[place], 60.0 - 0.5 * m.millions)
     };
     let tables = Run::measured(&FOUR, &[MICRO], 3, law).tables();
-    let of = |mode| tables.overhead_compute_fits.iter().find(|row| row.mode == mode && row.headline).unwrap();
+    let of = |mode| tables.overhead_compute_fits.iter().find(|row| row.key.mode == mode && row.key.headline).unwrap();
     let row = of(Mode::Prefill);
     assert!(row.actionable && row.a_low_ms.unwrap() < 0.0 && row.a_ms.unwrap() > 0.0, "{row:?}");
     assert_eq!(row.overhead_share, None);
@@ -292,10 +295,10 @@ fn unproven_models_are_in_no_fit_and_named() {
         call.attribution.actual = None;
     }
     let tables = run.tables();
-    for fit in tables.scaling_fits.iter().filter(|fit| fit.mode != Mode::E2eKv) {
-        assert_eq!((fit.n_models, fit.models.as_str()), (4, "a;b;c;d"), "{}", fit.fit_id);
+    for fit in tables.scaling_fits.iter().filter(|fit| fit.key.mode != Mode::E2eKv) {
+        assert_eq!((fit.n_models, fit.models.as_str()), (4, "a;b;c;d"), "{}", fit.key.fit_id);
         assert!(fit.note.as_deref().unwrap().ends_with(": nothing proves where it ran"), "{:?}", fit.note);
-        close(fit.slope, if fit.mode == Mode::Prefill { 0.5 } else { 0.75 });
+        close(fit.slope, if fit.key.mode == Mode::Prefill { 0.5 } else { 0.75 });
     }
     let headline = fits(&tables, Mode::Prefill, ScopeKind::Aggregate)[0];
     assert_eq!(headline.note.as_deref(), Some("`e` is left out in micro, long: nothing proves where it ran"));
@@ -323,7 +326,7 @@ fn size_and_depth_are_told_apart() {
     let models = [model("a", 1.0, 2), model("b", 4.0, 8), model("c", 9.0, 3), model("d", 30.0, 4), model("e", 70.0, 9)];
     let law = |m: Model, _: Shape, _: u32| (2.0 * m.millions.powf(0.4) * (m.n_layer as f64).powf(0.9), 1.0);
     let tables = Run::measured(&models, &[MICRO], 3, law).tables();
-    let row = tables.multivariate_fits.iter().find(|row| row.mode == Mode::Prefill && row.headline).unwrap();
+    let row = tables.multivariate_fits.iter().find(|row| row.key.mode == Mode::Prefill && row.key.headline).unwrap();
     close(row.beta_ln_params, 0.4);
     close(row.gamma_ln_n_layer, 0.9);
     assert!(row.alpha.is_some_and(|alpha| (alpha - 2.0_f64.ln()).abs() < 1e-4), "{row:?}");

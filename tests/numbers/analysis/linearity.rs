@@ -163,11 +163,11 @@ fn tables_hold_what_the_calls_say() {
 fn scaled_calls_count_beside_the_length_limited_fits() {
     let tables = run().tables();
     let decode =
-        |row: &&phasebench::analysis::SummaryRow| row.cell_id == "a-s-2-50" && row.mode.as_str() == "kv_decode";
+        |row: &&phasebench::analysis::SummaryRow| row.key.cell_id == "a-s-2-50" && row.mode.as_str() == "kv_decode";
     let row = tables.summary.iter().find(decode).unwrap();
     assert_eq!((row.n, row.n_degraded, row.median_ms), (4, 1, 50.0));
     for fits in [&tables.scaling_fits, &tables.scaling_fits_length_limited] {
-        let fit = fits.iter().find(|fit| fit.headline && fit.mode.as_str() == "kv_decode").unwrap();
+        let fit = fits.iter().find(|fit| fit.key.headline && fit.key.mode.as_str() == "kv_decode").unwrap();
         assert!((fit.slope.unwrap() - 0.5).abs() < 1e-9, "{fit:?}");
     }
 }

@@ -136,7 +136,7 @@ fn right_form(run: &ReportedRun<'_>, backend: &str) -> Option<Block> {
             .and(": the step form is right for some, the proportional for others. Nothing should be scaled there."),
     };
     // Scaling by steps is wrong wherever a time is in proportion to the count.
-    let scaled = run.tables.metrics.iter().any(|row| row.scaled && row.backend == backend);
+    let scaled = run.tables.metrics.iter().any(|row| row.scaled && row.key.backend == backend);
     if scaled && judged.count(Form::Proportional) > 0 {
         return Some(Block::Note(text.and(
             " Times of this run were scaled by the steps that the backend says it timed: compare the two columns of equivalents \

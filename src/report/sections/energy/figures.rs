@@ -73,9 +73,9 @@ impl<'a> Shown<'a> {
 
 /// Whether a phase belongs to a row, and its figure may be told.
 fn is_of(event: &EnergyEventRow, row: &EnergySummaryRow) -> bool {
-    let throttled = event.flags.split(';').any(|flag| flag == Flag::Throttled.as_str());
+    let throttled = event.flags.contains(Flag::Throttled);
     let role = event.scope == Scope::Looped || event.role == Some(Role::Timed);
-    (&event.cell_id, event.phase.mode(), event.scope) == (&row.cell_id, row.mode, row.scope)
+    (&event.key.cell_id, event.phase.mode(), event.scope) == (&row.key.cell_id, row.mode, row.scope)
         && event.sensor == row.sensor
         && role
         && !throttled
@@ -111,7 +111,7 @@ pub(super) fn per_token(run: &ReportedRun<'_>, names: &Names, timed: Mode) -> Op
 
 /// One point stands for a cell: the better graded of its calls and its loop, of equals the calls.
 fn is_best_of_cell(shown: &Shown<'_>, all: &[Shown<'_>]) -> bool {
-    let of_cell = all.iter().filter(|other| other.row.cell_id == shown.row.cell_id);
+    let of_cell = all.iter().filter(|other| other.row.key.cell_id == shown.row.key.cell_id);
     of_cell.min_by_key(|other| (other.grade, other.row.scope)).is_some_and(|best| best.row.scope == shown.row.scope)
 }
 
@@ -144,9 +144,9 @@ fn graded_point(shown: &Shown<'_>) -> Option<GradedPoint> {
 
 /// What is varied besides the model, in words.
 fn series_name(row: &EnergySummaryRow, names: &Names) -> String {
-    let name = names.cell("", &row.scenario, row.batch, row.gen_tokens);
+    let name = names.cell("", &row.key.scenario, row.key.batch, row.key.gen_tokens);
     let name = name.trim_start_matches(" · ").to_owned();
-    if names.several_backends() { format!("{} · {name}", row.backend) } else { name }
+    if names.several_backends() { format!("{} · {name}", row.key.backend) } else { name }
 }
 
 /// What the letters, marks and whiskers of a chart are, and what is not in it.
@@ -193,7 +193,7 @@ pub(super) fn table(run: &ReportedRun<'_>, names: &Names) -> Block {
         run.tables.energy_summary.iter().map(|row| TableRow { row, shown: Shown::of(run, row) }).collect();
     Table::of(&rows)
         .words("cell", |TableRow { row, .. }| {
-            names.cell_of_run(&row.backend, &row.model, &row.scenario, row.batch, row.gen_tokens)
+            names.cell_of_run(&row.key.backend, &row.key.model, &row.key.scenario, row.key.batch, row.key.gen_tokens)
         })
         .words("mode", |row| mode(row.row.mode))
         .words("scope", |row| row.row.scope.as_str())

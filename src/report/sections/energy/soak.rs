@@ -111,8 +111,8 @@ fn when(run: &ReportedRun<'_>, row: &BaselineRow) -> String {
 
 /// What of the phases is flagged because idle power moved.
 fn drift(run: &ReportedRun<'_>) -> String {
-    let flag = crate::terms::Flag::IdleDrift.as_str();
-    let flagged = run.tables.energy_events.iter().filter(|event| event.flags.split(';').any(|name| name == flag));
+    let flag = crate::terms::Flag::IdleDrift;
+    let flagged = run.tables.energy_events.iter().filter(|event| event.flags.contains(flag));
     match flagged.count() {
         0 => String::new(),
         n => format!(

@@ -23,13 +23,13 @@ pub(super) fn findings(run: &ReportedRun<'_>, _: &Names) -> Vec<Finding> {
 
 /// Calls made and degraded ones among them.
 pub(in crate::report::sections) fn call_counts(tables: &Tables) -> (usize, usize) {
-    let whole_run = tables.degraded.iter().find(|row| row.cell_id.is_none() && row.kind.is_none());
+    let whole_run = tables.degraded.iter().find(|row| row.key.is_none() && row.kind.is_none());
     whole_run.map_or((0, 0), |row| (row.calls, row.degraded))
 }
 
 /// Planned cells without a call that counts.
 fn unmeasured_cells(run: &ReportedRun<'_>) -> usize {
-    let measured = |id: &str| run.tables.summary.iter().any(|row| row.cell_id == id);
+    let measured = |id: &str| run.tables.summary.iter().any(|row| row.key.cell_id == id);
     run.plan.cells.iter().filter(|cell| !measured(&cell.id.0)).count()
 }
 
@@ -55,7 +55,7 @@ fn answer(calls: usize, degraded: usize, unmeasured: usize) -> (Assurance, Text)
 
 fn grounds(run: &ReportedRun<'_>, calls: usize, degraded: usize, unmeasured: usize) -> String {
     let mut grounds: Vec<String> = Vec::new();
-    let of_run = run.tables.degraded.iter().filter(|row| row.cell_id.is_none());
+    let of_run = run.tables.degraded.iter().filter(|row| row.key.is_none());
     let kinds: Vec<String> = of_run.filter_map(|row| row.kind.map(|kind| format!("{kind} {}", row.degraded))).collect();
     if !kinds.is_empty() {
         grounds.push(format!("Kinds: {}.", kinds.join(", ")));

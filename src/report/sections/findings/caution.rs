@@ -41,10 +41,10 @@ pub(super) fn reasons_for_caution(run: &ReportedRun<'_>, names: &Names, fit: &Sc
 fn fitted_cells<'a>(run: &ReportedRun<'a>, fit: &ScalingFitRow) -> Vec<&'a SummaryRow> {
     let behind = |row: &&SummaryRow| {
         row.is_proven()
-            && (&row.backend, row.dtype, row.mode, row.batch, row.gen_tokens)
-                == (&fit.backend, fit.dtype, fit.mode, fit.batch, fit.gen_tokens)
-            && lists(&fit.scenarios, &row.scenario)
-            && lists(&fit.models, &row.model)
+            && (&row.key.backend, row.key.dtype, row.mode, row.key.batch, row.key.gen_tokens)
+                == (&fit.key.backend, fit.key.dtype, fit.key.mode, fit.key.batch, fit.key.gen_tokens)
+            && lists(&fit.scenarios, &row.key.scenario)
+            && lists(&fit.models, &row.key.model)
     };
     run.tables.summary.iter().filter(behind).collect()
 }
@@ -64,12 +64,12 @@ struct ScenarioSlope<'a> {
 
 /// Scenarios whose slopes have no value in common, where their aggregate is quoted.
 fn contradiction(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Option<String> {
-    if fit.scope != ScopeKind::Aggregate {
+    if fit.key.scope != ScopeKind::Aggregate {
         return None;
     }
     let alike = |other: &&ScalingFitRow| {
-        (&other.backend, other.dtype, other.mode, other.batch, other.gen_tokens)
-            == (&fit.backend, fit.dtype, fit.mode, fit.batch, fit.gen_tokens)
+        (&other.key.backend, other.key.dtype, other.key.mode, other.key.batch, other.key.gen_tokens)
+            == (&fit.key.backend, fit.key.dtype, fit.key.mode, fit.key.batch, fit.key.gen_tokens)
     };
     let fits = run.tables.scaling_fits.iter().filter(alike);
     let slopes: Vec<ScenarioSlope<'_>> = fits.filter_map(|other| scenario_slope(fit, other)).collect();
@@ -85,7 +85,7 @@ fn contradiction(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> Option<String> {
 
 /// `None`: the fit is of no scenario, of none that the aggregate holds, or has no interval.
 fn scenario_slope<'a>(aggregate: &ScalingFitRow, fit: &'a ScalingFitRow) -> Option<ScenarioSlope<'a>> {
-    let scenario = fit.scenario.as_deref().filter(|name| lists(&aggregate.scenarios, name))?;
+    let scenario = fit.key.scenario.as_deref().filter(|name| lists(&aggregate.scenarios, name))?;
     let (slope, low, high) = (fit.slope?, fit.slope_t_low?, fit.slope_t_high?);
     let printed = if fit.actionable {
         format!("slope {}", format::interval(slope, (low, high)))
@@ -113,7 +113,7 @@ fn unsteady(run: &ReportedRun<'_>, names: &Names, cells: &[&SummaryRow]) -> Vec<
     let found = [varying(cells), unsure(cells), skewed(cells), drifting(cells, series)];
     let sentence = |found: Unsteadiness<'_>| {
         let worst = found.worst;
-        let name = names.cell(&worst.model, &worst.scenario, worst.batch, worst.gen_tokens);
+        let name = names.cell(&worst.key.model, &worst.key.scenario, worst.key.batch, worst.key.gen_tokens);
         let most = if found.cells == 1 { "" } else { "most in " };
         let of = counted(cells.len(), "cell");
         format!("{} in {} of its {of}: {most}{name}, {}.", found.what, found.cells, found.figure)

@@ -55,11 +55,12 @@ fn only_some(run: &ReportedRun<'_>, row: &CompileOutcomeRow) -> Option<String> {
         return None;
     }
     let audited = run.tables.compile_audit.iter();
-    let of_row = audited.filter(|cell| (&cell.backend, cell.dtype, cell.mode) == (&row.backend, row.dtype, row.mode));
+    let of_row =
+        audited.filter(|cell| (&cell.key.backend, cell.key.dtype, cell.mode) == (&row.backend, row.dtype, row.mode));
     let compared: Vec<&CompileAuditRow> = of_row.filter(|cell| cell.ratio.is_some()).collect();
     let faster = compared.iter().filter(|cell| cell.ratio_high < Some(1.0));
-    let models = distinct(compared.iter().map(|cell| cell.model.as_str()));
-    let faster_models = distinct(faster.map(|cell| cell.model.as_str()));
+    let models = distinct(compared.iter().map(|cell| cell.key.model.as_str()));
+    let faster_models = distinct(faster.map(|cell| cell.key.model.as_str()));
     let count = format!("only {} of {} are", row.n_faster, counted(row.n_compared, "cell"));
     if faster_models.is_empty() || faster_models.len() == models.len() {
         return Some(count);
@@ -72,7 +73,8 @@ fn only_some(run: &ReportedRun<'_>, row: &CompileOutcomeRow) -> Option<String> {
 
 /// The model with the fewest parameters. Empty: of one they are not known.
 fn smallest<'a>(run: &ReportedRun<'_>, models: &[&'a str]) -> Vec<&'a str> {
-    let params = |model: &str| run.tables.summary.iter().find(|row| row.model == model)?.params_millions;
+    let params =
+        |model: &str| run.tables.summary.iter().find(|row| row.key.model == model)?.architecture.params_millions;
     let sizes: Option<Vec<(&str, f64)>> = models.iter().map(|model| Some((*model, params(model)?))).collect();
     let least = sizes.unwrap_or_default().into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
     least.into_iter().map(|(model, _)| model).collect()

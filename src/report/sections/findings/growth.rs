@@ -35,7 +35,7 @@ pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
 
 /// The fits to quote. Prefill and decode together follow from the two apart, so they are left out.
 pub(in crate::report::sections) fn headlines<'a>(run: &ReportedRun<'a>) -> impl Iterator<Item = &'a ScalingFitRow> {
-    run.tables.scaling_fits.iter().filter(|fit| fit.headline && fit.mode != Mode::E2eKv)
+    run.tables.scaling_fits.iter().filter(|fit| fit.key.headline && fit.key.mode != Mode::E2eKv)
 }
 
 fn finding(run: &ReportedRun<'_>, names: &Names, fit: &ScalingFitRow) -> Finding {
@@ -62,7 +62,7 @@ fn finding(run: &ReportedRun<'_>, names: &Names, fit: &ScalingFitRow) -> Finding
 
 /// The line that describes the same latencies clearly better than the power law does. `None`: there is none.
 fn better_line<'a>(run: &ReportedRun<'a>, fit: &ScalingFitRow) -> Option<&'a OverheadRow> {
-    let line = run.tables.overhead_compute_fits.iter().find(|line| line.fit_id == fit.fit_id)?;
+    let line = run.tables.overhead_compute_fits.iter().find(|line| line.key.fit_id == fit.key.fit_id)?;
     let (power, affine) = (fit.r2?, line.relative_r2_ln?);
     let gain = fit.n_models as f64 * ((1.0 - power) / (1.0 - affine)).ln();
     let rises = line.relative_b_low_ms_per_x > Some(0.0);
@@ -111,7 +111,7 @@ fn along_a_line(
 }
 
 fn question(names: &Names, fit: &ScalingFitRow) -> String {
-    format!("{} on {}", mode(fit.mode), names.engine(&fit.backend, fit.dtype))
+    format!("{} on {}", mode(fit.key.mode), names.engine(&fit.key.backend, fit.key.dtype))
 }
 
 fn not_identifiable(run: &ReportedRun<'_>, names: &Names, fit: &ScalingFitRow) -> Finding {
@@ -151,7 +151,7 @@ fn power_law(fit_axis: FitAxis, slope: f64, (low, high): (f64, f64)) -> Text {
 
 /// What a fit was made from: models and their range, scenarios, shape of the calls.
 fn made_from(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> String {
-    let points = run.tables.scaling_residuals.iter().filter(|point| point.fit_id == fit.fit_id);
+    let points = run.tables.scaling_residuals.iter().filter(|point| point.fit_id == fit.key.fit_id);
     let sizes: Vec<f64> = points.map(|point| point.x).collect();
     let smallest = sizes.iter().copied().fold(f64::INFINITY, f64::min);
     let largest = sizes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -166,5 +166,5 @@ fn made_from(run: &ReportedRun<'_>, fit: &ScalingFitRow) -> String {
     };
     let scenarios = fit.scenarios.split(';').filter(|name| !name.is_empty()).count();
     let (models, scenarios) = (counted(fit.n_models, "model"), counted(scenarios, "scenario"));
-    format!("{models}{range}, {scenarios}, {}", call_shape(fit.mode, fit.batch, fit.gen_tokens))
+    format!("{models}{range}, {scenarios}, {}", call_shape(fit.key.mode, fit.key.batch, fit.key.gen_tokens))
 }

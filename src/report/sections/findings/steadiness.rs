@@ -35,7 +35,7 @@ pub(in crate::report::sections) fn timed_summaries(tables: &Tables) -> Vec<&Summ
 
 /// Whether other programs were busy beside a call.
 pub(super) fn ran_beside_others(call: &MetricRow) -> bool {
-    call.flags.split(';').any(|name| name == Flag::ForeignLoad.as_str())
+    call.flags.contains(Flag::ForeignLoad)
 }
 
 /// A share of calls in words: percent, or `all`.
@@ -68,8 +68,8 @@ fn finding(run: &ReportedRun<'_>, names: &Names) -> Finding {
          mean and median disagree by more than 10\u{a0}% in {skewed}.",
         format::percent(worst.cv),
         mode(worst.mode).to_lowercase(),
-        names.cell(&worst.model, &worst.scenario, worst.batch, worst.gen_tokens),
-        worst.backend,
+        names.cell(&worst.key.model, &worst.key.scenario, worst.key.batch, worst.key.gen_tokens),
+        worst.key.backend,
     );
     let assurance = if steady { Assurance::Holds } else { Assurance::Caution };
     Finding { question, assurance, answer: answer.into(), grounds: grounds.into() }

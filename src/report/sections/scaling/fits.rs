@@ -11,7 +11,7 @@ use crate::terms::Mode;
 ///
 /// Prefill and decode together follow from the two apart; they are left to the file.
 pub(super) fn table(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Option<Block> {
-    let of_backend = |fit: &&ScalingFitRow| fit.backend == backend && fit.mode != Mode::E2eKv;
+    let of_backend = |fit: &&ScalingFitRow| fit.key.backend == backend && fit.key.mode != Mode::E2eKv;
     let fits: Vec<&ScalingFitRow> = run.tables.scaling_fits.iter().filter(of_backend).collect();
     let axis = fits.first()?.x.as_str();
     let caption = Text::plain(format!("Power laws on {backend}, ln latency = c + slope · ln "))
@@ -24,9 +24,9 @@ pub(super) fn table(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Opti
         );
     let table = Table::of(fits.iter().copied().filter(|fit| !repeats_aggregate(fit, &fits)))
         .words("scope", |fit| scope(names, fit))
-        .words("mode", |fit| mode(fit.mode))
-        .when(names.several_batches(), |table| table.count("batch", |fit| fit.batch))
-        .when(names.several_lengths(), |table| table.count("steps", |fit| fit.gen_tokens))
+        .words("mode", |fit| mode(fit.key.mode))
+        .when(names.several_batches(), |table| table.count("batch", |fit| fit.key.batch))
+        .when(names.several_lengths(), |table| table.count("steps", |fit| fit.key.gen_tokens))
         .count("models", |fit| fit.n_models)
         .interval("slope", "", "95\u{a0}%\u{a0}t", |fit| {
             format::interval(fit.slope.filter(|_| fit.actionable), fit.slope_t_low.zip(fit.slope_t_high))
@@ -46,21 +46,21 @@ pub(in crate::report::sections) fn verdict(reason: Option<&str>) -> String {
 /// The aggregate over one scenario is that scenario, so its row says the same.
 fn repeats_aggregate(fit: &ScalingFitRow, fits: &[&ScalingFitRow]) -> bool {
     let is_its_aggregate = |other: &&ScalingFitRow| {
-        other.scenario.is_none()
+        other.key.scenario.is_none()
             && other.scenarios == fit.scenarios
-            && (other.dtype, other.mode, other.batch, other.gen_tokens)
-                == (fit.dtype, fit.mode, fit.batch, fit.gen_tokens)
+            && (other.key.dtype, other.key.mode, other.key.batch, other.key.gen_tokens)
+                == (fit.key.dtype, fit.key.mode, fit.key.batch, fit.key.gen_tokens)
     };
-    fit.scenario.is_some() && fits.iter().any(is_its_aggregate)
+    fit.key.scenario.is_some() && fits.iter().any(is_its_aggregate)
 }
 
 fn scope(names: &Names, fit: &ScalingFitRow) -> Text {
-    let scope = match &fit.scenario {
-        None if !fit.scenarios.contains(';') => names.engine(&fit.scenarios, fit.dtype),
-        None => names.engine("all scenarios", fit.dtype),
-        Some(scenario) => names.engine(scenario, fit.dtype),
+    let scope = match &fit.key.scenario {
+        None if !fit.scenarios.contains(';') => names.engine(&fit.scenarios, fit.key.dtype),
+        None => names.engine("all scenarios", fit.key.dtype),
+        Some(scenario) => names.engine(scenario, fit.key.dtype),
     };
-    if fit.headline { Text::default().strong(scope) } else { scope.into() }
+    if fit.key.headline { Text::default().strong(scope) } else { scope.into() }
 }
 
 fn bootstrap_interval(fit: &ScalingFitRow) -> String {

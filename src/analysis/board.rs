@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::metrics::MetricRow;
+use super::columns::columns;
 use crate::energy::Boards;
 use crate::record::CallRecord;
 use crate::record::manifest::Manifest;
-use crate::store::{Recording, TraceRow};
+use crate::store::TraceRow;
 use crate::units::Nanos;
 
 /// States are read ten times slower than power: a short call has none of its own, and takes the last one that was told no
@@ -16,27 +16,57 @@ const LATEST: Nanos = Nanos(1_000_000_000);
 /// Values of one state register by time, of one process and sensor.
 type States<'a> = BTreeMap<(u32, &'a str, &'a str), Vec<(Nanos, f64)>>;
 
-/// Fills the columns of calls that are proven to have run on a board.
-pub(super) fn fill(metrics: &mut [MetricRow], recording: &Recording, manifest: &Manifest, trace: &[TraceRow]) {
-    let calls: BTreeMap<&str, &CallRecord> = recording.calls().map(|call| (call.call_id.as_str(), call)).collect();
-    let mut states: States<'_> = BTreeMap::new();
-    for row in trace {
-        if let Some(value) = row.value {
-            let key = (row.epoch, row.sensor.as_str(), row.register.as_str());
-            states.entry(key).or_default().push((row.end_ns, value));
-        }
+columns! {
+    /// What the board did that a call is proven to have run on.
+    #[derive(Copy, Default)]
+    pub struct BoardColumns {
+        /// Mean temperature of the board that the call ran on, in degrees Celsius. `None`, here and in the next four: no board is
+        /// proven, or it did not tell.
+        gpu_temperature_c: Option<f64>,
+        /// Mean temperature of its memory.
+        gpu_memory_temperature_c: Option<f64>,
+        /// Mean clock of its multiprocessors, in MHz.
+        gpu_sm_mhz: Option<f64>,
+        /// Mean clock of its memory, in MHz.
+        gpu_memory_mhz: Option<f64>,
+        /// Its slowest performance state meanwhile, 0 the fastest.
+        /// Unit: number of the state.
+        gpu_performance_state: Option<f64>,
     }
-    for row in metrics {
-        let call = calls.get(row.call_id.as_str());
-        let Some((call, sensor)) = call.and_then(|call| Some((call, sensor(call, manifest)?))) else { continue };
+}
+
+/// What boards told of their states over a run.
+pub(super) struct BoardStates<'a> {
+    manifest: &'a Manifest,
+    states: States<'a>,
+}
+
+impl<'a> BoardStates<'a> {
+    /// Sorts the readings.
+    pub(super) fn new(manifest: &'a Manifest, trace: &'a [TraceRow]) -> Self {
+        let mut states: States<'_> = BTreeMap::new();
+        for row in trace {
+            if let Some(value) = row.value {
+                let key = (row.epoch, row.sensor.as_str(), row.register.as_str());
+                states.entry(key).or_default().push((row.end_ns, value));
+            }
+        }
+        Self { manifest, states }
+    }
+
+    /// Beside a call. Empty: no board is proven to have run it.
+    pub(super) fn beside(&self, call: &CallRecord) -> BoardColumns {
+        let Some(sensor) = sensor(call, self.manifest) else { return BoardColumns::default() };
         let (begin, end) = (call.begin_ns, call.begin_ns + call.total_wall_ns);
-        let told = |register: &str| during(states.get(&(call.epoch, sensor, register))?, begin, end);
+        let told = |register: &str| during(self.states.get(&(call.epoch, sensor, register))?, begin, end);
         let mean = |register: &str| told(register).map(|all| crate::energy::mean(&all));
-        row.gpu_temperature_c = mean("temperature_c");
-        row.gpu_memory_temperature_c = mean("memory_temperature_c");
-        row.gpu_sm_mhz = mean("sm_clock_mhz");
-        row.gpu_memory_mhz = mean("memory_clock_mhz");
-        row.gpu_performance_state = told("performance_state").map(|all| all.iter().copied().fold(0.0, f64::max));
+        BoardColumns {
+            gpu_temperature_c: mean("temperature_c"),
+            gpu_memory_temperature_c: mean("memory_temperature_c"),
+            gpu_sm_mhz: mean("sm_clock_mhz"),
+            gpu_memory_mhz: mean("memory_clock_mhz"),
+            gpu_performance_state: told("performance_state").map(|all| all.iter().copied().fold(0.0, f64::max)),
+        }
     }
 }
 

@@ -1,0 +1,113 @@
+//! Every table of a run, one line each.
+//!
+//! [`Tables`] holds their rows, [`write()`](super::write()) makes their files, [`descriptions()`] tells what is in them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::record::calibration::Measured;
+
+use super::aggregate::Aggregate;
+use super::compile::{CompileAudit, CompileGraphs, CompileOutcome, CompileSteps};
+use super::degraded::{Decisions, DegradedCalls, SkippedCells};
+use super::device_gap::DeviceGap;
+use super::early_stop::EarlyStops;
+use super::energy::{self, BaselineRow, EnergyEvents, EnergySummary};
+use super::energy_soak::EnergySoak;
+use super::linearity::{DecodeLinearity, DecodeProjectionError};
+use super::loads::{LoadBreakdown, LoadParts};
+use super::metrics::Metrics;
+use super::models::ModelArchitecture;
+use super::phases::{DecodeFraction, DecodeFractionSummary};
+use super::predictors::{ArchitectureCorrelations, MultivariateFits, OverheadComputeFits};
+use super::scaling::{ScalingFits, ScalingFitsLengthLimited, ScalingResiduals};
+use super::shifts::{BatchShift, DecodeLengthShift};
+use super::simulated;
+use super::summary::Summary;
+use super::table::{Description, Sources, Table};
+use super::warmup::{WarmupEffect, WarmupSummary};
+use super::write::{WriteError, csv};
+
+macro_rules! registry {
+    ($($field:ident: $table:ty,)+) => {
+        /// Every table of a run, and what stands beside them.
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub struct Tables {
+            $(
+                #[doc = concat!("See [`", stringify!($table), "`].")]
+                pub $field: Vec<<$table as Table>::Row>,
+            )+
+            /// `baseline.json`: idle power.
+            pub baselines: Vec<BaselineRow>,
+            /// `calibration.json`: what was measured of the sensors that were read.
+            pub calibrations: Vec<Measured>,
+            /// `SIMULATED.txt`: what comes from a script. `None`: nothing does, and there is no such file.
+            pub simulated: Option<String>,
+        }
+
+        impl Tables {
+            pub(super) fn derive(from: &Sources<'_>) -> Self {
+                // All are derived before the first is given away: tables are made from each other's rows.
+                $(from.rows::<$table>();)+
+                Self {
+                    $($field: from.take::<$table>(),)+
+                    baselines: energy::baselines(from),
+                    calibrations: energy::calibrations(from.manifest),
+                    simulated: simulated::derive(from.manifest),
+                }
+            }
+
+            /// Every CSV file by path inside the run folder.
+            pub(super) fn csv_files(&self) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> {
+                let mut files = BTreeMap::new();
+                $(
+                    if !<$table>::NEEDS_POWER || !self.energy_events.is_empty() {
+                        files.insert(PathBuf::from(<$table>::FILE), csv::<$table>(&self.$field)?);
+                    }
+                )+
+                Ok(files)
+            }
+        }
+
+        /// What every table holds, without a run.
+        #[must_use]
+        pub fn descriptions() -> Vec<Description> {
+            vec![$(Description::of::<$table>()),+]
+        }
+    };
+}
+
+registry! {
+    energy_events: EnergyEvents,
+    metrics: Metrics,
+    summary: Summary,
+    aggregate: Aggregate,
+    scaling_fits: ScalingFits,
+    scaling_residuals: ScalingResiduals,
+    scaling_fits_length_limited: ScalingFitsLengthLimited,
+    multivariate_fits: MultivariateFits,
+    overhead_compute_fits: OverheadComputeFits,
+    architecture_correlations: ArchitectureCorrelations,
+    model_architecture: ModelArchitecture,
+    warmup_effect: WarmupEffect,
+    warmup_summary: WarmupSummary,
+    load_breakdown: LoadBreakdown,
+    load_parts: LoadParts,
+    decode_fraction: DecodeFraction,
+    decode_fraction_summary: DecodeFractionSummary,
+    batch_shift: BatchShift,
+    decode_length_shift: DecodeLengthShift,
+    early_stop_summary: EarlyStops,
+    decode_linearity: DecodeLinearity,
+    decode_projection_error: DecodeProjectionError,
+    compile_steps: CompileSteps,
+    compile_audit: CompileAudit,
+    compile_graphs: CompileGraphs,
+    compile_outcome: CompileOutcome,
+    cuda_event_gap_summary: DeviceGap,
+    energy_summary: EnergySummary,
+    energy_soak: EnergySoak,
+    degraded: DegradedCalls,
+    skipped: SkippedCells,
+    decisions: Decisions,
+}
