@@ -201,6 +201,9 @@ fn judge(setting: &Setting<'_>, reply: &Reply, begin: Nanos, end: Nanos, in_proc
     if let Some(why) = contradiction(call, reply, begin, end, in_process) {
         return degraded(Degraded::Invariant, why);
     }
+    if let Some(why) = reply.attribution.elsewhere() {
+        return degraded(Degraded::WrongDevice, why);
+    }
     if reply.steps_timed < call.steps {
         let why = format!("{} of {} decode steps were made", reply.steps_timed, call.steps);
         let rule = setting.plan.early_stop;

@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::clock::Pace;
 use self::io::Io;
 use self::launch::Launcher;
 use self::launch::connect::ConnectLauncher;
@@ -290,6 +291,8 @@ impl Backend for WorkerBackend {
         Ok(Box::new(WorkerSession {
             io: opened.io.clone(),
             start: opened.start.clone(),
+            pace: Pace::new(live.mapping, live.mapped_at),
+            clock_trouble: None,
             live,
             report,
             compiled,

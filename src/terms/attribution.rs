@@ -31,6 +31,25 @@ impl Attribution {
         }
     }
 
+    /// Whether something proves where the work ran: a claim without any evidence proves nothing.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.actual.is_some() && !self.evidence.texts().is_empty()
+    }
+
+    /// How what ran contradicts what was asked for: the processor for a GPU, a GPU for the processor, or another GPU where
+    /// both are numbered. `None`: it does not, or either names no device.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<String> {
+        let asked = Self { actual: Some(self.requested.clone()), ..Self::default() };
+        let (asked, ran) = (asked.device()?, self.device()?);
+        let numbered = |name: &str| name.to_ascii_lowercase().contains("cuda:");
+        let actual = self.actual.as_deref()?;
+        let other_board = numbered(&self.requested) && numbered(actual) && asked != ran;
+        let other_kind = asked.is_some() != ran.is_some();
+        (other_kind || other_board).then(|| format!("{} was asked for, and {actual} ran", self.requested))
+    }
+
     /// The number under which CUDA knows the GPU: from what ran, else from the evidence `device`. `None`: nothing tells it.
     #[must_use]
     pub fn cuda_number(&self) -> Option<u32> {
@@ -102,5 +121,40 @@ mod tests {
         assert_eq!(evidence.off_provider_ops.as_deref(), Some("Add×2"));
         assert_eq!(evidence.shown.len(), 2);
         assert_eq!(serde_json::to_string(&evidence).unwrap(), text);
+    }
+
+    fn claim(requested: &str, actual: Option<&str>, evidence: &[(&str, &str)]) -> Attribution {
+        let texts: BTreeMap<String, String> = evidence.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        Attribution { requested: requested.to_owned(), actual: actual.map(str::to_owned), evidence: texts.into() }
+    }
+
+    #[test]
+    fn a_claim_without_evidence_proves_nothing() {
+        assert!(!claim("cpu", Some("cpu"), &[]).is_proven());
+        assert!(!claim("cpu", None, &[("threads", "2")]).is_proven());
+        assert!(claim("cpu", Some("cpu"), &[("parameters.device", "cpu")]).is_proven());
+    }
+
+    #[test]
+    fn another_device_than_was_asked_for_is_told() {
+        for (requested, actual) in [
+            ("cpu", "cuda:0"),
+            ("cuda:0", "cpu"),
+            ("cuda:0", "cuda:1"),
+            ("CUDAExecutionProvider", "CPUExecutionProvider"),
+        ] {
+            let told = claim(requested, Some(actual), &[]).elsewhere();
+            assert_eq!(told.unwrap(), format!("{requested} was asked for, and {actual} ran"));
+        }
+        for (requested, actual) in [
+            ("cpu", Some("cpu")),
+            ("cuda", Some("cuda:1")),
+            ("any", Some("cuda:1")),
+            ("cpu", None),
+            ("cuda:1", Some("cuda:1")),
+            ("CPUExecutionProvider", Some("CPUExecutionProvider")),
+        ] {
+            assert_eq!(claim(requested, actual, &[]).elsewhere(), None, "{requested} {actual:?}");
+        }
     }
 }

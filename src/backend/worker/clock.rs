@@ -163,6 +163,46 @@ impl Mapping {
     }
 }
 
+/// Largest difference in pace between two clocks that both keep time. The kernel itself slews its clock by no more than
+/// 500 parts in a million; beyond twice that a clock counts something else than seconds.
+const LARGEST_PACE_ERROR: f64 = 1e-3;
+
+/// After so long the pace is known well enough for [`LARGEST_PACE_ERROR`] with the usual uncertainty of a reading.
+pub const PACE_KNOWN_AFTER: Nanos = Nanos(250_000_000);
+
+/// Whether a worker's clock keeps the pace of the run's, told from readings that lie far enough apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    first: Mapping,
+    at: Nanos,
+}
+
+impl Pace {
+    /// Begins with a first mapping, made at this time of the run's clock.
+    #[must_use]
+    pub fn new(first: Mapping, at: Nanos) -> Self {
+        Self { first, at }
+    }
+
+    /// Time of the run's clock since the first mapping.
+    #[must_use]
+    pub fn age(&self, now: Nanos) -> Nanos {
+        now.since(self.at)
+    }
+
+    /// How far the clock is from the right pace, by a later mapping. `None`: not further than readings can tell.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of times")]
+    pub fn wrong(&self, later: Mapping, now: Nanos) -> Option<f64> {
+        let passed = self.age(now).0;
+        let gained = (self.first.offset - later.offset) as f64;
+        let unknown = (self.first.uncertainty + later.uncertainty).0 as f64;
+        let least = gained.abs() - unknown;
+        let apart = passed > 0 && least > LARGEST_PACE_ERROR * passed as f64;
+        apart.then(|| 1.0 + gained / passed as f64)
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -239,5 +279,31 @@ mod tests {
         assert_eq!(namespace_offset("monotonic    -86400       250\nboottime  0 0\n"), Some(-86400 * SECOND + 250));
         assert_eq!(namespace_offset(""), None);
         assert_eq!(namespace_offset("monotonic x y"), None);
+    }
+
+    /// A clock that runs at `rate` from a first reading on, mapped after so long: what is found.
+    fn paced(rate: f64, after_ms: u64, width_ns: u64) -> Option<f64> {
+        let at = |ms: u64| {
+            let run = ms * 1_000_000;
+            let worker = 77_000_000_000 + (run as f64 * rate) as u64;
+            let trips = [trip(run - width_ns / 2, worker, run + width_ns / 2)];
+            Mapping::find(None, &here(), PAIR, &trips).unwrap()
+        };
+        let begin = Nanos(1_000_000_000);
+        Pace::new(at(1000), begin).wrong(at(1000 + after_ms), begin + Nanos(after_ms * 1_000_000))
+    }
+
+    #[test]
+    fn a_clock_at_a_wrong_pace_is_found() {
+        for rate in [0.5, 0.9, 0.99, 0.998, 1.002, 1.1, 2.0] {
+            let found = paced(rate, 250, 100_000).unwrap();
+            assert!((found / rate - 1.0).abs() < 1e-3, "{rate}: {found}");
+        }
+        for rate in [1.0, 0.9996, 1.0004] {
+            for (after, width) in [(1, 100_000), (250, 100_000), (60_000, 100_000), (60_000, 5_000_000)] {
+                assert_eq!(paced(rate, after, width), None, "{rate} after {after} ms");
+            }
+        }
+        assert_eq!(paced(0.99, 20, 5_000_000), None, "not known yet with readings so far apart");
     }
 }

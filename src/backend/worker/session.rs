@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tonic::{Response, Status};
 
+use super::clock::{PACE_KNOWN_AFTER, Pace};
 use super::connection::promptly;
 use super::io::{Io, Pending};
 use super::protocol::{CallRequest, CancelRequest, CompileRequest, Prompt, ShutdownRequest, UnloadRequest};
@@ -40,6 +41,10 @@ pub struct WorkerSession {
     pub compiled: BTreeMap<Phase, String>,
     /// Why phases did not compile as asked before the first call, in the engine's words: it gives them once.
     pub broken: BTreeMap<Phase, Vec<String>>,
+    /// Whether the worker's clock keeps time.
+    pub pace: Pace,
+    /// What is wrong with it. `None`: nothing that readings tell.
+    pub clock_trouble: Option<String>,
     /// Calls and compilations so far; each has a number.
     pub calls: u64,
     /// Why it can take no call. `None`: it can.
@@ -93,13 +98,25 @@ impl Session for WorkerSession {
         if self.lost.is_some() {
             return;
         }
+        let age = self.pace.age(self.start.clock.now());
+        if age < PACE_KNOWN_AFTER {
+            self.start.clock.pass(PACE_KNOWN_AFTER.since(age).duration());
+        }
         let (start, mut client, who) = (self.start.clone(), self.live.client.clone(), self.live.who.clone());
         if let Some(Ok(mapping)) = self.io.wait(async move { start.map(&mut client, &who).await }) {
+            let wrong = self.pace.wrong(mapping, self.start.clock.now());
+            self.clock_trouble = wrong.map(|pace| {
+                format!("the worker's clock runs at {pace:.3} of the pace of this machine's: no time of it is believed")
+            });
             self.live.mapping = mapping;
         }
     }
 
     fn call(&mut self, call: &Call, by: Deadline, cancel: &CancelToken) -> Outcome {
+        if let Some(trouble) = &self.clock_trouble {
+            let failure = Failure::new(Degraded::Invariant, trouble);
+            return Outcome { reply: None, failure: Some(failure), session_usable: true };
+        }
         self.calls += 1;
         let call_id = self.calls;
         let mut client = self.live.client.clone();

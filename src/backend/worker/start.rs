@@ -56,6 +56,8 @@ pub struct Live {
     pub who: Who,
     /// Its clock.
     pub mapping: Mapping,
+    /// When that was read first, on the run's clock.
+    pub mapped_at: Nanos,
     /// What starting it took.
     pub parts: Vec<(String, Nanos)>,
     /// Its folder, removed with it.
@@ -169,7 +171,9 @@ impl Start {
             Ok((client, who, mapping)) => {
                 let hello = self.clock.now().since(begin).since(launch);
                 let parts = vec![("launch".to_owned(), launch), ("hello".to_owned(), hello)];
-                Ok(Live { client, running: Arc::new(Mutex::new(running)), who, mapping, parts, _folder: folder })
+                let mapped_at = self.clock.now();
+                let running = Arc::new(Mutex::new(running));
+                Ok(Live { client, running, who, mapping, mapped_at, parts, _folder: folder })
             }
             Err(trouble) => {
                 running.kill().await;
