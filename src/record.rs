@@ -19,8 +19,16 @@ use crate::terms::{
 };
 use crate::units::{Bytes, Nanos};
 
-/// Version of this format. A reader refuses others.
-pub const FORMAT: u32 = 1;
+/// Version of this format. A reader refuses later ones, and [others](OLDEST).
+///
+/// 1: as 2, without seals. 2: every so many lines a seal over those before it.
+pub const FORMAT: u32 = 2;
+
+/// The oldest version that is read.
+pub const OLDEST: u32 = 1;
+
+/// The first version whose lines are sealed.
+pub const SEALED: u32 = 2;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

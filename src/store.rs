@@ -12,6 +12,7 @@ use crate::files;
 
 pub mod reader;
 pub mod reserved;
+pub mod seal;
 pub mod trace;
 pub mod writer;
 

@@ -4,6 +4,8 @@
 
 mod check;
 mod record;
+mod references;
+mod sealed;
 mod tables;
 
 use std::path::Path;
@@ -11,6 +13,7 @@ use std::path::Path;
 use crate::hash::sha256_hex;
 use crate::record::FORMAT;
 use crate::record::manifest::Manifest;
+use crate::record::plan::Plan;
 use crate::run_folder::Parts;
 use crate::store::{MANIFEST, MEASUREMENTS, PLAN, Recording, SPEC, StoreError};
 
@@ -26,7 +29,8 @@ pub fn validate(run: &Path) -> Vec<Check> {
     checks.push(reads("manifest reads", manifest, |manifest| format!("format {}", manifest.format)));
     checks.push(reads("every record reads", recording, |recording| {
         let torn = if recording.torn { ", and a torn last line that does not count" } else { "" };
-        format!("format {FORMAT}, {} lines{torn}", recording.lines.len())
+        let format = recording.header().map_or(FORMAT, |header| header.format);
+        format!("format {format}, {} lines{torn}", recording.lines.len())
     }));
     match (recording, manifest) {
         (Ok(recording), Ok(manifest)) => {
@@ -38,18 +42,35 @@ pub fn validate(run: &Path) -> Vec<Check> {
         }
         _ => checks.push(Check::skip("hashes match", UNREADABLE)),
     }
+    checks.push(match recording {
+        Ok(recording) => sealed::check(run, recording),
+        Err(_) => Check::skip(sealed::NAME, UNREADABLE),
+    });
     match (recording, plan, manifest) {
         (Ok(recording), Ok(plan), Ok(manifest)) => {
             checks.extend(record::checks(recording, &plan.plan, manifest));
+            checks.extend(references::checks(recording, &plan.plan, manifest));
             checks.push(tables::current(run, recording, &plan.plan, manifest));
         }
         _ => {
-            checks.extend(record::NAMES.iter().map(|name| Check::skip(name, UNREADABLE)));
+            let names = record::NAMES.iter().chain(&references::NAMES);
+            checks.extend(names.map(|name| Check::skip(name, UNREADABLE)));
             checks.push(Check::skip(tables::CURRENT, UNREADABLE));
         }
     }
     checks.push(tables::figures(run));
     checks
+}
+
+/// What a record says against itself, in words: whoever reads figures from it must know. Empty: nothing.
+#[must_use]
+pub fn contradictions(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Vec<String> {
+    let mut failed: Vec<String> = recording.seals.broken.clone();
+    let checks =
+        record::checks(recording, plan, manifest).into_iter().chain(references::checks(recording, plan, manifest));
+    let wrong = checks.filter(|check| check.outcome == Outcome::Fail);
+    failed.extend(wrong.map(|check| format!("{}: {}", check.name, check.detail)));
+    failed
 }
 
 /// Why a check that needs all three files was skipped.

@@ -60,6 +60,9 @@ pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CommandError
     let mut power = power?;
     let ended = run.measure(&mut power);
     run.keep(power.finish()?)?;
+    if matches!(ended, Ok(Ended::Complete(_))) {
+        run.job.writer.close()?;
+    }
     match ended? {
         Ended::Interrupted => ending::interrupted(run.folder(), args.json, out),
         Ended::Complete(finished) => ending::complete(&run.job.plan, run.folder(), finished, args.json, out),

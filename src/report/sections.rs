@@ -23,6 +23,7 @@ mod steadiness;
 mod summary;
 mod warmup;
 
+use crate::analysis::validate;
 use crate::record::manifest::Tool;
 use crate::report::document::{Block, Document, Section, Text};
 
@@ -47,7 +48,7 @@ const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
 
 /// What a reader must know before any number, most general first. `None`: there is no need.
 const WARNINGS: &[fn(&ReportedRun<'_>) -> Option<Text>] =
-    &[unfinished, torn_record, scripted_time, energy::warning, debug_build];
+    &[unfinished, torn_record, contradicted, scripted_time, energy::warning, debug_build];
 
 /// The report of a run. The same tables give the same document.
 #[must_use]
@@ -71,6 +72,15 @@ fn unfinished(run: &ReportedRun<'_>) -> Option<Text> {
 
 fn torn_record(run: &ReportedRun<'_>) -> Option<Text> {
     run.recording.torn.then(|| "The record ends in a torn line, which is left out.".into())
+}
+
+fn contradicted(run: &ReportedRun<'_>) -> Option<Text> {
+    let contradictions = validate::contradictions(run.recording, run.plan, run.manifest);
+    let first = contradictions.first()?;
+    let failed = names::counted(contradictions.len(), "check");
+    let note =
+        Text::default().strong("This record does not hold together").and(format!(": {failed} failed. {first}. "));
+    Some(note.and("All of them: ").code("phasebench validate").and("."))
 }
 
 /// Backends whose times come from a script.

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::hash::sha256_hex;
-use crate::record::{CallRecord, Decision, FORMAT, Header, IdleRecord, Line, LoadRecord, LoopRecord};
+use crate::record::{CallRecord, Decision, FORMAT, Header, IdleRecord, Line, LoadRecord, LoopRecord, OLDEST, SEALED};
+use crate::store::seal::{Chain, Seals};
 use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, read_text};
 
 /// What the header calls the file.
@@ -19,6 +20,10 @@ pub struct Recording {
     pub length: u64,
     /// Whether something after that was left out: a torn last line.
     pub torn: bool,
+    /// What its seals say of it.
+    pub seals: Seals,
+    /// The hash of its whole lines.
+    pub(super) chain: Chain,
 }
 
 impl Recording {
@@ -69,6 +74,12 @@ impl Recording {
             Some(Line::Header(header)) => Some(header),
             _ => None,
         }
+    }
+
+    /// Whether its lines are sealed: those of the first version are not.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.header().is_some_and(|header| header.format >= SEALED)
     }
 
     /// Whether the run came to its end.
@@ -129,31 +140,40 @@ pub fn read_lines(folder: &Path) -> Result<Recording, StoreError> {
 pub(super) fn read_file(folder: &Path) -> Result<Recording, StoreError> {
     let path = folder.join(MEASUREMENTS);
     let bytes = fs::read(&path).map_err(io_error(&path, "read"))?;
-    let mut recording = Recording::default();
+    let (mut recording, mut chain) = (Recording::default(), Chain::default());
     for (number, line) in bytes.split_inclusive(|&b| b == b'\n').enumerate() {
         if line.last() != Some(&b'\n') {
             recording.torn = true;
             break;
         }
-        let parsed: Line = serde_json::from_slice(line).map_err(|e| StoreError::Line {
+        let damaged = |e: serde_json::Error| StoreError::Line {
             path: path.display().to_string(),
             line: number + 1,
             why: e.to_string(),
-        })?;
-        if number == 0 {
-            check_header(&path, &parsed)?;
+        };
+        if !recording.seals.look(&chain, line).map_err(damaged)? {
+            let parsed: Line = serde_json::from_slice(line).map_err(damaged)?;
+            if number == 0 {
+                check_header(&path, &parsed)?;
+            }
+            recording.lines.push(parsed);
         }
-        recording.lines.push(parsed);
+        chain.take(line);
         recording.length += line.len() as u64;
     }
+    if !recording.is_sealed() {
+        // Nobody said that there would be seals.
+        recording.seals = Seals::default();
+    }
+    recording.chain = chain;
     Ok(recording)
 }
 
 fn check_header(path: &Path, first: &Line) -> Result<(), StoreError> {
     let why = match first {
         Line::Header(header) if header.file != FILE_KIND => format!("is `{}`, expected `{FILE_KIND}`", header.file),
-        Line::Header(header) if header.format != FORMAT => format!(
-            "has format {}, this version of phasebench reads format {FORMAT}; use phasebench {}",
+        Line::Header(header) if !(OLDEST..=FORMAT).contains(&header.format) => format!(
+            "has format {}, this version of phasebench reads formats {OLDEST} to {FORMAT}; use phasebench {}",
             header.format, header.tool_version
         ),
         Line::Header(_) => return Ok(()),

@@ -90,7 +90,7 @@ fn a_damaged_line_in_the_middle_is_an_error_with_its_number() {
     let text = fs::read_to_string(&path).unwrap().replace("epoch", "epok");
     fs::write(&path, text).unwrap();
     let error = read(&run).unwrap_err().to_string();
-    assert!(error.contains("measurements.jsonl:2: not a record of format 1: unknown field `epok`"), "{error}");
+    assert!(error.contains("measurements.jsonl:2: not a record of format 2: unknown field `epok`"), "{error}");
 }
 
 #[test]
@@ -99,10 +99,10 @@ fn another_format_is_refused_by_its_number() {
     let run = folder.path().join("run");
     drop(create(&run));
     let path = run.join(MEASUREMENTS);
-    let text = fs::read_to_string(&path).unwrap().replace("\"format\":1", "\"format\":99");
+    let text = fs::read_to_string(&path).unwrap().replace("\"format\":2", "\"format\":99");
     fs::write(&path, text).unwrap();
     let error = read(&run).unwrap_err().to_string();
-    assert!(error.contains("has format 99, this version of phasebench reads format 1"), "{error}");
+    assert!(error.contains("has format 99, this version of phasebench reads formats 1 to 2; use"), "{error}");
 }
 
 proptest! {
@@ -114,7 +114,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
         let mut writer = create(&run);
-        for epoch in 0..5 {
+        for epoch in 0..130 {
             writer.append(&opened(epoch)).unwrap();
         }
         drop(writer);
@@ -123,13 +123,15 @@ proptest! {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "test")]
         let cut = (share * whole.len() as f64) as usize;
         fs::write(&path, &whole[..cut]).unwrap();
-        let complete = whole[..cut].iter().filter(|&&b| b == b'\n').count();
+        let whole_lines = whole[..cut].split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n"));
+        let complete = whole_lines.filter(|line| !seal::is_seal(line)).count();
 
         let (mut writer, recording) = Writer::resume(&run).unwrap();
         prop_assert_eq!(recording.lines.len(), complete.max(1), "a lost header is written again");
         writer.append(&opened(9)).unwrap();
         let again = read(&run).unwrap();
         prop_assert_eq!(again.lines.len(), complete.max(1) + 1);
+        prop_assert!(again.seals.broken.is_empty(), "{:?}", again.seals.broken);
         prop_assert_eq!(&again.lines[again.lines.len() - 1], &opened(9));
     }
 }

@@ -1,15 +1,17 @@
 //! The one writer of a run.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::files;
-use crate::hash::sha256_hex;
+use crate::hash::{sha256_file, sha256_hex};
 use crate::lock::Held;
 use crate::record::{FORMAT, Header, Line};
+use crate::store::seal::{self, Chain};
 use crate::store::{
-    LOCK, MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, reader, sync_folder, write_atomically,
+    LOCK, MANIFEST, MEASUREMENTS, PLAN, POWER_TRACE, SPEC, StoreError, io_error, reader, sync_folder, write_atomically,
 };
 
 /// Appends to a run's record while it holds the folder's lock.
@@ -19,6 +21,10 @@ pub struct Writer {
     file: File,
     /// Length of the file up to the last whole line.
     length: u64,
+    /// The hash of its lines.
+    chain: Chain,
+    /// Whether its format has seals.
+    sealed: bool,
     _lock: Held,
 }
 
@@ -36,7 +42,8 @@ impl Writer {
         write_atomically(&folder.join(MANIFEST), manifest_json.as_bytes())?;
         let path = folder.join(MEASUREMENTS);
         let file = OpenOptions::new().append(true).create_new(true).open(&path).map_err(io_error(&path, "create"))?;
-        let mut writer = Self { folder: folder.to_owned(), file, length: 0, _lock: lock };
+        let chain = Chain::default();
+        let mut writer = Self { folder: folder.to_owned(), file, length: 0, chain, sealed: true, _lock: lock };
         writer.append(&Line::Header(header(plan_json)))?;
         sync_folder(folder)?;
         Ok(writer)
@@ -66,7 +73,15 @@ impl Writer {
             OpenOptions::new().append(true).read(true).create(true).open(&path).map_err(io_error(&path, "open"))?;
         let mut recording = reader::read_file(folder)?;
         file.set_len(recording.length).map_err(io_error(&path, "cut off the torn last line"))?;
-        let mut writer = Self { folder: folder.to_owned(), file, length: recording.length, _lock: lock };
+        let mut writer = Self {
+            folder: folder.to_owned(),
+            file,
+            length: recording.length,
+            chain: recording.chain.clone(),
+            // A record goes on in the format that it began with.
+            sealed: recording.lines.is_empty() || recording.is_sealed(),
+            _lock: lock,
+        };
         let plan_json = super::read_text(folder, PLAN)?;
         if recording.lines.is_empty() {
             // Killed before the first line was complete: nothing was measured yet.
@@ -75,29 +90,66 @@ impl Writer {
             recording.lines.push(first);
         }
         recording.check(folder, &plan_json)?;
+        writer.seal_if_due()?;
         Ok((writer, recording))
     }
 
-    /// Appends one line; it is on the disk when this returns.
+    /// Appends one line, and a seal where one is due; they are on the disk when this returns.
     ///
     /// # Errors
     /// What the system says. What was written before stays whole.
     pub fn append(&mut self, line: &Line) -> Result<(), StoreError> {
-        let path = self.folder.join(MEASUREMENTS);
-        let mut text = serde_json::to_vec(line).map_err(|e| StoreError::Content {
-            path: path.display().to_string(),
-            why: format!("a record cannot be written as JSON: {e}"),
-        })?;
+        let mut text = serde_json::to_vec(line).map_err(|e| self.unwritable(&e))?;
         text.push(b'\n');
+        self.put(&text)?;
+        self.seal_if_due()
+    }
+
+    /// Writes the seal that so many lines call for; also where a process was killed before it could.
+    fn seal_if_due(&mut self) -> Result<(), StoreError> {
+        if !self.sealed || self.chain.unsealed() < seal::EVERY {
+            return Ok(());
+        }
+        let seal = seal::line(self.chain.seal(BTreeMap::new())).map_err(|e| self.unwritable(&e))?;
+        self.put(&seal)
+    }
+
+    /// Closes a finished record with a seal that also holds the hashes of the manifest and of the power trace. Does
+    /// nothing where the format has no seals, or the record has this one already.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn close(&mut self) -> Result<(), StoreError> {
+        let recording = reader::read_file(&self.folder)?;
+        if !self.sealed || !recording.finished() {
+            return Ok(());
+        }
+        let files = closed_files(&self.folder)?;
+        if recording.seals.closing.is_some_and(|seal| seal.files == files) {
+            return Ok(());
+        }
+        let seal = seal::line(self.chain.seal(files)).map_err(|e| self.unwritable(&e))?;
+        self.put(&seal)
+    }
+
+    /// Writes one whole line to the disk.
+    fn put(&mut self, text: &[u8]) -> Result<(), StoreError> {
+        let path = self.folder.join(MEASUREMENTS);
         // fsync per call: a power cut may cost one line, never two.
-        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(text).and_then(|()| self.file.sync_data());
         if let Err(source) = written {
             // Half a line may be there; a reader would accept it as torn, but the next append would not know.
             let _ = self.file.set_len(self.length);
             return Err(io_error(&path, "append")(source));
         }
         self.length += text.len() as u64;
+        self.chain.take(text);
         Ok(())
+    }
+
+    fn unwritable(&self, error: &serde_json::Error) -> StoreError {
+        let path = self.folder.join(MEASUREMENTS).display().to_string();
+        StoreError::Content { path, why: format!("a record cannot be written as JSON: {error}") }
     }
 
     /// Replaces the manifest, e.g. with another process's entry.
@@ -149,4 +201,19 @@ pub(super) fn lock(folder: &Path) -> Result<Held, StoreError> {
         file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(id.as_bytes()));
     noted.map_err(io_error(&path, "lock"))?;
     Ok(Held::new(file))
+}
+
+/// Hashes of the files that are complete once a run is finished, by their names.
+///
+/// # Errors
+/// What the system says.
+pub fn closed_files(folder: &Path) -> Result<BTreeMap<String, String>, StoreError> {
+    let mut hashes = BTreeMap::new();
+    for name in [MANIFEST, POWER_TRACE] {
+        let path = folder.join(name);
+        if path.exists() {
+            hashes.insert(name.to_owned(), sha256_file(&path).map_err(io_error(&path, "read"))?);
+        }
+    }
+    Ok(hashes)
 }

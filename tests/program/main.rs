@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
+mod forged_record;
 mod front;
 #[path = "../support/not_run.rs"]
 mod not_run;

@@ -238,7 +238,9 @@ impl Run {
 
     /// What a reader makes of it.
     pub fn recording(&self) -> Recording {
-        Recording { lines: self.lines.clone(), length: 0, torn: false }
+        let mut recording = Recording::default();
+        recording.lines.clone_from(&self.lines);
+        recording
     }
 
     pub fn tables(&self) -> Tables {
