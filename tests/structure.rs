@@ -60,12 +60,18 @@ fn files(at: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Modules of the crate that a file names in code; comments may name what they like.
+/// Modules of the crate that a file names in code, those that are crates of their own by either name; comments may name
+/// what they like.
 fn used(text: &str) -> BTreeSet<String> {
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    code.flat_map(|line| line.split("crate::").skip(1).map(str::to_owned).collect::<Vec<_>>())
-        .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect())
-        .collect()
+    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let named = |prefix: &str| -> BTreeSet<String> {
+        let rests = code.iter().flat_map(|line| line.split(prefix).skip(1));
+        rests.map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()).collect()
+    };
+    let mut used = named("crate::");
+    let members = named("phasebench_").into_iter().filter(|name| ALLOWED.iter().any(|(module, _)| module == name));
+    used.extend(members);
+    used
 }
 
 #[test]

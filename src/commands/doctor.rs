@@ -9,7 +9,7 @@ use serde::Serialize;
 use self::finding::{Finding, Kind};
 use super::{CommandError, python};
 use crate::backend::onnx::OnnxBackend;
-use crate::backend::{Backend, BackendError, Description, Surroundings};
+use crate::backend::{Backend, BackendError, Surroundings};
 use crate::cli::DoctorArgs;
 use crate::clock::RealClock;
 use crate::exit::Exit;
@@ -99,7 +99,7 @@ fn onnx(name: &'static str, provider: Provider, cache: &Path) -> Finding {
     let settings = OnnxSettings { provider, ..OnnxSettings::default() };
     let surroundings = Surroundings::new(Arc::new(RealClock::default()), cache.to_owned(), 0);
     match OnnxBackend::new("onnx", settings, surroundings).describe() {
-        Ok(description) => Finding::ready(Kind::Backend, name, described(&description)),
+        Ok(description) => Finding::backend(name, &description),
         Err(BackendError::Unavailable { what, fix, .. }) => Finding::missing(Kind::Backend, name, what, Some(fix)),
         Err(error) => Finding::missing(Kind::Backend, name, error.to_string(), None),
     }
@@ -116,17 +116,6 @@ fn cuda(gpus: &Gpus, cache: &Path) -> Finding {
         }
         None => onnx(NAME, Provider::Cuda, cache),
     }
-}
-
-fn described(description: &Description) -> String {
-    let mut text = description.engine.clone();
-    if let Some(version) = &description.version {
-        text = format!("{text} {version}");
-    }
-    if let Some(library) = &description.library {
-        text = format!("{text}, {}, sha256 {}", library.path.display(), library.sha256);
-    }
-    text
 }
 
 fn foreign_load() -> Finding {

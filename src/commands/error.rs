@@ -16,13 +16,40 @@ use crate::record::manifest;
 use crate::run::{PowerError, PromptError, RunError};
 use crate::scenario::ScenarioError;
 use crate::signals::SignalError;
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
 
-use super::doctor::clean::EngineRefused;
 use super::fit::FitError;
-use super::models::server::BadUrl;
-use super::run::{Missing, StackChanged};
-use super::scenario::MemoryUnknown;
+
+/// A Docker engine that lists containers and does not remove them.
+#[derive(Debug, thiserror::Error)]
+#[error("docker at {host}: {why}")]
+pub struct EngineRefused {
+    pub(super) host: String,
+    pub(super) why: String,
+}
+
+/// No server can be at this address.
+#[derive(Debug, thiserror::Error)]
+#[error("--url: {0}")]
+pub struct BadUrl(pub(super) String);
+
+/// Several backends are missing; each with its fix.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Missing(pub Vec<BackendError>);
+
+/// The run began on another stack or with other weights: its rows must not be mixed with new ones.
+#[derive(Debug, thiserror::Error)]
+#[error("{folder}: {what} changed since the run began\n  try: a new run of its {}, and compare", store::SPEC)]
+pub struct StackChanged {
+    pub(super) folder: String,
+    pub(super) what: String,
+}
+
+/// The system does not tell its memory.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot tell how much memory this machine has: give `limits: {{ memory: … }}` in the scenario file: {0}")]
+pub struct MemoryUnknown(pub(super) String);
 
 /// Whatever stopped a command. An error that has no variant here does not compile into one, so none is without a code.
 #[derive(Debug, thiserror::Error)]

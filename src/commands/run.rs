@@ -28,6 +28,7 @@ use crate::store::{self, Reserved, StoreError, Writer};
 use crate::terminal::warn;
 use crate::terms::continuity::Continuity;
 
+use super::error::StackChanged;
 use super::{CommandError, scenario};
 
 mod ending;
@@ -35,7 +36,6 @@ mod power;
 mod prepare;
 mod progress;
 
-pub use prepare::Missing;
 use prepare::{Reached, Ready};
 
 /// Runs or resumes.
@@ -165,14 +165,6 @@ fn resume(folder: &Path, json: bool) -> Result<Begun, CommandError> {
         writer.write_manifest(&manifest.to_json()?)?;
     }
     Ok(Begun::Ready(Box::new(BegunRun::new(ready, plan, recording.lines, prompts, writer, manifest))))
-}
-
-/// The run began on another stack or with other weights: its rows must not be mixed with new ones.
-#[derive(Debug, thiserror::Error)]
-#[error("{folder}: {what} changed since the run began\n  try: a new run of its {}, and compare", store::SPEC)]
-pub struct StackChanged {
-    folder: String,
-    what: String,
 }
 
 fn unchanged(folder: &Path, manifest: &Manifest, ready: &Ready) -> Result<(), StackChanged> {

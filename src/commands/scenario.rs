@@ -6,6 +6,7 @@ use std::path::Path;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::commands::CommandError;
+use crate::commands::error::MemoryUnknown;
 use crate::manifest::machine::memory_limit;
 use crate::model;
 use crate::plan::{self, ModelFacts, Only};
@@ -96,11 +97,6 @@ fn long_texts(file: &ScenarioFile, model: &model::ModelSource, context: u64) -> 
     let counted = file.scenarios.iter().filter(may_exceed);
     counted.filter_map(|scenario| Some((scenario.name.clone(), text_tokens(scenario, model)?))).collect()
 }
-
-/// The system does not tell its memory.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot tell how much memory this machine has: give `limits: {{ memory: … }}` in the scenario file: {0}")]
-pub struct MemoryUnknown(String);
 
 /// Half of the memory this process may use in whole GiB, so that equal machines plan alike; at least 1 GiB.
 fn half_of_memory() -> Result<Bytes, CommandError> {

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Finding, Kind, described, ollama};
+use super::finding::{Finding, Kind};
+use super::ollama;
 use crate::backend::{self, BackendError, Surroundings};
 use crate::clock::RealClock;
 use crate::commands::{CommandError, processors, scenario};
@@ -27,7 +28,7 @@ pub fn findings(path: &Path, cache: &Path) -> Result<Vec<Finding>, CommandError>
 fn finding(settings: &BackendSettings, surroundings: &Surroundings) -> Finding {
     let name = format!("`{}`", settings.name);
     match backend::open(settings, surroundings).describe() {
-        Ok(description) => Finding::ready(Kind::Backend, name, described(&description)),
+        Ok(description) => Finding::backend(name, &description),
         Err(BackendError::Unavailable { what, fix, .. }) => Finding::missing(Kind::Backend, name, what, Some(fix)),
         Err(error) => Finding::missing(Kind::Backend, name, error.to_string(), None),
     }

@@ -12,6 +12,7 @@ use crate::backend::worker::torch;
 use crate::cache::{self, Entry, Keep};
 use crate::cli::DoctorArgs;
 use crate::commands::CommandError;
+use crate::commands::error::EngineRefused;
 use crate::exit::Exit;
 use crate::files;
 use crate::terminal::warn;
@@ -106,14 +107,6 @@ async fn containers(engine: &DockerEngine, out: &mut dyn Write) -> Result<(), Co
     }
     found.iter().try_for_each(|leftover| tell(leftover, out))?;
     Ok(())
-}
-
-/// A Docker engine that lists containers and does not remove them.
-#[derive(Debug, thiserror::Error)]
-#[error("docker at {host}: {why}")]
-pub struct EngineRefused {
-    host: String,
-    why: String,
 }
 
 fn tell(leftover: &Leftover, out: &mut dyn Write) -> io::Result<()> {

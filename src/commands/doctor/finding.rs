@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::backend::Description;
+
 /// One thing that is there or not.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
@@ -26,6 +28,18 @@ pub(super) enum Kind {
 impl Finding {
     pub(super) fn ready(kind: Kind, name: impl Into<Cow<'static, str>>, detail: String) -> Self {
         Self { kind, name: name.into(), ready: true, detail, fix: None }
+    }
+
+    /// A backend that is there, as it describes itself.
+    pub(super) fn backend(name: impl Into<Cow<'static, str>>, description: &Description) -> Self {
+        let mut text = description.engine.clone();
+        if let Some(version) = &description.version {
+            text = format!("{text} {version}");
+        }
+        if let Some(library) = &description.library {
+            text = format!("{text}, {}, sha256 {}", library.path.display(), library.sha256);
+        }
+        Self::ready(Kind::Backend, name, text)
     }
 
     pub(super) fn missing(kind: Kind, name: impl Into<Cow<'static, str>>, detail: String, fix: Option<String>) -> Self {

@@ -10,6 +10,7 @@ use crate::backend::text::clean;
 use crate::cli::{PruneArgs, PullArgs};
 use crate::clock::RealClock;
 use crate::commands::CommandError;
+use crate::commands::error::BadUrl;
 use crate::exit::Exit;
 
 /// Lets the server fetch a model.
@@ -42,11 +43,6 @@ pub fn prune(args: &PruneArgs, out: &mut dyn Write) -> Result<Exit, CommandError
     writeln!(out, "{} {models} below {NAMESPACE} {done}", names.len())?;
     Ok(Exit::Good)
 }
-
-/// No server can be at this address.
-#[derive(Debug, thiserror::Error)]
-#[error("--url: {0}")]
-pub struct BadUrl(String);
 
 fn server(url: &str) -> Result<Server, CommandError> {
     let client = Client::new("ollama", url, Arc::new(RealClock::default())).map_err(BadUrl)?;

@@ -8,6 +8,7 @@ use crate::backend::{self, Backend, BackendError, CancelToken, Description, Prep
 use crate::cache;
 use crate::clock::{RealClock, SharedClock, VirtualClock};
 use crate::commands::CommandError;
+use crate::commands::error::Missing;
 
 use crate::manifest;
 use crate::record::manifest::{ModelEntry, Stack};
@@ -40,11 +41,6 @@ pub(super) struct Ready {
     pub(super) cancel: CancelToken,
     pub(super) telemetry: Option<TelemetrySettings>,
 }
-
-/// Several backends are missing; each with its fix.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct Missing(pub Vec<BackendError>);
 
 impl Reached {
     /// Asks every backend that the plan uses what it is.

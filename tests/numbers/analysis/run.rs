@@ -11,7 +11,7 @@ use phasebench::plan;
 use phasebench::record::manifest::{Manifest, ModelEntry, ModelForm, Source};
 use phasebench::record::plan::{Cell, CellId, FORMAT as PLAN_FORMAT, Plan, PlannedSession, SessionKey};
 use phasebench::record::{
-    BesideRecord, CallRecord, FORMAT, Finished, Header, Line, LoadRecord, LoopBelow, MemoryRecord, Opened, SpanRecord,
+    BesideRecord, CallRecord, Finished, Header, Line, LoadRecord, LoopBelow, MemoryRecord, OLDEST, Opened, SpanRecord,
     TokenCounts,
 };
 use phasebench::store::{self, Recording};
@@ -60,6 +60,8 @@ pub struct Run {
     pub manifest: Manifest,
     pub lines: Vec<Line>,
     now: Nanos,
+    /// When the last call ended.
+    last_end: Option<Nanos>,
     calls: u32,
 }
 
@@ -118,11 +120,12 @@ impl Run {
         manifest.models = models.iter().map(|model| (model.name.to_owned(), entry(*model))).collect();
         let header = Header {
             file: store::reader::FILE_KIND.to_owned(),
-            format: FORMAT,
+            // Lines of this one are not sealed.
+            format: OLDEST,
             plan_sha256: sha256_hex(&plan_json),
             tool_version: "0".to_owned(),
         };
-        Self { plan, manifest, lines: vec![Line::Header(header)], now: Nanos(0), calls: 0 }
+        Self { plan, manifest, lines: vec![Line::Header(header)], now: Nanos(0), last_end: None, calls: 0 }
     }
 
     fn load(&mut self, load_index: u32, model: Model) {
@@ -201,7 +204,7 @@ impl Run {
             spans: vec![span(Phase::Prefill, begin, first), span(Phase::KvDecode, first, end)],
             begin_ns: begin,
             total_wall_ns: end - begin,
-            since_last_call_ns: None,
+            since_last_call_ns: self.last_end.map(|last| begin - last),
             session_age_ns: Nanos(0),
             client_cpu_ns: None,
             outside_engine_ns: None,
@@ -214,7 +217,48 @@ impl Run {
             finish: None,
             session_lost: false,
         })));
+        self.last_end = Some(end);
         self.calls += 1;
+    }
+
+    /// Numbers the calls again, one after the other in time, and counts them at the end: after some were added or changed.
+    pub fn settle(&mut self) {
+        let (mut place, mut last_end, mut now) = (0, None, Nanos(0));
+        for line in &mut self.lines {
+            match line {
+                Line::Load(load) => {
+                    load.begin_ns = now;
+                    now = now + load.duration_ns;
+                }
+                Line::Call(call) => {
+                    for span in &mut call.spans {
+                        span.begin_ns = now + span.begin_ns.since(call.begin_ns);
+                        span.end_ns = now + span.end_ns.since(call.begin_ns);
+                    }
+                    (call.begin_ns, call.call_idx) = (now, place);
+                    call.since_last_call_ns = last_end.map(|last| now - last);
+                    now = now + call.total_wall_ns;
+                    (last_end, place) = (Some(now), place + 1);
+                }
+                _ => {}
+            }
+        }
+        self.count();
+    }
+
+    /// Counts the calls at the end, as a run does.
+    fn count(&mut self) {
+        let rule = self.plan.early_stop;
+        let calls: Vec<CallRecord> = self.calls().map(|call| call.clone()).collect();
+        let counted = |is: &dyn Fn(&CallRecord) -> bool| calls.iter().filter(|call| is(call)).count() as u32;
+        let found = Finished {
+            calls: counted(&|_| true),
+            degraded: counted(&|call| !call.status.is_ok() && !call.is_made_again(rule)),
+            made_again: counted(&|call| call.is_made_again(rule)),
+        };
+        if let Some(Line::Finished(told)) = self.lines.last_mut() {
+            *told = found;
+        }
     }
 
     /// The calls, to be changed.
@@ -284,7 +328,11 @@ fn weights(model: &str) -> String {
 }
 
 fn attribution() -> Attribution {
-    Attribution { requested: "cpu".to_owned(), actual: Some("cpu".to_owned()), evidence: Evidence::default() }
+    Attribution {
+        requested: "cpu".to_owned(),
+        actual: Some("cpu".to_owned()),
+        evidence: Evidence::from(BTreeMap::from([("script".to_owned(), "this test".to_owned())])),
+    }
 }
 
 fn span(phase: Phase, begin_ns: Nanos, end_ns: Nanos) -> SpanRecord {

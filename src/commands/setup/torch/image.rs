@@ -172,10 +172,10 @@ mod tests {
         let step =
             BuildInfo { stream: Some("Step 1/2\n\u{1b}[31mCollecting torch\n".to_owned()), ..BuildInfo::default() };
         show(step, &mut last, &mut shown).unwrap();
-        assert_eq!(String::from_utf8(shown).unwrap(), "  Step 1/2\n  [31mCollecting torch\n");
+        assert_eq!(String::from_utf8(shown).unwrap(), "  Step 1/2\n  Collecting torch\n");
         let detail = bollard::models::ErrorDetail { message: Some("pip failed".to_owned()), ..Default::default() };
         let step = BuildInfo { error_detail: Some(detail), ..BuildInfo::default() };
         let error = show(step, &mut last, &mut Vec::new()).unwrap_err();
-        assert_eq!(error.to_string(), "the image could not be built: pip failed; before that: [31mCollecting torch");
+        assert_eq!(error.to_string(), "the image could not be built: pip failed; before that: Collecting torch");
     }
 }
