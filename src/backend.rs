@@ -1,4 +1,4 @@
-//! The engines: what each must do is in [`contract`], one file or folder for each below.
+//! The engines: what each must do is in `contract`, one file or folder for each below.
 
 use self::worker::WorkerBackend;
 use self::worker::settings::Workers;

@@ -1,6 +1,6 @@
 //! What columns are: name, kind, unit and meaning.
 //!
-//! A row type is written with [`columns!`]: a column's name, type and meaning stand there once, and give the struct, the
+//! A row type is written with `columns!`: a column's name, type and meaning stand there once, and give the struct, the
 //! header of the CSV file, its cells, and the page `docs/tables.md`. Columns that several tables share are a struct of
 //! their own, such as [`CellKey`](super::CellKey), which a row holds as a part.
 //!
@@ -70,7 +70,7 @@ const UNIT: &str = "Unit:";
 const SOURCE: &str = "Source:";
 const LABELS: [&str; 2] = [UNIT, SOURCE];
 
-/// A struct whose fields are columns: a row, or a part of one. Written by [`columns!`].
+/// A struct whose fields are columns: a row, or a part of one. Written by `columns!`.
 pub trait Columns {
     /// How many there are.
     const COUNT: usize;

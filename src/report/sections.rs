@@ -3,7 +3,7 @@
 //! Nothing is computed here that a table does not hold, but for counts of rows and the shortest of arithmetic
 //! (2 to the power of a slope, a difference in percent).
 //!
-//! A new section is a file below this one and a line in [`SECTIONS`]; a new question on the first screen, a file below
+//! A new section is a file below this one and a line in `SECTIONS`; a new question on the first screen, a file below
 //! `findings` and a line in its list.
 
 pub mod calibration;

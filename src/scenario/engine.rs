@@ -60,7 +60,7 @@ impl Engine {
     }
 }
 
-/// How one engine is asked for in a scenario file: [`EngineSettings`] of any type.
+/// How one engine is asked for in a scenario file: `EngineSettings` of any type.
 #[derive(Clone, Copy)]
 pub struct EngineFormat {
     /// The key below a backend that chooses it.
@@ -71,9 +71,9 @@ pub struct EngineFormat {
     pub section: &'static Section,
     /// The engine from its section, once that was checked.
     pub build: fn(&Node) -> Option<Engine>,
-    /// See [`EngineSettings::contradictions`].
+    /// See `EngineSettings::contradictions`.
     pub contradictions: fn(Placed<'_>, &mut Vec<Problem>),
-    /// See [`EngineSettings::asks_for_virtual_clock`].
+    /// See `EngineSettings::asks_for_virtual_clock`.
     pub asks_for_virtual_clock: fn(&Node) -> Option<bool>,
 }
 

@@ -109,7 +109,7 @@ pub fn line(x: &[f64], y: &[f64]) -> Result<Line, InputError> {
 
 /// [`line()`] through points of which it is known how well each was measured.
 ///
-/// The line is the same. Its intervals hold the points' own errors beside the scatter of the models, see [`MeasuredPoints`];
+/// The line is the same. Its intervals hold the points' own errors beside the scatter of the models, see `MeasuredPoints`;
 /// they are never narrower than those errors make them, however well the points happen to lie on a line. Without errors,
 /// and where all are 0, they are those of [`line()`].
 ///

@@ -167,7 +167,7 @@ impl Mapping {
 /// 500 parts in a million; beyond twice that a clock counts something else than seconds.
 const LARGEST_PACE_ERROR: f64 = 1e-3;
 
-/// After so long the pace is known well enough for [`LARGEST_PACE_ERROR`] with the usual uncertainty of a reading.
+/// After so long the pace is known well enough for `LARGEST_PACE_ERROR` with the usual uncertainty of a reading.
 pub const PACE_KNOWN_AFTER: Nanos = Nanos(250_000_000);
 
 /// Whether a worker's clock keeps the pace of the run's, told from readings that lie far enough apart.

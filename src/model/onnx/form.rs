@@ -31,7 +31,7 @@ pub const LOGITS: &str = "logits";
 /// Output of [`ArgMax::Inside`].
 pub const NEXT_TOKEN: &str = "next_token";
 
-/// Metadata key: [`Folder::weights_id`].
+/// Metadata key: [`Folder::weights_id`](crate::model::Folder::weights_id).
 pub const META_WEIGHTS_ID: &str = "phasebench.weights_id";
 /// Metadata key: the architecture's family.
 pub const META_FAMILY: &str = "phasebench.family";
