@@ -106,8 +106,8 @@ def load(folder: Folder, settings: EngineSettings, part: Callable[[str, int], No
 def touch(module: torch.nn.Module) -> None:
     """Reads one number of every page that the weights lie in.
 
-    What a file is mapped into is not in memory yet: without this the first call would read the weights, in its own time,
-    and the load would look as if it took none.
+    What a file is mapped into is not in memory yet: without this the first call would read the weights, in its own
+    time, and the load would look as if it took none.
     """
     for weights in (*module.parameters(), *module.buffers()):
         numbers = weights.detach().reshape(-1)
