@@ -5,9 +5,9 @@
 
 Shares no code with the program: medians, regression, intervals and resampling are written anew with NumPy. Of the run
 it reads measurements.jsonl for times and proofs, manifest.json for the size of each model and plan.json for the order
-of cells. The verdict of every fit and its reason are worked out again too, and the TR121 shapes must have the parameter
-counts that were published. Exits with 1 if a figure differs by more than 1e-9 of its size, a verdict, a reason or a
-count differs, or a fit is missing on either side.
+of cells; how well each median is known it takes from analysis/scaling_residuals.csv. The verdict of every fit and its
+reason are worked out again too, and the TR121 shapes must have the parameter counts that were published. Exits with 1 if
+a figure differs by more than 1e-9 of its size, a verdict, a reason or a count differs, or a fit is missing on either side.
 """
 
 import csv
@@ -42,6 +42,8 @@ PUBLISHED_PARAMS = {
 }
 GPT2_TOKENS = (50257, 1024)
 FEWEST_FITTED, FEWEST_ACTIONABLE, LOWEST_R2 = 3, 4, 0.2
+# Of the points' own variance this much ÷ n is left in what the residuals show.
+LEFT = 1.3
 FIGURES = [
     "slope",
     "intercept_ln",
@@ -118,23 +120,17 @@ def predictor(manifest, column, model):
     return None if entry["architecture"] is None else float(entry["architecture"][column])
 
 
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)
+
+
 def t_cdf(t, df):
-    """Student's t for whole degrees of freedom, by its finite series in the angle atan(t/sqrt(df))."""
-    angle = math.atan(t / math.sqrt(df))
-    cosine = math.cos(angle)
-    if df % 2 == 0:
-        term, total = 1.0, 1.0
-        for k in range(1, df // 2):
-            term *= (2 * k - 1) / (2 * k) * cosine**2
-            total += term
-        inside = math.sin(angle) * total
-    else:
-        term, total = cosine, 0.0
-        for k in range(1, (df - 1) // 2 + 1):
-            total += term
-            term *= 2 * k / (2 * k + 1) * cosine**2
-        inside = 2 / math.pi * (angle + math.sin(angle) * total)
-    return 0.5 + inside / 2
+    """Student's t, also for degrees of freedom that are no whole number.
+
+    With t = tan(angle) * sqrt(df) its density is a power of the cosine, which is integrated by Gauss's rule.
+    """
+    angle = math.atan(t / math.sqrt(df)) / 2
+    scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(math.pi)
+    return 0.5 + scale * angle * float(WEIGHTS @ np.cos(angle * (NODES + 1)) ** (df - 1))
 
 
 def t_quantile(p, df):
@@ -143,6 +139,35 @@ def t_quantile(p, df):
         middle = (low + high) / 2
         low, high = (middle, high) if t_cdf(middle, df) < p else (low, middle)
     return (low + high) / 2
+
+
+def half_width(dx, residuals, errors):
+    """Half of the t interval of the slope.
+
+    `errors` is the standard error and the degrees of freedom of each ln y, or None where they are not known; where they
+    are not, or are all 0, the residuals alone make it. Else it has two parts, each with its own quantile: what the errors
+    of the points make of the slope, and what the models scatter beyond them, which is what the residuals show less most
+    of those errors.
+    """
+    n, quantile = len(dx), (1 + LEVEL) / 2
+    of_residuals = residuals @ residuals / (n - 2)
+    if errors is None or not any(se for se, _ in errors):
+        return t_quantile(quantile, n - 2) * math.sqrt(of_residuals / (dx @ dx))
+    own = np.array([se for se, _ in errors]) ** 2
+    harmonic = n / sum(1 / v for v in own) if all(own) else 0.0
+    scatter = max(0.0, of_residuals - (1 - LEFT / n) * harmonic)
+    parts = (dx / (dx @ dx)) ** 2 * own
+    df = parts.sum() ** 2 / sum(part**2 / freedom for part, (_, freedom) in zip(parts, errors))
+    squared = t_quantile(quantile, df) ** 2 * parts.sum() + t_quantile(quantile, n - 2) ** 2 * scatter / (dx @ dx)
+    return math.sqrt(squared)
+
+
+def point_errors(run):
+    """Standard error and degrees of freedom of ln y by fit and model, as far as the run's tables have them."""
+    with open(run / "analysis" / "scaling_residuals.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    known = [row for row in rows if row["latency_se_ln"] and row["latency_se_df"]]
+    return {(r["fit_id"], r["model"]): (float(r["latency_se_ln"]), float(r["latency_se_df"])) for r in known}
 
 
 def bootstrap(x, y):
@@ -169,7 +194,7 @@ def bootstrap(x, y):
     return quantile((1 - LEVEL) / 2), quantile((1 + LEVEL) / 2)
 
 
-def fit(x, y):
+def fit(x, y, errors):
     """The figures of ln y on ln x, or None where no line with an interval goes through them."""
     if len(x) < 3 or len(set(x)) < 2 or len(set(y)) < 2:
         return None
@@ -178,7 +203,7 @@ def fit(x, y):
     slope = dx @ dy / (dx @ dx)
     residuals = dy - slope * dx
     sigma = math.sqrt(residuals @ residuals / (len(x) - 2))
-    half = t_quantile((1 + LEVEL) / 2, len(x) - 2) * sigma / math.sqrt(dx @ dx)
+    half = half_width(dx, residuals, errors)
     found = {
         "slope": slope,
         "intercept_ln": y.mean() - slope * x.mean(),
@@ -277,6 +302,7 @@ def main():
     for row in rows:
         shape = (row["backend"], row["dtype"], row["mode"], int(row["batch"]), int(row["gen_tokens"]))
         published[shape, row["scenario"] or None] = row
+    errors = point_errors(run)
     problems, compared, sampled = [], 0, 0
     worst = (0.0, "nothing")
     for key, points in scopes(run):
@@ -287,7 +313,8 @@ def main():
         sized = [(model, predictor(manifest, row["x"], model), ms) for model, ms in points.items()]
         names = [model[0] for model, x, _ in sized if x is not None]
         known = [(x, ms) for _, x, ms in sized if x is not None]
-        found = fit([x for x, _ in known], [ms for _, ms in known]) or {}
+        told = [errors.get((row["fit_id"], name)) for name in names]
+        found = fit([x for x, _ in known], [ms for _, ms in known], told if all(told) else None) or {}
         problems += verdict(row, found, known, names)
         for figure in FIGURES:
             ours, theirs = found.get(figure), row[figure]
