@@ -6,8 +6,9 @@
 Shares no code with the program: medians, regression, intervals and resampling are written anew with NumPy. Of the run
 it reads measurements.jsonl for times and proofs, manifest.json for the size of each model and plan.json for the order
 of cells; how well each median is known it takes from analysis/scaling_residuals.csv. The verdict of every fit and its
-reason are worked out again too, and the TR121 shapes must have the parameter counts that were published. Exits with 1 if
-a figure differs by more than 1e-9 of its size, a verdict, a reason or a count differs, or a fit is missing on either side.
+reason are worked out again too, and the TR121 shapes must have the parameter counts that were published. Exits with 1
+if a figure differs by more than 1e-9 of its size, a verdict, a reason or a count differs, or a fit is missing on
+either side.
 """
 
 import csv
@@ -145,9 +146,9 @@ def half_width(dx, residuals, errors):
     """Half of the t interval of the slope.
 
     `errors` is the standard error and the degrees of freedom of each ln y, or None where they are not known; where they
-    are not, or are all 0, the residuals alone make it. Else it has two parts, each with its own quantile: what the errors
-    of the points make of the slope, and what the models scatter beyond them, which is what the residuals show less most
-    of those errors.
+    are not, or are all 0, the residuals alone make it. Else it has two parts, each with its own quantile: what the
+    errors of the points make of the slope, and what the models scatter beyond them, which is what the residuals show
+    less most of those errors.
     """
     n, quantile = len(dx), (1 + LEVEL) / 2
     of_residuals = residuals @ residuals / (n - 2)
