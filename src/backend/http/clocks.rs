@@ -19,7 +19,7 @@ const SLACK: f64 = 0.01;
 /// Calls in a row, this one included, of which each must lack more than so many milliseconds. One call proves nothing: our
 /// own side, or the server's, may have waited for a processor, and beside other programs short calls wait for 15 ms again
 /// and again (seen: ten in a row).
-const IN_A_ROW: [(usize, f64); 2] = [(3, 50.0), (10, 20.0)];
+const IN_A_ROW: [(usize, f64); 2] = [(3, 30.0), (10, 20.0)];
 
 /// Where at least this share of the time that passed here is accounted for, nothing is lacking.
 const LEAST_ACCOUNTED: f64 = 0.5;
@@ -210,7 +210,7 @@ mod tests {
     fn a_little_that_is_always_lacking_is_told_in_time() {
         let call =
             Durations { total: Some(ms(2.0)), prefill: Some(ms(1.0)), decode: None, steps: 0, load: None, ..right() };
-        let call = Durations { to_first: ms(32.0), to_last: ms(32.5), ..call };
+        let call = Durations { to_first: ms(27.0), to_last: ms(27.5), ..call };
         // As on a machine whose processors are all busy, where nothing is wrong.
         let waited = Durations { to_first: ms(14.0), to_last: ms(14.5), ..call };
         assert_eq!(words(&[waited; 12]), vec![None; 12]);
