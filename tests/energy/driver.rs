@@ -145,7 +145,8 @@ fn figures_come_with_what_they_rest_on() {
         // The gain alone makes a tenth of it uncertain: no more than two digits below that are shown.
         let (energy, interval) = of("energy (J) [95 %]").split_once(' ').unwrap();
         let ends: Vec<f64> = interval.trim_matches(['[', ']']).split(", ").map(|end| end.parse().unwrap()).collect();
-        let half = format!("{:.1e}", (ends[1] - ends[0]) / 2.0);
+        // The ends that are shown are rounded: they tell half of the width to about a hundredth of it.
+        let half = format!("{:.1e}", 0.99 * (ends[1] - ends[0]) / 2.0);
         let finest: i32 = half.split_once('e').unwrap().1.parse().unwrap();
         let decimals = energy.split_once('.').map_or(0, |(_, fraction)| fraction.len());
         assert!(decimals <= usize::try_from(1 - finest).unwrap_or(0), "{row:?}");
