@@ -9,7 +9,7 @@ use crate::files;
 use crate::hash::{sha256_file, sha256_hex};
 use crate::lock::Held;
 use crate::record::{FORMAT, Header, Line};
-use crate::store::seal::{self, Chain};
+use crate::store::seal::{self, Chain, Seal};
 use crate::store::{
     LOCK, MANIFEST, MEASUREMENTS, PLAN, POWER_TRACE, SPEC, StoreError, io_error, reader, sync_folder, write_atomically,
 };
@@ -25,6 +25,10 @@ pub struct Writer {
     chain: Chain,
     /// Whether its format has seals.
     sealed: bool,
+    /// Whether the run came to its end.
+    finished: bool,
+    /// The seal that closes it. `None`: there is none yet.
+    closing: Option<Seal>,
     _lock: Held,
 }
 
@@ -43,7 +47,16 @@ impl Writer {
         let path = folder.join(MEASUREMENTS);
         let file = OpenOptions::new().append(true).create_new(true).open(&path).map_err(io_error(&path, "create"))?;
         let chain = Chain::default();
-        let mut writer = Self { folder: folder.to_owned(), file, length: 0, chain, sealed: true, _lock: lock };
+        let mut writer = Self {
+            folder: folder.to_owned(),
+            file,
+            length: 0,
+            chain,
+            sealed: true,
+            finished: false,
+            closing: None,
+            _lock: lock,
+        };
         writer.append(&Line::Header(header(plan_json)))?;
         sync_folder(folder)?;
         Ok(writer)
@@ -80,6 +93,8 @@ impl Writer {
             chain: recording.chain.clone(),
             // A record goes on in the format that it began with.
             sealed: recording.lines.is_empty() || recording.is_sealed(),
+            finished: recording.finished(),
+            closing: recording.seals.closing.clone(),
             _lock: lock,
         };
         let plan_json = super::read_text(folder, PLAN)?;
@@ -102,6 +117,7 @@ impl Writer {
         let mut text = serde_json::to_vec(line).map_err(|e| self.unwritable(&e))?;
         text.push(b'\n');
         self.put(&text)?;
+        self.finished = matches!(line, Line::Finished(_));
         self.seal_if_due()
     }
 
@@ -120,16 +136,18 @@ impl Writer {
     /// # Errors
     /// What the system says.
     pub fn close(&mut self) -> Result<(), StoreError> {
-        let recording = reader::read_file(&self.folder)?;
-        if !self.sealed || !recording.finished() {
+        if !self.sealed || !self.finished {
             return Ok(());
         }
         let files = closed_files(&self.folder)?;
-        if recording.seals.closing.is_some_and(|seal| seal.files == files) {
+        if self.closing.as_ref().is_some_and(|seal| seal.files == files) {
             return Ok(());
         }
-        let seal = seal::line(self.chain.seal(files)).map_err(|e| self.unwritable(&e))?;
-        self.put(&seal)
+        let closing = self.chain.seal(files);
+        let line = seal::line(closing.clone()).map_err(|e| self.unwritable(&e))?;
+        self.put(&line)?;
+        self.closing = Some(closing);
+        Ok(())
     }
 
     /// Writes one whole line to the disk.
