@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 
 from . import worker_pb2 as pb
-from .clock import now
 from .errors import Cancelled
 from .evidence import PhaseWindow
 from .model import EmptyingCache, Model, cache_bytes, cache_devices, rewind
@@ -105,10 +104,13 @@ class TimedCall(ABC):
             self._first = False
 
     def repeat(self, duration_ns: int, gap_ns: int) -> None:
-        """Repetitions until `duration_ns` have passed and the one under way is done, `gap_ns` apart."""
-        begin = now()
+        """Repetitions until `duration_ns` have passed and the one under way is done, `gap_ns` apart.
+
+        The time runs from the first phase, as the caller sees it: what comes before is not part of the window.
+        """
         self.once()
-        while now() - begin < duration_ns:
+        spans = self.reply.spans
+        while spans[-1].end_ns - spans[0].begin_ns < duration_ns:
             if gap_ns:
                 self._work.cancelled.wait(gap_ns / 1e9)
             self.once()
