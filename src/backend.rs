@@ -6,7 +6,9 @@ use crate::scenario::{BackendSettings, Engine, Isolation};
 
 pub mod cancel;
 mod contract;
+mod failure;
 pub mod http;
+mod load_parts;
 pub mod ollama;
 pub mod onnx;
 pub mod simulated;
@@ -15,9 +17,10 @@ pub mod worker;
 
 pub use cancel::{CancelToken, Deadline};
 pub use contract::{
-    Backend, BackendError, Call, CallShape, CompileFailure, Description, Failure, LibraryFacts, LoadReport, Memory,
-    Outcome, Prepared, Probed, Reply, ServerFacts, Session, Span, SpanClock, Surroundings, Tell,
+    Backend, Call, CallShape, Description, LibraryFacts, LoadReport, Memory, Outcome, Prepared, Probed, Reply,
+    ServerFacts, Session, Span, SpanClock, Surroundings, Tell,
 };
+pub use failure::{BackendError, CompileFailure, Failure};
 pub use worker::folder::RunWorkers;
 
 /// The engine a scenario asks for; nothing is started or loaded yet.

@@ -1,6 +1,6 @@
 //! One call: made, watched, checked and turned into its record.
 
-use crate::backend::{Call, CancelToken, Deadline, LoadReport, Outcome, Reply, Session, Span, SpanClock};
+use crate::backend::{Call, CancelToken, Deadline, LoadReport, Memory, Outcome, Reply, Session, Span, SpanClock};
 use crate::clock::Clock;
 use crate::record::plan::{Cell, Plan};
 use crate::record::{BesideRecord, CallRecord, MemoryRecord, SpanRecord, TokenCounts};
@@ -82,11 +82,6 @@ fn record(
         Some(failure) => (Status::Degraded(failure.kind), Some(failure.message)),
         None => judge(setting, &reply, begin, end, in_process),
     };
-    let mut flags = crate::telemetry::flags(beside);
-    if setting.co_resident > 0 {
-        flags.push(Flag::CoResident);
-    }
-    flags.sort_unstable();
     CallRecord {
         call_id: setting.task.call_id(setting.plan),
         cell_id: cell.id.clone(),
@@ -108,7 +103,7 @@ fn record(
         procedure: cell.procedure,
         status,
         detail,
-        flags,
+        flags: flags(beside, setting.co_resident),
         attribution: if answered { reply.attribution.clone() } else { loaded.attribution.clone() },
         tokens: tokens(cell, setting.call, &reply),
         spans: reply.spans.iter().map(span_record).collect(),
@@ -120,12 +115,7 @@ fn record(
         outside_engine_ns: reply.outside_engine,
         step_ns: step_durations(&reply),
         engine_ns: reply.engine_durations,
-        memory: MemoryRecord {
-            host_rss_bytes: reply.memory.host_rss,
-            host_peak_bytes: reply.memory.host_peak,
-            device_used_bytes: reply.memory.device_used,
-            kv_bytes: reply.memory.kv,
-        },
+        memory: memory_record(&reply.memory),
         beside: beside_record(beside, setting.co_resident),
         compile: reply.compile,
         token_ids: reply.tokens.into_iter().next().unwrap_or_default(),
@@ -138,6 +128,25 @@ fn record(
 fn engine_pids(session: &dyn Session) -> Option<Vec<u32>> {
     let pids = session.engine_pids();
     (session.in_process() || !pids.is_empty()).then_some(pids)
+}
+
+/// What may have disturbed a call, each once, in the order of the flags.
+fn flags(beside: &Beside, co_resident: u32) -> Vec<Flag> {
+    let mut flags = crate::telemetry::flags(beside);
+    if co_resident > 0 {
+        flags.push(Flag::CoResident);
+    }
+    flags.sort_unstable();
+    flags
+}
+
+fn memory_record(memory: &Memory) -> MemoryRecord {
+    MemoryRecord {
+        host_rss_bytes: memory.host_rss,
+        host_peak_bytes: memory.host_peak,
+        device_used_bytes: memory.device_used,
+        kv_bytes: memory.kv,
+    }
 }
 
 fn beside_record(beside: &Beside, co_resident: u32) -> BesideRecord {

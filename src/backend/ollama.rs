@@ -3,15 +3,18 @@
 //! - [`wire`] reads the lines of a reply that the HTTP client sent and stamped, [`version`] says what a server's
 //!   durations mean.
 //! - [`speech`] makes prompts that no cache can have, [`judge`] decides whether a reply is what was asked for,
-//!   [`session`] puts the two together and looks up evidence after each call.
+//!   [`session`] puts the two together and looks up evidence after each call, [`placement`] of where the model is.
 //! - [`manage`] and `prepare` bring models to the server, [`process`] and [`device`] see the server from outside.
 //! - [`verify`] compares log-probabilities.
 
 pub mod device;
 pub mod judge;
 pub mod manage;
+pub mod placement;
 mod prepare;
 pub mod process;
+pub mod request;
+pub mod served;
 pub mod session;
 pub mod speech;
 pub mod verify;
@@ -25,12 +28,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use reqwest::Method;
 use serde_json::json;
 
-use self::manage::{Server, same_name};
+use self::manage::{Resident, Server, same_name};
 use self::process::ServerProcess;
-use self::session::{OllamaSession, Served, SinceLoad, load_options};
+use self::request::load_options;
+use self::served::Served;
+use self::session::{OllamaSession, SinceLoad};
 use self::version::ServerClock;
 use super::http::refusal::is_out_of_memory;
 use super::http::{Client, ClientError, Exchange};
+use super::load_parts::LoadParts;
 use super::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, LoadReport, Prepared, ServerFacts,
     Session, Surroundings, Tell,
@@ -164,6 +170,35 @@ impl OllamaBackend {
     }
 }
 
+impl OllamaBackend {
+    /// Makes the server load a model, and says how long the request took.
+    fn preload(&self, found: &Found, served: &Served, by: Deadline, cancel: &CancelToken) -> Result<Nanos, Failure> {
+        let options = load_options(&self.settings, served.context);
+        let body = json!({ "model": served.tag, "shift": false, "keep_alive": -1, "options": options });
+        let exchange = found.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
+        loaded(found, &exchange, by)?;
+        Ok(exchange.end.since(exchange.sent))
+    }
+}
+
+impl Found {
+    /// A model as it is loaded now. `None`: it is not.
+    fn resident(&self, tag: &str, cancel: &CancelToken) -> Result<Option<Resident>, Failure> {
+        let resident = self.server.resident(cancel).map_err(|error| refused(&error))?;
+        Ok(resident.into_iter().find(|model| same_name(&model.name, tag)))
+    }
+
+    /// The server's process and all below it. Empty where it is not seen.
+    fn processes(&self) -> Vec<u32> {
+        self.process.as_ref().map(|process| process::tree(process.pid)).unwrap_or_default()
+    }
+}
+
+/// A question that the server did not answer as it should.
+fn refused(error: &ClientError) -> Failure {
+    Failure::new(Degraded::Error, &error.to_string())
+}
+
 impl Backend for OllamaBackend {
     fn describe(&mut self) -> Result<Description, BackendError> {
         let found = self.found()?;
@@ -229,50 +264,34 @@ impl Backend for OllamaBackend {
         by: Deadline,
         cancel: &CancelToken,
     ) -> Result<Box<dyn Session>, Failure> {
-        let error = |why: &dyn std::fmt::Display| Failure::new(Degraded::Error, &why.to_string());
         let Some(served) = model.inner.downcast_ref::<Served>() else {
-            return Err(error(&"the model was prepared for another engine"));
+            return Err(Failure::new(Degraded::Error, "the model was prepared for another engine"));
         };
         let mut found = self.found().map_err(|e| Failure::new(Degraded::Crashed, &e.to_string()))?;
-        let clock = self.surroundings.clock.clone();
-        let mut parts = Vec::new();
-        let mut mark = clock.now();
-        let mut part = |name: &str, parts: &mut Vec<(String, Nanos)>| {
-            let now = clock.now();
-            parts.push((name.to_owned(), now.since(mark)));
-            mark = now;
-        };
+        let mut parts = LoadParts::begin(self.surroundings.clock.clone());
         self.reachable(&found, by, cancel)?;
         self.same_settings(&mut found)?;
-        part("reach_server", &mut parts);
-        let listed = found.server.resident(cancel).map_err(|e| error(&e))?;
-        if listed.iter().any(|resident| same_name(&resident.name, &served.tag)) {
-            found.server.unload(&served.tag, by, cancel).map_err(|e| error(&e))?;
-            part("unload_before", &mut parts);
+        parts.end("reach_server");
+        // What is resident already would make the load no load.
+        if found.resident(&served.tag, cancel)?.is_some() {
+            found.server.unload(&served.tag, by, cancel).map_err(|error| refused(&error))?;
+            parts.end("unload_before");
         }
-        let below =
-            |found: &Found| found.process.as_ref().map(|process| process::tree(process.pid)).unwrap_or_default();
-        let before = below(&found);
-        let body = json!({
-            "model": served.tag, "shift": false, "keep_alive": -1, "options": load_options(&self.settings, served.context),
-        });
-        let exchange = found.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
-        loaded(&found, &exchange, by)?;
-        let load_ms = exchange.end.since(exchange.sent).as_ms();
-        part("load_model", &mut parts);
-        let resident = found.server.resident(cancel).map_err(|e| error(&e))?;
-        let own = resident.iter().find(|resident| same_name(&resident.name, &served.tag));
-        let runners: Vec<u32> = below(&found).into_iter().filter(|pid| !before.contains(pid)).collect();
+        let processes_before = found.processes();
+        let load_ms = self.preload(&found, served, by, cancel)?.as_ms();
+        parts.end("load_model");
+        let own = found.resident(&served.tag, cancel)?;
+        let runners = found.processes().into_iter().filter(|pid| !processes_before.contains(pid)).collect::<Vec<u32>>();
         process::add_runners(runners.iter().copied());
         let pids = found.process.as_ref().map(|process| process::ours(process.pid)).unwrap_or_default();
         let device_memory = device::memory_of(&pids);
-        part("look_up", &mut parts);
-        let mut attribution =
-            session::attribution(self.settings.device, &found.version, &found.clock, own, device_memory);
-        attribution.evidence.shown.extend(process_facts(found.process.as_ref(), &runners));
-        if let Some(why) = own.and_then(|own| session::other_size(served, own)) {
+        parts.end("look_up");
+        if let Some(why) = own.as_ref().and_then(|own| served.other_size(own)) {
             return Err(Failure::new(Degraded::StackChanged, &why));
         }
+        let mut attribution =
+            placement::attribution(self.settings.device, &found.version, &found.clock, own.as_ref(), device_memory);
+        attribution.evidence.shown.extend(process_facts(found.process.as_ref(), &runners));
         self.found = Some(found.clone());
         served.history.borrow_mut().load_ms = Some(load_ms);
         Ok(Box::new(OllamaSession {
@@ -284,7 +303,7 @@ impl Backend for OllamaBackend {
             clock: found.clock,
             model: served.clone(),
             report: LoadReport {
-                parts,
+                parts: parts.ended(),
                 attribution,
                 host_rss_before: None,
                 host_rss_after: process::resident(&pids),

@@ -279,13 +279,8 @@ fn shown(reply: &Value) -> Shown {
     let text = |value: &Value| value.as_str().map(clean);
     let info = &reply["model_info"];
     let architecture = text(&info["general.architecture"]);
-    let of = |key: &str| architecture.as_ref().map(|name| &info[format!("{name}.{key}")]);
-    let count = |key: &str| {
-        of(key).and_then(|value| {
-            let listed = value.as_array().and_then(|values| values.iter().filter_map(Value::as_u64).max());
-            value.as_u64().or(listed)
-        })
-    };
+    // Of a model's shape every key begins with its architecture.
+    let count = |key: &str| whole_or_largest(&info[format!("{}.{key}", architecture.as_ref()?)]);
     Shown {
         format: text(&reply["details"]["format"]),
         // 32-bit floats have no name there.
@@ -299,6 +294,12 @@ fn shown(reply: &Value) -> Shown {
         remote: reply["remote_host"].as_str().is_some_and(|host| !host.is_empty()),
         architecture,
     }
+}
+
+/// A count; the largest where one is listed per layer. `None`: neither.
+fn whole_or_largest(value: &Value) -> Option<u64> {
+    let per_layer = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    value.as_u64().or_else(|| per_layer.iter().filter_map(Value::as_u64).max())
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use reqwest::Method;
 
 use super::manage::{NAMESPACE, Shown};
-use super::session::{self, Served};
+use super::request::request;
+use super::served::Served;
 use super::speech::{Speech, Tokens, Words};
 use super::{Found, OllamaBackend, version, wire};
 use crate::backend::{BackendError, CancelToken, Deadline, Prepared};
@@ -113,7 +114,7 @@ impl OllamaBackend {
         let speech = Speech::Words(Words::new(Vec::new(), 0));
         let served = self.served(tag, shown, speech)?;
         let count = |words: &[&str]| -> Result<u32, String> {
-            let body = session::request(&self.settings, &served, &words.join(" "), 1, 1);
+            let body = request(&self.settings, &served, &words.join(" "), 1, 1);
             let by = Deadline(Duration::from_secs(600));
             let exchange = found.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
             found.server.client().succeeded("/api/generate", &exchange, by).map_err(|e| e.to_string())?;

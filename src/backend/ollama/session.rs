@@ -1,18 +1,19 @@
 //! A model loaded in the server: requests that cannot be cached, replies that are judged, evidence looked up afterwards.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::judge::{self, Asked, History, Verdict};
-use super::manage::{Resident, Server, same_name};
+use super::judge::{self, Asked, Verdict};
+use super::manage::{Server, same_name};
+use super::placement::{after_restart, attribution, wrong_device};
 use super::process::{self, ServerProcess};
+use super::request::request;
+use super::served::Served;
 use super::speech::{Row, Speech, Spoken};
-use super::version::{Runner, ServerClock};
+use super::version::ServerClock;
 use super::wire::Metrics;
 use crate::backend::http::clocks::{Clocks, Durations};
 use crate::backend::http::{ClientError, Exchange};
@@ -34,26 +35,6 @@ pub const REPEAT: &str = "repeat_prompt_eval_duration";
 
 /// Time per new token that a clock which leaves sampling and streaming out may leave out.
 const LEFT_OUT_PER_STEP: Nanos = Nanos(10_000_000);
-
-/// A model as the server has it, and how its prompts become text.
-#[derive(Clone)]
-pub struct Served {
-    /// Its name in the server.
-    pub tag: String,
-    /// What runs it.
-    pub runner: Runner,
-    /// `num_ctx`.
-    pub context: u32,
-    /// How its prompts become text.
-    pub speech: Rc<RefCell<Speech>>,
-    /// Nonces given out so far.
-    pub nonces: Rc<Cell<u64>>,
-    /// What its calls are judged against.
-    pub history: Rc<RefCell<History>>,
-    /// Memory that its first load took, as the server says, where all of it was in one place; another load with the same
-    /// options takes as much. `None`: not loaded yet, or not told.
-    pub size: Rc<Cell<Option<u64>>>,
-}
 
 /// A loaded model.
 pub struct OllamaSession {
@@ -94,44 +75,6 @@ impl SinceLoad {
         }
         self.last_begun.as_deref() == Some(begin)
     }
-}
-
-/// The options that make the server load a model again where they differ; the same in every request of a session.
-#[must_use]
-pub fn load_options(settings: &OllamaSettings, context: u32) -> Value {
-    let layers = match settings.device {
-        OllamaDevice::Cpu => 0,
-        OllamaDevice::Gpu => 999,
-        OllamaDevice::Any => -1,
-    };
-    let mut options = json!({ "num_ctx": context, "num_batch": settings.num_batch, "num_gpu": layers });
-    if let Some(threads) = settings.threads {
-        options["num_thread"] = json!(threads);
-    }
-    options
-}
-
-/// A generate request. Raw and without stop words; cutting and shifting are refused rather than silent.
-#[must_use]
-pub fn request(settings: &OllamaSettings, model: &Served, prompt: &str, tokens: u32, seed: u64) -> Value {
-    let mut options = load_options(settings, model.context);
-    for (key, value) in [
-        ("num_predict", json!(tokens)),
-        ("temperature", json!(settings.temperature)),
-        ("top_k", json!(40)),
-        ("top_p", json!(0.9)),
-        ("repeat_penalty", json!(1.0)),
-        // The server reads a signed 32-bit number.
-        ("seed", json!(seed & 0x7fff_ffff)),
-        ("stop", json!([])),
-        ("draft_num_predict", json!(0)),
-    ] {
-        options[key] = value;
-    }
-    json!({
-        "model": model.tag, "prompt": prompt, "raw": true, "stream": true, "think": false, "truncate": false,
-        "shift": false, "keep_alive": -1, "options": options,
-    })
 }
 
 impl Session for OllamaSession {
@@ -225,7 +168,7 @@ impl Session for OllamaSession {
         let wrong = wrong_device(self.settings.device, own);
         let failure = if version != self.version {
             Some(Failure::new(Degraded::StackChanged, &format!("the server was {} and is {version}", self.version)))
-        } else if let Some(why) = own.and_then(|own| other_size(&self.model, own)) {
+        } else if let Some(why) = own.and_then(|own| self.model.other_size(own)) {
             Some(Failure::new(Degraded::StackChanged, &why))
         } else if let Some(restarted) = self.process.as_ref().filter(|process| !process.runs()) {
             outcome.session_usable = false;
@@ -375,76 +318,4 @@ fn durations(metrics: &Metrics, exchange: &Exchange) -> BTreeMap<String, Nanos> 
         ("client_last_line", since(exchange.last_line)),
     ];
     named.into_iter().filter_map(|(name, time)| Some((name.to_owned(), time?))).collect()
-}
-
-/// Why what is resident is not where it was asked to be. `None`: it is, or nothing was asked.
-fn wrong_device(asked: OllamaDevice, own: Option<&Resident>) -> Option<String> {
-    let (size, vram) = (own?.size?, own?.size_vram?);
-    match asked {
-        OllamaDevice::Cpu if vram > 0 => Some(format!("cpu was asked for, {vram} of {size} bytes are on a device")),
-        OllamaDevice::Gpu if vram < size => Some(format!("gpu was asked for, {vram} of {size} bytes are on a device")),
-        OllamaDevice::Cpu | OllamaDevice::Gpu | OllamaDevice::Any => None,
-    }
-}
-
-/// A load with the same options takes as much memory, unless the server was set otherwise in between, as by another type
-/// of the key-value cache. Where it is divided between two places it may be divided otherwise. `None`: it takes as
-/// much, or it is not known.
-pub(super) fn other_size(model: &Served, own: &Resident) -> Option<String> {
-    let whole = own.size_vram == Some(0) || own.size_vram == own.size;
-    let size = own.size.filter(|_| whole)?;
-    match model.size.get() {
-        Some(before) if before != size => Some(format!(
-            "the model takes {size} bytes and took {before} with the same options: the server's settings changed"
-        )),
-        Some(_) => None,
-        None => {
-            model.size.set(Some(size));
-            None
-        }
-    }
-}
-
-/// What a restart of the server means for the call before it was noticed.
-pub(super) fn after_restart(before: &ServerProcess, now: Option<&ServerProcess>) -> Failure {
-    match now.and_then(|now| before.differs(now)) {
-        Some(what) => Failure::new(Degraded::StackChanged, &format!("the server was started again: {what}")),
-        None => Failure::new(Degraded::Reloaded, "the server was started again: the model is no longer resident"),
-    }
-}
-
-/// Where a model runs. That all of it is said to be on a device is necessary and not sufficient: the driver must show
-/// the server's processes to hold memory there.
-pub fn attribution(
-    asked: OllamaDevice,
-    version: &str,
-    clock: &ServerClock,
-    own: Option<&Resident>,
-    device_memory: Option<u64>,
-) -> Attribution {
-    let size = own.and_then(|model| model.size);
-    let vram = own.and_then(|model| model.size_vram);
-    let actual = match (size, vram) {
-        (Some(_), Some(0)) => Some("cpu"),
-        (Some(size), Some(vram)) if vram >= size => {
-            device_memory.filter(|held| held.saturating_mul(2) >= size).map(|_| "gpu")
-        }
-        (Some(_), Some(_)) => Some("cpu+gpu"),
-        _ => None,
-    };
-    let mut evidence = BTreeMap::from([
-        ("server.version".to_owned(), version.to_owned()),
-        ("server.clock".to_owned(), clock.row.to_owned()),
-    ]);
-    for (key, value) in [
-        ("ps.size_bytes", size),
-        ("ps.size_vram_bytes", vram),
-        ("ps.context_length", own.and_then(|model| model.context_length)),
-        ("nvml.engine_bytes", device_memory),
-    ] {
-        if let Some(value) = value {
-            evidence.insert(key.to_owned(), value.to_string());
-        }
-    }
-    Attribution { requested: asked.as_str().to_owned(), actual: actual.map(str::to_owned), evidence: evidence.into() }
 }

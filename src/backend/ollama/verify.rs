@@ -10,7 +10,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
-use super::session::{Served, request};
+use super::request::request;
+use super::served::Served;
 use super::speech::Speech;
 use super::{OllamaBackend, wire};
 use crate::backend::http::ClientError;

@@ -10,6 +10,7 @@ use super::protocol::{
 use super::start::{Awaited, Live, Start, Trouble, reply as answered};
 use super::text::{clean, message};
 use super::{reply, words};
+use crate::backend::load_parts::LoadParts;
 use crate::backend::{CallShape, LoadReport};
 use crate::terms::Degraded;
 
@@ -86,15 +87,9 @@ async fn fill(
         // Another client may have left a model behind. There being none is no error of ours.
         drop(promptly(live.client.clone().unload(UnloadRequest {})).await);
     }
-    let mut parts = std::mem::take(&mut live.parts);
-    let mut mark = start.clock.now();
-    let mut part = |name: &str| {
-        let now = start.clock.now();
-        parts.push((name.to_owned(), now.since(mark)));
-        mark = now;
-    };
+    let mut parts = LoadParts::after(std::mem::take(&mut live.parts), start.clock.clone());
     describe(live, wanted.settings.clone(), until).await?;
-    part("describe");
+    parts.end("describe");
     let inside = live.running.lock().await.inside(path);
     let request = PrepareRequest {
         settings: Some(wanted.settings),
@@ -104,12 +99,12 @@ async fn fill(
     let mut client = live.client.clone();
     let prepared = within(until, "Prepare", live, async move { client.prepare(request).await }).await?;
     refused(prepared.error.as_ref())?;
-    part("prepare");
+    parts.end("prepare");
     let mut client = live.client.clone();
     let request = LoadRequest { longest_sequence: wanted.longest };
     let loaded = within(until, "Load", live, async move { client.load(request).await }).await?;
     refused(loaded.error.as_ref())?;
-    Ok(reply::loaded(loaded, parts))
+    Ok(reply::loaded(loaded, parts.ended()))
 }
 
 fn refused(error: Option<&Error>) -> Result<(), Trouble> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use phasebench::backend::ollama::OllamaBackend;
 use phasebench::backend::ollama::manage::same_name;
-use phasebench::backend::ollama::session::Served;
+use phasebench::backend::ollama::served::Served;
 use phasebench::backend::ollama::speech::{Speech, Words};
 use phasebench::backend::ollama::version::Runner;
 use phasebench::backend::{Backend, CancelToken, Prepared, Session, Surroundings};
