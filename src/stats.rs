@@ -5,7 +5,8 @@
 //! - [`fit`] draws lines and power laws through models, with [`measured`] such as have known errors,
 //!   [`multivariate`] with two predictors,
 //!   [`rank`] by order alone; [`bootstrap`] gives the second interval and [`gate`] the verdict.
-//! - [`compare`] holds the classical tests between groups.
+//! - [`compare`] holds the classical tests between groups, [`mann_whitney`] and [`kruskal`] those by order alone,
+//!   [`multiplicity`] corrects for many at once; [`ratio`] says how many times longer one series takes than another.
 //!
 //! Nothing here panics or returns NaN: a sample that cannot be used gives an [`InputError`], a figure
 //! that a usable sample does not define is `None`.
@@ -16,11 +17,17 @@ pub mod fit;
 pub mod gate;
 mod input;
 pub mod interval;
+pub mod kruskal;
 pub mod location;
+mod log_mean;
+pub mod mann_whitney;
 pub mod measured;
+mod midranks;
 mod moments;
+pub mod multiplicity;
 pub mod multivariate;
 pub mod rank;
+pub mod ratio;
 pub mod reuse;
 pub mod series;
 #[cfg(test)]

@@ -1,9 +1,12 @@
-//! Classical tests between groups.
+//! Classical tests between groups of independent values.
+//!
+//! What one value is, the caller says: a call of one engine process, or the cost of one scenario. A test of calls knows
+//! nothing of how processes differ, one of scenarios nothing of how sure each is.
 
 use statrs::distribution::{ContinuousCDF, FisherSnedecor};
 
 use crate::stats::interval::Interval;
-use crate::stats::{InputError, LEVEL, finite, moments, student, summary};
+use crate::stats::{InputError, LEVEL, finite, logs, moments, student, summary, varied};
 
 /// A group known by its moments.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,13 +17,22 @@ pub struct Group {
 }
 
 impl Group {
-    /// The moments of `values`.
+    /// The moments of `values`. Values that differ by rounding alone do not vary.
     ///
     /// # Errors
     /// Fewer than 2 values, or one that is not finite.
     pub fn of(values: &[f64]) -> Result<Self, InputError> {
         finite("values", values, 2)?;
-        Self::from_moments(values.len(), moments::mean(values), moments::sd(values).unwrap_or(0.0))
+        let spread = varied("values", values).ok().and_then(|()| moments::sd(values));
+        Self::from_moments(values.len(), moments::mean(values), spread.unwrap_or(0.0))
+    }
+
+    /// The moments of the natural logarithms of `values`: what latencies are compared by, since they scatter in ratio.
+    ///
+    /// # Errors
+    /// Fewer than 2 values, one that is not finite, or one that is not positive.
+    pub fn of_logs(values: &[f64]) -> Result<Self, InputError> {
+        Self::of(&logs("values", values, 2)?)
     }
 
     /// A group of `n` values with this arithmetic mean and sample standard deviation (divisor n−1).
@@ -115,7 +127,9 @@ pub fn student(first: &Group, second: &Group) -> Option<TTest> {
 #[must_use]
 pub fn welch(first: &Group, second: &Group) -> Option<TTest> {
     let (a, b) = (first.variance_of_mean(), second.variance_of_mean());
-    let df = (a + b).powi(2) / (a * a / (first.n - 1) as f64 + b * b / (second.n - 1) as f64);
+    // Shares of the whole: squares of variances may be beyond what a number holds.
+    let share = a / (a + b);
+    let df = 1.0 / (share * share / (first.n - 1) as f64 + (1.0 - share).powi(2) / (second.n - 1) as f64);
     t_test(second.mean - first.mean, (a + b).sqrt(), df)
 }
 
@@ -205,6 +219,9 @@ mod tests {
 
     #[test]
     fn groups_without_spread_have_no_test() {
+        // The mean of three times 0.1 is not 0.1 to the last digit.
+        let rounded = Group::of(&[0.1, 0.1, 0.1]).unwrap();
+        assert_eq!((rounded.sd(), welch(&rounded, &rounded)), (0.0, None));
         let still = Group::of(&[2.0, 2.0, 2.0]).unwrap();
         assert_eq!(welch(&still, &still), None);
         assert_eq!(anova(&[still, still]), None);

@@ -1,7 +1,8 @@
 //! A cell's latency with its interval, and when enough calls were made.
 
 use crate::stats::interval::Interval;
-use crate::stats::{InputError, level_in_range, logs, moments, series, student};
+use crate::stats::log_mean::{LogMean, welch_df};
+use crate::stats::{InputError, level_in_range, student};
 
 /// Calls before which no series is called narrow: its spread and autocorrelation are unknown.
 pub const NEVER_BEFORE: usize = 8;
@@ -62,33 +63,6 @@ fn locate(values: &[f64], level: f64, widening: f64) -> Result<LogLocation, Inpu
     })
 }
 
-/// Mean logarithm of a series with the error that its autocorrelation leaves it.
-struct LogMean {
-    mean: f64,
-    variance_of_mean: f64,
-    n: usize,
-    n_effective: f64,
-    rho1: f64,
-}
-
-impl LogMean {
-    fn of(values: &[f64]) -> Result<Self, InputError> {
-        let y = logs("values", values, 3)?;
-        let n = y.len();
-        let (mean, spread) = (moments::mean(&y), moments::sd(&y).unwrap_or(0.0));
-        let rho1 = series::persistence(series::autocorrelation(&y).unwrap_or(0.0), n, 1);
-        let inflation = series::mean_inflation(n, rho1);
-        let n_effective = n as f64 / inflation;
-        // Autocorrelated values lie too close to their own mean: E[s²] = σ²·(n − inflation)/(n − 1).
-        let variance = spread * spread * (n - 1) as f64 / (n as f64 - inflation);
-        Ok(Self { mean, variance_of_mean: variance / n_effective, n, n_effective, rho1 })
-    }
-
-    fn df(&self) -> f64 {
-        self.n_effective - 1.0
-    }
-}
-
 /// How many times longer one series takes than another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogRatio {
@@ -107,7 +81,7 @@ pub fn log_ratio(values: &[f64], reference: &[f64], level: f64) -> Result<LogRat
     let (a, b) = (LogMean::of(values)?, LogMean::of(reference)?);
     level_in_range(level)?;
     let variance = a.variance_of_mean + b.variance_of_mean;
-    let df = variance.powi(2) / (a.variance_of_mean.powi(2) / a.df() + b.variance_of_mean.powi(2) / b.df());
+    let df = welch_df(&a, &b);
     // Two series without any spread have no degrees of freedom, and need none.
     let critical = if variance > 0.0 { student::critical(level, df) } else { Some(0.0) };
     let critical = critical.ok_or(InputError::TooFew { n: a.n.min(b.n), needed: 3 })?;
