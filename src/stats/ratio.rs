@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn series_without_spread_are_equal_or_not() {
-        let (same, other) = (Ratio::unpaired(&[4.0; 5], &[4.0; 5]).unwrap(), Ratio::paired(&[4.0; 5], &[2.0; 5]).unwrap());
+        let (same, other) =
+            (Ratio::unpaired(&[4.0; 5], &[4.0; 5]).unwrap(), Ratio::paired(&[4.0; 5], &[2.0; 5]).unwrap());
         assert_eq!((same.p_of(1.0), other.p_of(1.0)), (Some(1.0), Some(0.0)));
         assert_eq!(other.with_error(0.05).df, MOST_DF);
         assert!(other.interval(LEVEL).unwrap().width() < 1e-12);
