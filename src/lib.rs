@@ -14,6 +14,7 @@
 //! - [`energy`] says what readings of a power sensor mean for a phase, [`calibrate`] measures the sensor's timing.
 //! - [`measure`] makes one call, [`run`] is the loop, [`record`] what is written, [`store`] where.
 //! - [`run_folder`] opens a run that was recorded; every command that reads one begins there.
+//! - [`economics`] turns time and energy into money, [`kv`] shapes into memory. Pure formulas.
 //! - [`analysis`] derives every table from records alone, [`report`] prints them.
 //!
 //! Prefill and decode are never mixed; a number without proof is withheld; `None` is never 0.
@@ -24,10 +25,12 @@ pub mod cache;
 pub mod calibrate;
 pub mod cli;
 pub mod commands;
+pub mod economics;
 pub mod energy;
 pub mod exit;
 pub mod files;
 pub mod hash;
+pub mod kv;
 pub mod lock;
 pub mod manifest;
 pub mod measure;

@@ -542,3 +542,12 @@ pub struct Finished {
     #[serde(default)]
     pub made_again: u32,
 }
+
+impl Finished {
+    /// Share of the calls that are degraded, `missing` ones that were never made among them. 0 of nothing.
+    #[must_use]
+    pub fn degraded_rate(self, missing: u32) -> f64 {
+        let calls = self.calls.saturating_add(missing);
+        if calls == 0 { 0.0 } else { f64::from(self.degraded.saturating_add(missing)) / f64::from(calls) }
+    }
+}

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// Bottom up. `commands` is where layers meet; nothing but `main` may use it or `cli`.
 const ALLOWED: &[(&str, &str)] = &[
     ("commit", ""),
+    ("economics", ""),
     ("exit", ""),
     ("files", ""),
     ("hash", ""),
@@ -24,6 +25,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("process", "units"),
     ("terms", "stats units"),
     ("cache", "lock units"),
+    ("kv", "terms"),
     ("clock", "units"),
     ("record", "terms units"),
     ("model", "files hash terms"),

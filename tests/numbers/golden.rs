@@ -4,5 +4,6 @@
 
 mod between_groups;
 mod case;
+mod money;
 mod numpy;
 mod published;

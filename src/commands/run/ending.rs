@@ -184,7 +184,7 @@ impl Tally {
         let Finished { calls, degraded, made_again } = self.finished;
         writeln!(out, "{calls} calls recorded in {}", folder.display())?;
         if degraded > 0 || self.skipped > 0 || given_up > 0 {
-            let share = percent(share(degraded, calls));
+            let share = percent(self.finished.degraded_rate(0));
             write!(out, "  {degraded} degraded ({share}), {} cells skipped", self.skipped)?;
             if given_up > 0 {
                 write!(out, ", {given_up} given up")?;
@@ -200,8 +200,8 @@ impl Tally {
 
     /// Calls that were never made count as degraded ones.
     fn judge(&self, plan: &Plan, most_often: Option<&MostFrequent<'_>>) -> Exit {
-        let Finished { calls, degraded, .. } = self.finished;
-        let rate = share(degraded.saturating_add(self.missing), calls.saturating_add(self.missing));
+        let degraded = self.finished.degraded;
+        let rate = self.finished.degraded_rate(self.missing);
         let beyond = rate > plan.degraded_rate;
         if beyond {
             let limit = percent(plan.degraded_rate);
@@ -216,9 +216,4 @@ impl Tally {
         }
         if beyond || !self.sessions.is_empty() { Exit::Degraded } else { Exit::Good }
     }
-}
-
-/// 0 of nothing.
-fn share(part: u32, whole: u32) -> f64 {
-    if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) }
 }

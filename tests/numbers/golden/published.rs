@@ -29,24 +29,7 @@ fn published_figures() {
             ("pooled35", published_pooled),
         ],
     );
-    // Prices, energy, KV cache: the tests of those modules. A new statistical family must be added above.
-    let elsewhere = [
-        "blend",
-        "break_even",
-        "capacity",
-        "carbon",
-        "degraded_rate",
-        "effective",
-        "energy_gate",
-        "kv",
-        "mixed_requests",
-        "phase_cost",
-        "product_mix",
-        "request",
-        "roi",
-        "tiers",
-        "volume_load",
-    ];
+    let elsewhere = super::money::FAMILIES.map(|(family, _)| family);
     let families = cases.as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap().split('/').next());
     let known = families.filter(|family| elsewhere.contains(&family.unwrap())).count();
     assert_eq!(known, others, "a family is checked nowhere");
