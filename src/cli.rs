@@ -8,7 +8,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::cache::Keep;
 use crate::scenario::{ArgMax, quantity};
-use crate::terms::{Dtype, SensorKind};
+use crate::terms::{Dtype, SensorKind, model};
+use crate::units::Bytes;
 
 /// Measures how prefill and decode of LLM inference scale on one box, with proof of what ran.
 #[derive(Debug, Parser)]
@@ -30,6 +31,12 @@ fn keep(text: &str) -> Result<Keep, String> {
     }
     let wrong = |why| format!("`{text}` {why}; allowed: a size such as 20GiB, or an age such as 30d or 12h");
     quantity::bytes(text).map(Keep::Size).map_err(wrong)
+}
+
+/// A name of an element type, of those that a model can be stored in.
+fn stored_dtype(text: &str) -> Result<model::Dtype, String> {
+    let known = [model::Dtype::F32, model::Dtype::F16, model::Dtype::Bf16];
+    known.into_iter().find(|dtype| dtype.as_str() == text).ok_or_else(|| "allowed: f32, f16, bf16".to_owned())
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 good · 1 internal error, or a check failed (validate, models verify) · 2 bad scenario file or usage
@@ -63,6 +70,8 @@ pub enum Command {
     Validate(RunFolderArgs),
     /// Fit a latency law to any table
     Fit(FitArgs),
+    /// Say what a model's KV cache takes, and what fits into memory with it; the model need not have been run
+    Kv(KvArgs),
     /// Serve an engine over the worker protocol, as a run does for `isolation: process`
     #[command(subcommand)]
     Worker(WorkerCommand),
@@ -87,6 +96,7 @@ impl Command {
             | Self::Report(_)
             | Self::Validate(_)
             | Self::Fit(_)
+            | Self::Kv(_)
             | Self::Supervise(_)
             | Self::Schema
             | Self::Completions(_) => false,
@@ -104,6 +114,7 @@ impl Command {
             Self::Run(args) => args.json,
             Self::Analyze(args) | Self::Report(args) | Self::Validate(args) => args.json,
             Self::Fit(args) => args.json,
+            Self::Kv(args) => args.json,
             Self::Schema => true,
             Self::Models(
                 ModelsCommand::Synth(_) | ModelsCommand::Export(_) | ModelsCommand::Pull(_) | ModelsCommand::Prune(_),
@@ -365,6 +376,32 @@ pub struct FitArgs {
     /// Fit the rows of each value of this column apart
     #[arg(long, value_name = "COL")]
     pub group: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `kv`
+#[derive(Debug, Args)]
+pub struct KvArgs {
+    /// A model folder, or a config.json
+    pub model: PathBuf,
+    /// Contexts to reckon, in tokens
+    #[arg(long, value_name = "TOKENS,…", value_delimiter = ',', default_value = "64,128,256,512,1024,2048",
+        value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub context: Vec<u64>,
+    /// Sequences at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub batch: u64,
+    /// What weights and cache may take together; the machine's memory if not given
+    #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
+    pub memory: Option<Bytes>,
+    /// Size of the weights, such as that of a quantised file; counted from the model if not given
+    #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
+    pub weights: Option<Bytes>,
+    /// Element type of weights and cache: f32, f16 or bf16; beside it stands a cache of 8 bits
+    #[arg(long, default_value = "f16", value_parser = stored_dtype)]
+    pub dtype: model::Dtype,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

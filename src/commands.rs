@@ -16,6 +16,7 @@ pub mod completions;
 pub mod doctor;
 pub mod error;
 pub mod fit;
+pub mod kv;
 pub mod models;
 pub mod plan;
 mod processors;
@@ -56,6 +57,7 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CommandError> {
         Command::Completions(args) => completions::execute(args, out),
         Command::Analyze(args) => analyze::execute(args, out),
         Command::Fit(args) => fit::execute(args, out),
+        Command::Kv(args) => kv::execute(args, out),
         Command::Plan(args) => plan::execute(args, out),
         Command::Report(args) => report::execute(args, out),
         Command::Run(args) => run::execute(args, out),

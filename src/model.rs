@@ -5,6 +5,7 @@
 //! All engines load from the same folder, so all run the same weights.
 
 mod bounded;
+pub mod cache_shape;
 mod cached;
 pub mod config;
 mod content;

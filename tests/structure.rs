@@ -44,10 +44,10 @@ const ALLOWED: &[(&str, &str)] = &[
     ("run_folder", "hash record store"),
     ("analysis", "energy files hash record run_folder stats store terms units"),
     ("report", "analysis record run_folder stats store terms text units"),
-    ("cli", "cache scenario terms"),
+    ("cli", "cache scenario terms units"),
     (
         "commands",
-        "analysis backend cache calibrate cli clock exit files hash lock manifest model plan record report run run_folder schedule scenario \
+        "analysis backend cache calibrate cli clock exit files hash kv lock manifest model plan record report run run_folder schedule scenario \
          secret signals stats store telemetry terminal terms units",
     ),
 ];

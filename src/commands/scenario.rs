@@ -100,10 +100,18 @@ fn long_texts(file: &ScenarioFile, model: &model::ModelSource, context: u64) -> 
 
 /// Half of the memory this process may use in whole GiB, so that equal machines plan alike; at least 1 GiB.
 fn half_of_memory() -> Result<Bytes, CommandError> {
+    machine_memory().map(half)
+}
+
+/// The memory this process may use.
+///
+/// # Errors
+/// The system does not tell.
+pub fn machine_memory() -> Result<Bytes, CommandError> {
     let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(memory).map_err(|why| MemoryUnknown(why.to_string()))?;
     let granted = memory_limit().map_or(u64::MAX, |limit| limit.0);
-    Ok(half(Bytes(system.total_memory().min(granted))))
+    Ok(Bytes(system.total_memory().min(granted)))
 }
 
 fn half(memory: Bytes) -> Bytes {

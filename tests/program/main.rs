@@ -4,6 +4,7 @@
 
 mod forged_record;
 mod front;
+mod kv;
 #[path = "../support/not_run.rs"]
 mod not_run;
 mod report;
