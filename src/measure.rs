@@ -19,6 +19,13 @@ const LONGEST_REST: Nanos = Nanos(50_000_000);
 /// See [`LONGEST_REST`].
 const LARGEST_REST: f64 = 0.2;
 
+/// A call to another process takes this much time outside its phases on a quiet machine, with room: 1 to 2 ms are measured.
+const MESSAGE_ROOM: Nanos = Nanos(5_000_000);
+
+/// A call is handed from thread to thread more often than an empty message, and is longer: what a busy machine makes of one
+/// it may make of the other so many times.
+const MESSAGES_PER_CALL: u64 = 4;
+
 /// What a call is made with and on.
 pub struct Setting<'a> {
     /// The plan.
@@ -82,6 +89,9 @@ fn record(
         Some(failure) => (Status::Degraded(failure.kind), Some(failure.message)),
         None => judge(setting, &reply, begin, end, in_process),
     };
+    let mut flags = flags(beside, setting.co_resident);
+    // The last of all flags, so that they stay in order.
+    flags.extend(is_unaccounted(&reply, wall).then_some(Flag::Unaccounted));
     CallRecord {
         call_id: setting.task.call_id(setting.plan),
         cell_id: cell.id.clone(),
@@ -103,7 +113,7 @@ fn record(
         procedure: cell.procedure,
         status,
         detail,
-        flags: flags(beside, setting.co_resident),
+        flags,
         attribution: if answered { reply.attribution.clone() } else { loaded.attribution.clone() },
         tokens: tokens(cell, setting.call, &reply),
         spans: reply.spans.iter().map(span_record).collect(),
@@ -245,8 +255,7 @@ fn contradiction(call: &Call, reply: &Reply, begin: Nanos, end: Nanos, in_proces
     if last > end + reply.spans.last().map_or(Nanos(0), |span| span.uncertainty) {
         return Some("the last phase ends after the call".to_owned());
     }
-    let phases: u64 = reply.spans.iter().map(|span| span.end.since(span.begin).0).sum();
-    let rest = end.since(begin).since(Nanos(phases));
+    let rest = end.since(begin).since(in_phases(reply));
     if in_process && rest > LONGEST_REST && rest.as_ms() > LARGEST_REST * end.since(begin).as_ms() {
         return Some(format!("{rest} of {} belong to no phase", end.since(begin)));
     }
@@ -254,6 +263,22 @@ fn contradiction(call: &Call, reply: &Reply, begin: Nanos, end: Nanos, in_proces
         return Some(format!("{} decode steps timed, {} asked for", reply.steps_timed, call.steps));
     }
     wrong_tokens(call, reply, in_process)
+}
+
+/// Time that belongs to a phase.
+fn in_phases(reply: &Reply) -> Nanos {
+    Nanos(reply.spans.iter().map(|span| span.end.since(span.begin).0).sum())
+}
+
+/// Whether most of a call to another process belongs to no phase, and more than messages take there and then. A phase that
+/// ends before its device does looks so; a short call on a busy machine does not, for the messages right before it took
+/// as long. One stall in a quiet hour still can: it is a flag, and only where most calls of a cell carry it something is
+/// made of it.
+fn is_unaccounted(reply: &Reply, wall: Nanos) -> bool {
+    let Some(round_trip) = reply.round_trip.filter(|_| !reply.spans.is_empty()) else { return false };
+    let phases = in_phases(reply);
+    let rest = wall.since(phases);
+    rest > phases && rest > MESSAGE_ROOM + Nanos(round_trip.0.saturating_mul(MESSAGES_PER_CALL))
 }
 
 /// How the tokens of a reply are not those of its steps and prompts.

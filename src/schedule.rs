@@ -133,21 +133,25 @@ fn verdict(plan: &Plan, ordering: &Ordering, recorded: &Recorded, cell: usize) -
     let series = || state.series.values();
     let widths = series().filter_map(|s| adaptive_location(s, stats::LEVEL).ok()).map(|l| l.relative_half_width);
     let widest = widths.reduce(f64::max);
-    let percent = |share: f64| format!("{:.2} %", share * 100.0);
     let narrow = |s: &Vec<f64>| {
         let decision = narrow_enough(s, min as usize, max as usize, until_relative_ci);
         matches!(decision, StopDecision::Stop { reason: StopReason::Narrow, .. })
     };
     if !state.series.is_empty() && series().all(narrow) {
-        let why = format!("CI {} ≤ {}", widest.map_or_else(|| "?".to_owned(), percent), percent(until_relative_ci));
+        let why = format!("CI {} ≤ {}", widest.map_or_else(|| "?".to_owned(), width), width(until_relative_ci));
         return decision(Rule::NarrowEnough, widest, why);
     }
     if state.timed >= max {
         let reached =
-            widest.map_or_else(|| "too few good calls for an interval".to_owned(), |w| format!("CI {}", percent(w)));
+            widest.map_or_else(|| "too few good calls for an interval".to_owned(), |w| format!("CI {}", width(w)));
         return decision(Rule::MaxCalls, widest, format!("{max} calls made, {reached}"));
     }
     None
+}
+
+/// Half of an interval's width as a share of its estimate. Beyond the estimate itself a share says nothing more.
+fn width(share: f64) -> String {
+    if share > 1.0 { "beyond ±100 %".to_owned() } else { format!("{:.2} %", share * 100.0) }
 }
 
 /// A dry run: the tasks a plan leads to if every call succeeds, in order. An adaptive cell is shown with its fewest calls.

@@ -250,10 +250,13 @@ pub enum Flag {
     CoResident,
     /// Idle power moved.
     IdleDrift,
+    /// More of the call belongs to no phase than to one, and messages alone do not take so long: as where an engine ends a
+    /// phase before its device has.
+    Unaccounted,
 }
 named!(Flag {
     Throttled => "throttled", PowerCapped => "power_capped", ForeignLoad => "foreign_load",
-    CoResident => "co_resident", IdleDrift => "idle_drift",
+    CoResident => "co_resident", IdleDrift => "idle_drift", Unaccounted => "unaccounted",
 });
 
 /// Where a power sensor sits.

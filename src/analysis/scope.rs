@@ -11,7 +11,7 @@ use crate::terms::{Dtype, FitAxis};
 use super::aggregate::{comparable, distinct};
 use super::columns::columns;
 use super::key::CellKey;
-use super::summary::SummaryRow;
+use super::summary::{Evidence, SummaryRow};
 
 /// How much less sure a median is than the mean of the same values, many of a normal distribution: √(π/2).
 const OF_MEDIAN: f64 = 1.253_314_137_315_5;
@@ -233,11 +233,19 @@ fn of_shape<'a>(all: &[&'a SummaryRow]) -> Vec<Scope<'a>> {
 
 /// A note for each model of these rows, with its scenarios.
 fn unplaced(rows: &[&SummaryRow]) -> Vec<String> {
+    let (unplaced, unaccounted): (Vec<&SummaryRow>, Vec<&SummaryRow>) =
+        rows.iter().partition(|row| row.attribution == Evidence::Unattributed);
+    let mut notes = left_out(&unplaced, "nothing proves where it ran");
+    notes.extend(left_out(&unaccounted, "most of its calls' time belongs to no phase"));
+    notes
+}
+
+fn left_out(rows: &[&SummaryRow], why: &str) -> Vec<String> {
     let models = distinct(rows.iter().map(|row| row.key.model.as_str()));
     let note = |model: &&str| {
         let scenarios =
             distinct(rows.iter().filter(|row| row.key.model == *model).map(|row| row.key.scenario.as_str()));
-        format!("`{model}` is left out in {}: nothing proves where it ran", scenarios.join(", "))
+        format!("`{model}` is left out in {}: {why}", scenarios.join(", "))
     };
     models.iter().map(note).collect()
 }

@@ -10,7 +10,7 @@ use crate::stats::series::{self, autocorrelation};
 use crate::stats::summary::Summary as Sample;
 use crate::stats::{self, LEVEL};
 use crate::terms::Repetitions;
-use crate::terms::{Mode, Regime, Role};
+use crate::terms::{Flag, Mode, Regime, Role};
 
 use super::columns::columns;
 use super::groups::{Group, groups, latencies};
@@ -31,7 +31,8 @@ columns! {
         mode: Mode,
         /// Always `warm`: others are in `metrics.csv` and `warmup_effect.csv`.
         regime: Regime,
-        /// Whether the pooled calls prove where they ran. Where they do not, the row is in no aggregate, fit or ranking.
+        /// Whether the pooled calls prove where they ran, and most of them lie in their phases. Where they do not, the row is
+        /// in no aggregate, fit or ranking.
         attribution: Evidence,
         /// Where they ran. `None`: not proven, or not the same for all.
         actual: Option<String>,
@@ -121,10 +122,13 @@ pub enum Evidence {
     Attributed,
     /// None does.
     Unattributed,
+    /// They do, and more of most of them belongs to no phase than to one: the phases' times are not those of the work.
+    Unaccounted,
 }
 
 impl SummaryRow {
-    /// Whether the row may enter aggregates, fits and rankings: something proves where its calls ran.
+    /// Whether the row may enter aggregates, fits and rankings: something proves where its calls ran, and their phases account
+    /// for them.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.attribution == Evidence::Attributed
@@ -137,7 +141,7 @@ impl SummaryRow {
             && call.key.cell_id == self.key.cell_id
             && (call.mode, call.key.dtype) == (self.mode, self.key.dtype)
             && call.key.weights_id == self.key.weights_id
-            && call.attributed == self.is_proven()
+            && call.attributed == (self.attribution != Evidence::Unattributed)
     }
 }
 
@@ -204,8 +208,12 @@ fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
     // A call that does not prove where it ran is never pooled with one that does.
     let (proven, unproven): (Vec<_>, Vec<_>) = group.counted().into_iter().partition(|row| row.attributed);
     let n_unattributed = unproven.len();
-    let (attribution, counted) =
-        if proven.is_empty() { (Evidence::Unattributed, unproven) } else { (Evidence::Attributed, proven) };
+    let unaccounted = proven.iter().filter(|row| row.flags.contains(Flag::Unaccounted)).count();
+    let (attribution, counted) = match proven.len() {
+        0 => (Evidence::Unattributed, unproven),
+        calls if 2 * unaccounted > calls => (Evidence::Unaccounted, proven),
+        _ => (Evidence::Attributed, proven),
+    };
     let first = counted.first()?;
     let values = latencies(&counted);
     let summary = Sample::of(&values).ok()?;

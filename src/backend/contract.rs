@@ -278,6 +278,8 @@ pub struct Reply {
     pub step_ends: Vec<Nanos>,
     /// Time of the decode phase that was not spent inside the engine. `None`: cannot be told apart.
     pub outside_engine: Option<Nanos>,
+    /// The slowest of some messages to the engine and back, right before the call. `None`: nobody looked, or there are none.
+    pub round_trip: Option<Nanos>,
     /// Memory.
     pub memory: Memory,
     /// What a compiler did, one entry per phase. Empty: the engine has none.

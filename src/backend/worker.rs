@@ -85,6 +85,8 @@ struct Opened {
 struct Folder {
     path: PathBuf,
     weights_id: String,
+    /// Tokens that the model knows.
+    vocabulary: usize,
 }
 
 impl WorkerBackend {
@@ -248,7 +250,7 @@ impl Backend for WorkerBackend {
             path: Some(path.clone()),
             shape: None,
             quantisation: None,
-            inner: Box::new(Folder { path, weights_id }),
+            inner: Box::new(Folder { path, weights_id, vocabulary: folder.architecture().vocab }),
         })
     }
 
@@ -296,6 +298,7 @@ impl Backend for WorkerBackend {
             live,
             report,
             compiled,
+            vocabulary: folder.vocabulary,
             broken: BTreeMap::new(),
             calls: 0,
             lost: None,

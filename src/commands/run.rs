@@ -96,6 +96,7 @@ fn begin(args: &RunArgs, path: &Path) -> Result<Begun, CommandError> {
         reached.skip_missing(&mut plan);
     }
     reached.require_all()?;
+    reached.skip_unoffered(&mut plan);
     reached.limit_residency(&mut plan);
     if plan.cells.is_empty() {
         return Ok(nothing_left(&plan));

@@ -110,7 +110,7 @@ pub struct SkippedCell {
     /// What it would have been.
     pub cell: Cell,
     /// The rule by name: `only`, `skip`, `no_source`, `no_tokenizer`, `batch_unsupported`, `mode_unsupported`,
-    /// `prompt_too_short`, `context_exceeded`, `memory`, `backend_unavailable`.
+    /// `prompt_too_short`, `context_exceeded`, `memory`, `backend_unavailable`, `procedure_unsupported`.
     pub rule: String,
     /// The rule's reason, for people.
     pub reason: String,

@@ -59,6 +59,19 @@ pub fn percent(share: impl Into<Option<f64>>) -> String {
     format!("{text}{NO_BREAK_SPACE}%")
 }
 
+/// Half of an interval's width as a share of its estimate. Beyond ±100 % a share says nothing: then the factor that the
+/// estimate may be off by either way, of an interval that is even in ratio, and that it is no figure to quote.
+#[must_use]
+pub fn half_width(share: impl Into<Option<f64>>) -> String {
+    match finite(share) {
+        Some(share) if share > 1.0 => {
+            format!("a factor of {} either way: not quotable", significant(share + share.hypot(1.0), 2))
+        }
+        Some(share) => format!("±{}", percent(share)),
+        None => ABSENT.to_owned(),
+    }
+}
+
 /// An R² with three digits; one that is not quite 1 never prints as 1.
 #[must_use]
 pub fn r2(value: impl Into<Option<f64>>) -> String {
@@ -158,6 +171,10 @@ mod tests {
         assert_eq!(change_percent(3.21), "+3.2\u{a0}%");
         assert_eq!(change_percent(-11.81), "−11.8\u{a0}%");
         assert_eq!([r2(0.999_96), r2(1.0), r2(0.91), r2(None)], [">0.999", "1.000", "0.910", ABSENT]);
+        assert_eq!(half_width(0.0471), "±4.7\u{a0}%");
+        assert_eq!(half_width(1.0), "±100.0\u{a0}%");
+        assert_eq!(half_width(81.1961), "a factor of 162 either way: not quotable");
+        assert_eq!(half_width(None), ABSENT);
         assert_eq!(p_value(0.0342), "0.034");
         assert_eq!(p_value(0.000_01), "<0.001");
         assert_eq!(p_value(0.999), "1.0");

@@ -131,6 +131,7 @@ impl OnnxSession {
             engine_durations.insert("step_outside_run_median".to_owned(), median);
         }
         Reply {
+            round_trip: None,
             spans: progress.spans,
             engine_durations,
             steps_timed: u32::try_from(progress.step_ends.len()).unwrap_or(u32::MAX),

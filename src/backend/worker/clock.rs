@@ -108,6 +108,8 @@ pub struct Mapping {
     pub uncertainty: Nanos,
     /// Whether it rests on a shared clock or on round trips.
     pub clock: SpanClock,
+    /// The slowest of the round trips: what a message and its answer can take at that time.
+    pub slowest: Nanos,
 }
 
 impl Mapping {
@@ -115,7 +117,8 @@ impl Mapping {
     #[must_use]
     pub fn find(theirs: Option<&ClockSource>, ours: &ClockSource, pair: Pair, trips: &[RoundTrip]) -> Option<Self> {
         let fastest = trips.iter().min_by_key(|trip| trip.received.since(trip.sent))?;
-        if let Some(shared) = theirs.and_then(|theirs| Self::shared(theirs, ours, pair))
+        let slowest = trips.iter().map(|trip| trip.received.since(trip.sent)).max()?;
+        if let Some(shared) = theirs.and_then(|theirs| Self::shared(theirs, ours, pair, slowest))
             && trips.iter().all(|trip| shared.agrees(trip))
         {
             return Some(shared);
@@ -126,18 +129,19 @@ impl Mapping {
             offset: middle - i128::from(fastest.worker),
             uncertainty: Nanos(width.0.div_ceil(2)),
             clock: SpanClock::Reconstructed,
+            slowest,
         })
     }
 
     /// Both say that they read the same kernel's clock.
-    fn shared(theirs: &ClockSource, ours: &ClockSource, pair: Pair) -> Option<Self> {
+    fn shared(theirs: &ClockSource, ours: &ClockSource, pair: Pair, slowest: Nanos) -> Option<Self> {
         let monotonic = theirs.kind() == clock_source::Kind::Monotonic;
         if !monotonic || ours.boot_id.is_empty() || theirs.boot_id != ours.boot_id {
             return None;
         }
         let namespaces = i128::from(ours.namespace_offset_ns) - i128::from(theirs.namespace_offset_ns);
         let offset = i128::from(pair.run.0) - i128::from(pair.kernel) + namespaces;
-        Some(Self { offset, uncertainty: pair.error, clock: SpanClock::Exact })
+        Some(Self { offset, uncertainty: pair.error, clock: SpanClock::Exact, slowest })
     }
 
     /// Whether a reading lies inside its round trip.

@@ -21,6 +21,8 @@ pub struct Asked<'a> {
     pub call: &'a Call,
     /// Phases that were to be compiled, and with what.
     pub compiled: &'a BTreeMap<Phase, String>,
+    /// Tokens that the model knows.
+    pub vocabulary: usize,
     /// The worker's clock.
     pub mapping: Mapping,
     /// When the call was sent and its answer there, on the run's clock.
@@ -55,7 +57,7 @@ fn convert(reply: wire::CallReply, asked: &Asked<'_>, whole: bool) -> Result<Rep
     }
     let spans = spans(&reply.spans, steps, asked, whole)?;
     let step_ends = step_ends(&reply.step_ends_ns, steps, &spans, asked.mapping)?;
-    let tokens = tokens(reply.tokens, steps, call, whole)?;
+    let tokens = tokens(reply.tokens, steps, asked, whole)?;
     let rows = call.prompts.len();
     if !reply.prompt_tokens.is_empty() && reply.prompt_tokens.len() != rows {
         return Err(format!("prompt tokens of {} rows, {rows} asked for", reply.prompt_tokens.len()));
@@ -74,6 +76,7 @@ fn convert(reply: wire::CallReply, asked: &Asked<'_>, whole: bool) -> Result<Rep
         finish: Some(if whole && steps == call.steps { Finish::Length } else { Finish::Interrupted }),
         attribution: reply.attribution.map(attribution).unwrap_or_default(),
         step_ends,
+        round_trip: None,
         memory: reply.memory.map(memory).unwrap_or_default(),
         compile: compile.take(evidence::MOST).collect::<Result<_, _>>()?,
     })
@@ -135,21 +138,30 @@ fn step_ends(found: &[u64], steps: u32, spans: &[Span], mapping: Mapping) -> Res
     Ok(ends)
 }
 
-fn tokens(found: Vec<wire::Prompt>, steps: u32, call: &Call, whole: bool) -> Result<Vec<Vec<u32>>, String> {
+fn tokens(found: Vec<wire::Prompt>, steps: u32, asked: &Asked<'_>, whole: bool) -> Result<Vec<Vec<u32>>, String> {
+    let call = asked.call;
     let rows = call.prompts.len();
     let made = made(call.procedure, steps);
     let fits = |row: &wire::Prompt| if whole { count(row.ids.len()) == made } else { count(row.ids.len()) <= made };
     if (whole && found.len() != rows) || found.len() > rows || !found.iter().all(fits) {
         return Err(format!("expected {made} new tokens in each of {rows} rows"));
     }
+    known(found.iter().flat_map(|row| &row.ids), asked.vocabulary)?;
     Ok(found.into_iter().map(|row| row.ids).collect())
+}
+
+/// Whether every id names a token.
+fn known<'a>(mut ids: impl Iterator<Item = &'a u32>, vocabulary: usize) -> Result<(), String> {
+    let stray = ids.find(|&&id| usize::try_from(id).is_ok_and(|id| id >= vocabulary));
+    stray.map_or(Ok(()), |id| Err(format!("a new token has the id {id}, and the model knows {vocabulary} tokens")))
 }
 
 /// The most probable tokens of a probe.
 ///
 /// # Errors
-/// Not so many as the call makes, or not as many ids as log-probabilities: [`Degraded::Invariant`].
-pub fn probed(found: &[wire::RowLogprobs], call: &Call) -> Result<Probed, Failure> {
+/// Not so many as the call makes, not as many ids as log-probabilities, or an id that names no token:
+/// [`Degraded::Invariant`].
+pub fn probed(found: &[wire::RowLogprobs], call: &Call, vocabulary: usize) -> Result<Probed, Failure> {
     let made = made(call.procedure, call.steps);
     let (rows, whole) = (call.prompts.len(), |row: &wire::RowLogprobs| count(row.tokens.len()) == made);
     let paired = |token: &wire::TokenLogprobs| token.ids.len() == token.logprobs.len();
@@ -157,6 +169,8 @@ pub fn probed(found: &[wire::RowLogprobs], call: &Call) -> Result<Probed, Failur
         let why = format!("expected log-probabilities of {made} new tokens in each of {rows} rows");
         return Err(Failure::new(Degraded::Invariant, &why));
     }
+    known(found.iter().flat_map(|row| &row.tokens).flat_map(|token| &token.ids), vocabulary)
+        .map_err(|why| Failure::new(Degraded::Invariant, &why))?;
     let token = |token: &wire::TokenLogprobs| token.ids.iter().copied().zip(token.logprobs.iter().copied()).collect();
     Ok(found.iter().map(|row| row.tokens.iter().map(token).collect()).collect())
 }

@@ -39,6 +39,8 @@ pub struct WorkerSession {
     pub report: LoadReport,
     /// Phases that must be compiled.
     pub compiled: BTreeMap<Phase, String>,
+    /// Tokens that the model knows: ids from this number on name none.
+    pub vocabulary: usize,
     /// Why phases did not compile as asked before the first call, in the engine's words: it gives them once.
     pub broken: BTreeMap<Phase, Vec<String>>,
     /// Whether the worker's clock keeps time.
@@ -126,8 +128,11 @@ impl Session for WorkerSession {
             Asking::Lost(failure) => Outcome { reply: None, failure: Some(failure), session_usable: false },
             Asking::Answered(reply, waited) => {
                 let window = (sent, self.start.clock.now());
-                let asked = Asked { call, compiled: &self.compiled, mapping: self.live.mapping, window };
-                let mut outcome = outcome(reply, &asked);
+                let (compiled, vocabulary, mapping) = (&self.compiled, self.vocabulary, self.live.mapping);
+                let mut outcome = outcome(reply, &Asked { call, compiled, vocabulary, mapping, window });
+                if let Some(reply) = &mut outcome.reply {
+                    reply.round_trip = Some(mapping.slowest);
+                }
                 outcome.failure = stopped(waited, by).or(outcome.failure);
                 evidence::recall(&mut outcome, &self.broken);
                 if !outcome.session_usable {
@@ -152,7 +157,7 @@ impl Session for WorkerSession {
                 Asking::Answered(reply, waited) => match (stopped(waited, by), reply.error) {
                     (Some(stopped), _) => Err(stopped),
                     (None, Some(error)) => Err(failure(&error)),
-                    (None, None) => probed(&reply.logprobs, call),
+                    (None, None) => probed(&reply.logprobs, call, self.vocabulary),
                 },
             },
         )

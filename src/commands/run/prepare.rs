@@ -12,7 +12,7 @@ use crate::commands::error::Missing;
 
 use crate::manifest;
 use crate::record::manifest::{ModelEntry, Stack};
-use crate::record::plan::{Plan, SessionKey, SkippedCell};
+use crate::record::plan::{Cell, Plan, SessionKey, SkippedCell};
 use crate::run::{Engines, Prompts};
 use crate::scenario::{ScenarioFile, TelemetrySettings};
 use crate::secret::without_passwords;
@@ -74,6 +74,29 @@ impl Reached {
                 other => self.missing.push((name, other)),
             }
         }
+    }
+
+    /// Takes the cells that an engine says it cannot do out of a plan, and says so.
+    pub(super) fn skip_unoffered(&self, plan: &mut Plan) {
+        for (name, description) in &self.descriptions {
+            let unoffered =
+                |cell: &Cell| cell.session.backend == *name && !description.procedures.contains(&cell.procedure);
+            let gone: Vec<Cell> = plan.cells.extract_if(.., |cell| unoffered(cell)).collect();
+            if gone.is_empty() {
+                continue;
+            }
+            let asked: BTreeSet<&str> = gone.iter().map(|cell| cell.procedure.as_str()).collect();
+            let offered: Vec<&str> = description.procedures.iter().map(|offered| offered.as_str()).collect();
+            let (asked, offered) = (Vec::from_iter(asked).join(", "), offered.join(", "));
+            let offered = if offered.is_empty() { "nothing".to_owned() } else { offered };
+            warn(&format!("backend `{name}`: {} cells skipped: it does not offer {asked}, only {offered}", gone.len()));
+            plan.skipped.extend(gone.into_iter().map(|cell| {
+                let reason = format!("{} does not offer {}, only {offered}", description.engine, cell.procedure);
+                SkippedCell { cell, rule: "procedure_unsupported".to_owned(), reason }
+            }));
+        }
+        let (cells, sessions) = (&plan.cells, &mut plan.sessions);
+        sessions.retain(|session| cells.iter().any(|cell| cell.session == session.key));
     }
 
     /// Says what the run is called, for the labels of its containers: as its folder.

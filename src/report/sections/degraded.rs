@@ -135,7 +135,7 @@ fn decisions(run: &ReportedRun<'_>) -> Block {
         .count("cells", |stopped| stopped.cells)
         .count("fewest good calls", |stopped| stopped.fewest_ok)
         .count("most good calls", |stopped| stopped.most_ok)
-        .number("widest interval", "± %", |stopped| format::fixed(stopped.widest_ci.map(|share| share * 100.0), 2))
+        .words("widest interval", |stopped| format::half_width(stopped.widest_ci))
         .captioned(caption)
         .into()
 }

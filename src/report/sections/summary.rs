@@ -2,6 +2,7 @@
 
 use crate::analysis::SummaryRow;
 use crate::analysis::aggregate::distinct;
+use crate::analysis::summary::Evidence;
 use crate::report::document::{Block, Columns, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::terms::Mode;
@@ -29,19 +30,29 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
     Some(Section { id: "medians", title: "What every cell takes".to_owned(), blocks })
 }
 
-/// The cells whose calls do not prove where they ran. `None`: there is none.
-fn unproven(names: &Names, summary: &[SummaryRow]) -> Option<Block> {
-    let rows = summary.iter().filter(|row| !row.is_proven() && row.mode != Mode::E2eKv);
+/// The cells that are in no fit, aggregate or ranking, by the reason. Empty: there is none.
+fn unproven(names: &Names, summary: &[SummaryRow]) -> Vec<Block> {
+    let reasons = [
+        (Evidence::Unattributed, "Unattributed, since nothing proves where these cells ran"),
+        (
+            Evidence::Unaccounted,
+            "Unaccounted for, since more of most of their calls belongs to no phase than to one, as where an engine ends a \
+             phase before its device has",
+        ),
+    ];
+    reasons.into_iter().filter_map(|(evidence, why)| left_out(names, summary, evidence, why)).collect()
+}
+
+/// `None`: no cell is.
+fn left_out(names: &Names, summary: &[SummaryRow], evidence: Evidence, why: &str) -> Option<Block> {
+    let rows = summary.iter().filter(|row| row.attribution == evidence && row.mode != Mode::E2eKv);
     let cells: Vec<String> = rows
         .map(|row| {
             names.cell_of_run(&row.key.backend, &row.key.model, &row.key.scenario, row.key.batch, row.key.gen_tokens)
         })
         .collect();
     let cells = distinct(cells.iter().map(String::as_str));
-    let note = format!(
-        "Unattributed, since nothing proves where these cells ran, and therefore in no fit, aggregate or ranking: {}.",
-        cells.join("; ")
-    );
+    let note = format!("{why}, and therefore in no fit, aggregate or ranking: {}.", cells.join("; "));
     (!cells.is_empty()).then(|| Block::Note(note.into()))
 }
 
@@ -56,12 +67,21 @@ pub(super) fn cell_columns<'a, R: Copy>(
     names: &Names,
     cell: impl Fn(R) -> &'a SummaryRow,
 ) -> Columns<R> {
-    let model = |row: &SummaryRow| format!("{}{}", row.key.model, if row.is_proven() { "" } else { " (unattributed)" });
+    let model = |row: &SummaryRow| format!("{}{}", row.key.model, label(row.attribution));
     table
         .words("model", |row| model(cell(row)))
         .words("scenario", |row| cell(row).key.scenario.as_str())
         .when(names.several_batches(), |table| table.count("batch", |row| cell(row).key.batch))
         .when(names.several_lengths(), |table| table.count("steps", |row| cell(row).key.gen_tokens))
+}
+
+/// What stands behind the name of a model whose row is in no fit.
+fn label(evidence: Evidence) -> &'static str {
+    match evidence {
+        Evidence::Attributed => "",
+        Evidence::Unattributed => " (unattributed)",
+        Evidence::Unaccounted => " (unaccounted for)",
+    }
 }
 
 /// A cell's prefill and decode; at least one of them was measured.

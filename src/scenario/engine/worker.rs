@@ -67,12 +67,27 @@ impl EngineSettings for ConnectSettings {
             problems
                 .push(Problem::new(address.at, message).help("allowed", "unix:/path/to/socket or tcp:127.0.0.1:PORT"));
         }
+        if let Some(address) = placed.section.get("address")
+            && let Some(other) = earlier_at(address, placed)
+        {
+            let message = format!("`{other}` has the worker at this address, and a worker serves one model at a time");
+            problems.push(Problem::new(address.at, message).help("allowed", "one worker for each backend"));
+        }
         for option in items(placed.section, "options") {
             if option.text().is_some_and(|text| !text.contains('=')) {
                 problems.push(Problem::new(option.at, "an option is `key=value`"));
             }
         }
     }
+}
+
+/// The name of a backend before this one whose worker has the same address. `None`: there is none.
+fn earlier_at<'a>(address: &Node, placed: Placed<'a>) -> Option<&'a str> {
+    let address = address.text()?;
+    let before = items(placed.file, "backends").iter().take_while(|other| other.at != placed.backend.at);
+    let mut workers = before.filter_map(|other| Some((other, other.get(ConnectSettings::KEY)?)));
+    let (other, _) = workers.find(|(_, worker)| typed::text(worker, "address") == Some(address))?;
+    typed::text(other, "name")
 }
 
 fn option(node: &Node) -> Option<(String, String)> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use phasebench::backend::worker::clock::{kernel, source};
 use phasebench::backend::worker::launch::process::READY;
@@ -129,9 +130,36 @@ fn child() {
     drop(command.spawn().unwrap());
 }
 
+/// A clock that claims to be the kernel's: right when the worker starts, and from then on at a pace of its own.
+struct Pace {
+    began: u64,
+    pace: f64,
+}
+
+impl Pace {
+    /// `clock-0.9` runs at nine tenths; any other word leaves the clock as it is.
+    fn of(word: &str) -> Self {
+        Self { began: kernel(), pace: word.strip_prefix("clock-").map_or(1.0, |pace| pace.parse().unwrap()) }
+    }
+
+    fn now(&self) -> u64 {
+        self.began + ((kernel() - self.began) as f64 * self.pace) as u64
+    }
+}
+
+/// Works for so long.
+fn work(time: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
 struct Fake {
     word: String,
     folder: PathBuf,
+    /// What its clock does.
+    clock: Pace,
     calls: Arc<AtomicU32>,
     /// Whether it is set to compile inside its calls.
     in_calls: Arc<AtomicBool>,
@@ -139,7 +167,8 @@ struct Fake {
 
 impl Fake {
     fn new(word: &str, folder: PathBuf) -> Self {
-        Self { word: word.to_owned(), folder, calls: Arc::default(), in_calls: Arc::default() }
+        let clock = Pace::of(word);
+        Self { word: word.to_owned(), folder, clock, calls: Arc::default(), in_calls: Arc::default() }
     }
 
     fn compiles(&self) -> bool {
@@ -190,14 +219,25 @@ impl Fake {
     }
 
     fn answer(&self, number: u32, request: &CallRequest) -> CallReply {
-        let begin = kernel();
-        let middle = kernel();
+        let begin = self.clock.now();
+        if self.word.starts_with("clock-") {
+            work(Duration::from_millis(4));
+        }
+        let middle = self.clock.now();
+        if self.word.starts_with("clock-") {
+            work(Duration::from_millis(8));
+        }
+        let end = self.clock.now();
+        if self.word == "not-waited-for" {
+            // The device is still at work when the phases are said to have ended.
+            work(Duration::from_millis(40));
+        }
         let ids = vec![7; request.steps as usize + 1];
         let mut reply = CallReply {
             session_usable: true,
             spans: vec![
                 Span { phase: Phase::Prefill.into(), begin_ns: begin, end_ns: middle, device_ns: None },
-                Span { phase: Phase::KvDecode.into(), begin_ns: middle, end_ns: kernel(), device_ns: None },
+                Span { phase: Phase::KvDecode.into(), begin_ns: middle, end_ns: end, device_ns: None },
             ],
             steps_timed: request.steps,
             tokens: request.prompts.iter().map(|_| Prompt { ids: ids.clone() }).collect(),
@@ -205,7 +245,7 @@ impl Fake {
             attribution: Some(Attribution {
                 requested: "fake".to_owned(),
                 actual: Some("fake".to_owned()),
-                evidence: Default::default(),
+                evidence: [("kernels".to_owned(), "7".to_owned())].into(),
             }),
             ..Default::default()
         };
@@ -219,6 +259,7 @@ impl Fake {
         match self.word.as_str() {
             "gigabyte" => reply.attribution.as_mut().unwrap().requested = "x".repeat(GIGABYTE),
             "nonsense" => reply.spans.reverse(),
+            "stray-token" => reply.tokens[0].ids[1] = 4_000_000_000,
             "future" => reply.spans[1].end_ns += 3_600_000_000_000,
             "oom" => {
                 reply = CallReply { error: error(Kind::Oom, "no memory for 8 bytes"), ..Default::default() };
@@ -238,7 +279,10 @@ impl Worker for Fake {
         if self.word == "never-hello" {
             std::future::pending::<()>().await;
         }
-        let procedures = [Procedure::Prefill, Procedure::PrefillDecode, Procedure::Uncached];
+        let mut procedures = vec![Procedure::Prefill, Procedure::PrefillDecode, Procedure::Uncached];
+        if self.word == "cached-only" {
+            procedures.pop();
+        }
         let clock = match self.word.as_str() {
             // Of a machine that is not this one.
             "other-clock" => ClockSource { boot_id: "another".to_owned(), ..source() },
@@ -250,7 +294,7 @@ impl Worker for Fake {
             worker_version: "1".to_owned(),
             pid: std::process::id(),
             capabilities: Some(Capabilities {
-                procedures: procedures.map(Into::into).to_vec(),
+                procedures: procedures.into_iter().map(Into::into).collect(),
                 compiles: self.compiles(),
                 ..Default::default()
             }),
@@ -259,7 +303,7 @@ impl Worker for Fake {
     }
 
     async fn read_clock(&self, _: Request<ReadClockRequest>) -> Answer<ReadClockReply> {
-        Ok(Response::new(ReadClockReply { now_ns: kernel() }))
+        Ok(Response::new(ReadClockReply { now_ns: self.clock.now() }))
     }
 
     async fn describe(&self, _: Request<DescribeRequest>) -> Answer<DescribeReply> {

@@ -68,6 +68,16 @@ impl Fixture {
         Self { folder, run }
     }
 
+    /// The same scenario with something else in the place of a piece of it.
+    #[track_caller]
+    pub fn with(self, piece: &str, other: &str) -> Self {
+        let path = self.path().join("scenario.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(piece), "{text}");
+        fs::write(&path, text.replace(piece, other)).unwrap();
+        self
+    }
+
     /// A fake worker started as torch is.
     pub fn torch(plan: &str) -> Self {
         Self::new("torch: {}", plan)

@@ -4,19 +4,24 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use self::hold::Hold;
 use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
 use crate::process::{handle, listener, peer, tree};
 
+mod hold;
+
 /// A worker at an address.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ConnectLauncher {
     address: Address,
     token_env: Option<String>,
+    /// Keeps other clients out from the first use on, also between two models. `None`: not used yet.
+    hold: Mutex<Option<Hold>>,
 }
 
 impl ConnectLauncher {
@@ -26,7 +31,16 @@ impl ConnectLauncher {
     /// The address cannot be read.
     pub fn new(address: &str, token_env: Option<&str>) -> Result<Self, LaunchError> {
         let address = address.parse()?;
-        Ok(Self { address, token_env: token_env.map(str::to_owned) })
+        Ok(Self { address, token_env: token_env.map(str::to_owned), hold: Mutex::new(None) })
+    }
+
+    /// Keeps other clients out as long as this lives.
+    fn hold(&self) -> Result<(), LaunchError> {
+        let mut held = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            *held = Some(Hold::take(&self.address)?);
+        }
+        Ok(())
     }
 }
 
@@ -65,6 +79,7 @@ impl Launcher for ConnectLauncher {
                 fix: format!("export {name}=…   (the token the worker was started with)"),
             })?),
         };
+        self.hold()?;
         Ok(Box::new(Connected { address: self.address.clone(), token, pid: OnceLock::new(), end: None }))
     }
 }

@@ -53,7 +53,7 @@ fn good() -> wire::CallReply {
 
 fn judged(reply: wire::CallReply, compiled: &BTreeMap<Phase, String>) -> Outcome {
     let (call, window) = (call(), (Nanos(100), Nanos(150)));
-    outcome(reply, &Asked { call: &call, compiled, mapping: mapping(), window })
+    outcome(reply, &Asked { call: &call, compiled, vocabulary: 10, mapping: mapping(), window })
 }
 
 fn eager() -> BTreeMap<Phase, String> {
@@ -79,7 +79,7 @@ fn a_good_reply_says_what_it_says() {
 /// Changes a good reply, and what is then said of it.
 type Wrong = (fn(&mut wire::CallReply), &'static str);
 
-const WRONG: [Wrong; 14] = [
+const WRONG: [Wrong; 15] = [
     (|r| r.spans[1].phase = 99, "2 phases timed (prefill), expected prefill, kv_decode"),
     (|r| r.spans.swap(0, 1), "2 phases timed (kv_decode, prefill), expected prefill, kv_decode"),
     (|r| r.spans.truncate(1), "1 phases timed (prefill), expected prefill, kv_decode"),
@@ -93,6 +93,7 @@ const WRONG: [Wrong; 14] = [
     (|r| r.step_ends_ns = vec![135, 130], "the steps' ends are not in order inside their phase"),
     (|r| r.tokens.truncate(1), "expected 3 new tokens in each of 2 rows"),
     (|r| r.tokens[1].ids = vec![1; 5000], "expected 3 new tokens in each of 2 rows"),
+    (|r| r.tokens[1].ids[2] = 4_000_000_000, "a new token has the id 4000000000, and the model knows 10 tokens"),
     (|r| r.prompt_tokens = vec![3; 70], "prompt tokens of 70 rows, 2 asked for"),
 ];
 

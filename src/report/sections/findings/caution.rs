@@ -130,7 +130,7 @@ fn varying<'a>(cells: &[&'a SummaryRow]) -> Option<Unsteadiness<'a>> {
 fn unsure<'a>(cells: &[&'a SummaryRow]) -> Option<Unsteadiness<'a>> {
     let (count, worst) = worst(cells, |row| row.ci_relative.filter(|width| *width > CAUTION_INTERVAL))?;
     let what = format!("The interval of the location is wider than ±{}", whole_percent(CAUTION_INTERVAL));
-    Some(Unsteadiness { what, cells: count, worst, figure: format!("±{}", format::percent(worst.ci_relative)) })
+    Some(Unsteadiness { what, cells: count, worst, figure: format::half_width(worst.ci_relative) })
 }
 
 fn skewed<'a>(cells: &[&'a SummaryRow]) -> Option<Unsteadiness<'a>> {

@@ -1,0 +1,113 @@
+//! What a worker says of itself and of its calls, and what is made of it: in runs of the program.
+
+use phasebench::record::plan::Plan;
+use phasebench::terms::{Flag, Procedure};
+
+use crate::worker::fixture::{Fixture, REPETITIONS, assert_exit};
+
+/// The rows of a table of the run that name the worker.
+fn rows_of_the_worker(fixture: &Fixture, table: &str) -> Vec<String> {
+    assert_exit(&fixture.command(&["analyze", "run"]).output().unwrap(), 0);
+    let table = std::fs::read_to_string(fixture.run.join(table)).unwrap();
+    table.lines().filter(|line| line.split(',').any(|field| field == "worker")).map(str::to_owned).collect()
+}
+
+/// The simulated engine that is measured beside the worker.
+const OTHER: &str = "\n  - { name: other, simulated: { pace: real } }";
+
+const MEDIANS: &str = "analysis/summary_by_model_backend_mode.csv";
+
+#[test]
+fn what_a_worker_does_not_offer_is_skipped_with_the_reason() {
+    let fixture =
+        Fixture::torch("cached-only").with("gen_tokens: [4]", "gen_tokens: [4]\nmodes: [kv_decode, generate_uncached]");
+    let output = fixture.start().output().unwrap();
+    assert_exit(&output, 0);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let words = "backend `worker`: 1 cells skipped: it does not offer uncached, only prefill, prefill_decode";
+    assert!(said.contains(words), "{said}");
+    let plan: Plan = serde_json::from_slice(&std::fs::read(fixture.run.join("plan.json")).unwrap()).unwrap();
+    let skipped: Vec<_> = plan.skipped.iter().map(|skipped| (skipped.cell.procedure, skipped.rule.as_str())).collect();
+    assert_eq!(skipped, [(Procedure::Uncached, "procedure_unsupported")]);
+    assert_eq!(plan.skipped[0].reason, "Fake does not offer uncached, only prefill, prefill_decode");
+    let recorded = fixture.recorded();
+    assert_eq!((recorded.failures(), recorded.timed("worker").len()), (vec![], REPETITIONS));
+    assert_eq!(recorded.timed("other").len(), 2 * REPETITIONS, "the other engine does both");
+}
+
+#[test]
+fn nothing_is_left_of_a_plan_that_a_worker_offers_nothing_of() {
+    let fixture = Fixture::torch("cached-only").with("gen_tokens: [4]", "gen_tokens: [4]\nmodes: [generate_uncached]");
+    let fixture = fixture.with(OTHER, "");
+    let output = fixture.start().output().unwrap();
+    assert_exit(&output, 3);
+    assert!(!fixture.run.exists());
+}
+
+#[test]
+fn a_token_beyond_the_vocabulary_is_none() {
+    let recorded = Fixture::torch("good,stray-token").complete();
+    let failures = recorded.failures();
+    let words = "a new token has the id 4000000000, and the model knows 400 tokens";
+    assert!(
+        failures.len() == 1 && failures[0].starts_with("invariant: ") && failures[0].ends_with(words),
+        "{failures:?}"
+    );
+}
+
+/// A device that is still at work when a phase is said to have ended.
+#[test]
+fn a_cell_whose_calls_lie_outside_their_phases_is_in_no_fit() {
+    let fixture = Fixture::torch("not-waited-for").with(OTHER, "");
+    assert_exit(&fixture.start().output().unwrap(), 0);
+    let recorded = fixture.recorded();
+    assert_eq!(recorded.failures(), [] as [String; 0]);
+    assert!(recorded.timed("worker").iter().all(|call| call.flags.contains(&Flag::Unaccounted)));
+    let rows = rows_of_the_worker(&fixture, MEDIANS);
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.contains(",unaccounted,")), "{rows:#?}");
+    assert_eq!(rows_of_the_worker(&fixture, "analysis/summary_by_model_backend_mode_agg.csv"), [] as [String; 0]);
+    assert_exit(&fixture.command(&["report", "run"]).output().unwrap(), 0);
+    let report = std::fs::read_to_string(fixture.run.join("report.md")).unwrap();
+    assert!(report.contains("(unaccounted for)") && report.contains("belongs to no phase"), "{report}");
+    assert_exit(&fixture.command(&["validate", "run"]).output().unwrap(), 0);
+}
+
+/// Tenths of milliseconds of work, and an answer that takes longer than that: what a small model on a busy machine looks like.
+#[test]
+fn a_call_shorter_than_its_messages_is_accounted_for() {
+    let fixture = Fixture::torch("good");
+    let recorded = fixture.complete();
+    let flagged = recorded.timed("worker").iter().filter(|call| call.flags.contains(&Flag::Unaccounted)).count();
+    assert!(2 * flagged <= REPETITIONS, "{flagged}");
+    let rows = rows_of_the_worker(&fixture, MEDIANS);
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.contains(",attributed,")), "{rows:#?}");
+}
+
+/// A clock that says it is this machine's and keeps another pace: every call is refused, and no table has a figure of it.
+#[test]
+fn a_clock_at_a_wrong_pace_reaches_no_table() {
+    for pace in ["0.5", "0.9", "0.99", "1.01"] {
+        let fixture = Fixture::torch(&format!("good,clock-{pace}"));
+        let recorded = fixture.complete();
+        let calls = recorded.calls("worker");
+        assert_eq!(recorded.failures().len(), calls.len(), "{pace}: {:?}", recorded.failures());
+        for failure in recorded.failures() {
+            let said =
+                failure.strip_prefix("invariant: the worker's clock runs at ").unwrap_or_else(|| panic!("{failure}"));
+            let found: f64 = said.split(' ').next().unwrap().parse().unwrap();
+            assert!((found - pace.parse::<f64>().unwrap()).abs() < 0.02, "{failure}");
+        }
+        assert!(calls.iter().all(|call| call.spans.is_empty()), "{pace}: a span was believed");
+        assert_eq!(rows_of_the_worker(&fixture, MEDIANS), [] as [String; 0], "{pace}");
+        assert_exit(&fixture.command(&["report", "run"]).output().unwrap(), 0);
+    }
+}
+
+#[test]
+fn the_same_clock_at_the_right_pace_is_believed() {
+    let fixture = Fixture::torch("good,clock-1.0");
+    let recorded = fixture.complete();
+    assert_eq!(recorded.failures(), [] as [String; 0]);
+    assert!(recorded.timed("worker").iter().flat_map(|call| &call.spans).all(|span| !span.reconstructed));
+    assert_eq!(rows_of_the_worker(&fixture, MEDIANS).len(), 3, "prefill, decode and both");
+}
