@@ -224,6 +224,15 @@ impl Status {
     pub fn is_ok(self) -> bool {
         self == Self::Ok
     }
+
+    /// Why it may not be used. `None`: it may.
+    #[must_use]
+    pub fn degraded(self) -> Option<Degraded> {
+        match self {
+            Self::Ok => None,
+            Self::Degraded(kind) => Some(kind),
+        }
+    }
 }
 
 /// `ok` or `degraded(timeout)`.

@@ -14,6 +14,7 @@ mod audited;
 mod graphs;
 mod outcome;
 mod steps;
+mod tally;
 
 pub use audit::{CacheState, CompileAudit, CompileAuditRow, GraphUse};
 pub use graphs::{CompileGraphs, CompileGraphsRow};

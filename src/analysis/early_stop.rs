@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::record::plan::{Cell, Plan};
-use crate::terms::{Degraded, Mode, Role};
+use crate::terms::{Degraded, EarlyStop, Mode, Role};
 
 use super::columns::columns;
 use super::metrics::MetricRow;
@@ -51,28 +51,51 @@ impl Table for EarlyStops {
     fn derive(from: &Sources<'_>) -> Vec<EarlyStopRow> {
         let metrics = from.rows::<Metrics>();
         let calls: Vec<&MetricRow> = metrics.iter().filter(|row| is_decode(row.mode)).collect();
-        let decodes = |cell: &&Cell| cell.procedure.modes().iter().any(|&mode| is_decode(mode));
-        let cells: Vec<&Cell> = from.plan.cells.iter().filter(decodes).collect();
-        let backends = cells.iter().map(|cell| [Some(cell.session.backend.as_str()), None, None]);
-        let scenarios = cells.iter().map(|cell| {
-            let names = [&cell.session.backend, &cell.session.model, &cell.scenario];
-            names.map(|name| Some(name.as_str()))
-        });
-        let mut keys: Vec<[Option<&str>; 3]> = Vec::new();
-        for key in std::iter::once([None; 3]).chain(backends).chain(scenarios) {
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
-        let of = |key: &[Option<&str>; 3]| {
-            let matches = |row: &&&MetricRow| {
-                let names = [&row.key.backend, &row.key.model, &row.key.scenario];
-                key.iter().zip(names).all(|(wanted, name)| wanted.is_none_or(|wanted| wanted == name))
-            };
-            row(from.plan, key, &calls.iter().filter(matches).copied().collect::<Vec<_>>())
-        };
-        keys.iter().map(of).collect()
+        let scopes = scopes(from.plan);
+        scopes.iter().map(|scope| row(from.plan.early_stop, scope, &scope.among(&calls))).collect()
     }
+}
+
+/// The calls that a row is about: all but those that a name excludes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Scope<'a> {
+    backend: Option<&'a str>,
+    model: Option<&'a str>,
+    scenario: Option<&'a str>,
+}
+
+impl Scope<'_> {
+    fn among<'a>(&self, calls: &[&'a MetricRow]) -> Vec<&'a MetricRow> {
+        calls.iter().copied().filter(|call| self.holds(call)).collect()
+    }
+
+    fn holds(&self, call: &MetricRow) -> bool {
+        self.backend.is_none_or(|name| name == call.key.backend)
+            && self.model.is_none_or(|name| name == call.key.model)
+            && self.scenario.is_none_or(|name| name == call.key.scenario)
+    }
+}
+
+/// The run, every backend, then every backend, model and scenario of which a call decodes.
+fn scopes(plan: &Plan) -> Vec<Scope<'_>> {
+    let decode: Vec<&Cell> = plan.cells.iter().filter(|cell| decodes(cell)).collect();
+    let backends = decode.iter().map(|cell| Scope { backend: Some(&cell.session.backend), ..Scope::default() });
+    let scenarios = decode.iter().map(|cell| Scope {
+        backend: Some(&cell.session.backend),
+        model: Some(&cell.session.model),
+        scenario: Some(&cell.scenario),
+    });
+    let mut found = vec![Scope::default()];
+    for scope in backends.chain(scenarios) {
+        if !found.contains(&scope) {
+            found.push(scope);
+        }
+    }
+    found
+}
+
+fn decodes(cell: &Cell) -> bool {
+    cell.procedure.modes().iter().any(|&mode| is_decode(mode))
 }
 
 /// Of the rows of a call that decodes exactly one has such a mode.
@@ -80,25 +103,38 @@ fn is_decode(mode: Mode) -> bool {
     matches!(mode, Mode::KvDecode | Mode::GenerateUncached)
 }
 
-fn row(plan: &Plan, [backend, model, scenario]: &[Option<&str>; 3], calls: &[&MetricRow]) -> EarlyStopRow {
-    let left_out = |row: &MetricRow| matches!(row.degraded_kind, Some(Degraded::EarlyStop | Degraded::TooShort));
-    let count = |counts: &dyn Fn(&MetricRow) -> bool| calls.iter().filter(|row| counts(row)).count();
-    let early_stops = count(&|row| row.scaled || left_out(row));
-    let timed = || calls.iter().filter(|row| row.role == Role::Timed);
-    let last: BTreeMap<(&str, u32), &MetricRow> =
-        timed().map(|row| ((row.key.cell_id.as_str(), row.index), *row)).collect();
-    let share = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
+/// Whether a call ended early and is in no figure for it.
+fn is_left_out(row: &MetricRow) -> bool {
+    matches!(row.degraded_kind, Some(Degraded::EarlyStop | Degraded::TooShort))
+}
+
+/// The last try of every timed call.
+fn last_tries<'a>(calls: &[&'a MetricRow]) -> Vec<&'a MetricRow> {
+    let timed = calls.iter().filter(|row| row.role == Role::Timed);
+    let by_call: BTreeMap<(&str, u32), &MetricRow> =
+        timed.map(|row| ((row.key.cell_id.as_str(), row.index), *row)).collect();
+    by_call.into_values().collect()
+}
+
+fn share(part: usize, whole: usize) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn row(rule: EarlyStop, scope: &Scope<'_>, calls: &[&MetricRow]) -> EarlyStopRow {
+    let early_stops = calls.iter().filter(|row| row.scaled || is_left_out(row)).count();
+    let tries = calls.iter().filter(|row| row.role == Role::Timed).count();
+    let last = last_tries(calls);
     EarlyStopRow {
-        backend: backend.map(str::to_owned),
-        model: model.map(str::to_owned),
-        scenario: scenario.map(str::to_owned),
+        backend: scope.backend.map(str::to_owned),
+        model: scope.model.map(str::to_owned),
+        scenario: scope.scenario.map(str::to_owned),
         calls: calls.len(),
         early_stops,
         share: share(early_stops, calls.len()),
         timed_calls: last.len(),
-        tries_per_timed_call: share(timed().count(), last.len()),
-        scaled: count(&|row| row.scaled),
-        too_short: count(&|row| row.degraded_kind == Some(Degraded::TooShort)),
-        unfinished: last.values().filter(|row| left_out(row) && row.attempt >= plan.early_stop.retries).count(),
+        tries_per_timed_call: share(tries, last.len()),
+        scaled: calls.iter().filter(|row| row.scaled).count(),
+        too_short: calls.iter().filter(|row| row.degraded_kind == Some(Degraded::TooShort)).count(),
+        unfinished: last.iter().filter(|row| is_left_out(row) && row.attempt >= rule.retries).count(),
     }
 }

@@ -4,12 +4,7 @@
 //! An engine that counts N new tokens and times N − 1 steps, because the first token falls out of the prefill, needs
 //! the *step* form, time ÷ (N − 1). The *proportional* form, time ÷ N, is right where the first token is timed too.
 
-use serde::{Deserialize, Serialize};
-
 use crate::record::plan::Plan;
-use crate::stats::fit;
-use crate::stats::interval::Estimate;
-use crate::stats::summary::median;
 use crate::terms::{Degraded, Dtype, Mode, Regime, Role};
 
 use super::aggregate::distinct;
@@ -19,178 +14,10 @@ use super::metrics::Metrics;
 use super::metrics::{MetricRow, Standing};
 use super::table::{Sources, Table};
 
-/// The forms differ by less than this share where the counts are too alike to tell them apart.
-const TOLD_APART: f64 = 0.05;
+mod forms;
 
-/// The decode of one call.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Point {
-    /// New tokens of a row as the engine counts them, the first one from the prefill included.
-    pub count: f64,
-    /// Decode time in milliseconds.
-    pub ms: f64,
-    /// Number of the prompt. A step takes longer after a longer prompt, so steps are compared within one.
-    pub prompt: usize,
-}
-
-/// How decode time follows from the count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Form {
-    /// As count − 1.
-    Step,
-    /// As the count.
-    Proportional,
-    /// The calls do not tell.
-    Undecided,
-}
-
-/// What calls of different counts say together.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Linearity {
-    /// Calls looked at: those of more than one token.
-    pub n: usize,
-    /// Different counts among them with their median times in milliseconds, ascending.
-    pub medians: Vec<(f64, f64)>,
-    /// `ms = a + b · count` through all calls. `None`: fewer than three, or all alike.
-    pub line: Option<fit::Line>,
-    /// Largest ÷ smallest of the medians ÷ (count − 1). `None`: no call.
-    pub step_spread: Option<f64>,
-    /// Largest ÷ smallest of the medians ÷ count. `None`: no call.
-    pub proportional_spread: Option<f64>,
-    /// Where the calls lie between the forms: 0 is step, 1 is proportional. The slope of ln(ms ÷ (count − 1)) on
-    /// ln(count ÷ (count − 1)), with a level of its own for each prompt. `None`: `reason` says why.
-    pub between: Option<Estimate>,
-    /// The form whose side of the middle the whole 95 % interval of `between` is on.
-    pub form: Form,
-    /// Why.
-    pub reason: String,
-}
-
-/// Judges the calls of one model on one engine.
-#[must_use]
-pub fn judge(points: &[Point]) -> Linearity {
-    let points = usable(points);
-    let medians = medians(&points);
-    let spread = |unit: fn(f64) -> f64| {
-        let per_unit = || medians.iter().map(|(count, ms)| ms / unit(*count));
-        Some(per_unit().reduce(f64::max)? / per_unit().reduce(f64::min)?)
-    };
-    let column = |value: fn(&Point) -> f64| points.iter().map(value).collect::<Vec<f64>>();
-    let between = between(&points);
-    let (form, reason) = match &between {
-        Ok(estimate) => verdict(estimate),
-        Err(why) => (Form::Undecided, why.clone()),
-    };
-    Linearity {
-        n: points.len(),
-        line: fit::line(&column(|p| p.count), &column(|p| p.ms)).ok(),
-        step_spread: spread(|count| count - 1.0),
-        proportional_spread: spread(|count| count),
-        between: between.ok(),
-        form,
-        reason,
-        medians,
-    }
-}
-
-fn verdict(between: &Estimate) -> (Form, String) {
-    let interval = between.interval;
-    let place = format!(
-        "between step (0) and proportional (1) the calls lie at {:.2} [{:.2}, {:.2}]",
-        between.value, interval.low, interval.high
-    );
-    match () {
-        () if interval.high < 0.5 => (Form::Step, place),
-        () if interval.low > 0.5 => (Form::Proportional, place),
-        () => (Form::Undecided, format!("{place}, which may be nearer to either")),
-    }
-}
-
-fn between(points: &[Point]) -> Result<Estimate, String> {
-    let ratio = |count: f64| count / (count - 1.0);
-    let range = |prompt: usize| {
-        let counts = || points.iter().filter(|p| p.prompt == prompt).map(|p| p.count);
-        counts().reduce(f64::min).zip(counts().reduce(f64::max))
-    };
-    // A prompt whose calls all made as many tokens says nothing about the form.
-    let varied = |p: &&Point| range(p.prompt).is_some_and(|(low, high)| low < high);
-    let points: Vec<&Point> = points.iter().filter(varied).collect();
-    let told = points.iter().filter_map(|p| range(p.prompt)).map(|(low, high)| ratio(low) / ratio(high) - 1.0);
-    match told.reduce(f64::max) {
-        None => return Err("all calls after a prompt made as many tokens".to_owned()),
-        Some(told) if told < TOLD_APART => {
-            return Err(format!("the forms differ by no more than {:.1} % over these counts", told * 100.0));
-        }
-        Some(_) => {}
-    }
-    let column = |value: fn(&Point) -> f64| points.iter().map(|p| value(p)).collect::<Vec<f64>>();
-    let x = column(|p| (p.count / (p.count - 1.0)).ln());
-    let y = column(|p| (p.ms / (p.count - 1.0)).ln());
-    let prompts: Vec<usize> = points.iter().map(|p| p.prompt).collect();
-    fit::common_slope(&x, &y, &prompts).map_err(|error| error.to_string())
-}
-
-/// The calls of more than one token.
-fn usable(points: &[Point]) -> Vec<Point> {
-    points.iter().copied().filter(|point| point.count > 1.0 && point.ms > 0.0).collect()
-}
-
-/// Every count with the median time at it, ascending.
-fn medians(points: &[Point]) -> Vec<(f64, f64)> {
-    let mut sorted = points.to_vec();
-    sorted.sort_by(|a, b| a.count.total_cmp(&b.count));
-    let same = sorted.chunk_by(|a, b| a.count == b.count);
-    same.filter_map(|calls| {
-        let times: Vec<f64> = calls.iter().map(|p| p.ms).collect();
-        Some((calls.first()?.count, median(&times)?))
-    })
-    .collect()
-}
-
-/// What the median time at one count says about the largest count.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Projection {
-    /// Count projected from.
-    pub from: f64,
-    /// Largest count.
-    pub to: f64,
-    /// Median time at the largest count, in milliseconds.
-    pub measured_ms: f64,
-    /// Time ÷ `from` × `to`.
-    pub proportional_ms: f64,
-    /// Time ÷ (`from` − 1) × (`to` − 1).
-    pub step_ms: f64,
-    /// A line through the medians at all counts below `to`, the same for every `from`. `None`: fewer than three.
-    pub affine_ms: Option<f64>,
-}
-
-impl Projection {
-    /// A predicted time ÷ the measured one − 1.
-    #[must_use]
-    pub fn error(&self, predicted_ms: f64) -> f64 {
-        predicted_ms / self.measured_ms - 1.0
-    }
-}
-
-/// Projects the median at every count to the largest. Empty: fewer than two counts.
-#[must_use]
-pub fn project(medians: &[(f64, f64)]) -> Vec<Projection> {
-    let Some((&(to, measured_ms), below)) = medians.split_last() else {
-        return Vec::new();
-    };
-    let (counts, times): (Vec<f64>, Vec<f64>) = below.iter().copied().unzip();
-    let affine_ms = fit::line(&counts, &times).ok().map(|line| line.at(to));
-    let projection = |&(from, ms): &(f64, f64)| Projection {
-        from,
-        to,
-        measured_ms,
-        proportional_ms: ms / from * to,
-        step_ms: ms / (from - 1.0) * (to - 1.0),
-        affine_ms,
-    };
-    below.iter().map(projection).collect()
-}
+pub use forms::{Form, Linearity, Point, Projection, judge, project};
+use forms::{medians, usable};
 
 columns! {
     /// One model on one backend: its calls that were timed on a warm engine and made a step or more, whole or ended early.
@@ -343,30 +170,39 @@ fn is_looked_at(row: &MetricRow) -> bool {
         && row.decode_steps_timed > 0
 }
 
+/// Pools the cells whose decode must follow the same form; none without a call.
 fn calls<'a>(cells: &'a [Group<'a>]) -> Vec<Calls<'a>> {
-    let alike = |a: &Group<'_>, b: &Group<'_>| {
-        a.cell.session == b.cell.session
-            && a.cell.batch == b.cell.batch
-            && (&a.key.weights_id, a.key.dtype) == (&b.key.weights_id, b.key.dtype)
-    };
-    let mut found: Vec<Vec<&Group<'_>>> = Vec::new();
+    let mut pools: Vec<Vec<&Group<'_>>> = Vec::new();
     for cell in cells {
-        match found.iter_mut().find(|cells| alike(cells[0], cell)) {
-            Some(cells) => cells.push(cell),
-            None => found.push(vec![cell]),
+        match pools.iter_mut().find(|pool| are_alike(pool[0], cell)) {
+            Some(pool) => pool.push(cell),
+            None => pools.push(vec![cell]),
         }
     }
-    let of = |cells: Vec<&'a Group<'a>>| {
-        let scenarios = distinct(cells.iter().map(|cell| cell.cell.scenario.as_str()));
-        let prompt =
-            |cell: &Group<'_>| scenarios.iter().position(|name| *name == cell.cell.scenario).unwrap_or_default();
-        let point = |cell: &Group<'_>, row: &MetricRow| {
-            Some(Point { count: row.new_tokens?, ms: row.decode_measured_ms?, prompt: prompt(cell) })
-        };
-        let points = cells.iter().flat_map(|cell| cell.rows.iter().filter_map(move |row| point(cell, row))).collect();
-        Some(Calls { like: cells.first().copied()?, scenarios, points })
-    };
-    found.into_iter().filter_map(of).filter(|calls| !calls.points.is_empty()).collect()
+    pools.iter().filter_map(|pool| Calls::of(pool)).collect()
+}
+
+/// Whether two cells have the same weights on the same backend, and as many rows.
+fn are_alike(a: &Group<'_>, b: &Group<'_>) -> bool {
+    a.cell.session == b.cell.session
+        && a.cell.batch == b.cell.batch
+        && a.key.weights_id == b.key.weights_id
+        && a.key.dtype == b.key.dtype
+}
+
+impl<'a> Calls<'a> {
+    /// `None`: no call says how many tokens it made and how long that took.
+    fn of(pool: &[&'a Group<'a>]) -> Option<Self> {
+        let scenarios = distinct(pool.iter().map(|cell| cell.cell.scenario.as_str()));
+        let mut points = Vec::new();
+        for cell in pool {
+            let prompt = scenarios.iter().position(|name| *name == cell.cell.scenario)?;
+            let measured = cell.rows.iter().filter_map(|row| row.new_tokens.zip(row.decode_measured_ms));
+            points.extend(measured.map(|(count, ms)| Point { count, ms, prompt }));
+        }
+        let like = pool.first().copied()?;
+        (!points.is_empty()).then_some(Self { like, scenarios, points })
+    }
 }
 
 fn row(calls: &Calls<'_>, judged: &Linearity) -> DecodeLinearityRow {

@@ -2,7 +2,7 @@
 
 use crate::record::{CallRecord, LoadRecord};
 use crate::stats::summary::median;
-use crate::terms::{Degraded, Phase, Regime, Role, Status};
+use crate::terms::{Degraded, Phase, Regime, Role};
 use crate::units::Bytes;
 
 use super::columns::columns;
@@ -128,10 +128,7 @@ fn row(load: &LoadRecord, first_call: Option<&CallRecord>, warm_call_ms: Option<
         weights_id: load.weights_id.clone(),
         regime: load.regime,
         status: if load.status.is_ok() { Standing::Ok } else { Standing::Degraded },
-        degraded_kind: match load.status {
-            Status::Ok => None,
-            Status::Degraded(kind) => Some(kind),
-        },
+        degraded_kind: load.status.degraded(),
         detail: load.detail.clone(),
         residency_id: load.residency_id,
         n_evicted: load.evicted.len(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{CallRecord, SpanRecord};
-use crate::terms::{Degraded, Finish, Mode, Phase, Regime, Role, Status};
+use crate::terms::{Degraded, Finish, Mode, Phase, Regime, Role};
 use crate::units::Nanos;
 
 use super::board::{BoardColumns, BoardStates};
@@ -194,13 +194,8 @@ struct OfCall {
 
 fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mode: Mode) -> MetricRow {
     let timed = Timed::of(call, mode);
-    let decodes = matches!(mode, Mode::KvDecode | Mode::GenerateUncached);
-    let outside = call.outside_engine_ns.filter(|_| decodes && timed.latency_ms.is_some());
-    let steps = call.tokens.decode_steps_timed;
-    let asked = f64::from(call.tokens.steps_requested);
-    let decode = call.spans.iter().find(|span| span.phase == Phase::KvDecode);
-    let measured = decode.filter(|_| mode == Mode::KvDecode).map(|span| span.duration().as_ms());
-    let ms = |ns: Option<Nanos>| ns.map(Nanos::as_ms);
+    let decode = DecodeTimes::of(call, mode);
+    let outside = OutsideEngine::of(call, mode).filter(|_| timed.latency_ms.is_some());
     MetricRow {
         call_id: call.call_id.clone(),
         key: of_call.key,
@@ -210,10 +205,7 @@ fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mode: Mode) ->
         attempt: call.attempt,
         regime: call.regime,
         status: if call.status.is_ok() { Standing::Ok } else { Standing::Degraded },
-        degraded_kind: match call.status {
-            Status::Ok => None,
-            Status::Degraded(kind) => Some(kind),
-        },
+        degraded_kind: call.status.degraded(),
         flags: call.flags.as_slice().into(),
         finish: call.finish,
         attributed: call.attribution.is_proven(),
@@ -222,23 +214,22 @@ fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mode: Mode) ->
         architecture: of_call.architecture,
         prompt_tokens: call.tokens.prompt_sent.map(|sent| f64::from(sent) / f64::from(call.batch.max(1))),
         prompt_padded: call.tokens.prompt_padded,
-        decode_steps_timed: steps,
+        decode_steps_timed: call.tokens.decode_steps_timed,
         new_tokens: new_tokens(call),
         scaled: call.decode_scale().is_some(),
         tokens: timed.tokens,
         latency_ms: timed.latency_ms,
-        decode_measured_ms: measured,
-        kv_decode_ms_equiv_step: measured.filter(|_| steps > 0).map(|ms| ms * (asked / f64::from(steps))),
-        kv_decode_ms_equiv_proportional: measured
-            .and_then(|ms| Some(ms * (asked / new_tokens(call).filter(|&count| count > 0.0)?))),
+        decode_measured_ms: decode.as_ref().map(|decode| decode.measured_ms),
+        kv_decode_ms_equiv_step: decode.as_ref().and_then(|decode| decode.by_steps_ms),
+        kv_decode_ms_equiv_proportional: decode.as_ref().and_then(|decode| decode.by_tokens_ms),
         ms_per_token: timed.ms_per_token(),
         tokens_per_s: timed.tokens_per_s(),
         total_wall_ms: call.total_wall_ns.as_ms(),
-        since_last_call_ms: ms(call.since_last_call_ns),
+        since_last_call_ms: call.since_last_call_ns.map(Nanos::as_ms),
         session_age_ms: call.session_age_ns.as_ms(),
-        client_cpu_ms: ms(call.client_cpu_ns),
-        outside_engine_ms: ms(outside),
-        outside_engine_us_per_step: ms(outside).filter(|_| steps > 0).map(|ms| ms * 1e3 / f64::from(steps)),
+        client_cpu_ms: call.client_cpu_ns.map(Nanos::as_ms),
+        outside_engine_ms: outside.as_ref().map(|outside| outside.ms),
+        outside_engine_us_per_step: outside.and_then(|outside| outside.us_per_step),
         kv_bytes: call.memory.kv_bytes.map(|bytes| bytes.0),
         host_rss_bytes: call.memory.host_rss_bytes.map(|bytes| bytes.0),
         host_peak_bytes: call.memory.host_peak_bytes.map(|bytes| bytes.0),
@@ -261,6 +252,48 @@ fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mode: Mode) ->
 /// New tokens per row.
 fn new_tokens(call: &CallRecord) -> Option<f64> {
     call.tokens.new_tokens.map(|all| f64::from(all) / f64::from(call.batch.max(1)))
+}
+
+/// What decoding on the KV cache took, and what all steps asked for would have taken by either form.
+struct DecodeTimes {
+    measured_ms: f64,
+    /// `None`: no step was timed.
+    by_steps_ms: Option<f64>,
+    /// `None`: the engine counted no new token, or does not tell.
+    by_tokens_ms: Option<f64>,
+}
+
+impl DecodeTimes {
+    /// `None`: the mode is another one, or nothing was decoded.
+    fn of(call: &CallRecord, mode: Mode) -> Option<Self> {
+        let span = call.spans.iter().find(|span| span.phase == Phase::KvDecode).filter(|_| mode == Mode::KvDecode)?;
+        let measured_ms = span.duration().as_ms();
+        let asked = f64::from(call.tokens.steps_requested);
+        let steps = f64::from(call.tokens.decode_steps_timed);
+        let tokens = new_tokens(call).filter(|&count| count > 0.0);
+        Some(Self {
+            measured_ms,
+            by_steps_ms: (steps > 0.0).then(|| measured_ms * (asked / steps)),
+            by_tokens_ms: tokens.map(|tokens| measured_ms * (asked / tokens)),
+        })
+    }
+}
+
+/// Time of the decode phase that was not spent inside the engine.
+struct OutsideEngine {
+    ms: f64,
+    /// `None`: no step was timed.
+    us_per_step: Option<f64>,
+}
+
+impl OutsideEngine {
+    /// `None`: the mode is none that decodes by itself, or it cannot be told apart.
+    fn of(call: &CallRecord, mode: Mode) -> Option<Self> {
+        let decodes = matches!(mode, Mode::KvDecode | Mode::GenerateUncached);
+        let ms = call.outside_engine_ns.filter(|_| decodes)?.as_ms();
+        let steps = f64::from(call.tokens.decode_steps_timed);
+        Some(Self { ms, us_per_step: (steps > 0.0).then(|| ms * 1e3 / steps) })
+    }
 }
 
 /// What a call says about one mode.

@@ -128,16 +128,21 @@ pub struct CurvePoint {
 pub fn curve(points: &[ScalingResidualRow], steps: usize) -> Result<Vec<CurvePoint>, InputError> {
     let x: Vec<f64> = points.iter().map(|point| point.x).collect();
     let y: Vec<f64> = points.iter().map(|point| point.latency_ms).collect();
-    let error = |point: &ScalingResidualRow| {
-        Some(PointError { standard_error: point.latency_se_ln?, df: point.latency_se_df? })
-    };
-    let errors: Option<Vec<PointError>> = points.iter().map(error).collect();
+    let errors: Option<Vec<PointError>> = points.iter().map(ScalingResidualRow::error).collect();
     let law = fit::measured_power_law(&x, &y, errors.as_deref())?;
     let low = x.iter().copied().fold(f64::INFINITY, f64::min).ln();
     let high = x.iter().copied().fold(0.0, f64::max).ln();
-    let at = |step: usize| (low + (high - low) * step as f64 / steps.saturating_sub(1).max(1) as f64).exp();
+    let last = steps.saturating_sub(1).max(1) as f64;
+    let sizes = (0..steps).map(|step| (low + (high - low) * step as f64 / last).exp());
     let point = |x: f64| Some(CurvePoint { x, fitted_ms: law.at(x)?, band_ms: law.mean_band(x)? });
-    Ok((0..steps).map(at).filter_map(point).collect())
+    Ok(sizes.filter_map(point).collect())
+}
+
+impl ScalingResidualRow {
+    /// How sure what was measured is. `None`: too few calls to tell.
+    fn error(&self) -> Option<PointError> {
+        Some(PointError { standard_error: self.latency_se_ln?, df: self.latency_se_df? })
+    }
 }
 
 /// `analysis/scaling_fits.csv`.

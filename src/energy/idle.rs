@@ -58,6 +58,14 @@ pub struct Rest<'a> {
     pub foreign: Option<u32>,
 }
 
+impl Rest<'_> {
+    /// When nothing that came before shows any more; where the sensor settles slowly, some of that is left in.
+    fn settled(&self) -> Nanos {
+        let most = self.end.since(self.begin).0 / LEFT_OUT;
+        self.begin + Nanos(self.settling.0.min(most))
+    }
+}
+
 /// Blocks that the stretch is divided into.
 const BLOCKS: u32 = 6;
 
@@ -94,36 +102,26 @@ impl Idle {
     /// Idle power of a stretch. `None`: no register was read often enough.
     #[must_use]
     pub fn of(rest: &Rest<'_>) -> Option<Self> {
-        let Rest { kind, trace, states, end, .. } = *rest;
-        let begin = rest.begin + Nanos(rest.settling.0.min(end.since(rest.begin).0 / LEFT_OUT));
-        let edges = Edges::of(&trace.counter, rest.poll);
-        let length = end.since(begin).0 / u64::from(BLOCKS);
-        let block = |i: u32| (Nanos(begin.0 + u64::from(i) * length), Nanos(begin.0 + u64::from(i + 1) * length));
-        let counted: Option<Vec<Block>> = (0..BLOCKS).map(|i| slope(&edges, block(i))).collect();
-        let read: Option<Vec<Block>> = (0..BLOCKS).map(|i| level(&trace.instant, block(i))).collect();
-        let averaged: Option<Vec<Block>> = (0..BLOCKS).map(|i| level(&trace.average, block(i))).collect();
-        let seen = read.or(averaged);
-        let blocks = counted.clone().or_else(|| seen.clone())?;
-        let of = |blocks: &[Block]| mean(&watts(blocks));
-        let watts = match slope(&edges, (begin, end)) {
-            Some(whole) if counted.is_some() => whole.watts,
-            _ => of(&blocks),
-        };
-        let mut u_watts = deviation(&self::watts(&blocks)) / f64::from(BLOCKS).sqrt();
-        let seen = seen.map(|seen| of(&seen)).filter(|_| counted.is_some());
-        let registers_differ = seen.map(|seen| (watts - seen).abs() > MOST_DIFFERENT * seen.abs());
+        let (begin, end) = (rest.settled(), rest.end);
+        let parts = parts(begin, end);
+        let edges = Edges::of(&rest.trace.counter, rest.poll);
+        let counted: Option<Vec<Block>> = parts.iter().map(|&part| slope(&edges, part)).collect();
+        let read = levels(&rest.trace.instant, &parts).or_else(|| levels(&rest.trace.average, &parts));
+        let blocks = counted.as_ref().or(read.as_ref())?;
+        // A counter is more exact over the whole than over its parts.
+        let whole = slope(&edges, (begin, end)).filter(|_| counted.is_some());
+        let watts = whole.map_or_else(|| mean(&powers(blocks)), |whole| whole.watts);
+        let mut u_watts = deviation(&powers(blocks)) / f64::from(BLOCKS).sqrt();
+        let both = counted.as_ref().and(read.as_ref());
+        let read_watts = both.map(|read| mean(&powers(read)));
+        let registers_differ = read_watts.map(|read| (watts - read).abs() > MOST_DIFFERENT * read.abs());
         if registers_differ == Some(true) {
             // Nothing tells which of the two is right.
-            u_watts = u_watts.max(seen.map_or(0.0, |seen| (watts - seen).abs() / 2.0));
+            u_watts = u_watts.max(read_watts.map_or(0.0, |read| (watts - read).abs() / 2.0));
         }
+        let invalid = unusable(rest, &edges, blocks);
         let seconds = end.since(begin).as_secs();
-        let invalid = edges.reset_in(begin, end).then(|| "the counter started again".to_owned());
-        let invalid = invalid
-            .or_else(|| rest.foreign.filter(|n| *n > 0).map(|n| format!("{n} processes of others were on the device")))
-            .or_else(|| states.moved(begin, end))
-            .or_else(|| unsteady(&blocks))
-            .or_else(|| drifting(&blocks, seconds / f64::from(BLOCKS)));
-        Some(Self { kind, watts, u_watts, seconds, registers_differ, invalid })
+        Some(Self { kind: rest.kind, watts, u_watts, seconds, registers_differ, invalid })
     }
 
     /// How much a second measurement after the run differs, and whether that is more than idle power moves.
@@ -146,40 +144,73 @@ fn step(watts: f64) -> f64 {
     LARGEST_STEP.0.max(LARGEST_STEP.1 * watts)
 }
 
-fn watts(blocks: &[Block]) -> Vec<f64> {
+fn powers(blocks: &[Block]) -> Vec<f64> {
     blocks.iter().map(|block| block.watts).collect()
+}
+
+/// Begin and end of the blocks of a stretch.
+fn parts(begin: Nanos, end: Nanos) -> Vec<(Nanos, Nanos)> {
+    let length = end.since(begin).0 / u64::from(BLOCKS);
+    let bounds: Vec<Nanos> = (0..=u64::from(BLOCKS)).map(|i| Nanos(begin.0 + i * length)).collect();
+    bounds.windows(2).map(|pair| (pair[0], pair[1])).collect()
+}
+
+/// Why idle power of a stretch may not be used. `None`: it may.
+fn unusable(rest: &Rest<'_>, edges: &Edges, blocks: &[Block]) -> Option<String> {
+    let (begin, end) = (rest.settled(), rest.end);
+    if edges.reset_in(begin, end) {
+        return Some("the counter started again".to_owned());
+    }
+    if let Some(n) = rest.foreign.filter(|n| *n > 0) {
+        return Some(format!("{n} processes of others were on the device"));
+    }
+    let seconds = end.since(begin).as_secs();
+    let moved = rest.states.moved(begin, end);
+    moved.or_else(|| unsteady(blocks)).or_else(|| drifting(blocks, seconds / f64::from(BLOCKS)))
 }
 
 impl States {
     /// What moved between two times that does not move while a device idles. `None`: nothing.
     fn moved(&self, begin: Nanos, end: Nanos) -> Option<String> {
-        let inside = |samples: &[Sample]| -> Vec<(f64, f64)> {
-            let inside = samples.iter().filter(|s| s.at() >= begin && s.at() <= end);
-            inside.filter_map(|sample| Some((sample.at().as_secs(), sample.value?))).collect()
-        };
-        let range = |values: &[(f64, f64)]| {
-            let each = || values.iter().map(|value| value.1);
-            (each().fold(f64::INFINITY, f64::min), each().fold(f64::NEG_INFINITY, f64::max))
-        };
-        let (temperature, clock, performance) =
-            (inside(&self.temperature), inside(&self.clock), inside(&self.performance));
-        let from = |i: usize| {
-            let near = temperature[i..].iter().take_while(|(at, _)| *at <= temperature[i].0 + WARMING);
-            near.copied().collect::<Vec<_>>()
-        };
-        let warming = (0..temperature.len()).map(|i| range(&from(i))).find(|(low, high)| high - low > MOST_DEGREES);
-        let (low, high) = range(&performance);
-        let state = (high > low).then(|| format!("the performance state changed between {low} and {high}"));
-        let (low, high) = range(&clock);
-        let clock = (high - low > CLOCK_STEP * high).then(|| format!("the clock moved from {low} to {high} MHz"));
-        let warming = warming.map(|(low, high)| format!("the temperature moved from {low} to {high} °C within 30 s"));
-        state.or(clock).or(warming)
+        let (low, high) = range(&inside(&self.performance, begin, end));
+        if high > low {
+            return Some(format!("the performance state changed between {low} and {high}"));
+        }
+        let (low, high) = range(&inside(&self.clock, begin, end));
+        if high - low > CLOCK_STEP * high {
+            return Some(format!("the clock moved from {low} to {high} MHz"));
+        }
+        let (low, high) = warming(&inside(&self.temperature, begin, end))?;
+        Some(format!("the temperature moved from {low} to {high} °C within 30 s"))
     }
+}
+
+/// Values between two times, each with its second.
+fn inside(samples: &[Sample], begin: Nanos, end: Nanos) -> Vec<(f64, f64)> {
+    let inside = samples.iter().filter(|sample| sample.at() >= begin && sample.at() <= end);
+    inside.filter_map(|sample| Some((sample.at().as_secs(), sample.value?))).collect()
+}
+
+/// Smallest and largest value. Of none: the first is above the second.
+fn range(values: &[(f64, f64)]) -> (f64, f64) {
+    let low = values.iter().map(|(_, value)| *value).fold(f64::INFINITY, f64::min);
+    let high = values.iter().map(|(_, value)| *value).fold(f64::NEG_INFINITY, f64::max);
+    (low, high)
+}
+
+/// The first temperatures, lowest and highest, that are too far apart within [`WARMING`]. `None`: none are.
+fn warming(temperature: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let mut within = (0..temperature.len()).map(|first| {
+        let until = temperature[first].0 + WARMING;
+        let last = temperature.partition_point(|(at, _)| *at <= until);
+        range(&temperature[first..last])
+    });
+    within.find(|(low, high)| high - low > MOST_DEGREES)
 }
 
 /// A block that is not like the others.
 fn unsteady(blocks: &[Block]) -> Option<String> {
-    let mut sorted = watts(blocks);
+    let mut sorted = powers(blocks);
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
     let median = f64::midpoint(sorted[middle - 1], sorted[middle]);
@@ -193,7 +224,7 @@ fn unsteady(blocks: &[Block]) -> Option<String> {
 
 /// A line through blocks of so many seconds that rises or falls faster than idle power does.
 fn drifting(blocks: &[Block], seconds: f64) -> Option<String> {
-    let (watts, n) = (watts(blocks), f64::from(BLOCKS));
+    let (watts, n) = (powers(blocks), f64::from(BLOCKS));
     let middle = mean(&watts);
     let place = |i: usize| (u32::try_from(i).map_or(0.0, f64::from) - (n - 1.0) / 2.0) * seconds;
     let spread: f64 = (0..watts.len()).map(|i| place(i).powi(2)).sum();
@@ -218,6 +249,11 @@ fn level(samples: &[Sample], (begin, end): (Nanos, Nanos)) -> Option<Block> {
     let inside = samples.iter().filter(|s| s.at() >= begin && s.at() < end);
     let inside: Vec<f64> = inside.filter_map(Sample::watts).collect();
     (inside.len() >= 3).then(|| Block { watts: mean(&inside), open: 0.0 })
+}
+
+/// Of every part. `None`: one has too few readings.
+fn levels(samples: &[Sample], parts: &[(Nanos, Nanos)]) -> Option<Vec<Block>> {
+    parts.iter().map(|&part| level(samples, part)).collect()
 }
 
 #[cfg(test)]

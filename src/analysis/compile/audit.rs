@@ -1,15 +1,15 @@
 //! `compile_audit.csv`: one cell and phase, what proves that it ran compiled, and what that changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::columns::columns;
-use crate::analysis::groups::latencies;
+use crate::analysis::groups::{Group, latencies};
 use crate::analysis::key::CellKey;
 use crate::analysis::metrics::Metrics;
-use crate::analysis::metrics::{MetricRow, Standing};
+use crate::analysis::metrics::Standing;
 use crate::analysis::table::{Sources, Table};
 use crate::record::CompileRecord;
 use crate::stats::LEVEL;
@@ -19,7 +19,8 @@ use crate::store::Recording;
 use crate::terms::{CompileEvidence, Degraded, Mode, Role, Status};
 use crate::units::Nanos;
 
-use super::audited::{Audited, audited, reference};
+use super::audited::{Audited, AuditedCall, audited, reference};
+use super::tally::Tally;
 
 columns! {
     /// One cell in one mode that asked for a compiler.
@@ -188,10 +189,97 @@ impl Table for CompileAudit {
     }
 }
 
-/// Latencies of timed calls that went well, those of a new shape too: what a caller waits.
-fn served(rows: &[&MetricRow]) -> Vec<f64> {
-    let well = rows.iter().filter(|row| row.role == Role::Timed && row.status == Standing::Ok);
-    well.filter_map(|row| row.latency_ms).collect()
+/// How long calls of a cell took.
+#[derive(Default)]
+struct Latencies {
+    /// Of warm timed calls that count.
+    counted: Vec<f64>,
+    /// Of timed calls that went well, those of a new shape too: what a caller waits.
+    served: Vec<f64>,
+}
+
+impl Latencies {
+    fn of(group: &Group<'_>) -> Self {
+        let served = group.rows.iter().filter(|row| row.role == Role::Timed && row.status == Standing::Ok);
+        Self { counted: latencies(&group.counted()), served: served.filter_map(|row| row.latency_ms).collect() }
+    }
+
+    /// A high quantile of what callers waited. `None`: fewer calls than it needs.
+    fn tail(&self, p: f64, needs: usize) -> Option<f64> {
+        quantile(&self.served, p).filter(|_| self.served.len() >= needs)
+    }
+
+    fn p95(&self) -> Option<f64> {
+        self.tail(0.95, P95_NEEDS)
+    }
+
+    fn p99(&self) -> Option<f64> {
+        self.tail(0.99, P99_NEEDS)
+    }
+}
+
+fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording: &Recording) -> CompileAuditRow {
+    let steps = steps(cell, recording);
+    let in_steps: Tally = steps.iter().map(|&(_, evidence)| Tally::from(evidence)).sum();
+    let in_calls: Tally = cell.calls.iter().map(AuditedCall::tally).sum();
+    let timed: Vec<AuditedCall<'_>> = cell.calls.iter().copied().filter(AuditedCall::is_timed).collect();
+    let in_timed: Tally = timed.iter().map(AuditedCall::tally).sum();
+    let spent = Spent::of(cell, &steps);
+    // Compiled code ran, and was compiled for another shape.
+    let shares_graph = spent.graphs == 0 && in_timed.executions > 0;
+    let own = Latencies::of(&cell.group);
+    let theirs = reference.map(|other| Latencies::of(&other.group)).unwrap_or_default();
+    let (median_ms, reference_median_ms) = (median(&own.counted), median(&theirs.counted));
+    let ratio = log_ratio(&own.counted, &theirs.counted, LEVEL).ok();
+    let is_faster = ratio.is_some_and(|ratio| ratio.interval.high < 1.0);
+    let saved_ms = reference_median_ms.zip(median_ms).map(|(theirs, own)| theirs - own);
+    CompileAuditRow {
+        key: cell.group.key(),
+        mode: cell.group.mode,
+        backend_requested: cell.requested().to_owned(),
+        backend_actual: actual_in_all(&timed),
+        without_evidence: without_evidence(cell, recording),
+        n_timed: timed.len(),
+        n_fallback: degraded(&timed, Degraded::Fallback),
+        n_compile_failed: degraded(&timed, Degraded::CompileFailed),
+        model_calls: in_timed.calls,
+        executions: in_timed.executions,
+        unique_graphs_in_calls: in_calls.unique_graphs,
+        graph_breaks: in_calls.graph_breaks + in_steps.graph_breaks,
+        recompiles_in_timed_calls: in_timed.recompiles,
+        guard_failures: in_calls.guard_failures,
+        cache: spent.cache,
+        compile_step_ms: some_time(spent.in_steps),
+        compile_in_calls_ms: some_time(spent.in_calls),
+        compile_ms_reason: spent.why_no_time(shares_graph).map(str::to_owned),
+        graph: if shares_graph { GraphUse::Shared } else { GraphUse::Own },
+        charged_compile_ms: None,
+        median_ms,
+        served_p50_ms: median(&own.served),
+        served_p95_ms: own.p95(),
+        served_p99_ms: own.p99(),
+        reference: reference.map(|other| other.group.cell.session.backend.clone()),
+        reference_median_ms,
+        reference_served_p95_ms: theirs.p95(),
+        reference_served_p99_ms: theirs.p99(),
+        ratio: ratio.map(|ratio| ratio.ratio),
+        ratio_low: ratio.map(|ratio| ratio.interval.low),
+        ratio_high: ratio.map(|ratio| ratio.interval.high),
+        saved_ms: saved_ms.filter(|saved| is_faster && *saved > 0.0),
+        break_even_calls: None,
+    }
+}
+
+/// What ran in every call that went well. `None`: not the same in all, not proven for one, or there is none.
+fn actual_in_all(calls: &[AuditedCall<'_>]) -> Option<String> {
+    let well = calls.iter().filter(|call| call.row.status == Standing::Ok);
+    let mut ran = well.map(|call| call.evidence.backend_actual.as_ref());
+    let first = ran.next()??;
+    ran.all(|other| other == Some(first)).then(|| first.clone())
+}
+
+fn degraded(calls: &[AuditedCall<'_>], kind: Degraded) -> usize {
+    calls.iter().filter(|call| call.row.degraded_kind == Some(kind)).count()
 }
 
 /// `None`: no time at all, so nothing was done in it.
@@ -199,94 +287,31 @@ fn some_time(time: Nanos) -> Option<f64> {
     (time > Nanos(0)).then(|| time.as_ms())
 }
 
-fn tail(values: &[f64], p: f64, needs: usize) -> Option<f64> {
-    quantile(values, p).filter(|_| values.len() >= needs)
-}
-
-fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording: &Recording) -> CompileAuditRow {
-    let group = &cell.group;
-    let timed: Vec<_> = cell.calls.iter().filter(|(row, ..)| row.role == Role::Timed).collect();
-    let degraded = |kind| timed.iter().filter(|(row, ..)| row.degraded_kind == Some(kind)).count();
-    let all = |of: fn(&CompileEvidence) -> u64| cell.calls.iter().map(|(.., evidence)| of(evidence)).sum::<u64>();
-    let in_timed = |of: fn(&CompileEvidence) -> u64| timed.iter().map(|(.., evidence)| of(evidence)).sum::<u64>();
-    let steps = steps(cell, recording);
-    let in_steps = |of: fn(&CompileEvidence) -> u64| steps.iter().map(|(_, evidence)| of(evidence)).sum::<u64>();
-    let spent = Spent::of(cell, &steps);
-    let values = latencies(&group.counted());
-    let as_served = served(&group.rows);
-    let theirs = reference.map(|other| latencies(&other.group.counted())).unwrap_or_default();
-    let theirs_served = reference.map(|other| served(&other.group.rows)).unwrap_or_default();
-    let ratio = log_ratio(&values, &theirs, LEVEL).ok();
-    let (median_ms, reference_median_ms) = (median(&values), median(&theirs));
-    let saved = reference_median_ms.zip(median_ms).map(|(theirs, own)| theirs - own);
-    let faster = ratio.is_some_and(|ratio| ratio.interval.high < 1.0);
-    let shares_graph = spent.graphs == 0 && in_timed(|evidence| evidence.executions) > 0;
-    let mut actuals = timed.iter().filter(|(row, ..)| row.status == Standing::Ok).map(|(.., e)| &e.backend_actual);
-    let actual = actuals.next().cloned().flatten();
-    CompileAuditRow {
-        key: group.key(),
-        mode: group.mode,
-        backend_requested: cell.requested().to_owned(),
-        backend_actual: actual.filter(|actual| actuals.all(|other| other.as_ref() == Some(actual))),
-        without_evidence: without_evidence(cell, recording),
-        n_timed: timed.len(),
-        n_fallback: degraded(Degraded::Fallback),
-        n_compile_failed: degraded(Degraded::CompileFailed),
-        model_calls: in_timed(|evidence| evidence.calls),
-        executions: in_timed(|evidence| evidence.executions),
-        unique_graphs_in_calls: all(|evidence| evidence.unique_graphs),
-        graph_breaks: all(|evidence| evidence.graph_breaks) + in_steps(|evidence| evidence.graph_breaks),
-        recompiles_in_timed_calls: in_timed(|evidence| evidence.recompiles),
-        guard_failures: all(|evidence| evidence.guard_failures),
-        cache: spent.cache,
-        compile_step_ms: some_time(spent.in_steps),
-        compile_in_calls_ms: some_time(spent.in_calls),
-        compile_ms_reason: (spent.in_steps + spent.in_calls == Nanos(0)).then(|| {
-            let reason = if shares_graph { "another shape's graph serves this one" } else { "nothing was compiled" };
-            reason.to_owned()
-        }),
-        graph: if shares_graph { GraphUse::Shared } else { GraphUse::Own },
-        charged_compile_ms: None,
-        median_ms,
-        served_p50_ms: median(&as_served),
-        served_p95_ms: tail(&as_served, 0.95, P95_NEEDS),
-        served_p99_ms: tail(&as_served, 0.99, P99_NEEDS),
-        reference: reference.map(|other| other.group.cell.session.backend.clone()),
-        reference_median_ms,
-        reference_served_p95_ms: tail(&theirs_served, 0.95, P95_NEEDS),
-        reference_served_p99_ms: tail(&theirs_served, 0.99, P99_NEEDS),
-        ratio: ratio.map(|ratio| ratio.ratio),
-        ratio_low: ratio.map(|ratio| ratio.interval.low),
-        ratio_high: ratio.map(|ratio| ratio.interval.high),
-        saved_ms: saved.filter(|saved| faster && *saved > 0.0),
-        break_even_calls: None,
-    }
-}
-
 /// Says what each cell has to earn back, once all cells of a session are known.
 fn charge(audit: &mut [CompileAuditRow]) {
-    let key = |row: &CompileAuditRow| (row.key.backend.clone(), row.key.model.clone(), row.mode);
-    let mut sessions: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for (place, row) in audit.iter().enumerate() {
-        sessions.entry(key(row)).or_default().push(place);
+    let mut sessions: BTreeMap<_, Vec<&mut CompileAuditRow>> = BTreeMap::new();
+    for row in audit {
+        let session = (row.key.backend.clone(), row.key.model.clone(), row.mode);
+        sessions.entry(session).or_default().push(row);
     }
-    for places in sessions.into_values() {
-        let total = |places: &[usize]| {
-            let rows: Vec<&CompileAuditRow> = places.iter().map(|&place| &audit[place]).collect();
-            let compiled: Vec<_> = rows.into_iter().filter(|row| row.compile_ms() > 0.0).collect();
-            let all_work = !compiled.is_empty() && compiled.iter().all(|row| row.cache.is_all_work());
-            all_work.then(|| compiled.iter().map(|row| row.compile_ms()).sum::<f64>())
-        };
-        let shared = places.iter().any(|&place| audit[place].graph == GraphUse::Shared);
-        let charged: Vec<Option<f64>> =
-            places.iter().map(|place| total(if shared { &places } else { std::slice::from_ref(place) })).collect();
-        for (place, charged) in places.into_iter().zip(charged) {
-            let row = &mut audit[place];
+    for rows in sessions.into_values() {
+        let shared = rows.iter().any(|row| row.graph == GraphUse::Shared);
+        // A shared graph is earned back by all that it serves, so each is charged with what all shapes took.
+        let of_all = if shared { cold_compile_ms(rows.iter().map(|row| &**row)) } else { None };
+        for row in rows {
             row.graph = if shared { GraphUse::Shared } else { GraphUse::Own };
-            row.charged_compile_ms = charged;
-            row.break_even_calls = charged.zip(row.saved_ms).map(|(compile, saved)| (compile / saved).ceil() as u64);
+            row.charged_compile_ms = if shared { of_all } else { cold_compile_ms([&*row]) };
+            let earned_back = row.charged_compile_ms.zip(row.saved_ms).map(|(compile, saved)| compile / saved);
+            row.break_even_calls = earned_back.map(|calls| calls.ceil() as u64);
         }
     }
+}
+
+/// Time that compiling these cells' shapes took. `None`: nothing was compiled, or a filled cache made it short.
+fn cold_compile_ms<'a>(rows: impl IntoIterator<Item = &'a CompileAuditRow>) -> Option<f64> {
+    let compiled: Vec<&CompileAuditRow> = rows.into_iter().filter(|row| row.compile_ms() > 0.0).collect();
+    let all_work = !compiled.is_empty() && compiled.iter().all(|row| row.cache.is_all_work());
+    all_work.then(|| compiled.iter().map(|row| row.compile_ms()).sum())
 }
 
 impl CompileAuditRow {
@@ -309,26 +334,41 @@ struct Spent {
 impl Spent {
     /// The load with the coldest cache, and of these the one that compiled longest.
     fn of(cell: &Audited<'_>, steps: &[(u32, &CompileEvidence)]) -> Self {
-        let in_steps = steps.iter().map(|&(load, evidence)| (load, true, evidence));
-        let in_calls = cell.calls.iter().map(|(_, call, evidence)| (call.load_index, false, *evidence));
-        let mut loads: BTreeMap<u32, Vec<(bool, &CompileEvidence)>> = BTreeMap::new();
-        for (load, step, evidence) in in_steps.chain(in_calls) {
-            loads.entry(load).or_default().push((step, evidence));
+        let mut in_steps: BTreeMap<u32, Tally> = BTreeMap::new();
+        let mut in_calls: BTreeMap<u32, Tally> = BTreeMap::new();
+        for &(load, evidence) in steps {
+            *in_steps.entry(load).or_default() += evidence.into();
         }
-        let spent = loads.into_values().map(|all| {
-            let sum = |of: fn(&CompileEvidence) -> u64| all.iter().map(|(_, evidence)| of(evidence)).sum::<u64>();
-            let time = |step: bool| {
-                let of = all.iter().filter(|(is_step, _)| *is_step == step);
-                Nanos(of.map(|(_, evidence)| evidence.compile_ns.0).sum())
-            };
-            let cache = CacheState::of(sum(|evidence| evidence.cache_hits), sum(|evidence| evidence.cache_misses));
-            Self { in_steps: time(true), in_calls: time(false), graphs: sum(|evidence| evidence.unique_graphs), cache }
+        for call in &cell.calls {
+            *in_calls.entry(call.call.load_index).or_default() += call.tally();
+        }
+        let loads: BTreeSet<u32> = in_steps.keys().chain(in_calls.keys()).copied().collect();
+        let spent = loads.into_iter().map(|load| {
+            let in_steps = in_steps.get(&load).copied().unwrap_or_default();
+            Self::in_load(in_steps, in_calls.get(&load).copied().unwrap_or_default())
         });
-        let longest = spent.max_by_key(|spent| {
-            let time = spent.in_steps + spent.in_calls;
-            (time > Nanos(0) && spent.cache.is_all_work(), time)
-        });
-        longest.unwrap_or(Self { in_steps: Nanos(0), in_calls: Nanos(0), graphs: 0, cache: CacheState::Unknown })
+        let longest = spent.max_by_key(|spent| (spent.time() > Nanos(0) && spent.cache.is_all_work(), spent.time()));
+        longest.unwrap_or_else(|| Self::in_load(Tally::default(), Tally::default()))
+    }
+
+    fn in_load(steps: Tally, calls: Tally) -> Self {
+        let both = steps + calls;
+        Self {
+            in_steps: steps.compile_time,
+            in_calls: calls.compile_time,
+            graphs: both.unique_graphs,
+            cache: CacheState::of(both.cache_hits, both.cache_misses),
+        }
+    }
+
+    fn time(&self) -> Nanos {
+        self.in_steps + self.in_calls
+    }
+
+    /// Why compiling took no time. `None`: it took some.
+    fn why_no_time(&self, shares_graph: bool) -> Option<&'static str> {
+        let reason = if shares_graph { "another shape's graph serves this one" } else { "nothing was compiled" };
+        (self.time() == Nanos(0)).then_some(reason)
     }
 }
 
@@ -352,7 +392,7 @@ fn without_evidence(cell: &Audited<'_>, recording: &Recording) -> Option<String>
 /// The compile steps of the cell's shape and mode, each with its load.
 fn steps<'a>(cell: &Audited<'_>, recording: &'a Recording) -> Vec<(u32, &'a CompileEvidence)> {
     let planned = cell.group.cell;
-    let padded = cell.calls.first().map(|(row, ..)| row.prompt_padded).or(planned.prompt_tokens);
+    let padded = cell.calls.first().map(|call| call.row.prompt_padded).or(planned.prompt_tokens);
     let same = |step: &&CompileRecord| {
         step.procedure == planned.procedure
             && (step.batch, Some(step.prompt_tokens), step.steps) == (planned.batch, padded, planned.gen_tokens)

@@ -6,9 +6,10 @@ use crate::analysis::columns::columns;
 use crate::analysis::metrics::Metrics;
 use crate::analysis::table::{Sources, Table};
 use crate::record::LoadRecord;
-use crate::terms::{CompileEvidence, Mode, Role};
+use crate::terms::{CompileEvidence, Mode};
 
-use super::audited::{Audited, audited};
+use super::audited::{Audited, AuditedCall, audited};
+use super::tally::Tally;
 
 columns! {
     /// One phase of one backend and model, over all loads and calls.
@@ -79,17 +80,13 @@ impl Table for CompileGraphs {
 
 fn row(cells: &[&Audited<'_>], n_loads: usize, steps: &[&CompileEvidence]) -> CompileGraphsRow {
     let group = &cells[0].group;
-    let calls = || cells.iter().flat_map(|cell| &cell.calls);
-    let timed = calls().filter(|(row, ..)| row.role == Role::Timed).map(|(.., evidence)| *evidence);
-    let in_calls = calls().map(|(.., evidence)| *evidence);
-    let everywhere = || steps.iter().copied().chain(in_calls.clone());
-    let shapes: BTreeSet<(u32, u32)> = calls()
-        .map(|(row, _, evidence)| match row.mode {
-            Mode::Prefill => (row.key.batch, evidence.bucket.unwrap_or(row.prompt_padded)),
-            Mode::KvDecode | Mode::E2eKv | Mode::GenerateUncached => (row.key.batch, 0),
-        })
-        .collect();
-    let unique_graphs = everywhere().map(|evidence| evidence.unique_graphs).sum();
+    let calls: Vec<AuditedCall<'_>> = cells.iter().flat_map(|cell| &cell.calls).copied().collect();
+    let in_steps: Tally = steps.iter().map(|&evidence| Tally::from(evidence)).sum();
+    let in_calls: Tally = calls.iter().map(AuditedCall::tally).sum();
+    let in_timed: Tally = calls.iter().filter(|call| call.is_timed()).map(AuditedCall::tally).sum();
+    let everywhere = in_steps + in_calls;
+    let evidence = steps.iter().copied().chain(calls.iter().map(|call| call.evidence));
+    let shapes: BTreeSet<(u32, u32)> = calls.iter().map(shape).collect();
     CompileGraphsRow {
         backend: group.cell.session.backend.clone(),
         model: group.cell.session.model.clone(),
@@ -97,13 +94,22 @@ fn row(cells: &[&Audited<'_>], n_loads: usize, steps: &[&CompileEvidence]) -> Co
         backend_requested: cells[0].requested().to_owned(),
         n_loads,
         n_shapes: shapes.len(),
-        unique_graphs,
-        unique_graphs_per_load: unique_graphs as f64 / n_loads.max(1) as f64,
-        graph_breaks: everywhere().map(|evidence| evidence.graph_breaks).sum(),
-        recompiles_while_compiling: steps.iter().map(|evidence| evidence.recompiles).sum(),
-        recompiles_in_calls: in_calls.clone().map(|evidence| evidence.recompiles).sum(),
-        recompiles_in_timed_calls: timed.map(|evidence| evidence.recompiles).sum(),
-        guard_failures: everywhere().map(|evidence| evidence.guard_failures).sum(),
-        compile_ms: everywhere().map(|evidence| evidence.compile_ns.as_ms()).sum(),
+        unique_graphs: everywhere.unique_graphs,
+        unique_graphs_per_load: everywhere.unique_graphs as f64 / n_loads.max(1) as f64,
+        graph_breaks: everywhere.graph_breaks,
+        recompiles_while_compiling: in_steps.recompiles,
+        recompiles_in_calls: in_calls.recompiles,
+        recompiles_in_timed_calls: in_timed.recompiles,
+        guard_failures: everywhere.guard_failures,
+        compile_ms: evidence.map(|evidence| evidence.compile_ns.as_ms()).sum(),
     }
+}
+
+/// What a compiler may make a graph of its own for: rows, and in a prefill its columns.
+fn shape(call: &AuditedCall<'_>) -> (u32, u32) {
+    let columns = match call.row.mode {
+        Mode::Prefill => call.evidence.bucket.unwrap_or(call.row.prompt_padded),
+        Mode::KvDecode | Mode::E2eKv | Mode::GenerateUncached => 0,
+    };
+    (call.row.key.batch, columns)
 }

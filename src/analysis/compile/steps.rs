@@ -4,7 +4,7 @@ use crate::analysis::columns::columns;
 use crate::analysis::metrics::Standing;
 use crate::analysis::table::{Sources, Table};
 use crate::record::{CompileRecord, LoadRecord};
-use crate::terms::{CompileEvidence, Degraded, Mode, Procedure, Status};
+use crate::terms::{CompileEvidence, Degraded, Mode, Procedure};
 
 columns! {
     /// One phase of one shape compiled after one load.
@@ -94,10 +94,7 @@ fn row(load: &LoadRecord, step: &CompileRecord, phase: Option<&CompileEvidence>)
         prompt_tokens: step.prompt_tokens,
         steps: step.steps,
         status: if step.status.is_ok() { Standing::Ok } else { Standing::Degraded },
-        degraded_kind: match step.status {
-            Status::Ok => None,
-            Status::Degraded(kind) => Some(kind),
-        },
+        degraded_kind: step.status.degraded(),
         detail: step.detail.clone(),
         begin_ms: step.begin_ns.as_ms(),
         shape_ms: step.duration_ns.as_ms(),

@@ -52,24 +52,7 @@ fn event(
     metered: &Metered,
     meters: &Meters<'_>,
 ) -> EnergyEventRow {
-    let whole = Part { record, metered };
-    let part = match prefill {
-        None => Ok(None),
-        Some(None) => Err(Reason::Failed),
-        Some(Some(record)) => charged(record, &metered.sensor.id, meters).map(Some),
-    };
-    let part = part.and_then(|part| part.map(|part| Ok((part, part.estimated()?))).transpose());
-    let found = part.and_then(|part| {
-        let estimate = whole.estimated()?;
-        Ok((part.as_ref().map_or(Ok(estimate), |(_, part)| difference(&estimate, part))?, part.map(|(part, _)| part)))
-    });
-    let graded = found.and_then(|(found, part)| {
-        // Whatever limits one of the two limits what is left of them.
-        let caps = part.map_or(whole.caps(), |part| whole.caps().and(part.caps()));
-        let own = grade(&found, &metered.calibration, &caps)?;
-        let other = part.map_or(Ok(own), |part| grade(&found, &part.metered.calibration, &caps))?;
-        Ok((found, own.max(other), seconds(record) - part.map_or(0.0, |part| seconds(part.record))))
-    });
+    let graded = repetition(Part { record, metered }, prefill, meters);
     let mut row = row(record, key, Some(metered), graded);
     if let Some(Some(prefill)) = prefill {
         row.flags.add(&prefill.flags);
@@ -78,6 +61,27 @@ fn event(
         row.take_off(metered.idle(record.load_index), seconds, metered.idle_drifts);
     }
     row
+}
+
+/// Energy of one repetition with its grade and its seconds, a prefill taken off; `prefill` as in [`event`].
+fn repetition(
+    whole: Part<'_>,
+    prefill: Option<Option<&LoopRecord>>,
+    meters: &Meters<'_>,
+) -> Result<(Estimate, Grade, f64), Reason> {
+    let Some(prefill) = prefill else {
+        let estimate = whole.estimated()?;
+        let grade = grade(&estimate, &whole.metered.calibration, &whole.caps())?;
+        return Ok((estimate, grade, seconds(whole.record)));
+    };
+    let part = charged(prefill.ok_or(Reason::Failed)?, &whole.metered.sensor.id, meters)?;
+    let of_part = part.estimated()?;
+    let estimate = difference(&whole.estimated()?, &of_part)?;
+    // Whatever limits one of the two limits what is left of them.
+    let caps = whole.caps().and(part.caps());
+    let own = grade(&estimate, &whole.metered.calibration, &caps)?;
+    let other = grade(&estimate, &part.metered.calibration, &caps)?;
+    Ok((estimate, own.max(other), seconds(whole.record) - seconds(part.record)))
 }
 
 /// A loop charged to the sensor of this name, in whichever process it was made.

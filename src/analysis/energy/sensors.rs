@@ -37,19 +37,30 @@ pub struct Metered {
     idles: Vec<IdleStretch>,
 }
 
-/// When, after which load, and what it gave.
-type IdleStretch = (IdleWhen, Option<u32>, Option<Idle>);
+/// A stretch in which everything was left alone.
+struct IdleStretch {
+    when: IdleWhen,
+    /// The load after which it came. `None`: none.
+    load_index: Option<u32>,
+    /// `None`: the sensor said too little.
+    idle: Option<Idle>,
+}
+
+impl IdleStretch {
+    /// `None`: there is no idle power, or it may not be used.
+    fn valid(&self) -> Option<&Idle> {
+        self.idle.as_ref().filter(|idle| idle.invalid.is_none())
+    }
+}
 
 impl Metered {
     /// Idle power for calls of a load: with its model resident, else before anything was loaded. `None`: not measured,
     /// or not valid.
     pub fn idle(&self, load_index: u32) -> Option<&Idle> {
-        let valid = |wanted: &dyn Fn(IdleWhen, Option<u32>) -> bool| {
-            let mut found = self.idles.iter().filter(|(when, load, _)| wanted(*when, *load));
-            found.find_map(|(_, _, idle)| idle.as_ref().filter(|idle| idle.invalid.is_none()))
-        };
-        valid(&|when, load| when == IdleWhen::Loaded && load == Some(load_index))
-            .or_else(|| valid(&|when, _| when == IdleWhen::Before))
+        let loaded = self.idles.iter().filter(|idle| idle.when == IdleWhen::Loaded);
+        let mut of_load = loaded.filter(|idle| idle.load_index == Some(load_index));
+        let mut before = self.idles.iter().filter(|idle| idle.when == IdleWhen::Before);
+        of_load.find_map(IdleStretch::valid).or_else(|| before.find_map(IdleStretch::valid))
     }
 
     /// What limits the grade of what ran between two times.
@@ -193,13 +204,13 @@ impl<'a> Meters<'a> {
     /// Idle power of every stretch that was left alone.
     pub fn baselines(&self) -> Vec<BaselineRow> {
         let rows = self.metered.iter().flat_map(|((epoch, id), metered)| {
-            metered.idles.iter().map(move |(when, load_index, idle)| BaselineRow {
+            metered.idles.iter().map(move |stretch| BaselineRow {
                 sensor: id.clone(),
                 simulated: metered.sensor.simulated,
                 epoch: *epoch,
-                when: *when,
-                load_index: *load_index,
-                idle: idle.clone(),
+                when: stretch.when,
+                load_index: stretch.load_index,
+                idle: stretch.idle.clone(),
             })
         });
         rows.collect()
@@ -231,43 +242,62 @@ fn states(sensor: &Sensor, read: &[Vec<Sample>]) -> States {
 
 /// Idle stretches of one process, with what the one after the run leaves open of those before it; and whether that is
 /// too much.
-///
-/// A context of ours on the board draws power, so that two stretches are compared only where both had one or neither.
 fn idles(recording: &Recording, epoch: u32, metered: &Metered, states: &States) -> (Vec<IdleStretch>, bool) {
-    let uuid = metered.sensor.uuid.as_ref();
-    let foreign = foreign(recording, epoch, uuid.map(String::as_str));
-    let held = |stretch: &IdleRecord| stretch.contexts.iter().flatten().any(|board| Some(board) == uuid);
-    let found = recording.idles().filter(|idle| idle.epoch == epoch).map(|stretch| {
-        let bare = stretch.when != IdleWhen::Loaded && !held(stretch);
-        let rest = Rest {
-            kind: if bare { IdleKind::IdleBare } else { IdleKind::IdleCtx },
-            trace: &metered.trace,
-            states,
-            poll: metered.poll,
-            settling: metered.calibration.settling(),
-            begin: stretch.begin_ns,
-            end: stretch.end_ns,
-            foreign: beside(&foreign, stretch).filter(|_| metered.sensor.kind != SensorKind::Rapl),
-        };
-        (stretch.when, stretch.load_index, Idle::of(&rest))
+    let stretches: Vec<&IdleRecord> = recording.idles().filter(|stretch| stretch.epoch == epoch).collect();
+    let uuid = metered.sensor.uuid.as_deref();
+    let foreign = foreign(recording, epoch, uuid);
+    let measured = stretches.iter().map(|stretch| IdleStretch {
+        when: stretch.when,
+        load_index: stretch.load_index,
+        idle: Idle::of(&rest(stretch, metered, states, &foreign)),
     });
-    let mut found: Vec<IdleStretch> = found.collect();
-    let context = |wanted: IdleWhen| {
-        let mut stretches = recording.idles().filter(|idle| idle.epoch == epoch && idle.when == wanted);
-        let contexts = stretches.next().and_then(|idle| idle.contexts.as_ref());
-        contexts.zip(uuid).map(|(boards, uuid)| boards.contains(uuid))
-    };
-    if context(IdleWhen::Before) != context(IdleWhen::After) {
+    let mut found: Vec<IdleStretch> = measured.collect();
+    let Some((drift, drifts)) = drift(&found).filter(|_| had_alike_contexts(&stretches, uuid)) else {
         return (found, false);
-    }
-    let of = |wanted| found.iter().find(|(when, ..)| *when == wanted).and_then(|(.., idle)| idle.clone());
-    let (Some(before), Some(after)) = (of(IdleWhen::Before), of(IdleWhen::After)) else { return (found, false) };
+    };
     // The device itself moved by as much; so did it with a model resident, which nobody measures a second time.
-    let (drift, drifts) = before.drift_to(&after);
-    for (_, _, idle) in found.iter_mut().filter(|(when, ..)| *when != IdleWhen::After) {
-        *idle = idle.take().map(|idle| idle.drifted(drift));
+    for stretch in found.iter_mut().filter(|stretch| stretch.when != IdleWhen::After) {
+        stretch.idle = stretch.idle.take().map(|idle| idle.drifted(drift));
     }
     (found, drifts)
+}
+
+/// What is known of a device while it was left alone.
+fn rest<'a>(stretch: &IdleRecord, metered: &'a Metered, states: &'a States, foreign: &[(Nanos, u32)]) -> Rest<'a> {
+    let has_context = metered.sensor.uuid.as_deref().is_some_and(|uuid| holds_context(stretch, uuid));
+    let is_bare = stretch.when != IdleWhen::Loaded && !has_context;
+    Rest {
+        kind: if is_bare { IdleKind::IdleBare } else { IdleKind::IdleCtx },
+        trace: &metered.trace,
+        states,
+        poll: metered.poll,
+        settling: metered.calibration.settling(),
+        begin: stretch.begin_ns,
+        end: stretch.end_ns,
+        foreign: beside(foreign, stretch).filter(|_| metered.sensor.kind != SensorKind::Rapl),
+    }
+}
+
+/// Whether a context of ours was on the board.
+fn holds_context(stretch: &IdleRecord, uuid: &str) -> bool {
+    stretch.contexts.iter().flatten().any(|board| board == uuid)
+}
+
+/// Whether the stretches before and after the run may be compared: a context of ours on the board draws power, so both
+/// had one or neither did.
+fn had_alike_contexts(stretches: &[&IdleRecord], uuid: Option<&str>) -> bool {
+    let context = |wanted: IdleWhen| {
+        let stretch = stretches.iter().find(|stretch| stretch.when == wanted)?;
+        let known = stretch.contexts.is_some();
+        uuid.filter(|_| known).map(|uuid| holds_context(stretch, uuid))
+    };
+    context(IdleWhen::Before) == context(IdleWhen::After)
+}
+
+/// How far idle power after the run is from that before it, and whether that is too much. `None`: one is not known.
+fn drift(stretches: &[IdleStretch]) -> Option<(f64, bool)> {
+    let of = |wanted: IdleWhen| stretches.iter().find(|stretch| stretch.when == wanted)?.idle.as_ref();
+    Some(of(IdleWhen::Before)?.drift_to(of(IdleWhen::After)?))
 }
 
 /// When calls and loops of a process began, and how many processes of others were on the device beside each.

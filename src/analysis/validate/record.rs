@@ -47,15 +47,11 @@ pub(super) fn checks(recording: &Recording, plan: &Plan, manifest: &Manifest) ->
     let cells = plan.cells.iter().map(|cell| (cell.id.0.as_str(), cell)).collect();
     let run = Run { recording, plan, manifest, cells };
     let calls = recording.calls().count();
-    let per_call = |problem: fn(&Run<'_>, &CallRecord) -> Option<String>| -> Vec<String> {
-        let of_call = |call| problem(&run, call).map(|why| format!("{}: {why}", call.call_id));
-        recording.calls().filter_map(of_call).collect()
-    };
     let [unique, known, numbered, tried, repeated, warmed, phases, tokens, range, compiled, weights, stack] = NAMES;
     let good = |what: &str| format!("{calls} calls{what}");
     vec![
         Check::of(unique, &run.repeated_ids(), good("")),
-        Check::of(known, &per_call(foreign), good("")),
+        Check::of(known, &run.of_calls(foreign), good("")),
         Check::of(numbered, &run.gaps(), good("")),
         Check::of(tried, &run.tries(), format!("{} calls made again", run.again())),
         if recording.finished() {
@@ -64,16 +60,22 @@ pub(super) fn checks(recording: &Recording, plan: &Plan, manifest: &Manifest) ->
             Check::skip(repeated, "the run is not finished; phasebench run --resume goes on with it")
         },
         Check::of(warmed, &run.unwarmed(), good("")),
-        Check::of(phases, &per_call(misplaced), good("")),
-        Check::of(tokens, &per_call(wrong_tokens), good(", degraded ones aside")),
-        Check::of(range, &per_call(out_of_range), good("")),
-        Check::of(compiled, &per_call(uncompiled), good(", degraded ones aside")),
+        Check::of(phases, &run.of_calls(misplaced), good("")),
+        Check::of(tokens, &run.of_calls(wrong_tokens), good(", degraded ones aside")),
+        Check::of(range, &run.of_calls(out_of_range), good("")),
+        Check::of(compiled, &run.of_calls(uncompiled), good(", degraded ones aside")),
         Check::of(weights, &run.other_weights(), format!("{} models", manifest.models.len())),
         Check::of(stack, &run.other_stacks(), format!("{} processes", manifest.epochs.len())),
     ]
 }
 
 impl Run<'_> {
+    /// What is wrong with each call by itself.
+    fn of_calls(&self, problem: fn(&Self, &CallRecord) -> Option<String>) -> Vec<String> {
+        let of_call = |call: &CallRecord| problem(self, call).map(|why| format!("{}: {why}", call.call_id));
+        self.recording.calls().filter_map(of_call).collect()
+    }
+
     fn repeated_ids(&self) -> Vec<String> {
         let mut seen = BTreeSet::new();
         let again = self.recording.calls().filter(|call| !seen.insert(call.call_id.as_str()));
@@ -315,18 +317,20 @@ fn scaled(run: &Run<'_>, call: &CallRecord) -> bool {
 }
 
 fn out_of_range(_: &Run<'_>, call: &CallRecord) -> Option<String> {
-    let share = |name, value: Option<f64>| value.filter(|v| !(0.0..=1.0).contains(v)).map(|v| (name, v));
-    let amount = |name, value: Option<f64>| value.filter(|v| !v.is_finite() || *v < 0.0).map(|v| (name, v));
-    let power = call.spans.iter().find_map(|span| amount("power_mean_w", span.power_mean_w));
-    let wrong = share("foreign_cpu", call.beside.foreign_cpu)
-        .or_else(|| share("steal", call.beside.steal))
-        .or_else(|| amount("load_1min", call.beside.load_1min))
-        .or_else(|| amount("cpu_mhz", call.beside.cpu_mhz))
-        .or(power);
-    if let Some((name, value)) = wrong {
-        return Some(format!("{name} is {value}"));
+    let beside = &call.beside;
+    let shares = [("foreign_cpu", beside.foreign_cpu), ("steal", beside.steal)];
+    let amounts = [("load_1min", beside.load_1min), ("cpu_mhz", beside.cpu_mhz)];
+    let powers = call.spans.iter().map(|span| ("power_mean_w", span.power_mean_w));
+    for (name, share) in shares {
+        if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+            return Some(format!("{name} is {share}"));
+        }
     }
-    call.outside_engine_ns
-        .filter(|&outside| outside > call.total_wall_ns)
-        .map(|outside| format!("{outside} outside the engine in a call of {}", call.total_wall_ns))
+    for (name, amount) in amounts.into_iter().chain(powers) {
+        if let Some(amount) = amount.filter(|amount| !amount.is_finite() || *amount < 0.0) {
+            return Some(format!("{name} is {amount}"));
+        }
+    }
+    let outside = call.outside_engine_ns.filter(|&outside| outside > call.total_wall_ns)?;
+    Some(format!("{outside} outside the engine in a call of {}", call.total_wall_ns))
 }
