@@ -18,13 +18,16 @@ use crate::stats::location::{StopDecision, StopReason, adaptive_location, narrow
 use crate::terms::{Order, Repetitions, Role};
 use crate::units::Nanos;
 
+mod event;
 mod looping;
 pub mod order;
 pub mod recorded;
 mod task;
 
+pub use event::Event;
 pub use order::Ordering;
-pub use recorded::{Event, Recorded};
+use recorded::CellState;
+pub use recorded::Recorded;
 use task::MOST_LOAD_FAILURES;
 pub use task::{CallTask, LONGEST_GAP, LoadTask, LoopTask, Task};
 
@@ -117,34 +120,50 @@ fn next_call(
 /// Whether a cell is to take no further calls, and by which rule.
 fn verdict(plan: &Plan, ordering: &Ordering, recorded: &Recorded, cell: usize) -> Option<Decision> {
     let state = recorded.cell(cell);
-    let decision = |rule, relative_ci, why| {
-        let calls_ok = state.good;
-        Some(Decision { cell_id: plan.cells[cell].id.clone(), rule, calls_ok, relative_ci, why })
-    };
-    let failures = recorded.load_failures(ordering.session_of(cell));
-    if failures >= MOST_LOAD_FAILURES {
-        return decision(Rule::LoadFailed, None, format!("its session failed to load {failures} times in a row"));
+    let load_failures = recorded.load_failures(ordering.session_of(cell));
+    let stop = broken(state, load_failures).or_else(|| repeated_enough(plan.repetitions, state))?;
+    let cell_id = plan.cells[cell].id.clone();
+    Some(Decision { cell_id, rule: stop.rule, calls_ok: state.good, relative_ci: stop.relative_ci, why: stop.why })
+}
+
+/// Why a cell is stopped.
+struct Stop {
+    rule: Rule,
+    relative_ci: Option<f64>,
+    why: String,
+}
+
+/// A cell whose session cannot be loaded, or does not survive its calls.
+fn broken(state: &CellState, load_failures: u32) -> Option<Stop> {
+    if load_failures >= MOST_LOAD_FAILURES {
+        let why = format!("its session failed to load {load_failures} times in a row");
+        return Some(Stop { rule: Rule::LoadFailed, relative_ci: None, why });
     }
     if state.losses > MOST_RESTARTS {
         let why = format!("its calls ended the session {} times", state.losses);
-        return decision(Rule::SessionLost, None, why);
+        return Some(Stop { rule: Rule::SessionLost, relative_ci: None, why });
     }
-    let Repetitions::Adaptive { min, max, until_relative_ci } = plan.repetitions else { return None };
-    let series = || state.series.values();
-    let widths = series().filter_map(|s| adaptive_location(s, stats::LEVEL).ok()).map(|l| l.relative_half_width);
-    let widest = widths.reduce(f64::max);
-    let narrow = |s: &Vec<f64>| {
-        let decision = narrow_enough(s, min as usize, max as usize, until_relative_ci);
+    None
+}
+
+/// An adaptive cell that is known well enough, or was called as often as is allowed.
+fn repeated_enough(repetitions: Repetitions, state: &CellState) -> Option<Stop> {
+    let Repetitions::Adaptive { min, max, until_relative_ci } = repetitions else { return None };
+    let locations = state.series.values().filter_map(|series| adaptive_location(series, stats::LEVEL).ok());
+    let relative_ci = locations.map(|location| location.relative_half_width).reduce(f64::max);
+    let narrow = |series: &Vec<f64>| {
+        let decision = narrow_enough(series, min as usize, max as usize, until_relative_ci);
         matches!(decision, StopDecision::Stop { reason: StopReason::Narrow, .. })
     };
-    if !state.series.is_empty() && series().all(narrow) {
-        let why = format!("CI {} ≤ {}", widest.map_or_else(|| "?".to_owned(), width), width(until_relative_ci));
-        return decision(Rule::NarrowEnough, widest, why);
+    if !state.series.is_empty() && state.series.values().all(narrow) {
+        let reached = relative_ci.map_or_else(|| "?".to_owned(), width);
+        let why = format!("CI {reached} ≤ {}", width(until_relative_ci));
+        return Some(Stop { rule: Rule::NarrowEnough, relative_ci, why });
     }
     if state.timed >= max {
-        let reached =
-            widest.map_or_else(|| "too few good calls for an interval".to_owned(), |w| format!("CI {}", width(w)));
-        return decision(Rule::MaxCalls, widest, format!("{max} calls made, {reached}"));
+        let interval = relative_ci.map(|share| format!("CI {}", width(share)));
+        let reached = interval.unwrap_or_else(|| "too few good calls for an interval".to_owned());
+        return Some(Stop { rule: Rule::MaxCalls, relative_ci, why: format!("{max} calls made, {reached}") });
     }
     None
 }

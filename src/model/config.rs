@@ -7,11 +7,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use self::keys::{Config, MAX_SIZE};
 use super::{Error, Result, bounded};
 use crate::terms::model::{Activation, Architecture, Biases, Dtype, Family, Rope, RopeScaling};
 
-/// Larger sizes are taken for damage; the product of three still fits 64 bits.
-const MAX_SIZE: u64 = 1 << 20;
+mod keys;
+
 const MAX_VOCAB: u64 = 1 << 24;
 const MAX_LAYERS: u64 = 1024;
 
@@ -143,117 +144,7 @@ fn rotary(config: &Config, family: Family) -> Result<Architecture> {
     })
 }
 
-/// A JSON object with typed access that names file, key and value when something is wrong.
-struct Config<'a> {
-    path: &'a Path,
-    /// Put before keys in errors: `rope_scaling.` inside that object.
-    prefix: &'a str,
-    map: &'a Map<String, Value>,
-}
-
 impl Config<'_> {
-    /// Which of two names of one key the file uses.
-    fn either<'k>(&self, key: &'k str, alias: &'k str) -> Result<&'k str> {
-        match (self.get(key), self.get(alias)) {
-            (Some(a), Some(b)) if a != b => {
-                Err(self.unsupported(alias, format!("the same as `{key}`, which is {a}, or one of the two")))
-            }
-            (None, Some(_)) => Ok(alias),
-            _ => Ok(key),
-        }
-    }
-
-    /// The value of a key. `None`: absent or null, which mean the same in these files but where it is said.
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.map.get(key).filter(|v| !v.is_null())
-    }
-
-    fn missing(&self, key: &str, expected: &str) -> Error {
-        let key = format!("{}{key}", self.prefix);
-        Error::MissingKey { path: self.path.to_owned(), key, expected: expected.to_owned() }
-    }
-
-    fn unsupported(&self, key: &str, supported: impl Into<String>) -> Error {
-        Error::Unsupported {
-            path: self.path.to_owned(),
-            key: format!("{}{key}", self.prefix),
-            value: self.map.get(key).map_or_else(|| "absent".to_owned(), Value::to_string),
-            supported: supported.into(),
-        }
-    }
-
-    /// Accepts a key that is absent, null or one of `allowed`.
-    fn only(&self, key: &str, allowed: &[Value]) -> Result<()> {
-        match self.get(key) {
-            Some(value) if !allowed.contains(value) => {
-                let mut names: Vec<_> = allowed.iter().map(Value::to_string).collect();
-                names.push("null".to_owned());
-                Err(self.unsupported(key, names.join(", ")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn text(&self, key: &str) -> Result<&str> {
-        let value = self.get(key).ok_or_else(|| self.missing(key, "a string"))?;
-        value.as_str().ok_or_else(|| self.unsupported(key, "a string"))
-    }
-
-    fn size(&self, key: &str, max: u64) -> Result<usize> {
-        let expected = format!("a whole number from 1 to {max}");
-        let value = self.get(key).ok_or_else(|| self.missing(key, &expected))?;
-        value
-            .as_u64()
-            .filter(|n| (1..=max).contains(n))
-            .and_then(|n| usize::try_from(n).ok())
-            .ok_or_else(|| self.unsupported(key, expected))
-    }
-
-    fn size_or(&self, key: &str, default: usize) -> Result<usize> {
-        if self.get(key).is_some() { self.size(key, MAX_SIZE) } else { Ok(default) }
-    }
-
-    fn number(&self, key: &str, default: Option<f64>) -> Result<f64> {
-        match (self.get(key), default) {
-            (Some(value), _) => value
-                .as_f64()
-                .filter(|x| x.is_finite() && *x > 0.0)
-                .ok_or_else(|| self.unsupported(key, "a positive number")),
-            (None, Some(default)) => Ok(default),
-            (None, None) => Err(self.missing(key, "a positive number")),
-        }
-    }
-
-    fn flag(&self, key: &str, default: bool) -> Result<bool> {
-        match self.get(key) {
-            Some(value) => value.as_bool().ok_or_else(|| self.unsupported(key, "true, false")),
-            None => Ok(default),
-        }
-    }
-
-    fn divided(&self, key: &str, whole: usize, by_key: &str, parts: usize) -> Result<usize> {
-        if !whole.is_multiple_of(parts) {
-            return Err(self.unsupported(by_key, format!("divisors of {key} ({whole})")));
-        }
-        Ok(whole / parts)
-    }
-
-    /// One token id or a list of them; an absent key is `default`, unless that is beyond the vocabulary. Empty: none.
-    fn ids(&self, key: &str, vocab: usize, default: Option<u32>) -> Result<Vec<u32>> {
-        if !self.map.contains_key(key) {
-            return Ok(default.into_iter().filter(|&id| (id as usize) < vocab).collect());
-        }
-        let one = |v: &Value| {
-            let id = v.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|&id| (id as usize) < vocab);
-            id.ok_or_else(|| self.unsupported(key, format!("token ids below vocab_size ({vocab})")))
-        };
-        match self.get(key) {
-            None => Ok(Vec::new()),
-            Some(Value::Array(list)) => list.iter().map(one).collect(),
-            Some(value) => Ok(vec![one(value)?]),
-        }
-    }
-
     fn activation(&self, key: &str, default: Activation) -> Result<Activation> {
         if self.get(key).is_none() {
             return Ok(default);
@@ -295,14 +186,6 @@ impl Config<'_> {
             Some(Value::Array(types)) if types.iter().all(|t| t == "full_attention") => Ok(()),
             None => Ok(()),
             Some(_) => Err(self.unsupported("layer_types", "a list of \"full_attention\"")),
-        }
-    }
-
-    fn object(&self, key: &str) -> Result<Option<&Map<String, Value>>> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Object(map)) => Ok(Some(map)),
-            Some(_) => Err(self.unsupported(key, "an object")),
         }
     }
 

@@ -2,87 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::event::{Event, Places};
 use super::order::Ordering;
-use super::task::{LONGEST_GAP, Task};
+use super::task::LONGEST_GAP;
 use crate::record::plan::Plan;
-use crate::record::{CallRecord, Line, LoopBelow};
-use crate::terms::{Degraded, EarlyStop, Mode, Phase, Procedure, Regime, Repetitions, Role, Status};
+use crate::record::{Line, LoopBelow};
+use crate::terms::{Mode, Procedure, Regime, Repetitions, Role};
 use crate::units::Nanos;
-
-/// The part of a line that matters for what comes next.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A process took up the run; nothing is loaded.
-    Opened {
-        /// Phases shorter than this are looped.
-        loop_below: LoopBelow,
-    },
-    /// A session was loaded, or not.
-    Load {
-        /// Index of the session.
-        session: usize,
-        /// Sessions closed before.
-        evicted: Vec<usize>,
-        /// See [`crate::record::LoadRecord`].
-        residency_id: u32,
-        /// Whether it worked.
-        ok: bool,
-        /// Whether it did not because the engine was away or died, which may be over when the run is taken up again.
-        away: bool,
-    },
-    /// A call was made.
-    Call {
-        /// Index of the cell.
-        cell: usize,
-        /// Why.
-        role: Role,
-        /// Whether it counts.
-        ok: bool,
-        /// Whether it ended early and is made again.
-        again: bool,
-        /// Whether the session is gone.
-        lost: bool,
-        /// Latency per timed mode, in milliseconds; empty unless it counts and the engine was warm.
-        latencies: Vec<(Mode, f64)>,
-        /// Whether it is proven to have run on a board, or on the processor. `None`: it is not.
-        on_board: Option<bool>,
-    },
-    /// A procedure was repeated for the power sensor, whatever came of it.
-    Looped {
-        /// Index of the cell.
-        cell: usize,
-        /// What was repeated.
-        procedure: Procedure,
-        /// Whether the session is gone.
-        lost: bool,
-    },
-    /// A cell takes no further calls.
-    Stopped(usize),
-    /// Nothing is left to do.
-    Finished,
-}
-
-impl Event {
-    /// What a task is expected to leave in the record, for dry runs.
-    #[must_use]
-    pub fn expected(task: &Task) -> Self {
-        match task {
-            Task::Load(load) => Self::Load {
-                session: load.session,
-                evicted: load.evict.clone(),
-                residency_id: load.residency_id,
-                ok: true,
-                away: false,
-            },
-            Task::Call(call) => {
-                let (cell, role) = (call.cell, call.role);
-                Self::Call { cell, role, ok: true, again: false, lost: false, latencies: Vec::new(), on_board: None }
-            }
-            Task::Loop(task) => Self::Looped { cell: task.cell, procedure: task.procedure, lost: false },
-            Task::Stop(_) => Self::Finished,
-        }
-    }
-}
 
 /// How far a cell has come.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -121,10 +47,8 @@ struct Resident {
 /// The record so far.
 #[derive(Debug, Clone)]
 pub struct Recorded {
-    cell_index: BTreeMap<String, usize>,
-    session_index: BTreeMap<(String, String), usize>,
+    places: Places,
     cell_sessions: Vec<usize>,
-    early_stop: EarlyStop,
     backends: Vec<String>,
     cells: Vec<CellState>,
     resident: BTreeMap<usize, Resident>,
@@ -149,20 +73,11 @@ impl Recorded {
     /// Nothing recorded yet.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
-        let session_index: BTreeMap<_, _> =
-            plan.sessions.iter().enumerate().map(|(i, s)| ((s.key.backend.clone(), s.key.model.clone()), i)).collect();
-        let cell_sessions = plan
-            .cells
-            .iter()
-            .map(|c| {
-                session_index.get(&(c.session.backend.clone(), c.session.model.clone())).copied().unwrap_or_default()
-            })
-            .collect();
+        let places = Places::of(plan);
+        let sessions = plan.cells.iter().map(|cell| places.session(&cell.session).unwrap_or_default());
         Self {
-            cell_index: plan.cells.iter().enumerate().map(|(i, c)| (c.id.0.clone(), i)).collect(),
-            session_index,
-            cell_sessions,
-            early_stop: plan.early_stop,
+            cell_sessions: sessions.collect(),
+            places,
             backends: plan.sessions.iter().map(|s| s.key.backend.clone()).collect(),
             cells: vec![CellState::default(); plan.cells.len()],
             resident: BTreeMap::new(),
@@ -197,36 +112,7 @@ impl Recorded {
     /// What a line of the file means here. `None`: nothing, or it is about something the plan does not have.
     #[must_use]
     pub fn event(&self, line: &Line) -> Option<Event> {
-        let session = |key: &crate::record::plan::SessionKey| {
-            self.session_index.get(&(key.backend.clone(), key.model.clone())).copied()
-        };
-        match line {
-            Line::Header(_) | Line::Idle(_) => None,
-            Line::Opened(opened) => Some(Event::Opened { loop_below: opened.loop_below }),
-            Line::Load(load) => Some(Event::Load {
-                session: session(&load.session)?,
-                evicted: load.evicted.iter().filter_map(session).collect(),
-                residency_id: load.residency_id,
-                ok: load.status.is_ok(),
-                away: load.status == Status::Degraded(Degraded::Crashed),
-            }),
-            Line::Call(call) => Some(Event::Call {
-                cell: *self.cell_index.get(&call.cell_id.0)?,
-                role: call.role,
-                ok: call.status.is_ok(),
-                again: call.is_made_again(self.early_stop),
-                lost: call.session_lost,
-                latencies: latencies(call),
-                on_board: call.attribution.device().map(|device| device.is_some()),
-            }),
-            Line::Loop(looped) => Some(Event::Looped {
-                cell: *self.cell_index.get(&looped.cell_id.0)?,
-                procedure: looped.procedure,
-                lost: looped.session_lost,
-            }),
-            Line::Decision(decision) => Some(Event::Stopped(*self.cell_index.get(&decision.cell_id.0)?)),
-            Line::Finished(_) => Some(Event::Finished),
-        }
+        self.places.event(line)
     }
 
     /// Takes one more event.
@@ -448,15 +334,6 @@ impl Recorded {
             moved || (role != Role::Rewarm && idle > LONGEST_GAP)
         })
     }
-}
-
-/// Latency per timed mode of a call that counts and found the engine warm.
-fn latencies(call: &CallRecord) -> Vec<(Mode, f64)> {
-    if call.role != Role::Timed || !call.status.is_ok() || call.regime != Regime::Warm {
-        return Vec::new();
-    }
-    let scale = |phase| if phase == Phase::KvDecode { call.decode_scale().unwrap_or(1.0) } else { 1.0 };
-    call.spans.iter().map(|span| (span.phase.mode(), span.duration().as_ms() * scale(span.phase))).collect()
 }
 
 impl Recorded {

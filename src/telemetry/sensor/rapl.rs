@@ -8,15 +8,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::zone::{Zone, zones};
 use super::hwmon::{NumberFile, fault, reason};
 use super::{Due, Fault, PowerSource, Reading, temperature};
 use crate::terms::SensorKind;
 use crate::terms::sensor::{Register, RegisterKind, SIMULATED, Sensor, domain_kind, is_package};
 use crate::units::Nanos;
+
+mod zone;
 
 /// Where the kernel shows its counters.
 pub const ROOT: &str = "/sys/class/powercap";
@@ -84,58 +86,17 @@ impl Rapl {
 /// [`Absent`], which is a finding rather than a fault.
 pub fn open(root: &Path) -> Result<Rapl, Absent> {
     let mut found = Found::default();
-    for zone in zones(root)? {
+    let zones = zones(root).map_err(|error| match fault(&error) {
+        Fault::Permission => Absent::Permission { path: root.to_owned() },
+        _ => Absent::NoInterface,
+    })?;
+    for zone in zones {
         found.take(root, &zone);
     }
     if found.counters.is_empty() {
         return Err(found.refused.map_or(Absent::NoCounter, |path| Absent::Permission { path }));
     }
     Ok(found.into_source())
-}
-
-/// A zone, by the name of its folder. In order: zones before their second ways, each before its parts.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Zone {
-    /// Whether it is the second way (memory-mapped registers) to a counter.
-    second_way: bool,
-    /// Its number, then those of the parts on the way to it.
-    numbers: Vec<u32>,
-    folder: String,
-}
-
-impl Zone {
-    fn parse(folder: &str) -> Option<Self> {
-        let (prefix, numbers) = folder.split_once(':')?;
-        let second_way = prefix == "intel-rapl-mmio";
-        if !second_way && prefix != "intel-rapl" {
-            return None;
-        }
-        let numbers = numbers.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
-        Some(Self { second_way, numbers, folder: folder.to_owned() })
-    }
-
-    /// What it counts, e.g. `package-0`. A part gets the number of its package: the kernel calls every memory `dram`.
-    fn domain(&self, root: &Path) -> io::Result<String> {
-        let name_of = |folder: &str| fs::read_to_string(root.join(folder).join("name"));
-        let name = name_of(&self.folder)?.trim().to_owned();
-        let Some((whole, _)) = self.folder.rsplit_once(':').filter(|_| self.numbers.len() > 1) else {
-            return Ok(name);
-        };
-        let package = name_of(whole)?;
-        Ok(format!("{name}{}", package.trim().strip_prefix("package").unwrap_or_default()))
-    }
-}
-
-/// All zones below `root`, in order.
-fn zones(root: &Path) -> Result<Vec<Zone>, Absent> {
-    let entries = fs::read_dir(root).map_err(|error| match fault(&error) {
-        Fault::Permission => Absent::Permission { path: root.to_owned() },
-        _ => Absent::NoInterface,
-    })?;
-    let folders = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut zones: Vec<Zone> = folders.filter_map(|folder| Zone::parse(&folder)).collect();
-    zones.sort();
-    Ok(zones)
 }
 
 /// A counter that answers.

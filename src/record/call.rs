@@ -1,0 +1,185 @@
+//! Calls: what was asked, what came of it, and what ran beside it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::beside::BesideRecord;
+use super::plan::{CellId, SessionKey};
+use crate::terms::{
+    Attribution, CompileEvidence, Degraded, Dtype, EarlyStop, Finish, Flag, Phase, Procedure, Regime, Role, Status,
+};
+use crate::units::{Bytes, Nanos};
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallRecord {
+    /// Unique in the file: cell, role, index; a warmup's also names the load, a further try its number.
+    pub call_id: String,
+    /// The cell.
+    pub cell_id: CellId,
+    /// Why it was made.
+    pub role: Role,
+    /// Number among the cell's calls of this role (for warmups: of this load), from 0.
+    pub index: u32,
+    /// Try of the same timed call, from 0; 0 for other roles.
+    #[serde(default)]
+    pub attempt: u32,
+    /// How fresh the engine was.
+    pub regime: Regime,
+    /// Position of the task in the run's order, from 0: a visit of a cell.
+    pub task_idx: u32,
+    /// Position of the call in the run, from 0.
+    pub call_idx: u32,
+    /// Round of the interleaved order, or of adaptive repetition, from 0.
+    pub round: u32,
+    /// See [`LoadRecord::residency_id`](super::LoadRecord::residency_id).
+    pub residency_id: u32,
+    /// See [`LoadRecord::load_index`](super::LoadRecord::load_index).
+    pub load_index: u32,
+    /// Process, see [`Opened::epoch`](super::Opened::epoch).
+    pub epoch: u32,
+
+    /// Backend and model.
+    pub session: SessionKey,
+    /// Hash of the weights.
+    pub weights_id: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Scenario name.
+    pub scenario: String,
+    /// Rows.
+    pub batch: u32,
+    /// What the engine was asked to do.
+    pub procedure: Procedure,
+
+    /// Whether it counts.
+    pub status: Status,
+    /// Why not, in the engine's or our words.
+    pub detail: Option<String>,
+    /// What went on beside it.
+    pub flags: Vec<Flag>,
+    /// Where it ran.
+    pub attribution: Attribution,
+
+    /// Tokens, asked for and made.
+    pub tokens: TokenCounts,
+    /// The timed stretches in order.
+    pub spans: Vec<SpanRecord>,
+    /// When the call began.
+    pub begin_ns: Nanos,
+    /// Whole call, read independently of the spans.
+    pub total_wall_ns: Nanos,
+    /// Time since the previous call ended. `None`: first call of the process.
+    pub since_last_call_ns: Option<Nanos>,
+    /// Time since the session was loaded.
+    pub session_age_ns: Nanos,
+    /// Processor time of our own process during the call; for an in-process engine that includes the engine.
+    pub client_cpu_ns: Option<Nanos>,
+    /// Time of the decode phase not spent inside the engine. `None`: cannot be told apart.
+    pub outside_engine_ns: Option<Nanos>,
+    /// Duration of every decode step. Empty: not told.
+    pub step_ns: Vec<Nanos>,
+    /// Engine durations under the engine's own names.
+    pub engine_ns: BTreeMap<String, Nanos>,
+    /// Memory.
+    pub memory: MemoryRecord,
+    /// What ran beside it.
+    pub beside: BesideRecord,
+    /// What a compiler did, one entry per phase. Empty: the engine has none.
+    #[serde(default)]
+    pub compile: Vec<CompileEvidence>,
+    /// New token ids of the first row: equal for equal weights and prompts.
+    pub token_ids: Vec<u32>,
+    /// How generation ended. `None`: the engine did not tell.
+    pub finish: Option<Finish>,
+    /// True where the session did not survive the call.
+    pub session_lost: bool,
+}
+
+impl CallRecord {
+    /// Whether it ended early and is made again instead of counting as the cell's timed call.
+    #[must_use]
+    pub fn is_made_again(&self, rule: EarlyStop) -> bool {
+        self.role == Role::Timed
+            && matches!(self.status, Status::Degraded(Degraded::EarlyStop | Degraded::TooShort))
+            && self.attempt < rule.retries
+    }
+
+    /// Factor on the decode time of a call that counts although it ended early: steps asked for ÷ steps timed.
+    /// `None`: the time stands as measured.
+    #[must_use]
+    pub fn decode_scale(&self) -> Option<f64> {
+        let (asked, timed) = (self.tokens.steps_requested, self.tokens.decode_steps_timed);
+        let scaled = self.status.is_ok() && self.procedure == Procedure::PrefillDecode && (1..asked).contains(&timed);
+        scaled.then(|| f64::from(asked) / f64::from(timed))
+    }
+}
+
+/// Tokens of a call. Counts are per row; a batch multiplies them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenCounts {
+    /// Prompt tokens the scenario asked for. `None`: it gave text.
+    pub prompt_requested: Option<u32>,
+    /// Prompt tokens sent, BOS included; over all rows. `None`: only the engine has the tokenizer, and did not tell.
+    pub prompt_sent: Option<u32>,
+    /// Prompt tokens evaluated as the engine reports, over all rows. `None`: it does not tell.
+    pub prompt_evaluated: Option<u32>,
+    /// Prompt tokens that were not, since every prompt begins with them and the engine keeps what it has evaluated; over all
+    /// rows. With those evaluated they are the tokens sent. `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_cached: Option<u32>,
+    /// Length that rows were padded to.
+    pub prompt_padded: u32,
+    /// Decode steps asked for.
+    pub steps_requested: u32,
+    /// Decode steps that the decode span covers.
+    pub decode_steps_timed: u32,
+    /// New tokens as the engine counts them, the first one from the prefill included; over all rows. `None`: it does not tell.
+    pub new_tokens: Option<u32>,
+}
+
+/// A timed stretch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpanRecord {
+    /// What was done.
+    pub phase: Phase,
+    /// When it began.
+    pub begin_ns: Nanos,
+    /// When it ended.
+    pub end_ns: Nanos,
+    /// True where the times were put together from an engine's durations.
+    pub reconstructed: bool,
+    /// Largest error of either time.
+    pub uncertainty_ns: Nanos,
+    /// Mean power over it as the engine reports it, in watts. `None`: it does not.
+    pub power_mean_w: Option<f64>,
+    /// The same stretch between two events of the device's own clock. `None`: no device, or not measured.
+    #[serde(default)]
+    pub device_ns: Option<Nanos>,
+}
+
+impl SpanRecord {
+    /// Its length.
+    #[must_use]
+    pub fn duration(&self) -> Nanos {
+        self.end_ns.since(self.begin_ns)
+    }
+}
+
+/// Memory around a call; every field `None` where it cannot be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryRecord {
+    /// Resident set of the engine's process at the end.
+    pub host_rss_bytes: Option<Bytes>,
+    /// Largest resident set of that process during the call.
+    pub host_peak_bytes: Option<Bytes>,
+    /// Device memory in use.
+    pub device_used_bytes: Option<Bytes>,
+    /// KV cache really allocated at the end, all rows.
+    pub kv_bytes: Option<Bytes>,
+}
