@@ -78,8 +78,8 @@ pub enum Command {
     /// Keep a worker: end it, and whatever it started, with whoever holds standard input
     #[command(hide = true)]
     Supervise(SuperviseArgs),
-    /// Print the JSON Schema of scenario files, for editors
-    Schema,
+    /// Print the JSON Schema of scenario files, or of pricing or workload files, for editors
+    Schema(SchemaArgs),
     /// Print shell completions
     Completions(CompletionsArgs),
 }
@@ -98,7 +98,7 @@ impl Command {
             | Self::Fit(_)
             | Self::Kv(_)
             | Self::Supervise(_)
-            | Self::Schema
+            | Self::Schema(_)
             | Self::Completions(_) => false,
         }
     }
@@ -115,7 +115,7 @@ impl Command {
             Self::Analyze(args) | Self::Report(args) | Self::Validate(args) => args.json,
             Self::Fit(args) => args.json,
             Self::Kv(args) => args.json,
-            Self::Schema => true,
+            Self::Schema(_) => true,
             Self::Models(
                 ModelsCommand::Synth(_) | ModelsCommand::Export(_) | ModelsCommand::Pull(_) | ModelsCommand::Prune(_),
             )
@@ -445,6 +445,26 @@ pub struct CalibrateArgs {
     /// Folder for calibration.json, report.md, report.html and plots
     #[arg(long, value_name = "DIR", default_value = "calibration")]
     pub out: PathBuf,
+}
+
+/// `schema`
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of which files
+    #[arg(value_enum, default_value_t)]
+    pub of: SchemaOf,
+}
+
+/// Files that a user writes.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum SchemaOf {
+    /// What is measured
+    #[default]
+    Scenario,
+    /// What hours, kilowatt-hours and machines cost
+    Pricing,
+    /// Which requests are served
+    Workload,
 }
 
 /// `completions`

@@ -2,16 +2,18 @@
 //!
 //! [`read`] turns the text into a tree of nodes with positions, then validates the tree whole, so that every
 //! problem of a file is reported at once with its line and column. What is here is what is left after that:
-//! no string still to be parsed, no name still to be looked up.
+//! no string still to be parsed, no name still to be looked up. [`pricing`] and [`workload`] files are read the same way.
 
 mod build;
 mod check;
 mod consistency;
+mod csv_table;
 mod device;
 pub mod engine;
 mod format;
 pub mod limits;
 mod node;
+pub mod pricing;
 mod problem;
 pub mod quantity;
 mod read;
@@ -21,6 +23,7 @@ mod schema;
 mod section;
 mod settings;
 mod typed;
+pub mod workload;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,15 +32,18 @@ use crate::model::ModelSource;
 use crate::terms::{EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind};
 use crate::units::Bytes;
 
+pub use csv_table::{CsvError, CsvTable};
 pub use device::Provider;
 pub use engine::{
     ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dynamic, Engine, Fault, FaultKind,
     Isolation, Launch, Law, OllamaDevice, OllamaSettings, OnRecompile, OnnxSettings, Optimisation, Pace, Resources,
     SimulatedSettings, TorchDevice, TorchSettings,
 };
+pub use pricing::Pricing;
 pub use problem::{Position, Problem, ScenarioError, nearest};
 pub use read::{parse, read, read_text};
 pub use schema::schema;
+pub use workload::Workload;
 
 /// A whole scenario file.
 #[derive(Debug, Clone, PartialEq)]

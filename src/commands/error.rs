@@ -14,11 +14,10 @@ use crate::model;
 use crate::plan::{OnlyError, PlanError};
 use crate::record::manifest;
 use crate::run::{PowerError, PromptError, RunError};
-use crate::scenario::ScenarioError;
+use crate::scenario::workload::RequestsError;
+use crate::scenario::{CsvError, ScenarioError};
 use crate::signals::SignalError;
 use crate::store::{self, StoreError};
-
-use super::fit::FitError;
 
 /// A Docker engine that lists containers and does not remove them.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +65,9 @@ pub enum CommandError {
     #[error(transparent)]
     Model(#[from] model::Error),
     #[error(transparent)]
-    Fit(#[from] FitError),
+    Csv(#[from] CsvError),
+    #[error(transparent)]
+    Requests(#[from] RequestsError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
     #[error(transparent)]
@@ -153,7 +154,8 @@ impl From<&CommandError> for Exit {
             CommandError::Scenario(_)
             | CommandError::Only(_)
             | CommandError::Prompt(_)
-            | CommandError::Fit(_)
+            | CommandError::Csv(_)
+            | CommandError::Requests(_)
             | CommandError::Launch(_)
             | CommandError::Serve(_) => Self::Usage,
             CommandError::Model(error) => of_model(error),

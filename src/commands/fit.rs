@@ -15,13 +15,12 @@ use crate::units::significant;
 
 mod table;
 
-pub use table::FitError;
 use table::{Group, Table};
 
 /// Fits and prints.
 ///
 /// # Errors
-/// [`FitError`] for a table or column that cannot be used, standard output refuses.
+/// [`CsvError`](crate::scenario::CsvError) for a table or column that cannot be used, standard output refuses.
 pub fn execute(args: &FitArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let table = Table::read(args)?;
     if args.json {

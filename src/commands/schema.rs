@@ -1,16 +1,22 @@
-//! `phasebench schema`: the JSON Schema of scenario files.
+//! `phasebench schema`: the JSON Schemas of the files that a user writes.
 
 use std::io::Write;
 
+use crate::cli::{SchemaArgs, SchemaOf};
 use crate::commands::CommandError;
 use crate::exit::Exit;
-use crate::scenario;
+use crate::scenario::{self, pricing, workload};
 
 /// Prints the schema.
 ///
 /// # Errors
 /// Standard output refuses.
-pub fn execute(out: &mut dyn Write) -> Result<Exit, CommandError> {
-    writeln!(out, "{:#}", scenario::schema())?;
+pub fn execute(args: &SchemaArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let schema = match args.of {
+        SchemaOf::Scenario => scenario::schema(),
+        SchemaOf::Pricing => pricing::schema(),
+        SchemaOf::Workload => workload::schema(),
+    };
+    writeln!(out, "{schema:#}")?;
     Ok(Exit::Good)
 }

@@ -174,7 +174,8 @@ fn list(node: &mut Node, item: &Kind, min: usize, label: &str, problems: &mut Ve
         return;
     };
     if items.len() < min {
-        problems.push(Problem::new(at, format!("{label} is empty, needed: at least {min}")));
+        let found = if items.is_empty() { "is empty".to_owned() } else { format!("has {} items", items.len()) };
+        problems.push(Problem::new(at, format!("{label} {found}, needed: at least {min}")));
     }
     let label = match item {
         Kind::Section(section) => section.what.to_owned(),

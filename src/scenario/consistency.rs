@@ -27,7 +27,8 @@ pub fn check(root: &Node, problems: &mut Vec<Problem>) {
     clocks(items(root, "backends"), problems);
 }
 
-fn duplicates(items: &[Node], problems: &mut Vec<Problem>) {
+/// Reports names that stand there more than once.
+pub(super) fn duplicates(items: &[Node], problems: &mut Vec<Problem>) {
     for (i, item) in items.iter().enumerate() {
         let (Some(node), Some(name)) = (item.get("name"), text(item, "name")) else {
             continue;

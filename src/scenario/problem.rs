@@ -1,4 +1,4 @@
-//! Problems of a scenario file, all of them at once.
+//! Problems of a scenario, pricing or workload file, all of them at once.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
@@ -63,13 +63,15 @@ pub fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
-/// Why a scenario file makes no [`super::ScenarioFile`].
+/// Why a file makes no [`super::ScenarioFile`], [`super::Pricing`] or [`super::Workload`].
 ///
 /// Displayed as people read it, `error: ` included: a file with problems prints one message for each.
 #[derive(Debug)]
 pub enum ScenarioError {
     /// The file could not be read.
     Unreadable {
+        /// What it was to be: `scenario file`.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
@@ -95,8 +97,8 @@ impl ScenarioError {
 impl fmt::Display for ScenarioError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, source } => {
-                write!(f, "error: cannot read scenario file {}: {source}", path.display())
+            Self::Unreadable { what, path, source } => {
+                write!(f, "error: cannot read {what} {}: {source}", path.display())
             }
             Self::Invalid { path, problems } => {
                 for (i, problem) in problems.iter().enumerate() {

@@ -12,9 +12,14 @@ use super::section::{Field, Kind, Need, Section};
 /// It knows every key, kind, range and default; what keys say about each other, only `phasebench plan` knows.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema = section(&SCENARIO_FILE);
+    of(&SCENARIO_FILE, "phasebench scenario file")
+}
+
+/// The same of any of our formats.
+pub(super) fn of(file: &Section, title: &str) -> Value {
+    let mut schema = section(file);
     schema.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
-    schema.insert("title".to_owned(), "phasebench scenario file".into());
+    schema.insert("title".to_owned(), title.into());
     schema.into()
 }
 

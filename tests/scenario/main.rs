@@ -4,6 +4,7 @@
 
 mod broken;
 mod planned;
+mod prices;
 mod random;
 mod schema;
 mod shipped;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{parse, yaml_files};
 
 /// Whether a value obeys the part of JSON Schema that ours uses; patterns are the reader's own and left out.
-fn obeys(value: &Value, schema: &Value) -> bool {
+pub fn obeys(value: &Value, schema: &Value) -> bool {
     let object = schema.as_object().unwrap();
     object.iter().all(|(keyword, rule)| match keyword.as_str() {
         "type" => match rule.as_str().unwrap() {
@@ -47,7 +47,7 @@ fn obeys(value: &Value, schema: &Value) -> bool {
     })
 }
 
-fn as_json(text: &str) -> Value {
+pub fn as_json(text: &str) -> Value {
     serde_yaml::from_str(text).unwrap()
 }
 
