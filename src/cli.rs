@@ -258,7 +258,7 @@ pub struct ExportArgs {
     /// Weights in a file beside the graph, also where they would fit into it (ONNX, with --out)
     #[arg(long, conflicts_with = "gguf", requires = "out")]
     pub external_data: bool,
-    /// Where to put it; in the cache if not given
+    /// The folder to put it into, or with --gguf a file that ends in .gguf; in the cache if not given
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -282,7 +282,13 @@ pub struct VerifyArgs {
     #[arg(long, value_enum, default_value_t)]
     pub dtype: Dtype,
     /// Compare an Ollama server too, with the reference (if there is one) and with ONNX Runtime
-    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "http://127.0.0.1:11434")]
+    #[arg(
+        long,
+        visible_alias = "url",
+        value_name = "URL",
+        num_args = 0..=1,
+        default_missing_value = "http://127.0.0.1:11434"
+    )]
     pub ollama: Option<String>,
     /// Greedy steps to compare per prompt
     #[arg(long, default_value_t = 24, requires = "ollama", value_parser = clap::value_parser!(u32).range(1..=30))]
@@ -298,7 +304,7 @@ pub struct PullArgs {
     /// The model's name in the server's library, such as gemma3:270m
     pub model: String,
     /// The server
-    #[arg(long, default_value = "http://127.0.0.1:11434")]
+    #[arg(long, visible_alias = "ollama", default_value = "http://127.0.0.1:11434")]
     pub url: String,
 }
 
@@ -306,7 +312,7 @@ pub struct PullArgs {
 #[derive(Debug, Args)]
 pub struct PruneArgs {
     /// The server
-    #[arg(long, default_value = "http://127.0.0.1:11434")]
+    #[arg(long, visible_alias = "ollama", default_value = "http://127.0.0.1:11434")]
     pub url: String,
     /// Only say what would be deleted
     #[arg(long)]
@@ -341,8 +347,8 @@ pub struct RunArgs {
     /// Record the cells of unavailable backends as skipped instead of giving up
     #[arg(long)]
     pub skip_missing: bool,
-    /// Go on with this run folder
-    #[arg(long, value_name = "RUN", conflicts_with = "scenario")]
+    /// Go on with this run folder; a scenario file beside it must be the one that the run began with
+    #[arg(long, value_name = "RUN")]
     pub resume: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

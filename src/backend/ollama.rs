@@ -28,7 +28,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use reqwest::Method;
 use serde_json::json;
 
-use self::manage::{Resident, Server, same_name};
+use self::manage::{Resident, Server, how_to_serve, same_name};
 use self::process::ServerProcess;
 use self::request::load_options;
 use self::served::Served;
@@ -95,9 +95,12 @@ impl OllamaBackend {
         let client = Client::new("ollama", &self.settings.url, self.surroundings.clock.clone())
             .map_err(|why| self.unavailable(&why, "an address such as http://127.0.0.1:11434"))?;
         let server = Server::new(Arc::new(client));
-        let version = server
-            .version(&CancelToken::default())
-            .map_err(|error| self.unavailable(&error.to_string(), "ollama serve   (check with: phasebench doctor)"))?;
+        let version = server.version(&CancelToken::default()).map_err(|error| {
+            self.unavailable(
+                &error.to_string(),
+                &format!("{}   (check with: phasebench doctor)", how_to_serve(&self.settings.url)),
+            )
+        })?;
         let known = version::release(&version).as_ref().and_then(version::clock);
         let clock = known.ok_or_else(|| {
             let what = format!("the server says its version is `{version}`, and what its durations cover is not known");
@@ -111,7 +114,7 @@ impl OllamaBackend {
         if self.found.is_none() {
             self.found = Some(self.look()?);
         }
-        self.found.clone().ok_or_else(|| self.unavailable("it was not found", "ollama serve"))
+        self.found.clone().ok_or_else(|| self.unavailable("it was not found", &how_to_serve(&self.settings.url)))
     }
 
     fn prepare_error(&self, model: &ModelSource, why: &dyn std::fmt::Display) -> BackendError {

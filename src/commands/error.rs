@@ -45,6 +45,17 @@ pub struct StackChanged {
     pub(super) what: String,
 }
 
+/// A run is to be resumed with another scenario file than it began with.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{scenario} is not the scenario file that {run} began with\n  try: phasebench run --resume {run}   (goes on with its \
+     own), or phasebench run {scenario}   (a new run)"
+)]
+pub struct OtherScenario {
+    pub(super) run: String,
+    pub(super) scenario: String,
+}
+
 /// The system does not tell its memory.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot tell how much memory this machine has: give `limits: {{ memory: … }}` in the scenario file: {0}")]
@@ -78,6 +89,8 @@ pub enum CommandError {
     Cache(#[from] cache::Unwritable),
     #[error(transparent)]
     Manifest(#[from] manifest::Error),
+    #[error(transparent)]
+    OtherScenario(#[from] OtherScenario),
     #[error(transparent)]
     StackChanged(#[from] StackChanged),
     #[error(transparent)]
@@ -152,6 +165,7 @@ impl From<&CommandError> for Exit {
             CommandError::While { source, .. } => Self::from(source.as_ref()),
             CommandError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => Self::Good,
             CommandError::Scenario(_)
+            | CommandError::OtherScenario(_)
             | CommandError::Only(_)
             | CommandError::Prompt(_)
             | CommandError::Csv(_)
@@ -165,7 +179,7 @@ impl From<&CommandError> for Exit {
             | CommandError::Power(PowerError::Store(_))
             | CommandError::Tables(WriteError::Store(_)) => Self::Store,
             CommandError::StackChanged(_) => Self::StackChanged,
-            CommandError::Missing(_) => Self::Unavailable,
+            CommandError::Missing(_) | CommandError::Client(ClientError::Unreachable { .. }) => Self::Unavailable,
             CommandError::Backend(error) => of_backend(error),
             CommandError::VerifyOnnx(error) => of_onnx(error),
             CommandError::VerifyOllama(error) => of_ollama(error),
@@ -212,6 +226,7 @@ fn of_ollama(error: &ollama::verify::VerifyError) -> Exit {
     match error {
         VerifyError::Backend(error) => of_backend(error),
         VerifyError::Model(error) => of_model(error),
+        VerifyError::Client(ClientError::Unreachable { .. }) => Exit::Unavailable,
         VerifyError::Client(_) | VerifyError::Reply { .. } => Exit::Internal,
     }
 }

@@ -115,6 +115,10 @@ fn export(args: &ExportArgs, out: &mut dyn Write) -> Result<Exit, CommandError> 
     let folder = Folder::open(&args.folder, &cache)?;
     let precision = precision(args.dtype);
     let options = Options { precision, arg_max: arg_max(args.arg_max) };
+    if let Some(file) = args.out.as_deref().filter(|out| is_file_name(out)) {
+        writeln!(out, "{}", export_as(file, args.gguf, &folder, precision)?.display())?;
+        return Ok(Exit::Good);
+    }
     if let Some(into) = &args.out {
         must_be_new(into)?;
         create(into)?;
@@ -131,6 +135,30 @@ fn export(args: &ExportArgs, out: &mut dyn Write) -> Result<Exit, CommandError> 
     };
     writeln!(out, "{}", path.display())?;
     Ok(Exit::Good)
+}
+
+/// Whether a place to export to has the name of an exported file, and is no folder.
+fn is_file_name(place: &Path) -> bool {
+    let extension = place.extension().unwrap_or_default();
+    (extension == "gguf" || extension == "onnx") && !place.is_dir()
+}
+
+/// Exports to a file of this name; there must be none.
+fn export_as(file: &Path, gguf: bool, folder: &Folder, precision: Precision) -> Result<PathBuf, Error> {
+    if !gguf || file.extension() != Some("gguf".as_ref()) {
+        let (key, value) = ("--out".to_owned(), "the name of a file".to_owned());
+        let supported =
+            "a folder, for the graph and its weights; with --gguf also a file that ends in .gguf".to_owned();
+        return Err(Error::Unsupported { path: file.to_owned(), key, value, supported });
+    }
+    if file.exists() {
+        let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+        return Err(Error::Io { action: "create", path: file.to_owned(), source });
+    }
+    if let Some(into) = file.parent().filter(|into| !into.as_os_str().is_empty()) {
+        create(into)?;
+    }
+    Ok(model::gguf::write_file(folder, precision, file)?.path)
 }
 
 fn precision(dtype: terms::Dtype) -> Precision {

@@ -28,7 +28,7 @@ use crate::store::{self, Reserved, StoreError, Writer};
 use crate::terminal::warn;
 use crate::terms::continuity::Continuity;
 
-use super::error::StackChanged;
+use super::error::{OtherScenario, StackChanged};
 use super::{CommandError, scenario};
 
 mod ending;
@@ -44,7 +44,12 @@ use prepare::{Reached, Ready};
 /// A bad scenario file, an unavailable backend, a model that cannot be prepared, a store that cannot be written.
 pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let begun = match (&args.resume, &args.scenario) {
-        (Some(folder), _) => resume(folder, args.json)?,
+        (Some(folder), scenario) => {
+            if let Some(scenario) = scenario {
+                began_with(folder, scenario)?;
+            }
+            resume(folder, args.json)?
+        }
         (None, Some(file)) => begin(args, file)?,
         (None, None) => return Ok(Exit::Usage),
     };
@@ -152,6 +157,7 @@ fn resume(folder: &Path, json: bool) -> Result<Begun, CommandError> {
     let (writer, run) = RunFolder::resume(folder)?;
     let RunFolder { plan, mut manifest, recording, .. } = run;
     let file = archived_scenario(folder)?;
+    super::processors::warn(&file);
     let cancel = cancelled_by_signals()?;
     let path = folder.to_owned();
     let _guarded = Guarded::new(&cancel, move || left(&path, json));
@@ -166,6 +172,17 @@ fn resume(folder: &Path, json: bool) -> Result<Begun, CommandError> {
         writer.write_manifest(&manifest.to_json()?)?;
     }
     Ok(Begun::Ready(Box::new(BegunRun::new(ready, plan, recording.lines, prompts, writer, manifest))))
+}
+
+/// Whether a run began with this scenario file.
+fn began_with(run: &Path, scenario: &Path) -> Result<(), CommandError> {
+    let archived = store::read_text(run, store::SPEC)?;
+    let given = crate::scenario::read_text(scenario)?;
+    if without_passwords(&given) == archived {
+        return Ok(());
+    }
+    let (run, scenario) = (run.display().to_string(), scenario.display().to_string());
+    Err(OtherScenario { run, scenario }.into())
 }
 
 fn unchanged(folder: &Path, manifest: &Manifest, ready: &Ready) -> Result<(), StackChanged> {
@@ -247,7 +264,8 @@ impl BegunRun {
 
     /// Does what is left to do.
     fn measure(&mut self, power: &mut PowerBeside) -> Result<Ended, CommandError> {
-        let mut watching = progress::Watching::new(&self.job.plan, &self.job.lines);
+        let is_virtual = self.job.clock.is_virtual();
+        let mut watching = progress::Watching::new(&self.job.plan, &self.job.lines, is_virtual);
         // The calendar time at which the run's clock stood at 0.
         let clock = &self.job.clock;
         let start = unix_ns().saturating_sub(if clock.is_virtual() { 0 } else { clock.now().0 });

@@ -163,12 +163,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the file system refused to write, rather than to read.
+    /// Whether the file system refused to write, rather than to read, or this program to write over something.
     #[must_use]
     pub fn is_unwritable(&self) -> bool {
         let reads = ["find", "list", "map", "open", "read"];
-        matches!(self, Self::Io { action, source, .. }
-            if !reads.contains(action) && source.kind() != io::ErrorKind::DirectoryNotEmpty)
+        let taken = [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists];
+        matches!(self, Self::Io { action, source, .. } if !reads.contains(action) && !taken.contains(&source.kind()))
     }
 
     /// For `map_err`: attaches what was tried and where.

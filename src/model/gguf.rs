@@ -79,20 +79,35 @@ pub fn export(folder: &Folder, precision: Precision, cache_root: &Path) -> Resul
 /// # Errors
 /// As [`export`].
 pub fn write(folder: &Folder, precision: Precision, into: &Path) -> Result<Gguf> {
+    write_file(folder, precision, &into.join(FILE))
+}
+
+/// As [`write`], with another name; the hash stands beside it under that name and `.sha256`.
+///
+/// # Errors
+/// As [`export`].
+pub fn write_file(folder: &Folder, precision: Precision, path: &Path) -> Result<Gguf> {
+    let into = path.parent().filter(|into| !into.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let (tokenizer, text) = tokenizer(folder)?;
     let vocabulary = vocabulary::read(&tokenizer, &text, folder.architecture())?;
     let metadata = metadata::of(folder, precision, vocabulary)?;
     let weights = layout::weights(folder, precision)?;
 
     let unfinished = UnfinishedFile::new_in(into).map_err(Error::io("create a file in", into))?;
-    let path = into.join(FILE);
     let out = BufWriter::with_capacity(1 << 20, unfinished.file());
-    let written = writer::write(folder, &metadata, &weights, out, &path)?;
-    unfinished.finish(&path).map_err(Error::io("create", &path))?;
-    let hash = into.join(HASH_FILE);
-    let line = format!("{}  {FILE}\n", written.sha256);
+    let written = writer::write(folder, &metadata, &weights, out, path)?;
+    unfinished.finish(path).map_err(Error::io("create", path))?;
+    let hash = into.join(format!("{name}.sha256"));
+    let line = format!("{}  {name}\n", written.sha256);
     files::replace(&hash, line.as_bytes()).map_err(Error::io("write", &hash))?;
-    Ok(Gguf { path, precision, weights_id: folder.weights_id()?, bytes: written.bytes, sha256: written.sha256 })
+    Ok(Gguf {
+        path: path.to_owned(),
+        precision,
+        weights_id: folder.weights_id()?,
+        bytes: written.bytes,
+        sha256: written.sha256,
+    })
 }
 
 /// Path and content of the folder's `tokenizer.json`.

@@ -157,6 +157,37 @@ fn a_synthetic_model_is_made_looked_at_and_exported() -> Outcome {
 }
 
 #[test]
+fn a_gguf_file_has_the_name_that_was_asked_for() -> Outcome {
+    let cache = tempfile::tempdir()?;
+    let folder = cache.path().join("model").display().to_string();
+    let shape = ["--n-layer", "2", "--n-embd", "8", "--n-head", "2", "--vocab", "300", "--n-positions", "16"];
+    let synth = [&["models", "synth", "--family", "gpt2", "--out", &folder][..], &shape].concat();
+    assert_eq!(phasebench(cache.path(), None, &synth)?.status.code(), Some(0));
+    let file = cache.path().join("new/x.gguf");
+    let name = file.display().to_string();
+    let export = || phasebench(cache.path(), None, &["models", "export", "--gguf", "--out", &name, &folder]);
+    let output = export()?;
+    assert_eq!(text(&output.stdout), format!("{name}\n"), "{}", text(&output.stderr));
+    assert!(std::fs::read(&file)?.starts_with(b"GGUF"));
+    let hash = std::fs::read_to_string(cache.path().join("new/x.gguf.sha256"))?;
+    let sum = phasebench::hash::sha256_hex(&std::fs::read(&file)?);
+    assert_eq!(hash, format!("{sum}  x.gguf\n"));
+    let mut left: Vec<_> =
+        std::fs::read_dir(cache.path().join("new"))?.flatten().map(|entry| entry.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["x.gguf", "x.gguf.sha256"]);
+    assert_eq!(export()?.status.code(), Some(2), "what is there is not overwritten");
+
+    let graph = cache.path().join("x.onnx");
+    let refused = ["models", "export", "--onnx", "--out", &graph.display().to_string(), &folder];
+    let output = phasebench(cache.path(), None, &refused)?;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("supported: a folder"), "{}", text(&output.stderr));
+    assert!(!graph.exists());
+    Ok(())
+}
+
+#[test]
 fn models_are_verified_against_their_reference() -> Outcome {
     let verify = |folder: &Path, arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));

@@ -28,6 +28,25 @@ const LONG: Deadline = Deadline(Duration::from_secs(3600));
 /// Models of ours stand below this name.
 pub const NAMESPACE: &str = "phasebench/";
 
+/// The command that starts a server at an address, told by what it is asked with: its default port needs no words.
+#[must_use]
+pub fn how_to_serve(url: &str) -> String {
+    const COMMAND: &str = "ollama serve";
+    const DEFAULT_PORT: u16 = 11434;
+    let Ok(url) = reqwest::Url::parse(url) else { return COMMAND.to_owned() };
+    let (host, port) = (url.host_str().unwrap_or("127.0.0.1"), url.port_or_known_default().unwrap_or(DEFAULT_PORT));
+    match (is_this_machine(host), port) {
+        (true, DEFAULT_PORT) => COMMAND.to_owned(),
+        (true, port) => format!("OLLAMA_HOST=127.0.0.1:{port} {COMMAND}"),
+        (false, port) => format!("OLLAMA_HOST=0.0.0.0:{port} {COMMAND}, on {host}"),
+    }
+}
+
+/// Whether a host is the machine that asks.
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.starts_with("127.") || host == "[::1]"
+}
+
 /// A server with its models.
 #[derive(Clone)]
 pub struct Server {
@@ -99,8 +118,7 @@ impl Server {
     #[must_use]
     pub fn listener(&self) -> Option<ServerProcess> {
         let url = self.client.url();
-        let local =
-            url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
+        let local = url.host_str().is_some_and(is_this_machine);
         url.port_or_known_default().filter(|_| local).and_then(process::listener).and_then(ServerProcess::of)
     }
 

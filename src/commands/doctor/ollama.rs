@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::finding::{Finding, Kind};
 use crate::backend::http::Client;
 use crate::backend::ollama::OllamaBackend;
-use crate::backend::ollama::manage::Server;
+use crate::backend::ollama::manage::{Server, how_to_serve};
 use crate::backend::ollama::version;
 use crate::backend::{Backend, BackendError, CancelToken, Description, Surroundings};
 use crate::clock::RealClock;
@@ -91,8 +91,9 @@ fn server(url: &str, description: &Description) -> Finding {
     let detail = format!("Ollama {version} at {url}, clock of {clock_of}{blocked}{kept}; {settings}");
     let cache_off = set.and_then(|set| set.get("LLAMA_ARG_CACHE_RAM")).is_some_and(|value| value == "0");
     let advise = clock.is_some_and(|clock| clock.host_prompt_cache) && !cache_off;
-    let fix = "LLAMA_ARG_CACHE_RAM=0 ollama serve   (keeps no copies of earlier prompts beside the measurement)";
-    Finding { fix: advise.then(|| fix.to_owned()), ..Finding::ready(Kind::Backend, NAME, detail) }
+    let serve = how_to_serve(url);
+    let fix = format!("LLAMA_ARG_CACHE_RAM=0 {serve}   (keeps no copies of earlier prompts beside the measurement)");
+    Finding { fix: advise.then_some(fix), ..Finding::ready(Kind::Backend, NAME, detail) }
 }
 
 fn model(url: &str, name: &str) -> Finding {

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use crate::backend::BackendError;
 use crate::backend::http::{Client, ClientError};
-use crate::backend::ollama::manage::{NAMESPACE, Server};
+use crate::backend::ollama::manage::{NAMESPACE, Server, how_to_serve};
 use crate::backend::text::clean;
 use crate::cli::{PruneArgs, PullArgs};
 use crate::clock::RealClock;
 use crate::commands::CommandError;
 use crate::commands::error::BadUrl;
 use crate::exit::Exit;
+
+/// What no request removes.
+const LEFT_BEHIND: &str = "  the server keeps the files they were uploaded as until it starts again, and removes them then if they are \
+                           older than an hour and OLLAMA_NOPRUNE is not set; to free the space: restart it an hour after the last \
+                           upload";
 
 /// Lets the server fetch a model.
 ///
@@ -20,7 +25,7 @@ use crate::exit::Exit;
 pub fn pull(args: &PullArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let server = server(&args.url)?;
     writeln!(out, "the server at {} fetches {}: this can take minutes", args.url, clean(&args.model))?;
-    server.pull(&args.model).map_err(reachable)?;
+    server.pull(&args.model).map_err(|error| reachable(error, &args.url))?;
     writeln!(out, "{} is there", clean(&args.model))?;
     Ok(Exit::Good)
 }
@@ -31,16 +36,19 @@ pub fn pull(args: &PullArgs, out: &mut dyn Write) -> Result<Exit, CommandError> 
 /// No server, or it does not delete a model.
 pub fn prune(args: &PruneArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let server = server(&args.url)?;
-    let names = server.ours().map_err(reachable)?;
+    let names = server.ours().map_err(|error| reachable(error, &args.url))?;
     for name in &names {
         if !args.dry_run {
-            server.delete(name).map_err(reachable)?;
+            server.delete(name).map_err(|error| reachable(error, &args.url))?;
         }
         writeln!(out, "{}", clean(name))?;
     }
     let models = if names.len() == 1 { "model" } else { "models" };
     let done = if args.dry_run { "would be deleted" } else { "deleted" };
     writeln!(out, "{} {models} below {NAMESPACE} {done}", names.len())?;
+    if !names.is_empty() {
+        writeln!(out, "{LEFT_BEHIND}")?;
+    }
     Ok(Exit::Good)
 }
 
@@ -50,14 +58,12 @@ fn server(url: &str) -> Result<Server, CommandError> {
 }
 
 /// A server that is not there is told apart by exit code.
-fn reachable(error: ClientError) -> CommandError {
+fn reachable(error: ClientError, url: &str) -> CommandError {
     match error {
-        ClientError::Unreachable { .. } => BackendError::Unavailable {
-            backend: "ollama".to_owned(),
-            what: error.to_string(),
-            fix: "ollama serve".to_owned(),
+        ClientError::Unreachable { .. } => {
+            BackendError::Unavailable { backend: "ollama".to_owned(), what: error.to_string(), fix: how_to_serve(url) }
+                .into()
         }
-        .into(),
         other => other.into(),
     }
 }

@@ -16,7 +16,7 @@ use crate::record::plan::{Cell, Plan, SessionKey, SkippedCell};
 use crate::run::{Engines, Prompts};
 use crate::scenario::{ScenarioFile, TelemetrySettings};
 use crate::secret::without_passwords;
-use crate::terminal::{harmless, warn};
+use crate::terminal::warn;
 
 use super::progress;
 
@@ -138,19 +138,19 @@ impl Reached {
     /// The first model that cannot be prepared; the cache, where that is why.
     pub(super) fn prepare(mut self, plan: &Plan) -> Result<Option<Ready>, CommandError> {
         let mut prepared = BTreeMap::new();
-        let bar = progress::preparing(plan.sessions.len());
+        let preparing = progress::Preparing::new(plan.sessions.len(), self.surroundings.clock.is_virtual());
         for session in &plan.sessions {
             if self.cancel.is_cancelled() {
                 break;
             }
-            bar.set_message(harmless(&format!("{} for {}", session.key.model, session.key.backend)));
+            preparing.begins(&format!("{} for {}", session.key.model, session.key.backend));
             let model = self.file.models.iter().find(|m| m.name == session.key.model);
             if let (Some(model), Some(backend)) = (model, self.backends.get_mut(&session.key.backend)) {
                 prepared.insert(session.key.clone(), backend.prepare(model).map_err(or_the_cache)?);
             }
-            bar.inc(1);
+            preparing.ends();
         }
-        bar.finish_and_clear();
+        preparing.finish();
         Ok((!self.cancel.is_cancelled()).then(|| self.ready(prepared)))
     }
 

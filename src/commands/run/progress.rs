@@ -1,6 +1,8 @@
-//! What a run shows while it goes on: the cell, the rate, the time left. Nothing where nobody watches.
+//! What a run shows while it goes on: the cell, the rate, the time left. A bar on a terminal, elsewhere plain lines, for a log:
+//! one for each load of something new, and one every few seconds.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -8,21 +10,79 @@ use crate::record::plan::Plan;
 use crate::record::{CallRecord, Line};
 use crate::run::Observer;
 use crate::schedule::{Recorded, Task};
-use crate::terminal::harmless;
+use crate::terminal::{harmless, warn};
 use crate::terms::Phase;
 use crate::units::Nanos;
 
-/// A bar over the models to prepare.
-pub fn preparing(sessions: usize) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("preparing {msg} [{pos}/{len}]").unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(sessions as u64).with_style(style)
+/// Between two lines of a log.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows which models are prepared.
+pub struct Preparing {
+    bar: ProgressBar,
+    is_virtual: bool,
 }
 
-/// Shows a run's progress on standard error, where that is a terminal.
+impl Preparing {
+    /// So many sessions. On a virtual clock there is nothing to wait for, and nothing is written into a log.
+    pub fn new(sessions: usize, is_virtual: bool) -> Self {
+        let style = ProgressStyle::with_template("preparing {msg} [{pos}/{len}]")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self { bar: ProgressBar::new(sessions as u64).with_style(style), is_virtual }
+    }
+
+    /// The next one begins.
+    pub fn begins(&self, session: &str) {
+        if self.bar.is_hidden() && !self.is_virtual {
+            let (number, all) = (self.bar.position() + 1, self.bar.length().unwrap_or(0));
+            warn(&format!("preparing {session} ({number} of {all})"));
+        }
+        self.bar.set_message(harmless(session));
+    }
+
+    /// It is ready.
+    pub fn ends(&self) {
+        self.bar.inc(1);
+    }
+
+    /// Clears the line.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Shows a run's progress on standard error.
 pub struct Watching {
     bar: ProgressBar,
     cells: Vec<CellTime>,
+    /// Lines in the place of the bar. `None`: standard error is a terminal.
+    log: Option<Log>,
+}
+
+/// When a line is written into a log.
+struct Log {
+    is_virtual: bool,
+    began: Instant,
+    last: Instant,
+    /// Sessions whose load was told.
+    loaded: BTreeSet<usize>,
+}
+
+impl Log {
+    fn new(is_virtual: bool, now: Instant) -> Self {
+        Self { is_virtual, began: now, last: now, loaded: BTreeSet::new() }
+    }
+
+    /// Whether the beginning of a task is told: a session's first load, and whatever comes after a while of silence. On a
+    /// virtual clock a load takes no time.
+    fn is_due(&mut self, task: &Task, now: Instant) -> bool {
+        let new = matches!(task, Task::Load(load) if self.loaded.insert(load.session)) && !self.is_virtual;
+        let due = new || now.duration_since(self.last) >= LOG_EVERY;
+        if due {
+            self.last = now;
+        }
+        due
+    }
 }
 
 /// What is known of a cell's calls.
@@ -33,14 +93,15 @@ struct CellTime {
 }
 
 impl Watching {
-    /// Takes up where `lines` end.
-    pub fn new(plan: &Plan, lines: &[Line]) -> Self {
+    /// Takes up where `lines` end. `is_virtual`: the run's clock is.
+    pub fn new(plan: &Plan, lines: &[Line], is_virtual: bool) -> Self {
         let style = ProgressStyle::with_template("[{elapsed}] {bar:24} {pos}/{len} calls {prefix} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let done = lines.iter().filter(|l| matches!(l, Line::Call(_))).count();
         let bar = ProgressBar::new(u64::from(plan.repetitions.max()) * plan.cells.len() as u64).with_style(style);
         bar.set_position(done as u64);
-        Self { bar, cells: vec![CellTime::default(); plan.cells.len()] }
+        let log = bar.is_hidden().then(|| Log::new(is_virtual, Instant::now()));
+        Self { bar, cells: vec![CellTime::default(); plan.cells.len()], log }
     }
 
     /// Clears the line.
@@ -66,7 +127,8 @@ impl Watching {
 
 impl Observer for Watching {
     fn begins(&mut self, plan: &Plan, recorded: &Recorded, task: &Task) {
-        if self.bar.is_hidden() {
+        let now = Instant::now();
+        if self.log.as_mut().is_some_and(|log| !log.is_due(task, now)) {
             return;
         }
         let message = match task {
@@ -87,6 +149,11 @@ impl Observer for Watching {
             }
             Task::Stop(_) => return,
         };
+        if let Some(log) = &self.log {
+            let (made, all) = calls(plan, recorded);
+            let since = Nanos::from(now.duration_since(log.began));
+            warn(&format!("after {since}, {made} of {all} calls: {message}"));
+        }
         self.bar.set_message(harmless(&message));
     }
 
@@ -100,17 +167,22 @@ impl Observer for Watching {
         if self.bar.is_hidden() {
             return;
         }
-        let open: u64 = (0..plan.cells.len())
-            .map(|c| recorded.cell(c))
-            .map(|state| u64::from(if state.stopped { state.timed } else { plan.repetitions.max() }))
-            .sum();
-        let timed: u64 = (0..plan.cells.len()).map(|c| u64::from(recorded.cell(c).timed)).sum();
-        self.bar.set_length(u64::from(recorded.calls()) + open - timed);
-        self.bar.set_position(u64::from(recorded.calls()));
+        let (made, all) = calls(plan, recorded);
+        self.bar.set_length(all);
+        self.bar.set_position(made);
         if let Some(rate) = rate(call) {
             self.bar.set_prefix(rate);
         }
     }
+}
+
+/// Calls made, and those that there will be at most.
+fn calls(plan: &Plan, recorded: &Recorded) -> (u64, u64) {
+    let cells = || (0..plan.cells.len()).map(|cell| recorded.cell(cell));
+    let most: u64 = cells().map(|cell| u64::from(if cell.stopped { cell.timed } else { plan.repetitions.max() })).sum();
+    let timed: u64 = cells().map(|cell| u64::from(cell.timed)).sum();
+    let made = u64::from(recorded.calls());
+    (made, made + most - timed)
 }
 
 /// Decode rate of a call, for people.
@@ -119,4 +191,27 @@ fn rate(call: &CallRecord) -> Option<String> {
     let tokens = f64::from(call.tokens.decode_steps_timed * call.batch);
     let seconds = decode.duration().as_secs();
     (seconds > 0.0).then(|| format!("{:.0} tok/s", tokens / seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::LoadTask;
+
+    fn load(session: usize) -> Task {
+        Task::Load(LoadTask { session, evict: Vec::new(), load_index: 0, residency_id: 0, round: 0 })
+    }
+
+    #[test]
+    fn a_log_has_every_first_load_and_otherwise_a_line_every_few_seconds() {
+        let begin = Instant::now();
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        let mut log = Log::new(false, begin);
+        let told =
+            [(load(0), 0), (load(0), 1), (load(1), 2), (load(0), 11), (load(0), 12), (load(1), 13), (load(0), 22)];
+        let told: Vec<bool> = told.into_iter().map(|(task, seconds)| log.is_due(&task, at(seconds))).collect();
+        assert_eq!(told, [true, false, true, false, true, false, true]);
+        let mut quick = Log::new(true, begin);
+        assert!(!quick.is_due(&load(0), at(9)) && quick.is_due(&load(1), at(10)));
+    }
 }

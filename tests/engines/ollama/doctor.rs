@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use phasebench::backend::ollama::manage::how_to_serve;
+
 use crate::ollama::fixture::{Fixture, Scenario, assert_exit, printed};
 use crate::standin::Server;
 use crate::standin::scripted::model::{Model, Shape};
@@ -33,7 +35,12 @@ fn only_what_is_ours_is_pruned() {
     assert_eq!(model.models(), before);
     let output = fixture.command(&["models", "prune", "--url", &url]).output().unwrap();
     assert_exit(&output, 0);
-    assert!(printed(&output).contains("2 models below phasebench/ deleted"), "{}", printed(&output));
+    let said = printed(&output);
+    assert!(said.contains("2 models below phasebench/ deleted"), "{said}");
+    assert!(
+        said.contains("the server keeps the files they were uploaded as") && said.contains("OLLAMA_NOPRUNE"),
+        "{said}"
+    );
     let left: Vec<String> = model.models().into_iter().collect();
     assert_eq!(left, ["gemma3:270m", "other/phasebench:1b"]);
 }
@@ -51,7 +58,8 @@ fn a_missing_model_is_named_with_the_command_that_fetches_it() {
     assert!(before.contains(&missing) && before.contains(&pull), "{before}");
     assert!(before.contains("here:1b: 1250432 parameters, F16"), "{before}");
     assert!(before.contains("Ollama 0.33.0-rc2") && before.contains("clock of 0.30 and later"), "{before}");
-    assert!(before.contains("LLAMA_ARG_CACHE_RAM=0 ollama serve"), "{before}");
+    let serve = format!("LLAMA_ARG_CACHE_RAM=0 OLLAMA_HOST={} ollama serve", url.trim_start_matches("http://"));
+    assert!(before.contains(&serve), "{before}");
 
     let run = fixture.start().output().unwrap();
     assert_exit(&run, 7);
@@ -75,6 +83,43 @@ fn what_the_library_cannot_do_is_said_in_the_servers_words() {
     for output in [pull(), fixture.command(&["models", "prune", "--url", &url]).output().unwrap()] {
         assert_exit(&output, 7);
         let text = printed(&output);
-        assert!(text.contains("Connection refused") && text.contains("try: ollama serve"), "{text}");
+        let serve = format!("try: OLLAMA_HOST={} ollama serve", url.trim_start_matches("http://"));
+        assert!(text.contains("Connection refused") && text.contains(&serve), "{text}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_has_one_exit_code_and_one_hint_for_every_command() {
+    let (_, server) = server(&[], Script::default());
+    let url = server.url();
+    drop(server);
+    let fixture = fixture(&url);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/same-weights/tiny-llama");
+    let serve = format!("OLLAMA_HOST={} ollama serve", url.trim_start_matches("http://"));
+    for command in [
+        &["models", "verify", folder, "--ollama", &url][..],
+        &["models", "verify", folder, "--url", &url],
+        &["models", "pull", "gone:2b", "--url", &url],
+        &["models", "pull", "gone:2b", "--ollama", &url],
+        &["models", "prune", "--ollama", &url],
+        &["run", "scenario.yaml", "--out", "run"],
+        &["doctor", "scenario.yaml"],
+    ] {
+        let output = fixture.command(command).output().unwrap();
+        assert_exit(&output, 7);
+        assert!(printed(&output).contains(&serve), "{command:?}: {}", printed(&output));
+    }
+}
+
+#[test]
+fn how_a_server_is_started_goes_by_where_it_is() {
+    for (url, command) in [
+        ("http://127.0.0.1:11434", "ollama serve"),
+        ("http://localhost:11434/", "ollama serve"),
+        ("http://127.0.0.1:11500", "OLLAMA_HOST=127.0.0.1:11500 ollama serve"),
+        ("http://gpu-box:11434", "OLLAMA_HOST=0.0.0.0:11434 ollama serve, on gpu-box"),
+        ("no address", "ollama serve"),
+    ] {
+        assert_eq!(how_to_serve(url), command, "{url}");
     }
 }

@@ -111,3 +111,16 @@ fn the_same_clock_at_the_right_pace_is_believed() {
     assert!(recorded.timed("worker").iter().flat_map(|call| &call.spans).all(|span| !span.reconstructed));
     assert_eq!(rows_of_the_worker(&fixture, MEDIANS).len(), 3, "prefill, decode and both");
 }
+
+#[test]
+fn a_resumed_run_warns_of_more_threads_than_processors_as_the_first_one_did() {
+    let fixture = Fixture::new("torch: { threads: 1000 }", "good");
+    let warned = |output: &std::process::Output| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("backend `worker` asks for 1000 threads, and this process may use "), "{said}");
+    };
+    let output = fixture.start().output().unwrap();
+    assert_exit(&output, 0);
+    warned(&output);
+    warned(&fixture.command(&["run", "--resume", "run"]).output().unwrap());
+}

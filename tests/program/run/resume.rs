@@ -204,7 +204,8 @@ fn an_interrupted_run_says_how_to_go_on_and_loses_nothing() {
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{errors}");
     assert!(begun.elapsed() < Duration::from_secs(10), "the call in flight was cancelled");
-    assert_eq!(errors.trim(), "phasebench: interrupted; go on with: phasebench run --resume run");
+    let last = errors.lines().last();
+    assert_eq!(last, Some("phasebench: interrupted; go on with: phasebench run --resume run"), "{errors}");
     assert_eq!(fixture.calls().len(), 0, "the cancelled call will be made again");
 }
 
@@ -223,4 +224,25 @@ fn resuming_what_is_no_run_is_an_error() {
     let output = fixture.command(&["run", "--resume", "nowhere"]).output().unwrap();
     assert_exit(&output, 4);
     assert_eq!(stderr(&output).trim(), "error: nowhere: not a run folder: no plan.json in it");
+}
+
+#[test]
+fn a_scenario_file_beside_resume_must_be_the_run_s_own() {
+    let fixture = Fixture::new(&Scenario::default());
+    assert_exit(&fixture.run(), 0);
+    let path = fixture.run.join("measurements.jsonl");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let resume = || fixture.command(&["run", "scenario.yaml", "--resume", "run"]).output().unwrap();
+    let text = fs::read_to_string(&fixture.scenario).unwrap();
+    fs::write(&fixture.scenario, text.replace("seed: 1", "seed: 2")).unwrap();
+    let output = resume();
+    assert_exit(&output, 2);
+    let said = stderr(&output);
+    let words = ["scenario.yaml is not the scenario file that run began with", "try: phasebench run --resume run"];
+    assert!(words.iter().all(|words| said.contains(words)), "{said}");
+    assert_eq!(fs::read(&path).unwrap().len(), whole.len() / 2, "nothing was measured");
+    fs::write(&fixture.scenario, text).unwrap();
+    assert_exit(&resume(), 0);
+    assert!(matches!(fixture.lines().last(), Some(Line::Finished(_))));
 }

@@ -140,3 +140,23 @@ fn a_password_in_an_address_is_not_kept_and_the_run_goes_on_all_the_same() {
     assert_exit(&changed, 4);
     assert!(stderr(&changed).contains("is not the file that the run began with"), "{}", stderr(&changed));
 }
+
+/// Output that goes into a file, as that of a CI job does: lines of progress beside the results, and no bar.
+#[test]
+fn a_log_shows_what_a_run_does_and_how_it_ended() {
+    let fixture = Fixture::new(&Scenario { script: "{ pace: real }", ..Scenario::default() });
+    let output = fixture.run();
+    assert_exit(&output, 0);
+    let said = harmless(&output);
+    for model in ["m1", "m2"] {
+        let (prepared, loaded) = (format!("preparing {model} for sim ("), format!("calls: loading sim × {model}\n"));
+        assert!(said.contains(&prepared) && said.matches(&loaded).count() == 1, "{said}");
+    }
+    assert!(stderr(&output).lines().all(|line| line.starts_with("phasebench: ")), "{said}");
+    let summary = stdout(&output);
+    assert!(
+        summary.contains(" calls recorded in run\n") && summary.contains("next: phasebench report run"),
+        "{summary}"
+    );
+    assert!(!said.contains('\r'), "{said:?}");
+}
