@@ -162,6 +162,7 @@ fn memory_record(memory: &Memory) -> MemoryRecord {
 fn beside_record(beside: &Beside, co_resident: u32) -> BesideRecord {
     BesideRecord {
         foreign_cpu: beside.foreign_cpu,
+        ours_cpu: beside.ours_cpu,
         steal: beside.steal,
         load_1min: beside.load_1min,
         cpu_mhz: beside.cpu_mhz,

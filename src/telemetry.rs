@@ -41,6 +41,8 @@ pub const STEAL_LIMIT: f64 = 0.02;
 pub struct Beside {
     /// Share of all processors' time that programs other than ours used, 0 to 1.
     pub foreign_cpu: Option<f64>,
+    /// Share of all processors' time that this program and its engines used, 0 to 1.
+    pub ours_cpu: Option<f64>,
     /// Share of all processors' time that the hypervisor took away, 0 to 1.
     pub steal: Option<f64>,
     /// Load average over one minute, in runnable threads; ours included.
@@ -130,6 +132,7 @@ impl Watcher {
         Beside {
             own_cpu,
             foreign_cpu: shares.and_then(|shares| shares.foreign),
+            ours_cpu: shares.and_then(|shares| shares.ours),
             steal: shares.map(|shares| shares.steal),
             load_1min: cpu::load_average(),
             cpu_mhz: self.clocks.mean_mhz(),

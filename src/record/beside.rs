@@ -10,6 +10,10 @@ use crate::terms::OnBoard;
 pub struct BesideRecord {
     /// Share of all processors' time that programs other than ours used, 0 to 1.
     pub foreign_cpu: Option<f64>,
+    /// Share of all processors' time that this program and its engines used, over the same window, 0 to 1. `None` also in
+    /// records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ours_cpu: Option<f64>,
     /// Share of all processors' time that the hypervisor took away, 0 to 1.
     pub steal: Option<f64>,
     /// Load average over one minute.

@@ -70,7 +70,7 @@ fn scaled(value: &Value, factor: f64) -> Value {
     json!((value.as_f64().unwrap() * factor).round() as u64)
 }
 
-const FORGERIES: [(&str, Forge); 25] = [
+const FORGERIES: [(&str, Forge); 28] = [
     ("no load is recorded", |lines, _| lines.retain(|line| line.get("load").is_none())),
     ("one load is gone", |lines, n| {
         let places: Vec<usize> = (0..lines.len()).filter(|&i| lines[i].get("load").is_some()).collect();
@@ -100,6 +100,7 @@ const FORGERIES: [(&str, Forge); 25] = [
     ("processor time of thirty years", |lines, n| call(lines, None, n)["client_cpu_ns"] = json!(1e18 as u64)),
     ("a call of three years", |lines, n| call(lines, None, n)["total_wall_ns"] = json!(94_608_000_000_000_000_u64)),
     ("three token ids for 33", |lines, n| call(lines, None, n)["token_ids"] = json!([1, 2, 3])),
+    ("a token that no model has", |lines, n| call(lines, None, n)["token_ids"][7] = json!(4_000_000_000_u64)),
     ("new tokens counted twice", |lines, n| call(lines, None, n)["tokens"]["new_tokens"] = json!(65)),
     ("a GPU claimed with the processor's evidence", |lines, n| {
         call(lines, None, n)["attribution"]["actual"] = json!("CUDAExecutionProvider");
@@ -133,6 +134,14 @@ const FORGERIES: [(&str, Forge); 25] = [
     ("the end counts one call less", |lines, _| {
         let calls = &mut lines.last_mut().unwrap()["finished"]["calls"];
         *calls = json!(calls.as_u64().unwrap() - 1);
+    }),
+    ("our own work told as other programs' too", |lines, n| {
+        let beside = &mut call(lines, None, n)["beside"];
+        (beside["ours_cpu"], beside["foreign_cpu"]) = (json!(0.75), json!(0.5));
+    }),
+    ("other programs in time that the hypervisor took", |lines, n| {
+        let beside = &mut call(lines, None, n)["beside"];
+        (beside["steal"], beside["foreign_cpu"]) = (json!(0.7), json!(0.5));
     }),
     ("a degraded call called good", |lines, n| {
         call(lines, Some("timed"), n)["tokens"]["decode_steps_timed"] = json!(31);

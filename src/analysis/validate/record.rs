@@ -305,8 +305,18 @@ fn wrong_tokens(run: &Run<'_>, call: &CallRecord) -> Option<String> {
     if let Some(sent) = counts.prompt_sent.filter(|&sent| sent > counts.prompt_padded.saturating_mul(call.batch)) {
         return Some(format!("{sent} prompt tokens in {} rows of {}", call.batch, counts.prompt_padded));
     }
+    if let Some(stray) = stray_token(run, call) {
+        return Some(stray);
+    }
     let requested = counts.prompt_requested.filter(|&requested| requested != counts.prompt_padded);
     requested.map(|requested| format!("{requested} prompt tokens asked for, rows have {}", counts.prompt_padded))
+}
+
+/// A new token that the model does not have.
+fn stray_token(run: &Run<'_>, call: &CallRecord) -> Option<String> {
+    let vocabulary = run.manifest.models.get(&call.session.model)?.architecture.as_ref()?.vocab;
+    let id = call.token_ids.iter().find(|&&id| usize::try_from(id).is_ok_and(|id| id >= vocabulary))?;
+    Some(format!("a new token has the id {id}, and the model knows {vocabulary} tokens"))
 }
 
 /// Whether a call that counts made fewer steps than asked as the plan allows.
@@ -318,7 +328,7 @@ fn scaled(run: &Run<'_>, call: &CallRecord) -> bool {
 
 fn out_of_range(_: &Run<'_>, call: &CallRecord) -> Option<String> {
     let beside = &call.beside;
-    let shares = [("foreign_cpu", beside.foreign_cpu), ("steal", beside.steal)];
+    let shares = [("foreign_cpu", beside.foreign_cpu), ("ours_cpu", beside.ours_cpu), ("steal", beside.steal)];
     let amounts = [("load_1min", beside.load_1min), ("cpu_mhz", beside.cpu_mhz)];
     let powers = call.spans.iter().map(|span| ("power_mean_w", span.power_mean_w));
     for (name, share) in shares {

@@ -13,11 +13,12 @@ use crate::units::Nanos;
 use super::Check;
 
 /// The checks, in order.
-pub(super) const NAMES: [&str; 6] = [
+pub(super) const NAMES: [&str; 7] = [
     "processes, loads and calls refer to each other",
     "calls follow each other in time",
     "steps and tokens add up",
     "times are possible",
+    "no more of the processors is used than there is",
     "evidence supports what it stands for",
     "the end counts what is there",
 ];
@@ -31,6 +32,10 @@ const PROCESSOR_SLACK: Nanos = Nanos(100_000_000);
 /// The time between two calls of one session after which even a machine that was held up has to warm up again.
 const LONG_IDLE: Nanos = Nanos(1_000_000_000);
 
+/// What shares of the processors in half a second may be off by together: a hundredth of a second in each of the five
+/// counters of what ran, on one processor.
+const SHARE_RESOLUTION: f64 = 0.10;
+
 /// Share of a decode phase, and time, that its steps may leave unexplained.
 const UNEXPLAINED: (f64, Nanos) = (0.05, Nanos(2_000_000));
 
@@ -41,7 +46,7 @@ pub(super) fn checks(recording: &Recording, plan: &Plan, manifest: &Manifest) ->
     let per_call = |problem: &dyn Fn(&CallRecord) -> Option<String>| -> Vec<String> {
         recording.calls().filter_map(|call| Some(format!("{}: {}", call.call_id, problem(call)?))).collect()
     };
-    let [referred, followed, added, possible, supported, counted] = NAMES;
+    let [referred, followed, added, possible, shared, supported, counted] = NAMES;
     let walked = Walk::over(&recording.lines);
     let cores = manifest.stack.machine.logical_cores.max(1);
     vec![
@@ -49,6 +54,7 @@ pub(super) fn checks(recording: &Recording, plan: &Plan, manifest: &Manifest) ->
         Check::of(followed, &walked.times, good()),
         Check::of(added, &per_call(&does_not_add_up), good()),
         Check::of(possible, &per_call(&|call| impossible(call, plan, cores)), good()),
+        Check::of(shared, &per_call(&overused), good()),
         Check::of(supported, &unsupported(recording), good()),
         Check::of(counted, &miscounted(recording, plan), good()),
     ]
@@ -269,6 +275,20 @@ fn impossible(call: &CallRecord, plan: &Plan, cores: u32) -> Option<String> {
     let most = Nanos(wall.0.saturating_mul(u64::from(cores))) + PROCESSOR_SLACK;
     let used = call.client_cpu_ns.filter(|&used| used > most)?;
     Some(format!("used {used} of processor time in {wall} on {cores} processors"))
+}
+
+/// How the shares of the processors beside a call add up to more than there is. Time that the hypervisor took is counted
+/// apart, for some kernels charge it to the program that it was taken from.
+fn overused(call: &CallRecord) -> Option<String> {
+    let beside = &call.beside;
+    let (foreign, ours) = (beside.foreign_cpu.unwrap_or(0.0), beside.ours_cpu.unwrap_or(0.0));
+    let steal = beside.steal.unwrap_or(0.0);
+    let most = 1.0 + SHARE_RESOLUTION;
+    if foreign + ours > most {
+        return Some(format!("other programs used {foreign:.2} of the processors, and ours {ours:.2}"));
+    }
+    (foreign + steal > most)
+        .then(|| format!("other programs used {foreign:.2} of the processors, and the hypervisor {steal:.2}"))
 }
 
 /// Claims of loads and calls that their evidence does not support.
