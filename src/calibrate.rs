@@ -12,7 +12,7 @@ use crate::backend::{CancelToken, Deadline};
 use crate::clock::SharedClock;
 use crate::energy::response::{self, Work};
 use crate::energy::{Sample, Trace, trace_of};
-use crate::record::calibration::{Calibration, Coverage, Measured, PaceSlope, PhaseSlope};
+use crate::record::calibration::{Calibration, Coverage, Measured, PaceSlope, PhaseSlope, Response};
 use crate::telemetry::sampler::Sampler;
 use crate::terms::sensor::Sensor;
 use crate::units::Nanos;
@@ -79,41 +79,13 @@ pub fn calibrate<'a>(
     let name = load.as_ref().map(|load| load.name());
     let random = ChaCha8Rng::seed_from_u64(0);
     let mut bench = Bench { sensor, load, clock, cancel, random, counter_poll: POLL };
-    let mut found = Calibration::assumed_of(sensor.kind);
+    let mut calibration = Calibration::assumed_of(sensor.kind);
     say("pace of the updates");
-    bench.periods(&mut found)?;
-    let (mut response, mut counter_response, mut steps_ns, mut steps_w) = (None, None, Vec::new(), Vec::new());
-    let (mut phases, mut paces) = (Vec::new(), Vec::new());
-    if bench.load.is_some() {
-        if sensor.counts() {
-            say("pace at which the counter may be read");
-            paces = bench.paces(&found)?;
-            found.safe_poll_ns = response::safe_poll(&paces);
-            bench.read_safely(&mut found)?;
-        }
-        say("response to steps of a load");
-        let (trace, work) = bench.steps(&found)?;
-        let power = if trace.instant.is_empty() { &trace.average } else { &trace.instant };
-        response = response::response(power, &work);
-        if let Some(response) = response.as_ref().filter(|response| response.holds()) {
-            found.window_ns = response.window_ns;
-            found.delay_ns = response.delay_ns;
-            found.rise_ns = response.rise_ns.unwrap_or(response.window_ns);
-        }
-        let every = power.len().div_ceil(PICTURE).max(1);
-        steps_w = power.iter().step_by(every).filter_map(|s| Some((s.at(), s.value?))).collect();
-        if sensor.counts() && found.counter_period_ns >= SHORTEST_PULSED {
-            counter_response = response::counter_response(&trace.counter, bench.counter_poll.into(), &work);
-            let follows = counter_response.as_ref().filter(|response| response.holds());
-            found.counter_delay_ns = follows.map(|response| response.delay_ns);
-            found.counter_window_ns = follows.map(|response| response.window_ns);
-            say("share of time that the counter sees");
-            let idle_w;
-            (phases, idle_w) = bench.pulses(&found)?;
-            found.coverage = response::coverage(&phases, idle_w).unwrap_or(Coverage::Unknown);
-        }
-        steps_ns = work.0;
-    }
+    bench.periods(&mut calibration)?;
+    let shown = match bench.load {
+        Some(_) => bench.under_load(&mut calibration, say)?,
+        None => UnderLoad::default(),
+    };
     let mut measured = Measured {
         sensor: sensor.id.clone(),
         device: sensor.device.clone(),
@@ -124,16 +96,27 @@ pub fn calibrate<'a>(
         boot_sha256: known::boot(),
         unix_ns,
         load: name,
-        calibration: found,
-        response,
-        counter_response,
-        phases,
-        paces,
-        steps_ns,
-        steps_w,
+        calibration,
+        response: shown.response,
+        counter_response: shown.counter_response,
+        phases: shown.phases,
+        paces: shown.paces,
+        steps_ns: shown.steps_ns,
+        steps_w: shown.steps_w,
     };
     measured.calibration.id = Some(known::id(&measured));
     Ok(measured)
+}
+
+/// What a sensor showed under a load; see [`Measured`] for each.
+#[derive(Default)]
+struct UnderLoad {
+    response: Option<Response>,
+    counter_response: Option<Response>,
+    phases: Vec<PhaseSlope>,
+    paces: Vec<PaceSlope>,
+    steps_ns: Vec<(Nanos, Nanos)>,
+    steps_w: Vec<(Nanos, f64)>,
 }
 
 /// What a measurement works with.
@@ -148,6 +131,41 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// Everything that needs a load, one after the other.
+    fn under_load(&mut self, found: &mut Calibration, say: &mut dyn FnMut(&str)) -> Result<UnderLoad, CalibrateError> {
+        let mut shown = UnderLoad::default();
+        if self.sensor.counts() {
+            say("pace at which the counter may be read");
+            shown.paces = self.paces(found)?;
+            found.safe_poll_ns = response::safe_poll(&shown.paces);
+            self.read_safely(found)?;
+        }
+        say("response to steps of a load");
+        let (trace, work) = self.steps(found)?;
+        let power = if trace.instant.is_empty() { &trace.average } else { &trace.instant };
+        shown.response = response::response(power, &work);
+        if let Some(response) = shown.response.as_ref().filter(|response| response.holds()) {
+            found.window_ns = response.window_ns;
+            found.delay_ns = response.delay_ns;
+            found.rise_ns = response.rise_ns.unwrap_or(response.window_ns);
+        }
+        let every = power.len().div_ceil(PICTURE).max(1);
+        let some = power.iter().step_by(every);
+        shown.steps_w = some.filter_map(|sample| Some((sample.at(), sample.value?))).collect();
+        if self.sensor.counts() && found.counter_period_ns >= SHORTEST_PULSED {
+            shown.counter_response = response::counter_response(&trace.counter, self.counter_poll.into(), &work);
+            let follows = shown.counter_response.as_ref().filter(|response| response.holds());
+            found.counter_delay_ns = follows.map(|response| response.delay_ns);
+            found.counter_window_ns = follows.map(|response| response.window_ns);
+            say("share of time that the counter sees");
+            let (phases, idle_w) = self.pulses(found)?;
+            found.coverage = response::coverage(&phases, idle_w).unwrap_or(Coverage::Unknown);
+            shown.phases = phases;
+        }
+        shown.steps_ns = work.0;
+        Ok(shown)
+    }
+
     /// Reads the sensor at a pace while `act` goes on.
     fn watch<T>(
         &mut self,

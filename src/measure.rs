@@ -82,16 +82,13 @@ fn record(
     in_process: bool,
 ) -> CallRecord {
     let cell = &setting.plan.cells[setting.task.cell];
-    let wall = end.since(begin);
     let answered = outcome.reply.is_some();
     let reply = outcome.reply.unwrap_or_default();
     let (status, detail) = match outcome.failure {
         Some(failure) => (Status::Degraded(failure.kind), Some(failure.message)),
         None => judge(setting, &reply, begin, end, in_process),
     };
-    let mut flags = flags(beside, setting.co_resident);
-    // The last of all flags, so that they stay in order.
-    flags.extend(is_unaccounted(&reply, wall).then_some(Flag::Unaccounted));
+    let wall = end.since(begin);
     CallRecord {
         call_id: setting.task.call_id(setting.plan),
         cell_id: cell.id.clone(),
@@ -113,7 +110,7 @@ fn record(
         procedure: cell.procedure,
         status,
         detail,
-        flags,
+        flags: flags(beside, setting.co_resident, is_unaccounted(&reply, wall)),
         attribution: if answered { reply.attribution.clone() } else { loaded.attribution.clone() },
         tokens: tokens(cell, setting.call, &reply),
         spans: reply.spans.iter().map(span_record).collect(),
@@ -141,8 +138,9 @@ fn engine_pids(session: &dyn Session) -> Option<Vec<u32>> {
 }
 
 /// What may have disturbed a call, each once, in the order of the flags.
-fn flags(beside: &Beside, co_resident: u32) -> Vec<Flag> {
+fn flags(beside: &Beside, co_resident: u32, unaccounted: bool) -> Vec<Flag> {
     let mut flags = crate::telemetry::flags(beside);
+    flags.extend(unaccounted.then_some(Flag::Unaccounted));
     if co_resident > 0 {
         flags.push(Flag::CoResident);
     }

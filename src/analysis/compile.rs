@@ -11,12 +11,15 @@
 
 mod audit;
 mod audited;
+mod cache;
 mod graphs;
 mod outcome;
+mod spent;
 mod steps;
 mod tally;
 
-pub use audit::{CacheState, CompileAudit, CompileAuditRow, GraphUse};
+pub use audit::{CompileAudit, CompileAuditRow, GraphUse};
+pub use cache::CacheState;
 pub use graphs::{CompileGraphs, CompileGraphsRow};
 pub use outcome::{CompileOutcome, CompileOutcomeRow, Verdict};
 pub use steps::{CompileStepRow, CompileSteps};

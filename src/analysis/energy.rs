@@ -10,6 +10,7 @@ mod isolated;
 mod looped;
 mod natural;
 mod per_call;
+pub(super) mod readings;
 mod rows;
 pub(super) mod sensors;
 mod summary;

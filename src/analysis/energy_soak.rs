@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::energy::edges::Edges;
 use crate::energy::{Sample, mean, trace_of};
 use crate::record::manifest::Manifest;
-use crate::record::{IdleWhen, Line};
+use crate::record::{CallRecord, IdleRecord, IdleWhen, Line, LoadRecord, LoopRecord};
 use crate::store::{Recording, TraceRow};
 use crate::terms::sensor::{RegisterKind, Sensor};
 use crate::units::Nanos;
 
 use super::columns::columns;
+use super::energy::readings::Readings;
 use super::table::{Sources, Table};
 use crate::analysis::energy::EnergyEvents;
 
@@ -137,9 +138,10 @@ impl Table for EnergySoak {
         let mut rows = Vec::new();
         for stretch in stretches(from.recording) {
             let own: BTreeSet<&str> = stretch.ids.iter().filter_map(|id| charged.get(id)).flatten().copied().collect();
-            let none = BTreeSet::new();
-            let sensors = if stretch.ids.is_empty() { of_epoch.get(&stretch.epoch).unwrap_or(&none) } else { &own };
-            rows.extend(sensors.iter().filter_map(|&sensor| Some(told.get(&(stretch.epoch, sensor))?.row(&stretch))));
+            let is_idle = stretch.ids.is_empty();
+            let sensors = if is_idle { of_epoch.get(&stretch.epoch).cloned().unwrap_or_default() } else { own };
+            let told = sensors.into_iter().filter_map(|sensor| told.get(&(stretch.epoch, sensor)));
+            rows.extend(told.map(|told| told.row(&stretch)));
         }
         rows
     }
@@ -161,56 +163,72 @@ struct Stretch<'a> {
 
 /// The stages of a record in its order.
 fn stretches(recording: &Recording) -> Vec<Stretch<'_>> {
-    let mut found: Vec<Stretch<'_>> = Vec::new();
-    let mut open = false;
-    let mut loaded: BTreeMap<u32, &str> = BTreeMap::new();
+    let mut stages = Stages::default();
     for line in &recording.lines {
         match line {
-            Line::Call(call) => {
-                let end = call.begin_ns + call.total_wall_ns;
-                let follows = |last: &&mut Stretch<'_>| {
-                    open && last.epoch == call.epoch && call.begin_ns.since(last.end) <= LONGEST_PAUSE
-                };
-                if found.last_mut().as_ref().is_none_or(|last| !follows(last)) {
-                    found.push(Stretch::new(call.epoch, Stage::Calls, call.begin_ns, end));
-                }
-                if let Some(last) = found.last_mut() {
-                    last.end = end;
-                    last.cuts.push(call.begin_ns);
-                    last.ids.push(&call.call_id);
-                    last.models.insert(&call.session.model);
-                    last.scenarios.insert(&call.scenario);
-                }
-                open = true;
-            }
-            Line::Loop(looped) => {
-                let mut stretch = Stretch::new(looped.epoch, Stage::Loop, looped.begin_ns, looped.end_ns);
-                stretch.ids.push(&looped.loop_id);
-                stretch.models.insert(&looped.session.model);
-                stretch.scenarios.insert(&looped.scenario);
-                found.push(stretch);
-                open = false;
-            }
-            Line::Idle(idle) => {
-                let stage = match idle.when {
-                    IdleWhen::Before => Stage::IdleBefore,
-                    IdleWhen::Loaded => Stage::IdleLoaded,
-                    IdleWhen::After => Stage::IdleAfter,
-                };
-                let mut stretch = Stretch::new(idle.epoch, stage, idle.begin_ns, idle.end_ns);
-                stretch.models.extend(idle.load_index.and_then(|load| loaded.get(&load)));
-                found.push(stretch);
-                open = false;
-            }
-            Line::Load(load) => {
-                loaded.insert(load.load_index, &load.session.model);
-                open = false;
-            }
-            Line::Opened(_) => open = false,
+            Line::Call(call) => stages.call(call),
+            Line::Loop(looped) => stages.looped(looped),
+            Line::Idle(idle) => stages.idle(idle),
+            Line::Load(load) => stages.load(load),
+            Line::Opened(_) => stages.goes_on = false,
             Line::Header(_) | Line::Decision(_) | Line::Finished(_) => {}
         }
     }
-    found
+    stages.found
+}
+
+/// The stages of the lines so far.
+#[derive(Default)]
+struct Stages<'a> {
+    found: Vec<Stretch<'a>>,
+    /// Whether the last one is of calls, which a call right after it belongs to.
+    goes_on: bool,
+    /// Models by the loads that brought them in.
+    loaded: BTreeMap<u32, &'a str>,
+}
+
+impl<'a> Stages<'a> {
+    fn call(&mut self, call: &'a CallRecord) {
+        let end = call.begin_ns + call.total_wall_ns;
+        let last = self.found.last().filter(|last| self.goes_on && last.epoch == call.epoch);
+        if last.is_none_or(|last| call.begin_ns.since(last.end) > LONGEST_PAUSE) {
+            self.found.push(Stretch::new(call.epoch, Stage::Calls, call.begin_ns, end));
+        }
+        if let Some(last) = self.found.last_mut() {
+            last.end = end;
+            last.cuts.push(call.begin_ns);
+            last.ids.push(&call.call_id);
+            last.models.insert(&call.session.model);
+            last.scenarios.insert(&call.scenario);
+        }
+        self.goes_on = true;
+    }
+
+    fn looped(&mut self, looped: &'a LoopRecord) {
+        let mut stretch = Stretch::new(looped.epoch, Stage::Loop, looped.begin_ns, looped.end_ns);
+        stretch.ids.push(&looped.loop_id);
+        stretch.models.insert(&looped.session.model);
+        stretch.scenarios.insert(&looped.scenario);
+        self.found.push(stretch);
+        self.goes_on = false;
+    }
+
+    fn idle(&mut self, idle: &IdleRecord) {
+        let stage = match idle.when {
+            IdleWhen::Before => Stage::IdleBefore,
+            IdleWhen::Loaded => Stage::IdleLoaded,
+            IdleWhen::After => Stage::IdleAfter,
+        };
+        let mut stretch = Stretch::new(idle.epoch, stage, idle.begin_ns, idle.end_ns);
+        stretch.models.extend(idle.load_index.and_then(|load| self.loaded.get(&load)));
+        self.found.push(stretch);
+        self.goes_on = false;
+    }
+
+    fn load(&mut self, load: &'a LoadRecord) {
+        self.loaded.insert(load.load_index, &load.session.model);
+        self.goes_on = false;
+    }
 }
 
 impl Stretch<'_> {
@@ -253,25 +271,15 @@ struct Told<'a> {
     temperature: Vec<Sample>,
 }
 
-fn told<'a>(manifest: &'a Manifest, trace: &'a [TraceRow]) -> BTreeMap<(u32, &'a str), Told<'a>> {
-    let mut read: BTreeMap<(u32, &str, &str), Vec<Sample>> = BTreeMap::new();
-    for row in trace {
-        let sample = Sample { begin: row.begin_ns, end: row.end_ns, value: row.value };
-        read.entry((row.epoch, &row.sensor, &row.register)).or_default().push(sample);
-    }
+/// Every sensor of a run, by process and name.
+fn told<'a>(manifest: &'a Manifest, trace: &[TraceRow]) -> BTreeMap<(u32, &'a str), Told<'a>> {
+    let mut readings = Readings::of(trace);
     let mut found = BTreeMap::new();
     for (epoch, number) in manifest.epochs.iter().zip(0_u32..) {
         let Some(power) = &epoch.power else { continue };
         for sensor in &power.found.sensors {
-            let registers = sensor.registers.iter();
-            let samples: Vec<Vec<Sample>> =
-                registers.map(|r| read.remove(&(number, &sensor.id, &r.name)).unwrap_or_default()).collect();
-            let hot = sensor.registers.iter().zip(&samples).find(|(register, _)| is_temperature(register));
-            let temperature = hot.map(|(_, samples)| samples.clone()).unwrap_or_default();
-            let trace = trace_of(sensor, samples);
-            let power_read = if trace.instant.is_empty() { trace.average } else { trace.instant };
-            let edges = Edges::of(&trace.counter, power.period_ns);
-            found.insert((number, sensor.id.as_str()), Told { sensor, edges, power: power_read, temperature });
+            let told = Told::of(sensor, power.period_ns, readings.take(number, sensor));
+            found.insert((number, sensor.id.as_str()), told);
         }
     }
     found
@@ -285,7 +293,17 @@ pub fn is_temperature(register: &crate::terms::sensor::Register) -> bool {
         && !register.name.starts_with("memory")
 }
 
-impl Told<'_> {
+impl<'a> Told<'a> {
+    /// What a sensor that is read every `poll` said, register by register.
+    fn of(sensor: &'a Sensor, poll: Nanos, samples: Vec<Vec<Sample>>) -> Self {
+        let warm = sensor.registers.iter().zip(&samples).find(|(register, _)| is_temperature(register));
+        let temperature = warm.map(|(_, samples)| samples.clone()).unwrap_or_default();
+        let trace = trace_of(sensor, samples);
+        let edges = Edges::of(&trace.counter, poll);
+        let power = if trace.instant.is_empty() { trace.average } else { trace.instant };
+        Self { sensor, edges, power, temperature }
+    }
+
     fn row(&self, stretch: &Stretch<'_>) -> SoakRow {
         let (begin, end, part) = (stretch.begin, stretch.end, stretch.part());
         let works = matches!(stretch.stage, Stage::Calls | Stage::Loop);

@@ -7,7 +7,7 @@ use crate::stats::{fit, multivariate, rank, summary::median};
 use crate::terms::FitAxis;
 
 use super::columns::columns;
-use super::scope::{FitKey, Scope, axis_name, explain, scopes};
+use super::scope::{FitKey, Scope, axis_name, fit_or_reason, scopes};
 use super::summary::Summary;
 use super::table::{Sources, Table};
 
@@ -151,41 +151,37 @@ impl Table for MultivariateFits {
 
     fn derive(from: &Sources<'_>) -> Vec<MultivariateRow> {
         let summary = from.rows::<Summary>();
-        multivariate(&scopes(&summary))
+        scopes(&summary).iter().map(size_and_depth).collect()
     }
 }
 
-/// Fits size and depth together over every scope.
-fn multivariate(scopes: &[Scope<'_>]) -> Vec<MultivariateRow> {
-    let axes = [FitAxis::Params, FitAxis::NLayer];
-    let row = |scope: &Scope<'_>| {
-        let scope = scope.with(&axes);
-        let fitted = multivariate::power_law(&scope.column(axes[0]), &scope.column(axes[1]), &scope.latencies());
-        let error = fitted.as_ref().err().map(|error| explain(error, &axes.map(axis_name)));
-        let plane = fitted.ok();
-        let gate = plane.as_ref().map(|plane| {
-            let intervals = [("t (params)", plane.first.interval), ("t (n_layer)", plane.second.interval)];
-            judge(plane.n, plane.r2, &intervals)
-        });
-        let plane = plane.as_ref();
-        MultivariateRow {
-            key: scope.key(),
-            n_models: scope.points.len(),
-            alpha: plane.map(|p| p.intercept.value),
-            beta_ln_params: plane.map(|p| p.first.value),
-            beta_low: plane.map(|p| p.first.interval.low),
-            beta_high: plane.map(|p| p.first.interval.high),
-            gamma_ln_n_layer: plane.map(|p| p.second.value),
-            gamma_low: plane.map(|p| p.second.interval.low),
-            gamma_high: plane.map(|p| p.second.interval.high),
-            r2: plane.map(|p| p.r2),
-            condition_number: plane.map(|p| p.condition_number),
-            actionable: gate.as_ref().is_some_and(|gate| gate.is_actionable()),
-            reason: error.or_else(|| gate.and_then(|gate| gate.reason())),
-            note: scope.note(),
-        }
-    };
-    scopes.iter().map(row).collect()
+/// Fits size and depth together.
+fn size_and_depth(scope: &Scope<'_>) -> MultivariateRow {
+    const AXES: [FitAxis; 2] = [FitAxis::Params, FitAxis::NLayer];
+    let scope = scope.with(&AXES);
+    let fitted = multivariate::power_law(&scope.column(AXES[0]), &scope.column(AXES[1]), &scope.latencies());
+    let (plane, error) = fit_or_reason(fitted, &AXES);
+    let plane = plane.as_ref();
+    let gate = plane.map(|plane| {
+        let intervals = [("t (params)", plane.first.interval), ("t (n_layer)", plane.second.interval)];
+        judge(plane.n, plane.r2, &intervals)
+    });
+    MultivariateRow {
+        key: scope.key(),
+        n_models: scope.points.len(),
+        alpha: plane.map(|plane| plane.intercept.value),
+        beta_ln_params: plane.map(|plane| plane.first.value),
+        beta_low: plane.map(|plane| plane.first.interval.low),
+        beta_high: plane.map(|plane| plane.first.interval.high),
+        gamma_ln_n_layer: plane.map(|plane| plane.second.value),
+        gamma_low: plane.map(|plane| plane.second.interval.low),
+        gamma_high: plane.map(|plane| plane.second.interval.high),
+        r2: plane.map(|plane| plane.r2),
+        condition_number: plane.map(|plane| plane.condition_number),
+        actionable: gate.as_ref().is_some_and(|gate| gate.is_actionable()),
+        reason: error.or_else(|| gate.and_then(|gate| gate.reason())),
+        note: scope.note(),
+    }
 }
 
 /// `analysis/overhead_compute_fits.csv`.
@@ -198,55 +194,52 @@ impl Table for OverheadComputeFits {
 
     fn derive(from: &Sources<'_>) -> Vec<OverheadRow> {
         let summary = from.rows::<Summary>();
-        overhead(&scopes(&summary), from.plan.fit)
+        scopes(&summary).iter().map(|scope| overhead_and_compute(scope, from.plan.fit)).collect()
     }
 }
 
-/// Fits overhead plus compute over every scope.
-fn overhead(scopes: &[Scope<'_>], axis: FitAxis) -> Vec<OverheadRow> {
-    let row = |scope: &Scope<'_>| {
-        let scope = scope.with(&[axis]);
-        let x = scope.column(axis);
-        let fitted = fit::affine(&x, &scope.latencies());
-        let relative = fit::relative_line(&x, &scope.latencies()).ok();
-        let error = fitted.as_ref().err().map(|error| explain(error, &[axis_name(axis)]));
-        let judged = fitted.ok();
-        let line = judged.as_ref().map(|judged| &judged.fit);
-        let actionable = judged.as_ref().is_some_and(|judged| judged.gate.is_actionable());
-        let median_x = median(&x);
-        let share = line.zip(median_x).filter(|_| actionable).map(|(line, x)| overhead_share(line, x));
-        let (overhead_share, overhead_share_reason) = match share {
-            Some(Ok(share)) => (Some(share), None),
-            Some(Err(why)) => (None, Some(why.to_owned())),
-            None => (None, None),
-        };
-        OverheadRow {
-            key: scope.key(),
-            x: axis_name(axis).to_owned(),
-            n_models: scope.points.len(),
-            a_ms: line.map(|line| line.intercept.value),
-            a_low_ms: line.map(|line| line.intercept.interval.low),
-            a_high_ms: line.map(|line| line.intercept.interval.high),
-            b_ms_per_x: line.map(|line| line.slope.value),
-            b_low_ms_per_x: line.map(|line| line.slope.interval.low),
-            b_high_ms_per_x: line.map(|line| line.slope.interval.high),
-            r2: line.map(|line| line.r2),
-            relative_a_ms: relative.map(|line| line.intercept.value),
-            relative_a_low_ms: relative.map(|line| line.intercept.interval.low),
-            relative_a_high_ms: relative.map(|line| line.intercept.interval.high),
-            relative_b_ms_per_x: relative.map(|line| line.slope.value),
-            relative_b_low_ms_per_x: relative.map(|line| line.slope.interval.low),
-            relative_b_high_ms_per_x: relative.map(|line| line.slope.interval.high),
-            relative_r2_ln: relative.and_then(|line| line.r2_ln),
-            median_x,
-            overhead_share,
-            overhead_share_reason,
-            actionable,
-            reason: error.or_else(|| judged.as_ref().and_then(|judged| judged.gate.reason())),
-            note: scope.note(),
-        }
+/// Fits a constant plus a part proportional to size, by differences and by ratios.
+fn overhead_and_compute(scope: &Scope<'_>, axis: FitAxis) -> OverheadRow {
+    let scope = scope.with(&[axis]);
+    let x = scope.column(axis);
+    let (judged, error) = fit_or_reason(fit::affine(&x, &scope.latencies()), &[axis]);
+    let judged = judged.as_ref();
+    let actionable = judged.is_some_and(|judged| judged.gate.is_actionable());
+    let (line, relative) = (judged.map(|judged| &judged.fit), fit::relative_line(&x, &scope.latencies()).ok());
+    let [a, b] = [line.map(|line| line.intercept), line.map(|line| line.slope)];
+    let [relative_a, relative_b] = [relative.map(|line| line.intercept), relative.map(|line| line.slope)];
+    let median_x = median(&x);
+    let share = line.zip(median_x).filter(|_| actionable).map(|(line, x)| overhead_share(line, x));
+    let (overhead_share, overhead_share_reason) = match share {
+        Some(Ok(share)) => (Some(share), None),
+        Some(Err(why)) => (None, Some(why.to_owned())),
+        None => (None, None),
     };
-    scopes.iter().map(row).collect()
+    OverheadRow {
+        key: scope.key(),
+        x: axis_name(axis).to_owned(),
+        n_models: scope.points.len(),
+        a_ms: a.map(|a| a.value),
+        a_low_ms: a.map(|a| a.interval.low),
+        a_high_ms: a.map(|a| a.interval.high),
+        b_ms_per_x: b.map(|b| b.value),
+        b_low_ms_per_x: b.map(|b| b.interval.low),
+        b_high_ms_per_x: b.map(|b| b.interval.high),
+        r2: line.map(|line| line.r2),
+        relative_a_ms: relative_a.map(|a| a.value),
+        relative_a_low_ms: relative_a.map(|a| a.interval.low),
+        relative_a_high_ms: relative_a.map(|a| a.interval.high),
+        relative_b_ms_per_x: relative_b.map(|b| b.value),
+        relative_b_low_ms_per_x: relative_b.map(|b| b.interval.low),
+        relative_b_high_ms_per_x: relative_b.map(|b| b.interval.high),
+        relative_r2_ln: relative.and_then(|line| line.r2_ln),
+        median_x,
+        overhead_share,
+        overhead_share_reason,
+        actionable,
+        reason: error.or_else(|| judged.and_then(|judged| judged.gate.reason())),
+        note: scope.note(),
+    }
 }
 
 /// The constant part of a model's latency at `x`, or why it cannot be told.
@@ -270,28 +263,26 @@ impl Table for ArchitectureCorrelations {
 
     fn derive(from: &Sources<'_>) -> Vec<CorrelationRow> {
         let summary = from.rows::<Summary>();
-        correlations(&scopes(&summary))
+        let scopes = scopes(&summary);
+        scopes.iter().flat_map(|scope| PROPERTIES.map(|axis| correlation(scope, axis))).collect()
     }
 }
 
-/// Ranks latency against size, depth, width and heads over every scope.
-fn correlations(scopes: &[Scope<'_>]) -> Vec<CorrelationRow> {
-    const PREDICTORS: [FitAxis; 4] = [FitAxis::Params, FitAxis::NLayer, FitAxis::NEmbd, FitAxis::NHead];
-    let row = |scope: &Scope<'_>, axis: FitAxis| {
-        let scope = scope.with(&[axis]);
-        let found = rank::spearman(&scope.column(axis), &scope.latencies());
-        let reason = found.as_ref().err().map(|error| explain(error, &[axis_name(axis)]));
-        let found = found.ok();
-        CorrelationRow {
-            key: scope.key(),
-            predictor: axis_name(axis).to_owned(),
-            n_models: scope.points.len(),
-            rho: found.map(|found| found.rho),
-            p_t: found.map(|found| found.p_t),
-            p_exact: found.and_then(|found| found.p_exact),
-            reason,
-            note: scope.note(),
-        }
-    };
-    scopes.iter().flat_map(|scope| PREDICTORS.map(|axis| row(scope, axis))).collect()
+/// Properties of the architecture that latency is ranked against.
+const PROPERTIES: [FitAxis; 4] = [FitAxis::Params, FitAxis::NLayer, FitAxis::NEmbd, FitAxis::NHead];
+
+/// Ranks latency against one of [`PROPERTIES`].
+fn correlation(scope: &Scope<'_>, axis: FitAxis) -> CorrelationRow {
+    let scope = scope.with(&[axis]);
+    let (found, reason) = fit_or_reason(rank::spearman(&scope.column(axis), &scope.latencies()), &[axis]);
+    CorrelationRow {
+        key: scope.key(),
+        predictor: axis_name(axis).to_owned(),
+        n_models: scope.points.len(),
+        rho: found.map(|found| found.rho),
+        p_t: found.map(|found| found.p_t),
+        p_exact: found.and_then(|found| found.p_exact),
+        reason,
+        note: scope.note(),
+    }
 }

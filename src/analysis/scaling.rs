@@ -10,7 +10,7 @@ use crate::terms::FitAxis;
 use super::columns::columns;
 use super::metrics::MetricRow;
 use super::metrics::Metrics;
-use super::scope::{FitKey, Scope, axis_name, explain, scopes};
+use super::scope::{FitKey, Scope, axis_name, fit_or_reason, scopes};
 use super::summary::Summary;
 use super::summary::{SummaryRow, summarise};
 use super::table::{Sources, Table};
@@ -202,10 +202,7 @@ fn fits(summary: &[SummaryRow], axis: FitAxis) -> Vec<ScalingFitRow> {
 }
 
 fn row(scope: &Scope<'_>, axis: FitAxis, fitted: Result<ScalingFit, InputError>) -> ScalingFitRow {
-    let (fitted, error) = match fitted {
-        Ok(fitted) => (Some(fitted), None),
-        Err(error) => (None, Some(explain(&error, &[axis_name(axis)]))),
-    };
+    let (fitted, error) = fit_or_reason(fitted, &[axis]);
     let law = fitted.as_ref().map(|judged| &judged.fit);
     let bootstrap = fitted.as_ref().map(|judged| judged.bootstrap);
     let gate = fitted.as_ref().map(|judged| &judged.gate);

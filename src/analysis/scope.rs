@@ -117,6 +117,17 @@ pub(super) fn explain(error: &InputError, predictors: &[&str]) -> String {
     }
 }
 
+/// A fit by these predictors, or why there is none.
+pub(super) fn fit_or_reason<T>(fitted: Result<T, InputError>, predictors: &[FitAxis]) -> (Option<T>, Option<String>) {
+    match fitted {
+        Ok(fitted) => (Some(fitted), None),
+        Err(error) => {
+            let names: Vec<&str> = predictors.iter().map(|&axis| axis_name(axis)).collect();
+            (None, Some(explain(&error, &names)))
+        }
+    }
+}
+
 impl<'a> Scope<'a> {
     /// What its rows are told apart by.
     pub(super) fn key(&self) -> FitKey {

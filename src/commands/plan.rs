@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::plan::{self, CallCounts};
 use crate::record::plan::{Cell, Plan, SkippedCell};
 use crate::run::power::looping;
+use crate::scenario::Scenario;
 use crate::schedule::{self, Task};
 use crate::terms::{Procedure, Role};
 use crate::units::{Nanos, significant};
@@ -48,23 +49,11 @@ fn matrix(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
     writeln!(out, "{}: order {}, seed {}", plan.name, snake(&plan.order)?, plan.seed)?;
     for backend in &file.backends {
         let mut header = vec![format!("{} ({})", backend.name, backend.engine.limits().kind()), "params".to_owned()];
-        header.extend(file.scenarios.iter().map(|s| match s.batch {
-            1 => s.name.clone(),
-            rows => format!("{} ×{rows}", s.name),
-        }));
+        header.extend(file.scenarios.iter().map(title));
         let mut rows = vec![header];
         for model in facts {
-            let millions = |params: u64| format!("{} M", significant(params as f64 / 1e6, 3));
             let mut row = vec![model.name.clone(), model.params.map_or_else(|| "–".to_owned(), millions)];
-            let place = |scenario: &str| {
-                let here = |cell: &Cell| {
-                    cell.session.backend == backend.name
-                        && cell.session.model == model.name
-                        && cell.scenario == scenario
-                };
-                timed(plan.cells.iter().filter(|c| here(c)), plan.skipped.iter().filter(|s| here(&s.cell)))
-            };
-            row.extend(file.scenarios.iter().map(|s| place(&s.name)));
+            row.extend(file.scenarios.iter().map(|scenario| place(plan, &backend.name, &model.name, &scenario.name)));
             rows.push(row);
         }
         writeln!(out)?;
@@ -74,6 +63,26 @@ fn matrix(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
     }
     writeln!(out, "\np: prefill; d: decode steps after it; u: uncached steps; ×: rows decoded together")?;
     Ok(())
+}
+
+/// A scenario's name, with its rows where they are several.
+fn title(scenario: &Scenario) -> String {
+    match scenario.batch {
+        1 => scenario.name.clone(),
+        rows => format!("{} ×{rows}", scenario.name),
+    }
+}
+
+fn millions(params: u64) -> String {
+    format!("{} M", significant(params as f64 / 1e6, 3))
+}
+
+/// What is timed of one scenario on one model and backend.
+fn place(plan: &Plan, backend: &str, model: &str, scenario: &str) -> String {
+    let is_here =
+        |cell: &Cell| cell.session.backend == backend && cell.session.model == model && cell.scenario == scenario;
+    let cells = plan.cells.iter().filter(|cell| is_here(cell));
+    timed(cells, plan.skipped.iter().filter(|skipped| is_here(&skipped.cell)))
 }
 
 /// `p d8,16 u8,16`, or the rule that left all of it out.

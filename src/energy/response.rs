@@ -100,20 +100,15 @@ fn fitted(updates: &[(f64, f64)], work: &Work) -> Option<Response> {
     }
     // Every one of a fast sensor's would cost time and tell no more.
     let some: Vec<(f64, f64)> = updates.iter().copied().step_by(updates.len().div_ceil(MOST_UPDATES)).collect();
-    let fit = |window: f64, delay: f64| Fit::of(&some, work, window, delay);
-    let coarse: Vec<f64> = std::iter::successors(Some(0.002), |window| Some(window * 1.15))
-        .take_while(|window| *window <= LONGEST_WINDOW)
-        .collect();
-    let delays = |from: f64, step: f64, n: u32| (0..=n).map(move |i| from + step * f64::from(i)).filter(|d| *d >= 0.0);
-    let better = |best: Option<Fit>, next: Option<Fit>| match (best, next) {
-        (Some(best), Some(next)) => Some(if next.error < best.error { next } else { best }),
-        (best, next) => best.or(next),
-    };
-    let tried = coarse.iter().flat_map(|&window| delays(0.0, LONGEST_DELAY / 25.0, 25).map(move |d| (window, d)));
-    let first = tried.map(|(window, delay)| fit(window, delay)).reduce(better)??;
-    let near = (0..=30).map(|i| first.window * (0.85 + 0.01 * f64::from(i)));
-    let near = near.flat_map(|window| delays(first.delay - 0.008, 0.001, 16).map(move |d| (window, d)));
-    let best = near.map(|(window, delay)| fit(window, delay)).fold(Some(first), better)?;
+    // A coarse grid over everything, then a fine one around the best of it.
+    let windows = std::iter::successors(Some(0.002), |window| Some(window * 1.15));
+    let windows = windows.take_while(|window| *window <= LONGEST_WINDOW);
+    let coarse = windows.flat_map(|window| steps(0.0, LONGEST_DELAY / 25.0, 25).map(move |delay| (window, delay)));
+    let first = best_fit(None, &some, work, coarse)?;
+    let windows = (0..=30).map(|i| first.window * (0.85 + 0.01 * f64::from(i)));
+    let delays = steps(first.delay - 0.008, 0.001, 16).filter(|delay| *delay >= 0.0);
+    let fine = windows.flat_map(|window| delays.clone().map(move |delay| (window, delay)));
+    let best = best_fit(Some(first), &some, work, fine)?;
     let step = best.step;
     if step <= 0.0 {
         return None;
@@ -126,6 +121,23 @@ fn fitted(updates: &[(f64, f64)], work: &Work) -> Option<Response> {
         busy_w: best.idle + step,
         residual: best.error / step,
     })
+}
+
+/// `n` equal steps from a value on, both ends told.
+fn steps(from: f64, step: f64, n: u32) -> impl Iterator<Item = f64> + Clone {
+    (0..=n).map(move |i| from + step * f64::from(i))
+}
+
+/// The fit that leaves least of some windows and delays, and of one known already; of equal ones the first. `None`: none
+/// can be fitted.
+fn best_fit(
+    known: Option<Fit>,
+    updates: &[(f64, f64)],
+    work: &Work,
+    tried: impl Iterator<Item = (f64, f64)>,
+) -> Option<Fit> {
+    let fits = tried.filter_map(|(window, delay)| Fit::of(updates, work, window, delay));
+    known.into_iter().chain(fits).reduce(|best, next| if next.error < best.error { next } else { best })
 }
 
 /// When a register showed another value than before, in seconds, and that value.

@@ -127,6 +127,30 @@ fn value(node: &mut Node, kind: &Kind, label: &str, problems: &mut Vec<Problem>)
     }
 }
 
+/// The form that entries are of: one whose first key is there, else one of whose keys any is, else one that needs none.
+fn meant<'a>(entries: &[Entry], forms: &'a [Section]) -> Option<&'a Section> {
+    let is_there = |field: &Field| entries.iter().any(|entry| entry.key == field.key);
+    let by_first = forms.iter().find(|form| form.fields.first().is_some_and(is_there));
+    let by_any = || forms.iter().find(|form| form.fields.iter().any(is_there));
+    by_first.or_else(by_any).or_else(|| {
+        let needs_none = |form: &&Section| form.fields.iter().all(|field| field.need != Need::Required);
+        forms.iter().find(needs_none)
+    })
+}
+
+/// Reports entries that are of no form.
+fn no_form(at: Position, entries: &[Entry], forms: &[Section], label: &str, problems: &mut Vec<Problem>) {
+    let all: Vec<&str> = distinct(forms.iter().flat_map(keys));
+    for entry in entries {
+        let message = format!("unknown key `{}` in {label}", shortened(&entry.key));
+        problems.push(Problem::new(entry.at, message).known(&entry.key, &all));
+    }
+    if entries.is_empty() {
+        let firsts: Vec<&str> = forms.iter().filter_map(|form| form.fields.first()).map(|field| field.key).collect();
+        problems.push(Problem::new(at, format!("{label} is empty")).help("one of", firsts.join(", ")));
+    }
+}
+
 fn form(node: &mut Node, forms: &[Section], label: &str, problems: &mut Vec<Problem>) {
     let all: Vec<&str> = distinct(forms.iter().flat_map(keys));
     let Value::Map(entries) = &node.value else {
@@ -134,21 +158,8 @@ fn form(node: &mut Node, forms: &[Section], label: &str, problems: &mut Vec<Prob
         problems.push(Problem::new(node.at, message).help("keys", all.join(", ")));
         return;
     };
-    let has = |key: &str| entries.iter().any(|e| e.key == key);
-    let chosen = forms
-        .iter()
-        .find(|f| f.fields.first().is_some_and(|first| has(first.key)))
-        .or_else(|| forms.iter().find(|f| f.fields.iter().any(|field| has(field.key))))
-        .or_else(|| forms.iter().find(|f| f.fields.iter().all(|field| field.need != Need::Required)));
-    let Some(chosen) = chosen else {
-        let firsts: Vec<&str> = forms.iter().filter_map(|f| f.fields.first()).map(|f| f.key).collect();
-        problems.extend(entries.iter().map(|e| {
-            Problem::new(e.at, format!("unknown key `{}` in {label}", shortened(&e.key))).known(&e.key, &all)
-        }));
-        if entries.is_empty() {
-            let message = format!("{label} is empty");
-            problems.push(Problem::new(node.at, message).help("one of", firsts.join(", ")));
-        }
+    let Some(chosen) = meant(entries, forms) else {
+        no_form(node.at, entries, forms, label, problems);
         return;
     };
     let first = chosen.fields.first().map_or("", |f| f.key);
@@ -255,15 +266,28 @@ fn scalar(node: &Node, kind: &Kind, label: &str) -> Option<Problem> {
             None => expected("a size with its unit, such as `8GiB`"),
         },
         Kind::Word { allowed, explained } => match node.text() {
-            Some(text) if allowed.contains(&text) => None,
-            Some(text) => Some(match explained.iter().find(|(word, _)| *word == text) {
-                Some((word, why)) => Problem::new(node.at, format!("`{word}` {why}")).known("", allowed),
-                None => Problem::new(node.at, format!("{label} cannot be `{}`", shortened(text))).known(text, allowed),
-            }),
+            Some(text) => word(node.at, text, allowed, explained, label),
             None => expected(&format!("one of {}", allowed.join(", "))),
         },
         Kind::Version | Kind::List { .. } | Kind::Section(_) | Kind::Forms(_) => None,
     }
+}
+
+/// What is wrong with one of several words, if anything.
+fn word(
+    at: Position,
+    text: &str,
+    allowed: &[&'static str],
+    explained: &[(&'static str, &'static str)],
+    label: &str,
+) -> Option<Problem> {
+    if allowed.contains(&text) {
+        return None;
+    }
+    Some(match explained.iter().find(|(word, _)| *word == text) {
+        Some((word, why)) => Problem::new(at, format!("`{word}` {why}")).known("", allowed),
+        None => Problem::new(at, format!("{label} cannot be `{}`", shortened(text))).known(text, allowed),
+    })
 }
 
 /// What is wrong with a name, if anything.

@@ -1,6 +1,6 @@
 //! `compile_audit.csv`: one cell and phase, what proves that it ran compiled, and what that changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,15 +11,16 @@ use crate::analysis::key::CellKey;
 use crate::analysis::metrics::Metrics;
 use crate::analysis::metrics::Standing;
 use crate::analysis::table::{Sources, Table};
-use crate::record::CompileRecord;
 use crate::stats::LEVEL;
 use crate::stats::location::log_ratio;
 use crate::stats::summary::{P95_NEEDS, P99_NEEDS, median, quantile};
 use crate::store::Recording;
-use crate::terms::{CompileEvidence, Degraded, Mode, Role, Status};
+use crate::terms::{Degraded, Mode, Role, Status};
 use crate::units::Nanos;
 
 use super::audited::{Audited, AuditedCall, audited, reference};
+use super::cache::CacheState;
+use super::spent::{Spent, steps};
 use super::tally::Tally;
 
 columns! {
@@ -119,54 +120,6 @@ impl GraphUse {
         match self {
             Self::Own => "own",
             Self::Shared => "shared",
-        }
-    }
-}
-
-/// How a compiler found its cache on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CacheState {
-    /// Nothing was there.
-    Cold,
-    /// Everything was there.
-    Warm,
-    /// Some of it was.
-    Mixed,
-    /// The compiler did not look, or does not tell.
-    Unknown,
-}
-
-impl CacheState {
-    /// From hits and misses.
-    #[must_use]
-    pub fn of(hits: u64, misses: u64) -> Self {
-        match (hits, misses) {
-            (0, 0) => Self::Unknown,
-            (0, _) => Self::Cold,
-            (_, 0) => Self::Warm,
-            _ => Self::Mixed,
-        }
-    }
-
-    /// Of several. `None`: of none.
-    pub(super) fn together(states: impl IntoIterator<Item = Self>) -> Option<Self> {
-        states.into_iter().reduce(|one, other| if one == other { one } else { Self::Mixed })
-    }
-
-    /// Whether nothing but the compiler's own work went into its time.
-    fn is_all_work(self) -> bool {
-        matches!(self, Self::Cold | Self::Unknown)
-    }
-
-    /// The name used in files.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cold => "cold",
-            Self::Warm => "warm",
-            Self::Mixed => "mixed",
-            Self::Unknown => "unknown",
         }
     }
 }
@@ -322,56 +275,6 @@ impl CompileAuditRow {
     }
 }
 
-/// What compiling a cell's shape took in one load.
-#[derive(Debug, Clone, Copy)]
-struct Spent {
-    in_steps: Nanos,
-    in_calls: Nanos,
-    graphs: u64,
-    cache: CacheState,
-}
-
-impl Spent {
-    /// The load with the coldest cache, and of these the one that compiled longest.
-    fn of(cell: &Audited<'_>, steps: &[(u32, &CompileEvidence)]) -> Self {
-        let mut in_steps: BTreeMap<u32, Tally> = BTreeMap::new();
-        let mut in_calls: BTreeMap<u32, Tally> = BTreeMap::new();
-        for &(load, evidence) in steps {
-            *in_steps.entry(load).or_default() += evidence.into();
-        }
-        for call in &cell.calls {
-            *in_calls.entry(call.call.load_index).or_default() += call.tally();
-        }
-        let loads: BTreeSet<u32> = in_steps.keys().chain(in_calls.keys()).copied().collect();
-        let spent = loads.into_iter().map(|load| {
-            let in_steps = in_steps.get(&load).copied().unwrap_or_default();
-            Self::in_load(in_steps, in_calls.get(&load).copied().unwrap_or_default())
-        });
-        let longest = spent.max_by_key(|spent| (spent.time() > Nanos(0) && spent.cache.is_all_work(), spent.time()));
-        longest.unwrap_or_else(|| Self::in_load(Tally::default(), Tally::default()))
-    }
-
-    fn in_load(steps: Tally, calls: Tally) -> Self {
-        let both = steps + calls;
-        Self {
-            in_steps: steps.compile_time,
-            in_calls: calls.compile_time,
-            graphs: both.unique_graphs,
-            cache: CacheState::of(both.cache_hits, both.cache_misses),
-        }
-    }
-
-    fn time(&self) -> Nanos {
-        self.in_steps + self.in_calls
-    }
-
-    /// Why compiling took no time. `None`: it took some.
-    fn why_no_time(&self, shares_graph: bool) -> Option<&'static str> {
-        let reason = if shares_graph { "another shape's graph serves this one" } else { "nothing was compiled" };
-        (self.time() == Nanos(0)).then_some(reason)
-    }
-}
-
 /// Why nothing tells what ran: the session's last failure.
 fn without_evidence(cell: &Audited<'_>, recording: &Recording) -> Option<String> {
     if !cell.calls.is_empty() {
@@ -387,18 +290,4 @@ fn without_evidence(cell: &Audited<'_>, recording: &Recording) -> Option<String>
     let loads = recording.loads().filter(|load| load.session == planned.session);
     let loaded = || loads.filter_map(|load| failed(load.status, &load.detail)).last();
     Some(called.or_else(loaded).unwrap_or_else(|| "no call of it was made".to_owned()))
-}
-
-/// The compile steps of the cell's shape and mode, each with its load.
-fn steps<'a>(cell: &Audited<'_>, recording: &'a Recording) -> Vec<(u32, &'a CompileEvidence)> {
-    let planned = cell.group.cell;
-    let padded = cell.calls.first().map(|call| call.row.prompt_padded).or(planned.prompt_tokens);
-    let same = |step: &&CompileRecord| {
-        step.procedure == planned.procedure
-            && (step.batch, Some(step.prompt_tokens), step.steps) == (planned.batch, padded, planned.gen_tokens)
-    };
-    let loads = recording.loads().filter(|load| load.session == planned.session);
-    let steps = loads.flat_map(|load| load.compiled.iter().filter(same).map(|step| (load.load_index, step)));
-    let phases = steps.flat_map(|(load, step)| step.phases.iter().map(move |phase| (load, phase)));
-    phases.filter(|(_, phase)| phase.phase.mode() == cell.group.mode).collect()
 }

@@ -10,7 +10,8 @@ use crate::stats::summary::geometric_mean;
 use crate::terms::Dtype;
 use crate::terms::Mode;
 
-use super::audit::{CacheState, CompileAuditRow};
+use super::audit::CompileAuditRow;
+use super::cache::CacheState;
 
 columns! {
     /// One backend's compiler in one phase against the same cells uncompiled.

@@ -1,6 +1,6 @@
 //! The sensors of a run with what they said, ready to be asked about a stretch of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::energy::response::period;
 use crate::energy::{Boards, Caps, Idle, Rest, Sample, States, Trace, check, trace_of};
@@ -13,6 +13,7 @@ use crate::terms::sensor::{Found, Sensor};
 use crate::terms::{Attribution, SensorKind};
 use crate::units::Nanos;
 
+use super::readings::Readings;
 use super::rows::BaselineRow;
 
 /// Stretch that a board's average power is the mean of.
@@ -54,6 +55,23 @@ impl IdleStretch {
 }
 
 impl Metered {
+    /// A sensor with what it said, its readings moved to where its calibration says that they belong; nothing is known of
+    /// idle power yet.
+    fn of(sensor: &Sensor, entry: &PowerEntry, samples: Vec<Vec<Sample>>) -> Self {
+        let trace = trace_of(sensor, samples);
+        let measured = entry.calibrations.iter().find(|measured| measured.sensor == sensor.id);
+        let calibration = measured.map_or_else(|| assumed(sensor, &trace), |measured| measured.calibration.clone());
+        Self {
+            sensor: sensor.clone(),
+            trace: trace.aligned(&calibration),
+            calibration,
+            poll: entry.counter_period(&sensor.id),
+            denied: false,
+            idle_drifts: false,
+            idles: Vec::new(),
+        }
+    }
+
     /// Idle power for calls of a load: with its model resident, else before anything was loaded. `None`: not measured,
     /// or not valid.
     pub fn idle(&self, load_index: u32) -> Option<&Idle> {
@@ -114,38 +132,20 @@ impl<'a> Meters<'a> {
         let epochs = manifest.epochs.iter().zip(0_u32..);
         let entries: BTreeMap<u32, &PowerEntry> =
             epochs.filter_map(|(epoch, number)| Some((number, epoch.power.as_ref()?))).collect();
-        let mut read: BTreeMap<(u32, &str, &str), Vec<Sample>> = BTreeMap::new();
-        let mut ends: BTreeMap<u32, Nanos> = BTreeMap::new();
-        let mut denied: BTreeMap<(u32, &str), bool> = BTreeMap::new();
-        for row in rows {
-            let sample = Sample { begin: row.begin_ns, end: row.end_ns, value: row.value };
-            read.entry((row.epoch, &row.sensor, &row.register)).or_default().push(sample);
-            let end = ends.entry(row.epoch).or_default();
-            *end = (*end).max(row.end_ns);
-            let refused = row.fault.as_deref() == Some("permission");
-            let all = denied.entry((row.epoch, &row.sensor)).or_insert(true);
-            *all &= refused;
-        }
+        let mut readings = Readings::of(rows);
+        let denied = denied(rows);
         let mut metered = BTreeMap::new();
         for (&epoch, entry) in &entries {
             for sensor in &entry.found.sensors {
-                let registers = sensor.registers.iter();
-                let samples = registers.map(|r| read.remove(&(epoch, &sensor.id, &r.name)).unwrap_or_default());
-                let samples: Vec<Vec<Sample>> = samples.collect();
+                let samples = readings.take(epoch, sensor);
                 let states = states(sensor, &samples);
-                let trace = trace_of(sensor, samples);
-                let measured = entry.calibrations.iter().find(|one| one.sensor == sensor.id);
-                let calibration = measured.map_or_else(|| assumed(sensor, &trace), |one| one.calibration.clone());
-                let trace = trace.aligned(&calibration);
-                let denied = denied.get(&(epoch, sensor.id.as_str())).copied().unwrap_or(false);
-                let (sensor, poll) = (sensor.clone(), entry.counter_period(&sensor.id));
-                let mut one =
-                    Metered { sensor, calibration, poll, trace, denied, idle_drifts: false, idles: Vec::new() };
-                (one.idles, one.idle_drifts) = idles(recording, epoch, &one, &states);
-                metered.insert((epoch, one.sensor.id.clone()), one);
+                let mut meter = Metered::of(sensor, entry, samples);
+                meter.denied = denied.contains(&(epoch, sensor.id.as_str()));
+                (meter.idles, meter.idle_drifts) = idles(recording, epoch, &meter, &states);
+                metered.insert((epoch, sensor.id.clone()), meter);
             }
         }
-        Self { metered, entries, busy: busy(recording), ends }
+        Self { metered, entries, busy: busy(recording), ends: ends(rows) }
     }
 
     /// Sensors that a call is charged to, the first one first; of several boards the one that the call is proven to have
@@ -215,6 +215,26 @@ impl<'a> Meters<'a> {
         });
         rows.collect()
     }
+}
+
+/// Sensors, by process, that this user was refused at every reading.
+fn denied(rows: &[TraceRow]) -> BTreeSet<(u32, &str)> {
+    let (mut refused, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for row in rows {
+        let of = if row.fault.as_deref() == Some("permission") { &mut refused } else { &mut others };
+        of.insert((row.epoch, row.sensor.as_str()));
+    }
+    &refused - &others
+}
+
+/// End of the last reading of each process.
+fn ends(rows: &[TraceRow]) -> BTreeMap<u32, Nanos> {
+    let mut ends: BTreeMap<u32, Nanos> = BTreeMap::new();
+    for row in rows {
+        let end = ends.entry(row.epoch).or_default();
+        *end = row.end_ns.max(*end);
+    }
+    ends
 }
 
 /// What is assumed of a sensor that was not measured; a board's update periods show in the trace itself.
