@@ -49,8 +49,9 @@ columns! {
         /// Median of the same phase over the calls of its cell that count: what it takes once everything is warm. `None`:
         /// there is no such call.
         warm_call_ms: Option<f64>,
-        /// (load + first call) ÷ the warm median: how many times longer a caller waits who finds the model not loaded.
-        /// `None`: as above.
+        /// (load + first phase of the first call) ÷ the warm median of that phase: as many warm ones take as long. Where the
+        /// phase is the prefill it is how many times longer a caller waits for the first token who finds the model not
+        /// loaded. `None`: as above.
         /// Unit: ratio.
         cold_start_ratio: Option<f64>,
         /// Resident set of the engine's process before. `None`: not measurable.
@@ -146,7 +147,7 @@ fn row(load: &LoadRecord, first_call: Option<&CallRecord>, warm_call_ms: Option<
             .and_then(|(before, after)| Some(i64::try_from(after.0).ok()? - i64::try_from(before.0).ok()?)),
         device_bytes: bytes(load.device_bytes),
         requested: load.attribution.requested.clone(),
-        actual: load.attribution.actual.clone(),
+        actual: load.attribution.actual.clone().filter(|_| load.attribution.is_proven()),
         planned_resident_bytes: load.planned_resident_bytes.0,
     }
 }

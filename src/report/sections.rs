@@ -11,6 +11,7 @@ mod compile;
 mod degraded;
 mod early_stop;
 mod energy;
+mod evidence;
 mod facts;
 mod findings;
 mod measured;

@@ -10,6 +10,8 @@ use crate::terms::{Dtype, Mode};
 use super::ReportedRun;
 use super::names::{Names, mode};
 
+mod placement;
+
 /// How the numbers are made, in whole sentences.
 const HOW: [&str; 5] = [
     "Only timed calls on a warm engine that are not degraded count; cold, warmup and rewarm calls do not.",
@@ -23,17 +25,16 @@ const HOW: [&str; 5] = [
 ];
 
 pub(super) fn section(run: &ReportedRun<'_>, _: &Names) -> Option<Section> {
-    let blocks = vec![
-        boundaries(run),
-        models(run),
-        placement(run),
+    let mut blocks = vec![boundaries(run), models(run), placement::loads(run)];
+    blocks.extend(placement::calls(run));
+    blocks.extend([
         engines(run),
         stacks(run),
         Block::Paragraph(Text::default().strong("How the numbers are made")),
         Block::List(HOW.map(Text::from).to_vec()),
         Block::Paragraph(Text::default().strong("What this run does not measure")),
         Block::List(limits(run)),
-    ];
+    ]);
     Some(Section { id: "measured", title: "What was measured".to_owned(), blocks })
 }
 
@@ -78,42 +79,6 @@ fn models(run: &ReportedRun<'_>) -> Block {
 fn element_type(row: &ModelRow) -> &str {
     let served = row.quantisation.as_deref().filter(|_| row.dtype == Some(Dtype::AsServed));
     served.unwrap_or_else(|| row.dtype.map_or(ABSENT, Dtype::as_str))
-}
-
-/// Where a session ran, with the proof in one line.
-#[derive(PartialEq)]
-struct Placed<'a> {
-    session: (&'a str, &'a str),
-    asked_for: &'a str,
-    ran_on: &'a str,
-    proof: String,
-}
-
-/// Where each session's graph was placed, once per distinct proof.
-fn placement(run: &ReportedRun<'_>) -> Block {
-    let mut placed: Vec<Placed<'_>> = Vec::new();
-    for load in run.recording.loads() {
-        let attribution = &load.attribution;
-        let proof: Vec<String> =
-            attribution.evidence.texts().iter().map(|(name, value)| format!("{name} = {value}")).collect();
-        let row = Placed {
-            session: (&load.session.model, &load.session.backend),
-            asked_for: &attribution.requested,
-            ran_on: attribution.actual.as_deref().unwrap_or("not proven"),
-            proof: if proof.is_empty() { ABSENT.to_owned() } else { proof.join(", ") },
-        };
-        if !placed.contains(&row) {
-            placed.push(row);
-        }
-    }
-    Table::of(&placed)
-        .words("model", |row| row.session.0)
-        .words("backend", |row| row.session.1)
-        .words("asked for", |row| row.asked_for)
-        .words("ran on", |row| row.ran_on)
-        .words("proof", |row| row.proof.as_str())
-        .captioned("Where each session ran: what was asked for, what the engine placed, and the proof.".into())
-        .into()
 }
 
 fn engines(run: &ReportedRun<'_>) -> Block {

@@ -1,10 +1,13 @@
 //! What the first screen of a report says of a fit, and with what reservations.
 
+use std::collections::BTreeMap;
+
 use phasebench::analysis::Tables;
-use phasebench::report::document::{Assurance, Block, Finding};
+use phasebench::record::Line;
+use phasebench::report::document::{Assurance, Block, Document, Finding};
 use phasebench::report::markdown;
 use phasebench::report::sections::{ReportedRun, compose};
-use phasebench::terms::Mode;
+use phasebench::terms::{Evidence, Mode};
 
 use crate::analysis::run::{FOUR, Model, Run, Shape, shape};
 
@@ -21,11 +24,19 @@ fn measured(law: impl Fn(Model, Shape, usize) -> f64) -> Run {
     })
 }
 
-fn finding(run: &Run, question: &str) -> (Assurance, String) {
+fn report(run: &Run) -> Document {
     let (tables, recording) = (run.tables(), run.recording());
-    let reported =
-        ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
-    let document = compose(&reported);
+    compose(&ReportedRun {
+        tables: &tables,
+        plan: &run.plan,
+        manifest: &run.manifest,
+        recording: &recording,
+        trace: &[],
+    })
+}
+
+fn finding(run: &Run, question: &str) -> (Assurance, String) {
+    let document = report(run);
     let all = document.verdict.iter().flat_map(|block| match block {
         Block::Findings(findings) => findings.as_slice(),
         _ => &[],
@@ -119,10 +130,7 @@ fn without_proof_the_report_says_why_there_is_no_fit() {
     assert!(text.contains("`b` is left out in short, long: nothing proves where it ran"), "{text}");
     let (_, text) = finding(&run, "Did it run where it should?");
     assert!(text.contains("The others are in no fit, aggregate or ranking."), "{text}");
-    let (tables, recording) = (run.tables(), run.recording());
-    let reported =
-        ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
-    let page = markdown::to_markdown(&compose(&reported));
+    let page = markdown::to_markdown(&report(&run));
     assert!(page.contains("b (unattributed)") && page.contains("Unattributed, since nothing proves"), "{page}");
 }
 
@@ -131,10 +139,7 @@ fn without_proof_the_report_says_why_there_is_no_fit() {
 fn an_interval_stands_beside_its_own_location() {
     let run = measured(|m, s, i| if on_d_long(m, s) && i % 3 == 0 { 2.0 } else { 1.0 });
     let tables: Tables = run.tables();
-    let recording = run.recording();
-    let reported =
-        ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
-    let page = markdown::to_markdown(&compose(&reported)).replace('\u{a0}', " ");
+    let page = markdown::to_markdown(&report(&run)).replace('\u{a0}', " ");
     let row = tables.summary.iter().find(|r| r.key.cell_id == "d-long-1-64" && r.mode == Mode::Prefill).unwrap();
     let (location, low, high) = (row.location_ms.unwrap(), row.ci_low_ms.unwrap(), row.ci_high_ms.unwrap());
     assert!(row.median_ms < low, "the median lies outside: {} {low}", row.median_ms);
@@ -143,4 +148,36 @@ fn an_interval_stands_beside_its_own_location() {
     assert!(page.contains(&shown) || page.contains(&shown.replace('\\', "")), "{shown}: {page}");
     assert!(page.contains("lag-1 autocorrelation") && page.contains("effective n"), "{page}");
     assert!(page.contains(&format!(" {:.1} |", row.n_effective.unwrap())), "{page}");
+}
+
+/// What proves where the calls ran is shown, whatever their loads prove: headline and tables go by the same rule.
+#[test]
+fn the_proof_of_calls_is_shown() {
+    let mut run = measured(|_, _, _| 1.0);
+    for line in &mut run.lines {
+        if let Line::Load(load) = line {
+            load.attribution.evidence = Evidence::default();
+        }
+    }
+    for (number, call) in (0..).zip(run.calls()) {
+        let (nodes, nonce) = ((7 + number % 3).to_string(), format!("word {number}"));
+        call.attribution.evidence = evidence(&[("nodes", &nodes), ("nonce", &nonce)]);
+    }
+    let (standing, text) = finding(&run, "Did it run where it should?");
+    assert_eq!(standing, Assurance::Holds, "{text}");
+    assert!(text.contains("Proof: nodes = 7 to 9, nonce = 128 different values."), "{text}");
+    let page = markdown::to_markdown(&report(&run)).split_whitespace().collect::<Vec<_>>().join(" ");
+    let place = run.calls().next().unwrap().attribution.clone();
+    let (asked, ran) = (place.requested, place.actual.unwrap());
+    assert!(
+        page.contains(&format!("| a | eng | {asked} | not proven | – |")),
+        "a load's claim without evidence: {page}"
+    );
+    let own = "| 34 | nodes = 7 to 9, nonce = 34 different values |";
+    assert!(page.contains(&format!("| a | eng | {asked} | {ran} {own}")), "{page}");
+}
+
+fn evidence(texts: &[(&str, &str)]) -> Evidence {
+    let texts = texts.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    Evidence::from(texts.collect::<BTreeMap<_, _>>())
 }

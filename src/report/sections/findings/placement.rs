@@ -1,12 +1,13 @@
 //! Whether calls ran where they should.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::analysis::MetricRow;
 use crate::analysis::aggregate::distinct;
 use crate::report::document::{Assurance, Finding};
 use crate::report::format;
 use crate::report::sections::ReportedRun;
+use crate::report::sections::evidence;
 use crate::report::sections::names::Names;
 
 use super::share::share_of;
@@ -45,23 +46,14 @@ fn answer(run: &ReportedRun<'_>) -> (Assurance, String) {
     (Assurance::Caution, format!("{share} of the rows that went well prove where they ran. {others}"))
 }
 
-/// The proofs by name, with the range of their values over all loads.
+/// What the loads prove, or where they prove nothing the calls that count.
 fn proofs(run: &ReportedRun<'_>) -> String {
-    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for load in run.recording.loads() {
-        for (name, value) in load.attribution.evidence.texts() {
-            found.entry(name).or_default().push(value);
-        }
+    let of_loads = evidence::in_one_line(run.recording.loads().map(|load| &load.attribution.evidence));
+    if !of_loads.is_empty() {
+        return of_loads;
     }
-    found.iter().map(|(name, values)| format!("{name} = {}", range(values))).collect::<Vec<_>>().join(", ")
-}
-
-/// `3 to 5` where all values are numbers that differ; else the first value.
-fn range(values: &[&str]) -> String {
-    let numbers: Option<Vec<u64>> = values.iter().map(|value| value.parse().ok()).collect();
-    let ends = numbers.as_deref().and_then(|numbers| numbers.iter().min().zip(numbers.iter().max()));
-    match ends {
-        Some((low, high)) if low != high => format!("{low} to {high}"),
-        _ => values.first().map_or_else(String::new, |first| (*first).to_owned()),
-    }
+    let counted: BTreeSet<&str> =
+        run.tables.metrics.iter().filter(|row| row.counts()).map(|row| row.call_id.as_str()).collect();
+    let calls = run.recording.calls().filter(|call| counted.contains(call.call_id.as_str()));
+    evidence::in_one_line(calls.map(|call| &call.attribution.evidence))
 }

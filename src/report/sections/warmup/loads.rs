@@ -4,6 +4,7 @@ use crate::analysis::LoadRow;
 use crate::report::document::{Block, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::report::sections::{MOST_ROWS, ReportedRun, strongest};
+use crate::terms::Phase;
 
 /// The longest loads.
 pub(super) fn table(run: &ReportedRun<'_>) -> Block {
@@ -14,8 +15,8 @@ pub(super) fn table(run: &ReportedRun<'_>) -> Block {
         String::new()
     };
     let caption = Text::plain(
-        "Loads: from the request for a model until it can answer; the first call comes on top. Cold ÷ warm is both \
-         together against the same phase once everything is warm. From ",
+        "Loads: from the request for a model until it can answer; the first phase of the first call comes on top. The last \
+         of the times says how many of that phase take as long as both together, once everything is warm. From ",
     )
     .code("analysis/load_breakdown.csv")
     .and(format!(".{shortened}"));
@@ -25,9 +26,9 @@ pub(super) fn table(run: &ReportedRun<'_>) -> Block {
         .words("regime", |row| row.regime.as_str().replace('_', " "))
         .number("load", "ms", |row| format::ms(row.duration_ms))
         .words("of which (ms)", |row| parts(run, row))
-        .number("first prefill", "ms", |row| format::ms(row.first_call_ms))
+        .number("first phase", "ms", |row| format::ms(row.first_call_ms))
         .number("warm", "ms", |row| format::ms(row.warm_call_ms))
-        .number("cold ÷ warm", "", |row| format::ratio(row.cold_start_ratio))
+        .number("as long as", "", warm_phases)
         .number("memory grown", "MiB", |row| {
             format::fixed(row.host_rss_growth_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20)), 1)
         })
@@ -37,6 +38,17 @@ pub(super) fn table(run: &ReportedRun<'_>) -> Block {
         })
         .captioned(caption)
         .into()
+}
+
+/// How many warm phases take as long as a load with the first one: `56 prefills`.
+fn warm_phases(load: &LoadRow) -> String {
+    let Some((times, phase)) = load.cold_start_ratio.zip(load.first_call_phase) else { return ABSENT.to_owned() };
+    let phases = match phase {
+        Phase::Prefill => "prefills",
+        Phase::KvDecode => "decodes",
+        Phase::GenerateUncached => "uncached generations",
+    };
+    format!("{} {phases}", format::fixed(times, 0))
 }
 
 /// What the engine says a load consists of.
