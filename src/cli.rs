@@ -60,6 +60,8 @@ pub enum Command {
     Models(ModelsCommand),
     /// Print what a scenario file would measure; run nothing
     Plan(PlanArgs),
+    /// Measure engines or models side by side, without a scenario file
+    Bench(BenchArgs),
     /// Measure
     Run(RunArgs),
     /// Derive every table of a run
@@ -89,7 +91,9 @@ impl Command {
     #[must_use]
     pub fn uses_cache(&self) -> bool {
         match self {
-            Self::Setup(_) | Self::Calibrate(_) | Self::Models(_) | Self::Run(_) | Self::Worker(_) => true,
+            Self::Setup(_) | Self::Calibrate(_) | Self::Models(_) | Self::Bench(_) | Self::Run(_) | Self::Worker(_) => {
+                true
+            }
             Self::Doctor(args) => !args.clean,
             Self::Plan(_)
             | Self::Analyze(_)
@@ -111,6 +115,7 @@ impl Command {
             Self::Models(ModelsCommand::Inspect(args)) => args.json,
             Self::Models(ModelsCommand::Verify(args)) => args.json,
             Self::Plan(args) => args.json,
+            Self::Bench(args) => args.json,
             Self::Run(args) => args.json,
             Self::Analyze(args) | Self::Report(args) | Self::Validate(args) => args.json,
             Self::Fit(args) => args.json,
@@ -350,6 +355,39 @@ pub struct RunArgs {
     /// Go on with this run folder; a scenario file beside it must be the one that the run began with
     #[arg(long, value_name = "RUN")]
     pub resume: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `bench`
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// MODEL or onnx:MODEL (ONNX Runtime), torch:MODEL, compile:MODEL (torch.compile), ollama:MODEL or ollama:TAG; a MODEL is
+    /// a model folder or synthetic:NAME, e.g. synthetic:gpt2-25m
+    #[arg(required = true, value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// Prompt lengths in tokens
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [16, 128], value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub prompt: Vec<u32>,
+    /// Decode steps timed in each call
+    #[arg(long = "gen", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub gen_tokens: u32,
+    /// Rows decoded together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batch: u32,
+    /// Threads inside an operator; each engine's own choice if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// On the GPU
+    #[arg(long)]
+    pub gpu: bool,
+    /// The Ollama server
+    #[arg(long, value_name = "URL")]
+    pub ollama: Option<String>,
+    /// The run folder; named by time and plan below results/ if not given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -10,6 +10,7 @@ use crate::lock::Held;
 use crate::terminal::warn;
 
 pub mod analyze;
+pub mod bench;
 pub mod calibrate;
 mod columns;
 pub mod completions;
@@ -56,6 +57,7 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CommandError> {
         Command::Models(command) => models::execute(command, out),
         Command::Completions(args) => completions::execute(args, out),
         Command::Analyze(args) => analyze::execute(args, out),
+        Command::Bench(args) => bench::execute(args, out),
         Command::Fit(args) => fit::execute(args, out),
         Command::Kv(args) => kv::execute(args, out),
         Command::Plan(args) => plan::execute(args, out),

@@ -19,6 +19,8 @@ use crate::scenario::{CsvError, ScenarioError};
 use crate::signals::SignalError;
 use crate::store::{self, StoreError};
 
+use super::bench::BadTarget;
+
 /// A Docker engine that lists containers and does not remove them.
 #[derive(Debug, thiserror::Error)]
 #[error("docker at {host}: {why}")]
@@ -80,6 +82,8 @@ pub enum CommandError {
     #[error(transparent)]
     Requests(#[from] RequestsError),
     #[error(transparent)]
+    Target(#[from] BadTarget),
+    #[error(transparent)]
     Launch(#[from] LaunchError),
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -126,7 +130,10 @@ pub enum CommandError {
     Io(#[from] io::Error),
     /// Any of them, with what was being done.
     #[error("{doing}")]
-    While { doing: String, source: Box<CommandError> },
+    While {
+        doing: String,
+        source: Box<CommandError>,
+    },
 }
 
 impl CommandError {
@@ -170,6 +177,7 @@ impl From<&CommandError> for Exit {
             | CommandError::Prompt(_)
             | CommandError::Csv(_)
             | CommandError::Requests(_)
+            | CommandError::Target(_)
             | CommandError::Launch(_)
             | CommandError::Serve(_) => Self::Usage,
             CommandError::Model(error) => of_model(error),

@@ -14,9 +14,9 @@ use crate::exit::Exit;
 use crate::hash::sha256_hex;
 use crate::manifest;
 use crate::plan;
-use crate::record::Line;
 use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
+use crate::record::{Finished, Line};
 use crate::run::{Ended, Job, PowerBeside, Prompts, Run};
 use crate::run_folder::RunFolder;
 use crate::scenario::{ScenarioFile, TelemetrySettings};
@@ -28,8 +28,9 @@ use crate::store::{self, Reserved, StoreError, Writer};
 use crate::terminal::warn;
 use crate::terms::continuity::Continuity;
 
+use super::CommandError;
 use super::error::{OtherScenario, StackChanged};
-use super::{CommandError, scenario};
+use super::scenario::{self, Loaded};
 
 mod ending;
 mod power;
@@ -50,17 +51,57 @@ pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CommandError
             }
             resume(folder, args.json)?
         }
-        (None, Some(file)) => begin(args, file)?,
+        (None, Some(file)) => {
+            let loaded = scenario::load(file, args.only.as_deref())?;
+            let out = args.out.as_deref();
+            begin(loaded, &Asked { origin: file, out, skip_missing: args.skip_missing, json: args.json })?
+        }
         (None, None) => return Ok(Exit::Usage),
     };
+    ended(carry_out(begun, args.json)?, args.json, out)
+}
+
+/// Says how a run ended.
+pub(super) fn ended(outcome: Outcome, json: bool, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    match outcome {
+        Outcome::NotBegun(exit) => ending::not_begun(exit, json, out),
+        Outcome::Interrupted(folder) => ending::interrupted(&folder, json, out),
+        Outcome::Complete(run, finished) => ending::complete(&run.job.plan, run.folder(), finished, json, out),
+    }
+}
+
+/// A new run, besides its scenario.
+pub(super) struct Asked<'a> {
+    /// The scenario file, whose folder is where its relative paths start.
+    pub origin: &'a Path,
+    /// The run folder. `None`: named by time, scenario and plan.
+    pub out: Option<&'a Path>,
+    /// Whether the cells of unavailable backends are skipped.
+    pub skip_missing: bool,
+    /// Whether the result is JSON, and standard error for warnings only.
+    pub json: bool,
+}
+
+/// How a run ended.
+pub(super) enum Outcome {
+    /// Before anything was measured.
+    NotBegun(Exit),
+    /// It can be resumed.
+    Interrupted(PathBuf),
+    /// Everything was measured that can be.
+    Complete(Box<BegunRun>, Finished),
+}
+
+/// Does what a run has left to do.
+pub(super) fn carry_out(begun: Begun, json: bool) -> Result<Outcome, CommandError> {
     let mut run = match begun {
-        Begun::Ready(run) => *run,
-        Begun::Ended(exit) => return ending::not_begun(exit, args.json, out),
-        Begun::Interrupted(folder) => return ending::interrupted(&folder, args.json, out),
+        Begun::Ready(run) => run,
+        Begun::Ended(exit) => return Ok(Outcome::NotBegun(exit)),
+        Begun::Interrupted(folder) => return Ok(Outcome::Interrupted(folder)),
     };
-    let power = run.record_power(args.json);
+    let power = run.record_power(json);
     if power.is_err() && run.job.cancel.is_cancelled() {
-        return ending::interrupted(run.folder(), args.json, out);
+        return Ok(Outcome::Interrupted(run.folder().to_owned()));
     }
     let mut power = power?;
     let ended = run.measure(&mut power);
@@ -68,20 +109,20 @@ pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CommandError
     if matches!(ended, Ok(Ended::Complete(_))) {
         run.job.writer.close()?;
     }
-    match ended? {
-        Ended::Interrupted => ending::interrupted(run.folder(), args.json, out),
-        Ended::Complete(finished) => ending::complete(&run.job.plan, run.folder(), finished, args.json, out),
-    }
+    Ok(match ended? {
+        Ended::Interrupted => Outcome::Interrupted(run.folder().to_owned()),
+        Ended::Complete(finished) => Outcome::Complete(run, finished),
+    })
 }
 
 /// A run that can go on, with what is told of it beside the record.
-struct BegunRun {
+pub(super) struct BegunRun {
     job: Job,
     manifest: Manifest,
     telemetry: Option<TelemetrySettings>,
 }
 
-enum Begun {
+pub(super) enum Begun {
     Ready(Box<BegunRun>),
     /// There is nothing to measure, or someone cancelled before there was.
     Ended(Exit),
@@ -89,15 +130,15 @@ enum Begun {
     Interrupted(PathBuf),
 }
 
-fn begin(args: &RunArgs, path: &Path) -> Result<Begun, CommandError> {
-    let loaded = scenario::load(path, args.only.as_deref())?;
+/// Reserves a run's folder and makes ready whatever its plan needs.
+pub(super) fn begin(loaded: Loaded, asked: &Asked<'_>) -> Result<Begun, CommandError> {
     let mut plan = loaded.plan;
     super::processors::warn(&loaded.file);
     let cancel = cancelled_by_signals()?;
-    let json = args.json;
+    let json = asked.json;
     let guarded = Guarded::new(&cancel, move || never_began(json));
     let mut reached = Reached::open(loaded.file, &plan, cancel.clone());
-    if args.skip_missing {
+    if asked.skip_missing {
         reached.skip_missing(&mut plan);
     }
     reached.require_all()?;
@@ -109,7 +150,7 @@ fn begin(args: &RunArgs, path: &Path) -> Result<Begun, CommandError> {
     // All that can be wrong with the prompts and the run's folder comes out before models are made, which takes minutes.
     let prompts = reached.prompts(&plan)?;
     let plan_json = String::from_utf8_lossy(&plan::to_json(&plan)?).into_owned();
-    let reserved = reserve(args, path, &plan, &plan_json)?;
+    let reserved = reserve(asked, &plan, &plan_json)?;
     reached.name_run(reserved.folder());
     drop(guarded);
     let place = reserved.place();
@@ -128,11 +169,11 @@ fn begin(args: &RunArgs, path: &Path) -> Result<Begun, CommandError> {
 }
 
 /// Keeps a folder for a run, with what resuming it needs of this machine.
-fn reserve(args: &RunArgs, scenario: &Path, plan: &Plan, plan_json: &str) -> Result<Reserved, CommandError> {
+fn reserve(asked: &Asked<'_>, plan: &Plan, plan_json: &str) -> Result<Reserved, CommandError> {
     let named = || store::default_folder(&plan.name, &sha256_hex(plan_json.as_bytes()), SystemTime::now());
-    let folder = args.out.clone().unwrap_or_else(named);
+    let folder = asked.out.map_or_else(named, Path::to_owned);
     let reserved = Reserved::new(&folder)?;
-    store::write_atomically(&folder.join(store::LOCAL), &serde_json::to_vec(&Local::of(scenario))?)?;
+    store::write_atomically(&folder.join(store::LOCAL), &serde_json::to_vec(&Local::of(asked.origin))?)?;
     Ok(reserved)
 }
 
@@ -258,8 +299,14 @@ impl BegunRun {
         Self { job: Job { plan, lines, engines, prompts, writer, clock, cancel, stack_sha256 }, manifest, telemetry }
     }
 
-    fn folder(&self) -> &Path {
+    /// Its folder.
+    pub(super) fn folder(&self) -> &Path {
         self.job.writer.folder()
+    }
+
+    /// The exit code of a complete run; what it lacks goes to standard error.
+    pub(super) fn judge(&self, finished: Finished) -> Result<Exit, CommandError> {
+        ending::judge(&self.job.plan, self.folder(), finished)
     }
 
     /// Does what is left to do.

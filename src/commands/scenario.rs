@@ -34,7 +34,14 @@ pub struct Loaded {
 /// Every problem of the file, a filter that selects nothing that exists, a model folder whose configuration
 /// cannot be read.
 pub fn load(path: &Path, only: Option<&str>) -> Result<Loaded, CommandError> {
-    let text = scenario::read_text(path)?;
+    of_text(scenario::read_text(path)?, path, only)
+}
+
+/// As [`load`], of a scenario file that need not exist: `path` is what it is called and where its relative paths start.
+///
+/// # Errors
+/// As [`load`].
+pub fn of_text(text: String, path: &Path, only: Option<&str>) -> Result<Loaded, CommandError> {
     let file = scenario::parse(&text, path, folder_of(path))?;
     let only = match only {
         Some(filter) => Only::parse(filter, &file)?,

@@ -17,6 +17,20 @@ use crate::terms::{Degraded, Procedure, Status};
 /// Longest piece of an engine's words on one line of standard error, in characters.
 const WORDS: usize = 200;
 
+/// The exit code of a complete run; says on standard error what it lacks.
+pub(super) fn judge(plan: &Plan, folder: &Path, finished: Finished) -> Result<Exit, CommandError> {
+    let recording = crate::store::read(folder)?;
+    let gone = given_up(&recording.lines, plan);
+    warn_of(&gone);
+    Ok(Tally::new(plan, finished, &gone).judge(plan, most_frequent(&recording.lines, plan).as_ref()))
+}
+
+fn warn_of(gone: &[GivenUp<'_>]) {
+    for cell in gone {
+        warn(&format!("{}: given up: {}{}", name(cell.cell), cell.decision.why, words(cell.words)));
+    }
+}
+
 /// Says what a complete run holds, and what it lacks.
 pub(super) fn complete(
     plan: &Plan,
@@ -32,9 +46,7 @@ pub(super) fn complete(
     if !json {
         tally.print(folder, gone.len(), out)?;
     }
-    for cell in &gone {
-        warn(&format!("{}: given up: {}{}", name(cell.cell), cell.decision.why, words(cell.words)));
-    }
+    warn_of(&gone);
     let exit = tally.judge(plan, most_often.as_ref());
     if json {
         let gone: Vec<Value> = gone.iter().map(as_json).collect();

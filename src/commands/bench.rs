@@ -1,0 +1,88 @@
+//! `phasebench bench`: engines or models side by side, without a scenario file. It writes the file, runs it as `run` does, and
+//! prints one table; the run folder is as any other.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::analysis;
+use crate::cli::BenchArgs;
+use crate::exit::Exit;
+use crate::report::document::{Block, Document};
+use crate::report::files::{self, PAGE};
+use crate::report::sections::{ReportedRun, compose};
+use crate::run_folder::RunFolder;
+
+use super::run::{self, Asked, Outcome};
+use super::{CommandError, scenario};
+
+mod scenario_file;
+mod shapes;
+mod table;
+mod target;
+
+pub use target::BadTarget;
+use target::Target;
+
+/// What the file is called in messages; there is none until the run has its folder.
+const CALLED: &str = "bench.yaml";
+
+/// Measures the targets and prints how they compare.
+///
+/// # Errors
+/// A word that is no target; whatever stops a run.
+pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let targets = args.targets.iter().map(|word| Target::parse(word)).collect::<Result<Vec<_>, _>>()?;
+    let origin = std::env::current_dir()?.join(CALLED);
+    let loaded = scenario::of_text(scenario_file::text(&targets, args), &origin, None)?;
+    let begun =
+        run::begin(loaded, &Asked { origin: &origin, out: args.out.as_deref(), skip_missing: false, json: args.json })?;
+    match run::carry_out(begun, args.json)? {
+        Outcome::Complete(run, finished) => {
+            let exit = run.judge(finished)?;
+            let folder = run.folder().to_owned();
+            drop(run);
+            compared(&folder, args.json, exit, out)?;
+            Ok(exit)
+        }
+        other => run::ended(other, args.json, out),
+    }
+}
+
+/// Makes tables and report of the run, and prints what they say of the targets.
+fn compared(folder: &Path, as_json: bool, exit: Exit, out: &mut dyn Write) -> Result<(), CommandError> {
+    let run = RunFolder::open_to_write(folder)?;
+    let trace = run.trace()?;
+    let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
+    analysis::write(&tables, &run.path)?;
+    let document = compose(&ReportedRun::new(&run, &trace, &tables));
+    files::write(&document, &run.path)?;
+    let rows = table::rows(&run.plan, &tables);
+    if as_json {
+        let result = json!({ "run": folder, "ended": "complete", "exit_code": exit.code(), "rows": rows });
+        writeln!(out, "{result:#}")?;
+        return Ok(());
+    }
+    table::print(&rows, out)?;
+    answers(&document, out)?;
+    writeln!(out, "\nreport: {}", folder.join(PAGE).display())?;
+    writeln!(out, "to go on from its scenario file: {}", folder.join(crate::store::SPEC).display())?;
+    Ok(())
+}
+
+/// The report's first screen, an answer a line.
+fn answers(document: &Document, out: &mut dyn Write) -> Result<(), CommandError> {
+    for block in &document.verdict {
+        match block {
+            Block::Note(note) => writeln!(out, "note: {note}")?,
+            Block::Findings(findings) => {
+                for finding in findings {
+                    writeln!(out, "{} ({}) {}", finding.question, finding.assurance.as_str(), finding.answer)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
