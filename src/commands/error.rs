@@ -130,10 +130,7 @@ pub enum CommandError {
     Io(#[from] io::Error),
     /// Any of them, with what was being done.
     #[error("{doing}")]
-    While {
-        doing: String,
-        source: Box<CommandError>,
-    },
+    While { doing: String, source: Box<CommandError> },
 }
 
 impl CommandError {
