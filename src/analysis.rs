@@ -25,6 +25,7 @@ pub mod energy;
 pub mod energy_soak;
 mod flags;
 mod groups;
+mod judged_again;
 mod key;
 pub mod linearity;
 pub mod loads;

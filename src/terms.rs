@@ -14,6 +14,7 @@ pub mod continuity;
 mod dtype;
 mod early_stop;
 pub mod energy;
+pub mod kept_prompt;
 pub mod model;
 mod rules;
 pub mod sensor;
@@ -259,13 +260,15 @@ pub enum Flag {
     CoResident,
     /// Idle power moved.
     IdleDrift,
+    /// The prompt was never sent before, and its prefill took as long as that of one that the server had kept. It counts.
+    Suspect,
     /// More of the call belongs to no phase than to one, and messages alone do not take so long: as where an engine ends a
     /// phase before its device has.
     Unaccounted,
 }
 named!(Flag {
     Throttled => "throttled", PowerCapped => "power_capped", ForeignLoad => "foreign_load",
-    CoResident => "co_resident", IdleDrift => "idle_drift", Unaccounted => "unaccounted",
+    CoResident => "co_resident", IdleDrift => "idle_drift", Suspect => "suspect", Unaccounted => "unaccounted",
 });
 
 /// Where a power sensor sits.

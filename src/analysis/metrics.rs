@@ -5,13 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{CallRecord, SpanRecord};
-use crate::terms::{Degraded, Finish, Mode, Phase, Regime, Role};
+use crate::terms::{Degraded, Finish, Flag, Mode, Phase, Regime, Role};
 use crate::units::Nanos;
 
 use super::board::{BoardColumns, BoardStates};
 use super::columns::columns;
 use super::energy::{EnergyColumns, by_call};
 use super::flags::Flags;
+use super::judged_again::suspects;
 use super::key::{CellKey, CellKeys};
 use super::models::ArchitectureColumns;
 use super::table::{Sources, Table};
@@ -169,12 +170,14 @@ impl Table for Metrics {
         let mut keys = CellKeys::new(from.plan);
         let boards = BoardStates::new(from.manifest, from.trace);
         let events = by_call(&events);
+        let suspects = suspects(from.recording);
         let mut rows = Vec::new();
         for call in from.recording.calls() {
             let of_call = OfCall {
                 key: keys.of_call(call),
                 architecture: ArchitectureColumns::measured(from.manifest, &call.session.model, &call.weights_id),
                 board: boards.beside(call),
+                suspect: suspects.contains(call.call_id.as_str()),
             };
             for &mode in call.procedure.modes() {
                 rows.push(row(call, of_call.clone(), EnergyColumns::of(call, mode, &events), mode));
@@ -190,12 +193,25 @@ struct OfCall {
     key: Arc<CellKey>,
     architecture: ArchitectureColumns,
     board: BoardColumns,
+    /// Whether its prefill does not show that it was made.
+    suspect: bool,
+}
+
+impl OfCall {
+    fn flags(&self, call: &CallRecord, mode: Mode) -> Flags {
+        let mut flags = Flags::from(call.flags.as_slice());
+        if self.suspect && mode.phases().contains(&Phase::Prefill) {
+            flags.add(&[Flag::Suspect]);
+        }
+        flags
+    }
 }
 
 fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mode: Mode) -> MetricRow {
     let timed = Timed::of(call, mode);
     let decode = DecodeTimes::of(call, mode);
     let outside = OutsideEngine::of(call, mode).filter(|_| timed.latency_ms.is_some());
+    let flags = of_call.flags(call, mode);
     MetricRow {
         call_id: call.call_id.clone(),
         key: of_call.key,
@@ -206,7 +222,7 @@ fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mode: Mode) ->
         regime: call.regime,
         status: if call.status.is_ok() { Standing::Ok } else { Standing::Degraded },
         degraded_kind: call.status.degraded(),
-        flags: call.flags.as_slice().into(),
+        flags,
         finish: call.finish,
         attributed: call.attribution.is_proven(),
         requested: call.attribution.requested.clone(),

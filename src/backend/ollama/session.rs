@@ -21,6 +21,7 @@ use crate::backend::{
     BackendError, Call, CancelToken, Deadline, Failure, LoadReport, Outcome, Reply, Session, Span, SpanClock,
 };
 use crate::scenario::{OllamaDevice, OllamaSettings};
+use crate::terms::kept_prompt::{PROMPT_BEGIN, REPEATED_PREFILL};
 use crate::terms::{Attribution, Degraded, Phase, Procedure};
 use crate::units::Nanos;
 
@@ -29,9 +30,6 @@ const UNLOAD: Deadline = Deadline(Duration::from_secs(60));
 
 /// Decode steps of a prompt that is sent again on purpose: only its prefill matters.
 const STEPS_OF_REPEAT: u32 = 1;
-
-/// Under this name the prefill of a prompt that was sent again on purpose stands in the record of the call that follows.
-pub const REPEAT: &str = "repeat_prompt_eval_duration";
 
 /// Time per new token that a clock which leaves sampling and streaming out may leave out.
 const LEFT_OUT_PER_STEP: Nanos = Nanos(10_000_000);
@@ -123,7 +121,7 @@ impl Session for OllamaSession {
         if let Some(reply) = &mut reply {
             reply.prompt_cached = cached;
             let repeat = self.since_load.repeat.take();
-            reply.engine_durations.extend(repeat.map(|prefill| (REPEAT.to_owned(), prefill)));
+            reply.engine_durations.extend(repeat.map(|prefill| (REPEATED_PREFILL.to_owned(), prefill)));
         }
         Outcome { reply, failure: verdict.failure, session_usable: !verdict.lost }
     }
@@ -268,7 +266,7 @@ impl OllamaSession {
             attribution: Attribution {
                 requested: self.settings.device.as_str().to_owned(),
                 actual: None,
-                evidence: BTreeMap::from([("nonce".to_owned(), spoken.nonce.clone())]).into(),
+                evidence: BTreeMap::from([(PROMPT_BEGIN.to_owned(), spoken.nonce.clone())]).into(),
             },
             ..Reply::default()
         }

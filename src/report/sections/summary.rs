@@ -5,7 +5,7 @@ use crate::analysis::aggregate::distinct;
 use crate::analysis::summary::Evidence;
 use crate::report::document::{Block, Columns, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
-use crate::terms::Mode;
+use crate::terms::{Flag, Mode};
 
 use super::ReportedRun;
 use super::names::Names;
@@ -24,10 +24,23 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
         blocks.extend(without_cache(names, backend, &of_backend));
     }
     blocks.extend(unproven(names, summary));
+    blocks.extend(suspect(run));
     if summary.is_empty() {
         blocks.push(Block::Note("No call counts, so there is no median.".into()));
     }
     Some(Section { id: "medians", title: "What every cell takes".to_owned(), blocks })
+}
+
+/// Prefills that count and may be none. `None`: there is none.
+fn suspect(run: &ReportedRun<'_>) -> Option<Block> {
+    let prefills = || run.tables.metrics.iter().filter(|row| row.mode == Mode::Prefill && row.counts());
+    let found = prefills().filter(|row| row.flags.contains(Flag::Suspect)).count();
+    let note = format!(
+        "{found} of {} prefills took no longer than that of a prompt that the server had kept. They count, since their \
+         prompts were never sent before, and are flagged `suspect`.",
+        prefills().count()
+    );
+    (found > 0).then(|| Block::Note(note.into()))
 }
 
 /// The cells that are in no fit, aggregate or ranking, by the reason. Empty: there is none.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use phasebench::backend::ollama::judge::{Asked, History};
-use phasebench::backend::ollama::session::REPEAT;
 use phasebench::backend::{Call, CancelToken, Outcome};
+use phasebench::terms::kept_prompt::REPEATED_PREFILL;
 use phasebench::terms::{Degraded, Procedure};
 use serde_json::{Value, json};
 
@@ -144,8 +144,10 @@ fn stalled_prefills_make_no_hits_of_the_others() {
     assert_eq!(asked[1]["options"]["num_predict"], 2);
     let prompts: BTreeSet<&str> = asked.iter().map(|body| body["prompt"].as_str().unwrap()).collect();
     assert_eq!(prompts.len(), 12, "no other prompt comes twice");
-    let measured: Vec<bool> =
-        made.iter().map(|outcome| outcome.reply.as_ref().unwrap().engine_durations.contains_key(REPEAT)).collect();
+    let measured: Vec<bool> = made
+        .iter()
+        .map(|outcome| outcome.reply.as_ref().unwrap().engine_durations.contains_key(REPEATED_PREFILL))
+        .collect();
     assert_eq!(measured.iter().position(|&is| is), Some(1));
     assert_eq!(measured.iter().filter(|&&is| is).count(), 1);
     // All prompts begin with the same word, which is evaluated once.

@@ -310,3 +310,37 @@ proptest! {
         prop_assert_eq!(medians(&mixed), medians(&run));
     }
 }
+
+/// A server that keeps prompts, whose calls are known only when all are: a repeat on purpose took 2 ms, evaluating takes 40.
+#[test]
+fn a_prefill_as_short_as_a_kept_prompt_s_is_flagged_and_counts() {
+    use phasebench::terms::kept_prompt::{PROMPT_BEGIN, REPEATED_PREFILL};
+
+    let shapes = [shape("s", 8, 1, 50)];
+    // The very first timed call is the short one: nothing could be said of it when it was made.
+    let law = |_, _, index| (if index == 0 { 2.5 } else { 40.0 }, 10.0);
+    let mut run = Run::measured(&FOUR[..1], &shapes, 6, law);
+    let suspects = |run: &Run| -> Vec<String> {
+        let metrics = run.tables().metrics;
+        let flagged = metrics.iter().filter(|row| row.flags.contains(Flag::Suspect));
+        flagged.map(|row| format!("{} {}", row.call_id, row.mode)).collect()
+    };
+    assert_eq!(suspects(&run), [] as [String; 0], "no repeat is known");
+    for (number, call) in run.calls().enumerate() {
+        call.attribution.evidence.shown.insert(PROMPT_BEGIN.to_owned(), format!("n{number}"));
+        if number == 3 {
+            call.engine_ns.insert(REPEATED_PREFILL.to_owned(), Nanos(2_000_000));
+        }
+    }
+    assert_eq!(suspects(&run), ["a-s-1-50-timed-0000 prefill", "a-s-1-50-timed-0000 e2e_kv"]);
+    let summary = run.tables().summary;
+    let row = summary.iter().find(|row| row.mode == Mode::Prefill).unwrap();
+    assert_eq!((row.n, row.n_flagged, row.min_ms, row.median_ms), (6, 1, 2.5, 40.0));
+
+    // A prompt sent twice on one load, which took neither: whatever was said of it then, it proves nothing.
+    let last = run.calls().last().unwrap();
+    last.attribution.evidence.shown.insert(PROMPT_BEGIN.to_owned(), "n5".to_owned());
+    last.spans[0].begin_ns = last.spans[0].end_ns - Nanos(20_000_000);
+    let found = suspects(&run);
+    assert!(found.contains(&"a-s-1-50-timed-0005 prefill".to_owned()), "{found:?}");
+}
