@@ -60,6 +60,8 @@ pub enum Command {
     Models(ModelsCommand),
     /// Print what a scenario file would measure; run nothing
     Plan(PlanArgs),
+    /// Write a scenario file for the engines and models that are here
+    Init(InitArgs),
     /// Measure engines or models side by side, without a scenario file
     Bench(BenchArgs),
     /// Measure
@@ -101,6 +103,7 @@ impl Command {
             | Self::Validate(_)
             | Self::Fit(_)
             | Self::Kv(_)
+            | Self::Init(_)
             | Self::Supervise(_)
             | Self::Schema(_)
             | Self::Completions(_) => false,
@@ -127,6 +130,7 @@ impl Command {
             | Self::Setup(_)
             | Self::Calibrate(_)
             | Self::Worker(_)
+            | Self::Init(_)
             | Self::Supervise(_)
             | Self::Completions(_) => false,
         }
@@ -358,6 +362,20 @@ pub struct RunArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where models are looked for, four folders deep
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub models: PathBuf,
+    /// The file; - prints it
+    #[arg(long, value_name = "FILE", default_value = "scenario.yaml")]
+    pub out: PathBuf,
+    /// The Ollama server; where its own client would look if not given
+    #[arg(long, value_name = "URL")]
+    pub ollama: Option<String>,
 }
 
 /// `bench`

@@ -17,6 +17,7 @@ pub mod completions;
 pub mod doctor;
 pub mod error;
 pub mod fit;
+pub mod init;
 pub mod kv;
 pub mod models;
 pub mod plan;
@@ -57,6 +58,7 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CommandError> {
         Command::Models(command) => models::execute(command, out),
         Command::Completions(args) => completions::execute(args, out),
         Command::Analyze(args) => analyze::execute(args, out),
+        Command::Init(args) => init::execute(args, out),
         Command::Bench(args) => bench::execute(args, out),
         Command::Fit(args) => fit::execute(args, out),
         Command::Kv(args) => kv::execute(args, out),

@@ -12,6 +12,7 @@ mod device;
 pub mod engine;
 mod format;
 pub mod limits;
+pub mod naming;
 mod node;
 pub mod pricing;
 mod problem;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use self::finding::{Finding, Kind};
 use super::{CommandError, python};
+use crate::backend::ollama::manage::default_url;
 use crate::backend::onnx::OnnxBackend;
 use crate::backend::{Backend, BackendError, Surroundings};
 use crate::cli::DoctorArgs;
@@ -71,7 +72,7 @@ fn look(scenario: Option<&Path>) -> Result<(Findings, bool), CommandError> {
     let asked = scenario.map(|path| asked::findings(path, &root)).transpose()?;
     let all_there = asked.iter().flatten().all(|finding| finding.ready);
     let mut findings = vec![onnx("onnx, provider cpu", Provider::Cpu, &root), cuda(&gpus, &root)];
-    findings.extend(asked.unwrap_or_else(|| ollama::at(&ollama::default_url(), &root, &[])));
+    findings.extend(asked.unwrap_or_else(|| ollama::at(&default_url(), &root, &[])));
     findings.extend(torch::findings(&root));
     findings.extend([
         Finding::ready(Kind::Backend, "simulated", "scripted timings on a virtual clock".to_owned()),

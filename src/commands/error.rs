@@ -39,6 +39,11 @@ pub struct BadUrl(pub(super) String);
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Missing(pub Vec<BackendError>);
 
+/// A file that would be written over.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: exists already\n  try: another name with --out, or - to print it")]
+pub struct Exists(pub(super) String);
+
 /// The run began on another stack or with other weights: its rows must not be mixed with new ones.
 #[derive(Debug, thiserror::Error)]
 #[error("{folder}: {what} changed since the run began\n  try: a new run of its {}, and compare", store::SPEC)]
@@ -83,6 +88,8 @@ pub enum CommandError {
     Requests(#[from] RequestsError),
     #[error(transparent)]
     Target(#[from] BadTarget),
+    #[error(transparent)]
+    Exists(#[from] Exists),
     #[error(transparent)]
     Launch(#[from] LaunchError),
     #[error(transparent)]
@@ -175,6 +182,7 @@ impl From<&CommandError> for Exit {
             | CommandError::Csv(_)
             | CommandError::Requests(_)
             | CommandError::Target(_)
+            | CommandError::Exists(_)
             | CommandError::Launch(_)
             | CommandError::Serve(_) => Self::Usage,
             CommandError::Model(error) => of_model(error),

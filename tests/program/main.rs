@@ -5,6 +5,7 @@
 mod bench;
 mod forged_record;
 mod front;
+mod init;
 mod kv;
 #[path = "../support/not_run.rs"]
 mod not_run;

@@ -94,6 +94,18 @@ pub struct Shown {
     pub remote: bool,
 }
 
+/// Where a server is expected: what its own client is told, else its default.
+#[must_use]
+pub fn default_url() -> String {
+    let told = std::env::var("OLLAMA_HOST").unwrap_or_default();
+    match told.trim() {
+        "" => "http://127.0.0.1:11434".to_owned(),
+        url if url.starts_with("http://") || url.starts_with("https://") => url.to_owned(),
+        host if host.contains(':') => format!("http://{host}"),
+        host => format!("http://{host}:11434"),
+    }
+}
+
 impl Server {
     /// The server a client talks to.
     #[must_use]
@@ -181,6 +193,15 @@ impl Server {
         let models = self.tags(&CancelToken::default())?;
         let names = models.iter().filter_map(|model| model["name"].as_str());
         Ok(names.filter(|name| name.starts_with(NAMESPACE)).map(str::to_owned).collect())
+    }
+
+    /// The names of all models.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn names(&self, cancel: &CancelToken) -> Result<Vec<String>, ClientError> {
+        let models = self.tags(cancel)?;
+        Ok(models.iter().filter_map(|model| model["name"].as_str().map(clean)).collect())
     }
 
     /// Every model in the server's store.

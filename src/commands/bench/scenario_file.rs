@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::cli::BenchArgs;
+use crate::scenario::naming::free_name;
 
 use super::shapes;
 use super::target::{Target, TargetEngine, TargetModel};
@@ -65,9 +66,7 @@ fn distinct_models(targets: &[Target]) -> Vec<(String, TargetModel)> {
         if models.iter().any(|(_, model)| *model == target.model) {
             continue;
         }
-        let name = target.model.name();
-        let same = models.iter().filter(|(_, model)| model.name() == name).count();
-        let name = if same == 0 { name } else { format!("{name}-{}", same + 1) };
+        let name = free_name(&target.model.name(), |name| models.iter().any(|(taken, _)| taken == name));
         models.push((name, target.model.clone()));
     }
     models

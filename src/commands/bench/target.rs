@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::scenario::naming::name_from;
 use crate::scenario::nearest;
 
 use super::shapes;
@@ -12,8 +13,6 @@ const FORMS: &str = "MODEL or onnx:MODEL (ONNX Runtime), torch:MODEL, compile:MO
                      ollama:TAG; a MODEL is a model folder or synthetic:NAME";
 /// Comes before the name of a made model.
 const SYNTHETIC: &str = "synthetic:";
-/// Longest name of a model in a scenario file.
-const LONGEST_NAME: usize = 64;
 
 /// An engine that can be asked for in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,10 +59,7 @@ impl TargetModel {
             Self::Folder(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             Self::Synthetic(name) | Self::Served(name) => name.clone(),
         };
-        let allowed = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
-        let name: String = text.chars().map(allowed).take(LONGEST_NAME).collect();
-        let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-        if name.is_empty() { "model".to_owned() } else { name.to_owned() }
+        name_from(&text)
     }
 }
 

@@ -24,17 +24,6 @@ const SETTINGS: [(&str, &str); 5] = [
     ("LLAMA_ARG_CACHE_RAM", "prompt cache in host memory"),
 ];
 
-/// Where a server is expected: what its own client is told, else its default.
-pub fn default_url() -> String {
-    let told = std::env::var("OLLAMA_HOST").unwrap_or_default();
-    match told.trim() {
-        "" => "http://127.0.0.1:11434".to_owned(),
-        url if url.starts_with("http://") || url.starts_with("https://") => url.to_owned(),
-        host if host.contains(':') => format!("http://{host}"),
-        host => format!("http://{host}:11434"),
-    }
-}
-
 /// The servers of a scenario file, and whether they have its models.
 pub fn of_scenario(file: &ScenarioFile, cache: &Path) -> Vec<Finding> {
     let served: Vec<String> = file

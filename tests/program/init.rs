@@ -1,0 +1,52 @@
+//! `init` through the program itself: what it writes can be planned, and nothing is written over.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn phasebench(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
+    // Nobody listens there.
+    command.current_dir(folder).args(arguments).env("OLLAMA_HOST", "127.0.0.1:9").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn what_is_here_becomes_a_scenario_that_can_be_planned() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/same-weights");
+    let here = tempfile::tempdir().unwrap();
+    let output = phasebench(here.path(), &["init", data.to_str().unwrap(), "--out", "found.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let written = fs::read_to_string(here.path().join("found.yaml")).unwrap();
+    assert!(written.contains("name: tiny-llama, huggingface: ") && written.contains("model.gguf"), "{written}");
+    assert!(written.contains("  - { name: onnx, onnx: ") && written.contains("# Ollama: "), "{written}");
+    let planned = phasebench(here.path(), &["plan", "found.yaml", "--json"]);
+    assert_eq!(planned.status.code(), Some(0), "{written}{}", text(&planned.stderr));
+
+    let again = phasebench(here.path(), &["init", data.to_str().unwrap(), "--out", "found.yaml"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("found.yaml: exists already"), "{}", text(&again.stderr));
+    assert_eq!(fs::read_to_string(here.path().join("found.yaml")).unwrap(), written);
+}
+
+/// An empty folder gets made models, a machine without engines the script.
+#[test]
+fn nothing_here_is_a_scenario_too() {
+    let here = tempfile::tempdir().unwrap();
+    let printed = Command::new(env!("CARGO_BIN_EXE_phasebench"))
+        .current_dir(here.path())
+        .args(["init", "--out", "-"])
+        .env("OLLAMA_HOST", "127.0.0.1:9")
+        .env("PHASEBENCH_CACHE", here.path().join("cache"))
+        .env_remove("PHASEBENCH_ONNXRUNTIME")
+        .output()
+        .unwrap();
+    let written = text(&printed.stdout);
+    assert!(written.contains("synthetic: { family: gpt2") && written.contains("simulated: {}"), "{written}");
+    fs::write(here.path().join("nothing.yaml"), &written).unwrap();
+    let planned = phasebench(here.path(), &["plan", "nothing.yaml"]);
+    assert_eq!(planned.status.code(), Some(0), "{written}{}", text(&planned.stderr));
+}
