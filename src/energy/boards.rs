@@ -45,26 +45,9 @@ impl<'a> Boards<'a> {
 mod tests {
     use super::*;
 
-    fn board(number: u32) -> Sensor {
-        Sensor {
-            id: format!("nvml:{number}"),
-            kind: SensorKind::Nvml,
-            device: "a board".to_owned(),
-            uuid: Some(format!("GPU-{number}-abcd")),
-            driver: None,
-            simulated: false,
-            limit_w: None,
-            divided: None,
-            persistence: None,
-            field_ids: None,
-            registers: Vec::new(),
-            missing: BTreeMap::new(),
-        }
-    }
-
     #[test]
     fn one_of_several_boards_is_taken_only_where_it_is_proven() {
-        let sensors = [board(0), board(1), board(2)];
+        let sensors = [Sensor::board(0), Sensor::board(1), Sensor::board(2)];
         let numbers = BTreeMap::from([(0, "nvml:2".to_owned())]);
         let boards = Boards { sensors: &sensors, unopened: false, cuda: &numbers };
         let on = |number: u32, ours| OnBoard { uuid: format!("GPU-{number}-abcd"), ours, foreign: Some(3) };

@@ -73,6 +73,25 @@ impl Sensor {
     pub fn counts(&self) -> bool {
         self.registers.iter().any(|register| register.kind == RegisterKind::Counter)
     }
+
+    /// A board of this number in the driver's library, for tests: it has no registers.
+    #[cfg(test)]
+    pub(crate) fn board(number: u32) -> Self {
+        Self {
+            id: format!("nvml:{number}"),
+            kind: SensorKind::Nvml,
+            device: "a board".to_owned(),
+            uuid: Some(format!("GPU-{number}-abcd")),
+            driver: None,
+            simulated: false,
+            limit_w: None,
+            divided: None,
+            persistence: None,
+            field_ids: None,
+            registers: Vec::new(),
+            missing: BTreeMap::new(),
+        }
+    }
 }
 
 /// Whether a register counts a whole processor package. Those are added up; memory and platform are told apart from them.
