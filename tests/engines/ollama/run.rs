@@ -266,7 +266,8 @@ fn a_server_that_is_not_there_is_named_with_its_cure() {
     let output = fixture.start().output().unwrap();
     assert_exit(&output, 7);
     let message = String::from_utf8_lossy(&output.stderr);
-    assert!(message.contains(&url) && message.contains("try: ollama serve"), "{message}");
+    let serve = format!("try: OLLAMA_HOST={} ollama serve", url.trim_start_matches("http://"));
+    assert!(message.contains(&url) && message.contains(&serve), "{message}");
     assert!(!fixture.run.exists());
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use phasebench::backend::{self, Backend, Surroundings};
 use phasebench::clock::RealClock;
+use phasebench::record::given_up::given_up;
+use phasebench::record::plan::Plan;
 use phasebench::scenario::{BackendSettings, ConnectSettings, Engine};
 
 use crate::worker::fixture::{Fixture, REPETITIONS, assert_exit, soon};
@@ -24,7 +26,8 @@ impl Standing {
 
 impl Drop for Standing {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
+        // It may have ended by itself.
+        drop(self.0.kill());
         self.0.wait().unwrap();
     }
 }
@@ -56,4 +59,28 @@ fn a_second_client_is_refused_while_the_first_one_is_there() {
     assert_exit(&fixture.start().output().unwrap(), 0);
     let recorded = fixture.recorded();
     assert_eq!((recorded.failures(), recorded.timed("worker").len()), (vec![], REPETITIONS));
+}
+
+/// The worker dies in a call and nobody starts it again until the run has ended: what was given up meanwhile is measured by
+/// a resumed run.
+#[test]
+fn a_cell_given_up_while_its_worker_was_away_is_open_again_on_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("unix:{}/s", folder.path().display());
+    let fixture = Fixture::new(&format!("worker: {{ address: \"{address}\" }}"), "kill,good");
+    let mut worker = Standing::at(&fixture, &address);
+    assert_exit(&fixture.start().output().unwrap(), 3);
+    worker.0.wait().unwrap();
+    std::fs::remove_file(folder.path().join("s")).unwrap();
+    assert!(fixture.recorded().timed("worker").len() < REPETITIONS);
+    let plan: Plan = serde_json::from_slice(&std::fs::read(fixture.run.join("plan.json")).unwrap()).unwrap();
+    assert_eq!(given_up(fixture.recorded().lines(), &plan).len(), 1);
+    let resume = || fixture.command(&["run", "--resume", "run"]).output().unwrap();
+    assert_exit(&resume(), 7);
+
+    let _again = Standing::at(&fixture, &address);
+    assert_exit(&resume(), 0);
+    assert_eq!(given_up(fixture.recorded().lines(), &plan), []);
+    let good = fixture.recorded().timed("worker").into_iter().filter(|call| call.status.is_ok()).count();
+    assert!(good >= REPETITIONS - 1, "{good}: all but the call in which it died");
 }

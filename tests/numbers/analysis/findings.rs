@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use phasebench::analysis::Tables;
-use phasebench::record::Line;
+use phasebench::record::{Decision, Line, Rule};
 use phasebench::report::document::{Assurance, Block, Document, Finding};
 use phasebench::report::markdown;
 use phasebench::report::sections::{ReportedRun, compose};
@@ -180,4 +180,44 @@ fn the_proof_of_calls_is_shown() {
 fn evidence(texts: &[(&str, &str)]) -> Evidence {
     let texts = texts.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
     Evidence::from(texts.collect::<BTreeMap<_, _>>())
+}
+
+fn page(run: &Run) -> String {
+    markdown::to_markdown(&report(run)).replace('\u{a0}', " ")
+}
+
+#[test]
+fn a_record_that_does_not_hold_together_is_said_to_first() {
+    let mut run = measured(|_, _, _| 1.0);
+    assert!(!page(&run).contains("does not hold together"));
+    let twice = run.lines.iter().find(|line| matches!(line, Line::Call(_))).unwrap().clone();
+    run.lines.insert(run.lines.len() - 1, twice);
+    let page = page(&run);
+    let warning = page.find("This record does not hold together").unwrap_or_else(|| panic!("{page}"));
+    assert!(page.contains("is recorded twice") && warning < page.find("## ").unwrap(), "{page}");
+}
+
+#[test]
+fn fewer_processors_than_there_are_stand_in_the_first_lines() {
+    let mut run = measured(|_, _, _| 1.0);
+    let machine = &mut run.manifest.stack.machine;
+    (machine.logical_cores, machine.physical_cores) = (2, Some(2));
+    (machine.cpu_affinity, machine.cpu_quota_cores) = (None, None);
+    let held = "0.5 of 2 processors (granted by a control group) usable";
+    assert!(!page(&run).contains("usable"), "{}", page(&run));
+    run.manifest.stack.machine.cpu_quota_cores = Some(0.5);
+    let page = page(&run);
+    let at = page.find(held).unwrap_or_else(|| panic!("{page}"));
+    assert!(at < page.find("## ").unwrap(), "{page}");
+}
+
+#[test]
+fn an_interval_wider_than_its_estimate_is_no_figure_to_quote() {
+    let mut run = measured(|_, _, _| 1.0);
+    let cell_id = run.plan.cells[0].id.clone();
+    let (rule, why) = (Rule::MaxCalls, "30 calls made, CI beyond ±100 %".to_owned());
+    let decision = Decision { cell_id, rule, calls_ok: 30, relative_ci: Some(81.1961), why };
+    run.lines.insert(run.lines.len() - 1, Line::Decision(decision));
+    let page = page(&run);
+    assert!(page.contains("a factor of 162 either way: not quotable") && !page.contains("8119"), "{page}");
 }
