@@ -39,6 +39,12 @@ fn stored_dtype(text: &str) -> Result<model::Dtype, String> {
     known.into_iter().find(|dtype| dtype.as_str() == text).ok_or_else(|| "allowed: f32, f16, bf16".to_owned())
 }
 
+/// A number of months.
+fn months(text: &str) -> Result<f64, String> {
+    let months = text.parse::<f64>().ok().filter(|months| *months > 0.0 && *months <= 1200.0);
+    months.ok_or_else(|| "allowed: more than 0, at most 1200".to_owned())
+}
+
 const EXIT_CODES: &str = "Exit codes: 0 good · 1 internal error, or a check failed (validate, models verify) · 2 bad scenario file or usage
 3 more calls degraded or never made than the scenario allows, or a model that could not be measured at all
 4 run folder cannot be read or written, or cache or --out cannot be written · 6 stack changed, a new run is required · 7 a backend asked for is unavailable · 130 interrupted (resume with --resume)
@@ -74,6 +80,8 @@ pub enum Command {
     Validate(RunFolderArgs),
     /// Fit a latency law to any table
     Fit(FitArgs),
+    /// Put prices on a run, or on any table of rates, for a workload
+    Cost(CostArgs),
     /// Say what a model's KV cache takes, and what fits into memory with it; the model need not have been run
     Kv(KvArgs),
     /// Serve an engine over the worker protocol, as a run does for `isolation: process`
@@ -102,6 +110,7 @@ impl Command {
             | Self::Report(_)
             | Self::Validate(_)
             | Self::Fit(_)
+            | Self::Cost(_)
             | Self::Kv(_)
             | Self::Init(_)
             | Self::Supervise(_)
@@ -122,6 +131,7 @@ impl Command {
             Self::Run(args) => args.json,
             Self::Analyze(args) | Self::Report(args) | Self::Validate(args) => args.json,
             Self::Fit(args) => args.json,
+            Self::Cost(args) => args.json,
             Self::Kv(args) => args.json,
             Self::Schema(_) => true,
             Self::Models(
@@ -441,6 +451,54 @@ pub struct FitArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `cost`
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// A run folder, or a CSV file with a header
+    #[arg(value_name = "RUN|TABLE.csv")]
+    pub of: PathBuf,
+    /// Pricing file, such as scenarios/pricing/tr119.yaml
+    #[arg(long, value_name = "FILE")]
+    pub pricing: PathBuf,
+    /// Workload file, such as scenarios/workloads/whitepaper.yaml; without it, a million tokens of each phase is all
+    #[arg(long, value_name = "FILE")]
+    pub workload: Option<PathBuf>,
+    /// How long machines are held against hire; the hardware's months if not given, else 36
+    #[arg(long, value_name = "N", value_parser = months)]
+    pub months: Option<f64>,
+    /// How a table's rates become times; of a run both are shown
+    #[arg(long, value_enum, default_value_t)]
+    pub rule: CostRule,
+    /// Columns of a table whose values rows are averaged over
+    #[arg(long, value_name = "COL,…", value_delimiter = ',')]
+    pub group: Vec<String>,
+    /// Column of prefill's rate; prefill_tokens_per_s if not given
+    #[arg(long, value_name = "COL", conflicts_with = "rate")]
+    pub prefill: Option<String>,
+    /// Column of decode's rate; decode_tokens_per_s or kv_decode_tokens_per_s if not given
+    #[arg(long, value_name = "COL", conflicts_with = "rate")]
+    pub decode: Option<String>,
+    /// Column of one rate for all tokens
+    #[arg(long, value_name = "COL")]
+    pub rate: Option<String>,
+    /// Sensor that a table's power is from: nvml, rapl or hwmon
+    #[arg(long, value_name = "KIND")]
+    pub sensor: Option<SensorKind>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a table's rates become times.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum CostRule {
+    /// Times are averaged, and taken between the lengths measured
+    #[default]
+    Measured,
+    /// Rates are averaged, as the published reports do
+    Tr119,
 }
 
 /// `kv`

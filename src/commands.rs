@@ -14,6 +14,7 @@ pub mod bench;
 pub mod calibrate;
 mod columns;
 pub mod completions;
+pub mod cost;
 pub mod doctor;
 pub mod error;
 pub mod fit;
@@ -60,6 +61,7 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CommandError> {
         Command::Analyze(args) => analyze::execute(args, out),
         Command::Init(args) => init::execute(args, out),
         Command::Bench(args) => bench::execute(args, out),
+        Command::Cost(args) => cost::execute(args, out),
         Command::Fit(args) => fit::execute(args, out),
         Command::Kv(args) => kv::execute(args, out),
         Command::Plan(args) => plan::execute(args, out),

@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 /// Bottom up. `commands` is where layers meet; nothing but `main` may use it or `cli`.
 const ALLOWED: &[(&str, &str)] = &[
     ("commit", ""),
-    ("economics", ""),
     ("exit", ""),
     ("files", ""),
     ("hash", ""),
     ("lock", ""),
     ("secret", ""),
     ("stats", ""),
+    ("economics", "stats"),
     ("text", ""),
     ("terminal", "secret text"),
     ("units", ""),
@@ -43,11 +43,12 @@ const ALLOWED: &[(&str, &str)] = &[
     ("run", "backend clock energy hash measure model record schedule scenario store telemetry terms units"),
     ("run_folder", "hash record store"),
     ("analysis", "energy files hash record run_folder stats store terms units"),
+    ("cost", "analysis economics record scenario stats terms"),
     ("report", "analysis record run_folder stats store terms text units"),
     ("cli", "cache scenario terms units"),
     (
         "commands",
-        "analysis backend cache calibrate cli clock exit files hash kv lock manifest model plan record report run run_folder schedule scenario \
+        "analysis backend cache calibrate cli clock cost economics exit files hash kv lock manifest model plan record report run run_folder schedule scenario \
          secret signals stats store telemetry terminal terms units",
     ),
 ];

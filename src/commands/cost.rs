@@ -1,0 +1,337 @@
+//! `phasebench cost`: what requests cost on the engines of a run, or at the rates of any table.
+
+use std::io::Write;
+
+use crate::analysis;
+use crate::cli::{CostArgs, CostRule};
+use crate::commands::CommandError;
+use crate::commands::columns::aligned_table;
+use crate::cost::bill::{self, Bill, Money, Order};
+use crate::cost::engines::EngineName;
+use crate::cost::rates::{self, PricedTable, Rule, Wanted};
+use crate::cost::request::{Coverage, ENOUGH};
+use crate::economics::figures::Uncertain;
+use crate::exit::Exit;
+use crate::report::document::{Table, Text};
+use crate::run_folder::RunFolder;
+use crate::scenario::workload::Bins;
+use crate::scenario::{self, CsvTable, Pricing, Workload, pricing, workload};
+use crate::store::SPEC;
+use crate::units::significant;
+
+/// What hardware is held against hire for, where the pricing file has none. Unit: months.
+const MONTHS: f64 = 36.0;
+
+/// Prices and prints.
+///
+/// # Errors
+/// A file or run that cannot be used, standard output refuses.
+pub fn execute(args: &CostArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let pricing = pricing::read(&args.pricing)?;
+    let workload = args.workload.as_deref().map(workload::read).transpose()?;
+    let bins = workload.as_ref().map(|workload| workload.requests.bins()).transpose()?.flatten();
+    let asked = workload.as_ref().map(|workload| (workload, bins.as_ref()));
+    if args.of.is_dir() { run(args, &pricing, asked, out) } else { table(args, &pricing, asked, out) }
+}
+
+fn run(
+    args: &CostArgs,
+    pricing: &Pricing,
+    workload: Option<(&Workload, Option<&Bins>)>,
+    out: &mut dyn Write,
+) -> Result<Exit, CommandError> {
+    let run = RunFolder::open(&args.of)?;
+    let trace = run.trace()?;
+    let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
+    let months = args.months.or(pricing.hardware.map(|hardware| hardware.months)).unwrap_or(MONTHS);
+    let scenario = scenario::read_text(&run.path.join(SPEC))?;
+    let bill = bill::of_run(&tables, &run.manifest, Order { pricing, workload, months, scenario: &scenario });
+    if args.json {
+        writeln!(out, "{:#}", serde_json::to_value(&bill)?)?;
+    } else {
+        Printed { out, currency: &pricing.currency, tier: &pricing.tiers[0].name }.bill(&bill, pricing)?;
+    }
+    Ok(Exit::Good)
+}
+
+fn table(
+    args: &CostArgs,
+    pricing: &Pricing,
+    workload: Option<(&Workload, Option<&Bins>)>,
+    out: &mut dyn Write,
+) -> Result<Exit, CommandError> {
+    let file = CsvTable::read(&args.of)?;
+    let wanted = Wanted {
+        group: args.group.clone(),
+        prefill: args.prefill.clone(),
+        decode: args.decode.clone(),
+        rate: args.rate.clone(),
+        sensor: args.sensor,
+    };
+    let rule = match args.rule {
+        CostRule::Measured => Rule::Measured,
+        CostRule::Tr119 => Rule::Tr119,
+    };
+    let priced = rates::priced(&file, &wanted, pricing, workload, rule)?;
+    if args.json {
+        writeln!(out, "{:#}", serde_json::to_value(&priced)?)?;
+    } else {
+        Printed { out, currency: &pricing.currency, tier: &pricing.tiers[0].name }.table(&priced)?;
+    }
+    Ok(Exit::Good)
+}
+
+/// Where it is printed, and in which money.
+struct Printed<'a> {
+    out: &'a mut dyn Write,
+    currency: &'a str,
+    /// The first tier.
+    tier: &'a str,
+}
+
+fn money(value: Uncertain) -> String {
+    let short = |value: f64| significant(value, 3);
+    match value.low.zip(value.high) {
+        Some((low, high)) => format!("{} [{}, {}]", short(value.value), short(low), short(high)),
+        None => short(value.value),
+    }
+}
+
+fn or_dash(value: Option<Uncertain>) -> String {
+    value.map_or_else(|| "-".to_owned(), money)
+}
+
+fn total(cost: &Money) -> String {
+    money(cost.total)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+fn engine(name: &EngineName) -> String {
+    let batch = if name.batch == 1 { String::new() } else { format!(" × {}", name.batch) };
+    format!("{} on {} ({}{batch})", name.model, name.backend, name.dtype.as_str())
+}
+
+fn covered(coverage: &Coverage) -> String {
+    let mut text = percent(coverage.share);
+    for outside in &coverage.outside {
+        text.push_str(&format!("; {}: {}", outside.reach, percent(outside.share)));
+    }
+    text
+}
+
+impl Printed<'_> {
+    fn lines(&mut self, heading: &str, table: &Table) -> Result<(), CommandError> {
+        if table.rows.is_empty() {
+            return Ok(());
+        }
+        writeln!(self.out, "\n{heading}")?;
+        for line in aligned_table(table) {
+            writeln!(self.out, "  {line}")?;
+        }
+        Ok(())
+    }
+
+    fn notes(&mut self, notes: &[String]) -> Result<(), CommandError> {
+        for note in notes {
+            writeln!(self.out, "note: {note}")?;
+        }
+        Ok(())
+    }
+
+    fn bill(&mut self, bill: &Bill, pricing: &Pricing) -> Result<(), CommandError> {
+        let workload = bill.workload.as_deref().map(|name| format!(", workload {name}")).unwrap_or_default();
+        writeln!(self.out, "prices {} in {}{workload}; brackets are 95 % intervals", bill.pricing, bill.currency)?;
+        self.notes(&bill.notes)?;
+        if let Some(read) = bill.requests_read {
+            writeln!(
+                self.out,
+                "{} rows read: {} lengths, {} without a weight, {} without both counts",
+                read.rows, read.distinct, read.weightless, read.without_counts
+            )?;
+        }
+        self.phases(bill)?;
+        self.requests(bill)?;
+        self.decision(bill)?;
+        self.load(bill, pricing)?;
+        let Some(file) = &bill.missing_scenario else { return Ok(()) };
+        writeln!(
+            self.out,
+            "\nThis scenario file reaches all of the workload that the models' contexts hold. Save it beside the one that the run was \
+             made from:\n\n{file}"
+        )?;
+        Ok(())
+    }
+
+    fn phases(&mut self, bill: &Bill) -> Result<(), CommandError> {
+        let first = bill.phases.iter().filter(|row| row.tier == self.tier);
+        let table = Table::of(first)
+            .words("engine", |row| engine(&row.engine))
+            .words("phase", |row| row.phase.as_str())
+            .number("total", "", |row| total(&row.cost))
+            .number("machine", "", |row| money(row.cost.infrastructure))
+            .number("energy", "", |row| or_dash(row.cost.energy))
+            .words("", |row| row.cost.scope.to_string())
+            .captioned(Text::default());
+        self.lines(&format!("a million tokens, {} on {}", self.currency, self.tier), &table)
+    }
+
+    fn requests(&mut self, bill: &Bill) -> Result<(), CommandError> {
+        let table = Table::of(&bill.requests)
+            .words("engine", |row| engine(&row.engine))
+            .number("seconds", "", |row| or_dash(row.seconds))
+            .number("joules", "", |row| or_dash(row.joules))
+            .number("by mean rates", "", |row| {
+                row.by_mean_rates_percent.map_or_else(|| "-".to_owned(), |p| format!("{p:+.1} %"))
+            })
+            .number("cheapest in", "", |row| row.cheapest_in.map_or_else(|| "-".to_owned(), percent))
+            .words("covered", |row| covered(&row.coverage))
+            .captioned(Text::default());
+        self.lines("the mean request that was measured", &table)?;
+        for row in bill.requests.iter().filter(|row| row.proportional) {
+            writeln!(
+                self.out,
+                "  note: {}: one prompt length was measured, prefill is taken in proportion",
+                engine(&row.engine)
+            )?;
+        }
+        for row in &bill.requests {
+            if let Some(why) = &row.no_energy {
+                writeln!(self.out, "  note: {}: infrastructure only: {why}", engine(&row.engine))?;
+            }
+        }
+        let table = Table::of(&bill.thousands)
+            .words("engine", |row| engine(&row.engine))
+            .words("tier", |row| row.tier.as_str())
+            .number("total", "", |row| total(&row.cost))
+            .words("", |row| row.cost.scope.to_string())
+            .number("covered", "", |row| percent(row.coverage))
+            .captioned(Text::default());
+        self.lines(&format!("a thousand requests, {}", self.currency), &table)?;
+        let table = Table::of(&bill.shapes)
+            .words("engine", |row| engine(&row.engine))
+            .words("shape", |row| row.shape.as_str())
+            .number("seconds", "", |row| or_dash(row.seconds))
+            .number("a thousand", "", |row| row.cost.as_ref().map_or_else(|| "-".to_owned(), total))
+            .words("", |row| row.reach.to_string())
+            .captioned(Text::default());
+        self.lines(&format!("each shape, {} on {}", self.currency, self.tier), &table)?;
+        let table = Table::of(&bill.slos)
+            .words("engine", |row| engine(&row.engine))
+            .words("of", |row| row.of.as_str())
+            .number("percentile", "", |row| row.percentile.to_string())
+            .number("within", "ms", |row| significant(row.within_ms, 4))
+            .number("found", "ms", |row| row.found_ms.map_or_else(|| "-".to_owned(), |ms| significant(ms, 3)))
+            .words("", |row| match (row.holds, &row.withheld) {
+                (Some(true), _) => "holds, waiting for a worker left out".to_owned(),
+                (Some(false), _) => "missed".to_owned(),
+                (None, why) => format!("withheld: {}", why.as_deref().unwrap_or_default()),
+            })
+            .captioned(Text::default());
+        self.lines("how fast answers are", &table)
+    }
+
+    /// Which engine, where enough of the workload was measured to say so.
+    fn decision(&mut self, bill: &Bill) -> Result<(), CommandError> {
+        for row in &bill.requests {
+            if row.coverage.share < ENOUGH {
+                writeln!(
+                    self.out,
+                    "no decision for {}: {} of the workload was measured, and {} are needed",
+                    engine(&row.engine),
+                    percent(row.coverage.share),
+                    percent(ENOUGH)
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, bill: &Bill, pricing: &Pricing) -> Result<(), CommandError> {
+        let count = |value: Uncertain| match value.low.zip(value.high) {
+            Some((low, high)) => format!("{:.0} [{low:.0}, {high:.0}]", value.value),
+            None => format!("{:.0}", value.value),
+        };
+        let table = Table::of(&bill.capacity)
+            .words("engine", |row| engine(&row.engine))
+            .number("workers, at least", "", |row| count(row.workers))
+            .number("exactly", "", |row| significant(row.workers_exactly, 3))
+            .number("busy", "", |row| row.busy.map_or_else(|| "-".to_owned(), percent))
+            .number("mean wait by M/G/1", "s", |row| {
+                row.mean_wait_model_s.map_or_else(|| "-".to_owned(), |s| significant(s, 3))
+            })
+            .captioned(Text::default());
+        let load = bill.capacity.first().map(|row| {
+            let limit = percent(pricing.utilisation);
+            format!("workers for {} requests/s, bursts of {}, filled to {limit}: a lower bound without queueing; the wait is a \
+                     model, not a measurement", significant(row.requests_per_s, 3), significant(row.burst, 3))
+        });
+        self.lines(&load.unwrap_or_default(), &table)?;
+        let table = Table::of(&bill.months)
+            .words("engine", |row| engine(&row.engine))
+            .words("tier", |row| row.tier.as_str())
+            .number("for the work", "", |row| total(&row.for_work))
+            .number("for whole workers", "", |row| money(row.hired))
+            .number("energy of idle time", "", |row| or_dash(row.idle_energy))
+            .words("", |row| row.scope.to_string())
+            .captioned(Text::default());
+        self.lines(&format!("a month of 30 days, {}", self.currency), &table)?;
+        let table = Table::of(&bill.break_even)
+            .words("engine", |row| engine(&row.engine))
+            .words("against", |row| row.tier.as_str())
+            .number("machines", "", |row| count(row.machines))
+            .number("bought, once", "", |row| money(row.once))
+            .number("bought, a month", "", |row| money(row.bought_month))
+            .number("hired, a month", "", |row| money(row.hired_month))
+            .number("pays after", "months", |row| row.months.map_or_else(|| "never".to_owned(), money))
+            .words("", |row| if row.pays { "" } else { "not within its life" })
+            .captioned(Text::default());
+        self.lines(&format!("a machine of one's own, {}", self.currency), &table)?;
+        let months = bill.tco.first().map(|row| row.months).unwrap_or_default();
+        let table = Table::of(&bill.tco)
+            .words("engine", |row| engine(&row.engine))
+            .words("tier", |row| row.tier.as_str())
+            .number("total", "", |row| money(row.total))
+            .words("", |row| row.scope.to_string())
+            .captioned(Text::default());
+        self.lines(&format!("over {} months, {}", significant(months, 3), self.currency), &table)
+    }
+
+    fn table(&mut self, priced: &PricedTable) -> Result<(), CommandError> {
+        let workload = priced.workload.as_deref().map(|name| format!(", workload {name}")).unwrap_or_default();
+        writeln!(
+            self.out,
+            "prices {} in {}{workload}, rule {}",
+            priced.pricing,
+            priced.currency,
+            priced.rule.as_str()
+        )?;
+        self.notes(&priced.notes)?;
+        let of = |labels: &rates::Labels| labels.values().cloned().collect::<Vec<_>>().join(", ");
+        let table = Table::of(&priced.phases)
+            .words("rows", |row| of(&row.of))
+            .words("phase", |row| row.phase.as_str())
+            .words("tier", |row| row.tier.as_str())
+            .number("tokens/s", "", |row| significant(row.tokens_per_s, 4))
+            .number("total", "", |row| significant(row.total, 4))
+            .number("energy", "", |row| row.cost.energy.map_or_else(|| "-".to_owned(), |e| significant(e, 4)))
+            .words("", |row| row.scope.to_string())
+            .captioned(Text::default());
+        self.lines(&format!("a million tokens, {}", self.currency), &table)?;
+        let other = if priced.rule == Rule::Measured { Rule::Tr119 } else { Rule::Measured };
+        let table = Table::of(&priced.requests)
+            .words("rows", |row| of(&row.of))
+            .words("tier", |row| row.tier.as_str())
+            .number("seconds each", "", |row| significant(row.seconds, 4))
+            .number("total", "", |row| significant(row.total, 4))
+            .words("", |row| row.scope.to_string())
+            .number(&format!("by rule {}", other.as_str()), "", |row| {
+                row.other_rule_percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent:+.1} %"))
+            })
+            .words("covered", |row| row.coverage.as_ref().map_or_else(|| "in proportion".to_owned(), covered))
+            .captioned(Text::default());
+        self.lines(&format!("a thousand requests, {}", self.currency), &table)
+    }
+}

@@ -1,0 +1,440 @@
+//! Figures with prices.
+
+mod load;
+mod money;
+
+use serde::Serialize;
+
+use crate::analysis::Tables;
+use crate::economics::figures::{Draws, Figures, SEED, Uncertain};
+use crate::economics::price::Rates;
+use crate::economics::request_time::Reach;
+use crate::record::manifest::Manifest;
+use crate::scenario::pricing::{Pricing, Tier};
+use crate::scenario::workload::{Bin, Bins, Latency, Requests, Slo, Workload};
+use crate::stats::summary::quantile;
+
+use super::engines::{Engine, EngineName, engines};
+use super::request::{self, Coverage, MeanRequest, by_mean_rates};
+pub use load::{BreakEvenRow, CapacityRow, MonthRow, TcoRow};
+use money::Drawn;
+pub use money::Money;
+
+/// What a run costs.
+#[derive(Debug, Serialize)]
+pub struct Bill {
+    /// Name of the pricing file.
+    pub pricing: String,
+    /// Label of its money.
+    pub currency: String,
+    /// Name of the workload. Null: none was given.
+    pub workload: Option<String>,
+    /// What a reader must know before the figures.
+    pub notes: Vec<String>,
+    /// Requests that the workload's file holds. Null: no file was read.
+    pub requests_read: Option<Read>,
+    /// A million tokens of each phase and blend, on every tier.
+    pub phases: Vec<PhaseRow>,
+    /// The workload's mean request on each engine.
+    pub requests: Vec<RequestRow>,
+    /// A thousand requests of the workload on every tier.
+    pub thousands: Vec<ThousandRow>,
+    /// The shapes of a mix, on the first tier.
+    pub shapes: Vec<ShapeRow>,
+    /// Answers that must be fast.
+    pub slos: Vec<SloRow>,
+    /// Workers for the load.
+    pub capacity: Vec<CapacityRow>,
+    /// The load's month on every tier.
+    pub months: Vec<MonthRow>,
+    /// Buying against hiring.
+    pub break_even: Vec<BreakEvenRow>,
+    /// Total cost over months.
+    pub tco: Vec<TcoRow>,
+    /// The scenario file that would measure what is missing. Null: nothing is, or none can be made.
+    pub missing_scenario: Option<String>,
+}
+
+/// What was read of a file of requests.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Read {
+    /// Rows or lines.
+    pub rows: u64,
+    /// Distinct pairs of lengths.
+    pub distinct: usize,
+    /// Rows without a weight, or with one of 0.
+    pub weightless: u64,
+    /// Rows without both counts, such as requests that failed.
+    pub without_counts: u64,
+}
+
+/// A million tokens of a phase.
+#[derive(Debug, Serialize)]
+pub struct PhaseRow {
+    /// The engine.
+    pub engine: EngineName,
+    /// Name of the tier.
+    pub tier: String,
+    /// `prefill`, `decode`, or the name of a blend.
+    pub phase: String,
+    /// Unit: seconds.
+    pub seconds: Uncertain,
+    /// Per million tokens.
+    pub cost: Money,
+}
+
+/// A workload's mean request on an engine.
+#[derive(Debug, Serialize)]
+pub struct RequestRow {
+    /// The engine.
+    pub engine: EngineName,
+    /// How much of the workload was measured.
+    pub coverage: Coverage,
+    /// Prompt tokens of the mean covered request.
+    pub prompt_tokens: f64,
+    /// Tokens written by it.
+    pub gen_tokens: f64,
+    /// Time of a request as one of a batch. Null: nothing is covered. Unit: seconds.
+    pub seconds: Option<Uncertain>,
+    /// The same by the published rule. Unit: seconds.
+    pub by_mean_rates_s: Option<f64>,
+    /// That rule against ours. Unit: percent.
+    pub by_mean_rates_percent: Option<f64>,
+    /// Whether prefill was measured at one length, and is taken to grow in proportion.
+    pub proportional: bool,
+    /// Unit: joules. Null: not counted.
+    pub joules: Option<Uncertain>,
+    /// Why energy is not counted. Null: it is.
+    pub no_energy: Option<String>,
+    /// Share of draws in which no engine with the same model is cheaper. Null: it is the only one, or too little is covered.
+    pub cheapest_in: Option<f64>,
+    /// Fewest calls of a cell.
+    pub calls: usize,
+}
+
+/// A thousand requests on a tier.
+#[derive(Debug, Serialize)]
+pub struct ThousandRow {
+    /// The engine.
+    pub engine: EngineName,
+    /// Name of the tier.
+    pub tier: String,
+    /// Share of the workload that was measured.
+    pub coverage: f64,
+    /// Per thousand requests.
+    pub cost: Money,
+}
+
+/// One shape of a mix.
+#[derive(Debug, Serialize)]
+pub struct ShapeRow {
+    /// The engine.
+    pub engine: EngineName,
+    /// The shape's name.
+    pub shape: String,
+    /// Whether it was measured.
+    pub reach: Reach,
+    /// Unit: seconds. Null: it was not measured.
+    pub seconds: Option<Uncertain>,
+    /// Per thousand requests on the first tier. Null: it was not measured.
+    pub cost: Option<Money>,
+}
+
+/// Whether answers are fast enough.
+#[derive(Debug, Serialize)]
+pub struct SloRow {
+    /// The engine.
+    pub engine: EngineName,
+    /// What of an answer.
+    pub of: Latency,
+    /// Unit: milliseconds.
+    pub within_ms: f64,
+    /// Of requests. Unit: percent.
+    pub percentile: f64,
+    /// What is found, waiting for a worker left out. Null: see `withheld`. Unit: milliseconds.
+    pub found_ms: Option<f64>,
+    /// Whether that is fast enough.
+    pub holds: Option<bool>,
+    /// Why nothing is found. Null: it is.
+    pub withheld: Option<String>,
+}
+
+/// What a bill is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// Prices.
+    pub pricing: &'a Pricing,
+    /// The workload with its requests by length. `None`: a million tokens of each phase is all.
+    pub workload: Option<(&'a Workload, Option<&'a Bins>)>,
+    /// How long machines are held against hire. Unit: months.
+    pub months: f64,
+    /// The run's scenario file, as text.
+    pub scenario: &'a str,
+}
+
+/// One engine's draws.
+struct Priced<'a> {
+    engine: &'a Engine,
+    request: MeanRequest,
+    drawn: Option<Drawn>,
+}
+
+/// Makes the bill of a run.
+#[must_use]
+pub fn of_run(tables: &Tables, manifest: &Manifest, order: Order<'_>) -> Bill {
+    let (engines, figures) = engines(tables, manifest);
+    let draws = figures.draw(SEED);
+    let mut bill = Bill::empty(order);
+    bill.notes.extend(tables.simulated.is_some().then(|| {
+        "something in this run is scripted: what comes of it is money for nothing that was measured".to_owned()
+    }));
+    if engines.is_empty() {
+        bill.notes
+            .push("no engine has cells of both phases with three calls that count and prove where they ran".to_owned());
+    }
+    phases(&mut bill, &engines, &draws, order);
+    if let Some((workload, Some(bins))) = order.workload {
+        let read = Read {
+            rows: bins.rows,
+            distinct: bins.bins.len(),
+            weightless: bins.weightless,
+            without_counts: bins.without_counts,
+        };
+        bill.requests_read = matches!(workload.requests, Requests::Histogram(_) | Requests::Log(_)).then_some(read);
+        requests(&mut bill, &engines, (&figures, &draws), order, (workload, &bins.bins));
+    }
+    bill
+}
+
+impl Bill {
+    fn empty(order: Order<'_>) -> Self {
+        Self {
+            pricing: order.pricing.name.clone(),
+            currency: order.pricing.currency.clone(),
+            workload: order.workload.map(|(workload, _)| workload.name.clone()),
+            notes: Vec::new(),
+            requests_read: None,
+            phases: Vec::new(),
+            requests: Vec::new(),
+            thousands: Vec::new(),
+            shapes: Vec::new(),
+            slos: Vec::new(),
+            capacity: Vec::new(),
+            months: Vec::new(),
+            break_even: Vec::new(),
+            tco: Vec::new(),
+            missing_scenario: None,
+        }
+    }
+}
+
+/// Prices of a tier.
+pub(super) fn rates(pricing: &Pricing, tier: &Tier) -> Rates {
+    Rates {
+        per_hour: tier.per_hour,
+        per_kwh: pricing.per_kwh,
+        gco2e_per_kwh: pricing.gco2e_per_kwh.unwrap_or_default(),
+    }
+}
+
+fn phases(bill: &mut Bill, engines: &[Engine], draws: &Draws, order: Order<'_>) {
+    for engine in engines {
+        let energy = engine.energy.as_ref().ok();
+        let prefill = Drawn::new(&engine.prefill_million_s, energy.map(|e| &e.prefill_million_j), draws);
+        let decode = Drawn::new(&engine.decode_million_s, energy.map(|e| &e.decode_million_j), draws);
+        let mut parts = vec![("prefill".to_owned(), prefill.clone()), ("decode".to_owned(), decode.clone())];
+        if let Some((Workload { requests: Requests::Blends(blends), .. }, _)) = order.workload {
+            let blended = blends.iter().map(|blend| {
+                let work = prefill.times(blend.input).and(&decode.times(blend.output));
+                (blend.name.clone(), work)
+            });
+            parts.extend(blended);
+        }
+        for (phase, work) in parts {
+            for tier in &order.pricing.tiers {
+                bill.phases.push(PhaseRow {
+                    engine: engine.name.clone(),
+                    tier: tier.name.clone(),
+                    phase: phase.clone(),
+                    seconds: work.seconds(),
+                    cost: work.cost(rates(order.pricing, tier), order.pricing.gco2e_per_kwh.is_some()),
+                });
+            }
+        }
+    }
+}
+
+fn requests(
+    bill: &mut Bill,
+    engines: &[Engine],
+    (figures, draws): (&Figures, &Draws),
+    order: Order<'_>,
+    (workload, bins): (&Workload, &[Bin]),
+) {
+    let priced: Vec<Priced<'_>> = engines.iter().map(|engine| priced(engine, figures, draws, workload, bins)).collect();
+    for (place, of) in priced.iter().enumerate() {
+        bill.requests.push(request_row(of, cheapest(&priced, place, order.pricing)));
+        shapes(bill, of, (figures, draws), workload, order.pricing);
+        slos(bill, of, figures, workload, bins);
+        let Some(drawn) = &of.drawn else { continue };
+        for tier in &order.pricing.tiers {
+            bill.thousands.push(ThousandRow {
+                engine: of.engine.name.clone(),
+                tier: tier.name.clone(),
+                coverage: of.request.coverage.share,
+                cost: drawn.times(1000.0).cost(rates(order.pricing, tier), order.pricing.gco2e_per_kwh.is_some()),
+            });
+        }
+        if of.request.coverage.is_enough() {
+            load::load(bill, of, drawn, order, workload);
+        }
+    }
+    let lacking = priced.iter().find(|of| !of.request.coverage.is_enough());
+    bill.missing_scenario = lacking.and_then(|of| {
+        let longest = longest_context(of.engine, workload);
+        super::missing::scenario_file(order.scenario, bins, longest)
+    });
+}
+
+fn longest_context(engine: &Engine, workload: &Workload) -> Option<u64> {
+    [engine.longest_context, workload.longest_context.map(u64::from)].into_iter().flatten().min()
+}
+
+fn of_engine<'a>(engine: &'a Engine, workload: &Workload) -> request::Engine<'a> {
+    request::Engine {
+        time: &engine.time,
+        energy: engine.energy.as_ref().ok().map(|energy| &energy.of_call),
+        batch: f64::from(engine.name.batch),
+        longest_context: longest_context(engine, workload),
+    }
+}
+
+fn priced<'a>(engine: &'a Engine, figures: &Figures, draws: &Draws, workload: &Workload, bins: &[Bin]) -> Priced<'a> {
+    let request = of_engine(engine, workload).mean_request(bins, figures);
+    let drawn = (request.coverage.share > 0.0)
+        .then(|| Drawn::new(&request.prefill_s, request.joules.as_ref(), draws).and_time(&request.decode_s, draws));
+    Priced { engine, request, drawn }
+}
+
+fn request_row(of: &Priced<'_>, cheapest_in: Option<f64>) -> RequestRow {
+    let Priced { engine, request, drawn } = of;
+    let seconds = drawn.as_ref().map(Drawn::seconds);
+    let by_mean_rates_s = drawn.as_ref().map(|_| by_mean_rates(request.prompt, request.generated, engine.mean_rates));
+    RequestRow {
+        engine: engine.name.clone(),
+        coverage: request.coverage.clone(),
+        prompt_tokens: request.prompt,
+        gen_tokens: request.generated,
+        by_mean_rates_s,
+        by_mean_rates_percent: by_mean_rates_s.zip(seconds).map(|(rule, ours)| (rule / ours.value - 1.0) * 100.0),
+        seconds,
+        proportional: engine.time.is_proportional(),
+        joules: drawn.as_ref().and_then(Drawn::joules),
+        no_energy: engine.energy.as_ref().err().cloned(),
+        cheapest_in,
+        calls: engine.calls,
+    }
+}
+
+/// In how many draws an engine is cheapest among those with its model, all of the same scope, on the first tier.
+fn cheapest(all: &[Priced<'_>], place: usize, pricing: &Pricing) -> Option<f64> {
+    let model = &all[place].engine.name.model;
+    let rivals: Vec<(usize, &Drawn)> = all
+        .iter()
+        .enumerate()
+        .filter(|(_, other)| other.engine.name.model == *model && other.request.coverage.is_enough())
+        .filter_map(|(at, other)| Some((at, other.drawn.as_ref()?)))
+        .collect();
+    let own = rivals.iter().position(|(at, _)| *at == place)?;
+    if rivals.len() < 2 {
+        return None;
+    }
+    let with_energy = rivals.iter().all(|(_, drawn)| drawn.has_energy());
+    let rates = rates(pricing, &pricing.tiers[0]);
+    let totals: Vec<Vec<f64>> = rivals.iter().map(|(_, drawn)| drawn.totals(rates, with_energy)).collect();
+    let wins = (0..totals[own].len()).filter(|draw| totals.iter().all(|other| totals[own][*draw] <= other[*draw]));
+    #[expect(clippy::cast_precision_loss, reason = "a count of draws")]
+    let share = wins.count() as f64 / totals[own].len() as f64;
+    Some(share)
+}
+
+fn shapes(
+    bill: &mut Bill,
+    of: &Priced<'_>,
+    (figures, draws): (&Figures, &Draws),
+    workload: &Workload,
+    pricing: &Pricing,
+) {
+    let Requests::Mix(mix) = &workload.requests else { return };
+    let engine = of_engine(of.engine, workload);
+    for shape in mix {
+        let bin = Bin { prompt: shape.prompt, generated: shape.generated, weight: 1.0 };
+        let reach = engine.reach(&bin);
+        let drawn = (reach == Reach::Covered).then(|| {
+            let one = engine.mean_request(&[bin], figures);
+            Drawn::new(&one.prefill_s, one.joules.as_ref(), draws).and_time(&one.decode_s, draws)
+        });
+        let first = rates(pricing, &pricing.tiers[0]);
+        bill.shapes.push(ShapeRow {
+            engine: of.engine.name.clone(),
+            shape: shape.name.clone(),
+            reach,
+            seconds: drawn.as_ref().map(Drawn::seconds),
+            cost: drawn.map(|drawn| drawn.times(1000.0).cost(first, pricing.gco2e_per_kwh.is_some())),
+        });
+    }
+}
+
+fn slos(bill: &mut Bill, of: &Priced<'_>, figures: &Figures, workload: &Workload, bins: &[Bin]) {
+    for slo in &workload.slos {
+        let found = slo_ms(slo, of, figures, workload, bins);
+        let within_ms = slo.within.as_secs_f64() * 1e3;
+        bill.slos.push(SloRow {
+            engine: of.engine.name.clone(),
+            of: slo.of,
+            within_ms,
+            percentile: slo.percentile,
+            found_ms: found.as_ref().ok().copied(),
+            holds: found.as_ref().ok().map(|ms| *ms <= within_ms),
+            withheld: found.err(),
+        });
+    }
+}
+
+/// The time that so many of the requests do not exceed, if each took as long as 95 % of its calls.
+fn slo_ms(slo: &Slo, of: &Priced<'_>, figures: &Figures, workload: &Workload, bins: &[Bin]) -> Result<f64, String> {
+    if !of.request.coverage.is_enough() {
+        return Err("too little of the workload was measured".to_owned());
+    }
+    let Some((prefill_tail, decode_tail)) = of.engine.tails else {
+        return Err(format!("a cell has {} calls, and 20 are needed to know its 95th percentile", of.engine.calls));
+    };
+    let engine = of_engine(of.engine, workload);
+    let covered = bins.iter().filter(|bin| engine.reach(bin) == Reach::Covered);
+    let mut times: Vec<(f64, f64)> = covered
+        .map(|bin| {
+            let (prompt, steps) = (f64::from(bin.prompt), f64::from(bin.generated));
+            let prefill = engine.time.prefill(prompt).value(figures) * prefill_tail;
+            let decode = engine.time.decode(prompt, steps).value(figures) * decode_tail;
+            let time = match slo.of {
+                Latency::Ttft => prefill,
+                Latency::Tpot => decode / steps,
+                Latency::E2e => prefill + decode,
+            };
+            (time, bin.weight)
+        })
+        .collect();
+    times.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let wanted = slo.percentile / 100.0 * times.iter().map(|(_, weight)| weight).sum::<f64>();
+    let mut below = 0.0;
+    let reached = times.iter().find(|(_, weight)| {
+        below += weight;
+        below >= wanted * (1.0 - 1e-12)
+    });
+    reached.or(times.last()).map(|(time, _)| *time).ok_or_else(|| "nothing was measured".to_owned())
+}
+
+/// A whole number with the interval of what was drawn.
+fn count(value: f64, drawn: &[f64]) -> Uncertain {
+    Uncertain { value, low: quantile(drawn, 0.025).map(f64::floor), high: quantile(drawn, 0.975).map(f64::ceil) }
+}

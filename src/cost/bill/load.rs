@@ -1,0 +1,252 @@
+//! What a load needs and costs: workers, months, buying against hiring.
+
+use serde::Serialize;
+
+use super::money::{Drawn, Money};
+use super::{Bill, Order, Priced, count, rates};
+use crate::economics::break_even::{Hardware, Monthly};
+use crate::economics::capacity::{Demand, HOURS_PER_MONTH, SECONDS_PER_MONTH};
+use crate::economics::figures::Uncertain;
+use crate::economics::price::{Scope, Work};
+use crate::scenario::pricing::{HardwarePrice, Pricing};
+use crate::scenario::workload::Workload;
+
+use crate::cost::engines::EngineName;
+
+/// Workers for a load.
+#[derive(Debug, Serialize)]
+pub struct CapacityRow {
+    /// The engine.
+    pub engine: EngineName,
+    /// Mean load. Unit: requests per second.
+    pub requests_per_s: f64,
+    /// The busiest moment's load ÷ the mean.
+    pub burst: f64,
+    /// Share of a worker's time that load may fill.
+    pub utilisation: f64,
+    /// As a fraction.
+    pub workers_exactly: f64,
+    /// Rounded up: a lower bound, for nobody waits in it.
+    pub workers: Uncertain,
+    /// Share of their time that these are busy at the mean load.
+    pub busy: Option<f64>,
+    /// Mean time that a request waits for a worker, by the model of an M/G/1 queue at the mean load; no measurement. Null:
+    /// requests are batched, which the model does not know. Unit: seconds.
+    pub mean_wait_model_s: Option<f64>,
+}
+
+/// A month of the load on a tier.
+#[derive(Debug, Serialize)]
+pub struct MonthRow {
+    /// The engine.
+    pub engine: EngineName,
+    /// Name of the tier.
+    pub tier: String,
+    /// Requests of 30 days.
+    pub requests: f64,
+    /// For the time that requests take, as if every second could be hired.
+    pub for_work: Money,
+    /// For whole workers, hired for every hour; the work's energy included where it is counted.
+    pub hired: Uncertain,
+    /// Energy of the time in which workers are not busy, which is in neither. Null: no idle power was given, or the work's
+    /// energy is not counted.
+    pub idle_energy: Option<Uncertain>,
+    /// What the totals are of.
+    pub scope: Scope,
+}
+
+/// Buying against hiring on a tier.
+#[derive(Debug, Serialize)]
+pub struct BreakEvenRow {
+    /// The engine.
+    pub engine: EngineName,
+    /// Name of the tier that is hired.
+    pub tier: String,
+    /// Machines that the load needs, bought or hired.
+    pub machines: Uncertain,
+    /// Price of the machines bought, less what they are sold for; charged once.
+    pub once: Uncertain,
+    /// What these cost per month besides.
+    pub bought_month: Uncertain,
+    /// What the hired ones cost per month.
+    pub hired_month: Uncertain,
+    /// Months after which buying is cheaper. Null: never.
+    pub months: Option<Uncertain>,
+    /// Whether that is within the machine's life.
+    pub pays: bool,
+    /// What the figures are of.
+    pub scope: Scope,
+}
+
+/// Total cost over months.
+#[derive(Debug, Serialize)]
+pub struct TcoRow {
+    /// The engine.
+    pub engine: EngineName,
+    /// Name of the tier that is hired; `bought` for the machine of the pricing file.
+    pub tier: String,
+    /// How long.
+    pub months: f64,
+    /// All of it, the energy of idle time included where it is known.
+    pub total: Uncertain,
+    /// What the total is of.
+    pub scope: Scope,
+}
+
+/// What a month needs, in one draw.
+#[derive(Debug, Clone, Copy)]
+struct Month {
+    machines: u64,
+    /// Energy of the work. Unit: money. 0 where it is not counted, which the scope tells.
+    work_energy: f64,
+    /// Energy of idle time. Unit: money.
+    idle_energy: f64,
+}
+
+#[derive(Clone, Copy)]
+struct Load<'a> {
+    pricing: &'a Pricing,
+    requests_per_s: f64,
+    demand: Demand,
+    counts_energy: bool,
+}
+
+impl Load<'_> {
+    /// `work` is that of one request.
+    #[expect(clippy::cast_precision_loss, reason = "a count of machines")]
+    fn month(&self, work: Work) -> Month {
+        let machines = self.demand.workers(1.0 / work.seconds).unwrap_or_default();
+        let requests = self.requests_per_s * SECONDS_PER_MONTH;
+        let idle_s = (machines as f64 * SECONDS_PER_MONTH - requests * work.seconds).max(0.0);
+        let watts = self.pricing.idle_watts.filter(|_| self.counts_energy).unwrap_or_default();
+        Month {
+            machines,
+            work_energy: work.kwh.unwrap_or_default() * requests * self.pricing.per_kwh,
+            idle_energy: idle_s * watts / 3.6e6 * self.pricing.per_kwh,
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a count of machines")]
+    fn hired(&self, work: Work, per_hour: f64) -> Monthly {
+        let month = self.month(work);
+        Monthly::hired(month.machines as f64 * HOURS_PER_MONTH * per_hour + month.work_energy)
+    }
+
+    fn bought(&self, work: Work, hardware: Hardware) -> Monthly {
+        let month = self.month(work);
+        Monthly::bought(hardware, month.machines, month.work_energy + month.idle_energy)
+    }
+}
+
+/// Adds what a workload's load needs on an engine.
+pub(super) fn load(bill: &mut Bill, of: &Priced<'_>, drawn: &Drawn, order: Order<'_>, workload: &Workload) {
+    let Some(requests_per_s) = workload.requests_per_second else { return };
+    let pricing = order.pricing;
+    let demand = Demand { per_second: requests_per_s, burst: workload.burst, utilisation: pricing.utilisation };
+    let load = Load { pricing, requests_per_s, demand, counts_energy: drawn.has_energy() };
+    bill.capacity.push(capacity(of, drawn, load));
+    bill.months.extend(months(of, drawn, load));
+    if let Some(hardware) = pricing.hardware {
+        bill.break_even.extend(break_even(of, drawn, load, hardware));
+    }
+    bill.tco.extend(tco(of, drawn, load, order.months));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of workers")]
+fn machines(drawn: &Drawn, load: Load<'_>) -> Uncertain {
+    let (value, draws) = drawn.draws_of(|work| load.month(work).machines as f64);
+    count(value, &draws)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of workers")]
+fn capacity(of: &Priced<'_>, drawn: &Drawn, load: Load<'_>) -> CapacityRow {
+    let workers = machines(drawn, load);
+    let whole = workers.value as u64;
+    let service = of.request.service.filter(|_| whole > 0);
+    let alone = of.engine.name.batch == 1;
+    CapacityRow {
+        engine: of.engine.name.clone(),
+        requests_per_s: load.requests_per_s,
+        burst: load.demand.burst,
+        utilisation: load.demand.utilisation,
+        workers_exactly: load.demand.workers_exactly(1.0 / drawn.seconds().value),
+        workers,
+        busy: service.map(|service| service.busy(load.requests_per_s, whole)),
+        mean_wait_model_s: service.filter(|_| alone).and_then(|s| s.mean_wait_s(load.requests_per_s, whole)),
+    }
+}
+
+fn months(of: &Priced<'_>, drawn: &Drawn, load: Load<'_>) -> Vec<MonthRow> {
+    let requests = load.requests_per_s * SECONDS_PER_MONTH;
+    let idle = load.pricing.idle_watts.filter(|_| load.counts_energy);
+    let row = |tier: &crate::scenario::pricing::Tier| {
+        let for_work = drawn.times(requests).cost(rates(load.pricing, tier), load.pricing.gco2e_per_kwh.is_some());
+        MonthRow {
+            engine: of.engine.name.clone(),
+            tier: tier.name.clone(),
+            requests,
+            for_work,
+            hired: drawn.uncertain(|work| load.hired(work, tier.per_hour).month),
+            idle_energy: idle.map(|_| drawn.uncertain(|work| load.month(work).idle_energy)),
+            scope: for_work.scope,
+        }
+    };
+    load.pricing.tiers.iter().map(row).collect()
+}
+
+fn hardware(of: HardwarePrice) -> Hardware {
+    Hardware { price: of.price, months: of.months, resale: of.resale, share_of_use: of.share_of_use }
+}
+
+fn scope(load: Load<'_>) -> Scope {
+    if load.counts_energy { Scope::WithEnergy } else { Scope::InfrastructureOnly }
+}
+
+/// Tiers that are a machine of one's own spread over its life are no hire: against them hardware would be paid twice.
+fn break_even(of: &Priced<'_>, drawn: &Drawn, load: Load<'_>, price: HardwarePrice) -> Vec<BreakEvenRow> {
+    let hardware = hardware(price);
+    let hired = load.pricing.tiers.iter().filter(|tier| !tier.owned);
+    hired
+        .map(|tier| {
+            let until = |work| {
+                let bought = load.bought(work, hardware);
+                // Draws in which it never pays stand behind all others.
+                bought.months_until_cheaper_than(load.hired(work, tier.per_hour)).unwrap_or(f64::MAX)
+            };
+            let months = drawn.uncertain(until);
+            let months = (months.value < f64::MAX)
+                .then_some(Uncertain { high: months.high.filter(|high| *high < f64::MAX / 2.0), ..months });
+            BreakEvenRow {
+                engine: of.engine.name.clone(),
+                tier: tier.name.clone(),
+                machines: machines(drawn, load),
+                once: drawn.uncertain(|work| load.bought(work, hardware).once),
+                bought_month: drawn.uncertain(|work| load.bought(work, hardware).month),
+                hired_month: drawn.uncertain(|work| load.hired(work, tier.per_hour).month),
+                pays: months.is_some_and(|months| months.value <= hardware.months),
+                months,
+                scope: scope(load),
+            }
+        })
+        .collect()
+}
+
+fn tco(of: &Priced<'_>, drawn: &Drawn, load: Load<'_>, months: f64) -> Vec<TcoRow> {
+    let row = |tier: &str, total: Uncertain| TcoRow {
+        engine: of.engine.name.clone(),
+        tier: tier.to_owned(),
+        months,
+        total,
+        scope: scope(load),
+    };
+    let hired = load
+        .pricing
+        .tiers
+        .iter()
+        .filter(|tier| !tier.owned)
+        .map(|tier| row(&tier.name, drawn.uncertain(|work| load.hired(work, tier.per_hour).over(months, months))));
+    let bought = load.pricing.hardware.map(hardware).map(|hardware| {
+        row("bought", drawn.uncertain(|work| load.bought(work, hardware).over(months, hardware.months)))
+    });
+    hired.chain(bought).collect()
+}

@@ -1,0 +1,138 @@
+//! Time and energy, draw by draw, with prices.
+
+use serde::Serialize;
+
+use crate::economics::figures::{Draws, Sum, Uncertain};
+use crate::economics::price::{Rates, Scope, Work};
+
+const JOULES_PER_KWH: f64 = 3.6e6;
+
+/// Money with its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Money {
+    /// The machine's time.
+    pub infrastructure: Uncertain,
+    /// The energy. Null: not counted.
+    pub energy: Option<Uncertain>,
+    /// All that is known of it.
+    pub total: Uncertain,
+    /// What the total is of.
+    pub scope: Scope,
+    /// Unit: grams of CO2 equivalent. Null: energy is not counted, or no carbon intensity was given.
+    pub carbon_g: Option<Uncertain>,
+}
+
+/// A value in every draw, and without any.
+#[derive(Debug, Clone)]
+struct Values {
+    value: f64,
+    drawn: Vec<f64>,
+}
+
+impl Values {
+    fn of(sum: &Sum, draws: &Draws) -> Self {
+        Self { value: sum.value(), drawn: sum.drawn(draws) }
+    }
+
+    fn with(&self, other: &Self, join: impl Fn(f64, f64) -> f64) -> Self {
+        let drawn = self.drawn.iter().zip(&other.drawn).map(|(a, b)| join(*a, *b)).collect();
+        Self { value: join(self.value, other.value), drawn }
+    }
+
+    fn map(&self, change: impl Fn(f64) -> f64) -> Self {
+        Self { value: change(self.value), drawn: self.drawn.iter().map(|value| change(*value)).collect() }
+    }
+
+    fn uncertain(&self) -> Uncertain {
+        Uncertain::of(self.value, &self.drawn)
+    }
+}
+
+/// Work whose time and energy are drawn together.
+#[derive(Debug, Clone)]
+pub(super) struct Drawn {
+    seconds: Values,
+    joules: Option<Values>,
+}
+
+impl Drawn {
+    pub(super) fn new(seconds: &Sum, joules: Option<&Sum>, draws: &Draws) -> Self {
+        Self { seconds: Values::of(seconds, draws), joules: joules.map(|sum| Values::of(sum, draws)) }
+    }
+
+    /// The same with further time, whose energy is counted already.
+    pub(super) fn and_time(self, seconds: &Sum, draws: &Draws) -> Self {
+        let further = Values::of(seconds, draws);
+        Self { seconds: self.seconds.with(&further, |a, b| a + b), ..self }
+    }
+
+    pub(super) fn and(&self, other: &Self) -> Self {
+        Self {
+            seconds: self.seconds.with(&other.seconds, |a, b| a + b),
+            joules: self.joules.as_ref().zip(other.joules.as_ref()).map(|(a, b)| a.with(b, |a, b| a + b)),
+        }
+    }
+
+    pub(super) fn times(&self, factor: f64) -> Self {
+        let times = |values: &Values| values.map(|value| value * factor);
+        Self { seconds: times(&self.seconds), joules: self.joules.as_ref().map(times) }
+    }
+
+    pub(super) fn has_energy(&self) -> bool {
+        self.joules.is_some()
+    }
+
+    pub(super) fn seconds(&self) -> Uncertain {
+        self.seconds.uncertain()
+    }
+
+    pub(super) fn joules(&self) -> Option<Uncertain> {
+        self.joules.as_ref().map(Values::uncertain)
+    }
+
+    /// Of every draw what it costs, and first of all without drawing.
+    fn each(&self, cost: impl Fn(Work) -> f64) -> Values {
+        let work =
+            |seconds: f64, joules: Option<f64>| Work { seconds, kwh: joules.map(|joules| joules / JOULES_PER_KWH) };
+        let joules = |draw: usize| self.joules.as_ref().map(|joules| joules.drawn[draw]);
+        let drawn = self.seconds.drawn.iter().enumerate().map(|(draw, seconds)| cost(work(*seconds, joules(draw))));
+        Values {
+            drawn: drawn.collect(),
+            value: cost(work(self.seconds.value, self.joules.as_ref().map(|joules| joules.value))),
+        }
+    }
+
+    /// Any function of time and energy, with its interval.
+    pub(super) fn uncertain(&self, of: impl Fn(Work) -> f64) -> Uncertain {
+        self.each(of).uncertain()
+    }
+
+    /// The same in every draw, after what it is without drawing.
+    pub(super) fn draws_of(&self, of: impl Fn(Work) -> f64) -> (f64, Vec<f64>) {
+        let values = self.each(of);
+        (values.value, values.drawn)
+    }
+
+    /// Totals draw by draw; without energy where others have none.
+    pub(super) fn totals(&self, rates: Rates, with_energy: bool) -> Vec<f64> {
+        let cost = |work: Work| {
+            let cost = work.cost(rates);
+            if with_energy { cost.total() } else { cost.infrastructure }
+        };
+        self.each(cost).drawn
+    }
+
+    pub(super) fn cost(&self, rates: Rates, carbon: bool) -> Money {
+        let scope = if self.has_energy() { Scope::WithEnergy } else { Scope::InfrastructureOnly };
+        let joules = |of: fn(Work, Rates) -> Option<f64>| {
+            self.joules.as_ref().map(|_| self.uncertain(|work| of(work, rates).unwrap_or_default()))
+        };
+        Money {
+            infrastructure: self.uncertain(|work| work.cost(rates).infrastructure),
+            energy: joules(|work, rates| work.cost(rates).energy),
+            total: self.uncertain(|work| work.cost(rates).total()),
+            scope,
+            carbon_g: joules(|work, rates| work.cost(rates).carbon_g).filter(|_| carbon),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The cells of a run as figures, engine by engine.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::analysis::energy::{Scope, U_SYS};
+use crate::analysis::{EnergySummaryRow, SummaryRow, Tables};
+use crate::economics::figures::{Figure, FigureId, Figures, Product, Sum};
+use crate::economics::request_time::{Measured, RequestTime};
+use crate::record::manifest::Manifest;
+use crate::stats::{LEVEL, student};
+use crate::terms::{Attribution, Dtype, Mode, SensorKind};
+
+/// One engine with one model, in one batch size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EngineName {
+    /// Model name.
+    pub model: String,
+    /// Backend name.
+    pub backend: String,
+    /// Element type of the sessions.
+    pub dtype: Dtype,
+    /// Rows decoded together.
+    pub batch: u32,
+}
+
+/// What is known of an engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// Which one.
+    pub name: EngineName,
+    /// Mean time of a million prompt tokens over its cells. Unit: seconds.
+    pub prefill_million_s: Sum,
+    /// The same of tokens written.
+    pub decode_million_s: Sum,
+    /// Time of a call. Unit: milliseconds.
+    pub time: RequestTime,
+    /// Arithmetic means of the cells' rates, as the published rule wants them. Unit: tokens per second.
+    pub mean_rates: (f64, f64),
+    /// Energy, or why none is counted.
+    pub energy: Result<Energy, String>,
+    /// Longest context. Unit: tokens. `None`: not known.
+    pub longest_context: Option<u64>,
+    /// Cells in both phases.
+    pub cells: usize,
+    /// Fewest calls of a cell.
+    pub calls: usize,
+    /// Largest 95th percentile of a cell's calls ÷ its location, per phase. `None`: a cell has fewer than 20 calls.
+    pub tails: Option<(f64, f64)>,
+}
+
+/// Energy of an engine, of grade C or better in every cell.
+#[derive(Debug, Clone)]
+pub struct Energy {
+    /// Of a call. Unit: joules.
+    pub of_call: RequestTime,
+    /// Of a million prompt tokens. Unit: joules.
+    pub prefill_million_j: Sum,
+    /// The same of tokens written.
+    pub decode_million_j: Sum,
+    /// The sensor.
+    pub sensor: String,
+}
+
+/// Every engine of a run that has both phases, in the order of the tables.
+#[must_use]
+pub fn engines(tables: &Tables, manifest: &Manifest) -> (Vec<Engine>, Figures) {
+    let mut figures = Figures::default();
+    let mut gains = BTreeMap::new();
+    let mut names: Vec<EngineName> = Vec::new();
+    let usable: Vec<&SummaryRow> =
+        tables.summary.iter().filter(|row| row.is_proven() && row.location_ms.is_some()).collect();
+    for row in &usable {
+        let name = name(row);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let of = |wanted: EngineName| {
+        let rows = usable.iter().copied().filter(|row| name(row) == wanted);
+        engine(wanted.clone(), &rows.collect::<Vec<_>>(), tables, manifest, &mut figures, &mut gains)
+    };
+    let found = names.into_iter().filter_map(of).collect();
+    (found, figures)
+}
+
+fn name(row: &SummaryRow) -> EngineName {
+    let key = &row.key;
+    EngineName { model: key.model.clone(), backend: key.backend.clone(), dtype: key.dtype, batch: key.batch }
+}
+
+fn engine(
+    name: EngineName,
+    rows: &[&SummaryRow],
+    tables: &Tables,
+    manifest: &Manifest,
+    figures: &mut Figures,
+    gains: &mut BTreeMap<String, FigureId>,
+) -> Option<Engine> {
+    let of_mode = |mode: Mode| rows.iter().copied().filter(move |row| row.mode == mode).collect::<Vec<_>>();
+    let (prefill, decode) = (of_mode(Mode::Prefill), of_mode(Mode::KvDecode));
+    let (prefill_ms, decode_ms) = (timed(&prefill, figures), timed(&decode, figures));
+    let time = RequestTime::new(&prefill_ms, &decode_ms, None)?;
+    let energy = energy(&prefill, &decode, tables, figures, gains);
+    let architecture = manifest.models.get(&name.model).and_then(|entry| entry.architecture.as_ref());
+    let served = manifest.models.get(&name.model).and_then(|entry| entry.served.as_ref()?.n_positions);
+    Some(Engine {
+        prefill_million_s: million_s(&prefill, &prefill_ms, figures),
+        decode_million_s: million_s(&decode, &decode_ms, figures),
+        time,
+        mean_rates: (mean_rate(&prefill)?, mean_rate(&decode)?),
+        energy,
+        longest_context: architecture.map(|shape| shape.n_positions as u64).or(served),
+        cells: prefill.len().min(decode.len()),
+        calls: rows.iter().map(|row| row.n).min().unwrap_or_default(),
+        tails: tail(&prefill).zip(tail(&decode)),
+        name,
+    })
+}
+
+/// Time of each cell's call, of decode per step. Cells whose prompt is not known are left out.
+fn timed(rows: &[&SummaryRow], figures: &mut Figures) -> Vec<Measured> {
+    let of = |row: &&SummaryRow| {
+        let (prompt, steps) = (row.prompt_tokens.filter(|tokens| *tokens > 0.0)?, f64::from(row.key.gen_tokens));
+        let per = if row.mode == Mode::KvDecode { steps } else { 1.0 };
+        let figure = located(row)?;
+        Some(Measured { prompt, steps, figure: figures.add(Figure { value: figure.value / per, ..figure }) })
+    };
+    rows.iter().filter_map(of).collect()
+}
+
+/// A cell's location with the error that its interval stands for.
+fn located(row: &SummaryRow) -> Option<Figure> {
+    let (value, high) = (row.location_ms?, row.ci_high_ms?);
+    let df = row.n_effective? - 1.0;
+    let half_width = (high / value).ln();
+    Some(Figure { value, log_error: half_width / student::critical(LEVEL, df)?, df: Some(df) })
+}
+
+/// The mean over cells of the time that a million tokens take: times are averaged, rates never.
+#[expect(clippy::cast_precision_loss, reason = "counts of tokens and cells")]
+fn million_s(rows: &[&SummaryRow], cells: &[Measured], figures: &Figures) -> Sum {
+    let mut sum = Sum::default();
+    let known = rows.iter().filter(|row| row.prompt_tokens.is_some_and(|tokens| tokens > 0.0));
+    for (row, cell) in known.zip(cells) {
+        let steps = if row.mode == Mode::KvDecode { cell.steps } else { 1.0 };
+        let Some(tokens) = row.tokens.filter(|tokens| *tokens > 0) else { continue };
+        let scale = 1e3 * steps / tokens as f64 / cells.len() as f64;
+        sum.add(&Product { scale, powers: vec![(cell.figure, 1.0)] }, figures);
+    }
+    sum
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of cells")]
+fn mean_rate(rows: &[&SummaryRow]) -> Option<f64> {
+    let rates: Vec<f64> = rows.iter().filter_map(|row| row.tokens_per_s).collect();
+    (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64)
+}
+
+fn tail(rows: &[&SummaryRow]) -> Option<f64> {
+    let ratios = rows.iter().map(|row| Some(row.p95_ms? / row.location_ms?)).collect::<Option<Vec<f64>>>()?;
+    ratios.into_iter().reduce(f64::max)
+}
+
+/// Energy where every cell has a figure that may be counted, from one sensor that is the device's own.
+fn energy(
+    prefill: &[&SummaryRow],
+    decode: &[&SummaryRow],
+    tables: &Tables,
+    figures: &mut Figures,
+    gains: &mut BTreeMap<String, FigureId>,
+) -> Result<Energy, String> {
+    if tables.energy_summary.is_empty() {
+        return Err("no power was recorded".to_owned());
+    }
+    let mut found = Vec::new();
+    for row in prefill.iter().chain(decode) {
+        let graded = graded(row, &tables.energy_summary)?;
+        found.push((*row, graded));
+    }
+    let sensor = found.first().and_then(|(_, row)| row.sensor.clone()).unwrap_or_default();
+    if found.iter().any(|(_, row)| row.sensor.as_deref() != Some(&sensor)) {
+        return Err("its cells were charged to several sensors".to_owned());
+    }
+    let gain =
+        *gains.entry(sensor.clone()).or_insert_with(|| figures.add(Figure { value: 1.0, log_error: U_SYS, df: None }));
+    let of_mode = |mode: Mode, figures: &mut Figures| {
+        let mut cells = Vec::new();
+        let mut sum = Sum::default();
+        let own: Vec<_> = found.iter().filter(|(row, _)| row.mode == mode).collect();
+        for (row, energy) in &own {
+            let joules = per_token(energy).ok_or("a cell's energy per token is not known")?;
+            let prompt = row.prompt_tokens.ok_or("a cell's prompt is not known")?;
+            let tokens_of_call = f64::from(row.key.batch) * if mode == Mode::Prefill { prompt } else { 1.0 };
+            let figure = figures.add(Figure { value: joules.value * tokens_of_call, ..joules });
+            #[expect(clippy::cast_precision_loss, reason = "a count of cells")]
+            let scale = 1e6 / tokens_of_call / own.len() as f64;
+            sum.add(&Product { scale, powers: vec![(figure, 1.0), (gain, 1.0)] }, figures);
+            cells.push(Measured { prompt, steps: f64::from(row.key.gen_tokens), figure });
+        }
+        Ok::<_, String>((cells, sum))
+    };
+    let (prefill_cells, prefill_million_j) = of_mode(Mode::Prefill, figures)?;
+    let (decode_cells, decode_million_j) = of_mode(Mode::KvDecode, figures)?;
+    let of_call = RequestTime::new(&prefill_cells, &decode_cells, Some(gain)).ok_or("a phase has no figure")?;
+    Ok(Energy { of_call, prefill_million_j, decode_million_j, sensor })
+}
+
+/// Energy per token with its own error; the sensor's gain is drawn apart, for it is the same in all.
+fn per_token(row: &EnergySummaryRow) -> Option<Figure> {
+    let value = row.j_per_token.filter(|joules| *joules > 0.0)?;
+    Some(Figure { value, log_error: row.u_stat?, df: None })
+}
+
+/// The best figure of a cell: from its calls, else from what was repeated for the sensor.
+fn graded<'a>(row: &SummaryRow, energies: &'a [EnergySummaryRow]) -> Result<&'a EnergySummaryRow, String> {
+    let of_cell: Vec<&EnergySummaryRow> = energies
+        .iter()
+        .filter(|energy| {
+            energy.mode == row.mode && energy.key.cell_id == row.key.cell_id && energy.key.dtype == row.key.dtype
+        })
+        .collect();
+    let wanted = [Scope::Natural, Scope::Looped, Scope::Isolated];
+    let figure = |scope: Scope| of_cell.iter().copied().find(|e| e.scope == scope && e.j_per_token.is_some());
+    let Some(best) = wanted.into_iter().find_map(figure) else {
+        let reasons = of_cell.iter().map(|energy| energy.reasons.as_str()).find(|reasons| !reasons.is_empty());
+        let why = reasons.unwrap_or("not recorded");
+        return Err(format!("{} of {} has no graded figure ({why})", row.mode, row.key.scenario));
+    };
+    owned(row.actual.as_deref(), best.sensor.as_deref())?;
+    Ok(best)
+}
+
+/// Whether a sensor tells of the device that computed: a processor's energy is its package's, never what a GPU draws while
+/// it idles beside it.
+fn owned(actual: Option<&str>, sensor: Option<&str>) -> Result<(), String> {
+    let ran_on = Attribution { actual: actual.map(str::to_owned), ..Attribution::default() };
+    let kind = sensor.and_then(|id| id.split(':').next()?.parse::<SensorKind>().ok());
+    let sensor = sensor.unwrap_or("no sensor");
+    match (ran_on.device(), kind) {
+        (Some(None), Some(SensorKind::Nvml)) => {
+            Err(format!("{sensor} is a GPU's sensor, and the processor computed: its energy is that of its package"))
+        }
+        (Some(Some(_)), Some(SensorKind::Rapl)) => {
+            Err(format!("{sensor} is the processor's sensor, and a GPU computed"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reports' CPU rows hold 3.5 W, which is what the GPU draws while it idles.
+    #[test]
+    fn a_processors_energy_is_never_an_idle_gpus() {
+        assert!(owned(Some("CPUExecutionProvider"), Some("nvml:0")).is_err());
+        assert!(owned(Some("cpu"), Some("rapl")).is_ok());
+        assert!(owned(Some("CUDAExecutionProvider"), Some("nvml:0")).is_ok());
+        assert!(owned(Some("cuda:0"), Some("rapl")).is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! A workload on one engine: how much of it was measured, and what a request of that part takes.
+
+use serde::Serialize;
+
+use crate::economics::capacity::Service;
+use crate::economics::figures::{Figures, Sum};
+use crate::economics::request_time::{Reach, RequestTime};
+use crate::scenario::workload::Bin;
+
+/// Less of a workload than this decides nothing.
+pub const ENOUGH: f64 = 0.9;
+
+/// The mean request of a workload, of the requests that were measured.
+#[derive(Debug, Clone)]
+pub struct MeanRequest {
+    /// Which of the workload that are.
+    pub coverage: Coverage,
+    /// Time of its prefill and of its decode as one of a batch. Unit: seconds.
+    pub prefill_s: Sum,
+    /// The same of its decode.
+    pub decode_s: Sum,
+    /// Its energy. Unit: joules. `None`: not counted.
+    pub joules: Option<Sum>,
+    /// Prompt tokens.
+    pub prompt: f64,
+    /// Tokens written.
+    pub generated: f64,
+    /// How long requests hold a worker. `None`: nothing was measured.
+    pub service: Option<Service>,
+}
+
+/// How much of a workload was measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Coverage {
+    /// Share of requests, 0 to 1.
+    pub share: f64,
+    /// Shares of those outside, most first.
+    pub outside: Vec<Outside>,
+}
+
+/// Requests outside what was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Outside {
+    /// Where.
+    pub reach: Reach,
+    /// Share of requests, 0 to 1.
+    pub share: f64,
+}
+
+impl Coverage {
+    /// Whether enough of it was measured to decide by.
+    #[must_use]
+    pub fn is_enough(&self) -> bool {
+        self.share >= ENOUGH
+    }
+}
+
+/// What an engine needs for requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Engine<'a> {
+    /// Unit: milliseconds per call.
+    pub time: &'a RequestTime,
+    /// Unit: joules per call. `None`: not counted.
+    pub energy: Option<&'a RequestTime>,
+    /// Requests in a call.
+    pub batch: f64,
+    /// Longest prompt and answer together. Unit: tokens. `None`: not known.
+    pub longest_context: Option<u64>,
+}
+
+impl Engine<'_> {
+    /// Whether a request can be reckoned.
+    #[must_use]
+    pub fn reach(&self, bin: &Bin) -> Reach {
+        let context = u64::from(bin.prompt) + u64::from(bin.generated);
+        if self.longest_context.is_some_and(|longest| context > longest) {
+            return Reach::BeyondContext;
+        }
+        self.time.reach(f64::from(bin.prompt), f64::from(bin.generated))
+    }
+
+    /// The mean of many requests.
+    #[must_use]
+    pub fn mean_request(&self, bins: &[Bin], figures: &Figures) -> MeanRequest {
+        let all = total(bins.iter().map(|bin| bin.weight));
+        let mut outside: Vec<Outside> = Vec::new();
+        let mut covered: Vec<&Bin> = Vec::with_capacity(bins.len());
+        for bin in bins {
+            match self.reach(bin) {
+                Reach::Covered => covered.push(bin),
+                reach => match outside.iter_mut().find(|other| other.reach == reach) {
+                    Some(other) => other.share += bin.weight / all,
+                    None => outside.push(Outside { reach, share: bin.weight / all }),
+                },
+            }
+        }
+        outside.sort_by(|a, b| b.share.total_cmp(&a.share));
+        let weight = total(covered.iter().map(|bin| bin.weight));
+        let mut prefill_s = Sum::default();
+        let mut decode_s = Sum::default();
+        let mut joules = self.energy.map(|_| Sum::default());
+        let mut held = Vec::with_capacity(covered.len());
+        for bin in &covered {
+            let (prompt, steps) = (f64::from(bin.prompt), f64::from(bin.generated));
+            let share = bin.weight / weight / self.batch;
+            let (prefill, decode) = (self.time.prefill(prompt), self.time.decode(prompt, steps));
+            held.push(((prefill.value(figures) + decode.value(figures)) / 1e3 / self.batch, bin.weight));
+            prefill_s.add(&prefill.times(share / 1e3), figures);
+            decode_s.add(&decode.times(share / 1e3), figures);
+            if let (Some(sum), Some(energy)) = (&mut joules, self.energy) {
+                sum.add(&energy.prefill(prompt).times(share), figures);
+                sum.add(&energy.decode(prompt, steps).times(share), figures);
+            }
+        }
+        let mean = |of: fn(&Bin) -> u32| total(covered.iter().map(|bin| bin.weight / weight * f64::from(of(bin))));
+        MeanRequest {
+            coverage: Coverage { share: weight / all, outside },
+            prefill_s,
+            decode_s,
+            joules,
+            prompt: mean(|bin| bin.prompt),
+            generated: mean(|bin| bin.generated),
+            service: Service::of(held),
+        }
+    }
+}
+
+/// The sum; 0 of nothing, where the standard library's is −0.
+fn total(of: impl Iterator<Item = f64>) -> f64 {
+    of.fold(0.0, |sum, value| sum + value)
+}
+
+/// The published rule: arithmetic means of rates, whatever the lengths. Unit: seconds per request.
+///
+/// Source: TR119, `prompt ÷ prefill_rate + gen ÷ decode_rate`.
+#[must_use]
+pub fn by_mean_rates(prompt: f64, generated: f64, rates: (f64, f64)) -> f64 {
+    prompt / rates.0 + generated / rates.1
+}
