@@ -6,13 +6,13 @@ mod money;
 use serde::Serialize;
 
 use crate::analysis::Tables;
-use crate::economics::figures::{Draws, Figures, SEED, Uncertain};
+use crate::economics::figures::{DRAWS, Draws, Figures, SEED, Sum, Uncertain};
 use crate::economics::price::Rates;
 use crate::economics::request_time::Reach;
 use crate::record::manifest::Manifest;
 use crate::scenario::pricing::{Pricing, Tier};
 use crate::scenario::workload::{Bin, Bins, Latency, Requests, Slo, Workload};
-use crate::stats::summary::quantile;
+use crate::stats::summary::quantiles;
 
 use super::engines::{Engine, EngineName, engines};
 use super::request::{self, Coverage, MeanRequest, by_mean_rates};
@@ -183,7 +183,7 @@ struct Priced<'a> {
 #[must_use]
 pub fn of_run(tables: &Tables, manifest: &Manifest, order: Order<'_>) -> Bill {
     let (engines, figures) = engines(tables, manifest);
-    let draws = figures.draw(SEED);
+    let draws = figures.draw(DRAWS, SEED);
     let mut bill = Bill::empty(order);
     bill.notes.extend(tables.simulated.is_some().then(|| {
         "something in this run is scripted: what comes of it is money for nothing that was measured".to_owned()
@@ -192,7 +192,7 @@ pub fn of_run(tables: &Tables, manifest: &Manifest, order: Order<'_>) -> Bill {
         bill.notes
             .push("no engine has cells of both phases with three calls that count and prove where they ran".to_owned());
     }
-    phases(&mut bill, &engines, &draws, order);
+    phases(&mut bill, &engines, (&figures, &draws), order);
     if let Some((workload, Some(bins))) = order.workload {
         let read = Read {
             rows: bins.rows,
@@ -237,18 +237,18 @@ pub(super) fn rates(pricing: &Pricing, tier: &Tier) -> Rates {
     }
 }
 
-fn phases(bill: &mut Bill, engines: &[Engine], draws: &Draws, order: Order<'_>) {
+fn phases(bill: &mut Bill, engines: &[Engine], drawn: (&Figures, &Draws), order: Order<'_>) {
     for engine in engines {
         let energy = engine.energy.as_ref().ok();
-        let prefill = Drawn::new(&engine.prefill_million_s, energy.map(|e| &e.prefill_million_j), draws);
-        let decode = Drawn::new(&engine.decode_million_s, energy.map(|e| &e.decode_million_j), draws);
-        let mut parts = vec![("prefill".to_owned(), prefill.clone()), ("decode".to_owned(), decode.clone())];
+        let part = |input: f64, output: f64| {
+            let mixed = |prefill: &Sum, decode: &Sum| prefill.clone().times(input).and(&decode.clone().times(output));
+            let seconds = mixed(&engine.prefill_million_s, &engine.decode_million_s);
+            let joules = energy.map(|energy| mixed(&energy.prefill_million_j, &energy.decode_million_j));
+            Drawn::new(&seconds, joules.as_ref(), drawn)
+        };
+        let mut parts = vec![("prefill".to_owned(), part(1.0, 0.0)), ("decode".to_owned(), part(0.0, 1.0))];
         if let Some((Workload { requests: Requests::Blends(blends), .. }, _)) = order.workload {
-            let blended = blends.iter().map(|blend| {
-                let work = prefill.times(blend.input).and(&decode.times(blend.output));
-                (blend.name.clone(), work)
-            });
-            parts.extend(blended);
+            parts.extend(blends.iter().map(|blend| (blend.name.clone(), part(blend.input, blend.output))));
         }
         for (phase, work) in parts {
             for tier in &order.pricing.tiers {
@@ -311,8 +311,8 @@ fn of_engine<'a>(engine: &'a Engine, workload: &Workload) -> request::Engine<'a>
 
 fn priced<'a>(engine: &'a Engine, figures: &Figures, draws: &Draws, workload: &Workload, bins: &[Bin]) -> Priced<'a> {
     let request = of_engine(engine, workload).mean_request(bins, figures);
-    let drawn = (request.coverage.share > 0.0)
-        .then(|| Drawn::new(&request.prefill_s, request.joules.as_ref(), draws).and_time(&request.decode_s, draws));
+    let covered = request.coverage.share > 0.0;
+    let drawn = covered.then(|| Drawn::new(&request.seconds, request.joules.as_ref(), (figures, draws)));
     Priced { engine, request, drawn }
 }
 
@@ -372,7 +372,7 @@ fn shapes(
         let reach = engine.reach(&bin);
         let drawn = (reach == Reach::Covered).then(|| {
             let one = engine.mean_request(&[bin], figures);
-            Drawn::new(&one.prefill_s, one.joules.as_ref(), draws).and_time(&one.decode_s, draws)
+            Drawn::new(&one.seconds, one.joules.as_ref(), (figures, draws))
         });
         let first = rates(pricing, &pricing.tiers[0]);
         bill.shapes.push(ShapeRow {
@@ -436,5 +436,6 @@ fn slo_ms(slo: &Slo, of: &Priced<'_>, figures: &Figures, workload: &Workload, bi
 
 /// A whole number with the interval of what was drawn.
 fn count(value: f64, drawn: &[f64]) -> Uncertain {
-    Uncertain { value, low: quantile(drawn, 0.025).map(f64::floor), high: quantile(drawn, 0.975).map(f64::ceil) }
+    let ends = quantiles(drawn, [0.025, 0.975]);
+    Uncertain { value, low: ends.map(|[low, _]| low.floor()), high: ends.map(|[_, high]| high.ceil()) }
 }

@@ -262,8 +262,7 @@ fn requests(priced: &mut PricedTable, group: &Group, phases: Phases, bins: &Bins
     let by_rates =
         by_mean_rates(prompt, generated, (group.mean_rate(|row| row.prefill), group.mean_rate(|row| row.decode)));
     let in_proportion = phases.prefill.times(prompt / 1e6).and(phases.decode.times(generated / 1e6));
-    let by_times =
-        measured.as_ref().map_or(in_proportion.seconds, |mean| mean.prefill_s.value() + mean.decode_s.value());
+    let by_times = measured.as_ref().map_or(in_proportion.seconds, |mean| mean.seconds.value());
     let (seconds, other) = match rule {
         Rule::Measured => (by_times, by_rates),
         Rule::Tr119 => (by_rates, by_times),

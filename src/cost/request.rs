@@ -15,10 +15,8 @@ pub const ENOUGH: f64 = 0.9;
 pub struct MeanRequest {
     /// Which of the workload that are.
     pub coverage: Coverage,
-    /// Time of its prefill and of its decode as one of a batch. Unit: seconds.
-    pub prefill_s: Sum,
-    /// The same of its decode.
-    pub decode_s: Sum,
+    /// Its time as one of a batch. Unit: seconds.
+    pub seconds: Sum,
     /// Its energy. Unit: joules. `None`: not counted.
     pub joules: Option<Sum>,
     /// Prompt tokens.
@@ -96,8 +94,7 @@ impl Engine<'_> {
         }
         outside.sort_by(|a, b| b.share.total_cmp(&a.share));
         let weight = total(covered.iter().map(|bin| bin.weight));
-        let mut prefill_s = Sum::default();
-        let mut decode_s = Sum::default();
+        let mut seconds = Sum::default();
         let mut joules = self.energy.map(|_| Sum::default());
         let mut held = Vec::with_capacity(covered.len());
         for bin in &covered {
@@ -105,8 +102,8 @@ impl Engine<'_> {
             let share = bin.weight / weight / self.batch;
             let (prefill, decode) = (self.time.prefill(prompt), self.time.decode(prompt, steps));
             held.push(((prefill.value(figures) + decode.value(figures)) / 1e3 / self.batch, bin.weight));
-            prefill_s.add(&prefill.times(share / 1e3), figures);
-            decode_s.add(&decode.times(share / 1e3), figures);
+            seconds.add(&prefill.times(share / 1e3), figures);
+            seconds.add(&decode.times(share / 1e3), figures);
             if let (Some(sum), Some(energy)) = (&mut joules, self.energy) {
                 sum.add(&energy.prefill(prompt).times(share), figures);
                 sum.add(&energy.decode(prompt, steps).times(share), figures);
@@ -115,8 +112,7 @@ impl Engine<'_> {
         let mean = |of: fn(&Bin) -> u32| total(covered.iter().map(|bin| bin.weight / weight * f64::from(of(bin))));
         MeanRequest {
             coverage: Coverage { share: weight / all, outside },
-            prefill_s,
-            decode_s,
+            seconds,
             joules,
             prompt: mean(|bin| bin.prompt),
             generated: mean(|bin| bin.generated),

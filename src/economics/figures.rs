@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal, StudentT};
+use rand_distr::{Distribution, StandardNormal};
 use serde::Serialize;
 
-use crate::stats::summary::quantile;
+use crate::stats::summary::quantiles;
+use crate::stats::{LEVEL, student};
 
 /// How often figures are drawn.
 pub const DRAWS: usize = 10_000;
@@ -54,33 +55,29 @@ impl Figures {
         self.0[id.0].value
     }
 
-    /// Draws every figure [`DRAWS`] times: its logarithm by Student's t, or normal. What comes of the same draw belongs
-    /// together.
-    ///
-    /// Source: the fiducial distribution of a mean with a t interval; its 95 % percentile interval is that interval.
+    /// Draws the logarithm of every figure so many times, usually [`DRAWS`]. What comes of the same draw belongs together.
     #[must_use]
-    pub fn draw(&self, seed: u64) -> Draws {
+    pub fn draw(&self, draws: usize, seed: u64) -> Draws {
         let of = |(place, figure): (usize, &Figure)| {
             // Each figure has a generator of its own, so that one more does not change the others.
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             rng.set_stream(place as u64);
-            let t = figure.df.and_then(|df| StudentT::new(df).ok());
-            let one = |_| {
-                let deviation: f64 = match &t {
-                    Some(t) => t.sample(&mut rng),
-                    None => StandardNormal.sample(&mut rng),
-                };
+            let one = |_| -> f64 {
+                let deviation: f64 = StandardNormal.sample(&mut rng);
                 figure.log_error * deviation
             };
-            (0..DRAWS).map(one).collect()
+            (0..draws).map(one).collect()
         };
-        Draws(self.0.iter().enumerate().map(of).collect())
+        Draws { deviations: self.0.iter().enumerate().map(of).collect(), draws }
     }
 }
 
 /// Deviations of the logarithm of every figure, draw by draw.
 #[derive(Debug, Clone)]
-pub struct Draws(Vec<Vec<f64>>);
+pub struct Draws {
+    deviations: Vec<Vec<f64>>,
+    draws: usize,
+}
 
 /// A product of figures: `scale × Π figure^power`.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,15 +128,60 @@ impl Sum {
         self.value
     }
 
+    /// The same, so many times.
+    #[must_use]
+    pub fn times(mut self, factor: f64) -> Self {
+        self.value *= factor;
+        self.alike.values_mut().for_each(|value| *value *= factor);
+        self
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.value += other.value;
+        for (powers, value) in &other.alike {
+            *self.alike.entry(powers.clone()).or_default() += value;
+        }
+        self
+    }
+
+    /// What draws are to be stretched by: their errors are themselves known from a few calls. Of a sum of one figure its
+    /// interval is then that figure's own.
+    ///
+    /// Source: Student's t over the normal quantile, at the degrees of freedom of Welch and Satterthwaite.
+    #[expect(clippy::cast_precision_loss, reason = "a power of a few")]
+    fn stretch(&self, figures: &Figures) -> f64 {
+        let mut slopes: BTreeMap<FigureId, f64> = BTreeMap::new();
+        for (powers, value) in &self.alike {
+            for (id, step) in powers {
+                *slopes.entry(*id).or_default() += value * *step as f64 / STEPS;
+            }
+        }
+        let (mut variance, mut squares) = (0.0, 0.0);
+        for (id, slope) in slopes {
+            let figure = &figures.0[id.0];
+            let own = (slope * figure.log_error).powi(2);
+            variance += own;
+            squares += figure.df.map_or(0.0, |df| own * own / df);
+        }
+        let df = if squares > 0.0 { variance * variance / squares } else { f64::INFINITY };
+        let critical = |df: f64| student::critical(LEVEL, df);
+        // Beyond so many they are normal, as far as a percentile of draws can tell.
+        critical(df.min(1e6)).zip(critical(1e6)).map_or(1.0, |(t, z)| t / z)
+    }
+
     /// Its value in every draw.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a power of a few")]
-    pub fn drawn(&self, draws: &Draws) -> Vec<f64> {
-        let mut sums = vec![0.0; DRAWS];
+    pub fn drawn(&self, figures: &Figures, draws: &Draws) -> Vec<f64> {
+        let stretch = self.stretch(figures);
+        let mut sums = vec![0.0; draws.draws];
         for (powers, value) in &self.alike {
             for (draw, sum) in sums.iter_mut().enumerate() {
-                let deviation: f64 = powers.iter().map(|(id, step)| *step as f64 / STEPS * draws.0[id.0][draw]).sum();
-                *sum += value * deviation.exp();
+                let deviation: f64 =
+                    powers.iter().map(|(id, step)| *step as f64 / STEPS * draws.deviations[id.0][draw]).sum();
+                *sum += value * (stretch * deviation).exp();
             }
         }
         sums
@@ -167,6 +209,7 @@ impl Uncertain {
     /// With the percentiles of what was drawn.
     #[must_use]
     pub fn of(value: f64, drawn: &[f64]) -> Self {
-        Self { value, low: quantile(drawn, 0.025), high: quantile(drawn, 0.975) }
+        let [low, high] = quantiles(drawn, [0.025, 0.975]).map_or([None; 2], |ends| ends.map(Some));
+        Self { value, low, high }
     }
 }

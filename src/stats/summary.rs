@@ -79,13 +79,21 @@ pub fn tukey_fences(values: &[f64]) -> Option<Interval> {
 /// `None`: no value, one not finite, or `p` outside 0 to 1.
 #[must_use]
 pub fn quantile(values: &[f64], p: f64) -> Option<f64> {
+    quantiles(values, [p]).map(|[quantile]| quantile)
+}
+
+/// The same for several `p`, sorted once.
+///
+/// `None`: as [`quantile`].
+#[must_use]
+pub fn quantiles<const N: usize>(values: &[f64], p: [f64; N]) -> Option<[f64; N]> {
     finite("values", values, 1).ok()?;
-    if !(0.0..=1.0).contains(&p) {
+    if !p.iter().all(|p| (0.0..=1.0).contains(p)) {
         return None;
     }
     let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    Some(quantile_of_sorted(&sorted, p))
+    sorted.sort_unstable_by(f64::total_cmp);
+    Some(p.map(|p| quantile_of_sorted(&sorted, p)))
 }
 
 /// Median of unsorted values. `None`: no value, or one not finite.

@@ -9,6 +9,6 @@ mod fit_command;
 mod fits;
 mod forged;
 mod linearity;
-mod run;
+pub mod run;
 mod tables_page;
 mod validation;

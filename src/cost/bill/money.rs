@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::economics::figures::{Draws, Sum, Uncertain};
+use crate::economics::figures::{Draws, Figures, Sum, Uncertain};
 use crate::economics::price::{Rates, Scope, Work};
 
 const JOULES_PER_KWH: f64 = 3.6e6;
@@ -30,13 +30,8 @@ struct Values {
 }
 
 impl Values {
-    fn of(sum: &Sum, draws: &Draws) -> Self {
-        Self { value: sum.value(), drawn: sum.drawn(draws) }
-    }
-
-    fn with(&self, other: &Self, join: impl Fn(f64, f64) -> f64) -> Self {
-        let drawn = self.drawn.iter().zip(&other.drawn).map(|(a, b)| join(*a, *b)).collect();
-        Self { value: join(self.value, other.value), drawn }
+    fn of(sum: &Sum, (figures, draws): (&Figures, &Draws)) -> Self {
+        Self { value: sum.value(), drawn: sum.drawn(figures, draws) }
     }
 
     fn map(&self, change: impl Fn(f64) -> f64) -> Self {
@@ -56,21 +51,8 @@ pub(super) struct Drawn {
 }
 
 impl Drawn {
-    pub(super) fn new(seconds: &Sum, joules: Option<&Sum>, draws: &Draws) -> Self {
-        Self { seconds: Values::of(seconds, draws), joules: joules.map(|sum| Values::of(sum, draws)) }
-    }
-
-    /// The same with further time, whose energy is counted already.
-    pub(super) fn and_time(self, seconds: &Sum, draws: &Draws) -> Self {
-        let further = Values::of(seconds, draws);
-        Self { seconds: self.seconds.with(&further, |a, b| a + b), ..self }
-    }
-
-    pub(super) fn and(&self, other: &Self) -> Self {
-        Self {
-            seconds: self.seconds.with(&other.seconds, |a, b| a + b),
-            joules: self.joules.as_ref().zip(other.joules.as_ref()).map(|(a, b)| a.with(b, |a, b| a + b)),
-        }
+    pub(super) fn new(seconds: &Sum, joules: Option<&Sum>, drawn: (&Figures, &Draws)) -> Self {
+        Self { seconds: Values::of(seconds, drawn), joules: joules.map(|sum| Values::of(sum, drawn)) }
     }
 
     pub(super) fn times(&self, factor: f64) -> Self {

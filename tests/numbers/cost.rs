@@ -1,0 +1,5 @@
+//! `phasebench cost`: prices of runs whose truth is known, and of the published tables.
+
+mod coverage;
+mod run;
+mod table;

@@ -1,0 +1,127 @@
+//! What the intervals of money promise, on simulated cells whose truth is known. Every case is seeded by its number.
+
+use phasebench::cost::request::Engine;
+use phasebench::economics::figures::{Figure, FigureId, Figures, Uncertain};
+use phasebench::economics::price::{Rates, Work};
+use phasebench::economics::request_time::{Measured, RequestTime};
+use phasebench::scenario::workload::Bin;
+use phasebench::stats::LEVEL;
+use phasebench::stats::location::log_location;
+use phasebench::stats::student;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// Autocorrelation of calls of one process.
+const RHO: f64 = 0.3;
+const SEEDS: u64 = 1000;
+/// Fewer than the program makes, for these are made a thousand times.
+const DRAWS: usize = 2000;
+const RATES: Rates = Rates { per_hour: 1.006, per_kwh: 0.2, gco2e_per_kwh: 500.0 };
+const CELLS: [(f64, f64); 6] =
+    [(64.0, 64.0), (64.0, 256.0), (256.0, 64.0), (256.0, 256.0), (1024.0, 64.0), (1024.0, 256.0)];
+
+fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    StandardNormal.sample(rng)
+}
+
+fn prefill_ms(prompt: f64) -> f64 {
+    0.02 * prompt.powf(1.1)
+}
+
+/// Milliseconds per step, or joules.
+fn step(prompt: f64, steps: f64) -> f64 {
+    0.5 * (prompt + (1.0 + steps) / 2.0).powf(0.3)
+}
+
+/// A workload between and a little outside the cells.
+fn bins() -> [Bin; 4] {
+    [(60, 64, 3.0), (128, 100, 4.0), (500, 200, 2.0), (1100, 128, 1.0)].map(|(prompt, generated, weight)| Bin {
+        prompt,
+        generated,
+        weight,
+    })
+}
+
+/// Cells as they are, without any noise.
+fn exactly(mut of: impl FnMut(f64, f64) -> Figure, figures: &mut Figures) -> Vec<Measured> {
+    CELLS.iter().map(|&(prompt, steps)| Measured { prompt, steps, figure: figures.add(of(prompt, steps)) }).collect()
+}
+
+/// A cell of `n` calls that scatter by `noise`, each a little like the one before.
+fn located(truth: f64, n: usize, noise: f64, rng: &mut ChaCha8Rng) -> Figure {
+    let mut state = normal(rng);
+    let mut call = |_| {
+        state = RHO * state + (1.0 - RHO * RHO).sqrt() * normal(rng);
+        truth * (noise * state).exp()
+    };
+    let calls: Vec<f64> = (0..n).map(&mut call).collect();
+    let location = log_location(&calls, LEVEL).unwrap();
+    let df = location.n_effective - 1.0;
+    let half_width = (location.interval.high / location.estimate).ln();
+    Figure { value: location.estimate, log_error: half_width / student::critical(LEVEL, df).unwrap(), df: Some(df) }
+}
+
+fn cost(time: &RequestTime, energy: Option<&RequestTime>, figures: &Figures, seed: u64) -> Uncertain {
+    let engine = Engine { time, energy, batch: 1.0, longest_context: None };
+    let request = engine.mean_request(&bins(), figures);
+    assert!(request.coverage.share > 0.999);
+    let draws = figures.draw(DRAWS, seed);
+    let price = |seconds: f64, joules: Option<f64>| {
+        1000.0 * Work { seconds, kwh: joules.map(|joules| joules / 3.6e6) }.cost(RATES).total()
+    };
+    let seconds = request.seconds.drawn(figures, &draws);
+    let joules = request.joules.as_ref().map(|joules| joules.drawn(figures, &draws));
+    let drawn: Vec<f64> =
+        (0..DRAWS).map(|draw| price(seconds[draw], joules.as_ref().map(|joules| joules[draw]))).collect();
+    let value = price(request.seconds.value(), request.joules.map(|joules| joules.value()));
+    Uncertain::of(value, &drawn)
+}
+
+fn truth(energy: bool) -> f64 {
+    let mut figures = Figures::default();
+    let prefill = exactly(|prompt, _| Figure::exact(prefill_ms(prompt)), &mut figures);
+    let decode = exactly(|prompt, steps| Figure::exact(step(prompt, steps)), &mut figures);
+    let time = RequestTime::new(&prefill, &decode, None).unwrap();
+    cost(&time, energy.then_some(&time), &figures, 0).value
+}
+
+/// Joules are as many as milliseconds, known to 3 % in each cell, and to 5 % in all of them alike.
+fn energy(figures: &mut Figures, rng: &mut ChaCha8Rng) -> RequestTime {
+    let gain_error = 0.05 * normal(rng);
+    let gain: FigureId = figures.add(Figure { value: 1.0, log_error: 0.05, df: None });
+    let mut of =
+        |truth: f64| Figure { value: truth * (gain_error + 0.03 * normal(rng)).exp(), log_error: 0.03, df: None };
+    let prefill: Vec<Figure> = CELLS.iter().map(|&(prompt, _)| of(prefill_ms(prompt))).collect();
+    let decode: Vec<Figure> = CELLS.iter().map(|&(prompt, steps)| of(step(prompt, steps))).collect();
+    let mut cells = |of: Vec<Figure>| -> Vec<Measured> {
+        let cell = |(&(prompt, steps), figure)| Measured { prompt, steps, figure: figures.add(figure) };
+        CELLS.iter().zip(of).map(cell).collect()
+    };
+    RequestTime::new(&cells(prefill), &cells(decode), Some(gain)).unwrap()
+}
+
+#[test]
+fn intervals_of_the_cost_of_a_mix_cover_the_truth() {
+    println!("calls  noise  energy  covered   ({SEEDS} seeds, truth known)");
+    for (n, noise, with_energy) in
+        [(8, 0.03, false), (12, 0.10, false), (20, 0.05, false), (30, 0.05, false), (20, 0.05, true)]
+    {
+        let truth = truth(with_energy);
+        let covers = |seed: u64| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut figures = Figures::default();
+            let prefill = exactly(|prompt, _| located(prefill_ms(prompt), n, noise, &mut rng), &mut figures);
+            let decode = exactly(|prompt, steps| located(step(prompt, steps), n, noise, &mut rng), &mut figures);
+            let time = RequestTime::new(&prefill, &decode, None).unwrap();
+            let energy = with_energy.then(|| energy(&mut figures, &mut rng));
+            let found = cost(&time, energy.as_ref(), &figures, seed);
+            found.low.unwrap() <= truth && truth <= found.high.unwrap()
+        };
+        let share = (0..SEEDS).filter(|seed| covers(*seed)).count() as f64 / SEEDS as f64;
+        println!("{n:>5}  {noise:>5}  {with_energy:>6}  {share:.3}");
+        // Of a dozen calls how much they depend on each other is a guess, which is on the safe side.
+        let most = if n < 20 { 0.985 } else { 0.97 };
+        assert!((0.93..=most).contains(&share), "{n} calls, {noise} noise, seeds 0..{SEEDS}: {share}");
+    }
+}

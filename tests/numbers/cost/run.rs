@@ -1,0 +1,183 @@
+//! `phasebench cost RUN`: money of runs whose latencies a test chose.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use phasebench::analysis::Tables;
+use phasebench::cost::bill::{Bill, Order, of_run};
+use phasebench::economics::request_time::Reach;
+use phasebench::scenario::workload::{Bins, Requests};
+use phasebench::scenario::{Pricing, Workload, pricing, workload};
+
+use crate::analysis::run::{Model, Run, Shape, model, shape};
+
+const SCENARIO: &str = include_str!("../../../scenarios/quickstart.yaml");
+const PRICES: &str = "version: 1\nname: p\nper_kwh: 0.2\nidle_watts: 10\nutilisation: 0.5\ngco2e_per_kwh: 500\n\
+    tiers: [{ name: hired, per_hour: 3.6 }, { name: own, per_hour: 0.05, owned: true }]\n\
+    hardware: { price: 1000, months: 10, resale: 100 }\n";
+
+/// Prefill grows as prompt^1.5; a step takes 2 ms at the short prompt and 4 ms at the long one.
+fn law(_: Model, shape: Shape, call: u32) -> (f64, f64) {
+    let wobble = [0.99, 1.0, 1.01, 1.0][call as usize % 4];
+    let per_step = if shape.prompt == 16 { 2.0 } else { 4.0 };
+    (f64::from(shape.prompt).powf(1.5) * wobble, f64::from(shape.steps) * per_step * wobble)
+}
+
+fn tables(n: u32) -> (Run, Tables) {
+    let shapes = [shape("short", 16, 1, 32), shape("long", 256, 1, 32)];
+    let run = Run::measured(&[model("m", 4.0, 2)], &shapes, n, law);
+    let tables = run.tables();
+    (run, tables)
+}
+
+fn prices() -> Pricing {
+    pricing::parse(PRICES, Path::new("p.yaml")).unwrap()
+}
+
+fn workload(text: &str) -> (Workload, Option<Bins>) {
+    let found = workload::parse(&format!("version: 1\nname: w\n{text}\n"), Path::new("w.yaml"), Path::new("")).unwrap();
+    let bins = found.requests.bins().unwrap();
+    (found, bins)
+}
+
+fn bill(n: u32, asked: &str) -> Bill {
+    let (run, tables) = tables(n);
+    let (workload, bins) = workload(asked);
+    let pricing = prices();
+    let asked = Some((&workload, bins.as_ref()));
+    of_run(&tables, &run.manifest, Order { pricing: &pricing, workload: asked, months: 10.0, scenario: SCENARIO })
+}
+
+/// Everything of a request at measured lengths, computed again by hand.
+#[test]
+fn a_request_at_a_measured_length_costs_what_its_cell_takes() {
+    let bill = bill(8, "mix: [{ name: a, share: 1, prompt: 16, gen: 32 }]\nrequests_per_second: 10\nburst_factor: 2");
+    let request = &bill.requests[0];
+    let seconds = request.seconds.unwrap();
+    let truth = (64.0 + 64.0) / 1e3;
+    assert!((seconds.value / truth - 1.0).abs() < 1e-3, "{seconds:?}");
+    assert!(seconds.low.unwrap() < truth && truth < seconds.high.unwrap(), "{seconds:?}");
+    assert!((request.coverage.share - 1.0).abs() < 1e-12);
+    let thousand = &bill.thousands[0];
+    assert!((thousand.cost.total.value / (1000.0 * seconds.value / 3600.0 * 3.6) - 1.0).abs() < 1e-12);
+    assert!(
+        (thousand.cost.total.low.unwrap() / seconds.low.unwrap() - 1.0).abs() < 1e-9,
+        "the interval is carried through"
+    );
+    assert_eq!(request.no_energy.as_deref(), Some("no power was recorded"));
+    assert_eq!((thousand.cost.energy, thousand.cost.carbon_g), (None, None));
+    assert_eq!(thousand.cost.scope.to_string(), "infrastructure only");
+    // 10 requests/s of 128 ms in bursts of 2, half of a worker filled: 5.12 workers.
+    let capacity = &bill.capacity[0];
+    assert!((capacity.workers_exactly / 5.12 - 1.0).abs() < 1e-3);
+    assert_eq!(capacity.workers.value.to_bits(), 6.0_f64.to_bits());
+    let busy = capacity.busy.unwrap();
+    assert!((busy / (10.0 / 6.0 * seconds.value) - 1.0).abs() < 1e-9);
+    let wait = 10.0 / 6.0 * seconds.value.powi(2) / (2.0 * (1.0 - busy));
+    assert!((capacity.mean_wait_model_s.unwrap() / wait - 1.0).abs() < 1e-9);
+    // Six machines, 900 each, against 6 × 720 × 3.6 a month; the tier of one's own machine is no hire.
+    let [row] = bill.break_even.as_slice() else { panic!("{:?}", bill.break_even) };
+    assert_eq!((row.tier.as_str(), row.pays), ("hired", true));
+    assert!((row.once.value - 5400.0).abs() < 1e-9);
+    assert!((row.months.unwrap().value / (5400.0 / (6.0 * 720.0 * 3.6)) - 1.0).abs() < 1e-9);
+    let tco: Vec<(&str, f64)> = bill.tco.iter().map(|row| (row.tier.as_str(), row.total.value.round())).collect();
+    assert_eq!(tco, [("hired", (10.0_f64 * 6.0 * 720.0 * 3.6).round()), ("bought", 5400.0)]);
+    assert_eq!(bill.missing_scenario, None);
+}
+
+#[test]
+fn times_between_measured_lengths_follow_in_logarithms() {
+    let bill = bill(8, "mix: [{ name: between, share: 1, prompt: 64, gen: 32 }]");
+    let found = bill.requests[0].seconds.unwrap().value * 1e3;
+    let context = |prompt: f64| prompt + 16.5;
+    let share = (context(64.0) / context(16.0)).ln() / (context(256.0) / context(16.0)).ln();
+    let truth = 512.0 + 32.0 * 2.0 * 2.0_f64.powf(share);
+    assert!((found / truth - 1.0).abs() < 1e-3, "{found}, not {truth}");
+    // The published rule: mean rates of both lengths, whatever the request's.
+    let rates = ((16.0 / 0.064 + 256.0 / 4.096) / 2.0, (500.0 + 250.0) / 2.0);
+    let theirs = 64.0 / rates.0 + 32.0 / rates.1;
+    assert!((bill.requests[0].by_mean_rates_s.unwrap() / theirs - 1.0).abs() < 5e-3);
+}
+
+/// 30 % of the requests are longer than anything measured: no capacity, no month, no decision, but the scenario.
+#[test]
+fn a_workload_that_is_not_covered_decides_nothing_and_gets_its_scenario() {
+    let asked = "mix:\n  - { name: in, share: 7, prompt: 16, gen: 32 }\n  - { name: out, share: 2, prompt: 800, gen: 32 }\n  \
+                 - { name: never, share: 1, prompt: 2000, gen: 32 }\nrequests_per_second: 1";
+    let bill = bill(8, asked);
+    let coverage = &bill.requests[0].coverage;
+    assert!((coverage.share - 0.7).abs() < 1e-12 && !coverage.is_enough());
+    let outside: BTreeMap<Reach, f64> = coverage.outside.iter().map(|outside| (outside.reach, outside.share)).collect();
+    assert!((outside[&Reach::PromptTooLong] - 0.2).abs() < 1e-12);
+    assert!((outside[&Reach::BeyondContext] - 0.1).abs() < 1e-12);
+    assert!(bill.capacity.is_empty() && bill.months.is_empty() && bill.break_even.is_empty() && bill.tco.is_empty());
+    assert!((bill.thousands[0].coverage - 0.7).abs() < 1e-12, "the share stands beside the figure");
+    let shapes: Vec<(&str, Reach, bool)> =
+        bill.shapes.iter().map(|row| (row.shape.as_str(), row.reach, row.cost.is_some())).collect();
+    assert_eq!(
+        shapes,
+        [("in", Reach::Covered, true), ("out", Reach::PromptTooLong, false), ("never", Reach::BeyondContext, false)]
+    );
+    let file = bill.missing_scenario.unwrap();
+    let planned = phasebench::scenario::parse(&file, Path::new("missing.yaml"), Path::new("")).unwrap();
+    assert_eq!(planned.scenarios.len(), 4, "{file}");
+}
+
+#[test]
+fn a_latency_that_must_hold_is_withheld_until_calls_tell_their_tail() {
+    let asked = "mix: [{ name: a, share: 1, prompt: 16, gen: 32 }]\n\
+                 slo: [{ of: ttft, within: 70ms, percentile: 95 }, { of: tpot, within: 1ms, percentile: 50 }]";
+    let few = bill(8, asked);
+    assert_eq!(
+        few.slos[0].withheld.as_deref(),
+        Some("a cell has 8 calls, and 20 are needed to know its 95th percentile")
+    );
+    assert_eq!(few.slos[0].holds, None);
+    let many = bill(20, asked);
+    assert_eq!((many.slos[0].holds, many.slos[1].holds), (Some(true), Some(false)));
+    assert!((many.slos[0].found_ms.unwrap() / 64.64 - 1.0).abs() < 2e-3, "{:?}", many.slos[0]);
+}
+
+#[test]
+fn blends_are_priced_per_million_tokens() {
+    let bill = bill(8, "blends: [{ name: half, input: 0.5, output: 0.5 }]");
+    let of = |phase: &str| bill.phases.iter().find(|row| row.phase == phase && row.tier == "hired").unwrap().cost;
+    let (prefill, decode, half) = (of("prefill"), of("decode"), of("half"));
+    // Cells: 4 and 16 ms per prompt token, 2 and 4 ms a step. At 3.6 an hour a second costs a thousandth.
+    assert!((prefill.total.value / 10.0 - 1.0).abs() < 1e-3, "{prefill:?}");
+    assert!((decode.total.value / 3.0 - 1.0).abs() < 1e-3, "{decode:?}");
+    assert!((half.total.value / f64::midpoint(prefill.total.value, decode.total.value) - 1.0).abs() < 1e-12);
+    assert!(half.total.low.unwrap() < half.total.value && half.total.value < half.total.high.unwrap());
+    assert!(bill.requests.is_empty());
+}
+
+/// A million requests as they came: read, counted and priced.
+#[test]
+fn a_million_logged_requests_are_priced() {
+    use std::fmt::Write as _;
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = String::with_capacity(1 << 26);
+    for i in 0..1_000_000_u32 {
+        // Seeded by its number: 16 to 271 prompt tokens, 26 to 39 written.
+        let mixed = i.wrapping_mul(2_654_435_761) >> 8;
+        let (prompt, generated) = (16 + mixed % 256, 26 + mixed / 256 % 14);
+        writeln!(text, "{{\"id\":{i},\"usage\":{{\"p\":{prompt},\"g\":{generated}}},\"text\":\"never kept\"}}")
+            .unwrap();
+    }
+    std::fs::write(folder.path().join("log.jsonl"), text).unwrap();
+    let asked = "version: 1\nname: w\nlog: { file: log.jsonl, prompt: usage.p, gen: usage.g }\n";
+    let found = workload::parse(asked, Path::new("w.yaml"), folder.path()).unwrap();
+    assert!(matches!(found.requests, Requests::Log(_)));
+    let begin = std::time::Instant::now();
+    let bins = found.requests.bins().unwrap();
+    let read = begin.elapsed();
+    let (run, tables) = tables(8);
+    let pricing = prices();
+    let begin = std::time::Instant::now();
+    let order = Order { pricing: &pricing, workload: Some((&found, bins.as_ref())), months: 10.0, scenario: SCENARIO };
+    let bill = of_run(&tables, &run.manifest, order);
+    println!("read in {read:?}, priced in {:?}", begin.elapsed());
+    let read = bill.requests_read.unwrap();
+    assert_eq!((read.rows, read.distinct, read.without_counts), (1_000_000, 256 * 14, 0));
+    assert!(bill.requests[0].coverage.is_enough());
+}
