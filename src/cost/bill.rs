@@ -7,18 +7,17 @@ use serde::Serialize;
 
 use crate::analysis::Tables;
 use crate::economics::figures::{DRAWS, Draws, Figures, SEED, Sum, Uncertain};
-use crate::economics::price::Rates;
 use crate::economics::request_time::Reach;
 use crate::record::manifest::Manifest;
-use crate::scenario::pricing::{Pricing, Tier};
+use crate::scenario::pricing::Pricing;
 use crate::scenario::workload::{Bin, Bins, Latency, Requests, Slo, Workload};
-use crate::stats::summary::quantiles;
 
 use super::engines::{Engine, EngineName, engines};
 use super::request::{self, Coverage, MeanRequest, by_mean_rates};
 pub use load::{BreakEvenRow, CapacityRow, MonthRow, TcoRow};
 use money::Drawn;
 pub use money::Money;
+pub(super) use money::rates;
 
 /// What a run costs.
 #[derive(Debug, Serialize)]
@@ -228,15 +227,6 @@ impl Bill {
     }
 }
 
-/// Prices of a tier.
-pub(super) fn rates(pricing: &Pricing, tier: &Tier) -> Rates {
-    Rates {
-        per_hour: tier.per_hour,
-        per_kwh: pricing.per_kwh,
-        gco2e_per_kwh: pricing.gco2e_per_kwh.unwrap_or_default(),
-    }
-}
-
 fn phases(bill: &mut Bill, engines: &[Engine], drawn: (&Figures, &Draws), order: Order<'_>) {
     for engine in engines {
         let energy = engine.energy.as_ref().ok();
@@ -286,7 +276,13 @@ fn requests(
             });
         }
         if of.request.coverage.is_enough() {
-            load::load(bill, of, drawn, order, workload);
+            let carrier = load::Carrier { engine: &of.engine.name, service: of.request.service, request: drawn };
+            if let Some(rows) = load::rows(carrier, order.pricing, workload, order.months) {
+                bill.capacity.push(rows.capacity);
+                bill.months.extend(rows.months);
+                bill.break_even.extend(rows.break_even);
+                bill.tco.extend(rows.tco);
+            }
         }
     }
     let lacking = priced.iter().find(|of| !of.request.coverage.is_enough());
@@ -432,10 +428,4 @@ fn slo_ms(slo: &Slo, of: &Priced<'_>, figures: &Figures, workload: &Workload, bi
         below >= wanted * (1.0 - 1e-12)
     });
     reached.or(times.last()).map(|(time, _)| *time).ok_or_else(|| "nothing was measured".to_owned())
-}
-
-/// A whole number with the interval of what was drawn.
-fn count(value: f64, drawn: &[f64]) -> Uncertain {
-    let ends = quantiles(drawn, [0.025, 0.975]);
-    Uncertain { value, low: ends.map(|[low, _]| low.floor()), high: ends.map(|[_, high]| high.ceil()) }
 }

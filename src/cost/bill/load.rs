@@ -2,13 +2,12 @@
 
 use serde::Serialize;
 
-use super::money::{Drawn, Money};
-use super::{Bill, Order, Priced, count, rates};
+use super::money::{Drawn, Money, count, rates};
 use crate::economics::break_even::{Hardware, Monthly};
-use crate::economics::capacity::{Demand, HOURS_PER_MONTH, SECONDS_PER_MONTH};
+use crate::economics::capacity::{Demand, HOURS_PER_MONTH, SECONDS_PER_MONTH, Service};
 use crate::economics::figures::Uncertain;
 use crate::economics::price::{Scope, Work};
-use crate::scenario::pricing::{HardwarePrice, Pricing};
+use crate::scenario::pricing::{HardwarePrice, Pricing, Tier};
 use crate::scenario::workload::Workload;
 
 use crate::cost::engines::EngineName;
@@ -138,18 +137,35 @@ impl Load<'_> {
     }
 }
 
-/// Adds what a workload's load needs on an engine.
-pub(super) fn load(bill: &mut Bill, of: &Priced<'_>, drawn: &Drawn, order: Order<'_>, workload: &Workload) {
-    let Some(requests_per_s) = workload.requests_per_second else { return };
-    let pricing = order.pricing;
+/// An engine that is to carry a load.
+#[derive(Clone, Copy)]
+pub(super) struct Carrier<'a> {
+    pub(super) engine: &'a EngineName,
+    /// How long requests hold a worker. `None`: nothing was measured.
+    pub(super) service: Option<Service>,
+    /// The mean request.
+    pub(super) request: &'a Drawn,
+}
+
+/// What a load needs on one engine.
+pub(super) struct Rows {
+    pub(super) capacity: CapacityRow,
+    pub(super) months: Vec<MonthRow>,
+    pub(super) break_even: Vec<BreakEvenRow>,
+    pub(super) tco: Vec<TcoRow>,
+}
+
+/// What a workload's load needs on an engine. `None`: the workload does not tell its load.
+pub(super) fn rows(of: Carrier<'_>, pricing: &Pricing, workload: &Workload, over_months: f64) -> Option<Rows> {
+    let requests_per_s = workload.requests_per_second?;
     let demand = Demand { per_second: requests_per_s, burst: workload.burst, utilisation: pricing.utilisation };
-    let load = Load { pricing, requests_per_s, demand, counts_energy: drawn.has_energy() };
-    bill.capacity.push(capacity(of, drawn, load));
-    bill.months.extend(months(of, drawn, load));
-    if let Some(hardware) = pricing.hardware {
-        bill.break_even.extend(break_even(of, drawn, load, hardware));
-    }
-    bill.tco.extend(tco(of, drawn, load, order.months));
+    let load = Load { pricing, requests_per_s, demand, counts_energy: of.request.has_energy() };
+    Some(Rows {
+        capacity: capacity(of, load),
+        months: months(of, load),
+        break_even: pricing.hardware.map(|hardware| break_even(of, load, hardware)).unwrap_or_default(),
+        tco: tco(of, load, over_months),
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of workers")]
@@ -159,35 +175,35 @@ fn machines(drawn: &Drawn, load: Load<'_>) -> Uncertain {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of workers")]
-fn capacity(of: &Priced<'_>, drawn: &Drawn, load: Load<'_>) -> CapacityRow {
-    let workers = machines(drawn, load);
+fn capacity(of: Carrier<'_>, load: Load<'_>) -> CapacityRow {
+    let workers = machines(of.request, load);
     let whole = workers.value as u64;
-    let service = of.request.service.filter(|_| whole > 0);
-    let alone = of.engine.name.batch == 1;
+    let service = of.service.filter(|_| whole > 0);
+    let alone = of.engine.batch == 1;
     CapacityRow {
-        engine: of.engine.name.clone(),
+        engine: of.engine.clone(),
         requests_per_s: load.requests_per_s,
         burst: load.demand.burst,
         utilisation: load.demand.utilisation,
-        workers_exactly: load.demand.workers_exactly(1.0 / drawn.seconds().value),
+        workers_exactly: load.demand.workers_exactly(1.0 / of.request.seconds().value),
         workers,
         busy: service.map(|service| service.busy(load.requests_per_s, whole)),
         mean_wait_model_s: service.filter(|_| alone).and_then(|s| s.mean_wait_s(load.requests_per_s, whole)),
     }
 }
 
-fn months(of: &Priced<'_>, drawn: &Drawn, load: Load<'_>) -> Vec<MonthRow> {
+fn months(of: Carrier<'_>, load: Load<'_>) -> Vec<MonthRow> {
     let requests = load.requests_per_s * SECONDS_PER_MONTH;
     let idle = load.pricing.idle_watts.filter(|_| load.counts_energy);
-    let row = |tier: &crate::scenario::pricing::Tier| {
-        let for_work = drawn.times(requests).cost(rates(load.pricing, tier), load.pricing.gco2e_per_kwh.is_some());
+    let row = |tier: &Tier| {
+        let for_work = of.request.times(requests).cost(rates(load.pricing, tier), load.pricing.gco2e_per_kwh.is_some());
         MonthRow {
-            engine: of.engine.name.clone(),
+            engine: of.engine.clone(),
             tier: tier.name.clone(),
             requests,
             for_work,
-            hired: drawn.uncertain(|work| load.hired(work, tier.per_hour).month),
-            idle_energy: idle.map(|_| drawn.uncertain(|work| load.month(work).idle_energy)),
+            hired: of.request.uncertain(|work| load.hired(work, tier.per_hour).month),
+            idle_energy: idle.map(|_| of.request.uncertain(|work| load.month(work).idle_energy)),
             scope: for_work.scope,
         }
     };
@@ -203,7 +219,7 @@ fn scope(load: Load<'_>) -> Scope {
 }
 
 /// Tiers that are a machine of one's own spread over its life are no hire: against them hardware would be paid twice.
-fn break_even(of: &Priced<'_>, drawn: &Drawn, load: Load<'_>, price: HardwarePrice) -> Vec<BreakEvenRow> {
+fn break_even(of: Carrier<'_>, load: Load<'_>, price: HardwarePrice) -> Vec<BreakEvenRow> {
     let hardware = hardware(price);
     let hired = load.pricing.tiers.iter().filter(|tier| !tier.owned);
     hired
@@ -213,16 +229,16 @@ fn break_even(of: &Priced<'_>, drawn: &Drawn, load: Load<'_>, price: HardwarePri
                 // Draws in which it never pays stand behind all others.
                 bought.months_until_cheaper_than(load.hired(work, tier.per_hour)).unwrap_or(f64::MAX)
             };
-            let months = drawn.uncertain(until);
+            let months = of.request.uncertain(until);
             let months = (months.value < f64::MAX)
                 .then_some(Uncertain { high: months.high.filter(|high| *high < f64::MAX / 2.0), ..months });
             BreakEvenRow {
-                engine: of.engine.name.clone(),
+                engine: of.engine.clone(),
                 tier: tier.name.clone(),
-                machines: machines(drawn, load),
-                once: drawn.uncertain(|work| load.bought(work, hardware).once),
-                bought_month: drawn.uncertain(|work| load.bought(work, hardware).month),
-                hired_month: drawn.uncertain(|work| load.hired(work, tier.per_hour).month),
+                machines: machines(of.request, load),
+                once: of.request.uncertain(|work| load.bought(work, hardware).once),
+                bought_month: of.request.uncertain(|work| load.bought(work, hardware).month),
+                hired_month: of.request.uncertain(|work| load.hired(work, tier.per_hour).month),
                 pays: months.is_some_and(|months| months.value <= hardware.months),
                 months,
                 scope: scope(load),
@@ -231,22 +247,20 @@ fn break_even(of: &Priced<'_>, drawn: &Drawn, load: Load<'_>, price: HardwarePri
         .collect()
 }
 
-fn tco(of: &Priced<'_>, drawn: &Drawn, load: Load<'_>, months: f64) -> Vec<TcoRow> {
+fn tco(of: Carrier<'_>, load: Load<'_>, months: f64) -> Vec<TcoRow> {
     let row = |tier: &str, total: Uncertain| TcoRow {
-        engine: of.engine.name.clone(),
+        engine: of.engine.clone(),
         tier: tier.to_owned(),
         months,
         total,
         scope: scope(load),
     };
-    let hired = load
-        .pricing
-        .tiers
-        .iter()
-        .filter(|tier| !tier.owned)
-        .map(|tier| row(&tier.name, drawn.uncertain(|work| load.hired(work, tier.per_hour).over(months, months))));
+    let hired =
+        load.pricing.tiers.iter().filter(|tier| !tier.owned).map(|tier| {
+            row(&tier.name, of.request.uncertain(|work| load.hired(work, tier.per_hour).over(months, months)))
+        });
     let bought = load.pricing.hardware.map(hardware).map(|hardware| {
-        row("bought", drawn.uncertain(|work| load.bought(work, hardware).over(months, hardware.months)))
+        row("bought", of.request.uncertain(|work| load.bought(work, hardware).over(months, hardware.months)))
     });
     hired.chain(bought).collect()
 }

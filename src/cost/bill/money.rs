@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::economics::figures::{Draws, Figures, Sum, Uncertain};
 use crate::economics::price::{Rates, Scope, Work};
+use crate::scenario::pricing::{Pricing, Tier};
+use crate::stats::summary::quantiles;
 
 const JOULES_PER_KWH: f64 = 3.6e6;
 
@@ -117,4 +119,19 @@ impl Drawn {
             carbon_g: joules(|work, rates| work.cost(rates).carbon_g).filter(|_| carbon),
         }
     }
+}
+
+/// Prices of a tier.
+pub(in crate::cost) fn rates(pricing: &Pricing, tier: &Tier) -> Rates {
+    Rates {
+        per_hour: tier.per_hour,
+        per_kwh: pricing.per_kwh,
+        gco2e_per_kwh: pricing.gco2e_per_kwh.unwrap_or_default(),
+    }
+}
+
+/// A whole number with the interval of what was drawn.
+pub(super) fn count(value: f64, drawn: &[f64]) -> Uncertain {
+    let ends = quantiles(drawn, [0.025, 0.975]);
+    Uncertain { value, low: ends.map(|[low, _]| low.floor()), high: ends.map(|[_, high]| high.ceil()) }
 }
