@@ -110,7 +110,7 @@ fn record(
         procedure: cell.procedure,
         status,
         detail,
-        flags: flags(beside, setting.co_resident, is_unaccounted(&reply, wall)),
+        flags: flags(beside, setting.co_resident, is_unaccounted(&reply, end)),
         attribution: if answered { reply.attribution.clone() } else { loaded.attribution.clone() },
         tokens: tokens(cell, setting.call, &reply),
         spans: reply.spans.iter().map(span_record).collect(),
@@ -269,14 +269,14 @@ fn in_phases(reply: &Reply) -> Nanos {
     Nanos(reply.spans.iter().map(|span| span.end.since(span.begin).0).sum())
 }
 
-/// Whether most of a call to another process belongs to no phase, and more than messages take there and then. A phase that
-/// ends before its device does looks so; a short call on a busy machine does not, for the messages right before it took
-/// as long. One stall in a quiet hour still can: it is a flag, and only where most calls of a cell carry it something is
-/// made of it.
-fn is_unaccounted(reply: &Reply, wall: Nanos) -> bool {
-    let Some(round_trip) = reply.round_trip.filter(|_| !reply.spans.is_empty()) else { return false };
+/// Whether most of a call to another process, from its first phase on, belongs to no phase, and more than messages take there
+/// and then. A phase that ends before its device does looks so. What comes before the first phase is no sign of it: inputs
+/// are made there, and caches emptied. Nor is a short call on a busy machine, for the messages right before it took as long.
+/// One stall in a quiet hour still can be: it is a flag, and only where most calls of a cell carry it something is made of it.
+fn is_unaccounted(reply: &Reply, end: Nanos) -> bool {
+    let (Some(round_trip), Some(first)) = (reply.round_trip, reply.spans.first()) else { return false };
     let phases = in_phases(reply);
-    let rest = wall.since(phases);
+    let rest = end.since(first.begin).since(phases);
     rest > phases && rest > MESSAGE_ROOM + Nanos(round_trip.0.saturating_mul(MESSAGES_PER_CALL))
 }
 

@@ -262,8 +262,8 @@ pub enum Flag {
     IdleDrift,
     /// The prompt was never sent before, and its prefill took as long as that of one that the server had kept. It counts.
     Suspect,
-    /// More of the call belongs to no phase than to one, and messages alone do not take so long: as where an engine ends a
-    /// phase before its device has.
+    /// More of the call, from its first phase on, belongs to no phase than to one, and messages alone do not take so long: as
+    /// where an engine ends a phase before its device has.
     Unaccounted,
 }
 named!(Flag {
