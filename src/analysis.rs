@@ -8,6 +8,7 @@
 //!                  │                    └ scope → scaling, predictors, shifts
 //!                  ├ warmup, phases, early_stop, linearity      record → loads, degraded
 //!                  ├ compile (with the record's evidence)
+//!                  ├ engines (two and more on the same cells)
 //!                  └ energy (with the power trace)
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod device_gap;
 pub mod early_stop;
 pub mod energy;
 pub mod energy_soak;
+pub mod engines;
 mod flags;
 mod groups;
 mod judged_again;
@@ -59,6 +61,7 @@ pub use device_gap::DeviceGapRow;
 pub use early_stop::EarlyStopRow;
 pub use energy::{BaselineRow, EnergyColumns, EnergyEventRow, EnergySummaryRow};
 pub use energy_soak::SoakRow;
+pub use engines::{EngineComparisonRow, EngineGroupsRow, EnginePairsRow, EngineVerdict, Pairing, Samples};
 pub use flags::Flags;
 pub use key::{CellKey, PlannedKey};
 pub use linearity::{DecodeLinearityRow, DecodeProjectionErrorRow};

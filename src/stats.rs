@@ -6,7 +6,7 @@
 //!   [`multivariate`] with two predictors,
 //!   [`rank`] by order alone; [`bootstrap`] gives the second interval and [`gate`] the verdict.
 //! - [`compare`] holds the classical tests between groups, [`mann_whitney`] and [`kruskal`] those by order alone,
-//!   [`multiplicity`] corrects for many at once; [`ratio`] says how many times longer one series takes than another.
+//!   [`multiplicity`] corrects for many at once; [`log_estimate`] is for ratios and what else is known on logarithms.
 //!
 //! Nothing here panics or returns NaN: a sample that cannot be used gives an [`InputError`], a figure
 //! that a usable sample does not define is `None`.
@@ -19,6 +19,7 @@ mod input;
 pub mod interval;
 pub mod kruskal;
 pub mod location;
+pub mod log_estimate;
 mod log_mean;
 pub mod mann_whitney;
 pub mod measured;
@@ -27,7 +28,6 @@ mod moments;
 pub mod multiplicity;
 pub mod multivariate;
 pub mod rank;
-pub mod ratio;
 pub mod reuse;
 pub mod series;
 #[cfg(test)]

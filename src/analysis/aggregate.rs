@@ -1,5 +1,8 @@
 //! `summary_by_model_backend_mode_agg.csv`: across the scenarios of one shape.
 
+use crate::stats::LEVEL;
+use crate::stats::interval::Interval;
+use crate::stats::log_estimate::LogEstimate;
 use crate::stats::summary::geometric_mean;
 use crate::terms::Dtype;
 use crate::terms::Mode;
@@ -55,6 +58,14 @@ columns! {
         tokens_per_s: Option<f64>,
         /// Geometric mean of the medians per token. `None` for `e2e_kv`.
         ms_per_token: Option<f64>,
+        /// Geometric mean of the scenarios' locations per token. `None`, here and in the two below: for `e2e_kv`, or a scenario
+        /// has no interval.
+        location_ms_per_token: Option<f64>,
+        /// Lower end of its 95 % interval. The scenarios are these and no sample of others: how they differ is not in it.
+        /// Source: Student's t on the mean of the scenarios' logarithms with their own errors, degrees of freedom after Welch and Satterthwaite.
+        ci_low_ms_per_token: Option<f64>,
+        /// Upper end.
+        ci_high_ms_per_token: Option<f64>,
         /// How latencies are aggregated.
         latency_rule: String,
         /// How throughput is aggregated.
@@ -123,6 +134,9 @@ fn row(rows: &[&SummaryRow], missing: &[&str]) -> Option<AggregateRow> {
     let tokens: Option<Vec<f64>> = rows.iter().map(|row| row.tokens.map(|tokens| tokens as f64)).collect();
     let tokens = tokens.and_then(|tokens| geometric_mean(&tokens));
     let per_token: Option<Vec<f64>> = rows.iter().map(|row| row.ms_per_token).collect();
+    let locations: Option<Vec<LogEstimate>> = rows.iter().map(|row| location_per_token(row)).collect();
+    let location = locations.and_then(|locations| LogEstimate::mean(&locations));
+    let interval = location.and_then(|location| location.interval(LEVEL));
     Some(AggregateRow {
         backend: first.key.backend.clone(),
         model: first.key.model.clone(),
@@ -141,7 +155,17 @@ fn row(rows: &[&SummaryRow], missing: &[&str]) -> Option<AggregateRow> {
         tokens,
         tokens_per_s: tokens.and_then(|tokens| tokens_per_s(tokens, latency_ms)),
         ms_per_token: per_token.and_then(|values| geometric_mean(&values)),
+        location_ms_per_token: location.map(|location| location.value()),
+        ci_low_ms_per_token: interval.map(|interval| interval.low),
+        ci_high_ms_per_token: interval.map(|interval| interval.high),
         latency_rule: LATENCY_RULE.to_owned(),
         throughput_rule: THROUGHPUT_RULE.to_owned(),
     })
+}
+
+/// A cell's location per token with its error. `None`: no tokens, or too few calls for an interval.
+fn location_per_token(row: &SummaryRow) -> Option<LogEstimate> {
+    let per_token = row.ms_per_token? / row.median_ms;
+    let interval = Interval { low: row.ci_low_ms? * per_token, high: row.ci_high_ms? * per_token };
+    LogEstimate::of_interval(row.location_ms? * per_token, interval, LEVEL, row.n_effective? - 1.0)
 }

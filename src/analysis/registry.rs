@@ -14,6 +14,7 @@ use super::device_gap::DeviceGap;
 use super::early_stop::EarlyStops;
 use super::energy::{self, BaselineRow, EnergyEvents, EnergySummary};
 use super::energy_soak::EnergySoak;
+use super::engines::{EngineComparison, EngineGroups, EnginePairs};
 use super::linearity::{DecodeLinearity, DecodeProjectionError};
 use super::loads::{LoadBreakdown, LoadParts};
 use super::metrics::Metrics;
@@ -82,6 +83,9 @@ registry! {
     metrics: Metrics,
     summary: Summary,
     aggregate: Aggregate,
+    engine_comparison: EngineComparison,
+    engine_pairs: EnginePairs,
+    engine_groups: EngineGroups,
     scaling_fits: ScalingFits,
     scaling_residuals: ScalingResiduals,
     scaling_fits_length_limited: ScalingFitsLengthLimited,

@@ -1,4 +1,4 @@
-//! `phasebench analyze`: every table of a run, and the fits to quote from it.
+//! `phasebench analyze`: every table of a run, which engine is faster, and the fits to quote from it.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,12 +8,15 @@ use crate::analysis::{self, Overview, Tables};
 use crate::cli::RunFolderArgs;
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
+use crate::commands::report::{as_json, print_finding};
 use crate::exit::Exit;
 use crate::report::document::{Table, Text};
+use crate::report::sections::{ReportedRun, speeds};
 use crate::run_folder::RunFolder;
 use crate::units::significant;
 
-/// Derives and writes every table; prints the headline fits.
+/// Derives and writes every table; prints which engine is faster, how fast each is where few sizes were measured, and the
+/// headline fits.
 ///
 /// # Errors
 /// A run folder that cannot be read or written, standard output refuses.
@@ -23,10 +26,16 @@ pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> Result<Exit, Comman
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
     let written = names(&analysis::write(&tables, &run.path)?);
     let overview = Overview::new(&run, &tables, &written);
+    let speeds = speeds(&ReportedRun::new(&run, &trace, &tables));
     if args.json {
-        writeln!(out, "{:#}", serde_json::to_value(overview)?)?;
+        let mut result = serde_json::to_value(overview)?;
+        result["findings"] = speeds.iter().map(as_json).collect();
+        writeln!(out, "{result:#}")?;
     } else {
         print(&overview, &run, out)?;
+        for finding in &speeds {
+            print_finding(finding, out)?;
+        }
         fits(&tables, out)?;
     }
     Ok(Exit::Good)

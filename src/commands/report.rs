@@ -49,15 +49,21 @@ fn print(document: &Document, run: &RunFolder, out: &mut dyn Write) -> Result<()
         }
     }
     for finding in findings(document) {
-        writeln!(out, "{} ({})", finding.question, finding.assurance.as_str())?;
-        writeln!(out, "  {}", finding.answer)?;
-        writeln!(out, "  {}", finding.grounds)?;
+        print_finding(finding, out)?;
     }
     writeln!(out, "\nreport: {}", run.path.join(PAGE).display())?;
     Ok(())
 }
 
-fn as_json(finding: &Finding) -> Value {
+/// A question with its answer, and what that rests on.
+pub(super) fn print_finding(finding: &Finding, out: &mut dyn Write) -> Result<(), CommandError> {
+    writeln!(out, "{} ({})", finding.question, finding.assurance.as_str())?;
+    writeln!(out, "  {}", finding.answer)?;
+    writeln!(out, "  {}", finding.grounds)?;
+    Ok(())
+}
+
+pub(super) fn as_json(finding: &Finding) -> Value {
     json!({
         "question": finding.question,
         "standing": finding.assurance.as_str(),

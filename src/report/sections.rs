@@ -11,6 +11,7 @@ mod compile;
 mod degraded;
 mod early_stop;
 mod energy;
+mod engines;
 mod evidence;
 mod facts;
 mod findings;
@@ -26,7 +27,7 @@ mod warmup;
 
 use crate::analysis::validate;
 use crate::record::manifest::Tool;
-use crate::report::document::{Block, Document, Section, Text};
+use crate::report::document::{Block, Document, Finding, Section, Text};
 
 use names::Names;
 pub use reported::ReportedRun;
@@ -34,6 +35,7 @@ use reported::{MOST_ROWS, strongest};
 
 /// Every section, in the report's order. Each is left out where it gives `None`: the run has nothing for it.
 const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
+    engines::section,
     scaling::section,
     summary::section,
     predictors::section,
@@ -64,6 +66,13 @@ pub fn compose(run: &ReportedRun<'_>) -> Document {
         sections: SECTIONS.iter().filter_map(|section| section(run, &names)).collect(),
         made_by: format!("Made by phasebench {} from the run's own rows.", facts::tool(&Tool::this())),
     }
+}
+
+/// What the first screen says of speed alone: which engine is faster, and how fast each is where too few sizes were measured
+/// to ask how it scales.
+#[must_use]
+pub fn speeds(run: &ReportedRun<'_>) -> Vec<Finding> {
+    findings::speeds(run, &Names::new(run.plan))
 }
 
 fn unfinished(run: &ReportedRun<'_>) -> Option<Text> {

@@ -3,6 +3,7 @@
 mod cells;
 mod compile;
 mod compile_report;
+mod engines;
 mod files;
 mod findings;
 mod fit_command;

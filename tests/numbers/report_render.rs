@@ -228,6 +228,7 @@ fn warmup_section() -> Section {
                 name: format!("{model} · medium · prefill · ort-cpu"),
                 ratio,
                 interval: (i % 2 == 0).then_some(Interval { low: ratio * 0.8, high: ratio * 1.3 }),
+                is_mean: false,
             }
         })
         .collect();

@@ -6,11 +6,15 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::analysis;
 use crate::commands::CommandError;
+use crate::commands::report::print_finding;
 use crate::exit::Exit;
 use crate::record::given_up::{GivenUp, given_up, sessions_given_up};
 use crate::record::plan::{Cell, Plan};
 use crate::record::{Finished, Line};
+use crate::report::sections::{ReportedRun, speeds};
+use crate::run_folder::RunFolder;
 use crate::terminal::warn;
 use crate::terms::{Degraded, Procedure, Status};
 
@@ -45,6 +49,8 @@ pub(super) fn complete(
     let most_often = most_frequent(&recording.lines, plan);
     if !json {
         tally.print(folder, gone.len(), out)?;
+        print_speeds(folder, out)?;
+        writeln!(out, "  next: phasebench report {}", folder.display())?;
     }
     warn_of(&gone);
     let exit = tally.judge(plan, most_often.as_ref());
@@ -70,6 +76,17 @@ pub(super) fn complete(
         )?;
     }
     Ok(exit)
+}
+
+/// Says which engine is faster, and how fast each is where too few sizes were measured to ask how it scales.
+fn print_speeds(folder: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
+    let run = RunFolder::open(folder)?;
+    let trace = run.trace()?;
+    let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
+    for finding in speeds(&ReportedRun::new(&run, &trace, &tables)) {
+        print_finding(&finding, out)?;
+    }
+    Ok(())
 }
 
 /// Says how to go on with a run that was interrupted.
@@ -206,7 +223,6 @@ impl Tally {
         if made_again > 0 {
             writeln!(out, "  {made_again} ended early and were made again")?;
         }
-        writeln!(out, "  next: phasebench report {}", folder.display())?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! How much slower the first calls are than the later ones.
+//! Ratios: how much slower first calls are than later ones, or one engine than another.
 
 use plotters::element::{EmptyElement, Text};
 use plotters::style::text_anchor::{HPos, VPos};
@@ -43,11 +43,13 @@ pub struct Ratio {
     pub name: String,
     /// The ratio.
     pub ratio: f64,
-    /// Its interval. `None`: none could be made, no whisker is drawn.
+    /// Its interval. `None`: none could be made, and a line from the first reference is drawn in place of a whisker.
     pub interval: Option<Interval>,
+    /// Whether it is what the other rows come to: drawn as a diamond.
+    pub is_mean: bool,
 }
 
-/// Draws one dot per row, joined to the first reference line.
+/// Draws one dot per row with its interval.
 ///
 /// # Errors
 /// [`ChartError::Empty`] without a row, [`ChartError::Value`] for a ratio that is not positive.
@@ -64,22 +66,31 @@ pub fn ratios(data: &Ratios) -> Result<Svg, ChartError> {
     render(&head, describe(data), rows.body_px(), |area| {
         rows.draw(area, |plot| {
             draw_references(plot, &rows, data)?;
-            let mark = Mark { colour: SERIES[0], outline: Outline::Disc };
             let from = data.references.first().map(|r| r.ratio);
             for (i, row) in data.rows.iter().enumerate() {
                 let at = (row.ratio, Rows::y(i));
+                let mark = mark(row);
                 let area = plot.plotting_area();
-                if let Some(from) = from {
-                    area.draw(&line((from, at.1), at, AXIS, 1))?;
-                }
-                if let Some(Interval { low, high }) = row.interval {
-                    area.draw(&line((low, at.1), (high, at.1), mark.colour, 2))?;
+                match (row.interval, from) {
+                    (Some(Interval { low, high }), _) => {
+                        area.draw(&line((low, at.1), (high, at.1), mark.colour, 2))?;
+                    }
+                    (None, Some(from)) => area.draw(&line((from, at.1), at, AXIS, 1))?,
+                    (None, None) => {}
                 }
                 area.draw(&mark.at(at, 5, 1.0))?;
             }
             Ok(())
         })
     })
+}
+
+fn mark(row: &Ratio) -> Mark {
+    if row.is_mean {
+        Mark { colour: SERIES[1], outline: Outline::Diamond }
+    } else {
+        Mark { colour: SERIES[0], outline: Outline::Disc }
+    }
 }
 
 fn draw_references(plot: &Plot<'_>, rows: &Rows<'_>, data: &Ratios) -> Result<(), ChartError> {

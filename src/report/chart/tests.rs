@@ -21,7 +21,7 @@ fn one_ratio(name: &str, ratio: f64) -> Ratios {
         title: "Warmup".to_owned(),
         x_name: "warmup ÷ timed".to_owned(),
         references: vec![Reference { ratio: 1.0, label: "no warmup".to_owned() }],
-        rows: vec![super::Ratio { name: name.to_owned(), ratio, interval: None }],
+        rows: vec![super::Ratio { name: name.to_owned(), ratio, interval: None, is_mean: false }],
     }
 }
 

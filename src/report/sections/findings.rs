@@ -3,9 +3,11 @@
 mod calls;
 mod caution;
 mod compiling;
+mod engines;
 mod growth;
 mod placement;
 mod share;
+mod speed;
 mod steadiness;
 
 use crate::report::document::Finding;
@@ -17,12 +19,24 @@ pub(super) use calls::call_counts;
 pub(super) use growth::headlines;
 pub(super) use steadiness::{drifts, timed_summaries};
 
-/// Every question, in the order of the screen: what scales how, what compiling did, then how far they may be trusted.
+/// Every question, in the order of the screen: which engine is faster, how fast each is or how it scales, what compiling
+/// did, then how far they may be trusted.
 /// Each gives a finding per backend or mode that it can be asked of.
-const QUESTIONS: &[fn(&ReportedRun<'_>, &Names) -> Vec<Finding>] =
-    &[growth::findings, compiling::findings, calls::findings, steadiness::findings, placement::findings];
+const QUESTIONS: &[fn(&ReportedRun<'_>, &Names) -> Vec<Finding>] = &[
+    engines::findings,
+    growth::findings,
+    compiling::findings,
+    calls::findings,
+    steadiness::findings,
+    placement::findings,
+];
 
 /// The answers.
 pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
     QUESTIONS.iter().flat_map(|question| question(run, names)).collect()
+}
+
+/// Which engine is faster, and how fast each is where too few sizes were measured to ask how it scales.
+pub(super) fn speeds(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
+    [engines::findings(run, names), growth::speeds(run, names)].concat()
 }

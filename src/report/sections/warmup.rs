@@ -64,7 +64,7 @@ fn ratios(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> O
     let shown = strongest(&cells, MOST_ROWS, |row| row.ratio.unwrap_or_default());
     let ratio = |row: &&&WarmupRow| {
         let name = names.cell(&row.key.model, &row.key.scenario, row.key.batch, row.key.gen_tokens);
-        Some(Ratio { name, ratio: row.ratio?, interval: None })
+        Some(Ratio { name, ratio: row.ratio?, interval: None, is_mean: false })
     };
     let mut references = vec![Reference { ratio: 1.0, label: "as fast as timed".to_owned() }];
     if cells.iter().any(|row| row.ratio > Some(WARM_POOL)) {

@@ -1,4 +1,4 @@
-//! How latency grows with the size of a model.
+//! How latency grows with the size of a model, or where too few were asked to tell, what it is.
 
 use crate::analysis::{OverheadRow, ScalingFitRow};
 use crate::report::document::{Assurance, Finding, Text};
@@ -8,6 +8,7 @@ use crate::report::sections::names::{Names, axis_name, call_shape, counted, mode
 use crate::terms::{FitAxis, Mode};
 
 use super::caution::reasons_for_caution;
+use super::speed;
 
 /// Difference of Akaike's criterion above which one law fits clearly better than another: 4, the data are e² = 7 times as
 /// likely under it. Both laws have two coefficients, so that it is `n·ln` of the ratio of what they leave of the squares.
@@ -38,12 +39,27 @@ pub(in crate::report::sections) fn headlines<'a>(run: &ReportedRun<'a>) -> impl 
     run.tables.scaling_fits.iter().filter(|fit| fit.key.headline && fit.key.mode != Mode::E2eKv)
 }
 
+/// Those that say how fast a phase is, since too few sizes were asked to tell how it grows.
+pub(super) fn speeds(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
+    headlines(run).filter_map(|fit| speed_of(run, names, fit)).collect()
+}
+
+fn speed_of(run: &ReportedRun<'_>, names: &Names, fit: &ScalingFitRow) -> Option<Finding> {
+    if !speed::asked_for(run, fit) {
+        return None;
+    }
+    speed::finding(run, names, fit, question(names, fit), &reasons_for_caution(run, names, fit))
+}
+
 fn finding(run: &ReportedRun<'_>, names: &Names, fit: &ScalingFitRow) -> Finding {
+    if let Some(speed) = speed_of(run, names, fit) {
+        return speed;
+    }
+    let reasons = reasons_for_caution(run, names, fit);
     let slope = fit.slope.zip(fit.slope_t_low.zip(fit.slope_t_high)).filter(|_| fit.actionable);
     let Some((slope, interval)) = slope else {
         return not_identifiable(run, names, fit);
     };
-    let reasons = reasons_for_caution(run, names, fit);
     if let Some(line) = better_line(run, fit) {
         return along_a_line(run, names, fit, line, &reasons);
     }

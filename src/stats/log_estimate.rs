@@ -1,14 +1,14 @@
-//! How many times longer one series of calls takes than another, with all that a judgement needs: intervals at any level,
-//! and the p of any ratio.
+//! Positive quantities known on logarithms, such as how many times longer one series of calls takes than another, with all
+//! that a judgement needs: intervals at any level, and the p of any value.
 
 use crate::stats::interval::Interval;
 use crate::stats::log_mean::{LogMean, welch_df};
 use crate::stats::{InputError, student};
 
-/// A ratio of two locations, known on logarithms.
+/// A positive quantity: a ratio of two locations, or a location.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ratio {
-    /// Natural logarithm of the ratio.
+pub struct LogEstimate {
+    /// Natural logarithm of it.
     pub ln: f64,
     /// Standard error of it.
     pub standard_error: f64,
@@ -16,7 +16,7 @@ pub struct Ratio {
     pub df: f64,
 }
 
-impl Ratio {
+impl LogEstimate {
     /// Ratio of the geometric means of two independent series, each in call order: the difference of mean logarithms with
     /// Welch's error, either side's variance and degrees of freedom corrected for autocorrelation.
     ///
@@ -44,18 +44,28 @@ impl Ratio {
         Ok(Self { ln: mean.mean, standard_error: mean.variance_of_mean.sqrt(), df: mean.df() })
     }
 
-    /// Geometric mean of several ratios, each with its own error; independent of each other. The ratios are these and no
-    /// sample of others, so that how they differ is no error. Degrees of freedom after Welch and Satterthwaite.
+    /// What a t interval with these degrees of freedom was made from. `None`: `level` or `df` is out of range, or an end is
+    /// not positive.
+    #[must_use]
+    pub fn of_interval(value: f64, interval: Interval, level: f64, df: f64) -> Option<Self> {
+        let half_width = (interval.high / interval.low).ln() / 2.0;
+        let standard_error = half_width / student::critical(level, df)?;
+        let found = Self { ln: value.ln(), standard_error, df };
+        (found.ln.is_finite() && standard_error.is_finite()).then_some(found)
+    }
+
+    /// Geometric mean of several, each with its own error; independent of each other. They are these and no sample of
+    /// others, so that how they differ is no error. Degrees of freedom after Welch and Satterthwaite.
     ///
     /// `None`: there is none.
     #[must_use]
-    pub fn mean(ratios: &[Self]) -> Option<Self> {
-        let n = ratios.len() as f64;
-        let least_df = ratios.iter().map(|ratio| ratio.df).reduce(f64::min)?;
-        let variance: f64 = ratios.iter().map(|ratio| ratio.standard_error.powi(2)).sum();
-        let by_df: f64 = ratios.iter().map(|ratio| ratio.standard_error.powi(4) / ratio.df).sum();
+    pub fn mean(all: &[Self]) -> Option<Self> {
+        let n = all.len() as f64;
+        let least_df = all.iter().map(|one| one.df).reduce(f64::min)?;
+        let variance: f64 = all.iter().map(|one| one.standard_error.powi(2)).sum();
+        let by_df: f64 = all.iter().map(|one| one.standard_error.powi(4) / one.df).sum();
         Some(Self {
-            ln: ratios.iter().map(|ratio| ratio.ln).sum::<f64>() / n,
+            ln: all.iter().map(|one| one.ln).sum::<f64>() / n,
             standard_error: variance.sqrt() / n,
             df: if by_df > 0.0 { variance * variance / by_df } else { least_df },
         })
@@ -74,43 +84,40 @@ impl Ratio {
         let both = own + further;
         // The further error is known without end.
         let df = if own > 0.0 { self.df * (both / own).powi(2) } else { f64::INFINITY };
-        Self { standard_error: both.sqrt(), df: df.min(MOST_DF), ..self }
+        Self { standard_error: both.sqrt(), df, ..self }
     }
 
-    /// The ratio.
+    /// The quantity.
     #[must_use]
-    pub fn ratio(&self) -> f64 {
+    pub fn value(&self) -> f64 {
         self.ln.exp()
     }
 
-    /// Its t interval, a ratio. `None`: `level` not between 0 and 1.
+    /// Its t interval. `None`: `level` not between 0 and 1.
     #[must_use]
     pub fn interval(&self, level: f64) -> Option<Interval> {
         let critical = student::critical(level, self.df)?;
         Some(Interval::around(self.ln, critical * self.standard_error).map(f64::exp))
     }
 
-    /// Two-sided p of the true ratio being `ratio`. `None`: it is not positive.
+    /// Two-sided p of its true value being `value`. `None`: that is not positive.
     #[must_use]
-    pub fn p_of(&self, ratio: f64) -> Option<f64> {
-        let distance = self.ln - ratio.ln();
+    pub fn p_of(&self, value: f64) -> Option<f64> {
+        let distance = self.ln - value.ln();
         if distance == 0.0 && self.standard_error == 0.0 {
             return Some(1.0);
         }
         student::two_sided_p(distance / self.standard_error, self.df)
     }
 
-    /// p of the true ratio lying within a factor `margin` of 1 in either direction, where the ratio found lies beyond: the
-    /// two-sided one of the nearer end. 1 where it lies within.
+    /// p of its true value lying within a factor `margin` of 1 in either direction, where the one found lies beyond: the
+    /// two-sided p of the nearer end. 1 where it lies within.
     #[must_use]
     pub fn p_within(&self, margin: f64) -> Option<f64> {
         let end = margin.ln().abs();
         if self.ln.abs() <= end { Some(1.0) } else { self.p_of((end * self.ln.signum()).exp()) }
     }
 }
-
-/// Degrees of freedom above which a t distribution is the normal one to nine digits.
-const MOST_DF: f64 = 1e9;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
@@ -124,11 +131,13 @@ mod tests {
 
     #[test]
     fn unpaired_is_the_ratio_of_locations() {
-        let (ratio, known) = (Ratio::unpaired(&B, &A).unwrap(), log_ratio(&B, &A, LEVEL).unwrap());
-        assert_eq!((ratio.ratio(), ratio.interval(LEVEL).unwrap()), (known.ratio, known.interval));
+        let (ratio, known) = (LogEstimate::unpaired(&B, &A).unwrap(), log_ratio(&B, &A, LEVEL).unwrap());
+        assert_eq!((ratio.value(), ratio.interval(LEVEL).unwrap()), (known.ratio, known.interval));
         // The p of an end of an interval is what lies outside.
         let p = ratio.p_of(known.interval.low).unwrap();
         assert!((p - 0.05).abs() < 1e-9, "{p}");
+        let again = LogEstimate::of_interval(known.ratio, known.interval, LEVEL, ratio.df).unwrap();
+        assert!((again.standard_error - ratio.standard_error).abs() < 1e-12);
         assert_eq!(ratio.p_within(1.5), Some(1.0));
         assert!(ratio.p_within(1.03).unwrap() > ratio.p_of(1.0).unwrap());
     }
@@ -137,19 +146,20 @@ mod tests {
     fn what_slows_both_sides_cancels_in_pairs() {
         let slow = [1.0, 1.5, 1.1, 2.0, 1.3, 1.0, 1.8, 1.2];
         let slowed = |calls: [f64; 8]| -> Vec<f64> { calls.iter().zip(slow).map(|(call, by)| call * by).collect() };
-        let (quiet, paired) = (Ratio::paired(&B, &A).unwrap(), Ratio::paired(&slowed(B), &slowed(A)).unwrap());
+        let (quiet, paired) =
+            (LogEstimate::paired(&B, &A).unwrap(), LogEstimate::paired(&slowed(B), &slowed(A)).unwrap());
         assert!((quiet.ln - paired.ln).abs() < 1e-12 && (quiet.standard_error - paired.standard_error).abs() < 1e-12);
-        assert!(Ratio::unpaired(&slowed(B), &slowed(A)).unwrap().standard_error > 5.0 * paired.standard_error);
-        assert!(Ratio::paired(&A[..2], &B[..2]).is_err() && Ratio::paired(&A, &B[..7]).is_err());
+        assert!(LogEstimate::unpaired(&slowed(B), &slowed(A)).unwrap().standard_error > 5.0 * paired.standard_error);
+        assert!(LogEstimate::paired(&A[..2], &B[..2]).is_err() && LogEstimate::paired(&A, &B[..7]).is_err());
     }
 
     #[test]
     fn a_mean_of_many_is_surer_than_one_and_a_further_error_less_so() {
-        let one = Ratio { ln: 0.2, standard_error: 0.04, df: 9.0 };
-        let four = Ratio::mean(&[one; 4]).unwrap();
+        let one = LogEstimate { ln: 0.2, standard_error: 0.04, df: 9.0 };
+        let four = LogEstimate::mean(&[one; 4]).unwrap();
         assert!((four.ln - 0.2).abs() < 1e-15 && (four.standard_error - 0.02).abs() < 1e-15);
         assert!((four.df - 36.0).abs() < 1e-9);
-        assert_eq!(Ratio::mean(&[]), None);
+        assert_eq!(LogEstimate::mean(&[]), None);
         let drifting = one.with_error(0.03);
         assert!((drifting.standard_error - 0.05).abs() < 1e-15 && (drifting.df - 9.0 * 1.5625 * 1.5625).abs() < 1e-9);
     }
@@ -157,9 +167,10 @@ mod tests {
     #[test]
     fn series_without_spread_are_equal_or_not() {
         let (same, other) =
-            (Ratio::unpaired(&[4.0; 5], &[4.0; 5]).unwrap(), Ratio::paired(&[4.0; 5], &[2.0; 5]).unwrap());
+            (LogEstimate::unpaired(&[4.0; 5], &[4.0; 5]).unwrap(), LogEstimate::paired(&[4.0; 5], &[2.0; 5]).unwrap());
         assert_eq!((same.p_of(1.0), other.p_of(1.0)), (Some(1.0), Some(0.0)));
-        assert_eq!(other.with_error(0.05).df, MOST_DF);
+        let half_width = (other.with_error(0.05).interval(LEVEL).unwrap().high / 2.0).ln();
+        assert!((half_width.abs() - 1.959_964 * 0.05).abs() < 1e-6, "{half_width}");
         assert!(other.interval(LEVEL).unwrap().width() < 1e-12);
     }
 }

@@ -1,0 +1,20 @@
+//! Engines against each other inside one run: the same cells with the same weights, phase by phase.
+//!
+//! ```text
+//! metrics → cells (two engines, one cell) → pairs (two engines, one phase, over cells)
+//!         └ groups (three engines or more at once)
+//! ```
+//!
+//! A ratio is time of the second engine ÷ time of the first, the first being the one that the plan names first. Prefill and
+//! decode together follow from the two apart and are not compared.
+
+mod cells;
+mod groups;
+mod pairs;
+mod side;
+mod verdict;
+
+pub use cells::{DRIFT_ALLOWANCE, EngineComparison, EngineComparisonRow, Pairing};
+pub use groups::{EngineGroups, EngineGroupsRow, Samples};
+pub use pairs::{EnginePairs, EnginePairsRow};
+pub use verdict::{EngineVerdict, MARGIN, PREFILL_FLOOR_MS, STEP_FLOOR_MS};

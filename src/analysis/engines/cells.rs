@@ -1,0 +1,294 @@
+//! `engine_comparison.csv`: every cell on two engines.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::analysis::aggregate::distinct;
+use crate::analysis::columns::columns;
+use crate::analysis::compile::CompileAudit;
+use crate::analysis::metrics::Metrics;
+use crate::analysis::table::{Sources, Table};
+use crate::record::manifest::Manifest;
+use crate::record::plan::Plan;
+use crate::stats::compare::{self, Group};
+use crate::stats::location::LOOKING;
+use crate::stats::log_estimate::LogEstimate;
+use crate::stats::mann_whitney::mann_whitney;
+use crate::stats::summary::geometric_mean;
+use crate::stats::{InputError, LEVEL};
+use crate::terms::{Dtype, Mode, Order, Repetitions};
+
+use super::side::{FEWEST_CALLS, Side, sides};
+use super::verdict::{Asked, EngineVerdict, floor_ms, judge};
+
+/// What two engines that took turns cell by cell, and not round by round, may differ by because the machine did meanwhile: a
+/// standard deviation of either side's logarithm. Runs of one build on a virtual machine differ by so much.
+pub const DRIFT_ALLOWANCE: f64 = 0.05;
+
+columns! {
+    /// One cell in one mode on two engines. Samples are calls of one process of each engine: how processes of one engine
+    /// differ is in no figure.
+    pub struct EngineComparisonRow {
+        /// The engine that the plan names first.
+        backend_a: String,
+        /// The other engine.
+        backend_b: String,
+        /// Model name.
+        model: String,
+        /// Hash of the weights. `None`: not the same on both, or not measured.
+        weights_id: Option<String>,
+        /// Element type of the sessions. `None`: as `weights_id`.
+        dtype: Option<Dtype>,
+        /// Scenario name.
+        scenario: String,
+        /// Rows decoded together.
+        batch: u32,
+        /// Timed decode steps.
+        gen_tokens: u32,
+        /// What is timed.
+        mode: Mode,
+        /// Device or provider that the first ran on. `None`: not proven, or not the same for all calls.
+        actual_a: Option<String>,
+        /// The same of the other.
+        actual_b: Option<String>,
+        /// Calls of the first that may be compared: those that count, prove where they ran, and made every step asked for.
+        n_a: usize,
+        /// The same of the other.
+        n_b: usize,
+        /// How calls are set against each other. `None`: not compared.
+        pairing: Option<Pairing>,
+        /// Rounds that have a call of each, where calls are paired. `None`: they are not.
+        n_pairs: Option<usize>,
+        /// What the first takes: the geometric mean of its calls, those without a partner left out where calls are paired.
+        /// `None`, here and in all figures below: not compared.
+        location_a_ms: Option<f64>,
+        /// What the other takes.
+        location_b_ms: Option<f64>,
+        /// Time of the other ÷ time of the first: the ratio of the two locations.
+        /// Unit: ratio.
+        ratio: Option<f64>,
+        /// Lower end of its 95 % interval.
+        /// Source: Student's t on logarithms of the rounds' ratios, or Welch's on those of the calls; either corrected for lag-1 autocorrelation as in `summary_by_model_backend_mode.csv`, wider by 1.15 where the calls themselves decided how many there are.
+        /// Unit: ratio.
+        ratio_low: Option<f64>,
+        /// Upper end.
+        /// Unit: ratio.
+        ratio_high: Option<f64>,
+        /// Standard error of the ratio's logarithm, without the allowance below.
+        /// Unit: natural logarithm.
+        standard_error_ln: Option<f64>,
+        /// Degrees of freedom of that error.
+        /// Unit: degrees of freedom.
+        df: Option<f64>,
+        /// What the logarithm of either side may be off by because the engines were not measured in turns: a standard
+        /// deviation, in the interval. `None`: calls are paired.
+        /// Unit: natural logarithm.
+        drift_allowance_ln: Option<f64>,
+        /// p of both taking the same time, by the ratio's own t.
+        /// Unit: probability.
+        p: Option<f64>,
+        /// `p`, corrected for all rows that are compared.
+        /// Source: Holm 1979.
+        /// Unit: probability.
+        p_holm: Option<f64>,
+        /// `p`, as share of false alarms among all rows with a smaller one.
+        /// Source: Benjamini and Hochberg 1995.
+        /// Unit: probability.
+        q: Option<f64>,
+        /// p of equal mean logarithms; all calls of both sides, each taken as independent. `None`: or neither side varies.
+        /// Source: Welch's t test.
+        /// Unit: probability.
+        welch_p: Option<f64>,
+        /// p of equal distributions; the same samples.
+        /// Source: Mann and Whitney, as SciPy's `mannwhitneyu`.
+        /// Unit: probability.
+        mann_whitney_p: Option<f64>,
+        /// Median of all differences between a call of the other and one of the first; the same samples.
+        /// Source: Hodges and Lehmann.
+        shift_ms: Option<f64>,
+        /// Lower end of its 95 % interval. `None`: or too few calls for one.
+        /// Source: inverted Mann-Whitney test.
+        shift_low_ms: Option<f64>,
+        /// Upper end.
+        shift_high_ms: Option<f64>,
+        /// What the other is to the first. Faster or slower: by more than 3 % with Holm's correction for all rows, and by more
+        /// than 20 µs a step or 100 µs a prefill. Extent open: the same, but perhaps by less than 3 %. Same: the 90 % interval
+        /// lies within 3 %, or the difference below those floors.
+        verdict: EngineVerdict,
+        /// Why nothing is compared. `None`: it is.
+        reason: Option<String>,
+    }
+}
+
+/// How calls of two engines are set against each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pairing {
+    /// Each call against the other engine's of the same round, so that what slows both cancels.
+    ByRound,
+    /// All calls of one against all of the other.
+    Unpaired,
+}
+
+impl EngineComparisonRow {
+    /// The ratio with its error, the allowance aside. `None`: not compared.
+    pub(super) fn known_ratio(&self) -> Option<LogEstimate> {
+        Some(LogEstimate { ln: self.ratio?.ln(), standard_error: self.standard_error_ln?, df: self.df? })
+    }
+
+    /// What the first engine takes per decode step, or per prefill. `None`: not compared.
+    pub(super) fn first_ms(&self) -> Option<f64> {
+        let units = match self.mode {
+            Mode::Prefill | Mode::E2eKv => 1.0,
+            Mode::KvDecode | Mode::GenerateUncached => f64::from(self.gen_tokens.max(1)),
+        };
+        Some(self.location_a_ms? / units)
+    }
+}
+
+/// `analysis/engine_comparison.csv`.
+pub struct EngineComparison;
+
+impl Table for EngineComparison {
+    type Row = EngineComparisonRow;
+    const FILE: &'static str = "analysis/engine_comparison.csv";
+    const ABOUT: &'static str = "Every cell that two engines were asked for, once per pair of engines and mode; pairs and cells in the plan's order. Prefill and decode together follow from the two apart and are not compared.";
+
+    fn derive(from: &Sources<'_>) -> Vec<EngineComparisonRow> {
+        let (metrics, audit) = (from.rows::<Metrics>(), from.rows::<CompileAudit>());
+        let sides = sides(from.plan, &metrics, &audit);
+        let backends = distinct(sides.iter().map(|side| side.cell.session.backend.as_str()));
+        let mut rows = Vec::new();
+        for (place, first) in backends.iter().enumerate() {
+            for second in &backends[place + 1..] {
+                let of = |side: &&Side<'_>, backend: &str| side.cell.session.backend == backend;
+                for a in sides.iter().filter(|side| of(side, first)) {
+                    let b = sides.iter().filter(|side| of(side, second)).find(|b| a.asks_the_same(b));
+                    rows.extend(b.map(|b| row(a, b, from.plan, from.manifest)));
+                }
+            }
+        }
+        // No p is beyond 0 to 1, so that this cannot fail.
+        judged(&mut rows).map_or_else(|_| Vec::new(), |()| rows)
+    }
+}
+
+fn row(a: &Side<'_>, b: &Side<'_>, plan: &Plan, manifest: &Manifest) -> EngineComparisonRow {
+    let alike = a.measured_as.filter(|alike| b.measured_as == Some(*alike));
+    let mut row = EngineComparisonRow {
+        backend_a: a.cell.session.backend.clone(),
+        backend_b: b.cell.session.backend.clone(),
+        model: a.cell.session.model.clone(),
+        weights_id: alike.map(|(weights_id, _)| weights_id.to_owned()),
+        dtype: alike.map(|(_, dtype)| dtype),
+        scenario: a.cell.scenario.clone(),
+        batch: a.cell.batch,
+        gen_tokens: a.cell.gen_tokens,
+        mode: a.mode,
+        actual_a: a.actual(),
+        actual_b: b.actual(),
+        n_a: a.calls.len(),
+        n_b: b.calls.len(),
+        pairing: None,
+        n_pairs: None,
+        location_a_ms: None,
+        location_b_ms: None,
+        ratio: None,
+        ratio_low: None,
+        ratio_high: None,
+        standard_error_ln: None,
+        df: None,
+        drift_allowance_ln: None,
+        p: None,
+        p_holm: None,
+        q: None,
+        welch_p: None,
+        mann_whitney_p: None,
+        shift_ms: None,
+        shift_low_ms: None,
+        shift_high_ms: None,
+        verdict: EngineVerdict::NotCompared,
+        reason: a.differs_from(b, manifest),
+    };
+    if row.reason.is_none()
+        && let Err(error) = measure(&mut row, a, b, plan)
+    {
+        row.reason = Some(error.to_string());
+    }
+    row
+}
+
+/// Fills in every figure that does not depend on other rows.
+fn measure(row: &mut EngineComparisonRow, a: &Side<'_>, b: &Side<'_>, plan: &Plan) -> Result<(), InputError> {
+    let (all_a, all_b) = (a.latencies_ms(), b.latencies_ms());
+    let pairs = by_round(a, b, plan.order);
+    let (used_a, used_b) = pairs.as_ref().map_or((&all_a, &all_b), |(a, b)| (a, b));
+    let known = match pairs {
+        Some(_) => LogEstimate::paired(used_b, used_a)?,
+        None => LogEstimate::unpaired(used_b, used_a)?,
+    };
+    let known = match plan.repetitions {
+        Repetitions::Fixed(_) => known,
+        Repetitions::Adaptive { .. } => known.widened(LOOKING),
+    };
+    row.pairing = Some(if pairs.is_some() { Pairing::ByRound } else { Pairing::Unpaired });
+    row.n_pairs = pairs.as_ref().map(|(a, _)| a.len());
+    row.location_a_ms = geometric_mean(used_a);
+    row.location_b_ms = geometric_mean(used_b);
+    row.ratio = Some(known.value());
+    row.standard_error_ln = Some(known.standard_error);
+    row.df = Some(known.df);
+    row.drift_allowance_ln = pairs.is_none().then_some(DRIFT_ALLOWANCE);
+    let interval = allowed_for(known, row.drift_allowance_ln).interval(LEVEL);
+    row.ratio_low = interval.map(|interval| interval.low);
+    row.ratio_high = interval.map(|interval| interval.high);
+    row.welch_p = compare::welch(&Group::of_logs(&all_a)?, &Group::of_logs(&all_b)?).map(|welch| welch.p);
+    let by_order = mann_whitney(&all_a, &all_b, LEVEL)?;
+    row.mann_whitney_p = Some(by_order.p);
+    row.shift_ms = Some(by_order.shift);
+    row.shift_low_ms = by_order.shift_interval.map(|interval| interval.low);
+    row.shift_high_ms = by_order.shift_interval.map(|interval| interval.high);
+    Ok(())
+}
+
+/// A ratio with what both sides may be off by.
+pub(super) fn allowed_for(ratio: LogEstimate, drift_allowance_ln: Option<f64>) -> LogEstimate {
+    match drift_allowance_ln {
+        Some(of_a_side) => ratio.with_error(of_a_side * std::f64::consts::SQRT_2),
+        None => ratio,
+    }
+}
+
+/// Latencies of both engines round by round, where the order has rounds: rounds that have a call of each. `None`: it has
+/// none, or too few such rounds.
+fn by_round(a: &Side<'_>, b: &Side<'_>, order: Order) -> Option<(Vec<f64>, Vec<f64>)> {
+    if order != Order::Interleaved {
+        return None;
+    }
+    let rounds = |side: &Side<'_>| -> BTreeMap<u32, f64> {
+        side.calls.iter().filter_map(|call| Some((call.round, call.latency_ms?))).collect()
+    };
+    let theirs = rounds(b);
+    let pairs: Vec<(f64, f64)> =
+        rounds(a).into_iter().filter_map(|(round, own)| Some((own, *theirs.get(&round)?))).collect();
+    (pairs.len() >= FEWEST_CALLS).then(|| pairs.into_iter().unzip())
+}
+
+/// Judges all rows that are compared together.
+fn judged(rows: &mut [EngineComparisonRow]) -> Result<(), InputError> {
+    let asked = |row: &EngineComparisonRow| {
+        let ratio = allowed_for(row.known_ratio()?, row.drift_allowance_ln);
+        Some(Asked { ratio, first_ms: row.first_ms()?, floor_ms: floor_ms(row.mode) })
+    };
+    let compared: Vec<(&mut EngineComparisonRow, Asked)> =
+        rows.iter_mut().filter_map(|row| asked(row).map(|asked| (row, asked))).collect();
+    let all: Vec<Asked> = compared.iter().map(|(_, asked)| *asked).collect();
+    for ((row, _), judged) in compared.into_iter().zip(judge(&all)?) {
+        row.p = Some(judged.p);
+        row.p_holm = Some(judged.p_holm);
+        row.q = Some(judged.q);
+        row.verdict = judged.verdict;
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! One engine's part of a comparison: the calls of a cell that may be compared, or why there are none.
+
+use std::collections::BTreeSet;
+
+use crate::analysis::compile::CompileAuditRow;
+use crate::analysis::groups::{Group, groups, latencies};
+use crate::analysis::metrics::MetricRow;
+use crate::record::manifest::Manifest;
+use crate::record::plan::{Cell, Plan};
+use crate::terms::{Dtype, Mode};
+
+/// Calls below which a side has no interval.
+pub(super) const FEWEST_CALLS: usize = 3;
+
+/// The modes that are compared.
+pub(super) const MODES: [Mode; 3] = [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached];
+
+/// A cell in one mode with the calls that may be compared: those that count, prove where they ran, and made every step
+/// asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Side<'a> {
+    pub(super) cell: &'a Cell,
+    pub(super) mode: Mode,
+    /// `None`: no call was made, or weights or element type changed during the run.
+    pub(super) measured_as: Option<(&'a str, Dtype)>,
+    /// In the record's order.
+    pub(super) calls: Vec<&'a MetricRow>,
+    /// Why the calls may not be compared. `None`: they may.
+    pub(super) reason: Option<String>,
+}
+
+impl Side<'_> {
+    /// Their latencies.
+    pub(super) fn latencies_ms(&self) -> Vec<f64> {
+        latencies(&self.calls)
+    }
+
+    /// The device or provider that all of them ran on. `None`: not the same for all.
+    pub(super) fn actual(&self) -> Option<String> {
+        let first = self.calls.first()?.actual.as_ref()?;
+        self.calls.iter().all(|call| call.actual.as_ref() == Some(first)).then(|| first.clone())
+    }
+
+    /// Whether two cells ask for the same, whoever is asked.
+    pub(super) fn asks_the_same(&self, other: &Side<'_>) -> bool {
+        let (own, theirs) = (self.cell, other.cell);
+        (own.session.model == theirs.session.model && own.scenario == theirs.scenario)
+            && (own.batch, own.gen_tokens, own.procedure) == (theirs.batch, theirs.gen_tokens, theirs.procedure)
+            && self.mode == other.mode
+    }
+
+    /// Why two sides that ask for the same cannot be compared. `None`: they can.
+    pub(super) fn differs_from(&self, other: &Side<'_>, manifest: &Manifest) -> Option<String> {
+        if let Some(reason) = self.reason.as_ref().or(other.reason.as_ref()) {
+            return Some(reason.clone());
+        }
+        let ((own_weights, own_type), (their_weights, their_type)) = self.measured_as.zip(other.measured_as)?;
+        if own_type != their_type {
+            return Some(format!("element types differ: {} and {}", own_type.as_str(), their_type.as_str()));
+        }
+        if own_weights != their_weights {
+            return Some("weights differ".to_owned());
+        }
+        let (own_prompt, their_prompt) = (self.prompt_tokens(), other.prompt_tokens());
+        if own_prompt != their_prompt {
+            let told = |tokens: Option<f64>| tokens.map_or_else(|| "not told".to_owned(), |tokens| tokens.to_string());
+            return Some(format!("prompt tokens differ: {} and {}", told(own_prompt), told(their_prompt)));
+        }
+        let scripted = |side: &Side<'_>| {
+            let entry = manifest.stack.backends.get(&side.cell.session.backend);
+            entry.is_some_and(|entry| entry.virtual_clock)
+        };
+        let one_scripted = scripted(self) != scripted(other);
+        one_scripted.then(|| "the time of one of them is scripted, not measured".to_owned())
+    }
+
+    fn prompt_tokens(&self) -> Option<f64> {
+        self.calls.first()?.prompt_tokens
+    }
+}
+
+/// Every cell of the plan in every mode that is compared, in the plan's order.
+pub(super) fn sides<'a>(plan: &'a Plan, metrics: &'a [MetricRow], audit: &[CompileAuditRow]) -> Vec<Side<'a>> {
+    let measured = groups(plan, metrics.iter().filter(|row| MODES.contains(&row.mode)));
+    let unproven = |row: &&CompileAuditRow| row.backend_actual.is_none();
+    let not_compiled: BTreeSet<(&str, Mode)> =
+        audit.iter().filter(unproven).map(|row| (row.key.cell_id.as_str(), row.mode)).collect();
+    let mut groups = measured.iter().peekable();
+    let mut sides = Vec::new();
+    for cell in &plan.cells {
+        let mut of_cell: Vec<&Group<'a>> = Vec::new();
+        while let Some(group) = groups.next_if(|group| group.cell.id == cell.id) {
+            of_cell.push(group);
+        }
+        for &mode in cell.procedure.modes().iter().filter(|mode| MODES.contains(mode)) {
+            let of_mode: Vec<&Group<'a>> = of_cell.iter().copied().filter(|group| group.mode == mode).collect();
+            sides.push(side(cell, mode, &of_mode, not_compiled.contains(&(cell.id.0.as_str(), mode))));
+        }
+    }
+    sides
+}
+
+fn side<'a>(cell: &'a Cell, mode: Mode, groups: &[&Group<'a>], not_compiled: bool) -> Side<'a> {
+    let counting: Vec<&Group<'a>> = groups.iter().copied().filter(|group| !group.counted().is_empty()).collect();
+    let backend = &cell.session.backend;
+    let without_calls = |reason| Side { cell, mode, measured_as: None, calls: Vec::new(), reason: Some(reason) };
+    let group = match counting[..] {
+        [] => return without_calls(format!("no call on {backend} counts")),
+        [group] => group,
+        _ => return without_calls(format!("weights or element type changed during the run on {backend}")),
+    };
+    let counted = group.counted();
+    let (first, made) = (counted[0], counted.len());
+    let proven: Vec<&MetricRow> = counted.into_iter().filter(|row| row.attributed).collect();
+    let calls: Vec<&MetricRow> = proven.iter().copied().filter(|row| !row.scaled).collect();
+    let reason = if proven.is_empty() {
+        Some(format!("nothing proves where the calls on {backend} ran"))
+    } else if not_compiled {
+        Some(format!("nothing proves that {backend} ran compiled"))
+    } else if calls.len() < FEWEST_CALLS {
+        let of_made = format!("{} of {made} calls on {backend}", calls.len());
+        Some(format!("{of_made} made every step and prove where they ran, at least {FEWEST_CALLS} are needed"))
+    } else {
+        None
+    };
+    Side { cell, mode, measured_as: Some((&first.key.weights_id, first.key.dtype)), calls, reason }
+}

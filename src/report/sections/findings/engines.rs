@@ -1,0 +1,151 @@
+//! Which engine is faster, phase by phase.
+
+use crate::analysis::{EnginePairsRow, EngineVerdict};
+use crate::report::document::{Assurance, Finding, Text};
+use crate::report::format;
+use crate::report::sections::ReportedRun;
+use crate::report::sections::engines::{Ranking, Standing, rankings};
+use crate::report::sections::names::{Names, counted, mode};
+use crate::terms::Mode;
+
+/// What every comparison inside a run leaves open.
+const ONE_PROCESS: &str = "One process of each engine: what differs between processes is not in the interval.";
+
+/// One finding per phase and element type in which engines are compared, or that they cannot be.
+pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
+    let rankings = rankings(run.tables);
+    if rankings.is_empty() && !run.tables.engine_pairs.is_empty() {
+        return vec![nothing_compared(&run.tables.engine_pairs)];
+    }
+    rankings.iter().map(|ranking| finding(run, names, ranking)).collect()
+}
+
+fn nothing_compared(pairs: &[EnginePairsRow]) -> Finding {
+    let mut reasons: Vec<&str> = pairs.iter().filter_map(|pair| pair.reasons.as_deref()).collect();
+    reasons.dedup();
+    Finding {
+        question: "Which engine is faster?".to_owned(),
+        assurance: Assurance::Withheld,
+        answer: "No cell can be compared between engines.".into(),
+        grounds: format!("{}.", reasons.first().copied().unwrap_or("no reason given")).into(),
+    }
+}
+
+fn finding(run: &ReportedRun<'_>, names: &Names, ranking: &Ranking<'_>) -> Finding {
+    let phase = mode(ranking.mode);
+    let question = match names.engine("", ranking.dtype).trim() {
+        "" => format!("{phase}: which engine is faster?"),
+        dtype => format!("{phase} {dtype}: which engine is faster?"),
+    };
+    Finding {
+        question,
+        assurance: assurance(run, ranking),
+        answer: answer(ranking),
+        grounds: grounds(run, ranking).into(),
+    }
+}
+
+/// The sentence: the fastest against each other, the nearest first.
+fn answer(ranking: &Ranking<'_>) -> Text {
+    let verb = match ranking.mode {
+        Mode::Prefill | Mode::E2eKv => "prefills",
+        Mode::KvDecode => "decodes",
+        Mode::GenerateUncached => "generates without a cache",
+    };
+    let mut answer = Text::default();
+    for (place, standing) in ranking.others.iter().enumerate() {
+        let times = format!("{}×{}", speed(standing), interval(standing));
+        let other = standing.other;
+        answer = match (place, standing.verdict) {
+            (0, EngineVerdict::Same) => answer
+                .strong(format!("{} and {other} are the same", ranking.fastest))
+                .and(format!(" within 3\u{a0}%: {times}")),
+            (0, EngineVerdict::NotSeparated) => {
+                answer.strong("Not separated").and(format!(": {} {verb} {times} as fast as {other}", ranking.fastest))
+            }
+            (0, _) => {
+                answer.and(format!("{} {verb} ", ranking.fastest)).strong(times).and(format!(" as fast as {other}"))
+            }
+            (_, EngineVerdict::NotSeparated) => answer.and(format!(", not separated from {other}: {times}")),
+            _ => answer.and(", ").strong(times).and(format!(" as fast as {other}")),
+        };
+    }
+    let models = models(ranking);
+    let these = if models.len() == 1 { models[0].to_owned() } else { format!("these {} models", models.len()) };
+    answer.and(format!(", on {these}."))
+}
+
+fn speed(standing: &Standing<'_>) -> String {
+    format::number(standing.speed, 3)
+}
+
+fn interval(standing: &Standing<'_>) -> String {
+    let printed = format::interval(standing.speed, standing.interval);
+    printed.split_once(' ').map_or_else(String::new, |(_, bounds)| format!(" {bounds}"))
+}
+
+fn models<'a>(ranking: &Ranking<'a>) -> Vec<&'a str> {
+    let mut models: Vec<&str> = Vec::new();
+    for name in ranking.others.iter().flat_map(|standing| standing.pair.models.split(';')) {
+        if !models.contains(&name) {
+            models.push(name);
+        }
+    }
+    models
+}
+
+fn assurance(run: &ReportedRun<'_>, ranking: &Ranking<'_>) -> Assurance {
+    let known = |standing: &Standing<'_>| {
+        let answered = matches!(standing.verdict, EngineVerdict::Faster | EngineVerdict::Same);
+        answered && standing.n_slower == 0 && standing.pair.n_paired == standing.pair.n_compared
+    };
+    let whole = run.recording.finished() && run.manifest.one_stack();
+    if whole && ranking.others.iter().all(known) { Assurance::Holds } else { Assurance::Caution }
+}
+
+fn grounds(run: &ReportedRun<'_>, ranking: &Ranking<'_>) -> String {
+    let mut grounds = vec![by_cell(ranking)];
+    let open = |standing: &&Standing<'_>| standing.verdict == EngineVerdict::FasterExtentOpen;
+    for standing in ranking.others.iter().filter(open) {
+        grounds.push(format!("Against {} it may be by less than 3\u{a0}%.", standing.other));
+    }
+    grounds.push(pairing(ranking).to_owned());
+    let left_out: usize = ranking.others.iter().map(|other| other.pair.n_cells - other.pair.n_compared).sum();
+    if left_out > 0 {
+        grounds.push(format!("{} not compared, see below.", counted(left_out, "cell")));
+    }
+    grounds.push(ONE_PROCESS.to_owned());
+    if !run.manifest.one_stack() {
+        grounds.push("The software stack changed during the run.".to_owned());
+    }
+    if !run.recording.finished() {
+        grounds.push("The run is not finished.".to_owned());
+    }
+    grounds.join(" ")
+}
+
+/// `Faster in 8 of 8 cells against torch-eager, in 6 of 8 cells against ort-cpu (slower in 1).`
+fn by_cell(ranking: &Ranking<'_>) -> String {
+    let against = |standing: &Standing<'_>| {
+        let Standing { other, pair, n_faster, n_slower, .. } = standing;
+        let slower = if *n_slower > 0 { format!(" (slower in {n_slower})") } else { String::new() };
+        format!("in {n_faster} of {} against {other}{slower}", counted(pair.n_compared, "cell"))
+    };
+    let each: Vec<String> = ranking.others.iter().map(against).collect();
+    format!("Faster {}.", each.join(", "))
+}
+
+/// How calls are set against each other.
+fn pairing(ranking: &Ranking<'_>) -> &'static str {
+    let (paired, compared) = ranking.others.iter().fold((0, 0), |(paired, compared), standing| {
+        (paired + standing.pair.n_paired, compared + standing.pair.n_compared)
+    });
+    match paired {
+        0 => {
+            "Engines were not measured in turns, so the interval allows for what the machine may do meanwhile \
+             (order: interleaved pairs their calls)."
+        }
+        n if n == compared => "Calls are paired by round.",
+        _ => "Some calls are paired by round; the interval allows for what the machine may do beside the others.",
+    }
+}
