@@ -4,6 +4,7 @@ mod cells;
 mod compile;
 mod compile_report;
 mod engines;
+mod engines_report;
 mod files;
 mod findings;
 mod fit_command;

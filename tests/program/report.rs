@@ -105,16 +105,20 @@ fn the_first_screen_says_what_scales_how() {
 }
 
 #[test]
-fn one_model_is_not_identifiable() {
+fn one_model_is_told_its_speed_and_no_slope() {
     let fixture = Fixture::new(&Scenario { models: 1, ..Scenario::default() });
-    assert_exit(&fixture.run(), 0);
+    let run = fixture.run();
+    assert_exit(&run, 0);
     let printed = report(&fixture);
-    assert!(printed.contains("Prefill on sim (withheld)"), "{printed}");
-    assert!(printed.contains("not identifiable: 1 model, at least"), "{printed}");
-    assert!(!printed.contains("parameters^"), "{printed}");
+    assert!(printed.contains("Prefill on sim (") && printed.contains(" ms/token, "), "{printed}");
+    assert!(!printed.contains("not identifiable") && !printed.contains("parameters^"), "{printed}");
+    // The run itself ends with the same words.
+    let speed = printed.lines().find(|line| line.contains(" ms/token, ")).unwrap();
+    let ended = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(ended.contains(speed) && ended.contains("  next: phasebench report "), "{ended}");
     let markdown = read(&fixture, "report.md");
     assert!(!markdown.contains("**parameters^"), "no slope is quoted");
-    assert!(markdown.contains("**not identifiable**"));
+    assert!(markdown.contains("at least 3 are needed"), "the table of fits says why: {markdown}");
 }
 
 #[test]

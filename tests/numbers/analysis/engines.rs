@@ -21,10 +21,10 @@ const SHAPES: [Shape; 2] = [shape("short", 8, 1, 16), shape("long", 32, 1, 16)];
 const ROUNDS: u32 = 15;
 
 /// Milliseconds of prefill and decode of an engine by model, shape and round.
-type Law<'a> = &'a dyn Fn(Model, Shape, u32) -> (f64, f64);
+pub type Law<'a> = &'a dyn Fn(Model, Shape, u32) -> (f64, f64);
 
 /// Engines that take turns in every round.
-fn interleaved(engines: &[(&str, Law<'_>)]) -> Run {
+pub fn interleaved(engines: &[(&str, Law<'_>)]) -> Run {
     let mut run: Option<Run> = None;
     for (place, (name, law)) in (0..).zip(engines) {
         let mut next = Run::measured(&TWO, &SHAPES, ROUNDS, law);
@@ -94,12 +94,12 @@ fn slowed(round: u32) -> f64 {
     if round.is_multiple_of(3) { 1.4 } else { 1.0 }
 }
 
-fn steady(_: Model, _: Shape, round: u32) -> (f64, f64) {
+pub fn steady(_: Model, _: Shape, round: u32) -> (f64, f64) {
     (10.0 * slowed(round), 40.0 * slowed(round))
 }
 
 /// Prefill as [`steady`], decode in 0.8 of its time, give or take 1 % in turns.
-fn quicker(model: Model, shape: Shape, round: u32) -> (f64, f64) {
+pub fn quicker(model: Model, shape: Shape, round: u32) -> (f64, f64) {
     let (prefill, decode) = steady(model, shape, round);
     let wobble = 0.01 * [1.0, -1.0, 0.0, -1.0, 1.0][round as usize % 5];
     (prefill * f64::exp(wobble), 0.8 * decode * f64::exp(wobble))

@@ -278,12 +278,14 @@ fn the_commands_print_and_end_as_they_should() {
     let mut out = Vec::new();
     assert_eq!(commands::analyze::execute(&args(false), &mut out).unwrap(), Exit::Good);
     let text = String::from_utf8(out).unwrap();
-    assert!(text.starts_with("31 tables from 16 calls"), "{text}");
+    assert!(text.starts_with("34 tables from 16 calls"), "{text}");
+    assert!(text.contains("\nDecode on eng (holds)\n  a: 0.200 [0.200, 0.200] ms/token, 5000 "), "{text}");
     assert!(text.contains("not identifiable: 2 models, at least 3 are needed"), "{text}");
     let mut out = Vec::new();
     commands::analyze::execute(&args(true), &mut out).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!((json["calls"].as_u64(), json["headline_fits"].as_array().map(Vec::len)), (Some(16), Some(3)));
+    assert_eq!(json["findings"][0]["question"], "Prefill on eng");
 
     let mut out = Vec::new();
     assert_eq!(commands::validate::execute(&args(false), &mut out).unwrap(), Exit::Good);
