@@ -54,7 +54,7 @@ use crate::store::{Recording, TraceRow};
 pub use aggregate::AggregateRow;
 pub use board::BoardColumns;
 pub use compile::{
-    CacheState, CompileAuditRow, CompileGraphsRow, CompileOutcomeRow, CompileStepRow, GraphUse, Verdict,
+    CacheState, CompileAuditRow, CompileGraphsRow, CompileOutcomeRow, CompileStepRow, CompileVerdict, GraphUse,
 };
 pub use degraded::{DecisionRow, DegradedRow, SkippedRow};
 pub use device_gap::DeviceGapRow;
@@ -75,7 +75,7 @@ pub use registry::{Tables, descriptions};
 pub use scaling::{CurvePoint, ScalingFitRow, ScalingResidualRow, curve};
 pub use scope::{FitKey, ScopeKind};
 pub use shifts::{Metric, ShiftRow};
-pub use summary::{CvBand, Evidence, IntervalKind, SummaryRow};
+pub use summary::{CvBand, IntervalKind, Proof, SummaryRow};
 pub use table::Sources;
 pub use warmup::{WarmupRow, WarmupSummaryRow};
 pub use write::{WriteError, files, write};

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::backend::{CancelToken, Deadline};
 use crate::clock::SharedClock;
-use crate::energy::response::{self, Work};
+use crate::energy::response::{self, WorkTimes};
 use crate::energy::{Sample, Trace, trace_of};
 use crate::record::calibration::{Calibration, Coverage, Measured, PaceSlope, PhaseSlope, Response};
 use crate::telemetry::sampler::Sampler;
@@ -243,12 +243,12 @@ impl Bench<'_> {
     }
 
     /// A long step and then irregular ones.
-    fn steps(&mut self, found: &Calibration) -> Result<(Trace, Work), CalibrateError> {
+    fn steps(&mut self, found: &Calibration) -> Result<(Trace, WorkTimes), CalibrateError> {
         let period = found.power_period_ns.duration();
         let long = (period * 12).clamp(Duration::from_millis(1200), Duration::from_secs(2));
         let least = (period * 3).clamp(Duration::from_millis(60), Duration::from_millis(300));
         self.watch(POLL, |bench| {
-            let mut work = Work::default();
+            let mut work = WorkTimes::default();
             bench.rest(long)?;
             work.0.extend(bench.work(long)?);
             bench.rest(long)?;
@@ -290,7 +290,7 @@ impl Bench<'_> {
             // Counted from the clock's beginning, so that each phase is the same place in the update period.
             let now = bench.clock.now().0 / period.0 + 1;
             let start = now * period.0 + period.0 * u64::from(phase) / u64::from(PHASES);
-            let mut work = Work::default();
+            let mut work = WorkTimes::default();
             for pulse in 0..pulses {
                 let due = Nanos(start + pulse * period.0);
                 bench.rest(due.since(bench.clock.now()).duration())?;

@@ -83,7 +83,7 @@ pub enum RunError {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum RunEnd {
     /// Every cell is measured or given up.
     Complete(Finished),
     /// Someone cancelled; the call in flight is not recorded and will be made again.
@@ -151,9 +151,9 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// Only what makes going on pointless: a record that cannot be written. Failed calls and loads are recorded.
-    pub fn execute(mut self, unix_ns: u64, observer: &mut dyn Observer) -> Result<Ended, RunError> {
+    pub fn execute(mut self, unix_ns: u64, observer: &mut dyn Observer) -> Result<RunEnd, RunError> {
         if self.recorded.finished() {
-            return Ok(Ended::Complete(self.tally()));
+            return Ok(RunEnd::Complete(self.tally()));
         }
         let (epoch, stack_sha256) = (self.epoch, self.stack_sha256.to_owned());
         let opened = Opened { epoch, unix_ns, stack_sha256, loop_below: self.power.loop_below() };
@@ -165,9 +165,9 @@ impl<'a> Run<'a> {
             self.rest(IdleWhen::After, None, observer)?;
             let finished = self.tally();
             self.append(Line::Finished(finished), observer)?;
-            return Ok(Ended::Complete(finished));
+            return Ok(RunEnd::Complete(finished));
         }
-        Ok(Ended::Interrupted)
+        Ok(RunEnd::Interrupted)
     }
 
     /// Leaves everything alone, where power is recorded and the scenario asks for it.

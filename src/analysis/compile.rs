@@ -21,5 +21,5 @@ mod tally;
 pub use audit::{CompileAudit, CompileAuditRow, GraphUse};
 pub use cache::CacheState;
 pub use graphs::{CompileGraphs, CompileGraphsRow};
-pub use outcome::{CompileOutcome, CompileOutcomeRow, Verdict};
+pub use outcome::{CompileOutcome, CompileOutcomeRow, CompileVerdict};
 pub use steps::{CompileStepRow, CompileSteps};

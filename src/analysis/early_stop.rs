@@ -58,13 +58,13 @@ impl Table for EarlyStops {
 
 /// The calls that a row is about: all but those that a name excludes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Scope<'a> {
+struct Selection<'a> {
     backend: Option<&'a str>,
     model: Option<&'a str>,
     scenario: Option<&'a str>,
 }
 
-impl Scope<'_> {
+impl Selection<'_> {
     fn among<'a>(&self, calls: &[&'a MetricRow]) -> Vec<&'a MetricRow> {
         calls.iter().copied().filter(|call| self.holds(call)).collect()
     }
@@ -77,15 +77,15 @@ impl Scope<'_> {
 }
 
 /// The run, every backend, then every backend, model and scenario of which a call decodes.
-fn scopes(plan: &Plan) -> Vec<Scope<'_>> {
+fn scopes(plan: &Plan) -> Vec<Selection<'_>> {
     let decode: Vec<&Cell> = plan.cells.iter().filter(|cell| decodes(cell)).collect();
-    let backends = decode.iter().map(|cell| Scope { backend: Some(&cell.session.backend), ..Scope::default() });
-    let scenarios = decode.iter().map(|cell| Scope {
+    let backends = decode.iter().map(|cell| Selection { backend: Some(&cell.session.backend), ..Selection::default() });
+    let scenarios = decode.iter().map(|cell| Selection {
         backend: Some(&cell.session.backend),
         model: Some(&cell.session.model),
         scenario: Some(&cell.scenario),
     });
-    let mut found = vec![Scope::default()];
+    let mut found = vec![Selection::default()];
     for scope in backends.chain(scenarios) {
         if !found.contains(&scope) {
             found.push(scope);
@@ -120,7 +120,7 @@ fn share(part: usize, whole: usize) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-fn row(rule: EarlyStop, scope: &Scope<'_>, calls: &[&MetricRow]) -> EarlyStopRow {
+fn row(rule: EarlyStop, scope: &Selection<'_>, calls: &[&MetricRow]) -> EarlyStopRow {
     let early_stops = calls.iter().filter(|row| row.scaled || is_left_out(row)).count();
     let tries = calls.iter().filter(|row| row.role == Role::Timed).count();
     let last = last_tries(calls);

@@ -17,7 +17,7 @@ mod summary;
 
 pub use per_call::EnergyColumns;
 pub(super) use rows::by_call;
-pub use rows::{BaselineRow, COVERAGE_FACTOR, EnergyEventRow, Scope, U_SYS};
+pub use rows::{BaselineRow, COVERAGE_FACTOR, EnergyEventRow, EnergyScope, U_SYS};
 pub use summary::{EnergySummary, EnergySummaryRow};
 
 use super::key::CellKeys;

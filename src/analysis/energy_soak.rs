@@ -262,7 +262,7 @@ impl Stretch<'_> {
 }
 
 /// What one sensor said in one process.
-struct Told<'a> {
+struct SensorHistory<'a> {
     sensor: &'a Sensor,
     edges: Edges,
     /// The reading over the shortest time that it gives, in watts.
@@ -272,13 +272,13 @@ struct Told<'a> {
 }
 
 /// Every sensor of a run, by process and name.
-fn told<'a>(manifest: &'a Manifest, trace: &[TraceRow]) -> BTreeMap<(u32, &'a str), Told<'a>> {
+fn told<'a>(manifest: &'a Manifest, trace: &[TraceRow]) -> BTreeMap<(u32, &'a str), SensorHistory<'a>> {
     let mut readings = Readings::of(trace);
     let mut found = BTreeMap::new();
     for (epoch, number) in manifest.epochs.iter().zip(0_u32..) {
         let Some(power) = &epoch.power else { continue };
         for sensor in &power.found.sensors {
-            let told = Told::of(sensor, power.period_ns, readings.take(number, sensor));
+            let told = SensorHistory::of(sensor, power.period_ns, readings.take(number, sensor));
             found.insert((number, sensor.id.as_str()), told);
         }
     }
@@ -293,7 +293,7 @@ pub fn is_temperature(register: &crate::terms::sensor::Register) -> bool {
         && !register.name.starts_with("memory")
 }
 
-impl<'a> Told<'a> {
+impl<'a> SensorHistory<'a> {
     /// What a sensor that is read every `poll` said, register by register.
     fn of(sensor: &'a Sensor, poll: Nanos, samples: Vec<Vec<Sample>>) -> Self {
         let warm = sensor.registers.iter().zip(&samples).find(|(register, _)| is_temperature(register));

@@ -16,7 +16,7 @@ use super::table::{Sources, Table};
 
 mod forms;
 
-pub use forms::{Form, Linearity, Point, Projection, judge, project};
+pub use forms::{DecodeForm, Linearity, Point, Projection, judge, project};
 use forms::{medians, usable};
 
 columns! {
@@ -70,7 +70,7 @@ columns! {
         /// Unit: place between 0 and 1.
         between_forms_high: Option<f64>,
         /// The form that is right.
-        form: Form,
+        form: DecodeForm,
         /// Why that form, or why none.
         reason: String,
     }

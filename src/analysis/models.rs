@@ -1,6 +1,6 @@
 //! `model_architecture.csv`: what was measured, from the manifest.
 
-use crate::record::manifest::{Manifest, ModelEntry, Source};
+use crate::record::manifest::{Manifest, ModelEntry, ModelOrigin};
 use crate::terms::Dtype;
 
 use super::columns::columns;
@@ -125,8 +125,8 @@ fn row(model: &str, backend: &str, entry: &ModelEntry) -> ModelRow {
         model: model.to_owned(),
         backend: backend.to_owned(),
         source: match &entry.source {
-            Source::Synthetic(_) => "synthetic".to_owned(),
-            Source::Folder(name) | Source::Served(name) => name.clone(),
+            ModelOrigin::Synthetic(_) => "synthetic".to_owned(),
+            ModelOrigin::Folder(name) | ModelOrigin::Served(name) => name.clone(),
         },
         weights_id: entry.weights_id.clone(),
         family: shape.map(|shape| shape.family.to_string()).or_else(|| entry.served.clone()?.architecture),

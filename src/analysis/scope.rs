@@ -11,7 +11,7 @@ use crate::terms::{Dtype, FitAxis};
 use super::aggregate::{comparable, distinct};
 use super::columns::columns;
 use super::key::CellKey;
-use super::summary::{Evidence, SummaryRow};
+use super::summary::{Proof, SummaryRow};
 
 /// How much less sure a median is than the mean of the same values, many of a normal distribution: √(π/2).
 const OF_MEDIAN: f64 = 1.253_314_137_315_5;
@@ -245,7 +245,7 @@ fn of_shape<'a>(all: &[&'a SummaryRow]) -> Vec<Scope<'a>> {
 /// A note for each model of these rows, with its scenarios.
 fn unplaced(rows: &[&SummaryRow]) -> Vec<String> {
     let (unplaced, unaccounted): (Vec<&SummaryRow>, Vec<&SummaryRow>) =
-        rows.iter().partition(|row| row.attribution == Evidence::Unattributed);
+        rows.iter().partition(|row| row.attribution == Proof::Unattributed);
     let mut notes = left_out(&unplaced, "nothing proves where it ran");
     notes.extend(left_out(&unaccounted, "most of its calls' time belongs to no phase"));
     notes

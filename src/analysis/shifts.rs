@@ -195,7 +195,7 @@ fn row(a: &Scope<'_>, b: &Scope<'_>, axis: FitAxis, metric: Metric) -> Option<Sh
     let verdict = if matched {
         verdict(&fit_a, &fit_b)
     } else {
-        Verdict::unknown("the prompts differ as well, so nothing can be said about this shift alone")
+        Survival::unknown("the prompts differ as well, so nothing can be said about this shift alone")
     };
     let slope = |fit: &Result<ScalingFit, String>| fit.as_ref().ok().map(|judged| judged.fit.slope());
     let actionable = |fit: &Result<ScalingFit, String>| fit.as_ref().is_ok_and(|judged| judged.gate.is_actionable());
@@ -242,28 +242,28 @@ fn overlap(a: Interval, b: Interval) -> bool {
     a.low <= b.high && b.low <= a.high
 }
 
-struct Verdict {
+struct Survival {
     survives: Option<bool>,
     reason: String,
 }
 
-impl Verdict {
+impl Survival {
     fn unknown(reason: &str) -> Self {
         Self { survives: None, reason: reason.to_owned() }
     }
 }
 
 /// Whether two fits lead to the same conclusion.
-fn verdict(a: &Result<ScalingFit, String>, b: &Result<ScalingFit, String>) -> Verdict {
+fn verdict(a: &Result<ScalingFit, String>, b: &Result<ScalingFit, String>) -> Survival {
     let (a, b) = match (a, b) {
         (Ok(a), Ok(b)) => (a, b),
-        (Err(why), _) => return Verdict::unknown(&format!("no fit at the smaller value: {why}")),
-        (_, Err(why)) => return Verdict::unknown(&format!("no fit at the larger value: {why}")),
+        (Err(why), _) => return Survival::unknown(&format!("no fit at the smaller value: {why}")),
+        (_, Err(why)) => return Survival::unknown(&format!("no fit at the larger value: {why}")),
     };
     for (value, fit) in [("smaller", a), ("larger", b)] {
         let n = fit.fit.logs.n;
         if n < MIN_POINTS {
-            return Verdict::unknown(&format!("{n} models at the {value} value, at least {MIN_POINTS} are needed"));
+            return Survival::unknown(&format!("{n} models at the {value} value, at least {MIN_POINTS} are needed"));
         }
     }
     let (slope_a, slope_b) = (a.fit.slope(), b.fit.slope());
@@ -283,5 +283,5 @@ fn verdict(a: &Result<ScalingFit, String>, b: &Result<ScalingFit, String>) -> Ve
         (Some(why), None) => (false, format!("actionable only at the larger value; at the smaller one {why}")),
         (None, Some(why)) => (false, format!("actionable only at the smaller value; at the larger one {why}")),
     };
-    Verdict { survives: Some(survives), reason }
+    Survival { survives: Some(survives), reason }
 }

@@ -33,7 +33,7 @@ columns! {
         regime: Regime,
         /// Whether the pooled calls prove where they ran, and most of them lie in their phases. Where they do not, the row is
         /// in no aggregate, fit or ranking.
-        attribution: Evidence,
+        attribution: Proof,
         /// Where they ran. `None`: not proven, or not the same for all.
         actual: Option<String>,
         ..architecture: ArchitectureColumns,
@@ -117,7 +117,7 @@ columns! {
 /// Whether a cell's calls prove where they ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Evidence {
+pub enum Proof {
     /// Every pooled call does.
     Attributed,
     /// None does.
@@ -131,7 +131,7 @@ impl SummaryRow {
     /// for them.
     #[must_use]
     pub fn is_proven(&self) -> bool {
-        self.attribution == Evidence::Attributed
+        self.attribution == Proof::Attributed
     }
 
     /// Whether a call is among those that the row pools.
@@ -141,7 +141,7 @@ impl SummaryRow {
             && call.key.cell_id == self.key.cell_id
             && (call.mode, call.key.dtype) == (self.mode, self.key.dtype)
             && call.key.weights_id == self.key.weights_id
-            && call.attributed == (self.attribution != Evidence::Unattributed)
+            && call.attributed == (self.attribution != Proof::Unattributed)
     }
 }
 
@@ -210,9 +210,9 @@ fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
     let n_unattributed = unproven.len();
     let unaccounted = proven.iter().filter(|row| row.flags.contains(Flag::Unaccounted)).count();
     let (attribution, counted) = match proven.len() {
-        0 => (Evidence::Unattributed, unproven),
-        calls if 2 * unaccounted > calls => (Evidence::Unaccounted, proven),
-        _ => (Evidence::Attributed, proven),
+        0 => (Proof::Unattributed, unproven),
+        calls if 2 * unaccounted > calls => (Proof::Unaccounted, proven),
+        _ => (Proof::Attributed, proven),
     };
     let first = counted.first()?;
     let values = latencies(&counted);

@@ -16,4 +16,4 @@ pub mod judge;
 pub mod lines;
 pub mod refusal;
 
-pub use client::{Client, ClientError, Ended, Exchange};
+pub use client::{Client, ClientError, Exchange, ExchangeEnd};

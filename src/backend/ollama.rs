@@ -65,7 +65,7 @@ pub struct OllamaBackend {
     name: String,
     settings: OllamaSettings,
     surroundings: Surroundings,
-    found: Option<Found>,
+    found: Option<KnownServer>,
     tell: Tell,
     /// Whether a server was waited for in vain: the next load asks once.
     away: bool,
@@ -73,7 +73,7 @@ pub struct OllamaBackend {
 
 /// What [`Backend::describe`] found out.
 #[derive(Clone)]
-struct Found {
+struct KnownServer {
     server: Server,
     version: String,
     clock: ServerClock,
@@ -91,7 +91,7 @@ impl OllamaBackend {
         BackendError::Unavailable { backend: self.name.clone(), what: what.to_owned(), fix: fix.to_owned() }
     }
 
-    fn look(&self) -> Result<Found, BackendError> {
+    fn look(&self) -> Result<KnownServer, BackendError> {
         let client = Client::new("ollama", &self.settings.url, self.surroundings.clock.clone())
             .map_err(|why| self.unavailable(&why, "an address such as http://127.0.0.1:11434"))?;
         let server = Server::new(Arc::new(client));
@@ -107,10 +107,10 @@ impl OllamaBackend {
             self.unavailable(&what, "a released Ollama from 0.5.13 on")
         })?;
         let process = server.listener();
-        Ok(Found { server, version, clock, process })
+        Ok(KnownServer { server, version, clock, process })
     }
 
-    fn found(&mut self) -> Result<Found, BackendError> {
+    fn found(&mut self) -> Result<KnownServer, BackendError> {
         if self.found.is_none() {
             self.found = Some(self.look()?);
         }
@@ -129,7 +129,7 @@ impl OllamaBackend {
     }
 
     /// Finds the process again where the server was started again, and whether it is set as before.
-    fn same_settings(&self, found: &mut Found) -> Result<(), Failure> {
+    fn same_settings(&self, found: &mut KnownServer) -> Result<(), Failure> {
         let Some(before) = found.process.as_ref().filter(|process| !process.runs()) else { return Ok(()) };
         let now = found.server.listener();
         if let Some(what) = now.as_ref().and_then(|now| before.differs(now)) {
@@ -142,7 +142,7 @@ impl OllamaBackend {
 
     /// Waits for a server that is away, as after a restart, and says so. One that was waited for in vain is not waited for
     /// again.
-    fn reachable(&mut self, found: &Found, by: Deadline, cancel: &CancelToken) -> Result<(), Failure> {
+    fn reachable(&mut self, found: &KnownServer, by: Deadline, cancel: &CancelToken) -> Result<(), Failure> {
         let started = Instant::now();
         let longest = if self.away { Duration::ZERO } else { by.0 };
         let mut said = None;
@@ -175,7 +175,13 @@ impl OllamaBackend {
 
 impl OllamaBackend {
     /// Makes the server load a model, and says how long the request took.
-    fn preload(&self, found: &Found, served: &Served, by: Deadline, cancel: &CancelToken) -> Result<Nanos, Failure> {
+    fn preload(
+        &self,
+        found: &KnownServer,
+        served: &Served,
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<Nanos, Failure> {
         let options = load_options(&self.settings, served.context);
         let body = json!({ "model": served.tag, "shift": false, "keep_alive": -1, "options": options });
         let exchange = found.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
@@ -184,7 +190,7 @@ impl OllamaBackend {
     }
 }
 
-impl Found {
+impl KnownServer {
     /// A model as it is loaded now. `None`: it is not.
     fn resident(&self, tag: &str, cancel: &CancelToken) -> Result<Option<Resident>, Failure> {
         let resident = self.server.resident(cancel).map_err(|error| refused(&error))?;
@@ -328,7 +334,7 @@ fn process_facts(server: Option<&ServerProcess>, runners: &[u32]) -> BTreeMap<St
 }
 
 /// Whether a preload did what it says.
-fn loaded(found: &Found, exchange: &Exchange, by: Deadline) -> Result<(), Failure> {
+fn loaded(found: &KnownServer, exchange: &Exchange, by: Deadline) -> Result<(), Failure> {
     match found.server.client().succeeded("/api/generate", exchange, by) {
         Ok(_) => {}
         Err(ClientError::Cancelled) => return Err(Failure::new(Degraded::Incomplete, "cancelled")),

@@ -10,7 +10,7 @@ use crate::record::calibration::Measured;
 use crate::telemetry::board;
 use crate::telemetry::sampler;
 use crate::terms::SensorKind;
-use crate::terms::sensor::{Found, Sensor};
+use crate::terms::sensor::{FoundSensors, Sensor};
 
 use super::{CalibrateError, Device, Load, Prefills, calibrate, known};
 
@@ -49,7 +49,7 @@ impl Calibrator<'_> {
     ///
     /// # Errors
     /// See [`CalibrateError`].
-    pub fn calibrate(&self, sensor: &Sensor, all: &Found, again: bool) -> Result<Measured, CalibrateError> {
+    pub fn calibrate(&self, sensor: &Sensor, all: &FoundSensors, again: bool) -> Result<Measured, CalibrateError> {
         let Self { clock, cancel, cache, say } = *self;
         if let Some(found) = known::find(cache, sensor).filter(|_| !again) {
             return Ok(found);
@@ -65,7 +65,7 @@ impl Calibrator<'_> {
     }
 
     /// What keeps the sensor's device busy. `None`: nothing can, which is told.
-    fn load(&self, sensor: &Sensor, all: &Found) -> Option<Prefills> {
+    fn load(&self, sensor: &Sensor, all: &FoundSensors) -> Option<Prefills> {
         let numbers = board::cuda(&all.sensors, all.has_unopened(), &board::Environment::own());
         let device = self.device(sensor, &numbers)?;
         let surroundings = Surroundings::new(self.clock.clone(), self.cache.to_owned(), 0);

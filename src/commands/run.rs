@@ -17,7 +17,7 @@ use crate::plan;
 use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
 use crate::record::{Finished, Line};
-use crate::run::{Ended, Job, PowerBeside, Prompts, Run};
+use crate::run::{Job, PowerBeside, Prompts, Run, RunEnd};
 use crate::run_folder::RunFolder;
 use crate::scenario::{ScenarioFile, TelemetrySettings};
 use crate::schedule::Recorded;
@@ -96,7 +96,7 @@ pub(super) enum Outcome {
 pub(super) fn carry_out(begun: Begun, json: bool) -> Result<Outcome, CommandError> {
     let mut run = match begun {
         Begun::Ready(run) => run,
-        Begun::Ended(exit) => return Ok(Outcome::NotBegun(exit)),
+        Begun::RunEnd(exit) => return Ok(Outcome::NotBegun(exit)),
         Begun::Interrupted(folder) => return Ok(Outcome::Interrupted(folder)),
     };
     let power = run.record_power(json);
@@ -106,12 +106,12 @@ pub(super) fn carry_out(begun: Begun, json: bool) -> Result<Outcome, CommandErro
     let mut power = power?;
     let ended = run.measure(&mut power);
     run.keep(power.finish()?)?;
-    if matches!(ended, Ok(Ended::Complete(_))) {
+    if matches!(ended, Ok(RunEnd::Complete(_))) {
         run.job.writer.close()?;
     }
     Ok(match ended? {
-        Ended::Interrupted => Outcome::Interrupted(run.folder().to_owned()),
-        Ended::Complete(finished) => Outcome::Complete(run, finished),
+        RunEnd::Interrupted => Outcome::Interrupted(run.folder().to_owned()),
+        RunEnd::Complete(finished) => Outcome::Complete(run, finished),
     })
 }
 
@@ -125,7 +125,7 @@ pub(super) struct BegunRun {
 pub(super) enum Begun {
     Ready(Box<BegunRun>),
     /// There is nothing to measure, or someone cancelled before there was.
-    Ended(Exit),
+    RunEnd(Exit),
     /// Someone cancelled; the run in this folder can be resumed.
     Interrupted(PathBuf),
 }
@@ -158,7 +158,7 @@ pub(super) fn begin(loaded: Loaded, asked: &Asked<'_>) -> Result<Begun, CommandE
         place.give_back();
         never_began(json);
     });
-    let Some(ready) = reached.prepare(&plan)? else { return Ok(Begun::Ended(Exit::Interrupted)) };
+    let Some(ready) = reached.prepare(&plan)? else { return Ok(Begun::RunEnd(Exit::Interrupted)) };
     drop(guarded);
     let archived = without_passwords(&loaded.text);
     let mut manifest = manifest::begin(ready.stack.clone(), archived.as_bytes(), plan_json.as_bytes(), unix_ns());
@@ -289,7 +289,7 @@ fn nothing_left(plan: &Plan) -> Begun {
     }
     warn("nothing to measure: every cell is skipped");
     // No model could be measured at all.
-    Begun::Ended(Exit::Degraded)
+    Begun::RunEnd(Exit::Degraded)
 }
 
 impl BegunRun {
@@ -310,7 +310,7 @@ impl BegunRun {
     }
 
     /// Does what is left to do.
-    fn measure(&mut self, power: &mut PowerBeside) -> Result<Ended, CommandError> {
+    fn measure(&mut self, power: &mut PowerBeside) -> Result<RunEnd, CommandError> {
         let is_virtual = self.job.clock.is_virtual();
         let mut watching = progress::Watching::new(&self.job.plan, &self.job.lines, is_virtual);
         // The calendar time at which the run's clock stood at 0.

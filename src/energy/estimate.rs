@@ -3,7 +3,7 @@
 use crate::energy::check::stands_still;
 use crate::energy::edges::Edges;
 use crate::energy::{Trace, together};
-use crate::terms::energy::Reason;
+use crate::terms::energy::NoFigure;
 use crate::units::Nanos;
 
 mod inside;
@@ -12,16 +12,16 @@ mod slope;
 mod stretch;
 
 pub use padded::pooled;
-pub use stretch::{Estimate, Stretch, Surroundings, Window};
+pub use stretch::{Estimate, Stretch, StretchContext, Window};
 
 /// What a loop of two phases takes less what a loop of the first of them takes: the second phase, once.
 ///
 /// # Errors
-/// [`Reason::UTooLarge`] where nothing is left.
-pub fn difference(whole: &Estimate, part: &Estimate) -> Result<Estimate, Reason> {
+/// [`NoFigure::UTooLarge`] where nothing is left.
+pub fn difference(whole: &Estimate, part: &Estimate) -> Result<Estimate, NoFigure> {
     let gross_j = whole.gross_j - part.gross_j;
     if gross_j <= 0.0 {
-        return Err(Reason::UTooLarge);
+        return Err(NoFigure::UTooLarge);
     }
     let u_stat = together(&[whole.u_stat * whole.gross_j, part.u_stat * part.gross_j]) / gross_j;
     let u_shared = together(&[whole.u_shared * whole.gross_j, part.u_shared * part.gross_j]) / gross_j;
@@ -37,20 +37,20 @@ pub fn difference(whole: &Estimate, part: &Estimate) -> Result<Estimate, Reason>
 ///
 /// # Errors
 /// Why there is no figure.
-pub fn estimate(stretch: &Stretch, trace: &Trace, around: &Surroundings<'_>) -> Result<Estimate, Reason> {
+pub fn estimate(stretch: &Stretch, trace: &Trace, around: &StretchContext<'_>) -> Result<Estimate, NoFigure> {
     let (Some(first), Some(last)) = (stretch.windows.first(), stretch.windows.last()) else {
-        return Err(Reason::TooShort);
+        return Err(NoFigure::TooShort);
     };
     if trace.counter.is_empty() && trace.instant.is_empty() && trace.average.is_empty() {
-        return Err(Reason::NoSensor);
+        return Err(NoFigure::NoSensor);
     }
     if !stretch.looped && crate::energy::unread::mostly_unread(trace, first.begin, first.end, around.poll) {
-        return Err(Reason::PollGap);
+        return Err(NoFigure::PollGap);
     }
     let edges = Edges::of(&trace.counter, around.poll);
     let reset = edges.reset_in(first.begin, last.end + around.calibration.delay_ns);
     if stretch.looped {
-        return if reset { Err(Reason::CounterReset) } else { slope::steady(stretch, trace, &edges, around) };
+        return if reset { Err(NoFigure::CounterReset) } else { slope::steady(stretch, trace, &edges, around) };
     }
     if !reset && let Some(found) = inside::inner_edge(first, &edges, around) {
         return Ok(found);
@@ -59,22 +59,22 @@ pub fn estimate(stretch: &Stretch, trace: &Trace, around: &Surroundings<'_>) -> 
         return Ok(found);
     }
     if reset {
-        return Err(Reason::CounterReset);
+        return Err(NoFigure::CounterReset);
     }
     if let Some(found) = padded::padded(first, &edges, around)? {
         return Ok(found);
     }
     Err(if all_still(trace, first, around) {
-        Reason::Stale
+        NoFigure::Stale
     } else if missing(trace, first, around.poll) {
-        Reason::PollGap
+        NoFigure::PollGap
     } else {
-        Reason::TooShort
+        NoFigure::TooShort
     })
 }
 
 /// Whether every register of the sensor kept its value in the phase for longer than between two updates.
-fn all_still(trace: &Trace, window: &Window, around: &Surroundings<'_>) -> bool {
+fn all_still(trace: &Trace, window: &Window, around: &StretchContext<'_>) -> bool {
     let calibration = around.calibration;
     let (counter, power) = (calibration.counter_period_ns, calibration.power_period_ns);
     let registers = [(&trace.counter, counter), (&trace.instant, power), (&trace.average, power)];

@@ -2,7 +2,7 @@
 
 use crate::energy::Estimate;
 use crate::record::calibration::{Calibration, Coverage, UPDATES_FOR_B};
-use crate::terms::energy::{Grade, Method, Reason};
+use crate::terms::energy::{Grade, Method, NoFigure};
 
 /// What limits a grade besides the figure itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,9 +43,9 @@ impl Caps {
 ///
 /// # Errors
 /// Why it is none.
-pub fn grade(found: &Estimate, calibration: &Calibration, caps: &Caps) -> Result<Grade, Reason> {
+pub fn grade(found: &Estimate, calibration: &Calibration, caps: &Caps) -> Result<Grade, NoFigure> {
     if caps.divided {
-        return Err(Reason::Mig);
+        return Err(NoFigure::Mig);
     }
     let (u, updates) = (found.u_stat, found.updates);
     let full = calibration.coverage == Coverage::Full;
@@ -63,7 +63,7 @@ pub fn grade(found: &Estimate, calibration: &Calibration, caps: &Caps) -> Result
     } else if u <= 0.5 {
         Grade::D
     } else {
-        return Err(Reason::UTooLarge);
+        return Err(NoFigure::UTooLarge);
     };
     Ok(own.max(cap(found, calibration, caps)))
 }

@@ -10,9 +10,9 @@ const FEWEST_CHANGES: usize = 8;
 
 /// Stretches in which a load ran, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Work(pub Vec<(Nanos, Nanos)>);
+pub struct WorkTimes(pub Vec<(Nanos, Nanos)>);
 
-impl Work {
+impl WorkTimes {
     /// Seconds of work before a time.
     fn before(&self, at: f64) -> f64 {
         let done = self.0.iter().map(|(begin, end)| (at.min(end.as_secs()) - begin.as_secs()).max(0.0));
@@ -78,14 +78,14 @@ const MOST_UPDATES: usize = 200;
 /// Source: the boxcar model of arXiv 2312.02741: a reading that appears at *u* is the mean of [*u* − δ − W, *u* − δ].
 /// `None`: too few updates, or they do not follow the load.
 #[must_use]
-pub fn response(power: &[Sample], work: &Work) -> Option<Response> {
+pub fn response(power: &[Sample], work: &WorkTimes) -> Option<Response> {
     fitted(&updates(power), work)
 }
 
 /// The same of a counter that is read every `poll`: what it gained between two updates is the mean of a stretch that ends
 /// a delay before the second. Its window is its period where it adds up energy, longer where it adds averages.
 #[must_use]
-pub fn counter_response(counter: &[Sample], poll: Nanos, work: &Work) -> Option<Response> {
+pub fn counter_response(counter: &[Sample], poll: Nanos, work: &WorkTimes) -> Option<Response> {
     let edges = Edges::of(counter, poll).edges;
     let slope = |pair: &[Edge]| {
         (pair[1].at.as_secs(), (pair[1].joules - pair[0].joules) / pair[1].at.since(pair[0].at).as_secs())
@@ -94,7 +94,7 @@ pub fn counter_response(counter: &[Sample], poll: Nanos, work: &Work) -> Option<
 }
 
 /// Fits what a register showed at its updates, in seconds and watts.
-fn fitted(updates: &[(f64, f64)], work: &Work) -> Option<Response> {
+fn fitted(updates: &[(f64, f64)], work: &WorkTimes) -> Option<Response> {
     if updates.len() < FEWEST_CHANGES {
         return None;
     }
@@ -133,7 +133,7 @@ fn steps(from: f64, step: f64, n: u32) -> impl Iterator<Item = f64> + Clone {
 fn best_fit(
     known: Option<Fit>,
     updates: &[(f64, f64)],
-    work: &Work,
+    work: &WorkTimes,
     tried: impl Iterator<Item = (f64, f64)>,
 ) -> Option<Fit> {
     let fits = tried.filter_map(|(window, delay)| Fit::of(updates, work, window, delay));
@@ -160,7 +160,7 @@ struct Fit {
 impl Fit {
     /// Least squares of the readings on the share of work in their windows. `None`: the share never changes.
     #[expect(clippy::cast_precision_loss, reason = "counts of updates")]
-    fn of(updates: &[(f64, f64)], work: &Work, window: f64, delay: f64) -> Option<Self> {
+    fn of(updates: &[(f64, f64)], work: &WorkTimes, window: f64, delay: f64) -> Option<Self> {
         let n = updates.len() as f64;
         let points: Vec<(f64, f64)> =
             updates.iter().map(|(at, watts)| (work.share(at - delay - window, at - delay), *watts)).collect();
@@ -178,7 +178,7 @@ impl Fit {
 }
 
 /// Time from 10 % to 90 % in the longest stretch of work.
-fn rise(updates: &[(f64, f64)], work: &Work, idle: f64, step: f64) -> Option<Nanos> {
+fn rise(updates: &[(f64, f64)], work: &WorkTimes, idle: f64, step: f64) -> Option<Nanos> {
     let (begin, end) = work.0.iter().max_by_key(|(begin, end)| end.since(*begin))?;
     let inside = || updates.iter().filter(|(at, _)| (begin.as_secs()..=end.as_secs()).contains(at));
     let first = inside().find(|(_, watts)| *watts >= idle + 0.1 * step)?.0;

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use rand::RngExt;
 
-use crate::energy::{Caps, Stretch, Surroundings, deviation, estimate, legacy_gate, mean, pooled};
+use crate::energy::{Caps, Stretch, StretchContext, deviation, estimate, legacy_gate, mean, pooled};
 use crate::record::calibration::Calibration;
-use crate::terms::energy::{Grade, Method, Reason};
+use crate::terms::energy::{Grade, Method, NoFigure};
 use crate::units::Nanos;
 use fake_nvml::simulated::Load;
 
@@ -111,9 +111,9 @@ fn a_phase_too_short_has_no_figure() {
         let begin = Nanos(BEGIN);
         let trace = board.trace(&Load::new(IDLE_W), 20 * MS, BEGIN + 1000 * MS);
         let idle = idle();
-        let busy = Surroundings { quiet_since: None, ..around(&board.calibration, 20 * MS, &idle) };
+        let busy = StretchContext { quiet_since: None, ..around(&board.calibration, 20 * MS, &idle) };
         let found = estimate(&Stretch::natural(begin, Nanos(BEGIN + 20 * MS), Nanos(0)), &trace, &busy);
-        assert_eq!(found, Err(Reason::TooShort));
+        assert_eq!(found, Err(NoFigure::TooShort));
     }
 }
 
@@ -176,7 +176,7 @@ fn isolated(board: &mut Board, events: u32) -> Seen {
     let (mut truths, mut found) = (Vec::new(), Vec::new());
     for (at, &begin) in begins.iter().enumerate() {
         let idle = idle();
-        let surroundings = Surroundings {
+        let surroundings = StretchContext {
             quiet_since: at.checked_sub(1).map(|last| Nanos(begins[last] + length)).or(Some(Nanos(0))),
             quiet_until: Some(Nanos(begins.get(at + 1).copied().unwrap_or(u64::MAX))),
             ..around(&board.calibration, 20 * MS, &idle)
@@ -188,7 +188,7 @@ fn isolated(board: &mut Board, events: u32) -> Seen {
         }
     }
     let caps = Caps { events: u32::try_from(found.len()).unwrap(), ..Caps::default() };
-    Seen { truth: mean(&truths), found: pooled(&found).ok_or(Reason::TooShort), caps }
+    Seen { truth: mean(&truths), found: pooled(&found).ok_or(NoFigure::TooShort), caps }
 }
 
 /// Share inside ±2u, mean 2u, and root mean square of the error.

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use crate::backend::Prepared;
 use crate::hash::sha256_file;
 use crate::model::{self, Form, ModelSource};
-use crate::record::manifest::{ModelEntry, ModelForm, Source};
+use crate::record::manifest::{ModelEntry, ModelForm, ModelOrigin};
 
 /// A model as prepared by one engine; the others are added with [`add_form`].
 #[must_use]
 pub fn entry(source: &ModelSource, prepared: &Prepared) -> ModelEntry {
     let named = match &source.form {
-        Form::Synthetic(recipe) => Source::Synthetic(recipe.clone()),
+        Form::Synthetic(recipe) => ModelOrigin::Synthetic(recipe.clone()),
         Form::Folder(path) => {
             let name = path.canonicalize().unwrap_or_else(|_| path.clone());
-            Source::Folder(name.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            ModelOrigin::Folder(name.file_name().unwrap_or_default().to_string_lossy().into_owned())
         }
-        Form::Served(name) => Source::Served(name.clone()),
+        Form::Served(name) => ModelOrigin::Served(name.clone()),
     };
     ModelEntry {
         source: named,
@@ -87,7 +87,7 @@ mod tests {
         add_form(&mut entry, "b", &prepared);
         prepared.path = None;
         add_form(&mut entry, "c", &prepared);
-        assert_eq!(entry.source, Source::Synthetic(recipe));
+        assert_eq!(entry.source, ModelOrigin::Synthetic(recipe));
         assert_eq!(entry.architecture.as_ref().unwrap().n_layer, 2);
         assert_eq!(entry.forms["a"].file_sha256["model.onnx"], sha256_hex(b"abc"));
         assert_eq!(entry.forms["a"].file_sha256, entry.forms["b"].file_sha256);
@@ -113,6 +113,6 @@ mod tests {
             quantisation: None,
             inner: Box::new(()),
         };
-        assert_eq!(entry(&source, &prepared).source, Source::Folder("Some-1B".to_owned()));
+        assert_eq!(entry(&source, &prepared).source, ModelOrigin::Folder("Some-1B".to_owned()));
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::record::calibration::Measured;
 use crate::record::plan::SessionKey;
 use crate::terms::continuity::Continuity;
-use crate::terms::sensor::Found;
+use crate::terms::sensor::FoundSensors;
 use crate::terms::{Mode, Procedure, SensorKind};
 use crate::units::Nanos;
 
@@ -21,7 +21,7 @@ mod machine;
 mod models;
 
 pub use machine::{Gpu, Gpus, Machine, listed};
-pub use models::{ModelEntry, ModelForm, Source};
+pub use models::{ModelEntry, ModelForm, ModelOrigin};
 
 /// Version of this format. A reader refuses others.
 pub const FORMAT: u32 = 1;
@@ -142,7 +142,7 @@ pub struct PowerEntry {
     /// Kinds of sensors that every call is charged to, the first one first. `None`: to the device it ran on.
     pub charged: Option<Vec<SensorKind>>,
     /// What this machine has.
-    pub found: Found,
+    pub found: FoundSensors,
     /// What was measured of the sensors' timing; of others it is assumed.
     #[serde(default)]
     pub calibrations: Vec<Measured>,

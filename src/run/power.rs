@@ -15,7 +15,7 @@ use crate::store::{StoreError, TraceWriter, Writer};
 use crate::telemetry::board;
 use crate::telemetry::sampler::{Entry, Sampler};
 use crate::terms::continuity::Continuity;
-use crate::terms::sensor::Found;
+use crate::terms::sensor::FoundSensors;
 use crate::terms::{Attribution, Flag, OnBoard, SensorKind};
 use crate::units::Nanos;
 
@@ -56,7 +56,7 @@ pub enum PowerError {
 #[derive(Debug)]
 pub struct Power {
     sampler: Sampler,
-    found: Found,
+    found: FoundSensors,
     trace: TraceWriter,
     epoch: u32,
     idle: Duration,
@@ -112,7 +112,7 @@ impl Power {
 
     /// What it records.
     #[must_use]
-    pub fn found(&self) -> &Found {
+    pub fn found(&self) -> &FoundSensors {
         &self.found
     }
 
@@ -221,7 +221,7 @@ impl States {
     }
 }
 
-fn write(trace: &mut TraceWriter, found: &Found, epoch: u32, states: &mut [States], entry: Entry) {
+fn write(trace: &mut TraceWriter, found: &FoundSensors, epoch: u32, states: &mut [States], entry: Entry) {
     let number = usize::from(entry.sensor);
     let Some(sensor) = found.sensors.get(number) else { return };
     let Some(register) = sensor.registers.get(usize::from(entry.reading.register)) else { return };

@@ -15,7 +15,7 @@ pub enum Gate {
     /// Enough points, enough explained, and every interval of the slope excludes 0.
     Actionable,
     /// At least one condition fails; nothing downstream may use the fit.
-    NotIdentifiable(Vec<Reason>),
+    NotIdentifiable(Vec<Objection>),
 }
 
 impl Gate {
@@ -49,7 +49,7 @@ impl fmt::Display for Gate {
 
 /// A condition that failed.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Reason {
+pub enum Objection {
     /// Fewer than [`MIN_POINTS`] points.
     FewPoints {
         /// How many there are.
@@ -69,7 +69,7 @@ pub enum Reason {
     },
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Objection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FewPoints { n } => write!(f, "{n} points < {MIN_POINTS}"),
@@ -107,15 +107,15 @@ impl fmt::Display for Brief {
 pub fn judge(n: usize, r2: f64, intervals: &[(&'static str, Interval)]) -> Gate {
     let mut reasons = Vec::new();
     if n < MIN_POINTS {
-        reasons.push(Reason::FewPoints { n });
+        reasons.push(Objection::FewPoints { n });
     }
     if r2.is_nan() || r2 < MIN_R2 {
-        reasons.push(Reason::LowR2 { r2 });
+        reasons.push(Objection::LowR2 { r2 });
     }
     for &(kind, interval) in intervals {
         let excludes_zero = interval.low > 0.0 || interval.high < 0.0;
         if !excludes_zero {
-            reasons.push(Reason::IncludesZero { kind, interval });
+            reasons.push(Objection::IncludesZero { kind, interval });
         }
     }
     if reasons.is_empty() { Gate::Actionable } else { Gate::NotIdentifiable(reasons) }

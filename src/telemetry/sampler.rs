@@ -18,7 +18,7 @@ use super::sensor::{Due, Fault, PowerSource, Reading, hwmon, nvml::Board, rapl};
 use crate::clock::SharedClock;
 use crate::terms::SensorKind;
 use crate::terms::continuity::{ClockPair, Continuity};
-use crate::terms::sensor::Found;
+use crate::terms::sensor::FoundSensors;
 use crate::units::Nanos;
 
 /// Readings that fit into the queue: an hour of four registers at 20 ms.
@@ -30,7 +30,7 @@ const STATES_EVERY: u64 = 10;
 /// A reading and the sensor that it is of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Entry {
-    /// Number in [`Found::sensors`].
+    /// Number in [`FoundSensors::sensors`].
     pub sensor: u16,
     /// What it said.
     pub reading: Reading,
@@ -39,7 +39,7 @@ pub struct Entry {
 /// A sampler at work. Dropping it ends its thread.
 #[derive(Debug)]
 pub struct Sampler {
-    found: Found,
+    found: FoundSensors,
     entries: Receiver<Entry>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Continuity>>,
@@ -77,7 +77,7 @@ impl Sampler {
 
     /// What it reads.
     #[must_use]
-    pub fn found(&self) -> &Found {
+    pub fn found(&self) -> &FoundSensors {
         &self.found
     }
 
@@ -110,12 +110,12 @@ impl Drop for Sampler {
 
 /// What there is, without reading it for longer than that takes.
 #[must_use]
-pub fn discover(kinds: &[SensorKind]) -> Found {
+pub fn discover(kinds: &[SensorKind]) -> FoundSensors {
     with_sources(kinds, |_, found| found)
 }
 
 /// Opens the sensors of these kinds and hands them on with what was found.
-fn with_sources<T>(kinds: &[SensorKind], go: impl FnOnce(Vec<Box<dyn PowerSource + '_>>, Found) -> T) -> T {
+fn with_sources<T>(kinds: &[SensorKind], go: impl FnOnce(Vec<Box<dyn PowerSource + '_>>, FoundSensors) -> T) -> T {
     let (mut absent, mut refused) = (BTreeMap::new(), Vec::new());
     let wanted = |kind| kinds.contains(&kind);
     let library = if wanted(SensorKind::Nvml) {
@@ -153,7 +153,8 @@ fn with_sources<T>(kinds: &[SensorKind], go: impl FnOnce(Vec<Box<dyn PowerSource
         let named = |board: hwmon::Hwmon| if scripted() { board.scripted() } else { board };
         sources.extend(boards.into_iter().map(|board| Box::new(named(board)) as Box<dyn PowerSource + '_>));
     }
-    let found = Found { sensors: sources.iter().map(|source| source.sensor().clone()).collect(), absent, refused };
+    let found =
+        FoundSensors { sensors: sources.iter().map(|source| source.sensor().clone()).collect(), absent, refused };
     go(sources, found)
 }
 

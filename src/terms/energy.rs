@@ -49,7 +49,7 @@ impl fmt::Display for Method {
 /// Why there is no figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum NoFigure {
     /// The phase is over before the sensor has updated often enough.
     TooShort,
     /// No sensor on this machine.
@@ -74,7 +74,7 @@ pub enum Reason {
     Failed,
 }
 
-impl Reason {
+impl NoFigure {
     /// The name used in files.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -94,7 +94,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for NoFigure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }

@@ -109,7 +109,7 @@ pub fn domain_kind(register_name: &str) -> &str {
 /// What there is on this machine.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Found {
+pub struct FoundSensors {
     /// Sensors that can be read.
     pub sensors: Vec<Sensor>,
     /// Kinds and devices that cannot, each with the reason and what would help.
@@ -119,7 +119,7 @@ pub struct Found {
     pub refused: Vec<SensorKind>,
 }
 
-impl Found {
+impl FoundSensors {
     /// Whether there are NVIDIA boards that could not be opened.
     #[must_use]
     pub fn has_unopened(&self) -> bool {

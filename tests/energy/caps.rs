@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use phasebench::analysis::energy::Scope;
+use phasebench::analysis::energy::EnergyScope;
 use phasebench::analysis::{BaselineRow, EnergyEventRow, EnergySummaryRow};
-use phasebench::terms::energy::{Grade, Reason};
+use phasebench::terms::energy::{Grade, NoFigure};
 use phasebench::terms::{Flag, Role};
 
 use crate::fixture::{BOARD, Fixture, succeeded};
@@ -18,7 +18,7 @@ fn with(setting: &str, fixture: Fixture) -> (Vec<EnergyEventRow>, Vec<EnergySumm
     fixture.report();
     let events: Vec<_> = fixture.events().into_iter().filter(|event| event.role == Some(Role::Timed)).collect();
     assert_eq!(events.len(), 6, "{events:?}");
-    let rows: Vec<_> = fixture.summary().into_iter().filter(|row| row.scope == Scope::Natural).collect();
+    let rows: Vec<_> = fixture.summary().into_iter().filter(|row| row.scope == EnergyScope::Natural).collect();
     assert_eq!(rows.len(), 2, "{rows:?}");
     (events, rows)
 }
@@ -40,7 +40,10 @@ fn with_processes_of_others_on_the_board_a_figure_is_an_interval_only() {
 fn a_divided_board_gives_no_figure_however_long_a_phase_is() {
     for fixture in [Fixture::new(TELEMETRY), Fixture::new(TELEMETRY).with_short_phases()] {
         let (events, rows) = with("mig = enabled", fixture);
-        assert!(events.iter().all(|event| event.reason == Some(Reason::Mig) && event.energy_j.is_none()), "{events:?}");
+        assert!(
+            events.iter().all(|event| event.reason == Some(NoFigure::Mig) && event.energy_j.is_none()),
+            "{events:?}"
+        );
         assert!(rows.iter().all(|row| row.reasons == "mig"), "{rows:?}");
     }
 }
@@ -74,7 +77,7 @@ fn an_average_over_a_second_tells_of_phases_longer_than_that_and_is_never_better
     let (long, short): (Vec<_>, Vec<_>) =
         events.into_iter().partition(|event| event.end_ns - event.begin_ns > 1_500_000_000);
     assert_eq!((long.len(), short.len()), (3, 3));
-    assert!(short.iter().all(|event| event.reason == Some(Reason::TooShort)), "{short:?}");
+    assert!(short.iter().all(|event| event.reason == Some(NoFigure::TooShort)), "{short:?}");
     assert!(long.iter().any(|event| event.energy_j.is_some()), "{long:?}");
     assert!(long.iter().all(|event| event.grade.is_none_or(|grade| grade >= Grade::C)), "{long:?}");
 }

@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use phasebench::analysis::energy::Scope;
+use phasebench::analysis::energy::EnergyScope;
 use phasebench::analysis::{self, EnergyEventRow};
 use phasebench::record::manifest::Manifest;
 use phasebench::record::plan::Plan;
 use phasebench::record::{IdleRecord, Line, LoopRecord};
 use phasebench::store::{self, Recording, TraceRow};
-use phasebench::terms::energy::{Grade, Method, Reason};
+use phasebench::terms::energy::{Grade, Method, NoFigure};
 use phasebench::terms::{Flag, Phase, Procedure, Role};
 
 use crate::fixture::{BOARD, Fixture, STEADY_MEAN_W, STEADY_W, succeeded};
@@ -34,7 +34,7 @@ fn short_phases_are_repeated_and_kept_apart_from_calls() {
 
     let events = fixture.events();
     let (looped, natural): (Vec<EnergyEventRow>, Vec<EnergyEventRow>) =
-        events.into_iter().partition(|event| event.scope == Scope::Looped);
+        events.into_iter().partition(|event| event.scope == EnergyScope::Looped);
     // Nothing of a call is filled in from a loop: phases of 20 and 40 ms have no figure on this board, unless the machine
     // stalls in one.
     assert!(natural.iter().filter(|event| event.role == Some(Role::Timed)).count() == 6, "{natural:?}");
@@ -42,7 +42,7 @@ fn short_phases_are_repeated_and_kept_apart_from_calls() {
         natural.iter().all(|event| event.method != Some(Method::SteadySlope) && event.role.is_some()),
         "{natural:?}"
     );
-    assert!(natural.iter().any(|event| event.reason == Some(Reason::TooShort)), "{natural:?}");
+    assert!(natural.iter().any(|event| event.reason == Some(NoFigure::TooShort)), "{natural:?}");
     let metrics = fs::read_to_string(fixture.run_folder().join("metrics.csv")).unwrap();
     assert!(!metrics.contains("steady_slope"));
 
@@ -94,7 +94,7 @@ impl Files {
     /// Decode by its loop.
     fn decode(&self) -> EnergyEventRow {
         let tables = analysis::derive(&self.recording, &self.plan, &self.manifest, &self.trace);
-        let mut looped = tables.energy_events.into_iter().filter(|event| event.scope == Scope::Looped);
+        let mut looped = tables.energy_events.into_iter().filter(|event| event.scope == EnergyScope::Looped);
         looped.find(|event| event.phase == Phase::KvDecode).unwrap()
     }
 }
@@ -121,7 +121,7 @@ fn what_limits_the_prefills_loop_limits_decode(fixture: &Fixture) {
     for record in files.loops().filter(|record| record.procedure == Procedure::PrefillDecode) {
         record.attribution.actual = Some("cuda:0".to_owned());
     }
-    assert_eq!(files.decode().reason, Some(Reason::Unattributed));
+    assert_eq!(files.decode().reason, Some(NoFigure::Unattributed));
 }
 
 fn a_run_resumed_between_two_loops_has_decode_all_the_same(fixture: &Fixture) {
@@ -164,5 +164,5 @@ fn a_run_whose_cells_are_charged_to_nothing_comes_to_its_end() {
     assert_eq!(recording.loops().count(), 0, "a loop would be charged to nothing either");
     assert!(matches!(recording.lines.last(), Some(Line::Finished(_))));
     fixture.report();
-    assert!(fixture.events().iter().all(|event| event.reason == Some(Reason::Unattributed)));
+    assert!(fixture.events().iter().all(|event| event.reason == Some(NoFigure::Unattributed)));
 }

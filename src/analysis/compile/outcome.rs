@@ -62,14 +62,14 @@ columns! {
         /// one, or none was compared.
         break_even_calls_max: Option<u64>,
         /// Whether to compile.
-        verdict: Verdict,
+        verdict: CompileVerdict,
     }
 }
 
 /// Whether compiling a phase pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum CompileVerdict {
     /// The interval lies below 1: steady calls are faster.
     Faster,
     /// The interval lies above 1.
@@ -82,7 +82,7 @@ pub enum Verdict {
     NotProven,
 }
 
-impl Verdict {
+impl CompileVerdict {
     /// In words.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -157,12 +157,12 @@ fn outcome(cells: &[&CompileAuditRow]) -> CompileOutcomeRow {
             .unwrap_or(CacheState::Unknown),
         break_even_calls_max: break_even.and_then(|calls| calls.into_iter().max()),
         verdict: match interval {
-            _ if proven.len() < cells.len() => Verdict::NotProven,
-            Some((_, high)) if high < 1.0 => Verdict::Faster,
-            Some((low, _)) if low > 1.0 => Verdict::Slower,
-            Some(_) => Verdict::NotResolved,
-            None if compared.is_empty() => Verdict::NoReference,
-            None => Verdict::NotResolved,
+            _ if proven.len() < cells.len() => CompileVerdict::NotProven,
+            Some((_, high)) if high < 1.0 => CompileVerdict::Faster,
+            Some((low, _)) if low > 1.0 => CompileVerdict::Slower,
+            Some(_) => CompileVerdict::NotResolved,
+            None if compared.is_empty() => CompileVerdict::NoReference,
+            None => CompileVerdict::NotResolved,
         },
     }
 }

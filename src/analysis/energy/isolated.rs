@@ -1,11 +1,11 @@
 //! Means of phases that stood alone: one of them leaves much open by chance, several of a cell less.
 
 use crate::energy::{Caps, Estimate, Idle, grade, mean, pooled};
-use crate::terms::energy::{Grade, Reason};
+use crate::terms::energy::{Grade, NoFigure};
 use crate::terms::{Flag, Phase, Role};
 
 use super::natural::Natural;
-use super::rows::{EnergyEventRow, Scope, U_SYS, tokens};
+use super::rows::{EnergyEventRow, EnergyScope, U_SYS, tokens};
 use super::sensors::Metered;
 use crate::analysis::flags::Flags;
 
@@ -48,7 +48,7 @@ fn row(group: &[&Natural<'_>]) -> Option<EnergyEventRow> {
     let caps = found.iter().map(|(.., caps)| *caps).reduce(Caps::and)?;
     let caps = Caps { events, ..caps };
     // A run that was resumed may have measured the sensor twice: the worse of both holds.
-    let grades: Result<Vec<Grade>, Reason> =
+    let grades: Result<Vec<Grade>, NoFigure> =
         found.iter().map(|(metered, ..)| grade(&mean_of, &metered.calibration, &caps)).collect();
     let graded = grades.map(|grades| grades.into_iter().max());
     let seconds = mean(&group.iter().map(|one| one.span.duration().as_secs()).collect::<Vec<_>>());
@@ -57,7 +57,7 @@ fn row(group: &[&Natural<'_>]) -> Option<EnergyEventRow> {
     let mut row = EnergyEventRow {
         call_id: format!("{}-{}-isolated", first.row.key.cell_id, first.row.phase),
         role: None,
-        scope: Scope::Isolated,
+        scope: EnergyScope::Isolated,
         repeats: events,
         end_ns: last.row.end_ns,
         energy_j: energy,

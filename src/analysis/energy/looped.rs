@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::analysis::key::CellKey;
-use crate::energy::{Caps, Estimate, Stretch, Surroundings, Window, difference, estimate, grade};
+use crate::energy::{Caps, Estimate, Stretch, StretchContext, Window, difference, estimate, grade};
 use crate::record::LoopRecord;
 use crate::store::Recording;
-use crate::terms::energy::{Grade, Reason};
+use crate::terms::energy::{Grade, NoFigure};
 use crate::terms::{Phase, Procedure};
 use crate::units::Nanos;
 
-use super::rows::{EnergyEventRow, Scope, U_SYS};
+use super::rows::{EnergyEventRow, EnergyScope, U_SYS};
 use super::sensors::{Metered, Meters};
 
 /// The phase that a loop is for, from every sensor charged. A loop of prefill and decode is for decode: what a loop of
@@ -23,7 +23,7 @@ pub fn events(
 ) -> Vec<EnergyEventRow> {
     let prefill = (record.procedure == Procedure::PrefillDecode).then(|| prefill(record, recording));
     match meters.charged(&record.attribution, &record.beside, record.epoch) {
-        _ if !record.status.is_ok() => vec![row(record, key, None, Err(Reason::Failed))],
+        _ if !record.status.is_ok() => vec![row(record, key, None, Err(NoFigure::Failed))],
         Err(reason) => vec![row(record, key, None, Err(reason))],
         Ok(metered) => metered.into_iter().map(|metered| event(record, key, prefill, metered, meters)).collect(),
     }
@@ -39,7 +39,7 @@ fn prefill<'a>(record: &LoopRecord, recording: &'a Recording) -> Option<&'a Loop
 
 /// A loop beside the sensor that it is charged to, in the process that made it.
 #[derive(Clone, Copy)]
-struct Part<'a> {
+struct ChargedLoop<'a> {
     record: &'a LoopRecord,
     metered: &'a Metered,
 }
@@ -52,7 +52,7 @@ fn event(
     metered: &Metered,
     meters: &Meters<'_>,
 ) -> EnergyEventRow {
-    let graded = repetition(Part { record, metered }, prefill, meters);
+    let graded = repetition(ChargedLoop { record, metered }, prefill, meters);
     let mut row = row(record, key, Some(metered), graded);
     if let Some(Some(prefill)) = prefill {
         row.flags.add(&prefill.flags);
@@ -65,16 +65,16 @@ fn event(
 
 /// Energy of one repetition with its grade and its seconds, a prefill taken off; `prefill` as in [`event`].
 fn repetition(
-    whole: Part<'_>,
+    whole: ChargedLoop<'_>,
     prefill: Option<Option<&LoopRecord>>,
     meters: &Meters<'_>,
-) -> Result<(Estimate, Grade, f64), Reason> {
+) -> Result<(Estimate, Grade, f64), NoFigure> {
     let Some(prefill) = prefill else {
         let estimate = whole.estimated()?;
         let grade = grade(&estimate, &whole.metered.calibration, &whole.caps())?;
         return Ok((estimate, grade, seconds(whole.record)));
     };
-    let part = charged(prefill.ok_or(Reason::Failed)?, &whole.metered.sensor.id, meters)?;
+    let part = charged(prefill.ok_or(NoFigure::Failed)?, &whole.metered.sensor.id, meters)?;
     let of_part = part.estimated()?;
     let estimate = difference(&whole.estimated()?, &of_part)?;
     // Whatever limits one of the two limits what is left of them.
@@ -85,17 +85,17 @@ fn repetition(
 }
 
 /// A loop charged to the sensor of this name, in whichever process it was made.
-fn charged<'a>(record: &'a LoopRecord, sensor: &str, meters: &'a Meters<'_>) -> Result<Part<'a>, Reason> {
+fn charged<'a>(record: &'a LoopRecord, sensor: &str, meters: &'a Meters<'_>) -> Result<ChargedLoop<'a>, NoFigure> {
     let metered = meters.charged(&record.attribution, &record.beside, record.epoch)?;
     let same = metered.into_iter().find(|metered| metered.sensor.id == sensor);
-    same.map(|metered| Part { record, metered }).ok_or(Reason::Unattributed)
+    same.map(|metered| ChargedLoop { record, metered }).ok_or(NoFigure::Unattributed)
 }
 
-impl Part<'_> {
-    fn estimated(&self) -> Result<Estimate, Reason> {
+impl ChargedLoop<'_> {
+    fn estimated(&self) -> Result<Estimate, NoFigure> {
         let Self { record, metered } = *self;
         metered.readable()?;
-        let around = Surroundings {
+        let around = StretchContext {
             calibration: &metered.calibration,
             poll: metered.poll,
             idle: metered.idle(record.load_index),
@@ -148,7 +148,7 @@ fn row(
     record: &LoopRecord,
     key: &Arc<CellKey>,
     metered: Option<&Metered>,
-    graded: Result<(Estimate, Grade, f64), Reason>,
+    graded: Result<(Estimate, Grade, f64), NoFigure>,
 ) -> EnergyEventRow {
     let (phase, tokens) = match record.procedure {
         Procedure::Prefill => (Phase::Prefill, record.prompt_evaluated.map(f64::from)),
@@ -164,7 +164,7 @@ fn row(
         key: Arc::clone(key),
         phase,
         role: None,
-        scope: Scope::Looped,
+        scope: EnergyScope::Looped,
         repeats: record.windows.iter().map(|window| window.repeats).sum(),
         busy: busy(record),
         sensor: metered.map(|metered| metered.sensor.id.clone()),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::rows::{EnergyEventRow, Scope, U_SYS, tokens};
+use super::rows::{EnergyEventRow, EnergyScope, U_SYS, tokens};
 use super::sensors::{Metered, Meters};
 use crate::analysis::key::CellKey;
-use crate::energy::{Caps, Estimate, Stretch, Surroundings, estimate, grade, legacy_gate};
+use crate::energy::{Caps, Estimate, Stretch, StretchContext, estimate, grade, legacy_gate};
 use crate::record::{CallRecord, SpanRecord};
-use crate::terms::energy::{Grade, Method, Reason};
+use crate::terms::energy::{Grade, Method, NoFigure};
 
 /// A phase of a call with its row.
 pub(super) struct Natural<'a> {
@@ -47,7 +47,7 @@ fn event<'a>(
     } else {
         (None, None)
     };
-    let around = Surroundings { calibration, poll: metered.poll, idle, quiet_since, quiet_until };
+    let around = StretchContext { calibration, poll: metered.poll, idle, quiet_since, quiet_until };
     let near = metered.near(begin, end);
     let stretch = Stretch::natural(begin, end, span.uncertainty_ns);
     let found = metered.readable().and_then(|()| estimate(&stretch, &near, &around));
@@ -66,7 +66,7 @@ fn row(
     key: &Arc<CellKey>,
     span: &SpanRecord,
     metered: Option<&Metered>,
-    graded: Result<(Estimate, Grade), Reason>,
+    graded: Result<(Estimate, Grade), NoFigure>,
 ) -> EnergyEventRow {
     let length = span.duration().as_secs();
     let told = graded.as_ref().ok();
@@ -76,7 +76,7 @@ fn row(
         key: Arc::clone(key),
         phase: span.phase,
         role: Some(call.role),
-        scope: Scope::Natural,
+        scope: EnergyScope::Natural,
         repeats: 1,
         busy: None,
         sensor: metered.map(|metered| metered.sensor.id.clone()),

@@ -3,7 +3,7 @@
 use crate::analysis::columns::columns;
 use crate::energy::together;
 use crate::record::CallRecord;
-use crate::terms::energy::{Grade, IdleKind, Method, Reason};
+use crate::terms::energy::{Grade, IdleKind, Method, NoFigure};
 use crate::terms::{Mode, Phase};
 
 use super::rows::{ByCall, EnergyEventRow};
@@ -37,7 +37,7 @@ columns! {
         /// Sensor updates it rests on.
         energy_updates: Option<u32>,
         /// Why there is no figure. `None`: there is, or no power was recorded.
-        energy_reason: Option<Reason>,
+        energy_reason: Option<NoFigure>,
         /// Sensor charged. `None`: none on this machine.
         energy_sensor: Option<String>,
         /// Whether that sensor is scripted: then nothing here is a measurement. `None`: no sensor.

@@ -10,7 +10,7 @@ use crate::analysis::flags::Flags;
 use crate::analysis::key::CellKey;
 use crate::energy::{Idle, together};
 use crate::record::CallRecord;
-use crate::terms::energy::{Grade, IdleKind, Method, Reason};
+use crate::terms::energy::{Grade, IdleKind, Method, NoFigure};
 use crate::terms::{Flag, Phase, Role};
 
 /// Relative systematic uncertainty of a board's sensor that was never held against a meter: published sheets find gains
@@ -32,7 +32,7 @@ columns! {
         role: Option<Role>,
         /// `natural`: the phase as it came in a call. `looped`: one of the repetitions made for the sensor. `isolated`: the
         /// mean of phases each of which stood alone and is too short by itself.
-        scope: Scope,
+        scope: EnergyScope,
         /// Repetitions that the figure is the mean of; 1 for `natural`.
         repeats: u32,
         /// Share of the windows, pauses left out, that was spent in phases; the rest is in the figure too. `None` but for
@@ -82,7 +82,7 @@ columns! {
         /// What it may be used for. `None`: no figure.
         grade: Option<Grade>,
         /// Why there is no figure. `None`: there is.
-        reason: Option<Reason>,
+        reason: Option<NoFigure>,
         /// Energy by the gate of the published reports, to compare with their tables only. `None`: fewer than two readings.
         legacy_gate_j: Option<f64>,
         /// Measurement of the sensor that the figure rests on. `None`: it was never measured, its timing is assumed.
@@ -95,7 +95,7 @@ columns! {
 /// What an event is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Scope {
+pub enum EnergyScope {
     /// A phase as it came.
     Natural,
     /// One of many repetitions without pause.
@@ -104,7 +104,7 @@ pub enum Scope {
     Isolated,
 }
 
-impl Scope {
+impl EnergyScope {
     /// The name used in files.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -175,7 +175,7 @@ pub(in crate::analysis) type ByCall<'a> = BTreeMap<(&'a str, Phase), &'a EnergyE
 /// Phases of calls by call and phase, of the sensor charged first.
 pub(in crate::analysis) fn by_call(events: &[EnergyEventRow]) -> ByCall<'_> {
     let mut found = BTreeMap::new();
-    for event in events.iter().filter(|event| event.scope == Scope::Natural) {
+    for event in events.iter().filter(|event| event.scope == EnergyScope::Natural) {
         found.entry((event.call_id.as_str(), event.phase)).or_insert(event);
     }
     found

@@ -8,8 +8,8 @@ use crate::record::calibration::Calibration;
 use crate::record::manifest::{Manifest, PowerEntry};
 use crate::record::{BesideRecord, IdleRecord, IdleWhen, Line};
 use crate::store::{Recording, TraceRow};
-use crate::terms::energy::{IdleKind, Reason};
-use crate::terms::sensor::{Found, Sensor};
+use crate::terms::energy::{IdleKind, NoFigure};
+use crate::terms::sensor::{FoundSensors, Sensor};
 use crate::terms::{Attribution, SensorKind};
 use crate::units::Nanos;
 
@@ -106,10 +106,10 @@ impl Metered {
     ///
     /// # Errors
     /// This user may not read it, or it tells of more than the program's share of the device.
-    pub fn readable(&self) -> Result<(), Reason> {
+    pub fn readable(&self) -> Result<(), NoFigure> {
         match (self.denied, self.sensor.divided) {
-            (true, _) => Err(Reason::Permission),
-            (false, Some(true)) => Err(Reason::Mig),
+            (true, _) => Err(NoFigure::Permission),
+            (false, Some(true)) => Err(NoFigure::Mig),
             _ => Ok(()),
         }
     }
@@ -158,19 +158,19 @@ impl<'a> Meters<'a> {
         attribution: &Attribution,
         beside: &BesideRecord,
         epoch: u32,
-    ) -> Result<Vec<&Metered>, Reason> {
-        let entry = self.entries.get(&epoch).ok_or(Reason::NoSensor)?;
-        let Found { sensors, refused, .. } = &entry.found;
+    ) -> Result<Vec<&Metered>, NoFigure> {
+        let entry = self.entries.get(&epoch).ok_or(NoFigure::NoSensor)?;
+        let FoundSensors { sensors, refused, .. } = &entry.found;
         // Where there is nothing to read at all, which device it was makes no difference.
         if sensors.is_empty() && refused.is_empty() {
-            return Err(Reason::NoSensor);
+            return Err(NoFigure::NoSensor);
         }
         let of_kind = |kind: SensorKind| sensors.iter().filter(move |sensor| sensor.kind == kind);
         let boards = Boards { sensors, unopened: entry.found.has_unopened(), cuda: &entry.cuda };
         let board = boards.of(attribution, &beside.boards);
         let wanted: &[SensorKind] = match &entry.charged {
             Some(kinds) => kinds,
-            None if attribution.device().ok_or(Reason::Unattributed)?.is_none() => &[SensorKind::Rapl],
+            None if attribution.device().ok_or(NoFigure::Unattributed)?.is_none() => &[SensorKind::Rapl],
             None if of_kind(SensorKind::Nvml).next().is_some() => &[SensorKind::Nvml],
             None => &[SensorKind::Hwmon],
         };
@@ -187,8 +187,8 @@ impl<'a> Meters<'a> {
         }
         if found.is_empty() {
             let denied = wanted.iter().any(|kind| refused.contains(kind));
-            let missing = if denied { Reason::Permission } else { Reason::NoSensor };
-            return Err(if unproven { Reason::Unattributed } else { missing });
+            let missing = if denied { NoFigure::Permission } else { NoFigure::NoSensor };
+            return Err(if unproven { NoFigure::Unattributed } else { missing });
         }
         Ok(found.iter().filter_map(|sensor| self.metered.get(&(epoch, sensor.id.clone()))).collect())
     }

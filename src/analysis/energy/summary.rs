@@ -10,7 +10,7 @@ use crate::terms::energy::{Grade, IdleKind};
 use crate::terms::{Flag, Mode};
 
 use super::EnergyEvents;
-use super::rows::{COVERAGE_FACTOR, EnergyEventRow, Scope, U_SYS, by_call};
+use super::rows::{COVERAGE_FACTOR, EnergyEventRow, EnergyScope, U_SYS, by_call};
 use crate::analysis::columns::columns;
 use crate::analysis::groups::groups;
 use crate::analysis::key::CellKey;
@@ -29,7 +29,7 @@ columns! {
         mode: Mode,
         /// `natural`: over the cell's calls. `looped`: over the windows in which it was repeated for the sensor. `isolated`: the
         /// mean of calls that stood alone, each too short by itself.
-        scope: Scope,
+        scope: EnergyScope,
         /// Sensor. `None`: none on this machine.
         sensor: Option<String>,
         /// Whether it is scripted: then no figure of this row is a measurement. `None`: no sensor.
@@ -112,9 +112,9 @@ fn repeated(recording: &Recording, events: &[EnergyEventRow], natural: &[EnergyS
     let mut found: Vec<EnergySummaryRow> = Vec::new();
     for event in events {
         let parts = match event.scope {
-            Scope::Natural => continue,
-            Scope::Looped => windows.get(event.call_id.as_str()).copied().unwrap_or_default(),
-            Scope::Isolated => usize::try_from(event.repeats).unwrap_or_default(),
+            EnergyScope::Natural => continue,
+            EnergyScope::Looped => windows.get(event.call_id.as_str()).copied().unwrap_or_default(),
+            EnergyScope::Isolated => usize::try_from(event.repeats).unwrap_or_default(),
         };
         let Some(row) = of_event(event, parts, natural) else { continue };
         let same = |one: &EnergySummaryRow| {
@@ -207,7 +207,7 @@ fn natural(plan: &Plan, metrics: &[MetricRow], events: &[EnergyEventRow]) -> Vec
         let graded: Vec<&MetricRow> =
             rest.iter().copied().filter(|row| row.energy.energy_grade.is_some_and(|grade| grade <= Grade::C)).collect();
         let phase = group.mode.phases()[0];
-        let part = |row: &&MetricRow| Part::of(row, of.get(&(row.call_id.as_str(), phase))?);
+        let part = |row: &&MetricRow| CallFigures::of(row, of.get(&(row.call_id.as_str(), phase))?);
         let figures = Figures::of(&graded.iter().filter_map(part).collect::<Vec<_>>());
         let energy = Interval::of(figures.energy, figures.u_stat);
         let net = Interval::of(figures.net, figures.u_net);
@@ -222,7 +222,7 @@ fn natural(plan: &Plan, metrics: &[MetricRow], events: &[EnergyEventRow]) -> Vec
             key: group.key(),
             params_millions: first.architecture.params_millions,
             mode: group.mode,
-            scope: Scope::Natural,
+            scope: EnergyScope::Natural,
             sensor: first.energy.energy_sensor.clone(),
             simulated: first.energy.energy_simulated,
             calls: counted.len(),
@@ -252,7 +252,7 @@ fn natural(plan: &Plan, metrics: &[MetricRow], events: &[EnergyEventRow]) -> Vec
 
 /// What a call gives to its cell's means.
 #[derive(Debug, Clone, Copy)]
-struct Part {
+struct CallFigures {
     energy: f64,
     net: Option<f64>,
     power: Option<f64>,
@@ -265,7 +265,7 @@ struct Part {
     idle: Option<f64>,
 }
 
-impl Part {
+impl CallFigures {
     /// Of a row and the event it is from. `None`: no figure.
     fn of(row: &MetricRow, event: &EnergyEventRow) -> Option<Self> {
         let energy = row.energy.energy_j?;
@@ -298,9 +298,9 @@ struct Figures {
 
 impl Figures {
     #[expect(clippy::cast_precision_loss, reason = "counts of calls")]
-    fn of(calls: &[Part]) -> Self {
-        let each = |part: fn(&Part) -> f64| calls.iter().map(part).collect::<Vec<f64>>();
-        let all = |part: fn(&Part) -> Option<f64>| -> Option<f64> {
+    fn of(calls: &[CallFigures]) -> Self {
+        let each = |part: fn(&CallFigures) -> f64| calls.iter().map(part).collect::<Vec<f64>>();
+        let all = |part: fn(&CallFigures) -> Option<f64>| -> Option<f64> {
             let values: Option<Vec<f64>> = calls.iter().map(part).collect();
             values.map(|values| mean(&values))
         };

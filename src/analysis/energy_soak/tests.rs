@@ -32,7 +32,7 @@ fn told<'a>(
     seconds: u64,
     watts: impl Fn(f64) -> f64,
     celsius: Option<&dyn Fn(f64) -> f64>,
-) -> Told<'a> {
+) -> SensorHistory<'a> {
     let (mut counter, mut temperature, mut joules) = (Vec::new(), Vec::new(), 0.0);
     for tick in 0..seconds * 50 {
         let (at, seconds) = (Nanos(tick * S / 50), tick as f64 / 50.0);
@@ -43,7 +43,7 @@ fn told<'a>(
         }
     }
     let edges = Edges::of(&counter, Nanos(S / 50));
-    Told { sensor, edges, power: Vec::new(), temperature }
+    SensorHistory { sensor, edges, power: Vec::new(), temperature }
 }
 
 /// Calls of 4 s without a pause.
@@ -53,7 +53,7 @@ fn calls(begin: u64, end: u64) -> Stretch<'static> {
     stretch
 }
 
-fn verdict(told: &Told<'_>, stretch: &Stretch<'_>) -> (Option<Equilibrium>, String) {
+fn verdict(told: &SensorHistory<'_>, stretch: &Stretch<'_>) -> (Option<Equilibrium>, String) {
     let row = told.row(stretch);
     (row.equilibrium, row.why)
 }

@@ -25,7 +25,7 @@ pub struct Point {
 /// How decode time follows from the count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Form {
+pub enum DecodeForm {
     /// As count − 1.
     Step,
     /// As the count.
@@ -51,7 +51,7 @@ pub struct Linearity {
     /// ln(count ÷ (count − 1)), with a level of its own for each prompt. `None`: `reason` says why.
     pub between: Option<Estimate>,
     /// The form whose side of the middle the whole 95 % interval of `between` is on.
-    pub form: Form,
+    pub form: DecodeForm,
     /// Why.
     pub reason: String,
 }
@@ -66,7 +66,7 @@ pub fn judge(points: &[Point]) -> Linearity {
     let between = between(&points);
     let (form, reason) = match &between {
         Ok(estimate) => verdict(estimate),
-        Err(why) => (Form::Undecided, why.clone()),
+        Err(why) => (DecodeForm::Undecided, why.clone()),
     };
     Linearity {
         n: points.len(),
@@ -85,16 +85,16 @@ fn spread(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
     Some(values.clone().reduce(f64::max)? / values.reduce(f64::min)?)
 }
 
-fn verdict(between: &Estimate) -> (Form, String) {
+fn verdict(between: &Estimate) -> (DecodeForm, String) {
     let interval = between.interval;
     let place = format!(
         "between step (0) and proportional (1) the calls lie at {:.2} [{:.2}, {:.2}]",
         between.value, interval.low, interval.high
     );
     match () {
-        () if interval.high < 0.5 => (Form::Step, place),
-        () if interval.low > 0.5 => (Form::Proportional, place),
-        () => (Form::Undecided, format!("{place}, which may be nearer to either")),
+        () if interval.high < 0.5 => (DecodeForm::Step, place),
+        () if interval.low > 0.5 => (DecodeForm::Proportional, place),
+        () => (DecodeForm::Undecided, format!("{place}, which may be nearer to either")),
     }
 }
 

@@ -45,12 +45,12 @@ pub struct Exchange {
     /// The body as far as it was read.
     pub body: Vec<u8>,
     /// How it ended.
-    pub ended: Ended,
+    pub ended: ExchangeEnd,
 }
 
 /// How an exchange ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Ended {
+pub enum ExchangeEnd {
     /// The server ended its reply.
     Whole,
     /// No connection.
@@ -58,7 +58,7 @@ pub enum Ended {
     /// The connection broke, or spoke something else than HTTP.
     #[default]
     Broken,
-    /// See [`Ended::Broken`], with the transport's words.
+    /// See [`ExchangeEnd::Broken`], with the transport's words.
     Cut(String),
     /// A line or the body was longer than what is read.
     TooLong(&'static str),
@@ -234,14 +234,16 @@ impl Client {
     pub fn succeeded<'a>(&self, path: &str, exchange: &'a Exchange, by: Deadline) -> Result<&'a [u8], ClientError> {
         let malformed = |why: &str| ClientError::Malformed { path: path.to_owned(), why: why.to_owned() };
         match (&exchange.ended, exchange.status) {
-            (Ended::Cancelled, _) => Err(ClientError::Cancelled),
-            (Ended::TimedOut, _) => Err(ClientError::TimedOut { path: path.to_owned(), after: by.0 }),
-            (Ended::Unreachable(why), _) => Err(self.unreachable(why)),
-            (Ended::TooLong(what), _) => Err(malformed(&format!("{what} of the reply is longer than what is read"))),
-            (Ended::Cut(why), _) => Err(malformed(why)),
-            (Ended::Broken, _) | (Ended::Whole, None) => Err(malformed("the connection broke")),
-            (Ended::Whole, Some(200 | 201)) => Ok(&exchange.body),
-            (Ended::Whole, Some(status)) => {
+            (ExchangeEnd::Cancelled, _) => Err(ClientError::Cancelled),
+            (ExchangeEnd::TimedOut, _) => Err(ClientError::TimedOut { path: path.to_owned(), after: by.0 }),
+            (ExchangeEnd::Unreachable(why), _) => Err(self.unreachable(why)),
+            (ExchangeEnd::TooLong(what), _) => {
+                Err(malformed(&format!("{what} of the reply is longer than what is read")))
+            }
+            (ExchangeEnd::Cut(why), _) => Err(malformed(why)),
+            (ExchangeEnd::Broken, _) | (ExchangeEnd::Whole, None) => Err(malformed("the connection broke")),
+            (ExchangeEnd::Whole, Some(200 | 201)) => Ok(&exchange.body),
+            (ExchangeEnd::Whole, Some(status)) => {
                 let message = refusal::error_of(&exchange.body);
                 Err(ClientError::Status { path: path.to_owned(), status, message })
             }
@@ -259,7 +261,7 @@ impl Client {
         let shared = Arc::new(Mutex::new(Exchange::default()));
         let done = Arc::new(AtomicBool::new(false));
         let Ok(url) = self.base.join(path) else {
-            return Exchange { ended: Ended::Unreachable(format!("{path} is no path")), ..Exchange::default() };
+            return Exchange { ended: ExchangeEnd::Unreachable(format!("{path} is no path")), ..Exchange::default() };
         };
         let mut request = self.http.request(method, url);
         if let Some(body) = body {
@@ -284,8 +286,8 @@ impl Client {
         exchange.sent = sent;
         match waited {
             Waited::Done => {}
-            Waited::Cancelled => exchange.ended = Ended::Cancelled,
-            Waited::TimedOut => exchange.ended = Ended::TimedOut,
+            Waited::Cancelled => exchange.ended = ExchangeEnd::Cancelled,
+            Waited::TimedOut => exchange.ended = ExchangeEnd::TimedOut,
         }
         if exchange.end == Nanos(0) {
             exchange.end = self.clock.now();
@@ -306,8 +308,8 @@ struct Reading {
 impl Reading {
     async fn drive(mut self, request: reqwest::RequestBuilder) {
         let ended = match request.send().await {
-            Err(error) if error.is_connect() => Ended::Unreachable(words(&error)),
-            Err(error) => Ended::Cut(words(&error)),
+            Err(error) if error.is_connect() => ExchangeEnd::Unreachable(words(&error)),
+            Err(error) => ExchangeEnd::Cut(words(&error)),
             Ok(reply) => self.read(reply).await,
         };
         let now = self.clock.now();
@@ -316,7 +318,7 @@ impl Reading {
         exchange.ended = ended;
     }
 
-    async fn read(&mut self, mut reply: reqwest::Response) -> Ended {
+    async fn read(&mut self, mut reply: reqwest::Response) -> ExchangeEnd {
         let now = self.clock.now();
         {
             let mut exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
@@ -327,8 +329,8 @@ impl Reading {
         loop {
             let chunk = match reply.chunk().await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return Ended::Whole,
-                Err(error) => return Ended::Cut(words(&error)),
+                Ok(None) => return ExchangeEnd::Whole,
+                Err(error) => return ExchangeEnd::Cut(words(&error)),
             };
             if let Some(ended) = self.take(&chunk) {
                 return ended;
@@ -337,18 +339,18 @@ impl Reading {
     }
 
     /// Keeps a chunk and stamps the lines it ends. `Some`: enough.
-    fn take(&mut self, chunk: &[u8]) -> Option<Ended> {
+    fn take(&mut self, chunk: &[u8]) -> Option<ExchangeEnd> {
         let now = self.clock.now();
         let mut exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
         if exchange.body.len() + chunk.len() > LONGEST_BODY {
-            return Some(Ended::TooLong("the body"));
+            return Some(ExchangeEnd::TooLong("the body"));
         }
         let mut rest = chunk;
         while let Some((piece, after)) = self.framing.next(rest) {
             rest = after;
             self.in_line += piece.bytes.len();
             if self.in_line > LONGEST_LINE {
-                return Some(Ended::TooLong("a line"));
+                return Some(ExchangeEnd::TooLong("a line"));
             }
             if piece.ends {
                 self.in_line = 0;

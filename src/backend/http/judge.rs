@@ -1,7 +1,7 @@
 //! What can be said of a reply without knowing whose it is: how the exchange ended, what a refusal means, whether as
 //! much was done as was asked for.
 
-use super::client::{Ended, Exchange};
+use super::client::{Exchange, ExchangeEnd};
 use super::refusal::{error_of, is_out_of_memory};
 use crate::backend::Failure;
 use crate::terms::Degraded;
@@ -12,24 +12,26 @@ use crate::terms::Degraded;
 pub fn transport(exchange: &Exchange, error: Option<&str>) -> Option<Failure> {
     let failure = |kind, message: &str| Some(Failure::new(kind, message));
     match (&exchange.ended, exchange.status) {
-        (Ended::Cancelled, _) => failure(Degraded::Incomplete, "cancelled"),
-        (Ended::TimedOut, _) => {
+        (ExchangeEnd::Cancelled, _) => failure(Degraded::Incomplete, "cancelled"),
+        (ExchangeEnd::TimedOut, _) => {
             let came = if exchange.first_line.is_some() { "the reply did not end" } else { "no reply came" };
             failure(Degraded::Timeout, &format!("{came} in time"))
         }
-        (Ended::Unreachable(why), _) => failure(Degraded::Crashed, &format!("the server cannot be reached: {why}")),
-        (Ended::TooLong(what), _) => {
+        (ExchangeEnd::Unreachable(why), _) => {
+            failure(Degraded::Crashed, &format!("the server cannot be reached: {why}"))
+        }
+        (ExchangeEnd::TooLong(what), _) => {
             failure(Degraded::Invariant, &format!("{what} of the reply is too long to be one"))
         }
         // An error line says more than the broken connection that follows it.
         _ if error.is_some() => Some(refused(error.unwrap_or_default(), 200)),
-        (Ended::Cut(why), _) => failure(Degraded::Incomplete, &format!("the connection broke: {why}")),
-        (Ended::Broken, _) | (Ended::Whole, None) => failure(Degraded::Incomplete, "the connection broke"),
-        (Ended::Whole, Some(200)) => None,
-        (Ended::Whole, Some(status @ 300..=399)) => {
+        (ExchangeEnd::Cut(why), _) => failure(Degraded::Incomplete, &format!("the connection broke: {why}")),
+        (ExchangeEnd::Broken, _) | (ExchangeEnd::Whole, None) => failure(Degraded::Incomplete, "the connection broke"),
+        (ExchangeEnd::Whole, Some(200)) => None,
+        (ExchangeEnd::Whole, Some(status @ 300..=399)) => {
             failure(Degraded::Error, &format!("HTTP {status}: a redirect, which is not followed"))
         }
-        (Ended::Whole, Some(status)) => Some(refused(&error_of(&exchange.body), status)),
+        (ExchangeEnd::Whole, Some(status)) => Some(refused(&error_of(&exchange.body), status)),
     }
 }
 

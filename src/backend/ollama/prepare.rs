@@ -11,7 +11,7 @@ use super::manage::{NAMESPACE, Shown};
 use super::request::request;
 use super::served::Served;
 use super::speech::{Speech, Tokens, Words};
-use super::{Found, OllamaBackend, version, wire};
+use super::{KnownServer, OllamaBackend, version, wire};
 use crate::backend::{BackendError, CancelToken, Deadline, Prepared};
 use crate::model::{self, ModelSource, Precision, gguf};
 use crate::terms::Dtype;
@@ -20,7 +20,7 @@ use crate::units::Bytes;
 
 impl OllamaBackend {
     /// Brings a folder's weights to the server, unless they are there, and checks that it counts the same parameters.
-    pub(super) fn prepare_folder(&self, found: &Found, model: &ModelSource) -> Result<Prepared, BackendError> {
+    pub(super) fn prepare_folder(&self, found: &KnownServer, model: &ModelSource) -> Result<Prepared, BackendError> {
         let failed = |why: &dyn std::fmt::Display| self.prepare_error(model, why);
         let cache = &self.surroundings.cache;
         let folder = model::materialise(&model.form, cache).map_err(|e| failed(&e))?;
@@ -61,7 +61,7 @@ impl OllamaBackend {
     /// A model that the server has and nobody else.
     pub(super) fn prepare_served(
         &self,
-        found: &Found,
+        found: &KnownServer,
         model: &ModelSource,
         tag: &str,
     ) -> Result<Prepared, BackendError> {
@@ -110,7 +110,7 @@ impl OllamaBackend {
     }
 
     /// Finds words that the server counts as one token each, by asking it to count.
-    fn words(&self, found: &Found, tag: &str, shown: &Shown, cancel: &CancelToken) -> Result<Words, String> {
+    fn words(&self, found: &KnownServer, tag: &str, shown: &Shown, cancel: &CancelToken) -> Result<Words, String> {
         let speech = Speech::Words(Words::new(Vec::new(), 0));
         let served = self.served(tag, shown, speech)?;
         let count = |words: &[&str]| -> Result<u32, String> {

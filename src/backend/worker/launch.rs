@@ -99,7 +99,7 @@ pub trait Running: Send + Sync {
     fn last_words(&self) -> String;
 
     /// Waits until it has ended. May be dropped and asked again.
-    async fn ended(&mut self) -> Ended;
+    async fn ended(&mut self) -> WorkerEnd;
 
     /// Ends it and everything it started, at once, and removes what it left. Does nothing where that was done.
     async fn kill(&mut self);
@@ -107,7 +107,7 @@ pub trait Running: Send + Sync {
 
 /// How a worker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ended {
+pub struct WorkerEnd {
     /// Exit code. `None`: not known, or a signal ended it.
     pub code: Option<i32>,
     /// Signal. `None`: none did, or not known.
@@ -117,7 +117,7 @@ pub struct Ended {
 }
 
 /// `ended by signal 9`.
-impl fmt::Display for Ended {
+impl fmt::Display for WorkerEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.out_of_memory, self.signal, self.code) {
             (true, ..) => f.write_str("ended for lack of memory"),
@@ -128,7 +128,7 @@ impl fmt::Display for Ended {
     }
 }
 
-impl Ended {
+impl WorkerEnd {
     /// What a call that it cut short is recorded as.
     #[must_use]
     pub fn kind(self) -> Degraded {

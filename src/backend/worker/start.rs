@@ -13,7 +13,7 @@ use super::clock::{self, Mapping, Pair, RoundTrip};
 use super::connection::{self, Client, VERSION, promptly, words};
 use super::folder::{WorkersFolder, end_all};
 use super::io::cleaned;
-use super::launch::{Ended, LaunchError, Launcher, Running, Wanted};
+use super::launch::{LaunchError, Launcher, Running, Wanted, WorkerEnd};
 use super::protocol::{Capabilities, ClockSource, HelloRequest, ReadClockRequest};
 use super::text::{clean, message};
 use crate::backend::Failure;
@@ -279,13 +279,13 @@ pub struct Broken {
     /// What the transport or the worker says. `None`: the worker ended first.
     pub status: Option<Status>,
     /// How the worker ended. `None`: it runs, or nobody tells.
-    pub ended: Option<Ended>,
+    pub ended: Option<WorkerEnd>,
     /// The last it wrote.
     pub last_words: String,
 }
 
 impl Broken {
-    fn by(ended: Ended, last_words: &str) -> Self {
+    fn by(ended: WorkerEnd, last_words: &str) -> Self {
         Self { status: None, ended: Some(ended), last_words: last_words.to_owned() }
     }
 

@@ -10,14 +10,14 @@ use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use super::launch::Ended;
+use super::launch::WorkerEnd;
 use crate::process::{kill, tree};
 
 /// Runs a command until it ends or has to. Its standard input stays open as long as the keeper lives.
 ///
 /// # Errors
 /// The command cannot be started, or the system refuses what a keeper needs.
-pub fn run(command: &[OsString]) -> io::Result<Ended> {
+pub fn run(command: &[OsString]) -> io::Result<WorkerEnd> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command"))?;
     adopt_orphans()?;
@@ -41,7 +41,7 @@ pub fn run(command: &[OsString]) -> io::Result<Ended> {
         match reap()? {
             Some((pid, ended)) if pid == worker => break ended,
             Some(_) => {}
-            None => break Ended::default(),
+            None => break WorkerEnd::default(),
         }
     };
     loop {
@@ -59,7 +59,7 @@ fn end_descendants() {
 }
 
 /// Waits for one child, own or adopted. `None`: there is none.
-fn reap() -> io::Result<Option<(libc::pid_t, Ended)>> {
+fn reap() -> io::Result<Option<(libc::pid_t, WorkerEnd)>> {
     let mut status = 0;
     loop {
         // SAFETY: writes one int to a place that is valid for it.
@@ -67,7 +67,7 @@ fn reap() -> io::Result<Option<(libc::pid_t, Ended)>> {
         if pid > 0 {
             let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
             let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
-            return Ok(Some((pid, Ended { code, signal, out_of_memory: false })));
+            return Ok(Some((pid, WorkerEnd { code, signal, out_of_memory: false })));
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
@@ -79,7 +79,7 @@ fn reap() -> io::Result<Option<(libc::pid_t, Ended)>> {
 }
 
 /// Ends this process as the worker ended, so that whoever waits for the keeper sees how.
-pub fn end_like(ended: Ended) -> ! {
+pub fn end_like(ended: WorkerEnd) -> ! {
     if let Some(signal) = ended.signal {
         leave_no_core();
         // SAFETY: takes numbers; restores the signal's default action and sends it to this process.

@@ -13,7 +13,7 @@ use crate::signals::Guarded;
 use crate::telemetry::sampler;
 use crate::telemetry::sensor::rapl;
 use crate::terminal::warn;
-use crate::terms::sensor::Found;
+use crate::terms::sensor::FoundSensors;
 use crate::units::Nanos;
 
 use super::{BegunRun, CommandError, left};
@@ -83,7 +83,7 @@ impl BegunRun {
 }
 
 /// Says what of the sensors keeps a figure from being a measurement, or from being there.
-fn tell(found: &Found) {
+fn tell(found: &FoundSensors) {
     if found.sensors.is_empty() {
         let why: Vec<String> = found.absent.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
         warn(&format!("no power sensor, energy stays empty ({})", why.join("; ")));

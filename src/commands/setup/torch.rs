@@ -116,7 +116,7 @@ async fn image(
         }
     };
     say(progress, &format!("building the image with docker {} at {}", engine.version, engine.host));
-    let order = image::Order { cache, wheels: wheels.as_deref(), base, python };
+    let order = image::ImageOrder { cache, wheels: wheels.as_deref(), base, python };
     let image = image::build(&engine, order, progress).await?;
     Ok((Ready::Image(image), false))
 }

@@ -1,6 +1,6 @@
 //! A phase as it came, by what a sensor said inside it.
 
-use super::stretch::{Estimate, FEWEST_EDGES, LEAST_VARIATION, Surroundings, Window, edge_time};
+use super::stretch::{Estimate, FEWEST_EDGES, LEAST_VARIATION, StretchContext, Window, edge_time};
 use crate::energy::check::stands_still;
 use crate::energy::edges::{Edge, Edges, changes};
 use crate::energy::{Sample, Trace, deviation, mean, together};
@@ -18,7 +18,7 @@ fn slopes(inside: &[Edge]) -> Vec<f64> {
 
 /// First to last counter update inside the phase, extended to its length. `None`: too few.
 #[expect(clippy::cast_precision_loss, reason = "few updates")]
-pub(super) fn inner_edge(window: &Window, edges: &Edges, around: &Surroundings<'_>) -> Option<Estimate> {
+pub(super) fn inner_edge(window: &Window, edges: &Edges, around: &StretchContext<'_>) -> Option<Estimate> {
     let calibration = around.calibration;
     // A counter that is late tells of the time before its update.
     let (begin, end) = window.surely(calibration.delay_ns)?;
@@ -62,7 +62,7 @@ pub(super) fn inner_edge(window: &Window, edges: &Edges, around: &Surroundings<'
 /// Mean of power readings that saw nothing but the phase, times its length. `None`: too few of them, or a register that
 /// kept its value in it.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "few readings")]
-pub(super) fn instant(window: &Window, trace: &Trace, around: &Surroundings<'_>) -> Option<Estimate> {
+pub(super) fn instant(window: &Window, trace: &Trace, around: &StretchContext<'_>) -> Option<Estimate> {
     let calibration = around.calibration;
     let samples = if trace.instant.is_empty() { &trace.average } else { &trace.instant };
     let (begin, end) = window.surely(calibration.delay_ns)?;

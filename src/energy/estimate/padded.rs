@@ -1,16 +1,20 @@
 //! An isolated phase, by the counter around it; and the mean of several.
 
-use super::stretch::{Estimate, Surroundings, Window, edge_time, few};
+use super::stretch::{Estimate, StretchContext, Window, edge_time, few};
 use crate::energy::edges::{Edge, Edges};
 use crate::energy::{deviation, mean, together};
 use crate::record::calibration::Coverage;
-use crate::terms::energy::{Method, Reason};
+use crate::terms::energy::{Method, NoFigure};
 
 /// Uncertainty of one isolated event on a counter that may not have seen it at all.
 const UNSEEN: f64 = 0.8;
 
 /// The counter around an isolated phase. `None`: it is not isolated.
-pub(super) fn padded(window: &Window, edges: &Edges, around: &Surroundings<'_>) -> Result<Option<Estimate>, Reason> {
+pub(super) fn padded(
+    window: &Window,
+    edges: &Edges,
+    around: &StretchContext<'_>,
+) -> Result<Option<Estimate>, NoFigure> {
     let calibration = around.calibration;
     let quiet = calibration.counter_period_ns + calibration.window_ns + calibration.delay_ns + window.uncertainty;
     let (Some(since), Some(until)) = (around.quiet_since, around.quiet_until) else { return Ok(None) };
@@ -24,14 +28,14 @@ pub(super) fn padded(window: &Window, edges: &Edges, around: &Surroundings<'_>) 
     let after = edges.edges.iter().find(|edge| edge.at >= from + edge.spacing && edge.at <= until);
     let (Some(before), Some(after)) = (before, after) else { return Ok(None) };
     if edges.reset_in(before.at, after.at) {
-        return Err(Reason::CounterReset);
+        return Err(NoFigure::CounterReset);
     }
-    let Some(idle) = around.resident() else { return Err(Reason::IdleInvalid) };
+    let Some(idle) = around.resident() else { return Err(NoFigure::IdleInvalid) };
     let passed = after.at.since(before.at).as_secs();
     let net = after.joules - before.joules - idle.watts * passed;
     let gross = net + idle.watts * window.seconds();
     if gross <= 0.0 {
-        return Err(Reason::UTooLarge);
+        return Err(NoFigure::UTooLarge);
     }
     let spacing = before.spacing.max(after.spacing).as_secs();
     let unseen = if calibration.coverage == Coverage::Full { 0.0 } else { UNSEEN };

@@ -1,11 +1,11 @@
 //! A phase that was repeated steadily, by the counter's slope.
 
-use super::stretch::{Estimate, FEWEST_EDGES, LEAST_VARIATION, Stretch, Surroundings, Window, edge_time, few};
+use super::stretch::{Estimate, FEWEST_EDGES, LEAST_VARIATION, Stretch, StretchContext, Window, edge_time, few};
 use crate::energy::check::{readings_missing, stands_still};
 use crate::energy::edges::{Edge, Edges};
 use crate::energy::{Trace, deviation, mean, together};
 use crate::record::calibration::Coverage;
-use crate::terms::energy::{Method, Reason};
+use crate::terms::energy::{Method, NoFigure};
 
 /// Mean over the windows of a loop.
 #[expect(clippy::cast_precision_loss, reason = "counts of windows and groups")]
@@ -13,24 +13,24 @@ pub(super) fn steady(
     stretch: &Stretch,
     trace: &Trace,
     edges: &Edges,
-    around: &Surroundings<'_>,
-) -> Result<Estimate, Reason> {
+    around: &StretchContext<'_>,
+) -> Result<Estimate, NoFigure> {
     let calibration = around.calibration;
     let mut energies = Vec::new();
     let (mut updates, mut u_edges, mut u_steps, mut u_pauses) = (0, 0.0_f64, 0.0_f64, 0.0_f64);
     for window in &stretch.windows {
         let inside = inside(window, trace, edges, around)?;
-        let [first, .., last] = inside else { return Err(Reason::TooShort) };
+        let [first, .., last] = inside else { return Err(NoFigure::TooShort) };
         let (joules, seconds) = (last.joules - first.joules, last.at.since(first.at).as_secs());
         let whole = joules / seconds * window.seconds();
         let paused = window.idle.as_secs();
         let idle = around.resident();
         if paused > 0.0 && idle.is_none() {
-            return Err(Reason::IdleInvalid);
+            return Err(NoFigure::IdleInvalid);
         }
         let working = whole - idle.map_or(0.0, |idle| idle.watts) * paused;
         if working <= 0.0 {
-            return Err(Reason::UTooLarge);
+            return Err(NoFigure::UTooLarge);
         }
         energies.push(working / f64::from(window.repeats.max(1)));
         updates += inside.len();
@@ -65,8 +65,8 @@ fn inside<'a>(
     window: &Window,
     trace: &Trace,
     edges: &'a Edges,
-    around: &Surroundings<'_>,
-) -> Result<&'a [Edge], Reason> {
+    around: &StretchContext<'_>,
+) -> Result<&'a [Edge], NoFigure> {
     let delay = around.calibration.delay_ns;
     let (begin, end) = (window.begin + delay, window.end + delay);
     let inside = edges.inside(begin, end);
@@ -80,10 +80,10 @@ fn inside<'a>(
         return Ok(inside);
     }
     Err(if stands_still(&trace.counter, begin, end, longest) {
-        Reason::Stale
+        NoFigure::Stale
     } else if readings_missing(trace, around.poll, window.begin, window.end) {
-        Reason::PollGap
+        NoFigure::PollGap
     } else {
-        Reason::TooShort
+        NoFigure::TooShort
     })
 }

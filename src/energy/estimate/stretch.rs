@@ -82,7 +82,7 @@ impl Stretch {
 
 /// What is known around it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Surroundings<'a> {
+pub struct StretchContext<'a> {
     /// The sensor.
     pub calibration: &'a Calibration,
     /// The polling period.
@@ -95,7 +95,7 @@ pub struct Surroundings<'a> {
     pub quiet_until: Option<Nanos>,
 }
 
-impl Surroundings<'_> {
+impl StretchContext<'_> {
     /// Idle power of what the device does between two calls.
     pub(super) fn resident(&self) -> Option<&Idle> {
         self.idle.filter(|idle| idle.kind == IdleKind::IdleCtx)

@@ -13,7 +13,7 @@ fn best() -> Estimate {
     found(Method::InnerEdge, 50, 0.001)
 }
 
-fn graded(found: &Estimate, coverage: Coverage, caps: Caps) -> Result<Grade, Reason> {
+fn graded(found: &Estimate, coverage: Coverage, caps: Caps) -> Result<Grade, NoFigure> {
     grade(found, &calibrated(coverage), &caps)
 }
 
@@ -31,7 +31,7 @@ fn a_grade_needs_both_updates_and_a_small_uncertainty() {
         (4, 0.15, Ok(Grade::D)),
         (5, 0.151, Ok(Grade::D)),
         (2, 0.5, Ok(Grade::D)),
-        (50, 0.51, Err(Reason::UTooLarge)),
+        (50, 0.51, Err(NoFigure::UTooLarge)),
     ] {
         assert_eq!(inner(updates, u), wanted, "{updates} updates, {u}");
     }
@@ -68,7 +68,7 @@ fn circumstances_cap_the_best_figure() {
         ("registers differ", Caps { registers_differ: true, ..none }, Ok(Grade::C)),
         ("average only", Caps { average_only: true, ..none }, Ok(Grade::C)),
         ("foreign", Caps { foreign: true, ..none }, Ok(Grade::D)),
-        ("divided", Caps { divided: true, ..none }, Err(Reason::Mig)),
+        ("divided", Caps { divided: true, ..none }, Err(NoFigure::Mig)),
     ] {
         assert_eq!(graded(&best(), Coverage::Full, caps), wanted, "{name}");
         // What limits either of two limits a figure from both.

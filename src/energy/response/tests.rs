@@ -12,10 +12,10 @@ const IDLE_W: f64 = 80.0;
 const BUSY_W: f64 = 400.0;
 
 /// A load of these pulses.
-fn load(pulses: &[(u64, u64)]) -> (Load, Work) {
+fn load(pulses: &[(u64, u64)]) -> (Load, WorkTimes) {
     let mut load = Load::new(IDLE_W);
     pulses.iter().for_each(|&(begin, end)| load.pulse(begin, end, BUSY_W));
-    (load, Work(pulses.iter().map(|&(begin, end)| (Nanos(begin), Nanos(end))).collect()))
+    (load, WorkTimes(pulses.iter().map(|&(begin, end)| (Nanos(begin), Nanos(end))).collect()))
 }
 
 /// Steps of irregular length, one of them long, up to about ten seconds.

@@ -4,9 +4,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::energy::estimate::Window;
-use crate::energy::{Caps, Estimate, Idle, Sample, Stretch, Surroundings, Trace, check, estimate, grade};
+use crate::energy::{Caps, Estimate, Idle, Sample, Stretch, StretchContext, Trace, check, estimate, grade};
 use crate::record::calibration::{Calibration, Coverage};
-use crate::terms::energy::{Grade, IdleKind, Reason};
+use crate::terms::energy::{Grade, IdleKind, NoFigure};
 use crate::units::Nanos;
 use fake_nvml::simulated::{Counter, Errors, Load, Sensor, Timing};
 
@@ -123,7 +123,7 @@ impl Board {
 /// What was found of a load whose truth is known.
 pub struct Seen {
     pub truth: f64,
-    pub found: Result<Estimate, Reason>,
+    pub found: Result<Estimate, NoFigure>,
     pub caps: Caps,
 }
 
@@ -140,7 +140,7 @@ impl Seen {
         Self { truth, found: estimate(stretch, trace, &around(calibration, poll, &idle())), caps }
     }
 
-    pub fn grade(&self, calibration: &Calibration) -> Result<Grade, Reason> {
+    pub fn grade(&self, calibration: &Calibration) -> Result<Grade, NoFigure> {
         grade(&self.found?, calibration, &self.caps)
     }
 
@@ -154,9 +154,9 @@ pub fn idle() -> Idle {
     Idle { kind: IdleKind::IdleCtx, watts: IDLE_W, u_watts: 0.05, seconds: 60.0, registers_differ: None, invalid: None }
 }
 
-pub fn around<'a>(calibration: &'a Calibration, poll: u64, idle: &'a Idle) -> Surroundings<'a> {
+pub fn around<'a>(calibration: &'a Calibration, poll: u64, idle: &'a Idle) -> StretchContext<'a> {
     let (quiet_since, quiet_until) = (Some(Nanos(0)), Some(Nanos(u64::MAX)));
-    Surroundings { calibration, poll: Nanos(poll), idle: Some(idle), quiet_since, quiet_until }
+    StretchContext { calibration, poll: Nanos(poll), idle: Some(idle), quiet_since, quiet_until }
 }
 
 /// How power moves in a phase.

@@ -2,8 +2,8 @@
 //! says so.
 
 use super::board::{BEGIN, BUSY_W, Board, IDLE_W, Kind, MS, STEADY, around, idle, phase, repetitions};
-use crate::energy::{Estimate, Idle, Sample, Stretch, Surroundings, Trace, estimate};
-use crate::terms::energy::{IdleKind, Method, Reason};
+use crate::energy::{Estimate, Idle, Sample, Stretch, StretchContext, Trace, estimate};
+use crate::terms::energy::{IdleKind, Method, NoFigure};
 use crate::units::Nanos;
 use fake_nvml::simulated::Load;
 
@@ -30,7 +30,7 @@ fn reset(samples: &mut [Sample], at: u64) {
     samples.iter_mut().filter(|s| s.at().0 >= at).for_each(|s| s.value = s.value.map(|joules| joules - old));
 }
 
-fn found(board: &Board, trace: &Trace, stretch: &Stretch) -> Result<Estimate, Reason> {
+fn found(board: &Board, trace: &Trace, stretch: &Stretch) -> Result<Estimate, NoFigure> {
     estimate(stretch, trace, &around(&board.calibration, POLL, &idle()))
 }
 
@@ -63,7 +63,7 @@ fn a_power_register_that_stands_still_gives_no_figure() {
                     trace.counter.clear();
                 }
                 let told = found(&board, &trace, &stretch);
-                assert_eq!(told, Err(Reason::Stale), "seed {seed}, counter {counter}");
+                assert_eq!(told, Err(NoFigure::Stale), "seed {seed}, counter {counter}");
             }
         }
     }
@@ -95,10 +95,10 @@ fn a_counter_that_stops_in_a_loop_gives_no_figure() {
         let (board, mut trace, stretch) = read_loop(Kind::Full, seed);
         assert!(found(&board, &trace, &stretch).is_ok(), "seed {seed}");
         freeze(&mut trace.counter, BEGIN + 3000 * MS);
-        assert_eq!(found(&board, &trace, &stretch), Err(Reason::Stale), "seed {seed}");
+        assert_eq!(found(&board, &trace, &stretch), Err(NoFigure::Stale), "seed {seed}");
         let (board, mut trace, stretch) = read_loop(Kind::Full, seed);
         trace.counter.retain(|sample| !(BEGIN + 3000 * MS..BEGIN + 5500 * MS).contains(&sample.at().0));
-        assert_eq!(found(&board, &trace, &stretch), Err(Reason::PollGap), "seed {seed}");
+        assert_eq!(found(&board, &trace, &stretch), Err(NoFigure::PollGap), "seed {seed}");
     }
 }
 
@@ -113,9 +113,9 @@ fn a_counter_that_starts_again_right_beside_a_phase_is_not_subtracted_across() {
             reset(&mut trace.counter, at);
             match found(&board, &trace, &stretch) {
                 Ok(found) => assert!((found.gross_j - truth).abs() < 0.3 * truth, "seed {seed}: {found:?}"),
-                Err(reason) => assert_eq!(reason, Reason::CounterReset, "seed {seed}"),
+                Err(reason) => assert_eq!(reason, NoFigure::CounterReset, "seed {seed}"),
             }
-            resets += u32::from(found(&board, &trace, &stretch) == Err(Reason::CounterReset));
+            resets += u32::from(found(&board, &trace, &stretch) == Err(NoFigure::CounterReset));
         }
         // A counter that is late still tells of the phase after its end.
         let mut board = Board::late(Kind::Full, seed, 150 * MS);
@@ -125,7 +125,7 @@ fn a_counter_that_starts_again_right_beside_a_phase_is_not_subtracted_across() {
         trace.instant.clear();
         reset(&mut trace.counter, BEGIN + 1080 * MS);
         let stretch = Stretch::natural(Nanos(BEGIN), Nanos(BEGIN + 1000 * MS), Nanos(0));
-        assert_eq!(found(&board, &trace, &stretch), Err(Reason::CounterReset), "seed {seed}");
+        assert_eq!(found(&board, &trace, &stretch), Err(NoFigure::CounterReset), "seed {seed}");
     }
     assert!(resets > 100, "{resets}");
 }
@@ -134,10 +134,11 @@ fn a_counter_that_starts_again_right_beside_a_phase_is_not_subtracted_across() {
 fn only_idle_power_with_the_model_resident_is_taken_off() {
     let (resident, bare) = (idle(), Idle { kind: IdleKind::IdleBare, ..idle() });
     for (board, trace, stretch) in [read(Kind::Full, 1, 50 * MS), read_loop(Kind::Full, 1)] {
-        let with = |idle| estimate(&stretch, &trace, &Surroundings { idle, ..around(&board.calibration, POLL, &bare) });
+        let with =
+            |idle| estimate(&stretch, &trace, &StretchContext { idle, ..around(&board.calibration, POLL, &bare) });
         assert!(with(Some(&resident)).is_ok());
-        assert_eq!(with(Some(&bare)), Err(Reason::IdleInvalid));
-        assert_eq!(with(None), Err(Reason::IdleInvalid));
+        assert_eq!(with(Some(&bare)), Err(NoFigure::IdleInvalid));
+        assert_eq!(with(None), Err(NoFigure::IdleInvalid));
     }
 }
 

@@ -19,14 +19,14 @@ pub(super) struct Weight {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Content {
     /// From the folder's tensor of this name.
-    Stored(String, Order),
+    Stored(String, NumberOrder),
     /// From the configuration.
     Computed(Vec<f32>),
 }
 
 /// In which order a stored tensor's numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum NumberOrder {
     /// As they are stored.
     AsStored,
     /// Columns become rows.
@@ -61,14 +61,14 @@ fn weight(arch: &Architecture, precision: Precision, name: String, spec: TensorS
     let matrix = spec.shape.len() > 1;
     let in_block = name.starts_with("blk.");
     let order = match arch.family {
-        Family::Gpt2 if matrix && in_block => Order::Transposed,
+        Family::Gpt2 if matrix && in_block => NumberOrder::Transposed,
         Family::Llama if name.contains(".attn_q.") || name.contains(".attn_k.") => {
-            Order::Interleaved { head_dim: arch.head_dim }
+            NumberOrder::Interleaved { head_dim: arch.head_dim }
         }
-        _ => Order::AsStored,
+        _ => NumberOrder::AsStored,
     };
     let mut dims: Vec<u64> = spec.shape.iter().map(|&n| n as u64).collect();
-    if order != Order::Transposed {
+    if order != NumberOrder::Transposed {
         dims.reverse();
     }
     // The server adds vectors and positions to f32 and expects them so.

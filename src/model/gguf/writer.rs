@@ -6,7 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::format::{self, Metadata};
-use super::layout::{Content, Order, Weight};
+use super::layout::{Content, NumberOrder, Weight};
 use crate::hash::hex;
 use crate::model::folder::{Folder, Tensor};
 use crate::model::precision::convert;
@@ -76,14 +76,19 @@ impl<W: Write> Output<'_, W> {
 }
 
 /// Hands out a tensor's bytes in the order of the file, in pieces of about `chunk` numbers.
-fn in_order(tensor: &Tensor, order: Order, chunk: usize, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+fn in_order(
+    tensor: &Tensor,
+    order: NumberOrder,
+    chunk: usize,
+    mut take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let size = tensor.dtype.bytes();
     let rows = tensor.shape.first().copied().unwrap_or(1).max(1);
     let row = (tensor.bytes.len() / rows).max(size);
     let mut piece = Vec::new();
     match order {
-        Order::AsStored => tensor.bytes.chunks(chunk * size).try_for_each(take),
-        Order::Transposed => {
+        NumberOrder::AsStored => tensor.bytes.chunks(chunk * size).try_for_each(take),
+        NumberOrder::Transposed => {
             // A band of columns at a time, so that each stored row is read in runs and not number by number.
             let columns = row / size;
             let width = (chunk / rows).clamp(1, columns);
@@ -99,7 +104,7 @@ fn in_order(tensor: &Tensor, order: Order, chunk: usize, mut take: impl FnMut(&[
             }
             Ok(())
         }
-        Order::Interleaved { head_dim } => {
+        NumberOrder::Interleaved { head_dim } => {
             for (n, head) in tensor.bytes.chunks_exact(row * head_dim).enumerate() {
                 let (first, second) = head.split_at(row * (head_dim / 2));
                 for (a, b) in first.chunks_exact(row).zip(second.chunks_exact(row)) {
@@ -124,7 +129,7 @@ mod tests {
     use crate::terms::model::{Dtype, Family, Synthetic};
 
     /// Numbers 0, 1, 2 … in this shape come out in this order, whatever the size of the pieces.
-    fn check(shape: &[usize], order: Order, expected: &[f32]) {
+    fn check(shape: &[usize], order: NumberOrder, expected: &[f32]) {
         let count = u16::try_from(shape.iter().product::<usize>()).unwrap();
         let bytes: Vec<u8> = (0..count).flat_map(|n| f32::from(n).to_le_bytes()).collect();
         let tensor = Tensor { name: "t".to_owned(), dtype: Dtype::F32, shape: shape.to_vec(), bytes: bytes.clone() };
@@ -142,11 +147,11 @@ mod tests {
 
     #[test]
     fn numbers_come_in_the_order_of_the_file() {
-        check(&[2, 3], Order::AsStored, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-        check(&[2, 3], Order::Transposed, &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-        check(&[1, 3], Order::Transposed, &[0.0, 1.0, 2.0]);
+        check(&[2, 3], NumberOrder::AsStored, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        check(&[2, 3], NumberOrder::Transposed, &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        check(&[1, 3], NumberOrder::Transposed, &[0.0, 1.0, 2.0]);
         // Two heads of four: the halves of each alternate; for a bias, and for rows of two.
-        let heads = Order::Interleaved { head_dim: 4 };
+        let heads = NumberOrder::Interleaved { head_dim: 4 };
         check(&[8], heads, &[0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
         let rows =
             [[0.0, 1.0], [4.0, 5.0], [2.0, 3.0], [6.0, 7.0], [8.0, 9.0], [12.0, 13.0], [10.0, 11.0], [14.0, 15.0]];

@@ -13,7 +13,7 @@ use crate::units::Bytes;
 #[serde(deny_unknown_fields)]
 pub struct ModelEntry {
     /// Where its folder comes from.
-    pub source: Source,
+    pub source: ModelOrigin,
     /// Hash of the weights, the same on every row measured with them.
     pub weights_id: String,
     /// Parameters, a tied output embedding counted once. `None`: not known.
@@ -35,7 +35,7 @@ pub struct ModelEntry {
 /// Where a model's folder comes from, without its path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Source {
+pub enum ModelOrigin {
     /// Made from this recipe.
     Synthetic(Synthetic),
     /// A folder of this name.

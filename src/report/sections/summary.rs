@@ -2,7 +2,7 @@
 
 use crate::analysis::SummaryRow;
 use crate::analysis::aggregate::distinct;
-use crate::analysis::summary::Evidence;
+use crate::analysis::summary::Proof;
 use crate::report::document::{Block, Columns, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::terms::{Flag, Mode};
@@ -46,9 +46,9 @@ fn suspect(run: &ReportedRun<'_>) -> Option<Block> {
 /// The cells that are in no fit, aggregate or ranking, by the reason. Empty: there is none.
 fn unproven(names: &Names, summary: &[SummaryRow]) -> Vec<Block> {
     let reasons = [
-        (Evidence::Unattributed, "Unattributed, since nothing proves where these cells ran"),
+        (Proof::Unattributed, "Unattributed, since nothing proves where these cells ran"),
         (
-            Evidence::Unaccounted,
+            Proof::Unaccounted,
             "Unaccounted for, since more of most of their calls belongs to no phase than to one, as where an engine ends a \
              phase before its device has",
         ),
@@ -57,7 +57,7 @@ fn unproven(names: &Names, summary: &[SummaryRow]) -> Vec<Block> {
 }
 
 /// `None`: no cell is.
-fn left_out(names: &Names, summary: &[SummaryRow], evidence: Evidence, why: &str) -> Option<Block> {
+fn left_out(names: &Names, summary: &[SummaryRow], evidence: Proof, why: &str) -> Option<Block> {
     let rows = summary.iter().filter(|row| row.attribution == evidence && row.mode != Mode::E2eKv);
     let cells: Vec<String> = rows
         .map(|row| {
@@ -89,11 +89,11 @@ pub(super) fn cell_columns<'a, R: Copy>(
 }
 
 /// What stands behind the name of a model whose row is in no fit.
-fn label(evidence: Evidence) -> &'static str {
+fn label(evidence: Proof) -> &'static str {
     match evidence {
-        Evidence::Attributed => "",
-        Evidence::Unattributed => " (unattributed)",
-        Evidence::Unaccounted => " (unaccounted for)",
+        Proof::Attributed => "",
+        Proof::Unattributed => " (unattributed)",
+        Proof::Unaccounted => " (unaccounted for)",
     }
 }
 

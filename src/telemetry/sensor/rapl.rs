@@ -85,7 +85,7 @@ impl Rapl {
 /// # Errors
 /// [`Absent`], which is a finding rather than a fault.
 pub fn open(root: &Path) -> Result<Rapl, Absent> {
-    let mut found = Found::default();
+    let mut found = OpenedCounters::default();
     let zones = zones(root).map_err(|error| match fault(&error) {
         Fault::Permission => Absent::Permission { path: root.to_owned() },
         _ => Absent::NoInterface,
@@ -128,7 +128,7 @@ impl Counter {
 
 /// What the zones turned out to be.
 #[derive(Default)]
-struct Found {
+struct OpenedCounters {
     counters: Vec<Counter>,
     missing: BTreeMap<String, String>,
     /// The first file that this user may not read.
@@ -137,7 +137,7 @@ struct Found {
     silent: Vec<String>,
 }
 
-impl Found {
+impl OpenedCounters {
     fn take(&mut self, root: &Path, zone: &Zone) {
         let (name, opened) = match zone.domain(root) {
             Ok(domain) => (format!("{domain} ({})", zone.folder), self.counter(root, zone, &domain)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bollard::query_parameters::KillContainerOptions;
-use phasebench::backend::worker::launch::Ended;
+use phasebench::backend::worker::launch::WorkerEnd;
 use phasebench::scenario::Resources;
 use phasebench::terms::Degraded;
 use phasebench::units::Bytes;
@@ -17,7 +17,7 @@ async fn an_exit_code_and_the_last_words_are_kept() {
     const SCRIPT: &str = "import sys\nprint('the reason', file=sys.stderr)\nsys.exit(7)\n";
     let Some(rig) = Rig::new().await else { return };
     let (folder, mut worker) = rig.launch(SCRIPT, Resources::default()).await;
-    assert_eq!(worker.ended().await, Ended { code: Some(7), ..Ended::default() });
+    assert_eq!(worker.ended().await, WorkerEnd { code: Some(7), ..WorkerEnd::default() });
     assert_eq!(worker.last_words(), "the reason\n");
     assert_eq!(worker.ended().await.kind(), Degraded::Crashed);
     let container = rig.container(&folder).await;
@@ -56,7 +56,7 @@ async fn a_kill_from_outside_is_seen_while_it_is_waited_for() {
     let (ended, killed) =
         tokio::join!(worker.ended(), rig.engine.docker.kill_container(&container, None::<KillContainerOptions>));
     killed.unwrap();
-    assert_eq!(ended, Ended { signal: Some(9), ..Ended::default() });
+    assert_eq!(ended, WorkerEnd { signal: Some(9), ..WorkerEnd::default() });
     worker.kill().await;
     assert!(!rig.has(&container).await);
 }
@@ -94,6 +94,6 @@ signal.pause()
     let pids = worker.pids();
     assert_eq!(pids.len(), 2, "{pids:?}");
     worker.kill().await;
-    assert_eq!(worker.ended().await, Ended { signal: Some(9), ..Ended::default() });
+    assert_eq!(worker.ended().await, WorkerEnd { signal: Some(9), ..WorkerEnd::default() });
     assert!(worker.pids().is_empty());
 }

@@ -1,6 +1,6 @@
 //! Per call and per cell: what counts, and what is made of it.
 
-use phasebench::analysis::{CvBand, Evidence, IntervalKind, MetricRow, Standing, SummaryRow, Tables};
+use phasebench::analysis::{CvBand, IntervalKind, MetricRow, Proof, Standing, SummaryRow, Tables};
 use phasebench::record::plan::SkippedCell;
 use phasebench::record::{Decision, Line, Rule};
 use phasebench::stats::location::{adaptive_location, log_location};
@@ -33,7 +33,7 @@ fn a_cell_is_summarised_by_hand() {
     let tables = one_cell().tables();
     let row = summary(&tables, "a-s-1-50", Mode::Prefill);
     assert_eq!((row.n, row.n_degraded, row.n_flagged, row.regime), (4, 0, 0, Regime::Warm));
-    assert_eq!((row.attribution, row.actual.as_deref()), (Evidence::Attributed, Some("cpu")));
+    assert_eq!((row.attribution, row.actual.as_deref()), (Proof::Attributed, Some("cpu")));
     assert_eq!((row.min_ms, row.median_ms, row.mean_ms, row.max_ms), (10.0, 13.0, 14.0, 20.0));
     close(row.sd_ms.unwrap(), (56.0_f64 / 3.0).sqrt());
     close(row.cv.unwrap(), (56.0_f64 / 3.0).sqrt() / 14.0);
@@ -136,7 +136,7 @@ fn a_call_without_proof_is_not_pooled_with_those_that_have_it() {
     let tables = run.tables();
     let row = summary(&tables, "a-s-1-50", Mode::Prefill);
     assert_eq!((row.n, row.n_unattributed, row.n_degraded, row.median_ms), (3, 1, 0, 12.0));
-    assert_eq!((row.attribution, row.actual.as_deref()), (Evidence::Attributed, Some("cpu")));
+    assert_eq!((row.attribution, row.actual.as_deref()), (Proof::Attributed, Some("cpu")));
     let kept = metric(&tables, "a-s-1-50-timed-0003", Mode::Prefill);
     assert_eq!((kept.attributed, kept.latency_ms, kept.status), (false, Some(20.0), Standing::Ok));
     assert!(row.pools(metric(&tables, "a-s-1-50-timed-0002", Mode::Prefill)) && !row.pools(kept));
@@ -152,7 +152,7 @@ fn a_cell_without_any_proof_is_labelled_and_in_no_aggregate() {
     }
     let tables = run.tables();
     let row = summary(&tables, "a-s-1-50", Mode::Prefill);
-    assert_eq!((row.n, row.n_unattributed, row.attribution), (3, 3, Evidence::Unattributed));
+    assert_eq!((row.n, row.n_unattributed, row.attribution), (3, 3, Proof::Unattributed));
     assert_eq!((row.median_ms, row.actual.as_deref()), (1.0, None));
     let rows: Vec<_> = tables.aggregate.iter().filter(|row| row.mode == Mode::Prefill).collect();
     assert_eq!(rows.len(), 1, "nothing proves where any call of `b` ran");

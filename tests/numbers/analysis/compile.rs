@@ -1,6 +1,6 @@
 //! What a compiler was asked for, did and saved, against numbers worked out by hand.
 
-use phasebench::analysis::{CacheState, CompileAuditRow, GraphUse, Verdict};
+use phasebench::analysis::{CacheState, CompileAuditRow, CompileVerdict, GraphUse};
 use phasebench::record::plan::{CellId, SessionKey};
 use phasebench::record::{CallRecord, CompileRecord, Line, LoadRecord};
 use phasebench::terms::{CompileEvidence, Degraded, Mode, Phase, Procedure, Role, Status};
@@ -233,7 +233,11 @@ fn cells_without_a_call_are_listed_and_withhold_the_verdict() {
     let outcome = run.tables().compile_outcome;
     assert_eq!(outcome.len(), 2);
     for row in outcome {
-        assert_eq!((row.verdict, row.n_cells, row.n_proven, row.n_compared), (Verdict::NotProven, 4, 2, 2), "{row:?}");
+        assert_eq!(
+            (row.verdict, row.n_cells, row.n_proven, row.n_compared),
+            (CompileVerdict::NotProven, 4, 2, 2),
+            "{row:?}"
+        );
     }
 }
 
@@ -243,9 +247,9 @@ fn prefill_and_decode_are_judged_apart() {
         let rows = run(factor).tables().compile_outcome;
         rows.iter().map(|row| (row.mode, row.verdict)).collect::<Vec<_>>()
     };
-    assert_eq!(outcome(0.75), [(Mode::Prefill, Verdict::Faster), (Mode::KvDecode, Verdict::Faster)]);
-    assert_eq!(outcome(1.25), [(Mode::Prefill, Verdict::Slower), (Mode::KvDecode, Verdict::Faster)]);
-    assert_eq!(outcome(1.0), [(Mode::Prefill, Verdict::NotResolved), (Mode::KvDecode, Verdict::Faster)]);
+    assert_eq!(outcome(0.75), [(Mode::Prefill, CompileVerdict::Faster), (Mode::KvDecode, CompileVerdict::Faster)]);
+    assert_eq!(outcome(1.25), [(Mode::Prefill, CompileVerdict::Slower), (Mode::KvDecode, CompileVerdict::Faster)]);
+    assert_eq!(outcome(1.0), [(Mode::Prefill, CompileVerdict::NotResolved), (Mode::KvDecode, CompileVerdict::Faster)]);
     let slower = run(1.25).tables().compile_outcome[0].clone();
     assert_eq!((slower.n_slower, slower.n_compared, slower.break_even_calls_max), (4, 4, None));
 }
@@ -259,7 +263,7 @@ fn a_call_without_proof_withholds_the_verdict() {
     let row = audit(&run, "short", Mode::KvDecode);
     assert_eq!((row.backend_actual, row.executions, row.model_calls), (None, 467, 480));
     let outcome = run.tables().compile_outcome;
-    assert_eq!((outcome[0].verdict, outcome[1].verdict), (Verdict::Faster, Verdict::NotProven));
+    assert_eq!((outcome[0].verdict, outcome[1].verdict), (CompileVerdict::Faster, CompileVerdict::NotProven));
     assert_eq!((outcome[1].n_cells, outcome[1].n_proven, outcome[1].n_compared), (4, 3, 3));
 }
 
@@ -333,5 +337,5 @@ fn a_run_without_a_compiler_has_no_such_rows() {
         call.compile.clear();
     }
     let outcome = alone.tables().compile_outcome;
-    assert!(outcome.iter().all(|row| row.verdict == Verdict::NoReference && row.reference.is_none()));
+    assert!(outcome.iter().all(|row| row.verdict == CompileVerdict::NoReference && row.reference.is_none()));
 }

@@ -1,6 +1,6 @@
 //! What the report says of compiling.
 
-use phasebench::analysis::Verdict;
+use phasebench::analysis::CompileVerdict;
 use phasebench::report::document::{Assurance, Block, Document};
 use phasebench::report::markdown::to_markdown;
 use phasebench::report::sections::{ReportedRun, compose};
@@ -62,7 +62,7 @@ fn a_mean_that_rests_on_some_cells_says_on_which() {
     let outcome = tables.compile_outcome.iter_mut().find(|row| row.mode == Mode::KvDecode).unwrap();
     (outcome.ratio, outcome.ratio_low, outcome.ratio_high) = (Some(0.844), Some(0.72), Some(0.989));
     outcome.n_faster = 2;
-    assert_eq!(outcome.verdict, Verdict::Faster);
+    assert_eq!(outcome.verdict, CompileVerdict::Faster);
     let reported =
         ReportedRun { tables: &tables, plan: &some.plan, manifest: &some.manifest, recording: &recording, trace: &[] };
     let (assurance, answer) = finding(&compose(&reported), "Compiling decode on comp");

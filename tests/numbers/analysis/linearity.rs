@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use phasebench::analysis::linearity::{Form, Linearity, Point, Projection, judge, project};
+use phasebench::analysis::linearity::{DecodeForm, Linearity, Point, Projection, judge, project};
 use phasebench::terms::{Degraded, Finish};
 
 use crate::analysis::run::{FOUR, Run, degrade, shape};
@@ -34,7 +34,7 @@ fn real_servers_time_one_step_less_than_they_count_tokens() {
         let (step, proportional) = (judged.step_spread.unwrap(), judged.proportional_spread.unwrap());
         assert!(step <= most, "{version}: {step}");
         assert!(proportional >= 1.8, "{version}: {proportional}");
-        assert_eq!(judged.form, Form::Step, "{version}: {}", judged.reason);
+        assert_eq!(judged.form, DecodeForm::Step, "{version}: {}", judged.reason);
         let r2 = judged.line.unwrap().r2;
         assert!(r2 > 0.95, "{version}: {r2}");
 
@@ -52,7 +52,7 @@ fn made_up(counts: &[u32], first: f64) -> Vec<Point> {
     calls.map(|(count, noise)| Point { count, ms: (count - 1.0 + first) * noise, prompt: 0 }).collect()
 }
 
-fn form(points: &[Point]) -> (Form, String) {
+fn form(points: &[Point]) -> (DecodeForm, String) {
     let Linearity { form, reason, .. } = judge(points);
     (form, reason)
 }
@@ -60,10 +60,10 @@ fn form(points: &[Point]) -> (Form, String) {
 #[test]
 fn the_form_is_named_where_the_calls_tell_it() {
     let counts = [9, 17, 33, 65];
-    assert_eq!(form(&made_up(&counts, 0.0)).0, Form::Step);
-    assert_eq!(form(&made_up(&counts, 1.0)).0, Form::Proportional);
+    assert_eq!(form(&made_up(&counts, 0.0)).0, DecodeForm::Step);
+    assert_eq!(form(&made_up(&counts, 1.0)).0, DecodeForm::Proportional);
     let (undecided, reason) = form(&made_up(&counts, 0.5));
-    assert_eq!(undecided, Form::Undecided);
+    assert_eq!(undecided, DecodeForm::Undecided);
     assert!(reason.ends_with("which may be nearer to either"), "{reason}");
     // What tells the forms apart here is less than what the calls vary by.
     for (counts, why) in [
@@ -71,9 +71,9 @@ fn the_form_is_named_where_the_calls_tell_it() {
         (&[60, 65], "the forms differ by no more than 0.1 % over these counts"),
         (&[1], "all calls after a prompt made as many tokens"),
     ] {
-        assert_eq!(form(&made_up(counts, 0.0)), (Form::Undecided, why.to_owned()));
+        assert_eq!(form(&made_up(counts, 0.0)), (DecodeForm::Undecided, why.to_owned()));
     }
-    assert_eq!(form(&[]).0, Form::Undecided);
+    assert_eq!(form(&[]).0, DecodeForm::Undecided);
 }
 
 /// Without noise the step form is exact, and a constant is no reason to give up.
@@ -81,7 +81,7 @@ fn the_form_is_named_where_the_calls_tell_it() {
 fn exact_times_are_no_special_case() {
     let exact: Vec<Point> = (2..=8).map(|n| Point { count: f64::from(n), ms: f64::from(n - 1), prompt: 0 }).collect();
     let judged = judge(&exact);
-    assert_eq!((judged.form, judged.step_spread), (Form::Step, Some(1.0)));
+    assert_eq!((judged.form, judged.step_spread), (DecodeForm::Step, Some(1.0)));
     let last = project(&judged.medians).pop().unwrap();
     assert_eq!(
         (last.from, last.to, last.measured_ms, last.step_ms, last.proportional_ms),
@@ -99,8 +99,8 @@ fn steps_are_compared_after_the_same_prompt() {
     let mut points = after(0, 1.0, &[33, 65]);
     points.extend(after(1, 1.6, &[3, 5]));
     let one_prompt: Vec<Point> = points.iter().map(|p| Point { prompt: 0, ..*p }).collect();
-    assert_ne!(form(&one_prompt).0, Form::Step, "the prompts' difference is taken for the form's");
-    assert_eq!(form(&points).0, Form::Step, "{}", form(&points).1);
+    assert_ne!(form(&one_prompt).0, DecodeForm::Step, "the prompts' difference is taken for the form's");
+    assert_eq!(form(&points).0, DecodeForm::Step, "{}", form(&points).1);
 }
 
 /// 50 steps of 1, 2, 4 and 8 ms by model; the second timed call ends after 10 of them, the third after 5.
@@ -148,7 +148,7 @@ fn tables_hold_what_the_calls_say() {
     let row = &tables.decode_linearity[1];
     assert_eq!((row.model.as_str(), row.batch, row.scenarios.as_str()), ("b", 2, "s"));
     assert_eq!((row.n_calls, row.n_counts, row.count_min, row.count_max), (5, 3, Some(6.0), Some(51.0)));
-    assert_eq!(row.form, Form::Step, "{}", row.reason);
+    assert_eq!(row.form, DecodeForm::Step, "{}", row.reason);
     assert!((row.slope_ms_per_step.unwrap() - 2.0).abs() < 1e-9);
     assert!((row.intercept_steps.unwrap() + 1.0).abs() < 1e-9);
     assert!((row.proportional_spread.unwrap() - (50.0 / 51.0) / (5.0 / 6.0)).abs() < 1e-9);

@@ -8,7 +8,7 @@ use phasebench::analysis::{Tables, derive};
 use phasebench::hash::sha256_hex;
 use phasebench::manifest;
 use phasebench::plan;
-use phasebench::record::manifest::{Manifest, ModelEntry, ModelForm, Source};
+use phasebench::record::manifest::{Manifest, ModelEntry, ModelForm, ModelOrigin};
 use phasebench::record::plan::{Cell, CellId, FORMAT as PLAN_FORMAT, Plan, PlannedSession, SessionKey};
 use phasebench::record::{
     BesideRecord, CallRecord, Finished, Header, Line, LoadRecord, LoopBelow, MemoryRecord, OLDEST, Opened, SpanRecord,
@@ -363,7 +363,7 @@ fn cell(model: Model, shape: Shape) -> Cell {
 fn entry(model: Model) -> ModelEntry {
     let form = ModelForm { dtype: Dtype::F32, quantisation: None, bytes: Some(Bytes(4)), file_sha256: BTreeMap::new() };
     ModelEntry {
-        source: Source::Folder(model.name.to_owned()),
+        source: ModelOrigin::Folder(model.name.to_owned()),
         weights_id: weights(model.name),
         params: Some((model.millions * 1e6) as u64),
         architecture: Some(Synthetic::new(Family::Gpt2, model.n_layer, 64, 2).architecture().unwrap()),

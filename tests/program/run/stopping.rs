@@ -8,7 +8,7 @@ use phasebench::clock::VirtualClock;
 use phasebench::plan;
 use phasebench::record::Line;
 use phasebench::record::plan::{Plan, SessionKey};
-use phasebench::run::{Ended, Engines, Job, Observer, PowerBeside, Prompts, Run};
+use phasebench::run::{Engines, Job, Observer, PowerBeside, Prompts, Run, RunEnd};
 use phasebench::scenario::{self, ScenarioFile};
 use phasebench::schedule::{Recorded, Task};
 use phasebench::stats::{self, location, summary};
@@ -42,7 +42,7 @@ fn decode_times(spec: &ScenarioFile, folder: &std::path::Path) -> Vec<f64> {
     let (lines, cancel, stack_sha256) = (Vec::new(), CancelToken::default(), String::new());
     let mut job = Job { plan, lines, engines, prompts, writer, clock, cancel, stack_sha256 };
     let ended = Run::new(&mut job, &mut PowerBeside::default()).execute(0, &mut Silent).unwrap();
-    assert!(matches!(ended, Ended::Complete(_)));
+    assert!(matches!(ended, RunEnd::Complete(_)));
     let text = std::fs::read_to_string(run.join("measurements.jsonl")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap());
     lines

@@ -1,8 +1,8 @@
 use super::*;
 
 /// 100 J with so many joules of uncertainty by chance, and so many that all calls share.
-fn call(energy: f64, random: f64, shared: f64) -> Part {
-    Part {
+fn call(energy: f64, random: f64, shared: f64) -> CallFigures {
+    CallFigures {
         energy,
         net: Some(energy - 60.0),
         power: Some(100.0),
@@ -38,7 +38,7 @@ fn calls_that_scatter_more_than_they_should_are_as_uncertain_as_they_show() {
 
 #[test]
 fn a_net_figure_that_one_call_lacks_is_not_a_mean() {
-    let found = Figures::of(&[call(100.0, 1.0, 0.0), Part { net: None, idle: None, ..call(100.0, 1.0, 0.0) }]);
+    let found = Figures::of(&[call(100.0, 1.0, 0.0), CallFigures { net: None, idle: None, ..call(100.0, 1.0, 0.0) }]);
     assert!(found.energy.is_some() && found.net.is_none() && found.u_net.is_none(), "{found:?}");
 }
 

@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use self::hold::Hold;
-use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
+use super::{Address, LaunchError, Launcher, Running, Wanted, WorkerEnd};
 use crate::process::{handle, listener, peer, tree};
 
 mod hold;
@@ -110,20 +110,20 @@ impl Running for Connected {
         String::new()
     }
 
-    async fn ended(&mut self) -> Ended {
+    async fn ended(&mut self) -> WorkerEnd {
         if self.end.is_none()
             && let Some(pid) = self.pid()
         {
             match handle(pid) {
                 // SAFETY: an owned file stays the same one and open as long as it is owned.
                 Ok(handle) => self.end = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) }.ok(),
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ended::default(),
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return WorkerEnd::default(),
                 Err(_) => {}
             }
         }
         match &self.end {
             // How it ended is its own parent's to know.
-            Some(end) if end.readable().await.is_ok() => Ended::default(),
+            Some(end) if end.readable().await.is_ok() => WorkerEnd::default(),
             // Nobody tells us; its connection does.
             _ => std::future::pending().await,
         }

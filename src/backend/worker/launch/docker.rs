@@ -23,7 +23,7 @@ use self::lifetime::{Container, REMOVED_WITHIN, ended, observe, state};
 use self::log::LastWords;
 use super::installed::{Image, Record as _};
 use super::package;
-use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
+use super::{Address, LaunchError, Launcher, Running, Wanted, WorkerEnd};
 use crate::backend::worker::connection::fits;
 use crate::scenario::{Resources, TorchDevice};
 
@@ -200,9 +200,9 @@ struct DockerWorker {
     /// Never written to: the worker ends when it is closed.
     _stdin: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
     /// Filled when the container has ended and its log is read.
-    ending: watch::Receiver<Option<Ended>>,
+    ending: watch::Receiver<Option<WorkerEnd>>,
     /// How it ended, once that is settled.
-    ended: Option<Ended>,
+    ended: Option<WorkerEnd>,
 }
 
 #[tonic::async_trait]
@@ -237,7 +237,7 @@ impl Running for DockerWorker {
         self.last_words.text()
     }
 
-    async fn ended(&mut self) -> Ended {
+    async fn ended(&mut self) -> WorkerEnd {
         if let Some(ended) = self.ended {
             return ended;
         }
@@ -257,7 +257,7 @@ impl Running for DockerWorker {
             let found = timeout(REMOVED_WITHIN, state(&self.container.engine, &self.container.id)).await;
             self.ended = match found {
                 Ok(Ok(state)) if state.running != Some(true) => Some(ended(&state)),
-                _ => Some(Ended { signal: Some(libc::SIGKILL), ..Ended::default() }),
+                _ => Some(WorkerEnd { signal: Some(libc::SIGKILL), ..WorkerEnd::default() }),
             };
         }
         self.container.remove_now().await;

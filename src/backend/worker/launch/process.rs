@@ -11,7 +11,7 @@ use rand::RngExt;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
-use super::{Address, Ended, LaunchError, Launcher, Running, Wanted};
+use super::{Address, LaunchError, Launcher, Running, Wanted, WorkerEnd};
 use crate::backend::worker::connection::{TOKEN_VARIABLE, fits};
 use crate::backend::worker::folder;
 use crate::backend::worker::text::clean;
@@ -93,7 +93,7 @@ struct Process {
     log: Arc<Mutex<Log>>,
     folder: PathBuf,
     facts: BTreeMap<String, String>,
-    ended: Option<Ended>,
+    ended: Option<WorkerEnd>,
     /// Whether everything was ended.
     killed: bool,
     /// Processes the kernel had killed for lack of memory when this one started.
@@ -201,12 +201,12 @@ impl Running for Process {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).text()
     }
 
-    async fn ended(&mut self) -> Ended {
+    async fn ended(&mut self) -> WorkerEnd {
         if let Some(ended) = self.ended {
             return ended;
         }
         let status = self.keeper.wait().await;
-        let mut ended = status.map_or_else(|_| Ended::default(), ended_as);
+        let mut ended = status.map_or_else(|_| WorkerEnd::default(), ended_as);
         let killed_since = killed_for_memory().zip(self.killed_before).is_some_and(|(now, before)| now > before);
         ended.out_of_memory = ended.signal == Some(libc::SIGKILL) && killed_since;
         self.ended = Some(ended);
@@ -226,9 +226,9 @@ impl Running for Process {
     }
 }
 
-fn ended_as(status: std::process::ExitStatus) -> Ended {
+fn ended_as(status: std::process::ExitStatus) -> WorkerEnd {
     use std::os::unix::process::ExitStatusExt;
-    Ended { code: status.code(), signal: status.signal(), out_of_memory: false }
+    WorkerEnd { code: status.code(), signal: status.signal(), out_of_memory: false }
 }
 
 fn random_token() -> String {

@@ -22,7 +22,7 @@ const NEEDED: Bytes = Bytes(13_000_000_000);
 
 /// What is to be built, and from what.
 #[derive(Debug, Clone, Copy)]
-pub struct Order<'a> {
+pub struct ImageOrder<'a> {
     /// Cache folder.
     pub cache: &'a Path,
     /// Folder with wheels for the base's Python, which is served to the builder. `None`: it fetches its own.
@@ -45,7 +45,11 @@ pub async fn existing(engine: &DockerEngine, cache: &Path, base: Option<&str>) -
 ///
 /// # Errors
 /// See [`TorchError`].
-pub async fn build(engine: &DockerEngine, order: Order<'_>, progress: &mut dyn Write) -> Result<Image, TorchError> {
+pub async fn build(
+    engine: &DockerEngine,
+    order: ImageOrder<'_>,
+    progress: &mut dyn Write,
+) -> Result<Image, TorchError> {
     let before = Image::read(order.cache);
     let serve =
         |wheels| FileServer::start(order.python, wheels).map_err(|error| TorchError::io("serve", wheels, &error));

@@ -1,6 +1,6 @@
 //! What a decode time must be divided by: linearity in the number of new tokens, and projections.
 
-use crate::analysis::linearity::Form;
+use crate::analysis::linearity::DecodeForm;
 use crate::analysis::{DecodeLinearityRow, DecodeProjectionErrorRow};
 use crate::report::document::{Block, Table, Text};
 use crate::report::format::{self, ABSENT};
@@ -56,9 +56,9 @@ fn linearity(run: &ReportedRun<'_>, names: &Names) -> Block {
 /// The form that is right, with where the calls lie between the two, or why it is not known.
 fn judged(row: &DecodeLinearityRow) -> String {
     let form = match row.form {
-        Form::Step => "step",
-        Form::Proportional => "proportional",
-        Form::Undecided => "undecided",
+        DecodeForm::Step => "step",
+        DecodeForm::Proportional => "proportional",
+        DecodeForm::Undecided => "undecided",
     };
     match (row.between_forms, row.between_forms_low.zip(row.between_forms_high)) {
         (Some(place), Some((low, high))) => {
@@ -77,17 +77,17 @@ struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    fn count(&self, form: Form) -> usize {
+    fn count(&self, form: DecodeForm) -> usize {
         self.models.iter().filter(|row| row.form == form).count()
     }
 
     /// How many models agree, of all.
-    fn of_all(&self, form: Form) -> String {
+    fn of_all(&self, form: DecodeForm) -> String {
         format!("{} of {}", self.count(form), counted(self.models.len(), "model"))
     }
 
     /// The largest of a spread over the models for which `form` is right.
-    fn widest(&self, form: Form, spread: fn(&DecodeLinearityRow) -> Option<f64>) -> String {
+    fn widest(&self, form: DecodeForm, spread: fn(&DecodeLinearityRow) -> Option<f64>) -> String {
         let models = self.models.iter().filter(|row| row.form == form);
         format::ratio(models.filter_map(|row| spread(row)).reduce(f64::max))
     }
@@ -99,9 +99,9 @@ impl Judged<'_> {
              move by up to {}. The naive form, time ÷ count, takes every step for 1/N shorter than it is: by 50\u{a0}% \
              after 2 tokens, 12.5\u{a0}% after 8, 3.1\u{a0}% after 32. Answers that end early then look fast, and the more \
              so the earlier they end.",
-            self.of_all(Form::Step),
-            self.widest(Form::Step, |row| row.step_spread),
-            self.widest(Form::Step, |row| row.proportional_spread),
+            self.of_all(DecodeForm::Step),
+            self.widest(DecodeForm::Step, |row| row.step_spread),
+            self.widest(DecodeForm::Step, |row| row.proportional_spread),
         ))
     }
 
@@ -109,9 +109,9 @@ impl Judged<'_> {
         Text::plain(&self.on).strong("the proportional form is right").and(format!(
             ", time ÷ count, for {}: the first new token is timed like every other. Divided so, the medians stay \
              within {} of each other; divided by count − 1 they move by up to {}.",
-            self.of_all(Form::Proportional),
-            self.widest(Form::Proportional, |row| row.proportional_spread),
-            self.widest(Form::Proportional, |row| row.step_spread),
+            self.of_all(DecodeForm::Proportional),
+            self.widest(DecodeForm::Proportional, |row| row.proportional_spread),
+            self.widest(DecodeForm::Proportional, |row| row.step_spread),
         ))
     }
 }
@@ -125,7 +125,7 @@ fn right_form(run: &ReportedRun<'_>, backend: &str) -> Option<Block> {
         format!(" ({} {})", entry.engine, entry.version.as_deref().unwrap_or(ABSENT))
     });
     let judged = Judged { on: format!("On {backend}{engine} "), models };
-    let text = match (judged.count(Form::Step), judged.count(Form::Proportional)) {
+    let text = match (judged.count(DecodeForm::Step), judged.count(DecodeForm::Proportional)) {
         (0, 0) => Text::plain(format!("{}the calls do ", judged.on))
             .strong("not tell the right form")
             .and(format!(": {}.", first.reason)),
@@ -137,7 +137,7 @@ fn right_form(run: &ReportedRun<'_>, backend: &str) -> Option<Block> {
     };
     // Scaling by steps is wrong wherever a time is in proportion to the count.
     let scaled = run.tables.metrics.iter().any(|row| row.scaled && row.key.backend == backend);
-    if scaled && judged.count(Form::Proportional) > 0 {
+    if scaled && judged.count(DecodeForm::Proportional) > 0 {
         return Some(Block::Note(text.and(
             " Times of this run were scaled by the steps that the backend says it timed: compare the two columns of equivalents \
              in metrics.csv before using them.",

@@ -1,7 +1,7 @@
 //! Figures of cells: a table, and charts against model size.
 
 use crate::analysis::aggregate::distinct;
-use crate::analysis::energy::{COVERAGE_FACTOR, Scope};
+use crate::analysis::energy::{COVERAGE_FACTOR, EnergyScope};
 use crate::analysis::{EnergyEventRow, EnergySummaryRow};
 use crate::report::chart::{self, Graded, GradedPoint, GradedSeries, Interval};
 use crate::report::document::{Block, Table, Text};
@@ -74,7 +74,7 @@ impl<'a> Shown<'a> {
 /// Whether a phase belongs to a row, and its figure may be told.
 fn is_of(event: &EnergyEventRow, row: &EnergySummaryRow) -> bool {
     let throttled = event.flags.contains(Flag::Throttled);
-    let role = event.scope == Scope::Looped || event.role == Some(Role::Timed);
+    let role = event.scope == EnergyScope::Looped || event.role == Some(Role::Timed);
     (&event.key.cell_id, event.phase.mode(), event.scope) == (&row.key.cell_id, row.mode, row.scope)
         && event.sensor == row.sensor
         && role
@@ -161,7 +161,7 @@ fn caption(points: &[&Shown<'_>], left_out: &[String]) -> Text {
     if points.iter().any(|shown| shown.grade == Grade::D) {
         text.push_str(" Of grade D there is an interval and no mark.");
     }
-    if points.iter().any(|shown| shown.row.scope == Scope::Looped) {
+    if points.iter().any(|shown| shown.row.scope == EnergyScope::Looped) {
         text.push_str(" Where a loop for the sensor is graded better than the calls, its figure stands here.");
     }
     if !left_out.is_empty() {
@@ -239,7 +239,7 @@ fn how(row: &EnergySummaryRow, shown: Option<&Shown<'_>>) -> String {
 
 /// What the rows of scope `looped` are; nothing where there is none.
 fn looped(run: &ReportedRun<'_>) -> String {
-    let loops = || run.tables.energy_events.iter().filter(|event| event.scope == Scope::Looped);
+    let loops = || run.tables.energy_events.iter().filter(|event| event.scope == EnergyScope::Looped);
     let busy = loops().filter_map(|event| event.busy).reduce(f64::min);
     let Some(busy) = busy else { return String::new() };
     format!(

@@ -1,7 +1,7 @@
 //! Whether compiling paid.
 
 use crate::analysis::aggregate::distinct;
-use crate::analysis::{CacheState, CompileAuditRow, CompileOutcomeRow, Verdict};
+use crate::analysis::{CacheState, CompileAuditRow, CompileOutcomeRow, CompileVerdict};
 use crate::report::document::{Assurance, Finding, Text};
 use crate::report::format;
 use crate::report::sections::ReportedRun;
@@ -29,19 +29,23 @@ fn answer(run: &ReportedRun<'_>, row: &CompileOutcomeRow) -> (Assurance, Text) {
     let times = format!("{} times", format::interval(row.ratio, row.ratio_low.zip(row.ratio_high)));
     let reference = row.reference.as_deref().unwrap_or("nothing");
     match row.verdict {
-        Verdict::Faster => {
+        CompileVerdict::Faster => {
             let answer = Text::plain("Faster: ").strong(times).and(format!(" {reference}'s"));
             match only_some(run, row) {
                 None => (Assurance::Holds, answer.and(".")),
                 Some(which) => (Assurance::Caution, answer.and(format!(" over all cells, but {which}."))),
             }
         }
-        Verdict::Slower => (Assurance::Holds, Text::plain("Slower: ").strong(times).and(format!(" {reference}'s."))),
-        Verdict::NotResolved => (Assurance::Caution, Text::plain("Not resolved: ").strong(times).and(" includes 1.")),
-        Verdict::NoReference => {
+        CompileVerdict::Slower => {
+            (Assurance::Holds, Text::plain("Slower: ").strong(times).and(format!(" {reference}'s.")))
+        }
+        CompileVerdict::NotResolved => {
+            (Assurance::Caution, Text::plain("Not resolved: ").strong(times).and(" includes 1."))
+        }
+        CompileVerdict::NoReference => {
             (Assurance::Withheld, "Nothing to compare with: no backend ran the same cells eagerly.".into())
         }
-        Verdict::NotProven => {
+        CompileVerdict::NotProven => {
             let missing = counted(row.n_cells - row.n_proven, "cell");
             let answer = Text::plain("Withheld: ").strong(format!("{missing} not proven to have run compiled"));
             (Assurance::Withheld, answer.and("."))

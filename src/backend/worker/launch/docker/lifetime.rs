@@ -15,7 +15,7 @@ use super::engine::{DockerEngine, words};
 use super::leftovers;
 use super::log::LastWords;
 use crate::backend::worker::io::clean_up;
-use crate::backend::worker::launch::Ended;
+use crate::backend::worker::launch::WorkerEnd;
 use crate::process::{is_in_group, kill, pids};
 
 /// Longest wait for the engine where a container must go.
@@ -92,7 +92,7 @@ pub async fn observe(
     container: String,
     last_words: LastWords,
     mut log: JoinHandle<()>,
-    tell: watch::Sender<Option<Ended>>,
+    tell: watch::Sender<Option<WorkerEnd>>,
 ) {
     let ended = end_of(&engine, &container, &last_words).await;
     // The log comes by another connection, and its end after the container's.
@@ -104,7 +104,7 @@ pub async fn observe(
 }
 
 /// Waits until the engine says that a container has ended, or until there is nobody left to say so.
-async fn end_of(engine: &DockerEngine, container: &str, last_words: &LastWords) -> Ended {
+async fn end_of(engine: &DockerEngine, container: &str, last_words: &LastWords) -> WorkerEnd {
     loop {
         let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
         // What a wait answers is not told apart: a cut connection and an exit look alike at times. The state is.
@@ -114,7 +114,7 @@ async fn end_of(engine: &DockerEngine, container: &str, last_words: &LastWords) 
             Ok(state) => return ended(&state),
             Err(error) => {
                 last_words.push_line(&format!("docker engine at {}: {}", engine.host, words(&error)));
-                return Ended::default();
+                return WorkerEnd::default();
             }
         }
     }
@@ -126,10 +126,10 @@ pub async fn state(engine: &DockerEngine, container: &str) -> Result<ContainerSt
 }
 
 /// The engine reports a signal as the shell does: 128 and its number.
-pub fn ended(state: &ContainerState) -> Ended {
+pub fn ended(state: &ContainerState) -> WorkerEnd {
     let code = state.exit_code.and_then(|code| i32::try_from(code).ok());
     let signal = code.filter(|code| (129..=128 + 64).contains(code)).map(|code| code - 128);
-    Ended {
+    WorkerEnd {
         code: if signal.is_some() { None } else { code },
         signal,
         // Set as well where a compiler's process was killed and the worker went on.
@@ -147,11 +147,14 @@ mod tests {
 
     #[test]
     fn a_signal_is_told_from_an_exit_code() {
-        assert_eq!(ended(&state(3, false)), Ended { code: Some(3), ..Ended::default() });
-        assert_eq!(ended(&state(137, false)), Ended { signal: Some(9), ..Ended::default() });
-        assert_eq!(ended(&state(137, true)), Ended { signal: Some(9), out_of_memory: true, ..Ended::default() });
-        assert_eq!(ended(&state(255, false)), Ended { code: Some(255), ..Ended::default() });
-        assert_eq!(ended(&state(0, true)), Ended { code: Some(0), ..Ended::default() });
-        assert_eq!(ended(&ContainerState::default()), Ended::default());
+        assert_eq!(ended(&state(3, false)), WorkerEnd { code: Some(3), ..WorkerEnd::default() });
+        assert_eq!(ended(&state(137, false)), WorkerEnd { signal: Some(9), ..WorkerEnd::default() });
+        assert_eq!(
+            ended(&state(137, true)),
+            WorkerEnd { signal: Some(9), out_of_memory: true, ..WorkerEnd::default() }
+        );
+        assert_eq!(ended(&state(255, false)), WorkerEnd { code: Some(255), ..WorkerEnd::default() });
+        assert_eq!(ended(&state(0, true)), WorkerEnd { code: Some(0), ..WorkerEnd::default() });
+        assert_eq!(ended(&ContainerState::default()), WorkerEnd::default());
     }
 }
