@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::analysis::energy::{Scope, U_SYS};
+use crate::analysis::energy::{EnergyScope, U_SYS};
 use crate::analysis::{EnergySummaryRow, SummaryRow, Tables};
 use crate::economics::figures::{Figure, FigureId, Figures, Product, Sum};
 use crate::economics::request_time::{Measured, RequestTime};
@@ -221,8 +221,8 @@ fn graded<'a>(row: &SummaryRow, energies: &'a [EnergySummaryRow]) -> Result<&'a 
             energy.mode == row.mode && energy.key.cell_id == row.key.cell_id && energy.key.dtype == row.key.dtype
         })
         .collect();
-    let wanted = [Scope::Natural, Scope::Looped, Scope::Isolated];
-    let figure = |scope: Scope| of_cell.iter().copied().find(|e| e.scope == scope && e.j_per_token.is_some());
+    let wanted = [EnergyScope::Natural, EnergyScope::Looped, EnergyScope::Isolated];
+    let figure = |scope: EnergyScope| of_cell.iter().copied().find(|e| e.scope == scope && e.j_per_token.is_some());
     let Some(best) = wanted.into_iter().find_map(figure) else {
         let reasons = of_cell.iter().map(|energy| energy.reasons.as_str()).find(|reasons| !reasons.is_empty());
         let why = reasons.unwrap_or("not recorded");
