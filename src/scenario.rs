@@ -1,6 +1,6 @@
 //! The scenario file as validated values.
 //!
-//! [`read`] turns the text into a tree of nodes with positions, then validates the tree whole, so that every
+//! [`read()`] turns the text into a tree of nodes with positions, then validates the tree whole, so that every
 //! problem of a file is reported at once with its line and column. What is here is what is left after that:
 //! no string still to be parsed, no name still to be looked up. [`pricing`] and [`workload`] files are read the same way.
 

@@ -63,7 +63,7 @@ pub trait Session {
     ///
     /// # Errors
     /// The compiler's words, what was proved nevertheless, and whether the session is lost; every later call then fails
-    /// with [`Degraded::Crashed`].
+    /// with `Degraded::Crashed`.
     fn compile(
         &mut self,
         _shape: CallShape,

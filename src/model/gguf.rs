@@ -82,7 +82,7 @@ pub fn write(folder: &Folder, precision: Precision, into: &Path) -> Result<Gguf>
     write_file(folder, precision, &into.join(FILE))
 }
 
-/// As [`write`], with another name; the hash stands beside it under that name and `.sha256`.
+/// As [`write()`], with another name; the hash stands beside it under that name and `.sha256`.
 ///
 /// # Errors
 /// As [`export`].

@@ -1,6 +1,6 @@
 //! The scenario file's format as data: every key with its kind, range, default and meaning.
 //!
-//! The one table that [`super::check`] checks a file against and [`super::schema`] turns into a JSON Schema,
+//! The one table that [`super::check`] checks a file against and [`super::schema()`] turns into a JSON Schema,
 //! so that the two cannot drift apart. An engine's own keys are in its file below [`super::engine`].
 
 use super::engine::ENGINES;

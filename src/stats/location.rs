@@ -27,7 +27,7 @@ pub struct LogLocation {
     pub n: usize,
     /// How many independent calls they are worth.
     pub n_effective: f64,
-    /// The lag-1 autocorrelation reckoned with, see [`series::effective_n`].
+    /// The lag-1 autocorrelation reckoned with, see [`super::series::effective_n`].
     pub rho1: f64,
 }
 

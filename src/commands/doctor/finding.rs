@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::backend::Description;
+use crate::terms::Procedure;
 
 /// One thing that is there or not.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +39,14 @@ impl Finding {
         }
         if let Some(library) = &description.library {
             text = format!("{text}, {}, sha256 {}", library.path.display(), library.sha256);
+        }
+        let lacking: Vec<&str> = Procedure::ALL
+            .iter()
+            .filter(|procedure| !description.procedures.contains(procedure))
+            .map(|procedure| procedure.as_str())
+            .collect();
+        if !lacking.is_empty() {
+            text = format!("{text}, does not offer {}: such cells are skipped", lacking.join(", "));
         }
         Self::ready(Kind::Backend, name, text)
     }

@@ -33,6 +33,10 @@ fn what_a_worker_does_not_offer_is_skipped_with_the_reason() {
     let recorded = fixture.recorded();
     assert_eq!((recorded.failures(), recorded.timed("worker").len()), (vec![], REPETITIONS));
     assert_eq!(recorded.timed("other").len(), 2 * REPETITIONS, "the other engine does both");
+    let doctor = fixture.command(&["doctor", "scenario.yaml"]).output().unwrap();
+    assert_exit(&doctor, 0);
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains("Fake, does not offer uncached: such cells are skipped"), "{said}");
 }
 
 #[test]
