@@ -192,7 +192,7 @@ impl Bench<'_> {
     /// Works for so long; `None` without a load. When it did.
     fn work(&mut self, length: Duration) -> Result<Option<(Nanos, Nanos)>, CalibrateError> {
         let Some(load) = self.load.as_mut() else {
-            self.rest(length)?;
+            self.pause(length)?;
             return Ok(None);
         };
         let begin = self.clock.now();
@@ -200,7 +200,7 @@ impl Bench<'_> {
         Ok(Some((begin, self.clock.now())))
     }
 
-    fn rest(&self, length: Duration) -> Result<(), CalibrateError> {
+    fn pause(&self, length: Duration) -> Result<(), CalibrateError> {
         self.cancel.wait(Deadline(length), || false);
         if self.cancel.is_cancelled() { Err(CalibrateError::Load("cancelled".to_owned())) } else { Ok(()) }
     }
@@ -219,7 +219,7 @@ impl Bench<'_> {
                     bench.between(Duration::from_millis(5), Duration::from_millis(60)),
                 );
                 bench.work(on)?;
-                bench.rest(off)?;
+                bench.pause(off)?;
             }
             Ok(())
         })?;
@@ -249,13 +249,13 @@ impl Bench<'_> {
         let least = (period * 3).clamp(Duration::from_millis(60), Duration::from_millis(300));
         self.watch(POLL, |bench| {
             let mut work = WorkTimes::default();
-            bench.rest(long)?;
+            bench.pause(long)?;
             work.0.extend(bench.work(long)?);
-            bench.rest(long)?;
+            bench.pause(long)?;
             for _ in 0..10 {
                 let (on, off) = (bench.between(least, least * 3), bench.between(least, least * 3));
                 work.0.extend(bench.work(on)?);
-                bench.rest(off)?;
+                bench.pause(off)?;
             }
             Ok(work)
         })
@@ -267,7 +267,7 @@ impl Bench<'_> {
         let settle = found.settling();
         let pulses = (Nanos(4_000_000_000).0 / period.0).clamp(10, 40);
         let first = self.clock.now() + settle;
-        let (quiet, ()) = self.watch(POLL, |bench| bench.rest(settle.duration() + period.duration() * 10))?;
+        let (quiet, ()) = self.watch(POLL, |bench| bench.pause(settle.duration() + period.duration() * 10))?;
         let end = self.clock.now();
         let gone = || CalibrateError::Still { sensor: self.sensor.id.clone() };
         let idle_w = response::slope(&quiet.counter, self.counter_poll.into(), first, end).ok_or_else(gone)?.watts;
@@ -293,7 +293,7 @@ impl Bench<'_> {
             let mut work = WorkTimes::default();
             for pulse in 0..pulses {
                 let due = Nanos(start + pulse * period.0);
-                bench.rest(due.since(bench.clock.now()).duration())?;
+                bench.pause(due.since(bench.clock.now()).duration())?;
                 work.0.extend(bench.work(period.duration() / 4)?);
             }
             Ok((work, Nanos(start) + delay, bench.clock.now() + delay))

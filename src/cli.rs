@@ -21,7 +21,7 @@ pub struct Cli {
 }
 
 /// A size such as `20GiB`, or an age such as `30d` or `12h`.
-fn keep(text: &str) -> Result<Keep, String> {
+fn size_or_age(text: &str) -> Result<Keep, String> {
     let days = text.trim().strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok());
     if let Some(days) = days {
         return Ok(Keep::UsedWithin(Duration::from_secs(u64::from(days) * 24 * 3600)));
@@ -157,7 +157,7 @@ pub struct DoctorArgs {
     #[arg(long, conflicts_with_all = ["scenario", "json"])]
     pub clean: bool,
     /// Say what of the cache would go so that it is no larger than SIZE (20GiB), or holds nothing unused for AGE (30d)
-    #[arg(long, value_name = "SIZE|AGE", requires = "clean", value_parser = keep)]
+    #[arg(long, value_name = "SIZE|AGE", requires = "clean", value_parser = size_or_age)]
     pub keep: Option<Keep>,
     /// Remove it, with --keep
     #[arg(long, requires = "keep")]

@@ -68,7 +68,7 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CommandError> {
         Command::Report(args) => report::execute(args, out),
         Command::Run(args) => run::execute(args, out),
         Command::Schema(args) => schema::execute(args, out),
-        Command::Supervise(args) => worker::keep(args),
+        Command::Supervise(args) => worker::supervise(args),
         Command::Validate(args) => validate::execute(args, out),
         Command::Worker(command) => worker::execute(command, out),
     }

@@ -19,11 +19,11 @@ fn main() -> ExitCode {
         out.flush()?;
         Ok(exit)
     });
-    exit.unwrap_or_else(|error| told(&error)).into()
+    exit.unwrap_or_else(|error| report_error(&error)).into()
 }
 
 /// Says what went wrong, and which exit code that is.
-fn told(error: &CommandError) -> Exit {
+fn report_error(error: &CommandError) -> Exit {
     let exit = Exit::from(error);
     if exit != Exit::Good {
         fail(&error.describe());

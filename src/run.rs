@@ -158,11 +158,11 @@ impl<'a> Run<'a> {
         let (epoch, stack_sha256) = (self.epoch, self.stack_sha256.to_owned());
         let opened = Opened { epoch, unix_ns, stack_sha256, loop_below: self.power.loop_below() };
         self.append(Line::Opened(opened), observer)?;
-        self.rest(IdleWhen::Before, None, observer)?;
+        self.leave_alone(IdleWhen::Before, None, observer)?;
         let ended = self.work(observer);
         self.open.close()?;
         if ended? {
-            self.rest(IdleWhen::After, None, observer)?;
+            self.leave_alone(IdleWhen::After, None, observer)?;
             let finished = self.tally();
             self.append(Line::Finished(finished), observer)?;
             return Ok(RunEnd::Complete(finished));
@@ -171,8 +171,13 @@ impl<'a> Run<'a> {
     }
 
     /// Leaves everything alone, where power is recorded and the scenario asks for it.
-    fn rest(&mut self, when: IdleWhen, load_index: Option<u32>, observer: &mut dyn Observer) -> Result<(), RunError> {
-        let Some(stretch) = self.power.rest(when, self.clock, self.cancel)? else { return Ok(()) };
+    fn leave_alone(
+        &mut self,
+        when: IdleWhen,
+        load_index: Option<u32>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), RunError> {
+        let Some(stretch) = self.power.leave_alone(when, self.clock, self.cancel)? else { return Ok(()) };
         let own_boards = self.watcher.as_ref().and_then(Watcher::own_boards);
         let contexts = if stretch.untouched { own_boards.map(|_| Vec::new()) } else { own_boards };
         let (begin_ns, end_ns) = (stretch.begin, stretch.end);
@@ -203,7 +208,7 @@ impl<'a> Run<'a> {
             if let Task::Load(load) = &task
                 && loaded
             {
-                self.rest(IdleWhen::Loaded, Some(load.load_index), observer)?;
+                self.leave_alone(IdleWhen::Loaded, Some(load.load_index), observer)?;
             }
         }
     }
@@ -310,7 +315,7 @@ impl<'a> Run<'a> {
             co_resident,
         };
         let mut record = measure(open.session.as_mut(), &setting, &**self.clock, self.watcher.as_mut(), self.cancel);
-        self.power.note(&mut record.flags, record.begin_ns, &record.attribution, &record.beside.boards)?;
+        self.power.write_and_flag(&mut record.flags, record.begin_ns, &record.attribution, &record.beside.boards)?;
         self.last_end = Some(record.begin_ns + record.total_wall_ns);
         if self.cancel.is_cancelled() && !record.status.is_ok() {
             return Ok(None);
@@ -354,7 +359,7 @@ impl<'a> Run<'a> {
         };
         let session_ref = open.session.as_mut();
         let mut record = looped(session_ref, &setting, &rule, &**self.clock, self.watcher.as_mut(), self.cancel);
-        self.power.note(&mut record.flags, record.begin_ns, &record.attribution, &record.beside.boards)?;
+        self.power.write_and_flag(&mut record.flags, record.begin_ns, &record.attribution, &record.beside.boards)?;
         self.last_end = Some(record.end_ns);
         if self.cancel.is_cancelled() {
             return Ok(None);

@@ -6,7 +6,7 @@ use crate::stats::summary::{median, quantile};
 use crate::terms::Mode;
 
 use super::columns::columns;
-use super::groups::groups;
+use super::groups::by_cell;
 use super::key::CellKey;
 use super::metrics::Metrics;
 use super::table::{Sources, Table};
@@ -45,7 +45,7 @@ impl Table for DeviceGap {
         let metrics = from.rows::<Metrics>();
         let calls: std::collections::BTreeMap<&str, _> =
             from.recording.calls().map(|call| (call.call_id.as_str(), call)).collect();
-        let rows = groups(from.plan, metrics.iter()).into_iter().filter_map(|group| {
+        let rows = by_cell(from.plan, metrics.iter()).into_iter().filter_map(|group| {
             let times = group.counted().into_iter().filter_map(|row| {
                 let span = calls.get(row.call_id.as_str())?.spans.iter().find(|span| span.phase.mode() == row.mode)?;
                 Some((span.duration().as_ms(), span.device_ns?.as_ms()))

@@ -134,13 +134,13 @@ impl Table for EnergySoak {
                 of_epoch.entry(event.epoch).or_default().insert(sensor);
             }
         }
-        let told = told(from.manifest, from.trace);
+        let histories = histories(from.manifest, from.trace);
         let mut rows = Vec::new();
         for stretch in stretches(from.recording) {
             let own: BTreeSet<&str> = stretch.ids.iter().filter_map(|id| charged.get(id)).flatten().copied().collect();
             let is_idle = stretch.ids.is_empty();
             let sensors = if is_idle { of_epoch.get(&stretch.epoch).cloned().unwrap_or_default() } else { own };
-            let told = sensors.into_iter().filter_map(|sensor| told.get(&(stretch.epoch, sensor)));
+            let told = sensors.into_iter().filter_map(|sensor| histories.get(&(stretch.epoch, sensor)));
             rows.extend(told.map(|told| told.row(&stretch)));
         }
         rows
@@ -272,7 +272,7 @@ struct SensorHistory<'a> {
 }
 
 /// Every sensor of a run, by process and name.
-fn told<'a>(manifest: &'a Manifest, trace: &[TraceRow]) -> BTreeMap<(u32, &'a str), SensorHistory<'a>> {
+fn histories<'a>(manifest: &'a Manifest, trace: &[TraceRow]) -> BTreeMap<(u32, &'a str), SensorHistory<'a>> {
     let mut readings = Readings::of(trace);
     let mut found = BTreeMap::new();
     for (epoch, number) in manifest.epochs.iter().zip(0_u32..) {

@@ -37,7 +37,7 @@ pub(super) fn latencies(rows: &[&MetricRow]) -> Vec<f64> {
 }
 
 /// Groups rows by the plan's cells; rows of cells that the plan does not have are in no group.
-pub(super) fn groups<'a>(plan: &'a Plan, metrics: impl IntoIterator<Item = &'a MetricRow>) -> Vec<Group<'a>> {
+pub(super) fn by_cell<'a>(plan: &'a Plan, metrics: impl IntoIterator<Item = &'a MetricRow>) -> Vec<Group<'a>> {
     let position: BTreeMap<&str, usize> =
         plan.cells.iter().enumerate().map(|(index, cell)| (cell.id.0.as_str(), index)).collect();
     let mut of_cell: Vec<Vec<Group<'a>>> = plan.cells.iter().map(|_| Vec::new()).collect();

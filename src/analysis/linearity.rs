@@ -9,7 +9,7 @@ use crate::terms::{Degraded, Dtype, Mode, Regime, Role};
 
 use super::aggregate::distinct;
 use super::columns::columns;
-use super::groups::{Group, groups};
+use super::groups::{Group, by_cell};
 use super::metrics::Metrics;
 use super::metrics::{MetricRow, Standing};
 use super::table::{Sources, Table};
@@ -158,7 +158,7 @@ impl Table for DecodeProjectionError {
 
 /// The decode rows that both tables are made from.
 fn looked_at<'a>(plan: &'a Plan, metrics: &'a [MetricRow]) -> Vec<Group<'a>> {
-    groups(plan, metrics.iter().filter(|row| row.mode == Mode::KvDecode && is_looked_at(row)))
+    by_cell(plan, metrics.iter().filter(|row| row.mode == Mode::KvDecode && is_looked_at(row)))
 }
 
 /// Whether a call of one or more steps went well, or at least until it ended early.

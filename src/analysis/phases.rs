@@ -7,7 +7,7 @@ use crate::terms::Dtype;
 use crate::terms::Mode;
 
 use super::columns::columns;
-use super::groups::{Group, groups};
+use super::groups::{Group, by_cell};
 use super::key::CellKey;
 use super::metrics::MetricRow;
 use super::metrics::Metrics;
@@ -55,7 +55,7 @@ impl Table for DecodeFraction {
     fn derive(from: &Sources<'_>) -> Vec<DecodeFractionRow> {
         let metrics = from.rows::<Metrics>();
         let of_call = |row: &&MetricRow| matches!(row.mode, Mode::KvDecode | Mode::E2eKv);
-        let all = groups(from.plan, metrics.iter().filter(of_call));
+        let all = by_cell(from.plan, metrics.iter().filter(of_call));
         let decodes = all.iter().filter(|group| group.mode == Mode::KvDecode);
         let rows = decodes.filter_map(|decode| {
             let same = |g: &&Group<'_>| g.key == decode.key;

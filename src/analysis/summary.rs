@@ -13,7 +13,7 @@ use crate::terms::Repetitions;
 use crate::terms::{Flag, Mode, Regime, Role};
 
 use super::columns::columns;
-use super::groups::{Group, groups, latencies};
+use super::groups::{Group, by_cell, latencies};
 use super::key::CellKey;
 use super::metrics::Metrics;
 use super::metrics::{MetricRow, Standing, tokens_per_s};
@@ -201,7 +201,7 @@ impl Table for Summary {
 /// One row per group with a call that counts, in the plan's order. `keep` leaves rows out beforehand.
 pub(super) fn summarise(plan: &Plan, metrics: &[MetricRow], keep: impl Fn(&MetricRow) -> bool) -> Vec<SummaryRow> {
     let kept = metrics.iter().filter(|row| keep(row));
-    groups(plan, kept).iter().filter_map(|group| row(group, plan.repetitions)).collect()
+    by_cell(plan, kept).iter().filter_map(|group| row(group, plan.repetitions)).collect()
 }
 
 fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {

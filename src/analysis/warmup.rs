@@ -7,7 +7,7 @@ use crate::terms::Dtype;
 use crate::terms::{Mode, Role};
 
 use super::columns::columns;
-use super::groups::{Group, groups, latencies};
+use super::groups::{Group, by_cell, latencies};
 use super::key::CellKey;
 use super::metrics::MetricRow;
 use super::metrics::Metrics;
@@ -78,7 +78,7 @@ impl Table for WarmupEffect {
 
     fn derive(from: &Sources<'_>) -> Vec<WarmupRow> {
         let metrics = from.rows::<Metrics>();
-        let rows = groups(from.plan, metrics.iter()).into_iter().map(|group| row(&group));
+        let rows = by_cell(from.plan, metrics.iter()).into_iter().map(|group| row(&group));
         rows.filter(|row| row.n_warmup + row.n_timed > 0).collect()
     }
 }

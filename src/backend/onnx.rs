@@ -17,7 +17,7 @@ pub mod session;
 pub mod verify;
 pub mod watch;
 
-pub use phasebench_onnx_pass::{argmax, batch, forward, graph, words};
+pub use phasebench_onnx_pass::{argmax, batch, error_text, forward, graph};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -168,19 +168,20 @@ impl OnnxBackend {
         let host_rss_before = process::resident(&this_process);
         let runtime = runtime::start(&self.surroundings.cache).map_err(|e| error(&e.to_string()))?;
         let begin = clock.now();
-        let mut builder = options::builder(&runtime.environment, &self.settings).map_err(|e| error(&words(&e)))?;
+        let mut builder = options::builder(&runtime.environment, &self.settings).map_err(|e| error(&error_text(&e)))?;
         let set = clock.now();
         let canceler = builder.canceler();
         let (loaded, waited) =
             watch::watched(by, cancel, move || drop(canceler.cancel()), || builder.commit_from_file(graph));
-        let session = loaded.map_err(|e| session::failure(&words(&e), waited, by))?;
+        let session = loaded.map_err(|e| session::failure(&error_text(&e), waited, by))?;
         let created = clock.now();
         let placed = raw::placement(&session).map_err(|e| error(&e))?;
         let signature = graph::signature(&session).map_err(|e| error(&e))?;
         let on_device = self.settings.provider == Provider::Cuda;
         let graph = if on_device {
             let device = i32::try_from(self.settings.device).unwrap_or(i32::MAX);
-            LoadedGraph::bound(session, signature, AllocationDevice::CUDA, device).map_err(|e| error(&words(&e)))?
+            LoadedGraph::bound(session, signature, AllocationDevice::CUDA, device)
+                .map_err(|e| error(&error_text(&e)))?
         } else {
             LoadedGraph::new(session, signature)
         };
@@ -214,7 +215,7 @@ impl OnnxBackend {
             return Err(self.unavailable(&what, FIX));
         }
         options::preflight(&runtime.environment, &self.settings).map_err(|error| {
-            let what = format!("provider cuda, device {}: {}", self.settings.device, words(&error));
+            let what = format!("provider cuda, device {}: {}", self.settings.device, error_text(&error));
             self.unavailable(&what, &format!("{FIX}   (and check the driver with nvidia-smi)"))
         })
     }

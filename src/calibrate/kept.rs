@@ -60,7 +60,7 @@ impl Calibrator<'_> {
         let mut step = |what: &str| say(&format!("  {what}"));
         let measured = calibrate(sensor, load, clock, cancel, unix_ns(), &mut step)?;
         // What cannot be kept is measured again the next time.
-        let _ = keep(&known::file(cache, sensor), &measured);
+        let _ = save(&known::file(cache, sensor), &measured);
         Ok(measured)
     }
 
@@ -94,7 +94,7 @@ impl Calibrator<'_> {
     }
 }
 
-fn keep(file: &Path, measured: &Measured) -> std::io::Result<()> {
+fn save(file: &Path, measured: &Measured) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
     }

@@ -105,7 +105,7 @@ pub(super) fn carry_out(begun: Begun, json: bool) -> Result<Outcome, CommandErro
     }
     let mut power = power?;
     let ended = run.measure(&mut power);
-    run.keep(power.finish()?)?;
+    run.record_continuity(power.finish()?)?;
     if matches!(ended, Ok(RunEnd::Complete(_))) {
         run.job.writer.close()?;
     }
@@ -325,7 +325,7 @@ impl BegunRun {
     }
 
     /// Writes down how recording power went.
-    fn keep(&mut self, continuity: Option<Continuity>) -> Result<(), CommandError> {
+    fn record_continuity(&mut self, continuity: Option<Continuity>) -> Result<(), CommandError> {
         let Some(continuity) = continuity else { return Ok(()) };
         if let Some(entry) = self.manifest.epochs.last_mut().and_then(|epoch| epoch.power.as_mut()) {
             entry.continuity = Some(continuity);

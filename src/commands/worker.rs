@@ -41,7 +41,7 @@ pub fn execute(command: &WorkerCommand, out: &mut dyn Write) -> Result<Exit, Com
 ///
 /// # Errors
 /// It cannot be started.
-pub fn keep(args: &SuperviseArgs) -> Result<Exit, CommandError> {
+pub fn supervise(args: &SuperviseArgs) -> Result<Exit, CommandError> {
     let ended = supervise::run(&args.command)?;
     supervise::end_like(ended)
 }

@@ -79,7 +79,7 @@ pub fn looped(
         clock,
         cancel,
     };
-    let windows = work.all(setting, rule);
+    let windows = work.every_window(setting, rule);
     let end = clock.now();
     let Repeating { last, broken, session_lost, session, .. } = work;
     let beside = match (watcher, mark) {
@@ -184,7 +184,7 @@ struct Repeating<'a> {
 
 impl Repeating<'_> {
     /// Every window that came to its end.
-    fn all(&mut self, setting: &LoopSetting<'_>, rule: &LoopRule) -> Vec<WindowRecord> {
+    fn every_window(&mut self, setting: &LoopSetting<'_>, rule: &LoopRule) -> Vec<WindowRecord> {
         let mut windows = Vec::new();
         if self.group(setting, rule.settle).is_none() {
             return windows;
@@ -260,7 +260,7 @@ impl Repeating<'_> {
         }
         self.counted.steps += u64::from(reply.steps_timed);
         self.counted.early_stops += u32::from(reply.steps_timed < self.call.steps);
-        self.keep(outcome)
+        self.take_outcome(outcome)
     }
 
     /// Asks what the last repetition can be proven to have done. How long that took; `None`: it broke.
@@ -268,13 +268,13 @@ impl Repeating<'_> {
         let begin = self.clock.now();
         let mut outcome = self.last.take()?;
         self.session.inspect(&mut outcome);
-        self.keep(outcome)?;
+        self.take_outcome(outcome)?;
         self.session.ready();
         Some(self.clock.now().since(begin))
     }
 
     /// Keeps what the last repetition gave. `None`: it broke.
-    fn keep(&mut self, outcome: Outcome) -> Option<()> {
+    fn take_outcome(&mut self, outcome: Outcome) -> Option<()> {
         if let Some(failure) = &outcome.failure {
             self.broken = Some((failure.kind, failure.message.clone()));
         }

@@ -49,7 +49,7 @@ impl PowerBeside {
 
     /// Leaves everything alone, where power is recorded and the scenario asks for it. `None`: it does not, or someone
     /// cancelled.
-    pub(super) fn rest(
+    pub(super) fn leave_alone(
         &mut self,
         when: IdleWhen,
         clock: &SharedClock,
@@ -57,13 +57,13 @@ impl PowerBeside {
     ) -> Result<Option<Stretch>, StoreError> {
         let Some(power) = self.power.as_mut() else { return Ok(None) };
         let earlier = self.rested.take().filter(|_| when == IdleWhen::Before);
-        let Some((begin, end)) = earlier.or_else(|| power.rest(clock, cancel)) else { return Ok(None) };
-        power.note()?;
+        let Some((begin, end)) = earlier.or_else(|| power.leave_alone(clock, cancel)) else { return Ok(None) };
+        power.write_readings()?;
         Ok(Some(Stretch { begin, end, untouched: earlier.is_some() }))
     }
 
     /// Writes down what was read so far, and adds to `flags` what the boards did since `begin`.
-    pub(super) fn note(
+    pub(super) fn write_and_flag(
         &mut self,
         flags: &mut Vec<Flag>,
         begin: Nanos,
@@ -71,7 +71,7 @@ impl PowerBeside {
         boards: &[OnBoard],
     ) -> Result<(), StoreError> {
         let Some(power) = self.power.as_mut() else { return Ok(()) };
-        power.note()?;
+        power.write_readings()?;
         flags.extend(power.flags(begin, attribution, boards));
         flags.sort_unstable();
         Ok(())

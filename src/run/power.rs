@@ -120,7 +120,7 @@ impl Power {
     ///
     /// # Errors
     /// The trace cannot be written.
-    pub fn note(&mut self) -> Result<(), StoreError> {
+    pub fn write_readings(&mut self) -> Result<(), StoreError> {
         let Self { sampler, found, trace, epoch, states, .. } = self;
         sampler.drain(|entry| write(trace, found, *epoch, states, entry));
         trace.flush()
@@ -177,7 +177,7 @@ impl Power {
 
     /// Leaves everything alone for the time asked for. The stretch that was idle; `None`: there is nothing to measure,
     /// or someone cancelled.
-    pub fn rest(&mut self, clock: &SharedClock, cancel: &CancelToken) -> Option<(Nanos, Nanos)> {
+    pub fn leave_alone(&mut self, clock: &SharedClock, cancel: &CancelToken) -> Option<(Nanos, Nanos)> {
         if self.idle.is_zero() || self.found().sensors.is_empty() {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::groups::{Group, groups};
+use crate::analysis::groups::{Group, by_cell};
 use crate::analysis::key::CellKey;
 use crate::analysis::metrics::MetricRow;
 use crate::record::CallRecord;
@@ -62,7 +62,7 @@ pub(super) fn audited<'a>(recording: &'a Recording, plan: &'a Plan, metrics: &'a
     let calls: BTreeMap<&str, &CallRecord> = recording.calls().map(|call| (call.call_id.as_str(), call)).collect();
     let compilers = Compilers::of(recording);
     let mut all: Vec<Audited<'_>> = Vec::new();
-    for group in groups(plan, metrics) {
+    for group in by_cell(plan, metrics) {
         let with_evidence = group.rows.iter().filter_map(|&row| {
             let call = *calls.get(row.call_id.as_str())?;
             let evidence = call.compile.iter().find(|evidence| evidence.phase.mode() == row.mode)?;

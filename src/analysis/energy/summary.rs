@@ -12,7 +12,7 @@ use crate::terms::{Flag, Mode};
 use super::EnergyEvents;
 use super::rows::{COVERAGE_FACTOR, EnergyEventRow, EnergyScope, U_SYS, by_call};
 use crate::analysis::columns::columns;
-use crate::analysis::groups::groups;
+use crate::analysis::groups::by_cell;
 use crate::analysis::key::CellKey;
 use crate::analysis::metrics::MetricRow;
 use crate::analysis::metrics::Metrics;
@@ -198,7 +198,7 @@ const THROTTLED: &str = "throttled";
 /// One row per cell and phase mode, from its calls.
 fn natural(plan: &Plan, metrics: &[MetricRow], events: &[EnergyEventRow]) -> Vec<EnergySummaryRow> {
     let of = by_call(events);
-    let rows = groups(plan, metrics).into_iter().filter(|group| group.mode != Mode::E2eKv).filter_map(|group| {
+    let rows = by_cell(plan, metrics).into_iter().filter(|group| group.mode != Mode::E2eKv).filter_map(|group| {
         let counted = group.counted();
         let first =
             *counted.iter().find(|row| row.energy.energy_sensor.is_some() || row.energy.energy_reason.is_some())?;

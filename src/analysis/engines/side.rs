@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::analysis::compile::CompileAuditRow;
-use crate::analysis::groups::{Group, groups, latencies};
+use crate::analysis::groups::{Group, by_cell, latencies};
 use crate::analysis::metrics::MetricRow;
 use crate::record::manifest::Manifest;
 use crate::record::plan::{Cell, Plan};
@@ -81,7 +81,7 @@ impl Side<'_> {
 
 /// Every cell of the plan in every mode that is compared, in the plan's order.
 pub(super) fn sides<'a>(plan: &'a Plan, metrics: &'a [MetricRow], audit: &[CompileAuditRow]) -> Vec<Side<'a>> {
-    let measured = groups(plan, metrics.iter().filter(|row| MODES.contains(&row.mode)));
+    let measured = by_cell(plan, metrics.iter().filter(|row| MODES.contains(&row.mode)));
     let unproven = |row: &&CompileAuditRow| row.backend_actual.is_none();
     let not_compiled: BTreeSet<(&str, Mode)> =
         audit.iter().filter(unproven).map(|row| (row.key.cell_id.as_str(), row.mode)).collect();

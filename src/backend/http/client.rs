@@ -308,8 +308,8 @@ struct Reading {
 impl Reading {
     async fn drive(mut self, request: reqwest::RequestBuilder) {
         let ended = match request.send().await {
-            Err(error) if error.is_connect() => ExchangeEnd::Unreachable(words(&error)),
-            Err(error) => ExchangeEnd::Cut(words(&error)),
+            Err(error) if error.is_connect() => ExchangeEnd::Unreachable(error_text(&error)),
+            Err(error) => ExchangeEnd::Cut(error_text(&error)),
             Ok(reply) => self.read(reply).await,
         };
         let now = self.clock.now();
@@ -330,7 +330,7 @@ impl Reading {
             let chunk = match reply.chunk().await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return ExchangeEnd::Whole,
-                Err(error) => return ExchangeEnd::Cut(words(&error)),
+                Err(error) => return ExchangeEnd::Cut(error_text(&error)),
             };
             if let Some(ended) = self.take(&chunk) {
                 return ended;
@@ -365,7 +365,7 @@ impl Reading {
 
 /// The innermost reason, which is the one that helps.
 #[must_use]
-pub fn words(error: &reqwest::Error) -> String {
+pub fn error_text(error: &reqwest::Error) -> String {
     let mut reason: &dyn std::error::Error = error;
     while let Some(source) = reason.source() {
         reason = source;

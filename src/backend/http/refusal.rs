@@ -12,7 +12,7 @@ const LONGEST_PLAIN: usize = 1 << 16;
 pub fn error_of(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(LONGEST_PLAIN)]);
     match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Object(fields)) if fields.contains_key("error") => words(&fields["error"]),
+        Ok(Value::Object(fields)) if fields.contains_key("error") => error_text(&fields["error"]),
         _ if text.trim().is_empty() => "no explanation".to_owned(),
         _ => clean(&text),
     }
@@ -20,7 +20,7 @@ pub fn error_of(body: &[u8]) -> String {
 
 /// An error's words: it is a text, or an object with a `message`, or a text that holds another server's JSON document.
 #[must_use]
-pub fn words(error: &Value) -> String {
+pub fn error_text(error: &Value) -> String {
     let Some(text) = error.as_str() else {
         return clean(error["message"].as_str().unwrap_or(&error.to_string()));
     };

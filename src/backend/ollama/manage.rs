@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::process::{self, ServerProcess};
 use super::wire;
 use crate::backend::cancel::{CancelToken, Deadline};
-use crate::backend::http::client::words;
+use crate::backend::http::client::error_text;
 use crate::backend::http::{Client, ClientError, refusal};
 use crate::backend::text::clean;
 
@@ -296,8 +296,8 @@ impl Server {
     /// The library names the layer that failed, not what failed.
     fn library_error(&self, path: &str, error: &OllamaError) -> ClientError {
         match error {
-            OllamaError::ReqwestError(error) if error.is_connect() => self.client.unreachable(&words(error)),
-            OllamaError::ReqwestError(error) => malformed(path, &words(error)),
+            OllamaError::ReqwestError(error) if error.is_connect() => self.client.unreachable(&error_text(error)),
+            OllamaError::ReqwestError(error) => malformed(path, &error_text(error)),
             OllamaError::Other(body) => malformed(path, &refusal::error_of(body.as_bytes())),
             other => malformed(path, &clean(&other.to_string())),
         }

@@ -66,7 +66,7 @@ fn line_into(line: &[u8], stream: &mut Stream) -> Result<(), String> {
     let value: Value = serde_json::from_slice(line).map_err(|e| format!("no JSON that can be read: {e}"))?;
     let Value::Object(fields) = value else { return Err("no JSON object".to_owned()) };
     if let Some(error) = fields.get("error") {
-        stream.error = Some(refusal::words(error));
+        stream.error = Some(refusal::error_text(error));
         return Ok(());
     }
     if let Some(Value::Array(logprobs)) = fields.get("logprobs") {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-use phasebench_onnx_pass::words;
+use phasebench_onnx_pass::error_text;
 
 use super::library::{self, Inspected, LibraryError};
 
@@ -64,7 +64,7 @@ static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 pub fn start(cache: &Path) -> Result<Runtime, RuntimeError> {
     let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(running) = runtime.as_ref() {
-        return same(running, cache);
+        return if_still_asked_for(running, cache);
     }
     let library = library::open(cache)?;
     library::preload_nvidia(&library.path);
@@ -74,7 +74,7 @@ pub fn start(cache: &Path) -> Result<Runtime, RuntimeError> {
         .with_name("phasebench")
         .with_telemetry(false)
         .build()
-        .map_err(|e| failed(words(&e)))?;
+        .map_err(|e| failed(error_text(&e)))?;
     environment.set_log_level(LogLevel::Error);
     let started = Runtime { library, environment };
     *runtime = Some(started.clone());
@@ -82,7 +82,7 @@ pub fn start(cache: &Path) -> Result<Runtime, RuntimeError> {
 }
 
 /// The running runtime, if the library asked for is still the one that runs.
-fn same(running: &Runtime, cache: &Path) -> Result<Runtime, RuntimeError> {
+fn if_still_asked_for(running: &Runtime, cache: &Path) -> Result<Runtime, RuntimeError> {
     let asked = library::locate(cache)?.path;
     match asked.canonicalize() {
         Ok(path) if path == running.library.path => Ok(running.clone()),

@@ -6,7 +6,7 @@ use ort::session::RunOptions;
 
 use super::forward::{ForwardError, LoadedGraph, cache_size};
 use super::generate::{Progress, generate};
-use super::{probe, watch, words};
+use super::{error_text, probe, watch};
 use crate::backend::cancel::{CancelToken, Deadline, Waited};
 use crate::backend::{BackendError, Call, Failure, LoadReport, Memory, Outcome, Probed, Reply, Session};
 use crate::clock::SharedClock;
@@ -48,7 +48,7 @@ impl Session for OnnxSession {
         }
         let options = match RunOptions::new() {
             Ok(options) => options,
-            Err(error) => return refused(&words(&error)),
+            Err(error) => return refused(&error_text(&error)),
         };
         let mut progress = Progress::default();
         let memory = MemoryStretch::begin();

@@ -159,7 +159,7 @@ impl Mapping {
 
     /// For the manifest.
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self.clock {
             SpanClock::Exact => "the kernel's monotonic clock, shared with this program",
             SpanClock::Reconstructed => "its own, mapped by round trips",

@@ -91,7 +91,7 @@ pub async fn listens(address: &Address) -> std::io::Result<()> {
 
 /// A status in words: the engine's or the transport's, the innermost reason last.
 #[must_use]
-pub fn words(status: &Status) -> String {
+pub fn status_text(status: &Status) -> String {
     let mut text = clean(status.message());
     let mut reason = std::error::Error::source(status);
     while let Some(source) = reason {
@@ -136,11 +136,11 @@ mod tests {
 
     #[test]
     fn a_status_tells_what_happened() {
-        assert_eq!(words(&Status::unavailable("gone")), "gone");
+        assert_eq!(status_text(&Status::unavailable("gone")), "gone");
         assert_eq!(
-            words(&Status::failed_precondition("not \u{1b}[1mloaded")),
+            status_text(&Status::failed_precondition("not \u{1b}[1mloaded")),
             "The system is not in a state required for the operation's execution: not loaded"
         );
-        assert_eq!(words(&Status::unknown("")), "Unknown error");
+        assert_eq!(status_text(&Status::unknown("")), "Unknown error");
     }
 }

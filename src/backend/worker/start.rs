@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, watch};
 use tonic::{Code, Response, Status};
 
 use super::clock::{self, Mapping, Pair, RoundTrip};
-use super::connection::{self, Client, VERSION, promptly, words};
+use super::connection::{self, Client, VERSION, promptly, status_text};
 use super::folder::{WorkersFolder, end_all};
 use super::io::cleaned;
 use super::launch::{LaunchError, Launcher, Running, Wanted, WorkerEnd};
@@ -247,7 +247,7 @@ impl Start {
             let sent = self.clock.now();
             let answer = promptly(client.read_clock(ReadClockRequest {})).await;
             let received = self.clock.now();
-            let worker = answer.map_err(|status| words(&status))?.now_ns;
+            let worker = answer.map_err(|status| status_text(&status))?.now_ns;
             trips.push(RoundTrip { sent, worker, received });
         }
         let pair = Pair::read(&*self.clock);
@@ -297,7 +297,7 @@ impl Broken {
             (None, Some(status)) if status.code() == Code::DeadlineExceeded => {
                 (Degraded::Timeout, format!("{during}: {}", status.message()))
             }
-            (None, Some(status)) => (Degraded::Error, format!("{during}: {}", words(status))),
+            (None, Some(status)) => (Degraded::Error, format!("{during}: {}", status_text(status))),
             (None, None) => (Degraded::Error, format!("{during}: no answer")),
         };
         Trouble::new(kind, with(&what, &self.last_words))
@@ -343,7 +343,7 @@ pub fn facts(live: &Live, launch: BTreeMap<String, String>) -> BTreeMap<String, 
     let mut facts = BTreeMap::from([
         ("worker".to_owned(), live.who.worker.clone()),
         ("worker.protocol".to_owned(), VERSION.to_string()),
-        ("worker.clock".to_owned(), live.mapping.words().to_owned()),
+        ("worker.clock".to_owned(), live.mapping.description().to_owned()),
     ]);
     let lasting = launch.into_iter().filter(|(key, _)| key != "container");
     facts.extend(lasting.map(|(key, value)| (format!("worker.{}", clean(&key)), clean(&value))));

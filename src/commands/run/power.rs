@@ -60,7 +60,7 @@ impl BegunRun {
     fn calibrated(&self, settings: &TelemetrySettings) -> Result<Timings, CommandError> {
         let job = &self.job;
         let mut early = self.start(settings, BTreeMap::new())?;
-        let rested = early.rest(&job.clock, &job.cancel);
+        let rested = early.leave_alone(&job.clock, &job.cancel);
         early.finish()?;
         let cache = crate::cache::root();
         let calibrator = Calibrator { clock: &job.clock, cancel: &job.cancel, cache: &cache, say: warn };

@@ -135,18 +135,18 @@ impl<'a> Decoder<'a> {
         let name = format!("h.{layer}");
         self.graph.enter(format!("{name}.attn"));
         let x = self.layer_norm(hidden, &format!("{name}.ln_1"));
-        let qkv = Parts::one(format!("{name}.attn.c_attn"), Layout::InOut);
+        let qkv = Parts::single(format!("{name}.attn.c_attn"), Layout::InOut);
         let qkv = self.linear(&x, &qkv, a.n_embd, 3 * a.n_embd, true);
         let x = self.attention(layer, &qkv);
-        let out = Parts::one(format!("{name}.attn.c_proj"), Layout::InOut);
+        let out = Parts::single(format!("{name}.attn.c_proj"), Layout::InOut);
         let x = self.linear(&x, &out, a.n_embd, a.n_embd, true);
         let hidden = self.add(hidden, &x);
 
         self.graph.enter(format!("{name}.mlp"));
         let x = self.layer_norm(&hidden, &format!("{name}.ln_2"));
-        let x = self.linear(&x, &Parts::one(format!("{name}.mlp.c_fc"), Layout::InOut), a.n_embd, a.n_inner, true);
+        let x = self.linear(&x, &Parts::single(format!("{name}.mlp.c_fc"), Layout::InOut), a.n_embd, a.n_inner, true);
         let x = self.activate(&x);
-        let x = self.linear(&x, &Parts::one(format!("{name}.mlp.c_proj"), Layout::InOut), a.n_inner, a.n_embd, true);
+        let x = self.linear(&x, &Parts::single(format!("{name}.mlp.c_proj"), Layout::InOut), a.n_inner, a.n_embd, true);
         self.add(&hidden, &x)
     }
 
@@ -166,7 +166,7 @@ impl<'a> Decoder<'a> {
         let gate = self.activate(&gate);
         let x = self.mul(&gate, &up);
         let x =
-            self.linear(&x, &Parts::one(format!("{name}.mlp.down_proj"), Layout::OutIn), a.n_inner, a.n_embd, b.mlp);
+            self.linear(&x, &Parts::single(format!("{name}.mlp.down_proj"), Layout::OutIn), a.n_inner, a.n_embd, b.mlp);
         self.add(&hidden, &x)
     }
 
@@ -178,9 +178,10 @@ impl<'a> Decoder<'a> {
         let attended = self.attend(layer, &name, &normed, "dense");
 
         self.graph.enter(format!("{name}.mlp"));
-        let x = self.linear(&normed, &Parts::one(format!("{name}.mlp.fc1"), Layout::OutIn), a.n_embd, a.n_inner, b.mlp);
+        let x =
+            self.linear(&normed, &Parts::single(format!("{name}.mlp.fc1"), Layout::OutIn), a.n_embd, a.n_inner, b.mlp);
         let x = self.activate(&x);
-        let x = self.linear(&x, &Parts::one(format!("{name}.mlp.fc2"), Layout::OutIn), a.n_inner, a.n_embd, b.mlp);
+        let x = self.linear(&x, &Parts::single(format!("{name}.mlp.fc2"), Layout::OutIn), a.n_inner, a.n_embd, b.mlp);
         let x = self.add(&attended, &x);
         self.add(hidden, &x)
     }
@@ -191,7 +192,7 @@ impl<'a> Decoder<'a> {
         let qkv = Parts::joined(&format!("{name}.self_attn"), "qkv_proj", &["q_proj", "k_proj", "v_proj"]);
         let qkv = self.linear(x, &qkv, a.n_embd, a.query_dims() + 2 * a.kv_dims(), b.qkv);
         let x = self.attention(layer, &qkv);
-        let out = Parts::one(format!("{name}.self_attn.{out}"), Layout::OutIn);
+        let out = Parts::single(format!("{name}.self_attn.{out}"), Layout::OutIn);
         self.linear(&x, &out, a.query_dims(), a.n_embd, b.attention_out)
     }
 
@@ -252,7 +253,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn one(name: String, layout: Layout) -> Self {
+    fn single(name: String, layout: Layout) -> Self {
         Self { sources: vec![name.clone()], name, layout }
     }
 

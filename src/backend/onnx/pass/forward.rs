@@ -9,7 +9,7 @@ use phasebench_units::{Bytes, Nanos};
 
 use super::batch::View;
 use super::graph::{Input, Output, Signature};
-use super::{argmax, words};
+use super::{argmax, error_text};
 
 /// A loaded graph and how values reach it.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub enum ForwardError {
 
 impl From<ort::Error> for ForwardError {
     fn from(error: ort::Error) -> Self {
-        Self::Runtime(words(&error))
+        Self::Runtime(error_text(&error))
     }
 }
 

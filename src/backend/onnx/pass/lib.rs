@@ -8,7 +8,7 @@ pub mod graph;
 
 /// The runtime's words, without the place in its source that it puts before them.
 #[must_use]
-pub fn words(error: &ort::Error) -> String {
+pub fn error_text(error: &ort::Error) -> String {
     without_place(error.message()).to_owned()
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::container::{Blueprint, User};
-use self::engine::{DockerEngine, EngineError, words};
+use self::engine::{DockerEngine, EngineError, error_text};
 use self::lifetime::{Container, REMOVED_WITHIN, ended, observe, state};
 use self::log::LastWords;
 use super::installed::{Image, Record as _};
@@ -80,7 +80,7 @@ impl DockerLauncher {
     }
 
     fn no_container(&self, engine: &DockerEngine, error: &DockerError) -> LaunchError {
-        let why = words(error);
+        let why = error_text(error);
         if let Some(elsewhere) = engine.elsewhere(&why) {
             return elsewhere.into();
         }
@@ -96,7 +96,7 @@ impl DockerLauncher {
     }
 
     fn not_started(&self, error: &DockerError) -> LaunchError {
-        let what = format!("docker cannot start a container of {}: {}", self.image.tag, words(error));
+        let what = format!("docker cannot start a container of {}: {}", self.image.tag, error_text(error));
         let gpu = what.contains("could not select device driver");
         let fix = if gpu { "install the NVIDIA Container Toolkit" } else { "phasebench doctor" };
         LaunchError { what, fix: fix.to_owned() }

@@ -31,7 +31,7 @@ impl Interceptor for Guard {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let Some(token) = &self.0 else { return Ok(request) };
         let sent = request.metadata().get(TOKEN_KEY).map_or(&[][..], |sent| sent.as_encoded_bytes());
-        if same(sent, token.as_bytes()) {
+        if are_equal(sent, token.as_bytes()) {
             Ok(request)
         } else {
             Err(Status::unauthenticated("the token is missing or wrong"))
@@ -40,7 +40,7 @@ impl Interceptor for Guard {
 }
 
 /// Takes as long whichever byte differs.
-fn same(sent: &[u8], token: &[u8]) -> bool {
+fn are_equal(sent: &[u8], token: &[u8]) -> bool {
     sent.len() == token.len() && sent.iter().zip(token).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 

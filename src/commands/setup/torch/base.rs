@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 
 use super::error::{TorchError, say};
 use super::image::failed;
-use crate::backend::worker::launch::docker::engine::{DockerEngine, words};
+use crate::backend::worker::launch::docker::engine::{DockerEngine, error_text};
 use crate::backend::worker::launch::docker::leftovers::{self, OURS, OWNER};
 use crate::backend::worker::launch::docker::owner::Owner;
 use crate::backend::worker::launch::package::DOCKERFILE;
@@ -29,13 +29,13 @@ pub async fn fetch(engine: &DockerEngine, base: &str, progress: &mut dyn Write) 
     match engine.docker.inspect_image(base).await {
         Ok(_) => return Ok(()),
         Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => {}
-        Err(error) => return Err(failed(&words(&error), "")),
+        Err(error) => return Err(failed(&error_text(&error), "")),
     }
     say(progress, &format!("fetching the image {base}"));
     let options = CreateImageOptionsBuilder::default().from_image(base).build();
     let mut steps = Box::pin(engine.docker.create_image(Some(options), None, None));
     while let Some(step) = steps.next().await {
-        step.map_err(|error| failed(&format!("cannot fetch {base}: {}", words(&error)), ""))?;
+        step.map_err(|error| failed(&format!("cannot fetch {base}: {}", error_text(&error)), ""))?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use super::error::{TorchError, check_space};
 use super::file_server::FileServer;
 use super::pip::Python;
-use crate::backend::worker::launch::docker::engine::{self, DockerEngine, words};
+use crate::backend::worker::launch::docker::engine::{self, DockerEngine, error_text};
 use crate::backend::worker::launch::docker::leftovers::OURS;
 use crate::backend::worker::launch::installed::{Image, Record as _};
 use crate::backend::worker::launch::package;
@@ -74,10 +74,10 @@ pub async fn build(
     let mut stream = Box::pin(engine.docker.build_image(options, None, Some(context)));
     let mut last = String::new();
     while let Some(step) = stream.next().await {
-        let step = step.map_err(|error| failed(&words(&error), &last))?;
+        let step = step.map_err(|error| failed(&error_text(&error), &last))?;
         show(step, &mut last, progress)?;
     }
-    let built = engine.docker.inspect_image(&tag).await.map_err(|error| failed(&words(&error), &last))?;
+    let built = engine.docker.inspect_image(&tag).await.map_err(|error| failed(&error_text(&error), &last))?;
     let id = built.id.ok_or_else(|| failed("the engine does not say what it built", &last))?;
     let image = Image { image: id, tag, sources, base: order.base.map(str::to_owned) };
     image.write(order.cache).map_err(|error| TorchError::io("write", order.cache, &error))?;
@@ -113,7 +113,7 @@ pub fn failed(why: &str, last: &str) -> TorchError {
 /// # Errors
 /// [`TorchError::NoSpace`], or the engine's words.
 pub async fn is_near(engine: &DockerEngine) -> Result<bool, TorchError> {
-    let info = engine.docker.info().await.map_err(|error| failed(&words(&error), ""))?;
+    let info = engine.docker.info().await.map_err(|error| failed(&error_text(&error), ""))?;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let near = info.kernel_version.as_deref() == Some(kernel.trim()) && info.name.as_deref() == Some(name.trim());

@@ -22,10 +22,10 @@ pub struct Requirement {
 pub fn parse(lock: &str) -> Result<Vec<Requirement>, TorchError> {
     let joined = lock.replace("\\\n", " ");
     let lines = joined.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(one).collect()
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(requirement).collect()
 }
 
-fn one(line: &str) -> Result<Requirement, TorchError> {
+fn requirement(line: &str) -> Result<Requirement, TorchError> {
     let fault = || TorchError::Lock { line: line.chars().take(80).collect() };
     let (pin, hashes) = line.split_once("--hash=sha256:").ok_or_else(fault)?;
     // `name==version ; markers`

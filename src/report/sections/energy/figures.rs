@@ -201,10 +201,10 @@ pub(super) fn table(run: &ReportedRun<'_>, names: &Names) -> Block {
             let grade = shown.as_ref().map_or_else(|| ABSENT.to_owned(), |shown| shown.grade.to_string());
             format!("{grade} ({} of {})", row.graded, row.calls - row.throttled)
         })
-        .interval("energy", "J", "95 %", |row| row.told(|shown| Some(shown.energy.text())))
-        .number("power", "W", |row| row.told(|shown| Some(shown.energy.alike(shown.row.power_w?))))
-        .interval("J per token", "", "95 %", |row| row.told(|shown| Some(shown.per_token?.text())))
-        .number("net (J), of idle power", "", |row| row.told(|shown| shown.net()))
+        .interval("energy", "J", "95 %", |row| row.figure_or_absent(|shown| Some(shown.energy.text())))
+        .number("power", "W", |row| row.figure_or_absent(|shown| Some(shown.energy.alike(shown.row.power_w?))))
+        .interval("J per token", "", "95 %", |row| row.figure_or_absent(|shown| Some(shown.per_token?.text())))
+        .number("net (J), of idle power", "", |row| row.figure_or_absent(|shown| shown.net()))
         .words("method, or why not", |row| how(row.row, row.shown.as_ref()))
         .captioned(caption)
         .into()
@@ -218,7 +218,7 @@ struct TableRow<'a> {
 
 impl TableRow<'_> {
     /// A figure, or that there is none.
-    fn told(&self, figure: fn(&Shown<'_>) -> Option<String>) -> String {
+    fn figure_or_absent(&self, figure: fn(&Shown<'_>) -> Option<String>) -> String {
         self.shown.as_ref().and_then(figure).unwrap_or_else(|| ABSENT.to_owned())
     }
 }

@@ -114,7 +114,7 @@ pub async fn connect() -> Result<DockerEngine, EngineError> {
 /// See [`EngineError`].
 pub async fn connect_to(host: &str) -> Result<DockerEngine, EngineError> {
     let unreachable =
-        |error: bollard::errors::Error| EngineError::Unreachable { host: host.to_owned(), why: words(&error) };
+        |error: bollard::errors::Error| EngineError::Unreachable { host: host.to_owned(), why: error_text(&error) };
     let version = bollard::API_DEFAULT_VERSION;
     let docker = match host.split_once("://") {
         Some(("unix", _)) => Docker::connect_with_unix(host, ANSWERS_WITHIN, version),
@@ -136,7 +136,8 @@ impl DockerEngine {
     /// [`EngineError::Remapped`], or [`EngineError::Unreachable`] where it does not answer.
     pub async fn check_users(&self) -> Result<(), EngineError> {
         let info = self.docker.info().await;
-        let info = info.map_err(|error| EngineError::Unreachable { host: self.host.clone(), why: words(&error) })?;
+        let info =
+            info.map_err(|error| EngineError::Unreachable { host: self.host.clone(), why: error_text(&error) })?;
         match remapped(&info.security_options.unwrap_or_default()) {
             Some(how) => Err(EngineError::Remapped { host: self.host.clone(), how }),
             None => Ok(()),
@@ -164,7 +165,7 @@ fn remapped(options: &[String]) -> Option<&'static str> {
 }
 
 /// An error with what caused it, which the client's own message leaves out.
-pub fn words(error: &bollard::errors::Error) -> String {
+pub fn error_text(error: &bollard::errors::Error) -> String {
     if let bollard::errors::Error::DockerResponseServerError { message, .. } = error {
         return crate::backend::text::clean(message);
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 
-use super::engine::{DockerEngine, words};
+use super::engine::{DockerEngine, error_text};
 use super::owner::Owner;
 
 /// Label of everything of ours in an engine; its value says what it is.
@@ -36,7 +36,7 @@ pub struct Leftover {
 pub async fn list(engine: &DockerEngine) -> Result<Vec<Leftover>, String> {
     let filters = HashMap::from([("label", vec![OURS.to_owned(), OWNER.to_owned()])]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let found = engine.docker.list_containers(Some(options)).await.map_err(|error| words(&error))?;
+    let found = engine.docker.list_containers(Some(options)).await.map_err(|error| error_text(&error))?;
     let leftovers = found.into_iter().filter_map(|container| {
         let labels = container.labels.unwrap_or_default();
         let owner: Owner = labels.get(OWNER)?.parse().ok()?;
@@ -59,7 +59,7 @@ pub async fn remove(engine: &DockerEngine, container: &str) -> Result<(), String
     match engine.docker.remove_container(container, Some(options)).await {
         // 409: somebody else is removing it right now.
         Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),
-        Err(error) => Err(words(&error)),
+        Err(error) => Err(error_text(&error)),
     }
 }
 

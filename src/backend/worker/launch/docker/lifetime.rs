@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::engine::{DockerEngine, words};
+use super::engine::{DockerEngine, error_text};
 use super::leftovers;
 use super::log::LastWords;
 use crate::backend::worker::io::clean_up;
@@ -113,7 +113,7 @@ async fn end_of(engine: &DockerEngine, container: &str, last_words: &LastWords) 
             Ok(state) if state.running == Some(true) => tokio::time::sleep(ASK_AGAIN_AFTER).await,
             Ok(state) => return ended(&state),
             Err(error) => {
-                last_words.push_line(&format!("docker engine at {}: {}", engine.host, words(&error)));
+                last_words.push_line(&format!("docker engine at {}: {}", engine.host, error_text(&error)));
                 return WorkerEnd::default();
             }
         }
