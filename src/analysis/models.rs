@@ -74,7 +74,10 @@ columns! {
 impl ArchitectureColumns {
     /// Of a row's model, if the manifest's entry is of the weights that were measured.
     pub(super) fn measured(manifest: &Manifest, model: &str, weights_id: &str) -> Self {
-        manifest.models.get(model).filter(|entry| entry.weights_id == weights_id).map(Self::of).unwrap_or_default()
+        let of_weights = |entry: &&ModelEntry| {
+            entry.weights_id == weights_id || entry.forms.keys().any(|backend| entry.weights_of(backend) == weights_id)
+        };
+        manifest.models.get(model).filter(of_weights).map(Self::of).unwrap_or_default()
     }
 
     fn of(entry: &ModelEntry) -> Self {

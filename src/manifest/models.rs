@@ -36,6 +36,7 @@ pub fn add_form(entry: &mut ModelEntry, backend: &str, prepared: &Prepared) {
     let file_sha256 = prepared.path.as_deref().map(file_hashes).unwrap_or_default();
     let form = ModelForm {
         dtype: prepared.dtype,
+        weights_id: Some(prepared.weights_id.clone()).filter(|id| *id != entry.weights_id),
         quantisation: prepared.quantisation.clone(),
         bytes: prepared.bytes,
         file_sha256,

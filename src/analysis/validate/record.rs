@@ -176,13 +176,15 @@ impl Run<'_> {
     }
 
     fn other_weights(&self) -> Vec<String> {
-        let calls = self.recording.calls().map(|call| (&call.call_id, &call.session.model, &call.weights_id));
-        let problems = calls.filter_map(|(id, model, found)| match self.manifest.models.get(model) {
-            Some(entry) if entry.weights_id == *found => None,
-            Some(entry) => Some(format!("{id}: weights {found:.12}, the manifest has {:.12}", entry.weights_id)),
-            None => Some(format!("{id}: the manifest has no model `{model}`")),
-        });
-        problems.collect()
+        let problem = |call: &CallRecord| {
+            let (id, model, found) = (&call.call_id, &call.session.model, &call.weights_id);
+            let Some(entry) = self.manifest.models.get(model) else {
+                return Some(format!("{id}: the manifest has no model `{model}`"));
+            };
+            let expected = entry.weights_of(&call.session.backend);
+            (found != expected).then(|| format!("{id}: weights {found:.12}, the manifest has {expected:.12}"))
+        };
+        self.recording.calls().filter_map(problem).collect()
     }
 
     fn other_stacks(&self) -> Vec<String> {

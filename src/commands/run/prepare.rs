@@ -158,7 +158,10 @@ impl Reached {
         let Self { file, backends, descriptions, surroundings, cancel, .. } = self;
         let clock = surroundings.clock;
         let mut models: BTreeMap<String, ModelEntry> = BTreeMap::new();
-        for (key, prepared) in &prepared {
+        // What is on a disk tells of a model; a script has only its shape.
+        let mut described: Vec<(&SessionKey, &Prepared)> = prepared.iter().collect();
+        described.sort_by_key(|(_, prepared)| prepared.path.is_none());
+        for (key, prepared) in described {
             let Some(source) = file.models.iter().find(|m| m.name == key.model) else { continue };
             let entry = models.entry(key.model.clone()).or_insert_with(|| manifest::models::entry(source, prepared));
             manifest::models::add_form(entry, &key.backend, prepared);

@@ -14,7 +14,8 @@ use crate::units::Bytes;
 pub struct ModelEntry {
     /// Where its folder comes from.
     pub source: ModelOrigin,
-    /// Hash of the weights, the same on every row measured with them.
+    /// Hash of the weights, the same on every row measured with them; a backend that has others in their place says so in its
+    /// form.
     pub weights_id: String,
     /// Parameters, a tied output embedding counted once. `None`: not known.
     pub params: Option<u64>,
@@ -30,6 +31,14 @@ pub struct ModelEntry {
     /// Tensors in the folder that the architecture has no place for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unused_tensors: Vec<String>,
+}
+
+impl ModelEntry {
+    /// Hash of the weights that a backend's rows are measured with.
+    #[must_use]
+    pub fn weights_of(&self, backend: &str) -> &str {
+        self.forms.get(backend).and_then(|form| form.weights_id.as_deref()).unwrap_or(&self.weights_id)
+    }
 }
 
 /// Where a model's folder comes from, without its path.
@@ -50,6 +59,9 @@ pub enum ModelOrigin {
 pub struct ModelForm {
     /// Element type as loaded.
     pub dtype: Dtype,
+    /// Hash of what it has in the place of the weights, as a scripted engine does. `None`: it has the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_id: Option<String>,
     /// Quantisation as the engine names it. `None`: it has no name for it.
     pub quantisation: Option<String>,
     /// Size of what is loaded. `None`: not known.

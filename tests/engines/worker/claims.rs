@@ -117,6 +117,8 @@ fn the_same_clock_at_the_right_pace_is_believed() {
     assert_eq!(recorded.failures(), [] as [String; 0]);
     assert!(recorded.timed("worker").iter().flat_map(|call| &call.spans).all(|span| !span.reconstructed));
     assert_eq!(rows_of_the_worker(&fixture, MEDIANS).len(), 3, "prefill, decode and both");
+    // A scripted engine beside it has no weights, and its record holds together all the same.
+    assert_exit(&fixture.command(&["validate", "run"]).output().unwrap(), 0);
 }
 
 #[test]

@@ -361,7 +361,13 @@ fn cell(model: Model, shape: Shape) -> Cell {
 }
 
 fn entry(model: Model) -> ModelEntry {
-    let form = ModelForm { dtype: Dtype::F32, quantisation: None, bytes: Some(Bytes(4)), file_sha256: BTreeMap::new() };
+    let form = ModelForm {
+        dtype: Dtype::F32,
+        weights_id: None,
+        quantisation: None,
+        bytes: Some(Bytes(4)),
+        file_sha256: BTreeMap::new(),
+    };
     ModelEntry {
         source: ModelOrigin::Folder(model.name.to_owned()),
         weights_id: weights(model.name),
