@@ -3,7 +3,7 @@
 
 use crate::stats::interval::Interval;
 use crate::stats::log_mean::{LogMean, welch_df};
-use crate::stats::{InputError, student};
+use crate::stats::{InputError, LEVEL, student};
 
 /// A positive quantity: a ratio of two locations, or a location.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,6 +100,14 @@ impl LogEstimate {
         Some(Interval::around(self.ln, critical * self.standard_error).map(f64::exp))
     }
 
+    /// The smallest factor above 1 by which a true ratio must differ from 1 to be told from it at [`LEVEL`] in 95 of 100
+    /// repetitions: the critical value and the quantile of that power, times the error. `None`: `df` is not positive.
+    #[must_use]
+    pub fn detectable(&self) -> Option<f64> {
+        let power = student::critical(2.0 * LEVEL - 1.0, self.df)?;
+        Some(((student::critical(LEVEL, self.df)? + power) * self.standard_error).exp())
+    }
+
     /// Two-sided p of its true value being `value`. `None`: that is not positive.
     #[must_use]
     pub fn p_of(&self, value: f64) -> Option<f64> {
@@ -123,7 +131,6 @@ impl LogEstimate {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::stats::LEVEL;
     use crate::stats::location::log_ratio;
 
     const A: [f64; 8] = [10.0, 10.2, 9.9, 10.1, 10.3, 9.8, 10.0, 10.1];
@@ -162,6 +169,14 @@ mod tests {
         assert_eq!(LogEstimate::mean(&[]), None);
         let drifting = one.with_error(0.03);
         assert!((drifting.standard_error - 0.05).abs() < 1e-15 && (drifting.df - 9.0 * 1.5625 * 1.5625).abs() < 1e-9);
+    }
+
+    /// 1.96 errors to be beyond the interval, and 1.64 more to be so 95 times of 100.
+    #[test]
+    fn what_would_have_been_seen_is_some_four_errors() {
+        let one = LogEstimate { ln: 0.01, standard_error: 0.02, df: 1e6 };
+        assert!((one.detectable().unwrap() - f64::exp(0.02 * (1.959_964 + 1.644_854))).abs() < 1e-6);
+        assert_eq!(LogEstimate { df: 0.0, ..one }.detectable(), None);
     }
 
     #[test]

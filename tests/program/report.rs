@@ -114,11 +114,35 @@ fn one_model_is_told_its_speed_and_no_slope() {
     assert!(!printed.contains("not identifiable") && !printed.contains("parameters^"), "{printed}");
     // The run itself ends with the same words.
     let speed = printed.lines().find(|line| line.contains(" ms/token, ")).unwrap();
-    let ended = String::from_utf8_lossy(&run.stdout).into_owned();
+    let ended = stdout(&run);
     assert!(ended.contains(speed) && ended.contains("  next: phasebench report "), "{ended}");
     let markdown = read(&fixture, "report.md");
     assert!(!markdown.contains("**parameters^"), "no slope is quoted");
     assert!(markdown.contains("at least 3 are needed"), "the table of fits says why: {markdown}");
+}
+
+/// The same sentence after `run`, `analyze` and `report`.
+#[test]
+fn two_engines_are_told_apart_wherever_findings_are_printed() {
+    let slow = "  - { name: slow, simulated: { decode_per_step: { base: 3ms, exponent: 0.0 }, noise: 0.01 } }\n";
+    let fixture = Fixture::new(&Scenario {
+        order: "interleaved",
+        repetitions: "{ fixed: 12 }",
+        script: "{ decode_per_step: { base: 2ms, exponent: 0.0 }, noise: 0.01 }",
+        more: slow,
+        ..Scenario::default()
+    });
+    let run = fixture.run();
+    assert_exit(&run, 0);
+    let printed = report(&fixture);
+    let sentence = printed.lines().find(|line| line.contains("sim decodes 1.")).unwrap();
+    assert!(sentence.contains(" as fast as slow, on these 2 models."), "{sentence}");
+    let analyzed = fixture.command(&["analyze", "run"]).output().unwrap();
+    for said in [stdout(&run), stdout(&analyzed)] {
+        assert!(said.contains(sentence), "{said}");
+    }
+    let markdown = read(&fixture, "report.md");
+    assert!(markdown.contains("## Engines compared") && markdown.contains("plots/engines_kv_decode_"), "{markdown}");
 }
 
 #[test]

@@ -85,6 +85,10 @@ columns! {
         /// deviation, in the interval. `None`: calls are paired.
         /// Unit: natural logarithm.
         drift_allowance_ln: Option<f64>,
+        /// Smallest ratio above 1 that would have been told from 1 with 95 % power at the interval's level, this one row apart.
+        /// Source: critical value of t and the quantile of the power, times the error.
+        /// Unit: ratio.
+        detectable_ratio: Option<f64>,
         /// p of both taking the same time, by the ratio's own t.
         /// Unit: probability.
         p: Option<f64>,
@@ -200,6 +204,7 @@ fn row(a: &Side<'_>, b: &Side<'_>, plan: &Plan, manifest: &Manifest) -> EngineCo
         standard_error_ln: None,
         df: None,
         drift_allowance_ln: None,
+        detectable_ratio: None,
         p: None,
         p_holm: None,
         q: None,
@@ -240,7 +245,9 @@ fn measure(row: &mut EngineComparisonRow, a: &Side<'_>, b: &Side<'_>, plan: &Pla
     row.standard_error_ln = Some(known.standard_error);
     row.df = Some(known.df);
     row.drift_allowance_ln = pairs.is_none().then_some(DRIFT_ALLOWANCE);
-    let interval = allowed_for(known, row.drift_allowance_ln).interval(LEVEL);
+    let judged = allowed_for(known, row.drift_allowance_ln);
+    row.detectable_ratio = judged.detectable();
+    let interval = judged.interval(LEVEL);
     row.ratio_low = interval.map(|interval| interval.low);
     row.ratio_high = interval.map(|interval| interval.high);
     row.welch_p = compare::welch(&Group::of_logs(&all_a)?, &Group::of_logs(&all_b)?).map(|welch| welch.p);

@@ -48,6 +48,10 @@ columns! {
         /// Upper end.
         /// Unit: ratio.
         ratio_high: Option<f64>,
+        /// Smallest ratio above 1 that would have been told from 1 with 95 % power, this one row apart.
+        /// Source: as in `engine_comparison.csv`.
+        /// Unit: ratio.
+        detectable_ratio: Option<f64>,
         /// p of both taking the same time.
         /// Unit: probability.
         p: Option<f64>,
@@ -129,6 +133,7 @@ fn row(cells: &[&EngineComparisonRow], found: Option<(LogEstimate, Judged)>) -> 
         ratio: found.map(|(ratio, _)| ratio.value()),
         ratio_low: interval.map(|interval| interval.low),
         ratio_high: interval.map(|interval| interval.high),
+        detectable_ratio: found.and_then(|(ratio, _)| ratio.detectable()),
         p: found.map(|(_, judged)| judged.p),
         p_holm: found.map(|(_, judged)| judged.p_holm),
         verdict: found.map_or(EngineVerdict::NotCompared, |(_, judged)| judged.verdict),

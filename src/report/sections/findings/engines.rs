@@ -54,25 +54,36 @@ fn answer(ranking: &Ranking<'_>) -> Text {
     };
     let mut answer = Text::default();
     for (place, standing) in ranking.others.iter().enumerate() {
-        let times = format!("{}×{}", speed(standing), interval(standing));
-        let other = standing.other;
-        answer = match (place, standing.verdict) {
-            (0, EngineVerdict::Same) => answer
-                .strong(format!("{} and {other} are the same", ranking.fastest))
-                .and(format!(" within 3\u{a0}%: {times}")),
-            (0, EngineVerdict::NotSeparated) => {
-                answer.strong("Not separated").and(format!(": {} {verb} {times} as fast as {other}", ranking.fastest))
-            }
-            (0, _) => {
-                answer.and(format!("{} {verb} ", ranking.fastest)).strong(times).and(format!(" as fast as {other}"))
-            }
-            (_, EngineVerdict::NotSeparated) => answer.and(format!(", not separated from {other}: {times}")),
-            _ => answer.and(", ").strong(times).and(format!(" as fast as {other}")),
-        };
+        answer = clause(answer, ranking, standing, verb, place == 0);
     }
     let models = models(ranking);
     let these = if models.len() == 1 { models[0].to_owned() } else { format!("these {} models", models.len()) };
     answer.and(format!(", on {these}."))
+}
+
+/// Adds what is said of one other engine.
+fn clause(answer: Text, ranking: &Ranking<'_>, standing: &Standing<'_>, verb: &str, first: bool) -> Text {
+    let (fastest, other) = (ranking.fastest, standing.other);
+    let times = format!("{}×{}", speed(standing), interval(standing));
+    match (first, standing.verdict) {
+        (true, EngineVerdict::Same) => {
+            answer.strong(format!("{fastest} and {other} are the same")).and(format!(" within 3\u{a0}%: {times}"))
+        }
+        (true, EngineVerdict::NotSeparated) => {
+            answer.strong("Not separated").and(format!(": {fastest} {verb} {times} as fast as {other}"))
+        }
+        (true, _) => answer.and(format!("{fastest} {verb} ")).strong(times).and(format!(" as fast as {other}")),
+        (false, EngineVerdict::Same) => answer.and(format!("; the same as {other} within 3\u{a0}%: {times}")),
+        (false, EngineVerdict::NotSeparated) => answer.and(format!("; not separated from {other}: {times}")),
+        (false, _) => {
+            let before = if ranking.others[0].verdict == EngineVerdict::Faster {
+                ", ".to_owned()
+            } else {
+                format!("; {fastest} {verb} ")
+            };
+            answer.and(before).strong(times).and(format!(" as fast as {other}"))
+        }
+    }
 }
 
 fn speed(standing: &Standing<'_>) -> String {
@@ -108,6 +119,12 @@ fn grounds(run: &ReportedRun<'_>, ranking: &Ranking<'_>) -> String {
     let open = |standing: &&Standing<'_>| standing.verdict == EngineVerdict::FasterExtentOpen;
     for standing in ranking.others.iter().filter(open) {
         grounds.push(format!("Against {} it may be by less than 3\u{a0}%.", standing.other));
+    }
+    let undecided = |standing: &&Standing<'_>| standing.verdict == EngineVerdict::NotSeparated;
+    for standing in ranking.others.iter().filter(undecided) {
+        let percent = standing.pair.detectable_ratio.map(|ratio| (ratio - 1.0) * 100.0);
+        let difference = format::number(percent, 2);
+        grounds.push(format!("Against {} a difference of {difference}\u{a0}% would have been seen.", standing.other));
     }
     grounds.push(pairing(ranking).to_owned());
     let left_out: usize = ranking.others.iter().map(|other| other.pair.n_cells - other.pair.n_compared).sum();
