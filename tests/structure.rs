@@ -42,7 +42,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("measure", "backend clock record schedule telemetry terms units"),
     ("run", "backend clock energy hash measure model record schedule scenario store telemetry terms units"),
     ("run_folder", "hash record store"),
-    ("analysis", "energy files hash record run_folder stats store terms units"),
+    ("analysis", "energy files hash kv record run_folder stats store terms units"),
     ("cost", "analysis economics record scenario stats terms"),
     ("report", "analysis record run_folder stats store terms text units"),
     ("cli", "cache scenario terms units"),

@@ -15,6 +15,7 @@ use super::early_stop::EarlyStops;
 use super::energy::{self, BaselineRow, EnergyEvents, EnergySummary};
 use super::energy_soak::EnergySoak;
 use super::engines::{EngineComparison, EngineGroups, EnginePairs};
+use super::kv_memory::{KvCrossoverPoints, KvMemoryEmpirical, KvMemoryTheoretical};
 use super::linearity::{DecodeLinearity, DecodeProjectionError};
 use super::loads::{LoadBreakdown, LoadParts};
 use super::metrics::Metrics;
@@ -109,6 +110,9 @@ registry! {
     compile_graphs: CompileGraphs,
     compile_outcome: CompileOutcome,
     cuda_event_gap_summary: DeviceGap,
+    kv_memory_theoretical: KvMemoryTheoretical,
+    kv_memory_empirical: KvMemoryEmpirical,
+    kv_crossover_points: KvCrossoverPoints,
     energy_summary: EnergySummary,
     energy_soak: EnergySoak,
     degraded: DegradedCalls,

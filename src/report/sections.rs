@@ -15,6 +15,7 @@ mod engines;
 mod evidence;
 mod facts;
 mod findings;
+mod kv_memory;
 mod measured;
 mod names;
 mod predictors;
@@ -44,6 +45,7 @@ const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
     energy::section,
     early_stop::section,
     warmup::section,
+    kv_memory::section,
     steadiness::section,
     degraded::section,
     measured::section,

@@ -10,6 +10,7 @@ mod findings;
 mod fit_command;
 mod fits;
 mod forged;
+mod kv_memory;
 mod linearity;
 pub mod run;
 mod tables_page;

@@ -103,12 +103,17 @@ fn a_run_without_a_call_has_headers_only() {
     run.lines.truncate(1);
     let tables = derive(&run.recording(), &run.plan, &run.manifest, &[]);
     let files = files(&tables).unwrap();
-    assert_eq!(files.len(), 34);
+    assert_eq!(files.len(), 37);
     for (path, bytes) in &files {
         let text = String::from_utf8(bytes.clone()).unwrap();
-        let described = ["degraded.csv", "early_stop_summary.csv", "model_architecture.csv"]
-            .iter()
-            .any(|name| path.ends_with(name));
+        let described = [
+            "degraded.csv",
+            "early_stop_summary.csv",
+            "kv_crossover_points.csv",
+            "kv_memory_theoretical.csv",
+            "model_architecture.csv",
+        ];
+        let described = described.iter().any(|name| path.ends_with(name));
         assert_eq!(text.lines().count() == 1, !described, "{}: {text}", path.display());
         assert!(text.contains(','), "{}: {text}", path.display());
     }
