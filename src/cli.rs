@@ -39,6 +39,14 @@ fn stored_dtype(text: &str) -> Result<model::Dtype, String> {
     known.into_iter().find(|dtype| dtype.as_str() == text).ok_or_else(|| "allowed: f32, f16, bf16".to_owned())
 }
 
+/// A model with a success rate.
+fn success(text: &str) -> Result<(String, f64), String> {
+    let allowed = || "allowed: MODEL=RATE, the rate above 0 and up to 1".to_owned();
+    let (model, rate) = text.rsplit_once('=').ok_or_else(allowed)?;
+    let rate = rate.parse::<f64>().ok().filter(|rate| *rate > 0.0 && *rate <= 1.0).ok_or_else(allowed)?;
+    Ok((model.to_owned(), rate))
+}
+
 /// A number of months.
 fn months(text: &str) -> Result<f64, String> {
     let months = text.parse::<f64>().ok().filter(|months| *months > 0.0 && *months <= 1200.0);
@@ -468,6 +476,9 @@ pub struct CostArgs {
     /// How long machines are held against hire; the hardware's months if not given, else 36
     #[arg(long, value_name = "N", value_parser = months)]
     pub months: Option<f64>,
+    /// Success rate of a model, 0 to 1, such as small=0.7: what a dearer model must reach; may be given more than once
+    #[arg(long, value_name = "MODEL=RATE", value_parser = success)]
+    pub success: Vec<(String, f64)>,
     /// How a table's rates become times; of a run both are shown
     #[arg(long, value_enum, default_value_t)]
     pub rule: CostRule,

@@ -45,7 +45,11 @@ fn run(
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
     let months = args.months.or(pricing.hardware.map(|hardware| hardware.months)).unwrap_or(MONTHS);
     let scenario = scenario::read_text(&run.path.join(SPEC))?;
-    let bill = bill::of_run(&tables, &run.manifest, Order { pricing, workload, months, scenario: &scenario });
+    let bill = bill::of_run(
+        &tables,
+        &run.manifest,
+        Order { pricing, workload, months, scenario: &scenario, success: &args.success },
+    );
     if args.json {
         writeln!(out, "{:#}", serde_json::to_value(&bill)?)?;
     } else {
@@ -156,6 +160,7 @@ impl Printed<'_> {
         self.requests(bill)?;
         self.decision(bill)?;
         self.load(bill, pricing)?;
+        self.models(bill)?;
         let Some(file) = &bill.missing_scenario else { return Ok(()) };
         writeln!(
             self.out,
@@ -197,10 +202,13 @@ impl Printed<'_> {
                 engine(&row.engine)
             )?;
         }
+        let mut said: Vec<&str> = Vec::new();
         for row in &bill.requests {
-            if let Some(why) = &row.no_energy {
-                writeln!(self.out, "  note: {}: infrastructure only: {why}", engine(&row.engine))?;
-            }
+            let Some(why) = row.no_energy.as_deref().filter(|why| !said.contains(why)) else { continue };
+            said.push(why);
+            let all = bill.requests.iter().all(|other| other.no_energy.as_deref() == Some(why));
+            let of = if all { "every engine".to_owned() } else { engine(&row.engine) };
+            writeln!(self.out, "  note: {of}: infrastructure only: {why}")?;
         }
         let table = Table::of(&bill.thousands)
             .words("engine", |row| engine(&row.engine))
@@ -297,6 +305,28 @@ impl Printed<'_> {
             .words("", |row| row.scope.to_string())
             .captioned(Text::default());
         self.lines(&format!("over {} months, {}", significant(months, 3), self.currency), &table)
+    }
+
+    fn models(&mut self, bill: &Bill) -> Result<(), CommandError> {
+        let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), percent);
+        let of_hundred = |value: Uncertain| Uncertain {
+            value: 100.0 * value.value,
+            low: value.low.map(|low| 100.0 * low),
+            high: value.high.map(|high| 100.0 * high),
+        };
+        let table = Table::of(&bill.models)
+            .words("dearer", |row| engine(&row.dearer))
+            .words("cheaper", |row| engine(&row.cheaper))
+            .number("times the cost", "", |row| money(row.ratio))
+            .number("cheaper succeeds in", "", |row| rate(row.success_of_cheaper))
+            .number("dearer must in", "%", |row| or_dash(row.needed.map(of_hundred)))
+            .number("or a failure cost", "", |row| or_dash(row.value_of_failure))
+            .words("", |row| if row.feasible == Some(false) { "no success rate is as high" } else { "" })
+            .captioned(Text::default());
+        self.lines(
+            &format!("a dearer model per request, {} on {}; quality is not measured", self.currency, self.tier),
+            &table,
+        )
     }
 
     fn table(&mut self, priced: &PricedTable) -> Result<(), CommandError> {

@@ -1,6 +1,7 @@
 //! Figures with prices.
 
 mod load;
+mod models;
 mod money;
 
 use serde::Serialize;
@@ -15,6 +16,7 @@ use crate::scenario::workload::{Bin, Bins, Latency, Requests, Slo, Workload};
 use super::engines::{Engine, EngineName, engines};
 use super::request::{self, Coverage, MeanRequest, by_mean_rates};
 pub use load::{BreakEvenRow, CapacityRow, MonthRow, TcoRow};
+pub use models::ModelRow;
 use money::Drawn;
 pub use money::Money;
 pub(super) use money::rates;
@@ -50,6 +52,8 @@ pub struct Bill {
     pub break_even: Vec<BreakEvenRow>,
     /// Total cost over months.
     pub tco: Vec<TcoRow>,
+    /// Dearer models against cheaper ones.
+    pub models: Vec<ModelRow>,
     /// The scenario file that would measure what is missing. Null: nothing is, or none can be made.
     pub missing_scenario: Option<String>,
 }
@@ -169,6 +173,8 @@ pub struct Order<'a> {
     pub months: f64,
     /// The run's scenario file, as text.
     pub scenario: &'a str,
+    /// Success rates by model, as the user knows them: quality is not measured.
+    pub success: &'a [(String, f64)],
 }
 
 /// One engine's draws.
@@ -222,6 +228,7 @@ impl Bill {
             months: Vec::new(),
             break_even: Vec::new(),
             tco: Vec::new(),
+            models: Vec::new(),
             missing_scenario: None,
         }
     }
@@ -285,6 +292,14 @@ fn requests(
             }
         }
     }
+    let candidates = priced.iter().filter(|of| of.request.coverage.is_enough());
+    let candidates: Vec<models::Candidate<'_>> = candidates
+        .filter_map(|of| Some(models::Candidate { engine: &of.engine.name, request: of.drawn.as_ref()? }))
+        .collect();
+    bill.models = models::rows(&candidates, rates(order.pricing, &order.pricing.tiers[0]), order.success);
+    let unknown = order.success.iter().filter(|(model, _)| !engines.iter().any(|engine| engine.name.model == *model));
+    bill.notes
+        .extend(unknown.map(|(model, _)| format!("--success: there is no model `{model}` with figures in this run")));
     let lacking = priced.iter().find(|of| !of.request.coverage.is_enough());
     bill.missing_scenario = lacking.and_then(|of| {
         let longest = longest_context(of.engine, workload);

@@ -45,7 +45,11 @@ fn bill(n: u32, asked: &str) -> Bill {
     let (workload, bins) = workload(asked);
     let pricing = prices();
     let asked = Some((&workload, bins.as_ref()));
-    of_run(&tables, &run.manifest, Order { pricing: &pricing, workload: asked, months: 10.0, scenario: SCENARIO })
+    of_run(
+        &tables,
+        &run.manifest,
+        Order { pricing: &pricing, workload: asked, months: 10.0, scenario: SCENARIO, success: &[] },
+    )
 }
 
 /// Everything of a request at measured lengths, computed again by hand.
@@ -138,6 +142,31 @@ fn a_latency_that_must_hold_is_withheld_until_calls_tell_their_tail() {
     assert!((many.slos[0].found_ms.unwrap() / 64.64 - 1.0).abs() < 2e-3, "{:?}", many.slos[0]);
 }
 
+/// A model that takes four times as long: 70 % of successes would need 280 %, and a failure is worth what it must cost.
+#[test]
+fn a_dearer_model_must_succeed_more_often() {
+    let wobble = |call: u32| [0.99, 1.0, 1.01, 1.0][call as usize % 4];
+    let models = [model("small", 4.0, 2), model("big", 16.0, 2)];
+    let run = Run::measured(&models, &[shape("short", 16, 1, 32), shape("long", 256, 1, 32)], 8, |model, _, call| {
+        (model.millions * wobble(call), model.millions * 8.0 * wobble(call))
+    });
+    let (workload, bins) = workload("mix: [{ name: a, share: 1, prompt: 16, gen: 32 }]");
+    let (pricing, tables) = (prices(), run.tables());
+    let success = [("small".to_owned(), 0.7), ("big".to_owned(), 0.9), ("other".to_owned(), 0.5)];
+    let asked = Some((&workload, bins.as_ref()));
+    let order = Order { pricing: &pricing, workload: asked, months: 10.0, scenario: SCENARIO, success: &success };
+    let bill = of_run(&tables, &run.manifest, order);
+    let [row] = bill.models.as_slice() else { panic!("{:?}", bill.models) };
+    assert_eq!((row.dearer.model.as_str(), row.cheaper.model.as_str()), ("big", "small"));
+    assert!((row.ratio.value - 4.0).abs() < 1e-9 && row.ratio.low.unwrap() < 4.0 && row.ratio.high.unwrap() > 4.0);
+    assert!((row.needed.unwrap().value - 2.8).abs() < 1e-9);
+    assert_eq!(row.feasible, Some(false));
+    let costs: Vec<f64> =
+        bill.thousands.iter().filter(|of| of.tier == "hired").map(|of| of.cost.total.value / 1e3).collect();
+    assert!((row.value_of_failure.unwrap().value / ((costs[1] - costs[0]) / 0.2) - 1.0).abs() < 1e-9);
+    assert_eq!(bill.notes, ["--success: there is no model `other` with figures in this run"]);
+}
+
 #[test]
 fn blends_are_priced_per_million_tokens() {
     let bill = bill(8, "blends: [{ name: half, input: 0.5, output: 0.5 }]");
@@ -174,7 +203,13 @@ fn a_million_logged_requests_are_priced() {
     let (run, tables) = tables(8);
     let pricing = prices();
     let begin = std::time::Instant::now();
-    let order = Order { pricing: &pricing, workload: Some((&found, bins.as_ref())), months: 10.0, scenario: SCENARIO };
+    let order = Order {
+        pricing: &pricing,
+        workload: Some((&found, bins.as_ref())),
+        months: 10.0,
+        scenario: SCENARIO,
+        success: &[],
+    };
     let bill = of_run(&tables, &run.manifest, order);
     println!("read in {read:?}, priced in {:?}", begin.elapsed());
     let read = bill.requests_read.unwrap();

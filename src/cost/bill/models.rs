@@ -1,0 +1,87 @@
+//! How much better a dearer model must be.
+
+use serde::Serialize;
+
+use super::money::Drawn;
+use crate::cost::engines::EngineName;
+use crate::economics::break_even::{SuccessRate, value_of_failure};
+use crate::economics::figures::Uncertain;
+use crate::economics::price::Rates;
+
+/// A dearer model against the next cheaper one, each on its cheapest engine, on the first tier.
+#[derive(Debug, Serialize)]
+pub struct ModelRow {
+    /// The dearer one.
+    pub dearer: EngineName,
+    /// The cheaper one.
+    pub cheaper: EngineName,
+    /// How many times as much a request costs.
+    pub ratio: Uncertain,
+    /// Success rate of the cheaper one, as given. Null: it was not.
+    pub success_of_cheaper: Option<f64>,
+    /// What the dearer one needs for the same cost per success; above 1 there is none. Null: as above.
+    pub needed: Option<Uncertain>,
+    /// Whether a success rate can be as high. Null: as above.
+    pub feasible: Option<bool>,
+    /// Success rate of the dearer one, as given. Null: it was not.
+    pub success_of_dearer: Option<f64>,
+    /// What a failure must cost for the dearer one to pay. Null: a success rate is not given, or it succeeds no more often.
+    pub value_of_failure: Option<Uncertain>,
+}
+
+/// A model on an engine.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    pub(super) engine: &'a EngineName,
+    /// The mean request.
+    pub(super) request: &'a Drawn,
+}
+
+/// Every model against the next cheaper one, the cheapest first. `success` are rates by model.
+pub(super) fn rows(candidates: &[Candidate<'_>], rates: Rates, success: &[(String, f64)]) -> Vec<ModelRow> {
+    let with_energy = candidates.iter().all(|of| of.request.has_energy());
+    let price = |of: &Candidate<'_>| {
+        of.request.draws_of(|work| {
+            let cost = work.cost(rates);
+            if with_energy { cost.total() } else { cost.infrastructure }
+        })
+    };
+    let mut best: Vec<(EngineName, f64, Vec<f64>)> = Vec::new();
+    for of in candidates {
+        let (value, drawn) = price(of);
+        match best.iter_mut().find(|(name, ..)| name.model == of.engine.model) {
+            Some(known) if known.1 <= value => {}
+            Some(known) => *known = (of.engine.clone(), value, drawn),
+            None => best.push((of.engine.clone(), value, drawn)),
+        }
+    }
+    best.sort_by(|a, b| a.1.total_cmp(&b.1));
+    best.windows(2).map(|pair| row(&pair[1], &pair[0], success)).collect()
+}
+
+fn row(
+    dearer: &(EngineName, f64, Vec<f64>),
+    cheaper: &(EngineName, f64, Vec<f64>),
+    success: &[(String, f64)],
+) -> ModelRow {
+    let rate = |name: &EngineName| success.iter().find(|(model, _)| *model == name.model).map(|(_, rate)| *rate);
+    let each = |of: &dyn Fn(f64, f64) -> f64| {
+        let drawn: Vec<f64> = dearer.2.iter().zip(&cheaper.2).map(|(dearer, cheaper)| of(*dearer, *cheaper)).collect();
+        Uncertain::of(of(dearer.1, cheaper.1), &drawn)
+    };
+    let (of_dearer, of_cheaper) = (rate(&dearer.0), rate(&cheaper.0));
+    let needed = |success: f64| move |dearer: f64, cheaper: f64| SuccessRate::of(dearer, cheaper, success).needed;
+    let pays = of_dearer.zip(of_cheaper).filter(|(dearer, cheaper)| dearer > cheaper);
+    ModelRow {
+        dearer: dearer.0.clone(),
+        cheaper: cheaper.0.clone(),
+        ratio: each(&|dearer, cheaper| SuccessRate::of(dearer, cheaper, 1.0).ratio),
+        success_of_cheaper: of_cheaper,
+        needed: of_cheaper.map(|success| each(&needed(success))),
+        feasible: of_cheaper.map(|success| SuccessRate::of(dearer.1, cheaper.1, success).feasible()),
+        success_of_dearer: of_dearer,
+        value_of_failure: pays.map(|(of_dearer, of_cheaper)| {
+            each(&|dearer, cheaper| value_of_failure(dearer, cheaper, of_dearer, of_cheaper).unwrap_or_default())
+        }),
+    }
+}
