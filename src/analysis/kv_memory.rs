@@ -11,7 +11,7 @@ use crate::terms::model::Architecture;
 use crate::terms::{Mode, Procedure};
 
 use super::columns::columns;
-use super::groups::{Group, groups};
+use super::groups::{Group, by_cell};
 use super::key::CellKey;
 use super::metrics::{MetricRow, Metrics};
 use super::table::{Sources, Table};
@@ -180,7 +180,7 @@ impl Table for KvMemoryEmpirical {
             Procedure::Prefill => group.mode == Mode::Prefill,
             _ => group.mode == Mode::KvDecode,
         };
-        let all = groups(from.plan, metrics.iter());
+        let all = by_cell(from.plan, metrics.iter());
         all.iter().filter(last).filter_map(|group| empirical(group, from.manifest)).collect()
     }
 }
