@@ -3,7 +3,7 @@
 use phasebench::report::document::{Assurance, Block, Document, Finding, Text};
 use phasebench::report::markdown;
 use phasebench::report::sections::{ReportedRun, compose, speeds};
-use phasebench::terms::{Mode, Order};
+use phasebench::terms::{Flag, Mode, Order};
 
 use super::engines::{interleaved, quicker, steady};
 use super::run::{Model, Run, Shape, model, shape};
@@ -91,6 +91,18 @@ fn cells_that_contradict_lower_the_standing() {
     let (assurance, _, grounds) = said(&run, "Decode: which engine is faster?");
     assert_eq!(assurance, Assurance::Caution);
     assert!(grounds.starts_with("Faster in 3 of 4 cells against one (slower in 1)."), "{grounds}");
+}
+
+/// What slows both cancels in a ratio only where it slows both alike.
+#[test]
+fn other_programs_beside_the_calls_lower_the_standing() {
+    let mut run = interleaved(&[("one", &steady), ("two", &quicker)]);
+    for call in run.calls().filter(|call| call.session.backend == "two") {
+        call.flags.push(Flag::ForeignLoad);
+    }
+    let (assurance, answer, grounds) = said(&run, "Decode: which engine is faster?");
+    assert_eq!((assurance, answer.starts_with("two decodes 1.25× ")), (Assurance::Caution, true), "{answer}");
+    assert!(grounds.ends_with("were busy during 50.0 % of the calls."), "{grounds}");
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Which engine is faster, phase by phase.
 
-use crate::analysis::{EnginePairsRow, EngineVerdict};
+use crate::analysis::{EnginePairsRow, EngineVerdict, MetricRow};
 use crate::report::document::{Assurance, Finding, Text};
 use crate::report::format;
 use crate::report::sections::ReportedRun;
 use crate::report::sections::engines::{Ranking, Standing, rankings};
 use crate::report::sections::names::{Names, counted, mode};
 use crate::terms::Mode;
+
+use super::share::share_of;
+use super::steadiness::{BUSY, FOREIGN_SHARE, percent_or_all, ran_beside_others};
 
 /// What every comparison inside a run leaves open.
 const ONE_PROCESS: &str = "One process of each engine: what differs between processes is not in the interval.";
@@ -110,8 +113,31 @@ fn assurance(run: &ReportedRun<'_>, ranking: &Ranking<'_>) -> Assurance {
         let answered = matches!(standing.verdict, EngineVerdict::Faster | EngineVerdict::Same);
         answered && standing.n_slower == 0 && standing.pair.n_paired == standing.pair.n_compared
     };
-    let whole = run.recording.finished() && run.manifest.one_stack();
-    if whole && ranking.others.iter().all(known) { Assurance::Holds } else { Assurance::Caution }
+    let undisturbed = reservations(run, ranking).is_empty();
+    if undisturbed && ranking.others.iter().all(known) { Assurance::Holds } else { Assurance::Caution }
+}
+
+/// What happened during the run that no interval holds, in whole sentences.
+fn reservations(run: &ReportedRun<'_>, ranking: &Ranking<'_>) -> Vec<String> {
+    let mut reservations = Vec::new();
+    // What slows both sides cancels in a ratio only where it slows both alike.
+    let of_ranking = |call: &&MetricRow| {
+        let backend = call.key.backend.as_str();
+        let compared = backend == ranking.fastest || ranking.others.iter().any(|standing| standing.other == backend);
+        compared && call.counts() && (call.mode, call.key.dtype) == (ranking.mode, ranking.dtype)
+    };
+    let calls: Vec<&MetricRow> = run.tables.metrics.iter().filter(of_ranking).collect();
+    let beside = calls.iter().filter(|call| ran_beside_others(call)).count();
+    if let Some(share) = share_of(beside, calls.len()).filter(|share| *share > FOREIGN_SHARE) {
+        reservations.push(format!("{BUSY} during {} of the calls.", percent_or_all(share)));
+    }
+    if !run.manifest.one_stack() {
+        reservations.push("The software stack changed during the run.".to_owned());
+    }
+    if !run.recording.finished() {
+        reservations.push("The run is not finished.".to_owned());
+    }
+    reservations
 }
 
 fn grounds(run: &ReportedRun<'_>, ranking: &Ranking<'_>) -> String {
@@ -132,12 +158,7 @@ fn grounds(run: &ReportedRun<'_>, ranking: &Ranking<'_>) -> String {
         grounds.push(format!("{} not compared, see below.", counted(left_out, "cell")));
     }
     grounds.push(ONE_PROCESS.to_owned());
-    if !run.manifest.one_stack() {
-        grounds.push("The software stack changed during the run.".to_owned());
-    }
-    if !run.recording.finished() {
-        grounds.push("The run is not finished.".to_owned());
-    }
+    grounds.extend(reservations(run, ranking));
     grounds.join(" ")
 }
 
