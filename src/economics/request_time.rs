@@ -89,7 +89,7 @@ impl Range {
 /// A cell's figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured {
-    /// Prompt tokens really evaluated per row, never nominal ones.
+    /// Prompt tokens really sent per row, never nominal ones.
     pub prompt: f64,
     /// Decode steps.
     pub steps: f64,

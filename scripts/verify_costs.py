@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Computes what a run costs again, from its raw record, and compares that with `phasebench cost --json`.
+
+    scripts/verify_costs.py PHASEBENCH RUN PRICING WORKLOAD
+
+Shares no code with the program: locations, request times between measured lengths, coverage, prices, workers, waiting,
+months and break-even are written anew. Of the run it reads measurements.jsonl for times and proofs, plan.json for the
+order of cells and manifest.json for the longest contexts; the workload must be a mix. Intervals are not computed again,
+and energy is left out: the run must have recorded no power. Needs PyYAML. Exits with 1 if a figure differs by more than
+1e-9 of its size, or is on one side only.
+"""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+TOLERANCE = 1e-9
+BEYOND = 1.25
+ENOUGH = 0.9
+HOURS = 720.0
+MONTH_S = HOURS * 3600.0
+
+
+def cells(run):
+    """Locations in ms by engine: prefill and decode cells as (prompt, steps, location, tokens of a call, median)."""
+    order = [cell["id"] for cell in json.loads((run / "plan.json").read_text())["cells"]]
+    samples = {}
+    for line in (run / "measurements.jsonl").read_text().splitlines():
+        call = json.loads(line).get("call")
+        if call is None or call["role"] != "timed" or call["regime"] != "warm" or call["status"] != "ok":
+            continue
+        if call["attribution"]["actual"] is None or not call["attribution"]["evidence"]:
+            continue
+        tokens, batch = call["tokens"], call["batch"]
+        lengths = {span["phase"]: (span["end_ns"] - span["begin_ns"]) / 1e6 for span in call["spans"]}
+        engine = (call["session"]["model"], call["session"]["backend"], call["dtype"], batch)
+        prompt, steps = tokens["prompt_sent"] / batch, tokens["steps_requested"]
+        made = {"prefill": tokens["prompt_evaluated"] or tokens["prompt_sent"], "kv_decode": steps * batch}
+        for phase in ("prefill", "kv_decode"):
+            key = (order.index(call["cell_id"]), engine, phase)
+            samples.setdefault(key, (prompt, steps, made[phase], []))[3].append(lengths[phase])
+    found = {}
+    for (_, engine, phase), (prompt, steps, made, times) in sorted(samples.items()):
+        if len(times) >= 3:
+            location = math.exp(sum(math.log(ms) for ms in times) / len(times))
+            row = (prompt, steps, location, made, median(times))
+            found.setdefault(engine, {"prefill": [], "kv_decode": []})[phase].append(row)
+    return {engine: phases for engine, phases in found.items() if phases["prefill"] and phases["kv_decode"]}
+
+
+def median(values):
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def knots(points):
+    """Geometric means of what was measured at the same x."""
+    at = {}
+    for x, value in points:
+        at.setdefault(x, []).append(math.log(value))
+    return sorted((x, sum(logs) / len(logs)) for x, logs in at.items())
+
+
+def between(curve, x, alone):
+    """The value at x, straight in logarithms; of one knot by a power of x."""
+    if len(curve) == 1:
+        return math.exp(curve[0][1]) * (x / curve[0][0]) ** alone
+    after = next((i for i in range(1, len(curve)) if x < curve[i][0]), len(curve) - 1)
+    (low, below), (high, above) = curve[after - 1], curve[after]
+    share = math.log(x / low) / math.log(high / low)
+    return math.exp((1 - share) * below + share * above)
+
+
+def context(prompt, steps):
+    return prompt + (1 + steps) / 2
+
+
+class Engine:
+    """Request times of one engine."""
+
+    def __init__(self, phases):
+        self.prefill = knots([(prompt, ms) for prompt, _, ms, _, _ in phases["prefill"]])
+        lengths = sorted({steps for _, steps, *_ in phases["kv_decode"]})
+        self.decode = [
+            (length, knots([(context(p, s), ms / s) for p, s, ms, _, _ in phases["kv_decode"] if s == length]))
+            for length in lengths
+        ]
+        self.contexts = [x for _, curve in self.decode for x, _ in curve]
+
+    def covers(self, prompt, steps):
+        ranges = [
+            (prompt, [x for x, _ in self.prefill]),
+            (steps, [length for length, _ in self.decode]),
+            (context(prompt, steps), self.contexts),
+        ]
+        return all(min(xs) / BEYOND <= x <= max(xs) * BEYOND for x, xs in ranges)
+
+    def seconds(self, prompt, steps):
+        def step(curve):
+            inside = min(max(context(prompt, steps), curve[0][0] / BEYOND), curve[-1][0] * BEYOND)
+            return math.log(between(curve, inside, 0))
+
+        logs = [(length, step(curve)) for length, curve in self.decode]
+        inside = min(max(steps, logs[0][0]), logs[-1][0])
+        per_step = between(logs, inside, 0)
+        return (between(self.prefill, prompt, 1) + steps * per_step) / 1e3
+
+
+class Compared:
+    """Figures that were held against each other."""
+
+    def __init__(self):
+        self.figures, self.differences = 0, []
+
+    def same(self, what, theirs, ours):
+        self.figures += 1
+        agree = theirs is not None and ours is not None and abs(theirs - ours) <= TOLERANCE * abs(ours)
+        if not (agree or theirs is ours is None):
+            self.differences.append(f"{what}: {theirs}, here {ours}")
+
+
+def of_engine(rows, engine):
+    names = ("model", "backend", "dtype", "batch")
+    return [row for row in rows if tuple(row["engine"][name] for name in names) == engine]
+
+
+def phases(compared, bill, engine, cells_of, pricing):
+    for phase, cells in (("prefill", cells_of["prefill"]), ("decode", cells_of["kv_decode"])):
+        seconds = sum(1e3 * ms / tokens for _, _, ms, tokens, _ in cells) / len(cells)
+        for tier in pricing["tiers"]:
+            wanted = (phase, tier["name"])
+            row = next(row for row in of_engine(bill["phases"], engine) if (row["phase"], row["tier"]) == wanted)
+            price = seconds / 3600 * tier["per_hour"]
+            compared.same(f"{engine} {phase} {tier['name']}", row["cost"]["total"]["value"], price)
+
+
+def load(compared, bill, engine, seconds, times, pricing, workload):
+    """Workers, waiting, months and break-even of the mean request."""
+    rate, share = workload.get("requests_per_second"), pricing.get("utilisation", 1.0)
+    if rate is None:
+        return
+    exactly = rate * seconds / share * workload.get("burst_factor", 1.0)
+    workers = math.ceil(exactly * (1 - 1e-12))
+    row = of_engine(bill["capacity"], engine)[0]
+    compared.same(f"{engine} workers exactly", row["workers_exactly"], exactly)
+    compared.same(f"{engine} workers", row["workers"]["value"], workers)
+    busy = rate / workers * seconds
+    compared.same(f"{engine} busy", row["busy"], busy)
+    squares = sum(weight * time * time for time, weight in times) / sum(weight for _, weight in times)
+    wait = rate / workers * squares / (2 * (1 - busy)) if engine[3] == 1 and busy < 1 else None
+    compared.same(f"{engine} wait", row["mean_wait_model_s"], wait)
+    hired = {tier["name"]: workers * HOURS * tier["per_hour"] for tier in pricing["tiers"]}
+    for row in of_engine(bill["months"], engine):
+        tier = next(tier for tier in pricing["tiers"] if tier["name"] == row["tier"])
+        compared.same(f"{engine} {row['tier']} month", row["hired"]["value"], hired[row["tier"]])
+        work = rate * MONTH_S * seconds / 3600 * tier["per_hour"]
+        compared.same(f"{engine} {row['tier']} work", row["for_work"]["total"]["value"], work)
+    hardware = pricing.get("hardware")
+    rows = of_engine(bill["break_even"], engine)
+    tiers = [tier for tier in pricing["tiers"] if not tier.get("owned", False)] if hardware else []
+    compared.same(f"{engine} break-even rows", float(len(rows)), float(len(tiers)))
+    for row in rows:
+        once = workers * (hardware["price"] - hardware.get("resale", 0)) * hardware.get("share_of_use", 1)
+        compared.same(f"{engine} {row['tier']} once", row["once"]["value"], once)
+        months = row["months"] and row["months"]["value"]
+        compared.same(f"{engine} {row['tier']} break-even", months, once / hired[row["tier"]])
+
+
+def main(program, run, pricing_file, workload_file):
+    asked = [program, "cost", run, "--pricing", pricing_file, "--workload", workload_file, "--json"]
+    bill = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
+    pricing = yaml.safe_load(Path(pricing_file).read_text())
+    workload = yaml.safe_load(Path(workload_file).read_text())
+    models = json.loads((Path(run) / "manifest.json").read_text())["models"]
+    compared = Compared()
+    engines = cells(Path(run))
+    for engine, cells_of in engines.items():
+        phases(compared, bill, engine, cells_of, pricing)
+        times_of = Engine(cells_of)
+        limits = [(models[engine[0]]["architecture"] or {}).get("n_positions"), workload.get("longest_context")]
+        longest = min([limit for limit in limits if limit is not None], default=math.inf)
+        shapes = [(of["prompt"], of["gen"], of["share"]) for of in workload["mix"]]
+        covered = [of for of in shapes if of[0] + of[1] <= longest and times_of.covers(of[0], of[1])]
+        weight = sum(share for *_, share in covered)
+        row = of_engine(bill["requests"], engine)[0]
+        compared.same(f"{engine} covered", row["coverage"]["share"], weight / sum(share for *_, share in shapes))
+        if not covered:
+            continue
+        times = [(times_of.seconds(prompt, steps) / engine[3], share / weight) for prompt, steps, share in covered]
+        seconds = sum(time * share for time, share in times)
+        compared.same(f"{engine} request", row["seconds"]["value"], seconds)
+        rates = [
+            sum(tokens / middle * 1e3 for *_, tokens, middle in cells_of[phase]) / len(cells_of[phase])
+            for phase in ("prefill", "kv_decode")
+        ]
+        mean = [sum(of[i] * of[2] for of in covered) / weight for i in (0, 1)]
+        compared.same(f"{engine} by mean rates", row["by_mean_rates_s"], mean[0] / rates[0] + mean[1] / rates[1])
+        for row in of_engine(bill["thousands"], engine):
+            tier = next(tier for tier in pricing["tiers"] if tier["name"] == row["tier"])
+            thousand = 1000 * seconds / 3600 * tier["per_hour"]
+            compared.same(f"{engine} {row['tier']} thousand", row["cost"]["total"]["value"], thousand)
+        if weight / sum(share for *_, share in shapes) >= ENOUGH:
+            load(compared, bill, engine, seconds, times, pricing, workload)
+    compared.same("engines", float(len(bill["requests"])), float(len(engines)))
+    print(f"{compared.figures} figures of {len(engines)} engines, {len(compared.differences)} differ")
+    for difference in compared.differences:
+        print(f"  {difference}")
+    return 1 if compared.differences else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))
