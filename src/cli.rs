@@ -90,6 +90,8 @@ pub enum Command {
     Fit(FitArgs),
     /// Put prices on a run, or on any table of rates, for a workload
     Cost(CostArgs),
+    /// Say what a run's rows advise: engines, routing, compiling, warm pools; with prices and a workload what serves it cheapest
+    Decide(DecideArgs),
     /// Say what a model's KV cache takes, and what fits into memory with it; the model need not have been run
     Kv(KvArgs),
     /// Serve an engine over the worker protocol, as a run does for `isolation: process`
@@ -119,6 +121,7 @@ impl Command {
             | Self::Validate(_)
             | Self::Fit(_)
             | Self::Cost(_)
+            | Self::Decide(_)
             | Self::Kv(_)
             | Self::Init(_)
             | Self::Supervise(_)
@@ -140,6 +143,7 @@ impl Command {
             Self::Analyze(args) | Self::Report(args) | Self::Validate(args) => args.json,
             Self::Fit(args) => args.json,
             Self::Cost(args) => args.json,
+            Self::Decide(args) => args.json,
             Self::Kv(args) => args.json,
             Self::Schema(_) => true,
             Self::Models(
@@ -377,6 +381,22 @@ pub struct RunArgs {
     /// Go on with this run folder; a scenario file beside it must be the one that the run began with
     #[arg(long, value_name = "RUN")]
     pub resume: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `decide`
+#[derive(Debug, Args)]
+pub struct DecideArgs {
+    /// The run folder
+    pub run: PathBuf,
+    /// Prices, such as scenarios/pricing/tr123.yaml
+    #[arg(long, value_name = "FILE")]
+    pub pricing: Option<PathBuf>,
+    /// Requests, such as scenarios/workloads/tr123_packs.yaml
+    #[arg(long, value_name = "FILE", requires = "pricing")]
+    pub workload: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -15,6 +15,7 @@ pub mod calibrate;
 mod columns;
 pub mod completions;
 pub mod cost;
+pub mod decide;
 pub mod doctor;
 pub mod error;
 pub mod fit;
@@ -53,6 +54,7 @@ fn cache_in_use() -> Option<Held> {
 pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let _in_use = cli.command.uses_cache().then(cache_in_use);
     match &cli.command {
+        Command::Decide(args) => decide::execute(args, out),
         Command::Doctor(args) => doctor::execute(args, out),
         Command::Setup(command) => setup::execute(command, out),
         Command::Calibrate(args) => calibrate::execute(args, out),

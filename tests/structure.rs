@@ -43,7 +43,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("run", "backend clock energy hash measure model record schedule scenario store telemetry terms units"),
     ("run_folder", "hash record store"),
     ("analysis", "energy files hash kv record run_folder stats store terms units"),
-    ("cost", "analysis economics record scenario stats terms"),
+    ("cost", "analysis economics record scenario stats terms units"),
     ("report", "analysis record run_folder stats store terms text units"),
     ("cli", "cache scenario terms units"),
     (

@@ -22,6 +22,7 @@ use super::metrics::Metrics;
 use super::models::ModelArchitecture;
 use super::phases::{DecodeFraction, DecodeFractionSummary};
 use super::predictors::{ArchitectureCorrelations, MultivariateFits, OverheadComputeFits};
+use super::recommendations::Recommendations;
 use super::scaling::{ScalingFits, ScalingFitsLengthLimited, ScalingResiduals};
 use super::shifts::{BatchShift, DecodeLengthShift};
 use super::simulated;
@@ -118,4 +119,5 @@ registry! {
     degraded: DegradedCalls,
     skipped: SkippedCells,
     decisions: Decisions,
+    recommendations: Recommendations,
 }

@@ -19,6 +19,7 @@ mod kv_memory;
 mod measured;
 mod names;
 mod predictors;
+mod recommendations;
 mod reported;
 mod scaling;
 mod shifts;
@@ -37,6 +38,7 @@ use reported::{MOST_ROWS, strongest};
 /// Every section, in the report's order. Each is left out where it gives `None`: the run has nothing for it.
 const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
     engines::section,
+    recommendations::section,
     scaling::section,
     summary::section,
     predictors::section,

@@ -1,0 +1,62 @@
+//! `phasebench decide`: what a run's rows advise, with prices and a workload where they are given.
+
+use std::io::Write;
+
+use crate::analysis::{self, RecommendationRow};
+use crate::cli::DecideArgs;
+use crate::cost::bill::{self, Order};
+use crate::cost::decision;
+use crate::exit::Exit;
+use crate::run_folder::RunFolder;
+use crate::scenario::{self, pricing, workload};
+use crate::store::SPEC;
+
+use super::CommandError;
+
+/// What hardware is held against hire for, where the pricing file has none. Unit: months.
+const MONTHS: f64 = 36.0;
+
+/// Prints a question with its answer for every row.
+///
+/// # Errors
+/// A run, pricing or workload file that cannot be used; standard output refuses.
+pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let run = RunFolder::open(&args.run)?;
+    let trace = run.trace()?;
+    let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
+    let mut rows = tables.recommendations.clone();
+    let mut missing = None;
+    if let Some(path) = &args.pricing {
+        let pricing = pricing::read(path)?;
+        let workload = args.workload.as_deref().map(workload::read).transpose()?;
+        let bins = workload.as_ref().map(|workload| workload.requests.bins()).transpose()?.flatten();
+        let months = pricing.hardware.map_or(MONTHS, |hardware| hardware.months);
+        let scenario = scenario::read_text(&run.path.join(SPEC))?;
+        let workload = workload.as_ref().map(|workload| (workload, bins.as_ref()));
+        let order = Order { pricing: &pricing, workload, months, scenario: &scenario, success: &[] };
+        let bill = bill::of_run(&tables, &run.manifest, order);
+        rows.splice(0..0, decision::recommend(&bill));
+        missing = bill.missing_scenario;
+    }
+    if args.json {
+        writeln!(out, "{:#}", serde_json::json!({ "decisions": rows, "missing_scenario": missing }))?;
+        return Ok(Exit::Good);
+    }
+    rows.iter().try_for_each(|row| print(row, out))?;
+    if let Some(file) = missing {
+        writeln!(
+            out,
+            "\nThis scenario file measures what the workload lacks; save it beside the run's own:\n\n{file}"
+        )?;
+    }
+    Ok(Exit::Good)
+}
+
+fn print(row: &RecommendationRow, out: &mut dyn Write) -> Result<(), CommandError> {
+    writeln!(out, "{}, {} ({}): {}", row.topic.as_str(), row.about, row.standing.as_str(), row.advice)?;
+    if let Some(figures) = &row.figures {
+        writeln!(out, "  {figures}")?;
+    }
+    writeln!(out, "  from {}; overturned by {}", row.rows, row.overturned_by)?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What a bill advises: which engine serves the workload, and what a larger model must be worth.
+
+use crate::analysis::RecommendationRow;
+use crate::analysis::recommendations::{Standing, Topic};
+use crate::units::significant;
+
+use super::bill::{Bill, RequestRow, ThousandRow};
+use super::request::ENOUGH;
+
+/// An engine is the cheapest if it is in so many of the draws.
+const SURE: f64 = 0.95;
+/// Where the figures are printed.
+const ROWS: &str = "phasebench cost";
+
+/// A row for every model on two engines or more, and for every engine with two models or more.
+#[must_use]
+pub fn recommend(bill: &Bill) -> Vec<RecommendationRow> {
+    let mut models: Vec<&str> = Vec::new();
+    let mut backends: Vec<&str> = Vec::new();
+    for row in &bill.requests {
+        if !models.contains(&row.engine.model.as_str()) {
+            models.push(&row.engine.model);
+        }
+        if !backends.contains(&row.engine.backend.as_str()) {
+            backends.push(&row.engine.backend);
+        }
+    }
+    let engines = models.iter().filter_map(|model| engine_for(bill, model));
+    let tiers = backends.iter().filter_map(|backend| tier_on(bill, backend));
+    engines.chain(tiers).collect()
+}
+
+/// `None`: the model ran on one engine only.
+fn engine_for(bill: &Bill, model: &str) -> Option<RecommendationRow> {
+    let requests: Vec<&RequestRow> = bill.requests.iter().filter(|row| row.engine.model == model).collect();
+    if requests.len() < 2 {
+        return None;
+    }
+    let covered = requests.iter().map(|row| row.coverage.share).fold(1.0, f64::min);
+    let best = requests.iter().filter_map(|row| Some((row, row.cheapest_in?))).max_by(|a, b| a.1.total_cmp(&b.1));
+    let (standing, advice) = match best {
+        _ if covered < ENOUGH => {
+            (Standing::NoData, format!("no decision: {:.0} % of the workload was measured", covered * 100.0))
+        }
+        Some((row, share)) if share >= SURE => (Standing::Decided, format!("use {}", row.engine.backend)),
+        Some(_) => (Standing::NotSeparated, "no engine is known to be cheapest".to_owned()),
+        None => (Standing::NoData, "no engine can be priced for it".to_owned()),
+    };
+    let costs = first_tier(bill).filter(|row| row.engine.model == model).map(|row| {
+        let share =
+            requests.iter().find(|request| request.engine == row.engine).and_then(|request| request.cheapest_in);
+        let share = share.map(|share| format!(", cheapest in {:.1} % of the draws", share * 100.0)).unwrap_or_default();
+        format!("{}: {} a thousand requests{share}", row.engine.backend, money(row))
+    });
+    let costs: Vec<String> = costs.collect();
+    Some(RecommendationRow {
+        topic: Topic::Workload,
+        about: format!("{model}, {}", bill.workload.as_deref().unwrap_or("no workload")),
+        standing,
+        advice,
+        figures: (!costs.is_empty()).then(|| costs.join("; ")),
+        rows: ROWS.to_owned(),
+        overturned_by:
+            "other prices or another mix; another run: the draws know the calls of one process of each engine"
+                .to_owned(),
+    })
+}
+
+/// What a larger model must be worth. `None`: the engine has one model.
+fn tier_on(bill: &Bill, backend: &str) -> Option<RecommendationRow> {
+    let mut rows: Vec<&ThousandRow> = first_tier(bill).filter(|row| row.engine.backend == backend).collect();
+    rows.retain(|row| row.coverage >= ENOUGH && row.cost.total.value > 0.0);
+    rows.sort_by(|a, b| a.cost.total.value.total_cmp(&b.cost.total.value));
+    let (cheapest, others) = rows.split_first()?;
+    if others.is_empty() {
+        return None;
+    }
+    let needed = others.iter().map(|row| {
+        let ratio = row.cost.total.value / cheapest.cost.total.value;
+        format!("{} costs {} times as much", row.engine.model, significant(ratio, 3))
+    });
+    Some(RecommendationRow {
+        topic: Topic::ModelTier,
+        about: format!("{backend}, {}", bill.workload.as_deref().unwrap_or("no workload")),
+        standing: Standing::Hint,
+        advice: format!(
+            "take {} unless another succeeds as many times as often as it costs more",
+            cheapest.engine.model
+        ),
+        figures: Some(needed.collect::<Vec<_>>().join("; ")),
+        rows: ROWS.to_owned(),
+        overturned_by: "your own rates of success: quality is not measured here".to_owned(),
+    })
+}
+
+fn first_tier(bill: &Bill) -> impl Iterator<Item = &ThousandRow> {
+    let first = bill.thousands.first().map(|row| row.tier.as_str());
+    bill.thousands.iter().filter(move |row| Some(row.tier.as_str()) == first)
+}
+
+fn money(row: &ThousandRow) -> String {
+    let total = row.cost.total;
+    let short = |value: f64| significant(value, 3);
+    match total.low.zip(total.high) {
+        Some((low, high)) => format!("{} [{}, {}]", short(total.value), short(low), short(high)),
+        None => short(total.value),
+    }
+}

@@ -1,0 +1,107 @@
+//! `decide` through the program itself, on scripted engines whose truth is known.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn phasebench(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_phasebench")).current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A run of two engines, `first` and `second`; each prefills and decodes in so many times 300 µs.
+fn run(folder: &Path, seed: u32, [first, second]: [(f64, f64); 2]) {
+    let engine = |name: &str, (prefill, decode): (f64, f64)| {
+        let law = |times: f64| format!("{{ base: {}us, exponent: 0.7 }}", 300.0 * times);
+        format!(
+            "  - {{ name: {name}, simulated: {{ prefill_per_token: {}, decode_per_step: {} }} }}\n",
+            law(prefill),
+            law(decode)
+        )
+    };
+    let scenario = format!(
+        "version: 1
+name: two
+seed: {seed}
+order: interleaved
+repetitions: {{ fixed: 15 }}
+gen_tokens: [64]
+scenarios:
+  - {{ name: short, prompt: {{ tokens: 16 }} }}
+  - {{ name: long, prompt: {{ tokens: 128 }} }}
+models:
+  - {{ name: small, synthetic: {{ family: gpt2, n_layer: 2, n_embd: 64, n_head: 2 }} }}
+  - {{ name: large, synthetic: {{ family: gpt2, n_layer: 4, n_embd: 128, n_head: 2 }} }}
+backends:
+{}{}",
+        engine("first", first),
+        engine("second", second)
+    );
+    fs::write(folder.join("two.yaml"), scenario).unwrap();
+    let output = phasebench(folder, &["run", "two.yaml", "--out", &format!("run{seed}")]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+/// The decisions of a run, with the prices and the workload that ship.
+fn decisions(folder: &Path, seed: u32) -> Vec<Value> {
+    let shipped = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name).display().to_string();
+    let workload = folder.join("workload.yaml");
+    fs::write(&workload, "version: 1\nname: chat\nmix:\n  - { name: turn, share: 1, prompt: 64, gen: 64 }\n").unwrap();
+    let pricing = shipped("pricing/tr123.yaml");
+    let run = format!("run{seed}");
+    let words = ["decide", &run, "--pricing", &pricing, "--workload", workload.to_str().unwrap(), "--json"];
+    let output = phasebench(folder, &words);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    found["decisions"].as_array().unwrap().clone()
+}
+
+fn about<'a>(decisions: &'a [Value], topic: &str, about: &str) -> &'a Value {
+    let found = decisions.iter().find(|row| row["topic"] == topic && row["about"].as_str().unwrap().starts_with(about));
+    found.unwrap_or_else(|| panic!("{topic} of {about}: {decisions:#?}"))
+}
+
+/// The engine that is faster in a phase is that phase's default, and the cheaper one the workload's.
+#[test]
+fn a_faster_engine_is_the_default_of_its_phase() {
+    let here = tempfile::tempdir().unwrap();
+    // The second prefills in two thirds of the time and decodes in a quarter more.
+    run(here.path(), 1, [(1.0, 1.0), (0.67, 1.25)]);
+    let rows = decisions(here.path(), 1);
+    let prefill = about(&rows, "default_engine", "prefill");
+    assert_eq!((&prefill["standing"], &prefill["advice"]), (&"decided".into(), &"use second".into()), "{prefill}");
+    let decode = about(&rows, "default_engine", "kv_decode");
+    assert_eq!((&decode["standing"], &decode["advice"]), (&"decided".into(), &"use first".into()), "{decode}");
+    let routing = about(&rows, "routing", "kv_decode");
+    assert_eq!(routing["advice"], "send everything to first", "{routing}");
+    assert_eq!(about(&rows, "energy", "the run")["standing"], "no_data");
+    assert_eq!(about(&rows, "validity", "")["standing"], "decided");
+}
+
+/// Engines of equal speed: none is the default because it is faster.
+#[test]
+fn equal_engines_are_not_told_apart() {
+    let here = tempfile::tempdir().unwrap();
+    for seed in 1..=5 {
+        run(here.path(), seed, [(1.0, 1.0), (1.0, 1.0)]);
+        let rows = decisions(here.path(), seed);
+        for phase in ["prefill", "kv_decode"] {
+            let row = about(&rows, "default_engine", phase);
+            let advice = row["advice"].as_str().unwrap();
+            assert!(!["use first", "use second"].contains(&advice), "seed {seed}: {row}");
+        }
+    }
+}
+
+#[test]
+fn a_workload_needs_prices() {
+    let here = tempfile::tempdir().unwrap();
+    let output = phasebench(here.path(), &["decide", "run", "--workload", "w.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--pricing"), "{}", text(&output.stderr));
+}
