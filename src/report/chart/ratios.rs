@@ -54,7 +54,8 @@ pub struct Ratio {
 /// # Errors
 /// [`ChartError::Empty`] without a row, [`ChartError::Value`] for a ratio that is not positive.
 pub fn ratios(data: &Ratios) -> Result<Svg, ChartError> {
-    let values = values(data)?;
+    let mut values = values(data)?;
+    values.extend(room_beyond(&values, &data.references));
     let Some(x) = Axis::log(values, 7).filter(|_| !data.rows.is_empty()) else {
         return Err(ChartError::Empty { what: "ratios" });
     };
@@ -83,6 +84,17 @@ pub fn ratios(data: &Ratios) -> Result<Svg, ChartError> {
             Ok(())
         })
     })
+}
+
+/// Share of the axis beyond which a line would run through the printed values.
+const CLEAR_OF_VALUES: f64 = 0.8;
+
+/// A ratio to reach to, so that no reference line runs through the values printed at the right end. `None`: none would.
+fn room_beyond(values: &[f64], references: &[Reference]) -> Option<f64> {
+    let (least, most) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
+    let last = references.iter().map(|reference| reference.ratio).reduce(f64::max)?;
+    let reach = (last / least).ln();
+    (reach > CLEAR_OF_VALUES * (most / least).ln()).then(|| least * (reach / CLEAR_OF_VALUES).exp())
 }
 
 fn mark(row: &Ratio) -> Mark {
