@@ -107,13 +107,13 @@ fn pairs(run: &ReportedRun<'_>, names: &Names) -> Block {
         .words("phase", |row| mode(row.mode))
         .words("engine", |row| engine(names, &row.backend_b, row))
         .words("against", |row| engine(names, &row.backend_a, row))
+        .words("verdict", |row| Text::default().strong(row.verdict.as_str()))
         .number("cells", "", |row| of_all(row.n_compared, row.n_cells))
         .interval("time ÷ the other's", "", "95\u{a0}%", |row| {
             format::interval(row.ratio, row.ratio_low.zip(row.ratio_high))
         })
         .number("faster, same, slower in", "", |row| format!("{}, {}, {}", row.n_faster, row.n_same, row.n_slower))
         .number("p (Holm)", "", |row| format::p_value(row.p_holm))
-        .words("verdict", |row| Text::default().strong(row.verdict.as_str()))
         .captioned(caption)
         .into()
 }
@@ -152,6 +152,7 @@ fn cells(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
         .when(several_pairs, |table| {
             table.words("engine", |row| row.backend_b.as_str()).words("against", |row| row.backend_a.as_str())
         })
+        .words("verdict", |row| row.verdict.as_str())
         .words("calls", calls)
         .interval("time ÷ the other's", "", "95\u{a0}%", |row| {
             format::interval(row.ratio, row.ratio_low.zip(row.ratio_high))
@@ -163,7 +164,6 @@ fn cells(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
         .number("Mann-Whitney p", "", |row| format::p_value(row.mann_whitney_p))
         .number("p (Holm)", "", |row| format::p_value(row.p_holm))
         .number("q", "", |row| format::p_value(row.q))
-        .words("verdict", |row| row.verdict.as_str())
         .captioned(caption);
     Some(table.into())
 }
