@@ -131,11 +131,8 @@ fn value(node: &mut Node, kind: &Kind, label: &str, problems: &mut Vec<Problem>)
 fn meant<'a>(entries: &[Entry], forms: &'a [Section]) -> Option<&'a Section> {
     let is_there = |field: &Field| entries.iter().any(|entry| entry.key == field.key);
     let by_first = forms.iter().find(|form| form.fields.first().is_some_and(is_there));
-    let by_any = || forms.iter().find(|form| form.fields.iter().any(is_there));
-    by_first.or_else(by_any).or_else(|| {
-        let needs_none = |form: &&Section| form.fields.iter().all(|field| field.need != Need::Required);
-        forms.iter().find(needs_none)
-    })
+    let by_any = by_first.or_else(|| forms.iter().find(|form| form.fields.iter().any(is_there)));
+    by_any.or_else(|| forms.iter().find(|form| form.fields.iter().all(|field| field.need != Need::Required)))
 }
 
 /// Reports entries that are of no form.
