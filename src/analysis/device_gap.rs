@@ -1,12 +1,14 @@
 //! `cuda_event_gap_summary.csv`: how much of a phase the device's own clock does not account for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::stats::summary::{median, quantile};
+use crate::record::CallRecord;
+use crate::stats::summary::{P95_NEEDS, median, quantile};
 use crate::terms::Mode;
 
 use super::columns::columns;
-use super::groups::by_cell;
+use super::groups::{Group, by_cell};
 use super::key::CellKey;
 use super::metrics::Metrics;
 use super::table::{Sources, Table};
@@ -43,27 +45,35 @@ impl Table for DeviceGap {
 
     fn derive(from: &Sources<'_>) -> Vec<DeviceGapRow> {
         let metrics = from.rows::<Metrics>();
-        let calls: std::collections::BTreeMap<&str, _> =
+        let calls: BTreeMap<&str, &CallRecord> =
             from.recording.calls().map(|call| (call.call_id.as_str(), call)).collect();
-        let rows = by_cell(from.plan, metrics.iter()).into_iter().filter_map(|group| {
-            let times = group.counted().into_iter().filter_map(|row| {
-                let span = calls.get(row.call_id.as_str())?.spans.iter().find(|span| span.phase.mode() == row.mode)?;
-                Some((span.duration().as_ms(), span.device_ns?.as_ms()))
-            });
-            let times: Vec<(f64, f64)> = times.filter(|(host, _)| *host > 0.0).collect();
-            let gaps: Vec<f64> = times.iter().map(|(host, device)| host - device).collect();
-            let of = |each: fn(&(f64, f64)) -> f64| median(&times.iter().map(each).collect::<Vec<_>>());
-            Some(DeviceGapRow {
-                key: group.key(),
-                mode: group.mode,
-                n: times.len(),
-                host_median_ms: of(|(host, _)| *host)?,
-                device_median_ms: of(|(_, device)| *device)?,
-                gap_median_ms: median(&gaps)?,
-                gap_p95_ms: quantile(&gaps, 0.95).filter(|_| gaps.len() >= crate::stats::summary::P95_NEEDS),
-                gap_share_median: of(|(host, device)| (host - device) / host)?,
-            })
-        });
-        rows.collect()
+        by_cell(from.plan, metrics.iter()).iter().filter_map(|group| row(group, &calls)).collect()
     }
+}
+
+/// `None`: no call that counts has a device time.
+fn row(group: &Group<'_>, calls: &BTreeMap<&str, &CallRecord>) -> Option<DeviceGapRow> {
+    let counted = group.counted();
+    let both = counted.iter().filter_map(|row| host_and_device_ms(calls.get(row.call_id.as_str())?, row.mode));
+    let times: Vec<(f64, f64)> = both.filter(|(host, _)| *host > 0.0).collect();
+    let hosts: Vec<f64> = times.iter().map(|(host, _)| *host).collect();
+    let devices: Vec<f64> = times.iter().map(|(_, device)| *device).collect();
+    let gaps: Vec<f64> = times.iter().map(|(host, device)| host - device).collect();
+    let shares: Vec<f64> = times.iter().map(|(host, device)| (host - device) / host).collect();
+    Some(DeviceGapRow {
+        key: group.key(),
+        mode: group.mode,
+        n: times.len(),
+        host_median_ms: median(&hosts)?,
+        device_median_ms: median(&devices)?,
+        gap_median_ms: median(&gaps)?,
+        gap_p95_ms: quantile(&gaps, 0.95).filter(|_| gaps.len() >= P95_NEEDS),
+        gap_share_median: median(&shares)?,
+    })
+}
+
+/// What a mode's phase took by our clock and by the device's own. `None`: the device told no time.
+fn host_and_device_ms(call: &CallRecord, mode: Mode) -> Option<(f64, f64)> {
+    let span = call.spans.iter().find(|span| span.phase.mode() == mode)?;
+    Some((span.duration().as_ms(), span.device_ns?.as_ms()))
 }

@@ -30,16 +30,14 @@ impl Ordering {
     /// Works out the order.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
-        let hash = |parts: &[&str]| seeded(plan.seed, parts);
         let index: BTreeMap<_, _> = plan.sessions.iter().enumerate().map(|(i, s)| (&s.key, i)).collect();
         let sessions: Vec<usize> =
             plan.cells.iter().map(|c| index.get(&c.session).copied().unwrap_or_default()).collect();
-        let by_hash = |tag: &str, names: Vec<[&str; 2]>| {
-            ranks(&names.iter().map(|n| hash(&[tag, n[0], n[1]])).collect::<Vec<_>>())
-        };
-        let session_ranks =
-            by_hash("session", plan.sessions.iter().map(|s| [s.key.backend.as_str(), s.key.model.as_str()]).collect());
-        let cell_ranks = by_hash("cell", plan.cells.iter().map(|c| [c.id.0.as_str(), ""]).collect());
+        let keys = plan.sessions.iter().map(|session| &session.key);
+        let of_sessions = keys.map(|key| seeded(plan.seed, &["session", &key.backend, &key.model]));
+        let session_ranks = ranks(&of_sessions.collect::<Vec<_>>());
+        let of_cells = plan.cells.iter().map(|cell| seeded(plan.seed, &["cell", &cell.id.0, ""]));
+        let cell_ranks = ranks(&of_cells.collect::<Vec<_>>());
         let groups = match plan.order {
             Order::Interleaved => residency_groups(plan),
             Order::Blocked | Order::Shuffled => vec![0; plan.sessions.len()],

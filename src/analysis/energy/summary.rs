@@ -10,9 +10,9 @@ use crate::terms::energy::{Grade, IdleKind};
 use crate::terms::{Flag, Mode};
 
 use super::EnergyEvents;
-use super::rows::{COVERAGE_FACTOR, EnergyEventRow, EnergyScope, U_SYS, by_call};
+use super::rows::{ByCall, COVERAGE_FACTOR, EnergyEventRow, EnergyScope, U_SYS, by_call};
 use crate::analysis::columns::columns;
-use crate::analysis::groups::by_cell;
+use crate::analysis::groups::{Group, by_cell};
 use crate::analysis::key::CellKey;
 use crate::analysis::metrics::MetricRow;
 use crate::analysis::metrics::Metrics;
@@ -197,57 +197,68 @@ const THROTTLED: &str = "throttled";
 
 /// One row per cell and phase mode, from its calls.
 fn natural(plan: &Plan, metrics: &[MetricRow], events: &[EnergyEventRow]) -> Vec<EnergySummaryRow> {
-    let of = by_call(events);
-    let rows = by_cell(plan, metrics).into_iter().filter(|group| group.mode != Mode::E2eKv).filter_map(|group| {
-        let counted = group.counted();
-        let first =
-            *counted.iter().find(|row| row.energy.energy_sensor.is_some() || row.energy.energy_reason.is_some())?;
-        let hot = |row: &&MetricRow| row.flags.contains(Flag::Throttled);
-        let (throttled, rest): (Vec<&MetricRow>, Vec<&MetricRow>) = counted.iter().copied().partition(hot);
-        let graded: Vec<&MetricRow> =
-            rest.iter().copied().filter(|row| row.energy.energy_grade.is_some_and(|grade| grade <= Grade::C)).collect();
-        let phase = group.mode.phases()[0];
-        let part = |row: &&MetricRow| CallFigures::of(row, of.get(&(row.call_id.as_str(), phase))?);
-        let figures = Figures::of(&graded.iter().filter_map(part).collect::<Vec<_>>());
-        let energy = Interval::of(figures.energy, figures.u_stat);
-        let net = Interval::of(figures.net, figures.u_net);
-        let per_token = Interval::of(figures.j_per_token, figures.u_stat);
-        let reasons = rest.iter().filter_map(|row| match (row.energy.energy_grade, row.energy.energy_reason) {
-            (Some(Grade::D), _) => Some(GRADE_D),
-            (_, reason) => reason.map(|reason| reason.as_str()),
-        });
-        let reasons = if rest.is_empty() { THROTTLED.to_owned() } else { frequent(reasons) };
-        let kinds = graded.iter().filter(|_| figures.net.is_some()).filter_map(|row| row.energy.energy_idle_kind);
-        Some(EnergySummaryRow {
-            key: group.key(),
-            params_millions: first.architecture.params_millions,
-            mode: group.mode,
-            scope: EnergyScope::Natural,
-            sensor: first.energy.energy_sensor.clone(),
-            simulated: first.energy.energy_simulated,
-            calls: counted.len(),
-            throttled: throttled.len(),
-            graded: graded.len(),
-            grade: graded.iter().filter_map(|row| row.energy.energy_grade).max(),
-            energy_j: figures.energy,
-            energy_low_j: energy.low,
-            energy_high_j: energy.high,
-            energy_net_j: figures.net,
-            energy_net_low_j: net.low,
-            energy_net_high_j: net.high,
-            idle_kind: frequent(kinds.map(IdleKind::as_str)),
-            power_w: figures.power,
-            j_per_token: figures.j_per_token,
-            j_per_token_low: per_token.low,
-            j_per_token_high: per_token.high,
-            u_stat: figures.u_stat,
-            u_net: figures.u_net,
-            updates: graded.iter().filter_map(|row| row.energy.energy_updates).min(),
-            methods: frequent(graded.iter().filter_map(|row| row.energy.energy_method).map(|method| method.as_str())),
-            reasons,
-        })
-    });
-    rows.collect()
+    let events = by_call(events);
+    let groups = by_cell(plan, metrics).into_iter().filter(|group| group.mode != Mode::E2eKv);
+    groups.filter_map(|group| of_calls(&group, &events)).collect()
+}
+
+/// The row of a cell's calls in one mode. `None`: no power was recorded beside them.
+fn of_calls(group: &Group<'_>, events: &ByCall<'_>) -> Option<EnergySummaryRow> {
+    let counted = group.counted();
+    let has_power = |row: &&&MetricRow| row.energy.energy_sensor.is_some() || row.energy.energy_reason.is_some();
+    let first = *counted.iter().find(has_power)?;
+    let (throttled, cool): (Vec<&MetricRow>, Vec<&MetricRow>) =
+        counted.iter().copied().partition(|row| row.flags.contains(Flag::Throttled));
+    let graded: Vec<&MetricRow> =
+        cool.iter().copied().filter(|row| row.energy.energy_grade.is_some_and(|grade| grade <= Grade::C)).collect();
+    let phase = group.mode.phases()[0];
+    let calls = graded.iter().filter_map(|row| CallFigures::of(row, events.get(&(row.call_id.as_str(), phase))?));
+    let figures = Figures::of(&calls.collect::<Vec<_>>());
+    let energy = Interval::of(figures.energy, figures.u_stat);
+    let net = Interval::of(figures.net, figures.u_net);
+    let per_token = Interval::of(figures.j_per_token, figures.u_stat);
+    let methods = graded.iter().filter_map(|row| row.energy.energy_method);
+    let idle_kinds = graded.iter().filter(|_| figures.net.is_some()).filter_map(|row| row.energy.energy_idle_kind);
+    Some(EnergySummaryRow {
+        key: group.key(),
+        params_millions: first.architecture.params_millions,
+        mode: group.mode,
+        scope: EnergyScope::Natural,
+        sensor: first.energy.energy_sensor.clone(),
+        simulated: first.energy.energy_simulated,
+        calls: counted.len(),
+        throttled: throttled.len(),
+        graded: graded.len(),
+        grade: graded.iter().filter_map(|row| row.energy.energy_grade).max(),
+        energy_j: figures.energy,
+        energy_low_j: energy.low,
+        energy_high_j: energy.high,
+        energy_net_j: figures.net,
+        energy_net_low_j: net.low,
+        energy_net_high_j: net.high,
+        idle_kind: frequent(idle_kinds.map(IdleKind::as_str)),
+        power_w: figures.power,
+        j_per_token: figures.j_per_token,
+        j_per_token_low: per_token.low,
+        j_per_token_high: per_token.high,
+        u_stat: figures.u_stat,
+        u_net: figures.u_net,
+        updates: graded.iter().filter_map(|row| row.energy.energy_updates).min(),
+        methods: frequent(methods.map(|method| method.as_str())),
+        reasons: if cool.is_empty() {
+            THROTTLED.to_owned()
+        } else {
+            frequent(cool.iter().filter_map(|row| reason(row)))
+        },
+    })
+}
+
+/// Why a call gives no figure, or one too uncertain to count. `None`: it gives one.
+fn reason(row: &MetricRow) -> Option<&'static str> {
+    match (row.energy.energy_grade, row.energy.energy_reason) {
+        (Some(Grade::D), _) => Some(GRADE_D),
+        (_, reason) => reason.map(|reason| reason.as_str()),
+    }
 }
 
 /// What a call gives to its cell's means.
