@@ -514,6 +514,9 @@ pub struct CostArgs {
     /// Column of one rate for all tokens
     #[arg(long, value_name = "COL")]
     pub rate: Option<String>,
+    /// Also write what a run costs as CSV files into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Sensor that a table's power is from: nvml, rapl or hwmon
     #[arg(long, value_name = "KIND")]
     pub sensor: Option<SensorKind>,

@@ -19,6 +19,8 @@ use crate::scenario::{self, CsvTable, Pricing, Workload, pricing, workload};
 use crate::store::SPEC;
 use crate::units::significant;
 
+mod csv_files;
+
 /// What hardware is held against hire for, where the pricing file has none. Unit: months.
 const MONTHS: f64 = 36.0;
 
@@ -50,10 +52,14 @@ fn run(
         &run.manifest,
         Order { pricing, workload, months, scenario: &scenario, success: &args.success },
     );
+    let written = args.out.as_deref().map(|folder| csv_files::write(&bill, folder)).transpose()?;
     if args.json {
         writeln!(out, "{:#}", serde_json::to_value(&bill)?)?;
     } else {
         Printed { out, currency: &pricing.currency, tier: &pricing.tiers[0].name }.bill(&bill, pricing)?;
+        for path in written.unwrap_or_default() {
+            writeln!(out, "table: {}", path.display())?;
+        }
     }
     Ok(Exit::Good)
 }

@@ -25,6 +25,7 @@ pub fn args(of: &Path) -> CostArgs {
         prefill: None,
         decode: None,
         rate: None,
+        out: None,
         sensor: None,
         json: true,
     }

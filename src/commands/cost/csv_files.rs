@@ -1,0 +1,101 @@
+//! The tables of a bill as CSV files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::commands::CommandError;
+use crate::cost::bill::Bill;
+use crate::files;
+use crate::store::io_error;
+
+/// A table's file, and its rows as they stand in the JSON.
+type File = (&'static str, Vec<Value>);
+
+/// Writes every table of a bill into a folder, a figure's parts in columns of their own: `cost_total_value`,
+/// `cost_total_low`, `cost_total_high`. A cell without a value is empty. Tables without rows are left out.
+///
+/// # Errors
+/// The folder or a file cannot be written.
+pub(super) fn write(bill: &Bill, folder: &Path) -> Result<Vec<PathBuf>, CommandError> {
+    fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
+    let mut written = Vec::new();
+    for (name, rows) in tables(bill)? {
+        if rows.is_empty() {
+            continue;
+        }
+        let path = folder.join(name);
+        files::replace(&path, &csv(&rows)?).map_err(io_error(&path, "write"))?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn tables(bill: &Bill) -> Result<Vec<File>, serde_json::Error> {
+    Ok(vec![
+        ("cost_table_all_tiers.csv", rows(&bill.phases)?),
+        ("request_time.csv", rows(&bill.requests)?),
+        ("cost_per_request.csv", rows(&bill.thousands)?),
+        ("cost_per_shape.csv", rows(&bill.shapes)?),
+        ("slos.csv", rows(&bill.slos)?),
+        ("capacity.csv", rows(&bill.capacity)?),
+        ("cost_per_month.csv", rows(&bill.months)?),
+        ("break_even.csv", rows(&bill.break_even)?),
+        ("tco.csv", rows(&bill.tco)?),
+        ("models.csv", rows(&bill.models)?),
+    ])
+}
+
+fn rows<R: Serialize>(of: &[R]) -> Result<Vec<Value>, serde_json::Error> {
+    of.iter().map(serde_json::to_value).collect()
+}
+
+fn csv(rows: &[Value]) -> Result<Vec<u8>, CommandError> {
+    let flat: Vec<Map<String, Value>> = rows.iter().map(flattened).collect();
+    let mut columns: Vec<&str> = Vec::new();
+    for row in &flat {
+        for name in row.keys() {
+            // What is null in one row has parts in another: the parts are the columns.
+            let has_parts = flat.iter().any(|other| other.keys().any(|key| is_part(key, name)));
+            if !has_parts && !columns.contains(&name.as_str()) {
+                columns.push(name);
+            }
+        }
+    }
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let failed = |error: csv::Error| CommandError::from(std::io::Error::other(error));
+    writer.write_record(&columns).map_err(failed)?;
+    for row in &flat {
+        writer.write_record(columns.iter().map(|name| cell(row.get(*name)))).map_err(failed)?;
+    }
+    writer.into_inner().map_err(|error| CommandError::from(error.into_error()))
+}
+
+/// Whether a column holds a part of another.
+fn is_part(column: &str, of: &str) -> bool {
+    column.strip_prefix(of).is_some_and(|rest| ["_value", "_infrastructure_value", "_total_value"].contains(&rest))
+}
+
+/// A row whose parts are columns: `engine.model` is `engine_model`.
+fn flattened(row: &Value) -> Map<String, Value> {
+    let mut flat = Map::new();
+    for (key, value) in row.as_object().into_iter().flatten() {
+        match value {
+            Value::Object(_) => {
+                flat.extend(flattened(value).into_iter().map(|(part, value)| (format!("{key}_{part}"), value)));
+            }
+            _ => drop(flat.insert(key.clone(), value.clone())),
+        }
+    }
+    flat
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}

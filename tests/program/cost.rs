@@ -1,0 +1,94 @@
+//! `phasebench cost` through the program itself, on the run that ships.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn cost(arguments: &[&str]) -> std::io::Result<Output> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).arg("cost").args(arguments).output()
+}
+
+const RUN: [&str; 3] = ["results/example", "--pricing", "scenarios/pricing/tr123.yaml"];
+
+/// Every figure with its interval and its share, and every table as a file.
+#[test]
+fn a_run_is_priced_and_its_tables_are_written() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("costs").display().to_string();
+    let workload = ["--workload", "tests/data/cost/workload.yaml", "--out", &out];
+    let output = cost(&[&RUN[..], &workload].concat())?;
+    let printed = String::from_utf8(output.stdout)?;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for said in [
+        "prices tr123 in USD, workload example; brackets are 95 % intervals",
+        "note: every engine: infrastructure only: no power was recorded",
+        "a lower bound without queueing; the wait is a model, not a measurement",
+        "gpt2-25m on ort-cpu (f32)   gpt2-5m on ort-cpu (f32)",
+    ] {
+        assert!(printed.contains(said), "{said}:\n{printed}");
+    }
+    let mut reader = csv::Reader::from_path(Path::new(&out).join("cost_per_request.csv"))?;
+    let header: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
+    let expected = [
+        "engine_model",
+        "engine_backend",
+        "engine_dtype",
+        "engine_batch",
+        "tier",
+        "coverage",
+        "cost_infrastructure_value",
+        "cost_infrastructure_low",
+        "cost_infrastructure_high",
+        "cost_energy",
+        "cost_total_value",
+        "cost_total_low",
+        "cost_total_high",
+        "cost_scope",
+        "cost_carbon_g",
+    ];
+    assert_eq!(header, expected);
+    let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>()?;
+    assert_eq!(rows.len(), 5 * 11, "five engines on eleven tiers");
+    assert!(rows.iter().all(|row| row[9].is_empty() && &row[13] == "infrastructure_only"), "no energy is no 0");
+    for file in ["cost_table_all_tiers", "request_time", "capacity", "cost_per_month", "break_even", "tco", "models"] {
+        assert!(Path::new(&out).join(file).with_extension("csv").is_file(), "{file}");
+    }
+    Ok(())
+}
+
+#[test]
+fn too_little_covered_decides_nothing_and_prints_the_scenario() -> Outcome {
+    let output = cost(&[&RUN[..], &["--workload", "scenarios/workloads/whitepaper.yaml"]].concat())?;
+    let printed = String::from_utf8(output.stdout)?;
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        printed.contains("no decision for gpt2-5m on ort-cpu (f32): 0.0 % of the workload was measured"),
+        "{printed}"
+    );
+    let file = printed.split("was made from:\n\n").nth(1).ok_or("no scenario")?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("missing.yaml");
+    std::fs::write(&path, file)?;
+    let plan = Command::new(env!("CARGO_BIN_EXE_phasebench")).arg("plan").arg(&path).output()?;
+    assert_eq!(plan.status.code(), Some(0), "{}", String::from_utf8_lossy(&plan.stderr));
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_priced_ends_with_its_code() -> Outcome {
+    for (arguments, code, said) in [
+        (vec!["no/such.csv", "--pricing", "scenarios/pricing/tr119.yaml"], 2, "error: no/such.csv: "),
+        (vec!["results", "--pricing", "scenarios/pricing/tr119.yaml"], 4, "error: results"),
+        (vec!["results/example", "--pricing", "no.yaml"], 2, "error: cannot read pricing file no.yaml: "),
+        ([&RUN[..], &["--out", "Cargo.toml/costs"]].concat(), 4, "error: "),
+        ([&RUN[..], &["--success", "gpt2-5m"]].concat(), 2, "error: invalid value 'gpt2-5m' for '--success"),
+    ] {
+        let output = cost(&arguments)?;
+        let told = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+        assert!(told.starts_with(said), "{arguments:?}: {told}");
+    }
+    Ok(())
+}
