@@ -3,7 +3,7 @@
 //! A reading is the mean over a window that ended some time before the sensor's last update, so the first readings of a
 //! phase still show what came before it. [`estimate()`] therefore uses only what lies inside a phase, or accounts for
 //! what lies outside, and says how uncertain that leaves the figure; [`grade()`] says what the figure may be used for.
-//! Without enough readings there is no figure, and a [`NoFigure`](crate::terms::energy::Reason).
+//! Without enough readings there is no figure, and a [`NoFigure`](crate::terms::energy::NoFigure).
 
 use crate::units::Nanos;
 

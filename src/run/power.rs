@@ -127,7 +127,7 @@ impl Power {
     }
 
     /// What the board that work ran on did since `begin`, every board where nothing proves which; after
-    /// [`note`](Self::note). States told before are forgotten but for the last.
+    /// [`write_readings`](Self::write_readings). States told before are forgotten but for the last.
     pub fn flags(&mut self, begin: Nanos, attribution: &Attribution, beside: &[OnBoard]) -> Vec<Flag> {
         let boards = Boards { sensors: &self.found.sensors, unopened: self.found.has_unopened(), cuda: &self.cuda };
         let on = boards.of(attribution, beside).map(|sensor| sensor.id.as_str());
