@@ -103,7 +103,7 @@ fn a_run_without_a_call_has_headers_only() {
     run.lines.truncate(1);
     let tables = derive(&run.recording(), &run.plan, &run.manifest, &[]);
     let files = files(&tables).unwrap();
-    assert_eq!(files.len(), 37);
+    assert_eq!(files.len(), 38);
     for (path, bytes) in &files {
         let text = String::from_utf8(bytes.clone()).unwrap();
         let described = [
@@ -112,6 +112,7 @@ fn a_run_without_a_call_has_headers_only() {
             "kv_crossover_points.csv",
             "kv_memory_theoretical.csv",
             "model_architecture.csv",
+            "recommendations.csv",
         ];
         let described = described.iter().any(|name| path.ends_with(name));
         assert_eq!(text.lines().count() == 1, !described, "{}: {text}", path.display());
