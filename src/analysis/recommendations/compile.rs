@@ -1,6 +1,7 @@
 //! Whether to compile a phase.
 
 use crate::analysis::compile::{CompileOutcome, CompileOutcomeRow, CompileVerdict};
+use crate::analysis::engines::{EnginePairs, EnginePairsRow, EngineVerdict};
 use crate::analysis::table::{Sources, Table as _};
 use crate::units::significant;
 
@@ -8,13 +9,38 @@ use super::row::{RecommendationRow, Standing, Topic};
 
 /// One row per compiler and phase.
 pub(super) fn recommend(from: &Sources<'_>) -> Vec<RecommendationRow> {
-    from.rows::<CompileOutcome>().iter().map(row).collect()
+    let pairs = from.rows::<EnginePairs>();
+    from.rows::<CompileOutcome>().iter().map(|outcome| row(outcome, on_these_cells(outcome, &pairs))).collect()
 }
 
-fn row(outcome: &CompileOutcomeRow) -> RecommendationRow {
+/// What the compiled engine is to the uncompiled one over the cells that were measured, as these and no sample of others.
+/// `None`: they are not compared.
+fn on_these_cells(outcome: &CompileOutcomeRow, pairs: &[EnginePairsRow]) -> Option<EngineVerdict> {
+    let reference = outcome.reference.as_ref()?;
+    let same = pairs.iter().filter(|pair| pair.mode == outcome.mode && pair.dtype == Some(outcome.dtype));
+    same.filter(|pair| pair.ratio.is_some()).find_map(|pair| {
+        if pair.backend_a == *reference && pair.backend_b == outcome.backend {
+            Some(pair.verdict)
+        } else if pair.backend_b == *reference && pair.backend_a == outcome.backend {
+            Some(pair.verdict.turned())
+        } else {
+            None
+        }
+    })
+}
+
+fn row(outcome: &CompileOutcomeRow, here: Option<EngineVerdict>) -> RecommendationRow {
     let (standing, advice) = match outcome.verdict {
         CompileVerdict::Faster => (Standing::Decided, "compile it"),
         CompileVerdict::Slower => (Standing::Decided, "leave it eager"),
+        CompileVerdict::NotResolved if here.is_some_and(EngineVerdict::is_faster) => (
+            Standing::Hint,
+            "compile it for what was measured, where it is faster; whether it is for other cells is open",
+        ),
+        CompileVerdict::NotResolved if here.is_some_and(EngineVerdict::is_slower) => (
+            Standing::Hint,
+            "leave it eager for what was measured, where compiled is slower; whether it is for other cells is open",
+        ),
         CompileVerdict::NotResolved => {
             (Standing::NotSeparated, "compiling is not known to help: leave it eager, which starts sooner")
         }
@@ -27,7 +53,7 @@ fn row(outcome: &CompileOutcomeRow) -> RecommendationRow {
         standing,
         advice: advice.to_owned(),
         figures: figures(outcome),
-        rows: CompileOutcome::FILE.to_owned(),
+        rows: [CompileOutcome::FILE, EnginePairs::FILE].join("; "),
         overturned_by:
             "shapes that were not measured, which compile inside calls; too few calls to earn the compilation back"
                 .to_owned(),
