@@ -102,5 +102,6 @@ pub(super) fn speed(pair: &EnginePairsRow, engine: &str) -> Option<String> {
         return None;
     };
     let (speed, from, to) = (significant(speed, 3), significant(from, 3), significant(to, 3));
-    Some(format!("{engine} {speed}× [{from}, {to}] as fast as {other} over {} cells", pair.n_compared))
+    let cells = if pair.n_compared == 1 { "1 cell".to_owned() } else { format!("{} cells", pair.n_compared) };
+    Some(format!("{engine} {speed}× [{from}, {to}] as fast as {other} over {cells}"))
 }

@@ -7,10 +7,14 @@ use crate::units::significant;
 
 use super::row::{RecommendationRow, Standing, Topic};
 
-/// One row per headline fit of a phase.
+/// Fewer models ask for no law.
+const FEWEST_MODELS: usize = 3;
+
+/// One row per headline fit of a phase over that many models.
 pub(super) fn recommend(from: &Sources<'_>) -> Vec<RecommendationRow> {
     let fits = from.rows::<ScalingFits>();
-    fits.iter().filter(|fit| fit.key.headline && fit.key.mode != Mode::E2eKv).map(row).collect()
+    let asked = |fit: &&ScalingFitRow| fit.key.headline && fit.key.mode != Mode::E2eKv && fit.n_models >= FEWEST_MODELS;
+    fits.iter().filter(asked).map(row).collect()
 }
 
 fn row(fit: &ScalingFitRow) -> RecommendationRow {
