@@ -1,0 +1,98 @@
+//! Arguments of what plans and measures, and of what reads a run.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The scenario file
+    pub scenario: PathBuf,
+    /// Only cells where these hold, e.g. backend=ort-cpu,model=gpt2-25m
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    pub only: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The scenario file
+    #[arg(required_unless_present = "resume")]
+    pub scenario: Option<PathBuf>,
+    /// The run folder; named by time, scenario and plan below results/ if not given
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Only cells where these hold, e.g. backend=ort-cpu,model=gpt2-25m
+    #[arg(long, value_name = "KEY=VALUE,…", conflicts_with = "resume")]
+    pub only: Option<String>,
+    /// Record the cells of unavailable backends as skipped instead of giving up
+    #[arg(long)]
+    pub skip_missing: bool,
+    /// Go on with this run folder; a scenario file beside it must be the one that the run began with
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where models are looked for, four folders deep
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub models: PathBuf,
+    /// The file; - prints it
+    #[arg(long, value_name = "FILE", default_value = "scenario.yaml")]
+    pub out: PathBuf,
+    /// The Ollama server; where its own client would look if not given
+    #[arg(long, value_name = "URL")]
+    pub ollama: Option<String>,
+}
+
+/// `bench`
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// MODEL or onnx:MODEL (ONNX Runtime), torch:MODEL, compile:MODEL (torch.compile), ollama:MODEL or ollama:TAG; a MODEL is
+    /// a model folder or synthetic:NAME, e.g. synthetic:gpt2-25m
+    #[arg(required = true, value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// Prompt lengths in tokens
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [16, 128], value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub prompt: Vec<u32>,
+    /// Decode steps timed in each call
+    #[arg(long = "gen", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub gen_tokens: u32,
+    /// Rows decoded together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batch: u32,
+    /// Threads inside an operator; each engine's own choice if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// On the GPU
+    #[arg(long)]
+    pub gpu: bool,
+    /// The Ollama server
+    #[arg(long, value_name = "URL")]
+    pub ollama: Option<String>,
+    /// The run folder; named by time and plan below results/ if not given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A run folder
+#[derive(Debug, Args)]
+pub struct RunFolderArgs {
+    /// The run folder
+    pub run: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,166 @@
+//! Arguments of what makes, converts and checks models.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+
+use crate::scenario::ArgMax;
+use crate::terms::Dtype;
+
+/// `models`
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Make a synthetic model folder (config.json, model.safetensors, tokenizer.json)
+    Synth(SynthArgs),
+    /// Export a model folder to the form an engine loads
+    Export(ExportArgs),
+    /// Print a folder's architecture, parameters, bytes and KV bytes per token
+    Inspect(InspectArgs),
+    /// Compare engines' log-probabilities with the folder's reference.json, and with each other
+    Verify(VerifyArgs),
+    /// Let an Ollama server fetch a model into its own store
+    Pull(PullArgs),
+    /// Delete what runs have uploaded to an Ollama server
+    Prune(PruneArgs),
+}
+
+/// `models synth`
+#[derive(Debug, Args)]
+pub struct SynthArgs {
+    /// Family: gpt2, llama, qwen2 or phi
+    #[arg(long)]
+    pub family: String,
+    /// Layers
+    #[arg(long)]
+    pub n_layer: u32,
+    /// Width of the residual stream
+    #[arg(long)]
+    pub n_embd: u32,
+    /// Attention heads
+    #[arg(long)]
+    pub n_head: u32,
+    /// Key and value heads; as many as attention heads if not given
+    #[arg(long)]
+    pub n_kv_head: Option<u32>,
+    /// Width inside the MLP; the family's usual multiple of --n-embd if not given
+    #[arg(long)]
+    pub n_inner: Option<u32>,
+    /// Vocabulary
+    #[arg(long)]
+    pub vocab: Option<u32>,
+    /// Longest context
+    #[arg(long)]
+    pub n_positions: Option<u32>,
+    /// Stored element type: f32, f16 or bf16
+    #[arg(long)]
+    pub dtype: Option<String>,
+    /// Seed of the weights
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Where to put the folder; in the cache if not given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `models export`
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("format").required(true).args(["onnx", "gguf"])))]
+pub struct ExportArgs {
+    /// The model folder
+    pub folder: PathBuf,
+    /// To an ONNX decoder graph
+    #[arg(long)]
+    pub onnx: bool,
+    /// To a GGUF file, for servers on llama.cpp
+    #[arg(long)]
+    pub gguf: bool,
+    /// Element type of the weights; in ONNX also of KV cache and logits
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: Dtype,
+    /// Where the next token is chosen (ONNX)
+    #[arg(long, value_enum, default_value_t, conflicts_with = "gguf")]
+    pub arg_max: ArgMax,
+    /// Weights in a file beside the graph, also where they would fit into it (ONNX, with --out)
+    #[arg(long, conflicts_with = "gguf", requires = "out")]
+    pub external_data: bool,
+    /// The folder to put it into, or with --gguf a file that ends in .gguf; in the cache if not given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `models inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The model folder
+    pub folder: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `models verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The model folder; reference.json in it is what an independent implementation computed
+    pub folder: PathBuf,
+    /// Element type of the exported model
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: Dtype,
+    /// Compare an Ollama server too, with the reference (if there is one) and with ONNX Runtime
+    #[arg(
+        long,
+        visible_alias = "url",
+        value_name = "URL",
+        num_args = 0..=1,
+        default_missing_value = "http://127.0.0.1:11434"
+    )]
+    pub ollama: Option<String>,
+    /// Greedy steps to compare per prompt
+    #[arg(long, default_value_t = 24, requires = "ollama", value_parser = clap::value_parser!(u32).range(1..=30))]
+    pub steps: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `models pull`
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// The model's name in the server's library, such as gemma3:270m
+    pub model: String,
+    /// The server
+    #[arg(long, visible_alias = "ollama", default_value = "http://127.0.0.1:11434")]
+    pub url: String,
+}
+
+/// `models prune`
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// The server
+    #[arg(long, visible_alias = "ollama", default_value = "http://127.0.0.1:11434")]
+    pub url: String,
+    /// Only say what would be deleted
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl ValueEnum for Dtype {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::F32, Self::F16]
+    }
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.as_str()))
+    }
+}
+
+impl ValueEnum for ArgMax {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Outside, Self::Inside]
+    }
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Outside => "outside",
+            Self::Inside => "inside",
+        }))
+    }
+}

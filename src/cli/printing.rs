@@ -1,0 +1,30 @@
+//! Arguments of what only prints.
+
+use clap::{Args, ValueEnum};
+
+/// `schema`
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of which files
+    #[arg(value_enum, default_value_t)]
+    pub of: SchemaOf,
+}
+
+/// Files that a user writes.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum SchemaOf {
+    /// What is measured
+    #[default]
+    Scenario,
+    /// What hours, kilowatt-hours and machines cost
+    Pricing,
+    /// Which requests are served
+    Workload,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
