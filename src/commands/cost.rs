@@ -21,9 +21,6 @@ use crate::units::significant;
 
 mod csv_files;
 
-/// What hardware is held against hire for, where the pricing file has none. Unit: months.
-const MONTHS: f64 = 36.0;
-
 /// Prices and prints.
 ///
 /// # Errors
@@ -45,7 +42,7 @@ fn run(
     let run = RunFolder::open(&args.of)?;
     let trace = run.trace()?;
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
-    let months = args.months.or(pricing.hardware.map(|hardware| hardware.months)).unwrap_or(MONTHS);
+    let months = args.months.or(pricing.hardware.map(|hardware| hardware.months)).unwrap_or(bill::MONTHS);
     let scenario = scenario::read_text(&run.path.join(SPEC))?;
     let bill = bill::of_run(
         &tables,

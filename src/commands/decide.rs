@@ -13,9 +13,6 @@ use crate::store::SPEC;
 
 use super::CommandError;
 
-/// What hardware is held against hire for, where the pricing file has none. Unit: months.
-const MONTHS: f64 = 36.0;
-
 /// Prints a question with its answer for every row.
 ///
 /// # Errors
@@ -30,7 +27,7 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
         let pricing = pricing::read(path)?;
         let workload = args.workload.as_deref().map(workload::read).transpose()?;
         let bins = workload.as_ref().map(|workload| workload.requests.bins()).transpose()?.flatten();
-        let months = pricing.hardware.map_or(MONTHS, |hardware| hardware.months);
+        let months = pricing.hardware.map_or(bill::MONTHS, |hardware| hardware.months);
         let scenario = scenario::read_text(&run.path.join(SPEC))?;
         let workload = workload.as_ref().map(|workload| (workload, bins.as_ref()));
         let order = Order { pricing: &pricing, workload, months, scenario: &scenario, success: &[] };

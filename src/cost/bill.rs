@@ -162,6 +162,9 @@ pub struct SloRow {
     pub withheld: Option<String>,
 }
 
+/// What hardware is held against hire for, where nothing else is said. Unit: months.
+pub const MONTHS: f64 = 36.0;
+
 /// What a bill is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
