@@ -6,7 +6,7 @@ use crate::analysis;
 use crate::cli::{CostArgs, CostRule};
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
-use crate::cost::bill::{self, Bill, Money, Order};
+use crate::cost::bill::{self, Bill, Money, Order, with_interval};
 use crate::cost::engines::EngineName;
 use crate::cost::rates::{self, PricedTable, Rule, Wanted};
 use crate::cost::request::{Coverage, ENOUGH};
@@ -96,20 +96,12 @@ struct Printed<'a> {
     tier: &'a str,
 }
 
-fn money(value: Uncertain) -> String {
-    let short = |value: f64| significant(value, 3);
-    match value.low.zip(value.high) {
-        Some((low, high)) => format!("{} [{}, {}]", short(value.value), short(low), short(high)),
-        None => short(value.value),
-    }
-}
-
 fn or_dash(value: Option<Uncertain>) -> String {
-    value.map_or_else(|| "-".to_owned(), money)
+    value.map_or_else(|| "-".to_owned(), with_interval)
 }
 
 fn total(cost: &Money) -> String {
-    money(cost.total)
+    with_interval(cost.total)
 }
 
 fn percent(share: f64) -> String {
@@ -179,7 +171,7 @@ impl Printed<'_> {
             .words("engine", |row| engine(&row.engine))
             .words("phase", |row| row.phase.as_str())
             .number("total", "", |row| total(&row.cost))
-            .number("machine", "", |row| money(row.cost.infrastructure))
+            .number("machine", "", |row| with_interval(row.cost.infrastructure))
             .number("energy", "", |row| or_dash(row.cost.energy))
             .words("", |row| row.cost.scope.to_string())
             .captioned(Text::default());
@@ -284,7 +276,7 @@ impl Printed<'_> {
             .words("engine", |row| engine(&row.engine))
             .words("tier", |row| row.tier.as_str())
             .number("for the work", "", |row| total(&row.for_work))
-            .number("for whole workers", "", |row| money(row.hired))
+            .number("for whole workers", "", |row| with_interval(row.hired))
             .number("energy of idle time", "", |row| or_dash(row.idle_energy))
             .words("", |row| row.scope.to_string())
             .captioned(Text::default());
@@ -293,10 +285,10 @@ impl Printed<'_> {
             .words("engine", |row| engine(&row.engine))
             .words("against", |row| row.tier.as_str())
             .number("machines", "", |row| count(row.machines))
-            .number("bought, once", "", |row| money(row.once))
-            .number("bought, a month", "", |row| money(row.bought_month))
-            .number("hired, a month", "", |row| money(row.hired_month))
-            .number("pays after", "months", |row| row.months.map_or_else(|| "never".to_owned(), money))
+            .number("bought, once", "", |row| with_interval(row.once))
+            .number("bought, a month", "", |row| with_interval(row.bought_month))
+            .number("hired, a month", "", |row| with_interval(row.hired_month))
+            .number("pays after", "months", |row| row.months.map_or_else(|| "never".to_owned(), with_interval))
             .words("", |row| if row.pays { "" } else { "not within its life" })
             .captioned(Text::default());
         self.lines(&format!("a machine of one's own, {}", self.currency), &table)?;
@@ -304,7 +296,7 @@ impl Printed<'_> {
         let table = Table::of(&bill.tco)
             .words("engine", |row| engine(&row.engine))
             .words("tier", |row| row.tier.as_str())
-            .number("total", "", |row| money(row.total))
+            .number("total", "", |row| with_interval(row.total))
             .words("", |row| row.scope.to_string())
             .captioned(Text::default());
         self.lines(&format!("over {} months, {}", significant(months, 3), self.currency), &table)
@@ -320,7 +312,7 @@ impl Printed<'_> {
         let table = Table::of(&bill.models)
             .words("dearer", |row| engine(&row.dearer))
             .words("cheaper", |row| engine(&row.cheaper))
-            .number("times the cost", "", |row| money(row.ratio))
+            .number("times the cost", "", |row| with_interval(row.ratio))
             .number("cheaper succeeds in", "", |row| rate(row.success_of_cheaper))
             .number("dearer must in", "%", |row| or_dash(row.needed.map(of_hundred)))
             .number("or a failure cost", "", |row| or_dash(row.value_of_failure))

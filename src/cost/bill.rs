@@ -18,8 +18,8 @@ use super::request::{self, Coverage, MeanRequest, by_mean_rates};
 pub use load::{BreakEvenRow, CapacityRow, MonthRow, TcoRow};
 pub use models::ModelRow;
 use money::Drawn;
-pub use money::Money;
 pub(super) use money::rates;
+pub use money::{Money, with_interval};
 
 /// What a run costs.
 #[derive(Debug, Serialize)]

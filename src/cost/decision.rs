@@ -4,7 +4,7 @@ use crate::analysis::RecommendationRow;
 use crate::analysis::recommendations::{Standing, Topic};
 use crate::units::significant;
 
-use super::bill::{Bill, RequestRow, ThousandRow};
+use super::bill::{Bill, RequestRow, ThousandRow, with_interval};
 use super::request::ENOUGH;
 
 /// An engine is the cheapest if it is in so many of the draws.
@@ -50,7 +50,7 @@ fn engine_for(bill: &Bill, model: &str) -> Option<RecommendationRow> {
         let share =
             requests.iter().find(|request| request.engine == row.engine).and_then(|request| request.cheapest_in);
         let share = share.map(|share| format!(", cheapest in {:.1} % of the draws", share * 100.0)).unwrap_or_default();
-        format!("{}: {} a thousand requests{share}", row.engine.backend, money(row))
+        format!("{}: {} a thousand requests{share}", row.engine.backend, with_interval(row.cost.total))
     });
     let costs: Vec<String> = costs.collect();
     Some(RecommendationRow {
@@ -96,13 +96,4 @@ fn tier_on(bill: &Bill, backend: &str) -> Option<RecommendationRow> {
 fn first_tier(bill: &Bill) -> impl Iterator<Item = &ThousandRow> {
     let first = bill.thousands.first().map(|row| row.tier.as_str());
     bill.thousands.iter().filter(move |row| Some(row.tier.as_str()) == first)
-}
-
-fn money(row: &ThousandRow) -> String {
-    let total = row.cost.total;
-    let short = |value: f64| significant(value, 3);
-    match total.low.zip(total.high) {
-        Some((low, high)) => format!("{} [{}, {}]", short(total.value), short(low), short(high)),
-        None => short(total.value),
-    }
 }

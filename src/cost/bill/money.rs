@@ -6,6 +6,7 @@ use crate::economics::figures::{Draws, Figures, Sum, Uncertain};
 use crate::economics::price::{Rates, Scope, Work};
 use crate::scenario::pricing::{Pricing, Tier};
 use crate::stats::summary::quantiles;
+use crate::units::significant;
 
 const JOULES_PER_KWH: f64 = 3.6e6;
 
@@ -22,6 +23,16 @@ pub struct Money {
     pub scope: Scope,
     /// Unit: grams of CO2 equivalent. Null: energy is not counted, or no carbon intensity was given.
     pub carbon_g: Option<Uncertain>,
+}
+
+/// A value in three digits, with its interval where it has one.
+#[must_use]
+pub fn with_interval(value: Uncertain) -> String {
+    let short = |value: f64| significant(value, 3);
+    match value.low.zip(value.high) {
+        Some((low, high)) => format!("{} [{}, {}]", short(value.value), short(low), short(high)),
+        None => short(value.value),
+    }
 }
 
 /// A value in every draw, and without any.
