@@ -22,6 +22,7 @@ pub mod fit;
 pub mod init;
 pub mod kv;
 pub mod models;
+mod order;
 pub mod plan;
 mod processors;
 mod python;

@@ -6,7 +6,8 @@ use crate::analysis;
 use crate::cli::{CostArgs, CostRule};
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
-use crate::cost::bill::{self, Bill, Money, Order, with_interval};
+use crate::commands::order::Order;
+use crate::cost::bill::{Bill, Money, with_interval};
 use crate::cost::engines::EngineName;
 use crate::cost::rates::{self, PricedTable, Rule, Wanted};
 use crate::cost::request::{Coverage, ENOUGH};
@@ -14,9 +15,7 @@ use crate::economics::figures::Uncertain;
 use crate::exit::Exit;
 use crate::report::document::{Table, Text};
 use crate::run_folder::RunFolder;
-use crate::scenario::workload::Bins;
-use crate::scenario::{self, CsvTable, Pricing, Workload, pricing, workload};
-use crate::store::SPEC;
+use crate::scenario::{CsvTable, Pricing};
 use crate::units::significant;
 
 mod csv_files;
@@ -26,29 +25,16 @@ mod csv_files;
 /// # Errors
 /// A file or run that cannot be used, standard output refuses.
 pub fn execute(args: &CostArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let pricing = pricing::read(&args.pricing)?;
-    let workload = args.workload.as_deref().map(workload::read).transpose()?;
-    let bins = workload.as_ref().map(|workload| workload.requests.bins()).transpose()?.flatten();
-    let asked = workload.as_ref().map(|workload| (workload, bins.as_ref()));
-    if args.of.is_dir() { run(args, &pricing, asked, out) } else { table(args, &pricing, asked, out) }
+    let order = Order::read(&args.pricing, args.workload.as_deref())?;
+    if args.of.is_dir() { run(args, &order, out) } else { table(args, &order, out) }
 }
 
-fn run(
-    args: &CostArgs,
-    pricing: &Pricing,
-    workload: Option<(&Workload, Option<&Bins>)>,
-    out: &mut dyn Write,
-) -> Result<Exit, CommandError> {
+fn run(args: &CostArgs, order: &Order, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let run = RunFolder::open(&args.of)?;
     let trace = run.trace()?;
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
-    let months = args.months.or(pricing.hardware.map(|hardware| hardware.months)).unwrap_or(bill::MONTHS);
-    let scenario = scenario::read_text(&run.path.join(SPEC))?;
-    let bill = bill::of_run(
-        &tables,
-        &run.manifest,
-        Order { pricing, workload, months, scenario: &scenario, success: &args.success },
-    );
+    let bill = order.bill(&run, &tables, args.months, &args.success)?;
+    let pricing = &order.pricing;
     let written = args.out.as_deref().map(|folder| csv_files::write(&bill, folder)).transpose()?;
     if args.json {
         writeln!(out, "{:#}", serde_json::to_value(&bill)?)?;
@@ -61,12 +47,8 @@ fn run(
     Ok(Exit::Good)
 }
 
-fn table(
-    args: &CostArgs,
-    pricing: &Pricing,
-    workload: Option<(&Workload, Option<&Bins>)>,
-    out: &mut dyn Write,
-) -> Result<Exit, CommandError> {
+fn table(args: &CostArgs, order: &Order, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let pricing = &order.pricing;
     let file = CsvTable::read(&args.of)?;
     let wanted = Wanted {
         group: args.group.clone(),
@@ -79,7 +61,7 @@ fn table(
         CostRule::Measured => Rule::Measured,
         CostRule::Tr119 => Rule::Tr119,
     };
-    let priced = rates::priced(&file, &wanted, pricing, workload, rule)?;
+    let priced = rates::priced(&file, &wanted, pricing, order.requests(), rule)?;
     if args.json {
         writeln!(out, "{:#}", serde_json::to_value(&priced)?)?;
     } else {

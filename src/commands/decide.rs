@@ -4,14 +4,12 @@ use std::io::Write;
 
 use crate::analysis::{self, RecommendationRow};
 use crate::cli::DecideArgs;
-use crate::cost::bill::{self, Order};
 use crate::cost::decision;
 use crate::exit::Exit;
 use crate::run_folder::RunFolder;
-use crate::scenario::{self, pricing, workload};
-use crate::store::SPEC;
 
 use super::CommandError;
+use super::order::Order;
 
 /// Prints a question with its answer for every row.
 ///
@@ -24,14 +22,8 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
     let mut rows = tables.recommendations.clone();
     let mut missing = None;
     if let Some(path) = &args.pricing {
-        let pricing = pricing::read(path)?;
-        let workload = args.workload.as_deref().map(workload::read).transpose()?;
-        let bins = workload.as_ref().map(|workload| workload.requests.bins()).transpose()?.flatten();
-        let months = pricing.hardware.map_or(bill::MONTHS, |hardware| hardware.months);
-        let scenario = scenario::read_text(&run.path.join(SPEC))?;
-        let workload = workload.as_ref().map(|workload| (workload, bins.as_ref()));
-        let order = Order { pricing: &pricing, workload, months, scenario: &scenario, success: &[] };
-        let bill = bill::of_run(&tables, &run.manifest, order);
+        let order = Order::read(path, args.workload.as_deref())?;
+        let bill = order.bill(&run, &tables, None, &[])?;
         rows.splice(0..0, decision::recommend(&bill));
         missing = bill.missing_scenario;
     }
