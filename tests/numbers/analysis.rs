@@ -12,6 +12,7 @@ mod fits;
 mod forged;
 mod kv_memory;
 mod linearity;
+mod recommendations;
 pub mod run;
 mod tables_page;
 mod validation;

@@ -98,6 +98,54 @@ fn equal_engines_are_not_told_apart() {
     }
 }
 
+/// Whatever of the printed text stands after the blank line that ends `heading`.
+fn printed_file(output: &Output, heading: &str) -> String {
+    let printed = text(&output.stdout);
+    let found = printed.split_once(heading).and_then(|(_, after)| after.split_once("\n\n"));
+    found.unwrap_or_else(|| panic!("no `{heading}`:\n{printed}")).1.to_owned()
+}
+
+/// Half of the requests are longer than what was measured: nothing is decided, and the scenario file that is printed instead
+/// is run as it stands; with its run there is a decision.
+#[test]
+fn what_is_not_covered_is_not_decided_until_the_printed_scenario_is_run() {
+    let here = tempfile::tempdir().unwrap();
+    run(here.path(), 1, [(1.0, 1.0), (0.6, 0.6)]);
+    let workload = "version: 1\nname: mixed\nmix:\n  - { name: short, share: 1, prompt: 64, gen: 64 }\n  \
+                    - { name: long, share: 1, prompt: 600, gen: 200 }\n";
+    fs::write(here.path().join("mixed.yaml"), workload).unwrap();
+    let pricing = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/pricing/tr123.yaml").display().to_string();
+    let decide = |run: &str| {
+        let output = phasebench(here.path(), &["decide", run, "--pricing", &pricing, "--workload", "mixed.yaml"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        output
+    };
+    let workload_rows = |output: &Output| -> Vec<String> {
+        text(&output.stdout).lines().filter(|line| line.starts_with("workload, ")).map(str::to_owned).collect()
+    };
+
+    let lacking = decide("run1");
+    let rows = workload_rows(&lacking);
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(
+        rows.iter().all(|row| row.ends_with("(no data): no decision: 50 % of the workload was measured")),
+        "{rows:?}"
+    );
+
+    let file = printed_file(&lacking, "This scenario file measures what the workload lacks");
+    fs::write(here.path().join("missing.yaml"), file).unwrap();
+    for words in [vec!["plan", "missing.yaml"], vec!["run", "missing.yaml", "--out", "more"]] {
+        let output = phasebench(here.path(), &words);
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
+    }
+
+    let enough = decide("more");
+    let rows = workload_rows(&enough);
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(rows.iter().all(|row| row.ends_with("(decided): use second")), "{rows:?}");
+    assert!(!text(&enough.stdout).contains("This scenario file"), "{}", text(&enough.stdout));
+}
+
 #[test]
 fn a_workload_needs_prices() {
     let here = tempfile::tempdir().unwrap();

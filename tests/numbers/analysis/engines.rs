@@ -25,9 +25,14 @@ pub type Law<'a> = &'a dyn Fn(Model, Shape, u32) -> (f64, f64);
 
 /// Engines that take turns in every round.
 pub fn interleaved(engines: &[(&str, Law<'_>)]) -> Run {
+    interleaved_over(&SHAPES, engines)
+}
+
+/// The same in other shapes.
+pub fn interleaved_over(shapes: &[Shape], engines: &[(&str, Law<'_>)]) -> Run {
     let mut run: Option<Run> = None;
     for (place, (name, law)) in (0..).zip(engines) {
-        let mut next = Run::measured(&TWO, &SHAPES, ROUNDS, law);
+        let mut next = Run::measured(&TWO, shapes, ROUNDS, law);
         rename(&mut next, name, place * 10);
         run = Some(match run {
             None => next,

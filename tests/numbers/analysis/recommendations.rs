@@ -1,0 +1,92 @@
+//! What runs advise whose truth is known: the default and its exceptions, and nothing without proof.
+
+use phasebench::analysis::RecommendationRow;
+use phasebench::analysis::recommendations::{Standing, Topic};
+
+use super::engines::{interleaved_over, steady};
+use super::run::{Model, Run, Shape, shape};
+
+/// Two prompts, each alone and eight together.
+const SHAPES: [Shape; 4] = [
+    shape("short", 8, 1, 16),
+    shape("long", 32, 1, 16),
+    shape("short-by-eight", 8, 8, 16),
+    shape("long-by-eight", 32, 8, 16),
+];
+
+/// As [`steady`], prefill in 0.7 of its time alone, and in 1.25 of it in batches.
+fn quicker_alone(model: Model, shape: Shape, round: u32) -> (f64, f64) {
+    let (prefill, decode) = steady(model, shape, round);
+    let wobble = 1.0 + 0.002 * f64::from(round % 3);
+    let factor = if shape.batch > 1 { 1.25 } else { 0.7 };
+    (prefill * factor * wobble, decode)
+}
+
+/// As [`steady`], and both phases in half of its time.
+fn twice_as_fast(model: Model, shape: Shape, round: u32) -> (f64, f64) {
+    let (prefill, decode) = steady(model, shape, round);
+    let wobble = 1.0 + 0.002 * f64::from(round % 3);
+    (prefill * 0.5 * wobble, decode * 0.5 * wobble)
+}
+
+fn advice(run: &Run, topic: Topic, about: &str) -> RecommendationRow {
+    let rows = run.tables().recommendations;
+    let found = rows.iter().find(|row| row.topic == topic && row.about.starts_with(about));
+    found.unwrap_or_else(|| panic!("{topic:?} of {about}: {rows:#?}")).clone()
+}
+
+#[test]
+fn a_winner_that_flips_in_batches_is_the_default_with_its_exceptions() {
+    let run = interleaved_over(&SHAPES, &[("one", &steady), ("two", &quicker_alone)]);
+    let default = advice(&run, Topic::DefaultEngine, "prefill");
+    // Over the four shapes √(0.7 × 1.25) of the time.
+    assert_eq!((default.standing, default.advice.as_str()), (Standing::Decided, "use two"), "{default:?}");
+    let routing = advice(&run, Topic::Routing, "prefill");
+    assert_eq!(routing.standing, Standing::Decided, "{routing:?}");
+    // Half of the cells in 0.8 of the default's time: 1 − √0.8.
+    assert_eq!(routing.advice, "route: it takes 10.6 % off what two alone takes");
+    let figures = routing.figures.unwrap();
+    let exceptions: Vec<&str> = figures.split("; ").collect();
+    assert_eq!(exceptions.len(), 4, "both models, both prompts, in batches: {exceptions:?}");
+    assert!(exceptions.iter().all(|row| row.contains("batch 8: one takes 0.80 of the time")), "{exceptions:?}");
+    let decode = advice(&run, Topic::DefaultEngine, "kv_decode");
+    assert_eq!(decode.advice, "use any of one, two: they take the same time");
+}
+
+/// Flips in one scenario only: a hint, whatever it would gain.
+#[test]
+fn one_scenario_is_no_rule() {
+    let shapes = [SHAPES[0], SHAPES[1], SHAPES[2]];
+    let run = interleaved_over(&shapes, &[("one", &steady), ("two", &quicker_alone)]);
+    assert_eq!(advice(&run, Topic::DefaultEngine, "prefill").advice, "use two");
+    let routing = advice(&run, Topic::Routing, "prefill");
+    assert_eq!(routing.standing, Standing::Hint, "{routing:?}");
+    assert!(routing.advice.starts_with("one scenario speaks for another engine, which is no rule"), "{routing:?}");
+}
+
+/// However fast it is: what does not prove where it ran is not in the running.
+#[test]
+fn an_engine_without_proof_is_never_recommended() {
+    let engines: [(&str, super::engines::Law<'_>); 3] =
+        [("one", &steady), ("two", &twice_as_fast), ("three", &quicker_alone)];
+    let mut run = interleaved_over(&SHAPES, &engines);
+    assert_eq!(advice(&run, Topic::DefaultEngine, "kv_decode").advice, "use two", "with proof it is");
+    for call in run.calls().filter(|call| call.session.backend == "two") {
+        call.attribution.actual = None;
+    }
+    let rows = run.tables().recommendations;
+    let about_speed = [Topic::DefaultEngine, Topic::Routing, Topic::Workload];
+    let said: Vec<&RecommendationRow> = rows.iter().filter(|row| about_speed.contains(&row.topic)).collect();
+    assert!(!said.is_empty());
+    for row in said {
+        let told = format!("{} {}", row.advice, row.figures.as_deref().unwrap_or_default());
+        assert!(!told.contains("two"), "{row:?}");
+    }
+    assert_eq!(advice(&run, Topic::DefaultEngine, "prefill").advice, "use three");
+    // Nothing else to compare with: there is no default at all.
+    for call in run.calls().filter(|call| call.session.backend == "three") {
+        call.attribution.actual = None;
+    }
+    let rows = run.tables().recommendations;
+    assert!(rows.iter().all(|row| row.topic != Topic::DefaultEngine && row.topic != Topic::Routing), "{rows:?}");
+}
