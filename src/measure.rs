@@ -101,6 +101,7 @@ fn record(
         round: setting.task.round,
         residency_id: setting.task.residency_id,
         load_index: setting.task.load_index,
+        session_index: setting.task.session_index,
         epoch: setting.epoch,
         session: cell.session.clone(),
         weights_id: setting.weights_id.to_owned(),

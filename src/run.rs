@@ -267,6 +267,7 @@ impl<'a> Run<'a> {
         }
         Ok(Some(Line::Load(Box::new(LoadRecord {
             load_index: task.load_index,
+            session_index: task.session_index,
             session: key.clone(),
             evicted: task.evict.iter().map(|&s| self.plan.sessions[s].key.clone()).collect(),
             residency_id: task.residency_id,

@@ -59,6 +59,7 @@ pub fn next(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos) 
         let changes = recorded.resident().next().is_none() || !evict.is_empty();
         return Some(Task::Load(LoadTask {
             session,
+            session_index: 0,
             load_index: recorded.loads(),
             residency_id: recorded.next_residency(changes),
             evict,
@@ -114,6 +115,7 @@ fn next_call(
         round: recorded.cell(cell).timed,
         residency_id: recorded.residency(),
         load_index: recorded.load_of(session),
+        session_index: recorded.session_index_of(session),
     }
 }
 

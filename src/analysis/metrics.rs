@@ -125,6 +125,8 @@ columns! {
         round: u32,
         /// The load its session comes from.
         load_index: u32,
+        /// Which of its cell's sessions made the call, from 0. A session is one load in a fresh engine process.
+        session_index: u32,
         /// Process of the run.
         epoch: u32,
     }
@@ -261,6 +263,7 @@ fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mode: Mode) ->
         call_idx: call.call_idx,
         round: call.round,
         load_index: call.load_index,
+        session_index: call.session_index,
         epoch: call.epoch,
     }
 }

@@ -119,6 +119,7 @@ fn record(setting: &LoopSetting<'_>, broken: Option<(Degraded, String)>, beside:
         procedure: task.procedure,
         residency_id: task.residency_id,
         load_index: task.load_index,
+        session_index: task.session_index,
         epoch: setting.epoch,
         session: cell.session.clone(),
         weights_id: setting.weights_id.to_owned(),

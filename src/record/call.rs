@@ -38,6 +38,10 @@ pub struct CallRecord {
     pub residency_id: u32,
     /// See [`LoadRecord::load_index`](super::LoadRecord::load_index).
     pub load_index: u32,
+    /// Which of its cell's sessions made it, from 0: a session is one load in a fresh engine process. 0 also in files
+    /// older than sessions.
+    #[serde(default)]
+    pub session_index: u32,
     /// Process, see [`Opened::epoch`](super::Opened::epoch).
     pub epoch: u32,
 

@@ -14,6 +14,10 @@ use crate::units::{Bytes, Nanos};
 pub struct LoadRecord {
     /// Which load of the run this is, from 0.
     pub load_index: u32,
+    /// Which of the sessions of this backend and model it begins, from 0; one that is taken up again after a resume keeps its
+    /// number. 0 also in files older than sessions.
+    #[serde(default)]
+    pub session_index: u32,
     /// What was loaded.
     pub session: SessionKey,
     /// Sessions closed before it, to make room.

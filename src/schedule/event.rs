@@ -19,6 +19,8 @@ pub enum Event {
     Load {
         /// Index of the session.
         session: usize,
+        /// See [`crate::record::LoadRecord`].
+        session_index: u32,
         /// Sessions closed before.
         evicted: Vec<usize>,
         /// See [`crate::record::LoadRecord`].
@@ -67,6 +69,7 @@ impl Event {
         match task {
             Task::Load(load) => Self::Load {
                 session: load.session,
+                session_index: load.session_index,
                 evicted: load.evict.clone(),
                 residency_id: load.residency_id,
                 ok: true,
@@ -114,6 +117,7 @@ impl Places {
             Line::Opened(opened) => Some(Event::Opened { loop_below: opened.loop_below }),
             Line::Load(load) => Some(Event::Load {
                 session: self.session(&load.session)?,
+                session_index: load.session_index,
                 evicted: load.evicted.iter().filter_map(|gone| self.session(gone)).collect(),
                 residency_id: load.residency_id,
                 ok: load.status.is_ok(),

@@ -27,8 +27,13 @@ pub(super) fn on(
     let sessions: BTreeSet<usize> = sessions.into_iter().collect();
     let (cell, procedure) = first(plan, ordering, recorded, |session| sessions.contains(&session))?;
     let session = ordering.session_of(cell);
-    let (residency_id, load_index) = (recorded.residency(), recorded.load_of(session));
-    Some(Task::Loop(LoopTask { cell, procedure, residency_id, load_index }))
+    Some(Task::Loop(LoopTask {
+        cell,
+        procedure,
+        residency_id: recorded.residency(),
+        load_index: recorded.load_of(session),
+        session_index: recorded.session_index_of(session),
+    }))
 }
 
 /// The next loop or the load it needs, once every call is made.
@@ -42,6 +47,7 @@ pub(super) fn left(plan: &Plan, ordering: &Ordering, recorded: &Recorded) -> Opt
     let changes = recorded.resident().next().is_none() || !evict.is_empty();
     Some(Task::Load(LoadTask {
         session: ordering.session_of(cell),
+        session_index: 0,
         load_index: recorded.loads(),
         residency_id: recorded.next_residency(changes),
         evict,

@@ -37,6 +37,7 @@ pub struct CellState {
 #[derive(Debug, Clone, Default)]
 struct Resident {
     load_index: u32,
+    session_index: u32,
     calls: u32,
     /// Warmups made since the load, per cell.
     warmups: BTreeMap<usize, u32>,
@@ -131,7 +132,7 @@ impl Recorded {
                 self.epochs += 1;
                 self.finished = false;
             }
-            Event::Load { session, evicted, residency_id, ok, away } => {
+            Event::Load { session, session_index, evicted, residency_id, ok, away } => {
                 for gone in evicted {
                     self.resident.remove(gone);
                 }
@@ -144,7 +145,8 @@ impl Recorded {
                 }
                 if *ok {
                     self.load_failures.remove(session);
-                    self.resident.insert(*session, Resident { load_index: self.loads, ..Resident::default() });
+                    let (load_index, session_index) = (self.loads, *session_index);
+                    self.resident.insert(*session, Resident { load_index, session_index, ..Resident::default() });
                 } else {
                     *self.load_failures.entry(*session).or_default() += 1;
                 }
@@ -280,6 +282,12 @@ impl Recorded {
     #[must_use]
     pub fn load_of(&self, session: usize) -> u32 {
         self.resident.get(&session).map_or(0, |r| r.load_index)
+    }
+
+    /// Which of its sessions a resident session is.
+    #[must_use]
+    pub fn session_index_of(&self, session: usize) -> u32 {
+        self.resident.get(&session).map_or(0, |r| r.session_index)
     }
 
     /// Warmups of a cell since its session was loaded; a cold call counts.

@@ -29,6 +29,8 @@ pub enum Task {
 pub struct LoadTask {
     /// Index into [`Plan::sessions`].
     pub session: usize,
+    /// Which session of this backend and model it begins, from 0.
+    pub session_index: u32,
     /// Sessions to close first.
     pub evict: Vec<usize>,
     /// See [`crate::record::LoadRecord`].
@@ -50,6 +52,8 @@ pub struct LoopTask {
     pub residency_id: u32,
     /// The load its session comes from.
     pub load_index: u32,
+    /// Which of its cell's sessions that is, from 0.
+    pub session_index: u32,
 }
 
 impl LoopTask {
@@ -83,6 +87,8 @@ pub struct CallTask {
     pub residency_id: u32,
     /// The load its session comes from.
     pub load_index: u32,
+    /// Which of its cell's sessions that is, from 0.
+    pub session_index: u32,
 }
 
 impl CallTask {

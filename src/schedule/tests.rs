@@ -344,6 +344,7 @@ fn a_session_that_does_not_load_is_given_up_and_the_rest_measured() {
         let event = match &task {
             Task::Load(load) if load.session == 0 => Event::Load {
                 session: 0,
+                session_index: 0,
                 evicted: load.evict.clone(),
                 residency_id: load.residency_id,
                 ok: false,

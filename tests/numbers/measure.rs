@@ -132,6 +132,7 @@ fn recorded(reply: Reply, beside: &Beside) -> CallRecord {
         round: 0,
         residency_id: 0,
         load_index: 0,
+        session_index: 0,
     };
     let setting = Setting {
         plan: &plan,

@@ -199,7 +199,7 @@ mod tests {
     use crate::schedule::LoadTask;
 
     fn load(session: usize) -> Task {
-        Task::Load(LoadTask { session, evict: Vec::new(), load_index: 0, residency_id: 0, round: 0 })
+        Task::Load(LoadTask { session, session_index: 0, evict: Vec::new(), load_index: 0, residency_id: 0, round: 0 })
     }
 
     #[test]

@@ -131,6 +131,7 @@ impl Run {
     fn load(&mut self, load_index: u32, model: Model) {
         self.lines.push(Line::Load(Box::new(LoadRecord {
             load_index,
+            session_index: 0,
             session: key(model.name),
             evicted: Vec::new(),
             residency_id: 0,
@@ -180,6 +181,7 @@ impl Run {
             round: index,
             residency_id: 0,
             load_index: load,
+            session_index: 0,
             epoch: 0,
             session: cell.session,
             weights_id: weights(model.name),
