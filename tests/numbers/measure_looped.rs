@@ -92,7 +92,8 @@ fn planned() -> Plan {
 
 fn with_setting<T>(act: impl FnOnce(&LoopSetting<'_>) -> T) -> T {
     let plan = planned();
-    let task = LoopTask { cell: 0, procedure: Procedure::PrefillDecode, residency_id: 0, load_index: 0, session_index: 0 };
+    let task =
+        LoopTask { cell: 0, procedure: Procedure::PrefillDecode, residency_id: 0, load_index: 0, session_index: 0 };
     let call = Call {
         procedure: Procedure::PrefillDecode,
         scenario: "s".to_owned(),
