@@ -275,7 +275,7 @@ impl<'a> Run<'a> {
             status,
             detail,
             begin_ns: begin,
-            duration_ns: end.since(begin),
+            duration_ns: end.since(begin + report.proof.unwrap_or(Nanos(0))),
             parts_ns: report.parts,
             regime,
             attribution: report.attribution,

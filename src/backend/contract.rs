@@ -190,6 +190,8 @@ pub struct LoadReport {
     pub host_rss_after: Option<Bytes>,
     /// Device memory taken by the load. `None`: no device, or not measurable.
     pub device_bytes: Option<Bytes>,
+    /// Time that went into proving the placement, where that is no part of loading. `None`: none did.
+    pub proof: Option<Nanos>,
 }
 
 /// Everything of a call that an engine may allocate or compile for.

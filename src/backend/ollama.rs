@@ -317,6 +317,7 @@ impl Backend for OllamaBackend {
                 host_rss_before: None,
                 host_rss_after: process::resident(&pids),
                 device_bytes: device_memory.map(Bytes),
+                proof: None,
             },
             since_load: SinceLoad::default(),
             cancel: cancel.clone(),

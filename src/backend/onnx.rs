@@ -1,16 +1,18 @@
 //! ONNX Runtime inside this process, on the CPU or through CUDA.
 //!
-//! - [`library`] finds the shared library, [`runtime`] starts it once per process.
+//! - [`library`] finds the shared library, [`api`] makes its version usable, [`runtime`] starts it once per process.
 //! - [`options`] sets a session as the scenario says, [`graph`] reads what the loaded graph takes and gives,
-//!   [`placement`] turns the runtime's record of where nodes went into evidence.
+//!   [`placement`] turns the runtime's record of where nodes went, or its profile of a call, into evidence.
 //! - [`forward`] is one forward pass, [`generate`] the timed loops over it, [`session`] a call with its deadline.
 //! - [`verify`] compares log-probabilities with a reference.
 
+pub mod api;
 pub mod generate;
 pub mod library;
 pub mod options;
 pub mod placement;
 mod probe;
+mod profile;
 mod raw;
 pub mod runtime;
 pub mod session;
@@ -25,6 +27,7 @@ use std::path::{Path, PathBuf};
 use ort::memory::AllocationDevice;
 
 use self::forward::LoadedGraph;
+use self::placement::Proof;
 use self::runtime::Runtime;
 use self::session::{Bounds, OnnxSession};
 use super::cancel::{CancelToken, Deadline, Waited};
@@ -67,13 +70,13 @@ impl Backend for OnnxBackend {
             self.preflight(&runtime)?;
         }
         let library = &runtime.library;
-        let mut facts = options::facts(&self.settings);
+        let mut facts = options::facts(&self.settings, library.api);
         for (key, value) in [
             ("library", library.path.display().to_string()),
             ("library_sha256", library.sha256.clone()),
             ("build_info", library.build_info.clone()),
             ("providers_compiled_in", library.providers.join(" ")),
-            ("ort_api", format!("1.{}", ort::MINOR_VERSION)),
+            ("ort_api", format!("1.{}", library.api)),
             ("arg_max", arg_max(self.settings.arg_max).to_owned()),
         ] {
             facts.insert(key.to_owned(), value);
@@ -168,24 +171,28 @@ impl OnnxBackend {
         let host_rss_before = process::resident(&this_process);
         let runtime = runtime::start(&self.surroundings.cache).map_err(|e| error(&e.to_string()))?;
         let begin = clock.now();
-        let mut builder = options::builder(&runtime.environment, &self.settings).map_err(|e| error(&error_text(&e)))?;
+        let api = runtime.library.api;
+        let builder =
+            || options::builder(&runtime.environment, &self.settings, api).map_err(|e| error(&error_text(&e)));
+        let mut first = builder()?;
         let set = clock.now();
-        let canceler = builder.canceler();
+        let canceler = first.canceler();
         let (loaded, waited) =
-            watch::watched(by, cancel, move || drop(canceler.cancel()), || builder.commit_from_file(graph));
+            watch::watched(by, cancel, move || drop(canceler.cancel()), || first.commit_from_file(graph));
         let session = loaded.map_err(|e| session::failure(&error_text(&e), waited, by))?;
+        if waited != Waited::Done {
+            // A version that cannot be stopped has loaded it to the end nevertheless.
+            return Err(session::failure("", waited, by));
+        }
         let created = clock.now();
-        let placed = raw::placement(&session).map_err(|e| error(&e))?;
-        let signature = graph::signature(&session).map_err(|e| error(&e))?;
+        let host_rss_after = process::resident(&this_process);
+        let proof = self.prove(&session, api, || {
+            profile::nodes(builder().map_err(|e| e.message)?, graph, &*clock, |session| self.wrap(session))
+        });
+        let proven = clock.now();
+        let graph = self.wrap(session).map_err(|e| error(&e))?;
         let on_device = self.settings.provider == Provider::Cuda;
-        let graph = if on_device {
-            let device = i32::try_from(self.settings.device).unwrap_or(i32::MAX);
-            LoadedGraph::bound(session, signature, AllocationDevice::CUDA, device)
-                .map_err(|e| error(&error_text(&e)))?
-        } else {
-            LoadedGraph::new(session, signature)
-        };
-        let mut attribution = placement::attribution(self.settings.provider, &placed);
+        let mut attribution = placement::attribution(self.settings.provider, &proof);
         if on_device {
             attribution.evidence.device = Some(format!("cuda:{}", self.settings.device));
         }
@@ -196,10 +203,37 @@ impl OnnxBackend {
             ],
             attribution,
             host_rss_before,
-            host_rss_after: process::resident(&this_process),
+            host_rss_after,
             device_bytes: None,
+            proof: proof.took_long().then(|| proven.since(created)),
         };
         Ok(OnnxSession { graph, clock, bounds, report, on_device })
+    }
+
+    /// How values reach a session's graph.
+    fn wrap(&self, session: ort::session::Session) -> Result<LoadedGraph, String> {
+        let signature = graph::signature(&session)?;
+        if self.settings.provider != Provider::Cuda {
+            return Ok(LoadedGraph::new(session, signature));
+        }
+        let device = i32::try_from(self.settings.device).unwrap_or(i32::MAX);
+        LoadedGraph::bound(session, signature, AllocationDevice::CUDA, device).map_err(|e| error_text(&e))
+    }
+
+    /// Where a session's nodes went: as the runtime recorded it, else as it profiles it.
+    fn prove(
+        &self,
+        session: &ort::session::Session,
+        api: u32,
+        profile: impl FnOnce() -> Result<Vec<raw::Node>, String>,
+    ) -> Proof {
+        if api >= api::TELLS_ASSIGNMENT
+            && let Ok(nodes) = raw::placement(session)
+            && !nodes.is_empty()
+        {
+            return Proof::Assigned(nodes);
+        }
+        profile().map_or_else(Proof::None, Proof::Profiled)
     }
 
     /// Whether CUDA can be had, before anything is exported or loaded for it.
@@ -214,7 +248,7 @@ impl OnnxBackend {
             );
             return Err(self.unavailable(&what, FIX));
         }
-        options::preflight(&runtime.environment, &self.settings).map_err(|error| {
+        options::preflight(&runtime.environment, &self.settings, library.api).map_err(|error| {
             let what = format!("provider cuda, device {}: {}", self.settings.device, error_text(&error));
             self.unavailable(&what, &format!("{FIX}   (and check the driver with nvidia-smi)"))
         })

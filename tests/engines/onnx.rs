@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ort::memory::AllocationDevice;
+use phasebench::backend::onnx::api::TELLS_ASSIGNMENT;
 use phasebench::backend::onnx::forward::LoadedGraph;
 use phasebench::backend::onnx::session::OnnxSession;
 use phasebench::backend::onnx::verify::verify;
@@ -184,7 +185,10 @@ fn bound_memory_gives_the_same_rows() {
 
         let runtime = runtime::start(&surroundings().cache).unwrap();
         let graph = OnnxBackend::new("ort", SPEC, surroundings()).prepare(&fixture(family)).unwrap().path.unwrap();
-        let bound = options::builder(&runtime.environment, &SPEC).unwrap().commit_from_file(graph).unwrap();
+        let bound = options::builder(&runtime.environment, &SPEC, runtime.library.api)
+            .unwrap()
+            .commit_from_file(graph)
+            .unwrap();
         let signature = graph::signature(&bound).unwrap();
         session.graph = LoadedGraph::bound(bound, signature, AllocationDevice::CPU, 0).unwrap();
         let found = tokens(&mut session, &call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 8));
@@ -284,6 +288,15 @@ fn every_row_proves_where_it_ran() {
     assert_eq!(attribution.actual.as_deref(), Some("CPUExecutionProvider"));
     let nodes: u32 = attribution.evidence.shown["nodes.CPUExecutionProvider"].parse().unwrap();
     assert!(nodes > 20, "{nodes}");
+    let api = runtime::start(&surroundings().cache).unwrap().library.api;
+    let record = api >= TELLS_ASSIGNMENT;
+    let way = if record {
+        "the runtime's record of where it assigned each node"
+    } else {
+        "the runtime's profile of one call that is not timed"
+    };
+    assert_eq!(attribution.evidence.shown["placement"], way);
+    assert_eq!(session.loaded().proof.is_none(), record, "a proof that takes long is told apart from the load");
     assert_eq!(attribution.evidence.shown["kv_cache.memory"], "Cpu");
     assert_eq!(session.loaded().attribution.actual, attribution.actual);
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::files;
 use crate::hash::sha256_file;
 
+use super::api;
 use super::raw::{self, ProbeError};
 
 /// Environment variable that names a library and overrides what the setup command selected.
@@ -77,7 +78,7 @@ pub enum LibraryError {
         path: PathBuf,
     },
     /// An ONNX Runtime that does not offer the interface this program needs.
-    #[error("{} is ONNX Runtime {found}; 1.{} or later 1.x is needed", path.display(), ort::MINOR_VERSION)]
+    #[error("{} is ONNX Runtime {found}; 1.{} or later 1.x is needed", path.display(), api::OLDEST)]
     Unsupported {
         /// The library.
         path: PathBuf,
@@ -126,6 +127,8 @@ pub struct Inspected {
     pub path: PathBuf,
     /// Its version, e.g. `1.31.1`.
     pub version: String,
+    /// Version of its interface that is used; see [`api::version`].
+    pub api: u32,
     /// Build flags and commit, as it reports them.
     pub build_info: String,
     /// Hash of the file, in hex.
@@ -204,10 +207,10 @@ pub fn inspect(path: &Path) -> Result<Inspected, LibraryError> {
         ProbeError::NotLoadable(why) => LibraryError::NotLoadable { path: path.clone(), why },
         ProbeError::NotOnnxRuntime => LibraryError::NotOnnxRuntime { path: path.clone() },
     })?;
-    let (true, Some(build_info)) = (is_supported(&probe.version), probe.build_info) else {
+    let (Some(api), Some(build_info)) = (probe.api, probe.build_info) else {
         return Err(LibraryError::Unsupported { path, found: probe.version });
     };
-    Ok(Inspected { path, version: probe.version, build_info, sha256, providers: probe.providers })
+    Ok(Inspected { path, version: probe.version, api, build_info, sha256, providers: probe.providers })
 }
 
 /// Finds the library, checks it against its selection, and loads it.
@@ -281,28 +284,10 @@ fn collect_libraries(folder: &Path, depth: u32, found: &mut Vec<PathBuf>) {
     found.sort();
 }
 
-/// Whether the interface this program was compiled against is offered: same major, at least our minor version.
-fn is_supported(version: &str) -> bool {
-    let mut numbers = version.split('.').map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => major == 1 && minor >= ort::MINOR_VERSION,
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_version_must_offer_our_interface() {
-        for (version, ok) in
-            [("1.31.1", true), ("1.32.0", true), ("1.30.9", false), ("2.40.0", false), ("1", false), ("nightly", false)]
-        {
-            assert_eq!(is_supported(version), ok, "{version}");
-        }
-    }
 
     #[test]
     fn a_file_that_is_missing_or_no_library_is_named() {

@@ -5,26 +5,33 @@ use std::collections::BTreeMap;
 use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::environment::Environment;
 use ort::ep;
-use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, Shape, SymbolicDimensions, TensorElementType, ValueType};
 
+use super::api::TELLS_ASSIGNMENT;
 use crate::scenario::{OnnxSettings, Optimisation, Provider};
 
 /// Configuration entries of every session, with why.
-const ENTRIES: [(&str, &str); 3] = [
-    // The only proof of where nodes were placed.
-    ("session.record_ep_graph_assignment_info", "1"),
+const ENTRIES: [(&str, &str); 2] = [
     // Threads wait for work busily while a call runs, as the runtime does by default: fastest.
     ("session.intra_op.allow_spinning", "1"),
     // They stop when the call returns: a resident session that is not measured must not load the machine.
     ("session.force_spinning_stop", "1"),
 ];
 
+/// Entry that has the runtime keep a record of where it assigned nodes, in versions that know it.
+const RECORD: (&str, &str) = ("session.record_ep_graph_assignment_info", "1");
+
+/// Entries of a session of this version of the interface.
+fn entries(api: u32) -> impl Iterator<Item = (&'static str, &'static str)> {
+    (api >= TELLS_ASSIGNMENT).then_some(RECORD).into_iter().chain(ENTRIES)
+}
+
 /// A builder with everything the scenario says, for one session.
 ///
 /// # Errors
 /// The runtime's words; for CUDA this is where a provider that cannot be loaded shows.
-pub fn builder(environment: &Environment, settings: &OnnxSettings) -> ort::Result<SessionBuilder> {
+pub fn builder(environment: &Environment, settings: &OnnxSettings, api: u32) -> ort::Result<SessionBuilder> {
     let level = match settings.optimisation {
         Optimisation::Disabled => GraphOptimizationLevel::Disable,
         Optimisation::Basic => GraphOptimizationLevel::Level1,
@@ -33,12 +40,10 @@ pub fn builder(environment: &Environment, settings: &OnnxSettings) -> ort::Resul
     };
     let threads = usize::try_from(threads(settings)).unwrap_or(usize::MAX);
     let mut builder = SessionBuilder::new(environment)?
-        // The crate lets the runtime pick devices by itself unless told not to.
-        .with_auto_device(AutoDevicePolicy::PreferCPU)?
         .with_optimization_level(level)?
         .with_parallel_execution(false)?
         .with_intra_threads(threads)?;
-    for (key, value) in ENTRIES {
+    for (key, value) in entries(api) {
         builder = builder.with_config_entry(key, value)?;
     }
     let provider = match settings.provider {
@@ -67,7 +72,7 @@ fn threads(settings: &OnnxSettings) -> u32 {
 
 /// What [`builder`] sets, for the manifest.
 #[must_use]
-pub fn facts(settings: &OnnxSettings) -> BTreeMap<String, String> {
+pub fn facts(settings: &OnnxSettings, api: u32) -> BTreeMap<String, String> {
     let threads = match settings.threads {
         Some(asked) => asked.to_string(),
         None => format!("{}: as many as physical cores", threads(settings)),
@@ -78,7 +83,7 @@ pub fn facts(settings: &OnnxSettings) -> BTreeMap<String, String> {
         Optimisation::Extended => "extended",
         Optimisation::All => "all",
     };
-    let mut facts: BTreeMap<_, _> = ENTRIES.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let mut facts: BTreeMap<_, _> = entries(api).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     for (key, value) in [
         ("provider", super::placement::name(settings.provider).to_owned()),
         ("intra_op_threads", threads),
@@ -100,7 +105,7 @@ pub fn facts(settings: &OnnxSettings) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// The runtime's words.
-pub fn preflight(environment: &Environment, settings: &OnnxSettings) -> ort::Result<()> {
+pub fn preflight(environment: &Environment, settings: &OnnxSettings, api: u32) -> ort::Result<()> {
     let tensor = || ValueType::Tensor {
         ty: TensorElementType::Float32,
         shape: Shape::new([1]),
@@ -112,6 +117,6 @@ pub fn preflight(environment: &Environment, settings: &OnnxSettings) -> ort::Res
     graph.add_node(Node::new("Neg", ONNX_DOMAIN, "negate", ["x"], ["y"], [])?)?;
     let mut model = Model::new([Opset::new(ONNX_DOMAIN, 21)?])?;
     model.set_graph(graph)?;
-    model.into_session(&builder(environment, settings)?)?;
+    model.into_session(&builder(environment, settings, api)?)?;
     Ok(())
 }

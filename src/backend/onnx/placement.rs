@@ -15,6 +15,39 @@ const INDICES: [&str; 7] = ["Add", "Cast", "Gather", "Range", "Squeeze", "Sub", 
 /// Scope of the exporter's node names under which lengths and positions are computed.
 const SCOPE: &str = "shape/";
 
+/// What is known of where a session's nodes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The runtime's record of where it assigned each.
+    Assigned(Vec<Node>),
+    /// Those that ran in one profiled call.
+    Profiled(Vec<Node>),
+    /// Neither could be had, and why.
+    None(String),
+}
+
+impl Proof {
+    /// Whether a session was loaded for it.
+    pub(super) fn took_long(&self) -> bool {
+        !matches!(self, Self::Assigned(_))
+    }
+
+    fn nodes(&self) -> &[Node] {
+        match self {
+            Self::Assigned(nodes) | Self::Profiled(nodes) => nodes,
+            Self::None(_) => &[],
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Assigned(_) => "the runtime's record of where it assigned each node".to_owned(),
+            Self::Profiled(_) => "the runtime's profile of one call that is not timed".to_owned(),
+            Self::None(why) => format!("none: {why}"),
+        }
+    }
+}
+
 /// Name of a provider in ONNX Runtime.
 #[must_use]
 pub fn name(provider: Provider) -> &'static str {
@@ -27,11 +60,11 @@ pub fn name(provider: Provider) -> &'static str {
 /// What the placement proves. `actual` is the requested provider only if every node that computes is there;
 /// otherwise it is `None` and `off_provider_ops` lists what ran elsewhere.
 #[must_use]
-pub(super) fn attribution(requested: Provider, nodes: &[Node]) -> Attribution {
+pub(super) fn attribution(requested: Provider, proof: &Proof) -> Attribution {
     let requested = name(requested);
     let mut placed = BTreeMap::<&str, u32>::new();
     let (mut host_side, mut fallen) = (BTreeMap::new(), BTreeMap::new());
-    for node in nodes {
+    for node in proof.nodes() {
         *placed.entry(&node.provider).or_default() += 1;
         if node.provider != requested {
             let list = if is_host_side(node) { &mut host_side } else { &mut fallen };
@@ -40,6 +73,7 @@ pub(super) fn attribution(requested: Provider, nodes: &[Node]) -> Attribution {
     }
     let mut shown: BTreeMap<_, _> =
         placed.iter().map(|(provider, count)| (format!("nodes.{provider}"), count.to_string())).collect();
+    shown.insert("placement".to_owned(), proof.words());
     if !host_side.is_empty() {
         shown.insert("host_shape_ops".to_owned(), list(&host_side));
     }
@@ -72,13 +106,13 @@ mod tests {
     fn host_side_shape_operators_do_not_take_the_device_away() {
         let found = attribution(
             Provider::Cuda,
-            &[
+            &Proof::Assigned(vec![
                 node("CUDAExecutionProvider", "h.0.mlp/MatMul_7", "MatMul"),
                 node("CPUExecutionProvider", "shape/Shape_0", "Shape"),
                 node("CPUExecutionProvider", "shape/Gather_1", "Gather"),
                 node("CPUExecutionProvider", "h.0.attn/Concat_9", "Concat"),
                 node("CPUExecutionProvider", "h.1.attn/Concat_19", "Concat"),
-            ],
+            ]),
         );
         assert_eq!(found.actual.as_deref(), Some("CUDAExecutionProvider"));
         assert_eq!(found.evidence.shown["nodes.CUDAExecutionProvider"], "1");
@@ -91,10 +125,10 @@ mod tests {
         for (name, operator) in [("h.0.attn/Softmax_8", "Softmax"), ("embed/Gather_3", "Gather"), ("", "Sub")] {
             let found = attribution(
                 Provider::Cuda,
-                &[
+                &Proof::Profiled(vec![
                     node("CUDAExecutionProvider", "h.0.mlp/MatMul_7", "MatMul"),
                     node("CPUExecutionProvider", name, operator),
-                ],
+                ]),
             );
             assert_eq!(found.actual, None, "{name}");
             assert_eq!(found.evidence.off_provider_ops, Some(format!("{operator}×1")));
@@ -103,8 +137,11 @@ mod tests {
 
     #[test]
     fn no_record_proves_nothing() {
-        assert_eq!(attribution(Provider::Cpu, &[]).actual, None);
-        let elsewhere = [node("CPUExecutionProvider", "shape/Shape_0", "Shape")];
-        assert_eq!(attribution(Provider::Cuda, &elsewhere).actual, None);
+        let found = attribution(Provider::Cpu, &Proof::None("no room for a profile".to_owned()));
+        assert_eq!(found.actual, None);
+        assert_eq!(found.evidence.shown["placement"], "none: no room for a profile");
+        assert_eq!(attribution(Provider::Cpu, &Proof::Assigned(Vec::new())).actual, None);
+        let elsewhere = vec![node("CPUExecutionProvider", "shape/Shape_0", "Shape")];
+        assert_eq!(attribution(Provider::Cuda, &Proof::Assigned(elsewhere)).actual, None);
     }
 }

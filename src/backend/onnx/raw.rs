@@ -1,4 +1,5 @@
-//! The few calls into ONNX Runtime's C interface that have no safe wrapper. All unsafe code of this backend.
+//! The few calls into ONNX Runtime's C interface that have no safe wrapper. All unsafe code of this backend, with
+//! [`super::api`].
 
 use std::ffi::{CStr, c_char};
 use std::path::Path;
@@ -6,25 +7,31 @@ use std::ptr;
 
 use ort::AsPointer;
 use ort::session::Session;
-use ort::sys::{ORT_API_VERSION, OrtApi, OrtApiBase, OrtEpAssignedNode, OrtEpAssignedSubgraph, OrtStatusPtr};
+use ort::sys::{OrtApi, OrtApiBase, OrtEpAssignedNode, OrtEpAssignedSubgraph, OrtStatusPtr};
+
+use super::api;
 
 /// What a shared library says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// Version of the runtime, e.g. `1.31.1`.
     pub version: String,
-    /// Build flags and commit. `None`: too old to be asked.
+    /// Version of the interface that it is asked for. `None`: it has none that this program can use.
+    pub api: Option<u32>,
+    /// Build flags and commit. `None`: it does not tell.
     pub build_info: Option<String>,
-    /// Execution providers that were compiled in. Empty: too old to be asked.
+    /// Execution providers that were compiled in. Empty: it does not tell.
     pub providers: Vec<String>,
 }
 
 /// Why a shared library could not be probed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The system's loader refused it; its own words.
+    #[error("{0}")]
     NotLoadable(String),
     /// It does not export `OrtGetApiBase`, or what that returns is unusable.
+    #[error("it exports no OrtGetApiBase")]
     NotOnnxRuntime,
 }
 
@@ -44,6 +51,44 @@ pub struct Node {
 /// # Errors
 /// See [`ProbeError`].
 pub fn probe(path: &Path) -> Result<Probe, ProbeError> {
+    let (library, base) = base(path)?;
+    // SAFETY: returns a null-terminated string that lives as long as the library.
+    let version = unsafe { string((base.GetVersionString)().cast()) };
+    let version = version.ok_or(ProbeError::NotOnnxRuntime)?;
+    let api = api::version(&version);
+    // SAFETY: the library offers this version; its table begins with the functions used here.
+    let table = api.and_then(|api| unsafe { (base.GetApi)(api).as_ref() });
+    let probe = Probe {
+        version,
+        api: api.filter(|_| table.is_some()),
+        // SAFETY: a static null-terminated string.
+        build_info: table.and_then(|table| unsafe { string((table.GetBuildInfoString)().cast()) }),
+        providers: table.map(providers).unwrap_or_default(),
+    };
+    // The runtime keeps threads and static state: unloading it again is not safe.
+    std::mem::forget(library);
+    Ok(probe)
+}
+
+/// Makes a probed library the one that the `ort` crate calls. Once per process.
+///
+/// # Errors
+/// See [`ProbeError`]; another one is in use.
+pub fn adopt(path: &Path, api: u32) -> Result<(), ProbeError> {
+    let (library, base) = base(path)?;
+    // SAFETY: takes a version and returns a pointer to static data or null, which is looked at next.
+    let offered = unsafe { (base.GetApi)(api) };
+    if offered.is_null() {
+        return Err(ProbeError::NotOnnxRuntime);
+    }
+    // SAFETY: what the library returned for this version.
+    let table = unsafe { api::completed(offered, api) };
+    std::mem::forget(library);
+    if ort::set_api(table) { Ok(()) } else { Err(ProbeError::NotLoadable("another library is in use".to_owned())) }
+}
+
+/// A library and where its interface begins.
+fn base(path: &Path) -> Result<(libloading::Library, &'static OrtApiBase), ProbeError> {
     // SAFETY: loading runs the library's initialisers. The user named this file as the runtime to execute,
     // so running its code is what was asked for; nothing is called before its entry point is found.
     let library = unsafe { libloading::Library::new(path) }.map_err(|e| ProbeError::NotLoadable(e.to_string()))?;
@@ -52,21 +97,7 @@ pub fn probe(path: &Path) -> Result<Probe, ProbeError> {
         unsafe { library.get(b"OrtGetApiBase\0") }.map_err(|_| ProbeError::NotOnnxRuntime)?;
     // SAFETY: takes no argument and returns a pointer to static data or null, which `as_ref` checks.
     let base = unsafe { entry().as_ref() }.ok_or(ProbeError::NotOnnxRuntime)?;
-    // SAFETY: returns a null-terminated string that lives as long as the library.
-    let version = unsafe { string((base.GetVersionString)().cast()) };
-    let version = version.ok_or(ProbeError::NotOnnxRuntime)?;
-    // SAFETY: null where the library is older than the version asked for; otherwise a table that is at least
-    // as long as the one this program was compiled against.
-    let api = unsafe { (base.GetApi)(ORT_API_VERSION).as_ref() };
-    let probe = Probe {
-        version,
-        // SAFETY: a static null-terminated string.
-        build_info: api.and_then(|api| unsafe { string((api.GetBuildInfoString)().cast()) }),
-        providers: api.map(providers).unwrap_or_default(),
-    };
-    // The runtime keeps threads and static state: unloading it again is not safe.
-    std::mem::forget(library);
-    Ok(probe)
+    Ok((library, base))
 }
 
 /// Loads a library that another one will need, for everyone in this process, and keeps it.

@@ -8,6 +8,7 @@ use ort::logging::LogLevel;
 use phasebench_onnx_pass::error_text;
 
 use super::library::{self, Inspected, LibraryError};
+use super::raw;
 
 /// The library in use and its environment. A process can load only one.
 #[derive(Debug, Clone)]
@@ -69,12 +70,9 @@ pub fn start(cache: &Path) -> Result<Runtime, RuntimeError> {
     let library = library::open(cache)?;
     library::preload_nvidia(&library.path);
     let failed = |why: String| RuntimeError::Start { path: library.path.clone(), why };
-    let environment = ort::init_from(&library.path)
-        .map_err(|e| failed(e.to_string()))?
-        .with_name("phasebench")
-        .with_telemetry(false)
-        .build()
-        .map_err(|e| failed(error_text(&e)))?;
+    raw::adopt(&library.path, library.api).map_err(|e| failed(e.to_string()))?;
+    let environment =
+        ort::init().with_name("phasebench").with_telemetry(false).build().map_err(|e| failed(error_text(&e)))?;
     environment.set_log_level(LogLevel::Error);
     let started = Runtime { library, environment };
     *runtime = Some(started.clone());

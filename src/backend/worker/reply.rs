@@ -15,6 +15,9 @@ use crate::units::{Bytes, Nanos};
 /// Engine duration that is the decode phase's time outside the engine, see [`Reply::outside_engine`].
 pub const OUTSIDE_ENGINE: &str = "outside_engine";
 
+/// Part of a load that is no part of it, see [`LoadReport::proof`].
+pub const PLACEMENT_PROOF: &str = "placement_proof";
+
 /// What a reply is held against.
 pub struct Asked<'a> {
     /// The call.
@@ -211,15 +214,20 @@ fn memory(found: wire::Memory) -> Memory {
 /// What a load proved; `before` are the parts of starting the worker.
 #[must_use]
 pub fn loaded(reply: wire::LoadReply, before: Vec<(String, Nanos)>) -> LoadReport {
-    let engine = reply.parts.into_iter().take(MOST_ENTRIES);
+    let (proof, engine): (Vec<_>, Vec<_>) =
+        reply.parts.into_iter().take(MOST_ENTRIES).partition(|part| part.name == PLACEMENT_PROOF);
     let (rss, device) = (|m: &wire::Memory| m.host_rss_bytes, |m: &wire::Memory| m.device_used_bytes);
     let (first, last) = (reply.before.unwrap_or_default(), reply.after.unwrap_or_default());
     LoadReport {
-        parts: before.into_iter().chain(engine.map(|part| (clean(&part.name), Nanos(part.duration_ns)))).collect(),
+        parts: before
+            .into_iter()
+            .chain(engine.into_iter().map(|part| (clean(&part.name), Nanos(part.duration_ns))))
+            .collect(),
         attribution: reply.attribution.map(attribution).unwrap_or_default(),
         host_rss_before: rss(&first).map(Bytes),
         host_rss_after: rss(&last).map(Bytes),
         device_bytes: device(&last).map(|after| Bytes(after.saturating_sub(device(&first).unwrap_or(0)))),
+        proof: proof.first().map(|part| Nanos(part.duration_ns)),
     }
 }
 

@@ -115,6 +115,14 @@ impl LoadedGraph {
         Ok(Self { session, signature, route: Route::Bound(Box::new(bound)) })
     }
 
+    /// Ends a profile that the session was built with, and names its file.
+    ///
+    /// # Errors
+    /// The runtime's words.
+    pub fn end_profiling(&mut self) -> ort::Result<String> {
+        self.session.end_profiling()
+    }
+
     /// What the graph takes and gives.
     #[must_use]
     pub fn signature(&self) -> &Signature {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::backend::worker::protocol as wire;
 use crate::backend::worker::protocol::error::Kind;
-use crate::backend::worker::reply::OUTSIDE_ENGINE;
+use crate::backend::worker::reply::{OUTSIDE_ENGINE, PLACEMENT_PROOF};
 use crate::backend::worker::text::message;
 use crate::backend::{Description, Failure, LoadReport, Outcome, Reply};
 use crate::terms::{Attribution, CompileEvidence, Degraded, Phase};
@@ -52,7 +52,8 @@ pub fn description(found: Description) -> wire::DescribeReply {
 /// What a load proved.
 #[must_use]
 pub fn loaded(report: &LoadReport) -> wire::LoadReply {
-    let part = |(name, time): &(String, Nanos)| wire::Part { name: name.clone(), duration_ns: time.0 };
+    let part = |(name, time): (String, Nanos)| wire::Part { name, duration_ns: time.0 };
+    let proof = report.proof.map(|time| (PLACEMENT_PROOF.to_owned(), time));
     let memory = |rss: Option<Bytes>, device: Option<Bytes>| wire::Memory {
         host_rss_bytes: rss.map(|rss| rss.0),
         device_used_bytes: device.map(|device| device.0),
@@ -60,7 +61,7 @@ pub fn loaded(report: &LoadReport) -> wire::LoadReply {
     };
     wire::LoadReply {
         error: None,
-        parts: report.parts.iter().map(part).collect(),
+        parts: report.parts.iter().cloned().chain(proof).map(part).collect(),
         attribution: Some(attribution(&report.attribution)),
         before: Some(memory(report.host_rss_before, report.device_bytes.map(|_| Bytes(0)))),
         after: Some(memory(report.host_rss_after, report.device_bytes)),
