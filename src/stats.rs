@@ -1,7 +1,8 @@
 //! `f64` in, estimates out; knows nothing of ours.
 //!
 //! - [`summary`] describes one sample; [`series`] one in call order (autocorrelation, drift).
-//! - [`location`] estimates a cell's latency with an interval and decides when enough calls were made.
+//! - [`location`] estimates a cell's latency with an interval and decides when enough calls were made; [`pooled`] has the
+//!   errors of cells that are added up.
 //! - [`fit`] draws lines and power laws through models, with [`measured`] such as have known errors,
 //!   [`multivariate`] with two predictors,
 //!   [`rank`] by order alone; [`bootstrap`] gives the second interval and [`gate`] the verdict.
@@ -27,6 +28,7 @@ mod midranks;
 mod moments;
 pub mod multiplicity;
 pub mod multivariate;
+pub mod pooled;
 pub mod rank;
 pub mod reuse;
 pub mod series;

@@ -7,7 +7,7 @@ mod money;
 use serde::Serialize;
 
 use crate::analysis::Tables;
-use crate::economics::figures::{DRAWS, Draws, Figures, SEED, Sum, Uncertain};
+use crate::economics::figures::{DRAWS, Draws, Figures, SEED, Sum, Uncertain, share_of_least};
 use crate::economics::request_time::Reach;
 use crate::record::manifest::Manifest;
 use crate::scenario::pricing::Pricing;
@@ -366,10 +366,7 @@ fn cheapest(all: &[Priced<'_>], place: usize, pricing: &Pricing) -> Option<f64> 
     let with_energy = rivals.iter().all(|(_, drawn)| drawn.has_energy());
     let rates = rates(pricing, &pricing.tiers[0]);
     let totals: Vec<Vec<f64>> = rivals.iter().map(|(_, drawn)| drawn.totals(rates, with_energy)).collect();
-    let wins = (0..totals[own].len()).filter(|draw| totals.iter().all(|other| totals[own][*draw] <= other[*draw]));
-    #[expect(clippy::cast_precision_loss, reason = "a count of draws")]
-    let share = wins.count() as f64 / totals[own].len() as f64;
-    Some(share)
+    share_of_least(&totals, own)
 }
 
 fn shapes(

@@ -9,6 +9,7 @@ use crate::analysis::{EnergySummaryRow, SummaryRow, Tables};
 use crate::economics::figures::{Figure, FigureId, Figures, Product, Sum};
 use crate::economics::request_time::{Measured, RequestTime};
 use crate::record::manifest::Manifest;
+use crate::stats::pooled::{CellError, pooled};
 use crate::stats::{LEVEL, student};
 use crate::terms::{Attribution, Dtype, Mode, SensorKind};
 
@@ -121,21 +122,34 @@ fn engine(
 
 /// Time of each cell's call, of decode per step. Cells whose prompt is not known are left out.
 fn timed(rows: &[&SummaryRow], figures: &mut Figures) -> Vec<Measured> {
-    let of = |row: &&SummaryRow| {
-        let (prompt, steps) = (row.prompt_tokens.filter(|tokens| *tokens > 0.0)?, f64::from(row.key.gen_tokens));
-        let per = if row.mode == Mode::KvDecode { steps } else { 1.0 };
-        let figure = located(row)?;
-        Some(Measured { prompt, steps, figure: figures.add(Figure { value: figure.value / per, ..figure }) })
-    };
-    rows.iter().filter_map(of).collect()
+    let located: Vec<Located> = rows.iter().filter_map(|row| Located::of(row)).collect();
+    let errors = pooled(&located.iter().map(|cell| cell.error).collect::<Vec<_>>());
+    let cells = located.iter().zip(errors).map(|(cell, error)| {
+        let figure = Figure { value: cell.ms, log_error: error.standard_error, df: Some(error.df) };
+        Measured { prompt: cell.prompt, steps: cell.steps, figure: figures.add(figure) }
+    });
+    cells.collect()
 }
 
-/// A cell's location with the error that its interval stands for.
-fn located(row: &SummaryRow) -> Option<Figure> {
-    let (value, high) = (row.location_ms?, row.ci_high_ms?);
-    let df = row.n_effective? - 1.0;
-    let half_width = (high / value).ln();
-    Some(Figure { value, log_error: half_width / student::critical(LEVEL, df)?, df: Some(df) })
+/// A cell with the error that its interval stands for.
+struct Located {
+    prompt: f64,
+    steps: f64,
+    /// Of a call, of decode per step.
+    ms: f64,
+    error: CellError,
+}
+
+impl Located {
+    /// `None`: no prompt is known, or there is no interval.
+    fn of(row: &SummaryRow) -> Option<Self> {
+        let (prompt, steps) = (row.prompt_tokens.filter(|tokens| *tokens > 0.0)?, f64::from(row.key.gen_tokens));
+        let per = if row.mode == Mode::KvDecode { steps } else { 1.0 };
+        let (value, high, n_effective) = (row.location_ms?, row.ci_high_ms?, row.n_effective?);
+        let standard_error = (high / value).ln() / student::critical(LEVEL, n_effective - 1.0)?;
+        let error = CellError { n: row.n, n_effective, rho1: row.rho1, standard_error };
+        Some(Self { prompt, steps, ms: value / per, error })
+    }
 }
 
 /// The mean over cells of the time that a million tokens take: times are averaged, rates never.

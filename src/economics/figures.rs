@@ -188,6 +188,17 @@ impl Sum {
     }
 }
 
+/// Share of draws in which one of several quantities is the least; together with others it counts too.
+///
+/// `all` has the draws of each. `None`: there is no draw.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a count of draws")]
+pub fn share_of_least(all: &[Vec<f64>], own: usize) -> Option<f64> {
+    let draws = all.get(own)?.len();
+    let least = (0..draws).filter(|draw| all.iter().all(|other| all[own][*draw] <= other[*draw])).count();
+    (draws > 0).then(|| least as f64 / draws as f64)
+}
+
 /// A value with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Uncertain {

@@ -56,6 +56,19 @@ pub(in crate::stats) fn persistence(r: f64, n: usize, fitted: usize) -> f64 {
     (n * corrected + PRIOR_WEIGHT * PRIOR_RHO) / (n + PRIOR_WEIGHT)
 }
 
+/// The autocorrelation to reckon with in every one of several series that share it, from the one found in each about its mean
+/// and its length: each corrected as in [`persistence`] and weighed by its length, one prior for all.
+pub(in crate::stats) fn pooled_persistence(found: impl Iterator<Item = (f64, usize)>) -> f64 {
+    let (mut sum, mut values) = (0.0, 0.0);
+    for (r, n) in found.filter(|(_, n)| *n > UNINFORMATIVE) {
+        let n = n as f64;
+        sum += n * (n * r + 1.0) / (n - 4.0);
+        values += n;
+    }
+    let corrected = if values > 0.0 { (sum / values).clamp(0.0, MAX_RHO) } else { 0.0 };
+    (values * corrected + PRIOR_WEIGHT * PRIOR_RHO) / (values + PRIOR_WEIGHT)
+}
+
 /// Variance of the mean of `n` AR(1) values over that of independent ones.
 pub(in crate::stats) fn mean_inflation(n: usize, rho: f64) -> f64 {
     quadratic_form(&vec![1.0; n], rho) / n as f64
