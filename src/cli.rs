@@ -18,18 +18,30 @@ pub use worker::{SuperviseArgs, WorkerArgs, WorkerCommand};
 
 /// Measures how prefill and decode of LLM inference scale on one box, with proof of what ran.
 #[derive(Debug, Parser)]
-#[command(name = "phasebench", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "phasebench", version, arg_required_else_help = true, max_term_width = HELP_WIDTH, after_help = AFTER_HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 good · 1 internal error, or a check failed (validate, models verify) · 2 bad scenario file or usage
-3 more calls degraded or never made than the scenario allows, or a model that could not be measured at all
-4 run folder cannot be read or written, or cache or --out cannot be written · 6 stack changed, a new run is required · 7 a backend asked for is unavailable · 130 interrupted (resume with --resume)
+/// Help is no wider than this, in characters.
+pub const HELP_WIDTH: usize = 80;
 
-Results go to stdout, progress and warnings to stderr.";
+const AFTER_HELP: &str = "Exit codes:
+    0  good
+    1  internal error, or a check failed (validate, models verify)
+    2  bad scenario file or usage
+    3  more calls degraded or never made than the scenario allows, or a model
+       that could not be measured at all
+    4  run folder, cache or --out cannot be read or written
+    6  the stack changed: a new run is required
+    7  a backend asked for is unavailable
+  130  interrupted: go on with run --resume
+
+Results go to standard output, progress and warnings to standard error.
+
+Example: phasebench bench synthetic:gpt2-25m";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -53,10 +65,13 @@ pub enum Command {
     /// Measure
     Run(RunArgs),
     /// Derive every table of a run
+    #[command(after_help = "Example: phasebench analyze results/RUN")]
     Analyze(RunFolderArgs),
     /// Write report.md, report.html and plots of a run
+    #[command(after_help = "Example: phasebench report results/RUN")]
     Report(RunFolderArgs),
     /// Check a run's artifacts and invariants
+    #[command(after_help = "Example: phasebench validate results/RUN")]
     Validate(RunFolderArgs),
     /// Fit a latency law to any table
     Fit(FitArgs),

@@ -69,6 +69,8 @@ pub struct ScenarioFile {
     pub scenarios: Vec<Scenario>,
     /// The models.
     pub models: Vec<ModelSource>,
+    /// Where in the file each of `models` stands.
+    pub model_places: Vec<Position>,
     /// The engines and how they are set.
     pub backends: Vec<BackendSettings>,
     /// Combinations left out on purpose.

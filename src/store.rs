@@ -206,12 +206,20 @@ pub fn read_text(run: &Path, name: &str) -> Result<String, StoreError> {
     fs::read_to_string(&path).map_err(io_error(&path, "read"))
 }
 
-/// Where a run goes if nobody says: `results/<utc>-<name>-<plan hash>`.
+/// Where a run goes if nobody says: `<utc>-<name>-<plan hash>` in `results`, with `-2`, `-3`, … where another run of the same
+/// second is.
 #[must_use]
-pub fn default_folder(name: &str, plan_sha256: &str, now: SystemTime) -> PathBuf {
+pub fn default_folder(results: &Path, name: &str, plan_sha256: &str, now: SystemTime) -> PathBuf {
     let time = humantime::format_rfc3339_seconds(now).to_string();
     let stamp = time.replace(['-', ':'], "");
-    Path::new("results").join(format!("{stamp}-{name}-{}", &plan_sha256[..8.min(plan_sha256.len())]))
+    let first = format!("{stamp}-{name}-{}", &plan_sha256[..8.min(plan_sha256.len())]);
+    let mut folder = results.join(&first);
+    let mut number = 2;
+    while folder.exists() {
+        folder = results.join(format!("{first}-{number}"));
+        number += 1;
+    }
+    folder
 }
 
 #[cfg(test)]

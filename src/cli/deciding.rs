@@ -30,6 +30,7 @@ fn stored_dtype(text: &str) -> Result<model::Dtype, String> {
 
 /// `decide`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench decide results/RUN --pricing scenarios/pricing/tr123.yaml")]
 pub struct DecideArgs {
     /// The run folder
     pub run: PathBuf,
@@ -46,6 +47,7 @@ pub struct DecideArgs {
 
 /// `fit`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench fit metrics.csv --x params_millions --y latency_ms --group backend")]
 pub struct FitArgs {
     /// A CSV file with a header
     pub table: PathBuf,
@@ -68,6 +70,7 @@ pub struct FitArgs {
 
 /// `cost`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench cost results/RUN --pricing scenarios/pricing/tr119.yaml")]
 pub struct CostArgs {
     /// A run folder, or a CSV file with a header
     #[arg(value_name = "RUN|TABLE.csv")]
@@ -122,6 +125,7 @@ pub enum CostRule {
 
 /// `kv`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench kv models/small --context 1024,8192 --memory 12GiB")]
 pub struct KvArgs {
     /// A model folder, or a config.json
     pub model: PathBuf,

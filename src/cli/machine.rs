@@ -24,6 +24,7 @@ fn size_or_age(text: &str) -> Result<Keep, String> {
 
 /// `doctor`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench doctor scenarios/ollama_vs_ort.yaml")]
 pub struct DoctorArgs {
     /// A scenario file: whether its servers answer and have its models
     pub scenario: Option<PathBuf>,
@@ -53,6 +54,7 @@ pub enum SetupCommand {
 
 /// `setup onnxruntime`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench setup onnxruntime --cuda")]
 pub struct SetupOnnxruntimeArgs {
     /// The build with CUDA, and the NVIDIA libraries it needs
     #[arg(long, conflicts_with = "library")]
@@ -64,6 +66,7 @@ pub struct SetupOnnxruntimeArgs {
 
 /// `setup torch`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench setup torch --python python3.11")]
 pub struct SetupTorchArgs {
     /// Build the worker's image instead, with the Docker engine of DOCKER_HOST or of the context in use
     #[arg(long)]
@@ -78,6 +81,7 @@ pub struct SetupTorchArgs {
 
 /// `calibrate`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench calibrate --sensor nvml")]
 pub struct CalibrateArgs {
     /// Kind of sensor: nvml, rapl or hwmon; may be given more than once. All, if not given
     #[arg(long, value_name = "KIND")]

@@ -6,12 +6,13 @@ use clap::Args;
 
 /// `plan`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench plan scenarios/quickstart.yaml --only model=gpt2-25m")]
 pub struct PlanArgs {
-    /// The scenario file
+    /// The scenario file; - is standard input
     pub scenario: PathBuf,
-    /// Only cells where these hold, e.g. backend=ort-cpu,model=gpt2-25m
-    #[arg(long, value_name = "KEY=VALUE,…")]
-    pub only: Option<String>,
+    /// Only cells where these hold: backend, model or scenario, such as backend=ort-cpu,model=gpt2-25m; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',')]
+    pub only: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -19,16 +20,17 @@ pub struct PlanArgs {
 
 /// `run`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench run scenarios/quickstart.yaml --skip-missing")]
 pub struct RunArgs {
-    /// The scenario file
+    /// The scenario file; - is standard input
     #[arg(required_unless_present = "resume")]
     pub scenario: Option<PathBuf>,
     /// The run folder; named by time, scenario and plan below results/ if not given
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
-    /// Only cells where these hold, e.g. backend=ort-cpu,model=gpt2-25m
-    #[arg(long, value_name = "KEY=VALUE,…", conflicts_with = "resume")]
-    pub only: Option<String>,
+    /// Only cells where these hold: backend, model or scenario, such as backend=ort-cpu,model=gpt2-25m; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', conflicts_with = "resume")]
+    pub only: Vec<String>,
     /// Record the cells of unavailable backends as skipped instead of giving up
     #[arg(long)]
     pub skip_missing: bool,
@@ -42,6 +44,7 @@ pub struct RunArgs {
 
 /// `init`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench init models --out mine.yaml")]
 pub struct InitArgs {
     /// Where models are looked for, four folders deep
     #[arg(value_name = "DIR", default_value = ".")]
@@ -56,6 +59,7 @@ pub struct InitArgs {
 
 /// `bench`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench bench synthetic:gpt2-25m torch:synthetic:gpt2-25m --gen 32")]
 pub struct BenchArgs {
     /// MODEL or onnx:MODEL (ONNX Runtime), torch:MODEL, compile:MODEL (torch.compile), ollama:MODEL or ollama:TAG; a MODEL is
     /// a model folder or synthetic:NAME, e.g. synthetic:gpt2-25m

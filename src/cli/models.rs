@@ -26,36 +26,40 @@ pub enum ModelsCommand {
 
 /// `models synth`
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example: phasebench models synth --family phi --n-layer 2 --n-embd 64 --n-head 2",
+    override_usage = "phasebench models synth --family NAME --n-layer N --n-embd N --n-head N\n       [OPTIONS]"
+)]
 pub struct SynthArgs {
-    /// Family: gpt2, llama, qwen2 or phi
-    #[arg(long)]
+    /// gpt2, llama, qwen2 or phi
+    #[arg(long, value_name = "NAME")]
     pub family: String,
     /// Layers
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub n_layer: u32,
     /// Width of the residual stream
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub n_embd: u32,
     /// Attention heads
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub n_head: u32,
     /// Key and value heads; as many as attention heads if not given
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub n_kv_head: Option<u32>,
     /// Width inside the MLP; the family's usual multiple of --n-embd if not given
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub n_inner: Option<u32>,
-    /// Vocabulary
-    #[arg(long)]
+    /// Vocabulary; 50257 if not given
+    #[arg(long, value_name = "N")]
     pub vocab: Option<u32>,
-    /// Longest context
-    #[arg(long)]
+    /// Longest context in tokens; 1024 if not given
+    #[arg(long, value_name = "N")]
     pub n_positions: Option<u32>,
-    /// Stored element type: f32, f16 or bf16
-    #[arg(long)]
+    /// Stored element type: f32, f16 or bf16; f32 if not given
+    #[arg(long, value_name = "TYPE")]
     pub dtype: Option<String>,
-    /// Seed of the weights
-    #[arg(long)]
+    /// Seed of the weights; 0 if not given
+    #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Where to put the folder; in the cache if not given
     #[arg(long, value_name = "DIR")]
@@ -64,7 +68,7 @@ pub struct SynthArgs {
 
 /// `models export`
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("format").required(true).args(["onnx", "gguf"])))]
+#[command(group(ArgGroup::new("format").required(true).args(["onnx", "gguf"])), after_help = "Example: phasebench models export models/small --onnx --dtype f16 --out small-onnx")]
 pub struct ExportArgs {
     /// The model folder
     pub folder: PathBuf,
@@ -90,6 +94,7 @@ pub struct ExportArgs {
 
 /// `models inspect`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench models inspect models/small")]
 pub struct InspectArgs {
     /// The model folder
     pub folder: PathBuf,
@@ -100,6 +105,7 @@ pub struct InspectArgs {
 
 /// `models verify`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench models verify models/small --ollama")]
 pub struct VerifyArgs {
     /// The model folder; reference.json in it is what an independent implementation computed
     pub folder: PathBuf,
@@ -125,6 +131,7 @@ pub struct VerifyArgs {
 
 /// `models pull`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench models pull gemma3:270m")]
 pub struct PullArgs {
     /// The model's name in the server's library, such as gemma3:270m
     pub model: String,
@@ -135,6 +142,7 @@ pub struct PullArgs {
 
 /// `models prune`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench models prune --dry-run")]
 pub struct PruneArgs {
     /// The server
     #[arg(long, visible_alias = "ollama", default_value = "http://127.0.0.1:11434")]

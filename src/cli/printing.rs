@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 
 /// `schema`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench schema scenario > scenario.schema.json")]
 pub struct SchemaArgs {
     /// Of which files
     #[arg(value_enum, default_value_t)]
@@ -24,6 +25,7 @@ pub enum SchemaOf {
 
 /// `completions`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench completions bash > ~/.local/share/bash-completion/completions/phasebench")]
 pub struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,

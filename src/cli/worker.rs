@@ -13,6 +13,7 @@ pub enum WorkerCommand {
 
 /// `worker onnx`
 #[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench worker onnx --listen unix:/tmp/onnx.socket")]
 pub struct WorkerArgs {
     /// Where to listen: unix:/PATH, or tcp:127.0.0.1:PORT with a token in PHASEBENCH_WORKER_TOKEN; port 0 is any free one
     #[arg(long, value_name = "ADDRESS")]

@@ -35,7 +35,7 @@ const CALLED: &str = "bench.yaml";
 pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let targets = args.targets.iter().map(|word| Target::parse(word)).collect::<Result<Vec<_>, _>>()?;
     let origin = std::env::current_dir()?.join(CALLED);
-    let loaded = scenario::of_text(scenario_file::text(&targets, args), &origin, None)?;
+    let loaded = scenario::of_text(scenario_file::text(&targets, args), &origin, &[])?;
     let begun =
         run::begin(loaded, &Asked { origin: &origin, out: args.out.as_deref(), skip_missing: false, json: args.json })?;
     match run::carry_out(begun, args.json)? {

@@ -28,7 +28,7 @@ const HASH_DIGITS: usize = 12;
 /// # Errors
 /// A bad scenario file or filter, a model that cannot be read, standard output refuses.
 pub fn execute(args: &PlanArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let loaded = scenario::load(&args.scenario, args.only.as_deref())?;
+    let loaded = scenario::load(&args.scenario, &args.only)?;
     super::processors::warn(&loaded.file);
     let sha256 = plan::plan_sha256(&loaded.plan)?;
     if args.json {

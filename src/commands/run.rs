@@ -52,7 +52,7 @@ pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CommandError
             resume(folder, args.json)?
         }
         (None, Some(file)) => {
-            let loaded = scenario::load(file, args.only.as_deref())?;
+            let loaded = scenario::load(file, &args.only)?;
             let out = args.out.as_deref();
             begin(loaded, &Asked { origin: file, out, skip_missing: args.skip_missing, json: args.json })?
         }
@@ -170,7 +170,8 @@ pub(super) fn begin(loaded: Loaded, asked: &Asked<'_>) -> Result<Begun, CommandE
 
 /// Keeps a folder for a run, with what resuming it needs of this machine.
 fn reserve(asked: &Asked<'_>, plan: &Plan, plan_json: &str) -> Result<Reserved, CommandError> {
-    let named = || store::default_folder(&plan.name, &sha256_hex(plan_json.as_bytes()), SystemTime::now());
+    let hash = sha256_hex(plan_json.as_bytes());
+    let named = || store::default_folder(Path::new("results"), &plan.name, &hash, SystemTime::now());
     let folder = asked.out.map_or_else(named, Path::to_owned);
     let reserved = Reserved::new(&folder)?;
     store::write_atomically(&folder.join(store::LOCAL), &serde_json::to_vec(&Local::of(asked.origin))?)?;

@@ -12,7 +12,7 @@ use crate::model;
 use crate::plan::{self, ModelFacts, Only};
 use crate::record::plan::Plan;
 use crate::run::prompts::text_tokens;
-use crate::scenario::{self, Prompt, Scenario, ScenarioFile};
+use crate::scenario::{self, Problem, Prompt, Scenario, ScenarioError, ScenarioFile};
 use crate::units::Bytes;
 
 /// A scenario file with its plan.
@@ -33,7 +33,7 @@ pub struct Loaded {
 /// # Errors
 /// Every problem of the file, a filter that selects nothing that exists, a model folder whose configuration
 /// cannot be read.
-pub fn load(path: &Path, only: Option<&str>) -> Result<Loaded, CommandError> {
+pub fn load(path: &Path, only: &[String]) -> Result<Loaded, CommandError> {
     of_text(scenario::read_text(path)?, path, only)
 }
 
@@ -41,13 +41,10 @@ pub fn load(path: &Path, only: Option<&str>) -> Result<Loaded, CommandError> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn of_text(text: String, path: &Path, only: Option<&str>) -> Result<Loaded, CommandError> {
+pub fn of_text(text: String, path: &Path, only: &[String]) -> Result<Loaded, CommandError> {
     let file = scenario::parse(&text, path, folder_of(path))?;
-    let only = match only {
-        Some(filter) => Only::parse(filter, &file)?,
-        None => Only::default(),
-    };
-    let facts = facts(&file)?;
+    let only = Only::parse(only, &file)?;
+    let facts = facts(&file, path)?;
     let budget = match file.limits.memory {
         Some(given) => given,
         None => half_of_memory()?,
@@ -68,18 +65,24 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-fn facts(file: &ScenarioFile) -> Result<Vec<ModelFacts>, CommandError> {
-    let fact = |source: &model::ModelSource| {
+/// What the file's models are; every model that cannot be told is a problem of the file at `path`.
+fn facts(file: &ScenarioFile, path: &Path) -> Result<Vec<ModelFacts>, ScenarioError> {
+    let fact = |source: &model::ModelSource| -> model::Result<ModelFacts> {
         if matches!(source.form, model::Form::Served(_)) {
             return Ok(ModelFacts::unknown(&source.name));
         }
-        let of_model = |error| CommandError::from(error).during(format!("model `{}`", source.name));
-        let architecture = model::architecture(&source.form).map_err(of_model)?;
-        let facts = ModelFacts::new(&source.name, &architecture);
+        let facts = ModelFacts::new(&source.name, &model::architecture(&source.form)?);
         let context = facts.n_positions.unwrap_or(u64::MAX).min(shortest_allocated(file));
         Ok(ModelFacts { text_tokens: long_texts(file, source, context), ..facts })
     };
-    file.models.iter().map(fact).collect()
+    let (mut facts, mut problems) = (Vec::new(), Vec::new());
+    for (source, &at) in file.models.iter().zip(&file.model_places) {
+        match fact(source) {
+            Ok(found) => facts.push(found),
+            Err(why) => problems.push(Problem::new(at, format!("model `{}`: {}", source.name, why))),
+        }
+    }
+    if problems.is_empty() { Ok(facts) } else { Err(ScenarioError::Invalid { path: path.to_owned(), problems }) }
 }
 
 /// The shortest context that an engine allocates.

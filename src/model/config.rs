@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use self::keys::{Config, MAX_SIZE};
-use super::{Error, Result, bounded};
+use super::{Error, Result, bounded, mistaken};
 use crate::terms::model::{Activation, Architecture, Biases, Dtype, Family, Rope, RopeScaling};
 
 mod keys;
@@ -24,7 +24,9 @@ const QWEN2_KV_HEADS: usize = 32;
 /// # Errors
 /// The file is missing or no JSON object; a key is missing, malformed or asks for something that is not supported.
 pub fn read(path: &Path) -> Result<Architecture> {
-    parse(path, &bounded::text(path, bounded::SETTINGS)?)
+    let mistaken = || path.parent().filter(|_| !path.exists()).and_then(mistaken::for_a_folder);
+    let text = bounded::text(path, bounded::SETTINGS).map_err(|error| mistaken().unwrap_or(error))?;
+    parse(path, &text)
 }
 
 /// Reads the text of a `config.json`; `path` is only named in errors.

@@ -41,13 +41,13 @@ fn near(nearest: Option<&str>) -> String {
 }
 
 impl Only {
-    /// Reads a filter. A key that is given several times keeps any of its values.
+    /// Reads a filter's `key=value` parts. A key that is given several times keeps any of its values; none keep every cell.
     ///
     /// # Errors
     /// A part that is not `key=value`, an unknown key, a name that `file` does not have.
-    pub fn parse(text: &str, file: &ScenarioFile) -> Result<Self, OnlyError> {
+    pub fn parse(parts: &[impl AsRef<str>], file: &ScenarioFile) -> Result<Self, OnlyError> {
         let mut only = Self::default();
-        for part in text.split(',').map(str::trim) {
+        for part in parts.iter().map(|part| part.as_ref().trim()) {
             let Some((key, value)) = part.split_once('=') else {
                 return Err(OnlyError::Syntax(part.to_owned()));
             };

@@ -28,6 +28,7 @@ pub fn file(root: &Node, base: &Path) -> Option<ScenarioFile> {
         timeout: duration(root, "timeout")?,
         scenarios: each(root, "scenarios", |n| scenario(n, base, decodes, &default_steps))?,
         models: each(root, "models", |n| model(n, base))?,
+        model_places: each(root, "models", |n| Some(n.at))?,
         backends: each(root, "backends", |n| backend(n, warmups))?,
         skip: each(root, "skip", skip)?,
         limits: limits(root.get("limits")?)?,

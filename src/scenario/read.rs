@@ -1,7 +1,7 @@
 //! From a scenario file's text to a validated [`ScenarioFile`], or to every problem it has.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::node::Node;
@@ -17,7 +17,7 @@ pub fn read(path: &Path) -> Result<ScenarioFile, ScenarioError> {
     parse(&read_text(path)?, path, path.parent().unwrap_or(Path::new("")))
 }
 
-/// The text of a scenario file, unchecked; of a file too large to be one, only the beginning.
+/// The text of a scenario file, unchecked; of a file too large to be one, only the beginning. `-` is standard input.
 ///
 /// # Errors
 /// The file cannot be read, or is not text.
@@ -27,10 +27,14 @@ pub fn read_text(path: &Path) -> Result<String, ScenarioError> {
 
 /// The text of a file that is `what`, unchecked; of a file too large to be one, only the beginning.
 pub(super) fn text(what: &'static str, path: &Path) -> Result<String, ScenarioError> {
+    let most = node::MAX_TEXT as u64 + 1;
     let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(node::MAX_TEXT as u64 + 1).read_to_string(&mut text))
-        .map_err(|source| ScenarioError::Unreadable { what, path: path.to_owned(), source })?;
+    let read = if path == Path::new("-") {
+        io::stdin().take(most).read_to_string(&mut text)
+    } else {
+        File::open(path).and_then(|file| file.take(most).read_to_string(&mut text))
+    };
+    read.map_err(|source| ScenarioError::Unreadable { what, path: path.to_owned(), source })?;
     Ok(text)
 }
 

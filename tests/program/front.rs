@@ -4,9 +4,13 @@
 //! from `PHASEBENCH_ONNXRUNTIME` or from the user's cache; without one its test fails.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+
+use clap::{CommandFactory as _, Parser as _};
+use phasebench::cli::{Cli, HELP_WIDTH};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -109,6 +113,78 @@ fn a_file_that_is_no_library_is_not_selected() -> Outcome {
     assert_eq!(output.status.code(), Some(7));
     assert!(text(&output.stderr).contains("cannot be loaded"), "{}", text(&output.stderr));
     assert!(!cache.path().join("onnxruntime/selected.json").exists());
+    Ok(())
+}
+
+/// Every command with the arguments that lead to it, hidden ones left out.
+fn commands(of: &clap::Command, way: &[String], found: &mut Vec<Vec<String>>) {
+    found.push(way.to_vec());
+    for command in of.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help") {
+        commands(command, &[way, &[command.get_name().to_owned()]].concat(), found);
+    }
+}
+
+#[test]
+fn help_fits_a_terminal_and_its_examples_can_be_typed() -> Outcome {
+    let cache = tempfile::tempdir()?;
+    let mut found = Vec::new();
+    commands(&Cli::command(), &[], &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    for way in found {
+        let arguments: Vec<&str> = way.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = text(&phasebench(cache.path(), None, &arguments)?.stdout);
+        let wide = help.lines().find(|line| line.chars().count() > HELP_WIDTH);
+        assert_eq!(wide, None, "phasebench {}", arguments.join(" "));
+        let groups = ["setup", "models", "worker"];
+        if way.last().is_some_and(|last| groups.contains(&last.as_str())) {
+            continue;
+        }
+        let (_, example) = help.rsplit_once("Example: ").ok_or(format!("no example: {way:?}\n{help}"))?;
+        let typed = example.split('>').next().unwrap_or_default().split_whitespace();
+        assert!(Cli::try_parse_from(typed).is_ok(), "{way:?}: {example}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_scenario_from_standard_input_and_every_model_that_is_none() -> Outcome {
+    let place = tempfile::tempdir()?;
+    fs::create_dir_all(place.path().join("hub/snapshots/abc"))?;
+    let scenario = "version: 1
+name: s
+scenarios: [ { name: a, prompt: { tokens: 8 } } ]
+models:
+  - { name: one, huggingface: ./nowhere }
+  - { name: two, huggingface: hub }
+backends: [ { name: b, simulated: {} } ]
+";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
+    command.args(["plan", "-"]).current_dir(place.path()).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = command.stdout(Stdio::null()).spawn()?;
+    running.stdin.take().ok_or("no input")?.write_all(scenario.as_bytes())?;
+    let output = running.wait_with_output()?;
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        text(&output.stderr),
+        "error: -:5:5: model `one`: ./nowhere: there is no such folder
+error: -:6:5: model `two`: hub: is a folder of the hub's cache, the model itself is one of: snapshots/abc
+"
+    );
+    Ok(())
+}
+
+#[test]
+fn runs_that_begin_in_one_second_have_folders_of_their_own() -> Outcome {
+    let place = tempfile::tempdir()?;
+    let noon = std::time::UNIX_EPOCH + std::time::Duration::from_secs(12 * 3600);
+    let results = place.path().join("results");
+    let named = || phasebench::store::default_folder(&results, "mine", "0123456789", noon);
+    for name in
+        ["19700101T120000Z-mine-01234567", "19700101T120000Z-mine-01234567-2", "19700101T120000Z-mine-01234567-3"]
+    {
+        assert_eq!(named(), results.join(name));
+        fs::create_dir_all(named())?;
+    }
     Ok(())
 }
 

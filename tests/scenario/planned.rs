@@ -111,7 +111,7 @@ fn resident_memory_counts_packed_weights_and_the_largest_cache() {
 #[test]
 fn only_keeps_what_it_names() {
     let (spec, plan) = all(SMALL);
-    let only = |text: &str| Only::parse(text, &spec);
+    let only = |text: &str| Only::parse(&text.split(',').collect::<Vec<_>>(), &spec);
     let kept = expand(&spec, &only("backend=cpu,model=other").unwrap());
     assert!(kept.cells.iter().all(|c| c.session.backend == "cpu" && c.session.model == "other"));
     assert_eq!((kept.cells.len(), kept.sessions.len()), (4, 1));
