@@ -14,7 +14,7 @@ use phasebench::backend::onnx::OnnxBackend;
 use phasebench::backend::{Backend, Call, CancelToken, Deadline, Reply, Session, Surroundings};
 use phasebench::clock::{RealClock, SharedClock};
 use phasebench::model::{Form, ModelSource};
-use phasebench::scenario::{ArgMax, Isolation, OnnxSettings, Optimisation, Provider};
+use phasebench::scenario::{ArgMax, Isolation, OnnxSettings, Optimisation, Provider, RuntimeSource};
 use phasebench::telemetry::sampler::Sampler;
 use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{Dtype, Phase, Procedure, SensorKind};
@@ -78,7 +78,9 @@ struct Answer {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let spec = OnnxSettings {
+        source: RuntimeSource::Selected,
         provider: Provider::Cpu,
+        provider_options: Vec::new(),
         device: 0,
         threads: Some(args.threads),
         optimisation: Optimisation::All,

@@ -34,11 +34,11 @@ use crate::terms::{EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind};
 use crate::units::Bytes;
 
 pub use csv_table::{CsvError, CsvTable};
-pub use device::Provider;
+pub use engine::onnx::is_version;
 pub use engine::{
     ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dynamic, Engine, Fault, FaultKind,
-    Isolation, Launch, Law, OllamaDevice, OllamaSettings, OnRecompile, OnnxSettings, Optimisation, Pace, Resources,
-    SimulatedSettings, TorchDevice, TorchSettings,
+    Isolation, Launch, Law, OllamaDevice, OllamaSettings, OnRecompile, OnnxSettings, Optimisation, Pace, Provider,
+    Resources, RuntimeSource, SimulatedSettings, TorchDevice, TorchSettings,
 };
 pub use pricing::Pricing;
 pub use problem::{Position, Problem, ScenarioError, nearest};

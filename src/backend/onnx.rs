@@ -27,8 +27,9 @@ use std::path::{Path, PathBuf};
 use ort::memory::AllocationDevice;
 
 use self::forward::LoadedGraph;
+use self::library::build::Build;
 use self::placement::Proof;
-use self::runtime::Runtime;
+use self::runtime::{Runtime, RuntimeError};
 use self::session::{Bounds, OnnxSession};
 use super::cancel::{CancelToken, Deadline, Waited};
 use super::{
@@ -64,9 +65,8 @@ impl OnnxBackend {
 
 impl Backend for OnnxBackend {
     fn describe(&mut self) -> Result<Description, BackendError> {
-        let runtime = runtime::start(&self.surroundings.cache)
-            .map_err(|error| self.unavailable(&error.to_string(), &error.fix()))?;
-        if self.settings.provider == Provider::Cuda {
+        let runtime = self.start().map_err(|error| self.unavailable(&error.to_string(), &error.fix()))?;
+        if self.settings.provider != Provider::Cpu {
             self.preflight(&runtime)?;
         }
         let library = &runtime.library;
@@ -169,7 +169,7 @@ impl OnnxBackend {
         let clock = self.surroundings.clock.clone();
         let this_process = [std::process::id()];
         let host_rss_before = process::resident(&this_process);
-        let runtime = runtime::start(&self.surroundings.cache).map_err(|e| error(&e.to_string()))?;
+        let runtime = self.start().map_err(|e| error(&e.to_string()))?;
         let begin = clock.now();
         let api = runtime.library.api;
         let builder =
@@ -191,7 +191,7 @@ impl OnnxBackend {
         });
         let proven = clock.now();
         let graph = self.wrap(session).map_err(|e| error(&e))?;
-        let on_device = self.settings.provider == Provider::Cuda;
+        let on_device = self.settings.provider.is_on_cuda();
         let mut attribution = placement::attribution(self.settings.provider, &proof);
         if on_device {
             attribution.evidence.device = Some(format!("cuda:{}", self.settings.device));
@@ -213,7 +213,7 @@ impl OnnxBackend {
     /// How values reach a session's graph.
     fn wrap(&self, session: ort::session::Session) -> Result<LoadedGraph, String> {
         let signature = graph::signature(&session)?;
-        if self.settings.provider != Provider::Cuda {
+        if !self.settings.provider.is_on_cuda() {
             return Ok(LoadedGraph::new(session, signature));
         }
         let device = i32::try_from(self.settings.device).unwrap_or(i32::MAX);
@@ -236,26 +236,50 @@ impl OnnxBackend {
         profile().map_or_else(Proof::None, Proof::Profiled)
     }
 
-    /// Whether CUDA can be had, before anything is exported or loaded for it.
+    /// The runtime that the settings name.
+    fn start(&self) -> Result<Runtime, RuntimeError> {
+        let OnnxSettings { source, provider, .. } = &self.settings;
+        runtime::start(library::source::find(&self.surroundings.cache, source, *provider)?)
+    }
+
+    /// Whether the provider can be had, before anything is exported or loaded for it.
     fn preflight(&self, runtime: &Runtime) -> Result<(), BackendError> {
-        const FIX: &str = "phasebench setup onnxruntime --cuda";
-        let library = &runtime.library;
-        if !library.has_cuda() {
-            let what = format!(
-                "provider cuda: {} was built without CUDA (it has {})",
-                library.path.display(),
-                library.providers.join(", ")
+        let (library, provider) = (&runtime.library, self.settings.provider);
+        let word = provider.word();
+        let fix = provider_fix(provider);
+        if !library.has(provider) {
+            let (path, has) = (library.path.display(), library.providers.join(", "));
+            let name = provider.name();
+            return Err(
+                self.unavailable(&format!("provider {word}: {path} was built without {name} (it has {has})"), &fix)
             );
-            return Err(self.unavailable(&what, FIX));
         }
         options::preflight(&runtime.environment, &self.settings, library.api).map_err(|error| {
-            let what = format!("provider cuda, device {}: {}", self.settings.device, error_text(&error));
-            self.unavailable(&what, &format!("{FIX}   (and check the driver with nvidia-smi)"))
+            let device =
+                if provider.is_indexed() { format!(", device {}", self.settings.device) } else { String::new() };
+            let fix =
+                if provider.is_indexed() { format!("{fix}   (and check the driver with nvidia-smi)") } else { fix };
+            self.unavailable(&format!("provider {word}{device}: {}", error_text(&error)), &fix)
         })
     }
 
     fn unavailable(&self, what: &str, fix: &str) -> BackendError {
         BackendError::Unavailable { backend: self.name.clone(), what: what.to_owned(), fix: fix.to_owned() }
+    }
+}
+
+/// What helps where a provider is missing.
+fn provider_fix(provider: Provider) -> String {
+    match provider {
+        Provider::Cuda | Provider::Openvino => {
+            format!("phasebench setup onnxruntime{}", Build::with(provider).flag())
+        }
+        Provider::Tensorrt => {
+            "phasebench setup onnxruntime --cuda   (on a machine with an NVIDIA GPU, with NVIDIA's TensorRT \
+                               where the system's loader finds it)"
+                .to_owned()
+        }
+        _ => format!("name a library that was built with it: onnx: {{ library: PATH, provider: {} }}", provider.word()),
     }
 }
 

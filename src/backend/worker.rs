@@ -46,10 +46,13 @@ use self::settings::{Origin, Workers};
 use self::start::{Start, Trouble, interest};
 use self::text::{clean, map};
 use super::cancel::Waited;
+use super::onnx::library::source::find;
+use super::onnx::library::{LibraryError, whole};
 use super::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, Prepared, Session, Surroundings,
 };
 use crate::model::{self, ModelSource};
+use crate::scenario::{Provider, RuntimeSource};
 use crate::terms::{Degraded, Dtype, Mode, Procedure};
 use crate::units::Bytes;
 
@@ -144,13 +147,26 @@ impl WorkerBackend {
                 Ok(Box::new(DockerLauncher::installed(&self.surroundings.cache, *resources, *device)?))
             }
             Origin::TorchProcess => self.process(self.torch()?),
-            Origin::OurEngine(engine) => self.process(Program {
-                program: self.program()?,
-                arguments: ["worker", engine].map(OsString::from).to_vec(),
-                environment: vec![("PHASEBENCH_CACHE".to_owned(), self.surroundings.cache.clone().into())],
-                facts: BTreeMap::from([("launch".to_owned(), format!("process: phasebench worker {engine}"))]),
-            }),
+            Origin::OurOnnx { source, provider } => self.process(self.our_onnx(source, *provider)?),
         }
+    }
+
+    /// Our own worker, told which library it is to load where that is not the selected one.
+    fn our_onnx(&self, source: &RuntimeSource, provider: Provider) -> Result<Program, Trouble> {
+        let cache = &self.surroundings.cache;
+        let mut arguments = ["worker", "onnx"].map(OsString::from).to_vec();
+        if *source != RuntimeSource::Selected {
+            let unusable =
+                |error: LibraryError| Trouble { kind: Degraded::Error, what: error.to_string(), fix: error.fix() };
+            let path = find(cache, source, provider).and_then(whole).map_err(unusable)?;
+            arguments.extend(["--library".into(), path.into_os_string()]);
+        }
+        Ok(Program {
+            program: self.program()?,
+            arguments,
+            environment: vec![("PHASEBENCH_CACHE".to_owned(), cache.clone().into())],
+            facts: BTreeMap::from([("launch".to_owned(), "process: phasebench worker onnx".to_owned())]),
+        })
     }
 
     fn process(&self, program: Program) -> Result<Box<dyn Launcher>, Trouble> {

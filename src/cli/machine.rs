@@ -46,7 +46,7 @@ pub struct DoctorArgs {
 /// `setup`
 #[derive(Debug, Subcommand)]
 pub enum SetupCommand {
-    /// Fetch the pinned ONNX Runtime through pip, check its SHA-256, unpack it into the cache
+    /// Fetch an ONNX Runtime through pip, check its SHA-256, unpack it into the cache
     Onnxruntime(SetupOnnxruntimeArgs),
     /// Fetch the locked torch (3.1 GB) and make its environment (5.7 GB), or its image, in which the worker runs
     Torch(SetupTorchArgs),
@@ -57,8 +57,15 @@ pub enum SetupCommand {
 #[command(after_help = "Example: phasebench setup onnxruntime --cuda")]
 pub struct SetupOnnxruntimeArgs {
     /// The build with CUDA, and the NVIDIA libraries it needs
-    #[arg(long, conflicts_with = "library")]
+    #[arg(long, conflicts_with_all = ["library", "openvino"])]
     pub cuda: bool,
+    /// The build with OpenVINO
+    #[arg(long, conflicts_with = "library")]
+    pub openvino: bool,
+    /// This version, such as 1.30.0, beside those that are there: a scenario file names it with `version:`. The pinned one, if
+    /// not given, which is used where a scenario names none
+    #[arg(long, value_name = "VERSION", conflicts_with = "library")]
+    pub version: Option<String>,
     /// Use this shared library instead of fetching one
     #[arg(long, value_name = "PATH")]
     pub library: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! Arguments of what serves an engine.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
@@ -18,6 +19,9 @@ pub struct WorkerArgs {
     /// Where to listen: unix:/PATH, or tcp:127.0.0.1:PORT with a token in PHASEBENCH_WORKER_TOKEN; port 0 is any free one
     #[arg(long, value_name = "ADDRESS")]
     pub listen: String,
+    /// The ONNX Runtime to load, instead of the one that is selected
+    #[arg(long, value_name = "PATH")]
+    pub library: Option<PathBuf>,
     /// End when standard input is closed
     #[arg(long)]
     pub exit_on_stdin_close: bool,

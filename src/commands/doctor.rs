@@ -2,28 +2,24 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Serialize;
 
 use self::finding::{Finding, Kind};
 use super::{CommandError, python};
 use crate::backend::ollama::manage::default_url;
-use crate::backend::onnx::OnnxBackend;
-use crate::backend::{Backend, BackendError, Surroundings};
 use crate::cli::DoctorArgs;
-use crate::clock::RealClock;
 use crate::exit::Exit;
 use crate::manifest;
 use crate::manifest::redact::Redactor;
 use crate::record::manifest::{Gpus, Machine, Tool};
-use crate::scenario::{OnnxSettings, Provider};
 use crate::units::Bytes;
 
 mod asked;
 pub mod clean;
 mod finding;
 mod ollama;
+mod onnx;
 mod power;
 mod torch;
 
@@ -71,7 +67,7 @@ fn look(scenario: Option<&Path>) -> Result<(Findings, bool), CommandError> {
     let gpus = manifest::gpu::collect();
     let asked = scenario.map(|path| asked::findings(path, &root)).transpose()?;
     let all_there = asked.iter().flatten().all(|finding| finding.ready);
-    let mut findings = vec![onnx("onnx, provider cpu", Provider::Cpu, &root), cuda(&gpus, &root)];
+    let mut findings = onnx::findings(&gpus, &root);
     findings.extend(asked.unwrap_or_else(|| ollama::at(&default_url(), &root, &[])));
     findings.extend(torch::findings(&root));
     findings.extend([
@@ -93,30 +89,6 @@ fn look(scenario: Option<&Path>) -> Result<(Findings, bool), CommandError> {
     let findings = findings.into_iter().map(|finding| Finding { detail: redactor.text(&finding.detail), ..finding });
     let (tool, machine) = (Tool::this(), manifest::machine::collect());
     Ok((Findings { format: 1, tool, machine, gpus, findings: findings.collect(), cache }, all_there))
-}
-
-/// Asks the backend itself, as a run does before its first call.
-fn onnx(name: &'static str, provider: Provider, cache: &Path) -> Finding {
-    let settings = OnnxSettings { provider, ..OnnxSettings::default() };
-    let surroundings = Surroundings::new(Arc::new(RealClock::default()), cache.to_owned(), 0);
-    match OnnxBackend::new("onnx", settings, surroundings).describe() {
-        Ok(description) => Finding::backend(name, &description),
-        Err(BackendError::Unavailable { what, fix, .. }) => Finding::missing(Kind::Backend, name, what, Some(fix)),
-        Err(error) => Finding::missing(Kind::Backend, name, error.to_string(), None),
-    }
-}
-
-/// As [`onnx`]; but where the driver shows no GPU, that comes first.
-fn cuda(gpus: &Gpus, cache: &Path) -> Finding {
-    const NAME: &str = "onnx, provider cuda";
-    match &gpus.absent {
-        Some(absent) => {
-            let fix = "nvidia-smi -L   (lists the GPUs that the driver shows; in a container: --gpus all)\n  \
-                       phasebench setup onnxruntime --cuda   (once one is listed)";
-            Finding::missing(Kind::Backend, NAME, absent.clone(), Some(fix.to_owned()))
-        }
-        None => onnx(NAME, Provider::Cuda, cache),
-    }
 }
 
 fn foreign_load() -> Finding {

@@ -15,6 +15,7 @@ use crate::backend::worker::{settings, supervise};
 use crate::cli::{SuperviseArgs, WorkerArgs, WorkerCommand};
 use crate::commands::CommandError;
 use crate::exit::Exit;
+use crate::scenario::{OnnxSettings, RuntimeSource};
 use crate::signals::cancelled_by_signals;
 
 /// Serves an engine until it is asked to end.
@@ -22,10 +23,11 @@ use crate::signals::cancelled_by_signals;
 /// # Errors
 /// It cannot listen.
 pub fn execute(command: &WorkerCommand, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let WorkerCommand::Onnx(WorkerArgs { listen, exit_on_stdin_close }) = command;
+    let WorkerCommand::Onnx(WorkerArgs { listen, library, exit_on_stdin_close }) = command;
     let surroundings = Surroundings::new(Arc::new(KernelClock), crate::cache::root(), 0);
+    let source = library.clone().map_or(RuntimeSource::Selected, RuntimeSource::Library);
     let make: Maker = Box::new(move |settings| {
-        let settings = settings::onnx(settings)?;
+        let settings = OnnxSettings { source: source.clone(), ..settings::onnx(settings)? };
         Ok(Box::new(OnnxBackend::new("onnx", settings, surroundings.clone())))
     });
     let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());

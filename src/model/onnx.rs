@@ -91,6 +91,12 @@ pub fn export(folder: &Folder, options: Options, cache_root: &Path) -> Result<On
     Ok(OnnxModel { path: at.join(FILE), options, weights_id, bytes })
 }
 
+/// A model of one node, for trying whether a runtime can be set so at all.
+#[must_use]
+pub fn smallest() -> Vec<u8> {
+    writer::smallest()
+}
+
 /// Exports a folder into another, existing one, replacing what is there.
 ///
 /// # Errors

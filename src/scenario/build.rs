@@ -29,7 +29,7 @@ pub fn file(root: &Node, base: &Path) -> Option<ScenarioFile> {
         scenarios: each(root, "scenarios", |n| scenario(n, base, decodes, &default_steps))?,
         models: each(root, "models", |n| model(n, base))?,
         model_places: each(root, "models", |n| Some(n.at))?,
-        backends: each(root, "backends", |n| backend(n, warmups))?,
+        backends: each(root, "backends", |n| backend(n, base, warmups))?,
         skip: each(root, "skip", skip)?,
         limits: limits(root.get("limits")?)?,
         telemetry: optional(root, "telemetry", telemetry)?,
@@ -107,12 +107,12 @@ fn model(node: &Node, base: &Path) -> Option<ModelSource> {
     Some(ModelSource { name: owned(node, "name")?, form })
 }
 
-fn backend(node: &Node, default_warmups: u32) -> Option<BackendSettings> {
+fn backend(node: &Node, base: &Path, default_warmups: u32) -> Option<BackendSettings> {
     let (engine, section) = engine::named(node).next()?;
     Some(BackendSettings {
         name: owned(node, "name")?,
         warmups: optional(node, "warmups", Node::whole)?.unwrap_or(default_warmups),
-        engine: (engine.build)(section)?,
+        engine: (engine.build)(section)?.below(base),
     })
 }
 

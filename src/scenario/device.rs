@@ -1,22 +1,20 @@
-//! Where a model runs, as several engines call it.
+//! A device by its kind, as a scenario file names it for torch.
 
 use serde::{Deserialize, Serialize};
 
 use super::section::Kind;
 
-/// An execution provider of ONNX Runtime.
+/// The processor, or an NVIDIA GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// The default CPU provider.
+pub enum Processor {
+    /// The CPU.
     #[default]
     Cpu,
     /// NVIDIA CUDA.
     Cuda,
 }
 
-/// The key's value that chooses a [`Provider`].
-pub const PROVIDER: Kind = Kind::Word {
-    allowed: &["cpu", "cuda"],
-    explained: &[("gpu", "is no execution provider: ONNX Runtime's is `cuda`")],
-};
+/// The key's value that chooses a [`Processor`].
+pub const PROCESSOR: Kind =
+    Kind::Word { allowed: &["cpu", "cuda"], explained: &[("gpu", "is no device of torch: its name is `cuda`")] };

@@ -9,6 +9,8 @@ pub mod simulated;
 pub mod torch;
 pub mod worker;
 
+use std::path::Path;
+
 use super::limits::Limits;
 use super::node::Node;
 use super::problem::Problem;
@@ -16,7 +18,8 @@ use super::section::Section;
 use super::settings::{EngineSettings, Placed};
 
 pub use ollama::{OllamaDevice, OllamaSettings};
-pub use onnx::{ArgMax, Isolation, OnnxSettings, Optimisation};
+pub use onnx::provider::Provider;
+pub use onnx::{ArgMax, Isolation, OnnxSettings, Optimisation, RuntimeSource};
 pub use simulated::{Fault, FaultKind, Law, Pace, SimulatedSettings};
 pub use torch::compile::{CompileBackend, CompileMode, CompileSettings, Dynamic, OnRecompile};
 pub use torch::{Launch, Resources, TorchDevice, TorchSettings};
@@ -47,6 +50,15 @@ impl Engine {
             Self::Torch(torch) => torch,
             Self::Worker(worker) => worker,
             Self::Simulated(script) => script.as_ref(),
+        }
+    }
+
+    /// With paths that begin at `base`, the folder of the scenario file.
+    #[must_use]
+    pub fn below(self, base: &Path) -> Self {
+        match self {
+            Self::Onnx(onnx) => Self::Onnx(onnx.below(base)),
+            other => other,
         }
     }
 

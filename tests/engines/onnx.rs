@@ -19,7 +19,7 @@ use phasebench::backend::{Backend, Call, CancelToken, Deadline, Outcome, Session
 use phasebench::clock::RealClock;
 use phasebench::model::onnx::{DATA_FILE, Weights};
 use phasebench::model::{self, Folder, Form, ModelSource};
-use phasebench::scenario::{ArgMax, Isolation, OnnxSettings, Optimisation, Provider};
+use phasebench::scenario::{ArgMax, Isolation, OnnxSettings, Optimisation, Provider, RuntimeSource};
 use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{Degraded, Dtype, Finish, Phase, Procedure};
 use phasebench::units::Nanos;
@@ -27,7 +27,9 @@ use phasebench::units::Nanos;
 const BY: Deadline = Deadline(Duration::from_secs(120));
 
 const SPEC: OnnxSettings = OnnxSettings {
+    source: RuntimeSource::Selected,
     provider: Provider::Cpu,
+    provider_options: Vec::new(),
     device: 0,
     threads: Some(1),
     optimisation: Optimisation::All,
@@ -183,7 +185,7 @@ fn bound_memory_gives_the_same_rows() {
         let mut session = load(&fixture(family), SPEC);
         let expected = tokens(&mut session, &call(Procedure::PrefillDecode, &[&LONG, &SHORT], 9, 8));
 
-        let runtime = runtime::start(&surroundings().cache).unwrap();
+        let runtime = runtime::start(library::locate(&surroundings().cache).unwrap()).unwrap();
         let graph = OnnxBackend::new("ort", SPEC, surroundings()).prepare(&fixture(family)).unwrap().path.unwrap();
         let bound = options::builder(&runtime.environment, &SPEC, runtime.library.api)
             .unwrap()
@@ -288,7 +290,7 @@ fn every_row_proves_where_it_ran() {
     assert_eq!(attribution.actual.as_deref(), Some("CPUExecutionProvider"));
     let nodes: u32 = attribution.evidence.shown["nodes.CPUExecutionProvider"].parse().unwrap();
     assert!(nodes > 20, "{nodes}");
-    let api = runtime::start(&surroundings().cache).unwrap().library.api;
+    let api = runtime::start(library::locate(&surroundings().cache).unwrap()).unwrap().library.api;
     let record = api >= TELLS_ASSIGNMENT;
     let way = if record {
         "the runtime's record of where it assigned each node"

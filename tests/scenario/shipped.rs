@@ -8,7 +8,7 @@ use phasebench::model::Form;
 use phasebench::plan::Only;
 use phasebench::scenario::{
     self, ArgMax, CompileBackend, CompileMode, CompileSettings, Dynamic, Engine, Isolation, Launch, OllamaDevice,
-    OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, TorchDevice,
+    OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice,
 };
 use phasebench::terms::{Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind};
 use phasebench::units::Bytes;
@@ -91,17 +91,29 @@ fn every_key_is_understood() {
     assert_eq!((onnx.provider, onnx.device, onnx.threads), (Provider::Cuda, 1, Some(2)));
     assert_eq!((onnx.optimisation, onnx.dtype, onnx.arg_max), (Optimisation::Basic, Dtype::F16, ArgMax::Inside));
     assert_eq!((spec.backends[0].warmups, spec.backends[1].warmups), (5, 2), "its own, and the file's");
-    let Engine::Simulated(script) = &spec.backends[1].engine else { panic!("not simulated") };
+    let of = |n: usize| {
+        let Engine::Onnx(onnx) = &spec.backends[n].engine else { panic!("not onnx") };
+        (onnx.source.clone(), onnx.isolation)
+    };
+    let python = RuntimeSource::Python(PathBuf::from("folder/venv/bin/python"));
+    let library = RuntimeSource::Library(PathBuf::from("folder/build/libonnxruntime.so"));
+    let version = RuntimeSource::Version("1.30.0".to_owned());
+    let named = [python, library, version].map(|source| (source, Isolation::Process));
+    assert_eq!([1, 2, 3].map(of), named, "each in a process of its own");
+    let Engine::Onnx(openvino) = &spec.backends[1].engine else { panic!("not onnx") };
+    assert_eq!(openvino.provider, Provider::Openvino);
+    assert_eq!(openvino.provider_options, [("precision".to_owned(), "FP32".to_owned())]);
+    let Engine::Simulated(script) = &spec.backends[4].engine else { panic!("not simulated") };
     assert_eq!((script.pace, script.max_resident, script.power_w), (Pace::Real, Some(2), Some(40.0)));
     assert_eq!((script.faults.len(), script.faults[0].every), (1, 7));
     assert_eq!(spec.models[2].form, Form::Served("gemma3:270m".to_owned()));
-    let Engine::Ollama(server) = &spec.backends[2].engine else { panic!("not ollama") };
+    let Engine::Ollama(server) = &spec.backends[5].engine else { panic!("not ollama") };
     assert_eq!((server.url.as_str(), server.device), ("http://127.0.0.1:9000", OllamaDevice::Gpu));
     assert_eq!((server.num_ctx, server.num_batch, server.threads), (1024, 256, Some(3)));
     assert_eq!((server.dtype, server.max_resident), (Dtype::F16, Some(4)));
     assert_eq!(server.temperature.to_bits(), 0.5_f64.to_bits());
     assert_eq!(onnx.isolation, Isolation::Process);
-    let Engine::Torch(torch) = &spec.backends[3].engine else { panic!("not torch") };
+    let Engine::Torch(torch) = &spec.backends[6].engine else { panic!("not torch") };
     assert_eq!((torch.launch, torch.device, torch.dtype), (Launch::Docker, TorchDevice::Cuda(1), Dtype::F16));
     let resources = Resources { memory: Some(Bytes(6 << 30)), cpus: Some(2), pids: Some(256) };
     assert_eq!((torch.threads, torch.resources), (Some(4), resources));
@@ -117,7 +129,7 @@ fn every_key_is_understood() {
         recompile_limit: Some(3),
     };
     assert_eq!(torch.compile, Some(compile));
-    let Engine::Worker(worker) = &spec.backends[4].engine else { panic!("not a worker") };
+    let Engine::Worker(worker) = &spec.backends[7].engine else { panic!("not a worker") };
     assert_eq!((worker.address.as_str(), worker.token_env.as_deref()), ("tcp:127.0.0.1:7000", Some("TOKEN")));
     assert_eq!((worker.device.as_str(), worker.threads), ("cuda:0", Some(1)));
     assert_eq!(worker.options, [("graph".to_owned(), "on".to_owned())]);

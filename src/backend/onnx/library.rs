@@ -1,11 +1,15 @@
-//! Which ONNX Runtime library is used: named by the environment, else the one `phasebench setup onnxruntime`
-//! selected. Never one that merely lies around on the system.
+//! Which ONNX Runtime library is used: the one that a scenario file names ([`source`]); else named by the environment, else
+//! the one that `phasebench setup onnxruntime` selected. Never one that merely lies around on the system.
 //!
 //! ```text
-//! <cache>/onnxruntime/1.31.1-cpu/    a runtime as unpacked by the setup command
-//! <cache>/onnxruntime/1.31.1-cuda/   one with CUDA; NVIDIA's libraries below its nvidia/
-//! <cache>/onnxruntime/selected.json  the one in use
+//! <cache>/onnxruntime/1.31.1-cpu/       a runtime as unpacked by the setup command
+//! <cache>/onnxruntime/1.31.1-cuda/      one with CUDA; NVIDIA's libraries below its nvidia/
+//! <cache>/onnxruntime/1.24.1-openvino/  one with OpenVINO
+//! <cache>/onnxruntime/selected.json     the one in use where none is named
 //! ```
+
+pub mod build;
+pub mod source;
 
 use std::fs;
 use std::io;
@@ -15,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 use crate::hash::sha256_file;
+use crate::scenario::Provider;
 
+use self::build::Build;
 use super::api;
 use super::raw::{self, ProbeError};
 
@@ -43,6 +49,24 @@ pub enum LibraryError {
         /// That file.
         selection: PathBuf,
         /// What is wrong with it.
+        why: String,
+    },
+    /// A version that is not in the cache.
+    #[error("ONNX Runtime {version} ({}) was not fetched: {} does not exist", build.word(), folder.display())]
+    NoVersion {
+        /// The version.
+        version: String,
+        /// The build that was looked for.
+        build: Build,
+        /// Where it would be.
+        folder: PathBuf,
+    },
+    /// A Python environment that has no library to use.
+    #[error("{}: {why}", python.display())]
+    Python {
+        /// Its interpreter.
+        python: PathBuf,
+        /// What is missing.
         why: String,
     },
     /// The file is not there or cannot be read.
@@ -100,6 +124,10 @@ impl LibraryError {
     #[must_use]
     pub fn fix(&self) -> String {
         match self {
+            Self::NoVersion { version, build, .. } => format!("{FIX} --version {version}{}", build.flag()),
+            Self::Python { .. } => {
+                "name the interpreter of an environment with onnxruntime 1.20 or later (its bin/python)".to_owned()
+            }
             Self::Write { .. } => "make the cache folder writable, or set PHASEBENCH_CACHE".to_owned(),
             _ if std::env::var_os(VARIABLE).is_some() => {
                 format!("{FIX}   (and unset {VARIABLE}, or let it name another library)")
@@ -114,9 +142,9 @@ impl LibraryError {
 pub struct Located {
     /// The shared library.
     pub path: PathBuf,
-    /// Its hash when it was selected, in hex. `None`: the environment names it, so nothing was promised.
+    /// Its hash when it was selected or fetched, in hex. `None`: its path was given, so nothing was promised.
     pub sha256: Option<String>,
-    /// Who named it: the environment variable or the selection file.
+    /// Who named it: the environment variable, a file of the cache, or the key of a scenario file.
     pub named_by: String,
 }
 
@@ -138,10 +166,10 @@ pub struct Inspected {
 }
 
 impl Inspected {
-    /// Whether CUDA was compiled in.
+    /// Whether a provider was compiled in.
     #[must_use]
-    pub fn has_cuda(&self) -> bool {
-        self.providers.iter().any(|name| name == "CUDAExecutionProvider")
+    pub fn has(&self, provider: Provider) -> bool {
+        self.providers.iter().any(|name| name == provider.name())
     }
 }
 
@@ -158,12 +186,6 @@ struct Selected {
 #[must_use]
 pub fn root(cache: &Path) -> PathBuf {
     cache.join("onnxruntime")
-}
-
-/// The folder into which the setup command unpacks one runtime.
-#[must_use]
-pub fn folder(cache: &Path, version: &str, cuda: bool) -> PathBuf {
-    root(cache).join(format!("{version}-{}", if cuda { "cuda" } else { "cpu" }))
 }
 
 /// Finds the library to use; loads nothing.
@@ -213,12 +235,27 @@ pub fn inspect(path: &Path) -> Result<Inspected, LibraryError> {
     Ok(Inspected { path, version: probe.version, api, build_info, sha256, providers: probe.providers })
 }
 
-/// Finds the library, checks it against its selection, and loads it.
+/// The file of a library that was found, absolute, checked against what was promised of it; loads nothing.
 ///
 /// # Errors
-/// As [`locate`] and [`inspect`]; also [`LibraryError::Changed`].
-pub fn open(cache: &Path) -> Result<Inspected, LibraryError> {
-    let located = locate(cache)?;
+/// [`LibraryError::Unreadable`], [`LibraryError::Changed`].
+pub fn whole(located: Located) -> Result<PathBuf, LibraryError> {
+    let unreadable = |e: &io::Error| LibraryError::Unreadable { path: located.path.clone(), why: e.to_string() };
+    let path = located.path.canonicalize().map_err(|e| unreadable(&e))?;
+    if let Some(selected) = &located.sha256 {
+        let found = sha256_file(&path).map_err(|e| unreadable(&e))?;
+        if found != *selected {
+            return Err(LibraryError::Changed { path, found, selected: selected.clone() });
+        }
+    }
+    Ok(path)
+}
+
+/// Checks a library that was found against what was promised of it, and loads it.
+///
+/// # Errors
+/// As [`inspect`]; also [`LibraryError::Changed`].
+pub fn open(located: Located) -> Result<Inspected, LibraryError> {
     let inspected = inspect(&located.path)?;
     match located.sha256 {
         Some(selected) if selected != inspected.sha256 => {
@@ -242,8 +279,11 @@ pub fn select(cache: &Path, path: &Path) -> Result<Inspected, LibraryError> {
 fn write(selection: &Path, inspected: &Inspected) -> io::Result<()> {
     let folder = selection.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let selected =
-        Selected { path: inspected.path.clone(), sha256: inspected.sha256.clone(), cuda: inspected.has_cuda() };
+    let selected = Selected {
+        path: inspected.path.clone(),
+        sha256: inspected.sha256.clone(),
+        cuda: inspected.has(Provider::Cuda),
+    };
     let mut text = serde_json::to_vec_pretty(&selected)?;
     text.push(b'\n');
     files::replace(selection, &text)

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ort::editor::{Graph, Model, Node, ONNX_DOMAIN, Opset};
 use ort::environment::Environment;
 use ort::ep;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::value::{Outlet, Shape, SymbolicDimensions, TensorElementType, ValueType};
 
 use super::api::TELLS_ASSIGNMENT;
+use super::raw;
+use crate::model;
 use crate::scenario::{OnnxSettings, Optimisation, Provider};
 
 /// Configuration entries of every session, with why.
@@ -46,16 +46,31 @@ pub fn builder(environment: &Environment, settings: &OnnxSettings, api: u32) -> 
     for (key, value) in entries(api) {
         builder = builder.with_config_entry(key, value)?;
     }
-    let provider = match settings.provider {
-        // The crate turns the runtime's arena off unless asked; without it every step pays for `malloc`.
-        Provider::Cpu => ep::CPU::default().with_arena_allocator(true).build(),
-        // The runtime computes f32 in TF32 unless told not to; what the crate's own page says of that is wrong.
-        Provider::Cuda => {
-            let device = i32::try_from(settings.device).unwrap_or(i32::MAX);
-            ep::CUDA::default().with_device_id(device).with_tf32(false).build()
-        }
-    };
-    Ok(builder.with_execution_providers([provider.error_on_failure()])?)
+    // The crate turns the runtime's arena off unless asked; without it every step pays for `malloc`. The CPU's provider serves
+    // whatever the one asked for does not.
+    builder = builder.with_execution_providers([ep::CPU::default().with_arena_allocator(true).build()])?;
+    if settings.provider != Provider::Cpu {
+        raw::append(&mut builder, settings.provider, &provider_options(settings), api).map_err(ort::Error::new)?;
+    }
+    Ok(builder)
+}
+
+/// Options that the provider is given: ours, then the scenario's, which win.
+fn provider_options(settings: &OnnxSettings) -> Vec<(String, String)> {
+    let mut ours = Vec::new();
+    if settings.provider.is_indexed() {
+        ours.push(("device_id", settings.device.to_string()));
+    }
+    match settings.provider {
+        // The runtime computes f32 in TF32 unless told not to.
+        Provider::Cuda => ours.push(("use_tf32", "0".to_owned())),
+        // It has threads of its own.
+        Provider::Openvino => ours.push(("num_of_threads", threads(settings).to_string())),
+        _ => {}
+    }
+    let asked = &settings.provider_options;
+    let ours = ours.into_iter().map(|(key, value)| (key.to_owned(), value));
+    ours.filter(|(key, _)| !asked.iter().any(|(own, _)| own == key)).chain(asked.iter().cloned()).collect()
 }
 
 /// Threads inside an operator: those asked for, else as many as physical cores that this process may use.
@@ -85,7 +100,7 @@ pub fn facts(settings: &OnnxSettings, api: u32) -> BTreeMap<String, String> {
     };
     let mut facts: BTreeMap<_, _> = entries(api).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     for (key, value) in [
-        ("provider", super::placement::name(settings.provider).to_owned()),
+        ("provider", settings.provider.name().to_owned()),
         ("intra_op_threads", threads),
         ("execution_mode", "sequential".to_owned()),
         ("cpu_memory_arena", "on".to_owned()),
@@ -94,9 +109,15 @@ pub fn facts(settings: &OnnxSettings, api: u32) -> BTreeMap<String, String> {
     ] {
         facts.insert(key.to_owned(), value);
     }
-    if settings.provider == Provider::Cuda {
+    if settings.provider.is_indexed() {
         facts.insert("device".to_owned(), settings.device.to_string());
+    }
+    if settings.provider == Provider::Cuda {
         facts.insert("tf32".to_owned(), "off".to_owned());
+    }
+    if settings.provider != Provider::Cpu {
+        let options = provider_options(settings).into_iter();
+        facts.extend(options.map(|(key, value)| (format!("provider_options.{key}"), value)));
     }
     facts
 }
@@ -106,17 +127,6 @@ pub fn facts(settings: &OnnxSettings, api: u32) -> BTreeMap<String, String> {
 /// # Errors
 /// The runtime's words.
 pub fn preflight(environment: &Environment, settings: &OnnxSettings, api: u32) -> ort::Result<()> {
-    let tensor = || ValueType::Tensor {
-        ty: TensorElementType::Float32,
-        shape: Shape::new([1]),
-        dimension_symbols: SymbolicDimensions::empty(1),
-    };
-    let mut graph = Graph::new()?;
-    graph.set_inputs([Outlet::new("x", tensor())])?;
-    graph.set_outputs([Outlet::new("y", tensor())])?;
-    graph.add_node(Node::new("Neg", ONNX_DOMAIN, "negate", ["x"], ["y"], [])?)?;
-    let mut model = Model::new([Opset::new(ONNX_DOMAIN, 21)?])?;
-    model.set_graph(graph)?;
-    model.into_session(&builder(environment, settings, api)?)?;
+    builder(environment, settings, api)?.commit_from_memory(&model::onnx::smallest())?;
     Ok(())
 }

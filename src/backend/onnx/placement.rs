@@ -48,20 +48,11 @@ impl Proof {
     }
 }
 
-/// Name of a provider in ONNX Runtime.
-#[must_use]
-pub fn name(provider: Provider) -> &'static str {
-    match provider {
-        Provider::Cpu => "CPUExecutionProvider",
-        Provider::Cuda => "CUDAExecutionProvider",
-    }
-}
-
 /// What the placement proves. `actual` is the requested provider only if every node that computes is there;
 /// otherwise it is `None` and `off_provider_ops` lists what ran elsewhere.
 #[must_use]
 pub(super) fn attribution(requested: Provider, proof: &Proof) -> Attribution {
-    let requested = name(requested);
+    let requested = requested.name();
     let mut placed = BTreeMap::<&str, u32>::new();
     let (mut host_side, mut fallen) = (BTreeMap::new(), BTreeMap::new());
     for node in proof.nodes() {

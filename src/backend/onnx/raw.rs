@@ -1,15 +1,17 @@
 //! The few calls into ONNX Runtime's C interface that have no safe wrapper. All unsafe code of this backend, with
 //! [`super::api`].
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::path::Path;
 use std::ptr;
 
 use ort::AsPointer;
 use ort::session::Session;
+use ort::session::builder::SessionBuilder;
 use ort::sys::{OrtApi, OrtApiBase, OrtEpAssignedNode, OrtEpAssignedSubgraph, OrtStatusPtr};
 
 use super::api;
+use crate::scenario::Provider;
 
 /// What a shared library says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +112,97 @@ pub fn preload(path: &Path) -> Result<(), String> {
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.map_err(|e| e.to_string())?;
     std::mem::forget(library);
     Ok(())
+}
+
+/// Appends a provider whose options have a type of their own: made, set by name, appended, released.
+macro_rules! append_typed {
+    ($builder:ident, $pairs:ident, $create:ident, $update:ident, $append:ident, $release:ident) => {{
+        let api = ort::api();
+        let mut made = ptr::null_mut();
+        // SAFETY: the out-pointer is valid.
+        check(unsafe { (api.$create)(&raw mut made) })?;
+        let (keys, values) = ($pairs.keys.as_ptr(), $pairs.values.as_ptr());
+        // SAFETY: `made` was made above; as many keys as values, null-terminated and alive.
+        let updated = check(unsafe { (api.$update)(made, keys, values, $pairs.keys.len()) });
+        let appended = updated.and_then(|()| {
+            // SAFETY: the builder's options are ours alone; `made` is valid, and copied.
+            check(unsafe { (api.$append)($builder.ptr_mut(), made) })
+        });
+        // SAFETY: released once.
+        unsafe { (api.$release)(made) };
+        appended
+    }};
+}
+
+/// Options of a provider as C wants them.
+struct Pairs {
+    keys: Vec<*const c_char>,
+    values: Vec<*const c_char>,
+    _texts: Vec<(CString, CString)>,
+}
+
+impl Pairs {
+    fn of(options: &[(String, String)]) -> Result<Self, String> {
+        let text = |text: &String| CString::new(text.as_str()).map_err(|_| format!("`{text}` holds a zero byte"));
+        let pair = |(key, value): &(String, String)| Ok((text(key)?, text(value)?));
+        let texts: Vec<(CString, CString)> = options.iter().map(pair).collect::<Result<_, String>>()?;
+        let (keys, values) = texts.iter().map(|(key, value)| (key.as_ptr(), value.as_ptr())).unzip();
+        Ok(Self { keys, values, _texts: texts })
+    }
+}
+
+/// Has sessions of a builder use a provider, before the CPU's own.
+///
+/// # Errors
+/// The runtime's own words: it does not have the provider, or cannot start it.
+pub fn append(
+    builder: &mut SessionBuilder,
+    provider: Provider,
+    options: &[(String, String)],
+    api: u32,
+) -> Result<(), String> {
+    let pairs = Pairs::of(options)?;
+    match provider {
+        Provider::Cuda => append_typed!(
+            builder,
+            pairs,
+            CreateCUDAProviderOptions,
+            UpdateCUDAProviderOptions,
+            SessionOptionsAppendExecutionProvider_CUDA_V2,
+            ReleaseCUDAProviderOptions
+        ),
+        Provider::Tensorrt => append_typed!(
+            builder,
+            pairs,
+            CreateTensorRTProviderOptions,
+            UpdateTensorRTProviderOptions,
+            SessionOptionsAppendExecutionProvider_TensorRT_V2,
+            ReleaseTensorRTProviderOptions
+        ),
+        Provider::Rocm => append_typed!(
+            builder,
+            pairs,
+            CreateROCMProviderOptions,
+            UpdateROCMProviderOptions,
+            SessionOptionsAppendExecutionProvider_ROCM,
+            ReleaseROCMProviderOptions
+        ),
+        _ => {
+            let name = if api < 22 { provider.short_name() } else { provider.name() };
+            let name = CString::new(name).map_err(|e| e.to_string())?;
+            let (keys, values) = (pairs.keys.as_ptr(), pairs.values.as_ptr());
+            // SAFETY: the builder's options are ours alone; all texts are null-terminated and alive, as many keys as values.
+            check(unsafe {
+                (ort::api().SessionOptionsAppendExecutionProvider)(
+                    builder.ptr_mut(),
+                    name.as_ptr(),
+                    keys,
+                    values,
+                    pairs.keys.len(),
+                )
+            })
+        }
+    }
 }
 
 /// Every node of a committed session with the execution provider it was assigned to.

@@ -1,13 +1,13 @@
 //! The one ONNX Runtime of this process: its library and its environment.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use phasebench_onnx_pass::error_text;
 
-use super::library::{self, Inspected, LibraryError};
+use super::library::{self, Inspected, LibraryError, Located};
 use super::raw;
 
 /// The library in use and its environment. A process can load only one.
@@ -29,7 +29,7 @@ pub enum RuntimeError {
     #[error("ONNX Runtime {} does not start: {why}", path.display())]
     Start {
         /// The library.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// The runtime's words.
         why: String,
     },
@@ -37,9 +37,9 @@ pub enum RuntimeError {
     #[error("this process runs {}, {} cannot be loaded beside it", loaded.display(), asked.display())]
     Another {
         /// What is loaded.
-        loaded: std::path::PathBuf,
+        loaded: PathBuf,
         /// What is asked for now.
-        asked: std::path::PathBuf,
+        asked: PathBuf,
     },
 }
 
@@ -50,7 +50,9 @@ impl RuntimeError {
         match self {
             Self::Library(error) => error.fix(),
             Self::Start { .. } => "phasebench setup onnxruntime".to_owned(),
-            Self::Another { .. } => "use one library for the whole run".to_owned(),
+            Self::Another { .. } => {
+                "isolation: process   (a process can load one library; the run's other backends have theirs)".to_owned()
+            }
         }
     }
 }
@@ -58,16 +60,16 @@ impl RuntimeError {
 /// Never freed: sessions of any thread may refer to it until the process ends.
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 
-/// The process's runtime, started with the selected library on first use.
+/// The process's runtime, started on first use with the library that was located.
 ///
 /// # Errors
 /// See [`RuntimeError`].
-pub fn start(cache: &Path) -> Result<Runtime, RuntimeError> {
+pub fn start(located: Located) -> Result<Runtime, RuntimeError> {
     let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(running) = runtime.as_ref() {
-        return if_still_asked_for(running, cache);
+        return if_asked_for(running, located.path);
     }
-    let library = library::open(cache)?;
+    let library = library::open(located)?;
     library::preload_nvidia(&library.path);
     let failed = |why: String| RuntimeError::Start { path: library.path.clone(), why };
     raw::adopt(&library.path, library.api).map_err(|e| failed(e.to_string()))?;
@@ -79,9 +81,8 @@ pub fn start(cache: &Path) -> Result<Runtime, RuntimeError> {
     Ok(started)
 }
 
-/// The running runtime, if the library asked for is still the one that runs.
-fn if_still_asked_for(running: &Runtime, cache: &Path) -> Result<Runtime, RuntimeError> {
-    let asked = library::locate(cache)?.path;
+/// The running runtime, if its library is the one that is asked for.
+fn if_asked_for(running: &Runtime, asked: PathBuf) -> Result<Runtime, RuntimeError> {
     match asked.canonicalize() {
         Ok(path) if path == running.library.path => Ok(running.clone()),
         _ => Err(RuntimeError::Another { loaded: running.library.path.clone(), asked }),

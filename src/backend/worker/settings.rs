@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::protocol::Settings;
 use crate::scenario::{
     ArgMax, CompileSettings, ConnectSettings, Launch, OnRecompile, OnnxSettings, Optimisation, Provider, Resources,
-    TorchDevice, TorchSettings,
+    RuntimeSource, TorchDevice, TorchSettings,
 };
 use crate::terms::{Dtype, Phase};
 
@@ -42,8 +42,13 @@ pub enum Origin {
     },
     /// A process in the torch worker's environment.
     TorchProcess,
-    /// A child of this program: `phasebench worker ENGINE`.
-    OurEngine(&'static str),
+    /// A child of this program: `phasebench worker onnx`.
+    OurOnnx {
+        /// Which ONNX Runtime it loads.
+        source: RuntimeSource,
+        /// Chooses between the builds of a version.
+        provider: Provider,
+    },
 }
 
 impl Origin {
@@ -75,7 +80,7 @@ impl Workers {
     #[must_use]
     pub fn onnx(settings: &OnnxSettings) -> Self {
         Self {
-            origin: Origin::OurEngine("onnx"),
+            origin: Origin::OurOnnx { source: settings.source.clone(), provider: settings.provider },
             settings: of_onnx(settings),
             dtype: settings.dtype,
             compiled: BTreeMap::new(),
@@ -150,21 +155,25 @@ fn of_connect(settings: &ConnectSettings) -> Settings {
 /// Settings of our own ONNX Runtime worker.
 #[must_use]
 pub fn of_onnx(settings: &OnnxSettings) -> Settings {
-    let device = match settings.provider {
-        Provider::Cpu => "cpu".to_owned(),
-        Provider::Cuda => format!("cuda:{}", settings.device),
-    };
+    let word = settings.provider.word();
+    let device = if settings.provider.is_indexed() { format!("{word}:{}", settings.device) } else { word.to_owned() };
     let optimisation =
         OPTIMISATION.iter().find(|(_, level)| *level == settings.optimisation).map_or("", |(name, _)| name);
     let arg_max = ARG_MAX.iter().find(|(_, place)| *place == settings.arg_max).map_or("", |(name, _)| name);
     let options = [("optimisation", optimisation), ("arg_max", arg_max)];
+    let ours = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let theirs =
+        settings.provider_options.iter().map(|(key, value)| (format!("{PROVIDER_OPTION}{key}"), value.clone()));
     Settings {
         device,
         dtype: settings.dtype.as_str().to_owned(),
         threads: settings.threads,
-        options: options.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        options: ours.into_iter().chain(theirs).collect(),
     }
 }
+
+/// How an option that is the provider's own begins.
+const PROVIDER_OPTION: &str = "provider.";
 
 const OPTIMISATION: [(&str, Optimisation); 4] = [
     ("disabled", Optimisation::Disabled),
@@ -180,18 +189,14 @@ const ARG_MAX: [(&str, ArgMax); 2] = [("outside", ArgMax::Outside), ("inside", A
 /// # Errors
 /// What is not known, and what is.
 pub fn onnx(settings: &Settings) -> Result<OnnxSettings, String> {
-    let (provider, device) = match settings.device.split_once(':') {
-        None if settings.device == "cpu" => (Provider::Cpu, Ok(0)),
-        None if settings.device == "cuda" => (Provider::Cuda, Ok(0)),
-        Some(("cuda", index)) => (Provider::Cuda, index.parse()),
-        _ => return Err(format!("unknown device `{}`, known: cpu, cuda, cuda:N", settings.device)),
-    };
+    let (provider, device) = provider(&settings.device).ok_or_else(|| {
+        format!("unknown device `{}`, known: cpu, cuda, cuda:N, or another provider's name", settings.device)
+    })?;
     let dtype = match settings.dtype.as_str() {
         "f32" => Dtype::F32,
         "f16" => Dtype::F16,
         other => return Err(format!("unknown dtype `{other}`, known: f32, f16")),
     };
-    let device = device.map_err(|_| format!("unknown device `{}`, known: cpu, cuda, cuda:N", settings.device))?;
     let mut onnx = OnnxSettings { provider, device, threads: settings.threads, dtype, ..OnnxSettings::default() };
     if settings.threads == Some(0) {
         return Err("threads is 0, allowed: 1 or more, or none for the engine's choice".to_owned());
@@ -200,10 +205,24 @@ pub fn onnx(settings: &Settings) -> Result<OnnxSettings, String> {
         match key.as_str() {
             "optimisation" => onnx.optimisation = word(key, value, &OPTIMISATION)?,
             "arg_max" => onnx.arg_max = word(key, value, &ARG_MAX)?,
-            _ => return Err(format!("unknown option `{key}`, known: arg_max, optimisation")),
+            _ => match key.strip_prefix(PROVIDER_OPTION) {
+                Some(option) => onnx.provider_options.push((option.to_owned(), value.clone())),
+                None => return Err(format!("unknown option `{key}`, known: arg_max, optimisation, provider.*")),
+            },
         }
     }
     Ok(onnx)
+}
+
+/// `cuda:1` → the provider and its device.
+fn provider(device: &str) -> Option<(Provider, u32)> {
+    let (word, index) = device.split_once(':').map_or((device, None), |(word, index)| (word, Some(index)));
+    let provider = Provider::of_word(word)?;
+    match index {
+        None => Some((provider, 0)),
+        Some(index) if provider.is_indexed() => Some((provider, index.parse().ok()?)),
+        Some(_) => None,
+    }
 }
 
 fn word<T: Copy>(key: &str, value: &str, known: &[(&str, T)]) -> Result<T, String> {
@@ -267,12 +286,21 @@ mod tests {
 
     #[test]
     fn onnx_arrives_as_it_was_sent() {
-        for provider in [Provider::Cpu, Provider::Cuda] {
+        for provider in [Provider::Cpu, Provider::Cuda, Provider::Openvino, Provider::Tensorrt] {
             for (_, optimisation) in OPTIMISATION {
                 for (_, arg_max) in ARG_MAX {
-                    let device = if provider == Provider::Cuda { 2 } else { 0 };
-                    let (threads, dtype, isolation) = (Some(2), Dtype::F16, Isolation::None);
-                    let settings = OnnxSettings { provider, device, threads, optimisation, dtype, arg_max, isolation };
+                    let settings = OnnxSettings {
+                        // The library is told on the worker's command line.
+                        source: RuntimeSource::Selected,
+                        provider,
+                        provider_options: vec![("precision".to_owned(), "FP32".to_owned())],
+                        device: if provider.is_indexed() { 2 } else { 0 },
+                        threads: Some(2),
+                        optimisation,
+                        dtype: Dtype::F16,
+                        arg_max,
+                        isolation: Isolation::None,
+                    };
                     assert_eq!(onnx(&of_onnx(&settings)).unwrap(), settings);
                 }
             }
@@ -285,17 +313,20 @@ mod tests {
         let with =
             |key: &str, value: &str| Settings { options: [(key.to_owned(), value.to_owned())].into(), ..cpu.clone() };
         for (settings, expected) in [
-            (Settings { device: "tpu".to_owned(), ..cpu.clone() }, "unknown device `tpu`, known: cpu, cuda, cuda:N"),
+            (
+                Settings { device: "tpu".to_owned(), ..cpu.clone() },
+                "unknown device `tpu`, known: cpu, cuda, cuda:N, or another provider's name",
+            ),
             (
                 Settings { device: "cuda:x".to_owned(), ..cpu.clone() },
-                "unknown device `cuda:x`, known: cpu, cuda, cuda:N",
+                "unknown device `cuda:x`, known: cpu, cuda, cuda:N, or another provider's name",
             ),
             (Settings { dtype: "bf16".to_owned(), ..cpu.clone() }, "unknown dtype `bf16`, known: f32, f16"),
             (
                 Settings { threads: Some(0), ..cpu.clone() },
                 "threads is 0, allowed: 1 or more, or none for the engine's choice",
             ),
-            (with("speed", "fast"), "unknown option `speed`, known: arg_max, optimisation"),
+            (with("speed", "fast"), "unknown option `speed`, known: arg_max, optimisation, provider.*"),
             (with("arg_max", "both"), "option arg_max is `both`, known: outside, inside"),
         ] {
             assert_eq!(onnx(&settings), Err(expected.to_owned()));

@@ -26,6 +26,18 @@ pub enum SetupError {
         /// `CPU` or `CUDA`.
         build: &'static str,
     },
+    /// A version that is fetched with CUDA only where it is pinned.
+    #[error("ONNX Runtime {version} is not fetched with CUDA: only {} is", library::PINNED)]
+    NotWithCuda {
+        /// The version.
+        version: String,
+    },
+    /// What was asked for is no version.
+    #[error("`{version}` is no version of ONNX Runtime, allowed: 1.20.0 or later, such as 1.30.0")]
+    NoVersion {
+        /// What was asked for.
+        version: String,
+    },
     /// The disk is too full.
     #[error("{}: {free} free, {needed} needed", folder.display())]
     NoSpace {
@@ -42,7 +54,7 @@ pub enum SetupError {
         /// The project.
         project: &'static str,
         /// Its version.
-        version: &'static str,
+        version: String,
     },
     /// The download is not what was pinned.
     #[error("{file}: sha256 is {found}, expected {expected}")]
@@ -90,6 +102,14 @@ impl SetupError {
             Self::NoPython => format!("apt install python3 python3-pip   (or your system's equivalent)\n  {OR}"),
             Self::NoPip => format!("apt install python3-pip   (or: python3 -m ensurepip --user)\n  {OR}"),
             Self::NoBuild { .. } => OR.replacen("or name", "name", 1),
+            Self::NotWithCuda { .. } => {
+                "name one that you have, in the scenario file: onnx: { python: PATH, provider: cuda }, or \
+                                         library: PATH"
+                    .to_owned()
+            }
+            Self::NoVersion { .. } => {
+                "python3 -m pip index versions onnxruntime   lists those that there are".to_owned()
+            }
             Self::NoSpace { .. } => "free some space, or set PHASEBENCH_CACHE to a folder on another disk".to_owned(),
             Self::Download { .. } => format!("python3 -m pip config list   shows which index pip uses\n  {OR}"),
             Self::Hash { .. } => {

@@ -4,18 +4,19 @@
 //! Python that runs pip may be another, and one hash serves everybody.
 
 use crate::backend::onnx::library::PINNED;
+use crate::backend::onnx::library::build::Build;
 use crate::units::Bytes;
 
 /// One wheel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wheel {
+pub struct Wheel<'a> {
     /// Project on the package index.
     pub project: &'static str,
     /// Version.
-    pub version: &'static str,
-    /// SHA-256 of the file.
-    pub sha256: &'static str,
-    /// Size of the file.
+    pub version: &'a str,
+    /// SHA-256 of the file. `None`: it is not pinned; its members are held against its own record.
+    pub sha256: Option<&'static str>,
+    /// Size of the file; about, where it is not pinned.
     pub size: Bytes,
     /// Size of what is taken out of it.
     pub unpacked: Bytes,
@@ -28,12 +29,13 @@ pub struct Wheel {
 }
 
 const CPU_TAKE: &[&str] = &["onnxruntime/capi/libonnxruntime*", "onnxruntime/LICENSE", "onnxruntime/ThirdParty*"];
+const OPENVINO_TAKE: &[&str] = &["onnxruntime/capi/lib*", "onnxruntime/LICENSE", "onnxruntime/ThirdParty*"];
 const CUDA_TAKE: &[&str] = &["nvidia/*/lib/lib*.so*"];
 
-const CPU_X86_64: Wheel = Wheel {
+const CPU_X86_64: Wheel<'static> = Wheel {
     project: "onnxruntime",
     version: PINNED,
-    sha256: "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f",
+    sha256: Some("5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f"),
     size: Bytes(23_753_652),
     unpacked: Bytes(29_700_000),
     take: CPU_TAKE,
@@ -41,18 +43,24 @@ const CPU_X86_64: Wheel = Wheel {
     into: "",
 };
 
-const CPU_AARCH64: Wheel = Wheel {
-    sha256: "da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3",
+const CPU_AARCH64: Wheel<'static> = Wheel {
+    sha256: Some("da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3"),
     size: Bytes(21_413_526),
     unpacked: Bytes(25_800_000),
     ..CPU_X86_64
 };
 
-const fn nvidia(project: &'static str, version: &'static str, sha256: &'static str, size: u64, unpacked: u64) -> Wheel {
+const fn nvidia(
+    project: &'static str,
+    version: &'static str,
+    sha256: &'static str,
+    size: u64,
+    unpacked: u64,
+) -> Wheel<'static> {
     Wheel {
         project,
         version,
-        sha256,
+        sha256: Some(sha256),
         size: Bytes(size),
         unpacked: Bytes(unpacked),
         take: CUDA_TAKE,
@@ -62,15 +70,15 @@ const fn nvidia(project: &'static str, version: &'static str, sha256: &'static s
 }
 
 /// ONNX Runtime with CUDA 13, and the NVIDIA libraries its provider loads.
-const CUDA_X86_64: &[Wheel] = &[
+const CUDA_X86_64: &[Wheel<'static>] = &[
     Wheel {
         project: "onnxruntime-gpu",
         version: PINNED,
-        sha256: "e26c475fe361b2015f45b4b824bd13f0bb20204e59b62814e6f0acd5f3d491a6",
+        sha256: Some("e26c475fe361b2015f45b4b824bd13f0bb20204e59b62814e6f0acd5f3d491a6"),
         size: Bytes(255_560_985),
         unpacked: Bytes(314_000_000),
         take: CPU_TAKE,
-        leave: &["*_tensorrt.so"],
+        leave: &[],
         into: "",
     },
     nvidia(
@@ -117,9 +125,24 @@ const CUDA_X86_64: &[Wheel] = &[
     ),
 ];
 
-/// The wheels of one build. `None`: there is none for this system.
+/// Version with OpenVINO that is fetched where none is asked for.
+pub const OPENVINO: &str = "1.24.1";
+
+/// The wheel of a version that is not pinned. `None`: of this build only the pinned one is fetched.
 #[must_use]
-pub fn wheels(os: &str, arch: &str, cuda: bool) -> Option<&'static [Wheel]> {
+pub fn unpinned(version: &str, build: Build) -> Option<Wheel<'_>> {
+    let (project, size, unpacked) = match build {
+        Build::Cpu => ("onnxruntime", Bytes(30_000_000), Bytes(40_000_000)),
+        Build::Openvino => ("onnxruntime-openvino", Bytes(90_000_000), Bytes(300_000_000)),
+        Build::Cuda => return None,
+    };
+    let take = if build == Build::Openvino { OPENVINO_TAKE } else { CPU_TAKE };
+    Some(Wheel { project, version, sha256: None, size, unpacked, take, ..CPU_X86_64 })
+}
+
+/// The pinned wheels of one build. `None`: there are none for this system.
+#[must_use]
+pub fn wheels(os: &str, arch: &str, cuda: bool) -> Option<&'static [Wheel<'static>]> {
     match (os, arch, cuda) {
         ("linux", "x86_64", false) => Some(&[CPU_X86_64]),
         ("linux", "aarch64", false) => Some(&[CPU_AARCH64]),
@@ -138,8 +161,9 @@ mod tests {
             let wheels = wheels("linux", arch, cuda).unwrap_or_default();
             assert!(!wheels.is_empty());
             for wheel in wheels {
-                let hex = wheel.sha256.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
-                assert!(wheel.sha256.len() == 64 && hex, "{wheel:?}");
+                let sha256 = wheel.sha256.unwrap_or_default();
+                let hex = sha256.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
+                assert!(sha256.len() == 64 && hex, "{wheel:?}");
             }
         }
         assert_eq!(wheels("linux", "aarch64", true), None);

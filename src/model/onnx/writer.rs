@@ -12,7 +12,7 @@ use super::form::{
     DATA_FILE, EXPORTER_VERSION, FILE, IR_VERSION, META_ARG_MAX, META_DTYPE, META_FAMILY, META_PARAMETERS,
     META_WEIGHTS_ID, OPSET, Options,
 };
-use super::graph::{Weight, signed};
+use super::graph::{Dim, Graph, Weight, signed};
 use super::proto::{self, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto};
 use crate::files::UnfinishedFile;
 use crate::model::folder::{Folder, Tensor};
@@ -214,6 +214,28 @@ impl Source<'_> {
         }
         Ok(())
     }
+}
+
+/// A model of one node, for trying whether a runtime can be set so at all.
+pub(super) fn smallest() -> Vec<u8> {
+    let mut graph = Graph::default();
+    let input = graph.input("x", proto::FLOAT, &[Dim::Size(1)]);
+    let output = graph.named("Neg", &[&input], &[], "y".to_owned());
+    graph.output(&output, proto::FLOAT, &[Dim::Size(1)]);
+    let graph = GraphProto {
+        node: graph.nodes,
+        name: "smallest".to_owned(),
+        initializer: Vec::new(),
+        input: graph.inputs,
+        output: graph.outputs,
+    };
+    let model = ModelProto {
+        ir_version: IR_VERSION,
+        graph: Some(graph),
+        opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: OPSET }],
+        ..ModelProto::default()
+    };
+    model.encode_to_vec()
 }
 
 #[cfg(test)]

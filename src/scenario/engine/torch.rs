@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use self::compile::CompileSettings;
-use crate::scenario::device::{PROVIDER, Provider};
+use crate::scenario::device::{PROCESSOR, Processor};
 use crate::scenario::limits::{
     AskedCell, Limits, PromptSize, Refusal, WORKER_PROCESS, WORKER_START_MS, load_ms, only_served,
 };
@@ -86,8 +86,8 @@ impl EngineSettings for TorchSettings {
 
     fn build(section: &Node) -> Option<Self> {
         let device = match word(section.get("device")?)? {
-            Provider::Cpu => TorchDevice::Cpu,
-            Provider::Cuda => TorchDevice::Cuda(typed::optional(section, "gpu", Node::whole)?.unwrap_or(0)),
+            Processor::Cpu => TorchDevice::Cpu,
+            Processor::Cuda => TorchDevice::Cuda(typed::optional(section, "gpu", Node::whole)?.unwrap_or(0)),
         };
         let resources = section.get("resources")?;
         Some(Self {
@@ -199,7 +199,7 @@ const SECTION: Section = Section {
              `phasebench setup torch --docker`.",
         ),
         default("resources", Kind::Section(&RESOURCES), "{}", "What a container may use."),
-        default("device", PROVIDER, "cpu", "Where the model must run."),
+        default("device", PROCESSOR, "cpu", "Where the model must run."),
         optional("gpu", whole(0, 63), "GPU index, for cuda; the first if not given."),
         optional("threads", whole(1, 1024), "Threads inside an operator; torch's choice if not given."),
         default("dtype", words(&["f32", "f16"]), "f32", "Weights and KV cache."),

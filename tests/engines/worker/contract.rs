@@ -15,7 +15,7 @@ use phasebench::process::kill;
 use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{Degraded, Finish, Mode, Phase, Procedure};
 
-use crate::worker::engines::{Case, ONNX, not_asked_for, onnx_in_process, onnx_out_of_process};
+use crate::worker::engines::{Case, ONNX, not_asked_for, onnx_in_process, onnx_of_other_versions, onnx_out_of_process};
 use crate::worker::fixture::{is_alive, soon};
 
 /// Long enough for a cold compiler on a busy machine.
@@ -310,6 +310,15 @@ fn says_when_memory_runs_out(name: &str, case: &mut Case) {
         let failure = outcome.failure.unwrap();
         assert_eq!((failure.kind, outcome.session_usable), (Degraded::Oom, false), "{failure}");
         session.close().unwrap();
+    }
+}
+
+/// Whatever version and build: of each what is not there is a capability that is missing, and the rest is the contract.
+#[test]
+fn every_other_onnx_runtime_keeps_the_contract() {
+    match onnx_of_other_versions() {
+        Ok(cases) => cases.into_iter().for_each(|(name, case)| keep(&format!("onnx {name}"), Ok(case))),
+        Err(why) => not_asked_for("the contract of other versions of ONNX Runtime", &why),
     }
 }
 

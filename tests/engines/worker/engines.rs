@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use phasebench::backend::onnx::library::source::find;
 use phasebench::backend::onnx::{OnnxBackend, library};
 use phasebench::backend::simulated::SimulatedBackend;
 use phasebench::backend::worker::WorkerBackend;
@@ -21,8 +22,8 @@ use phasebench::clock::RealClock;
 use phasebench::model::{self, ModelSource};
 use phasebench::scenario::{
     ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dynamic, Fault, FaultKind, Isolation,
-    Launch, Law, OnRecompile, OnnxSettings, Optimisation, Pace, Provider, Resources, SimulatedSettings, TorchDevice,
-    TorchSettings,
+    Launch, Law, OnRecompile, OnnxSettings, Optimisation, Pace, Provider, Resources, RuntimeSource, SimulatedSettings,
+    TorchDevice, TorchSettings,
 };
 use phasebench::terms::Dtype;
 use phasebench::units::Bytes;
@@ -53,7 +54,9 @@ pub struct Case {
 }
 
 pub const ONNX: OnnxSettings = OnnxSettings {
+    source: RuntimeSource::Selected,
     provider: Provider::Cpu,
+    provider_options: Vec::new(),
     device: 0,
     threads: Some(1),
     optimisation: Optimisation::All,
@@ -203,6 +206,38 @@ pub fn onnx_out_of_process() -> Result<Case, String> {
         _kept: vec![folder],
         surroundings,
     })
+}
+
+/// Environment variable that names ONNX Runtimes of the user's cache to hold to the contract: `1.20.1`, `1.24.1/openvino`.
+const OTHERS: &str = "PHASEBENCH_TEST_ONNXRUNTIMES";
+
+/// Other ONNX Runtimes than the one in use, each in a process of its own, by name.
+pub fn onnx_of_other_versions() -> Result<Vec<(String, Case)>, String> {
+    asked_for(OTHERS)?;
+    let named = std::env::var(OTHERS).unwrap();
+    Ok(named.split_whitespace().map(|name| (name.to_owned(), onnx_of_version(name))).collect())
+}
+
+fn onnx_of_version(name: &str) -> Case {
+    let (version, provider) = name.split_once('/').unwrap_or((name, "cpu"));
+    let provider = Provider::of_word(provider).unwrap();
+    let located = find(&phasebench::cache::root(), &RuntimeSource::Version(version.to_owned()), provider).unwrap();
+    let settings = OnnxSettings { source: RuntimeSource::Library(located.path), provider, ..ONNX };
+    let surroundings = surroundings();
+    let backend = |program: &Path| {
+        Box::new(WorkerBackend::new("onnx", Workers::onnx(&settings), &surroundings).with_program(program))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let limited = limited(&folder, 2_000_000);
+    Case {
+        backend: backend(program()),
+        starved: if provider == Provider::Cpu { Ok(backend(&limited)) } else { Err("its libraries need more to load") },
+        real: true,
+        uncached: true,
+        processes: true,
+        _kept: vec![folder],
+        surroundings: surroundings.clone(),
+    }
 }
 
 /// This program with so much address space in KiB for all it starts: a model loads, and no tensor of a large batch fits.
