@@ -29,7 +29,7 @@ pub fn open(settings: &BackendSettings, surroundings: &Surroundings) -> Box<dyn 
     let name = &settings.name;
     match &settings.engine {
         Engine::Torch(torch) => Box::new(WorkerBackend::new(name, Workers::torch(torch), surroundings)),
-        Engine::Worker(worker) => Box::new(WorkerBackend::new(name, Workers::at_address(worker), surroundings)),
+        Engine::Worker(worker) => Box::new(WorkerBackend::new(name, Workers::of_others(worker), surroundings)),
         Engine::Onnx(onnx) if onnx.isolation == Isolation::Process => {
             Box::new(WorkerBackend::new(name, Workers::onnx(onnx), surroundings))
         }

@@ -14,7 +14,7 @@ pub use machine::{CalibrateArgs, DoctorArgs, SetupCommand, SetupOnnxruntimeArgs,
 pub use measuring::{BenchArgs, InitArgs, PlanArgs, RunArgs, RunFolderArgs};
 pub use models::{ExportArgs, InspectArgs, ModelsCommand, PruneArgs, PullArgs, SynthArgs, VerifyArgs};
 pub use printing::{CompletionsArgs, SchemaArgs, SchemaOf};
-pub use worker::{SuperviseArgs, WorkerArgs, WorkerCommand};
+pub use worker::{CheckArgs, SuperviseArgs, WorkerArgs, WorkerCommand};
 
 /// Measures how prefill and decode of LLM inference scale on one box, with proof of what ran.
 #[derive(Debug, Parser)]
@@ -30,7 +30,7 @@ pub const HELP_WIDTH: usize = 80;
 
 const AFTER_HELP: &str = "Exit codes:
     0  good
-    1  internal error, or a check failed (validate, models verify)
+    1  internal error, or a check failed (validate, models verify, worker check)
     2  bad scenario file or usage
     3  more calls degraded or never made than the scenario allows, or a model
        that could not be measured at all
@@ -81,7 +81,7 @@ pub enum Command {
     Decide(DecideArgs),
     /// Say what a model's KV cache takes, and what fits into memory with it; the model need not have been run
     Kv(KvArgs),
-    /// Serve an engine over the worker protocol, as a run does for `isolation: process`
+    /// Serve an engine over the worker protocol, as a run does for `isolation: process`; or check a worker
     #[command(subcommand)]
     Worker(WorkerCommand),
     /// Keep a worker: end it, and whatever it started, with whoever holds standard input
@@ -132,13 +132,14 @@ impl Command {
             Self::Cost(args) => args.json,
             Self::Decide(args) => args.json,
             Self::Kv(args) => args.json,
+            Self::Worker(WorkerCommand::Check(args)) => args.json,
             Self::Schema(_) => true,
             Self::Models(
                 ModelsCommand::Synth(_) | ModelsCommand::Export(_) | ModelsCommand::Pull(_) | ModelsCommand::Prune(_),
             )
             | Self::Setup(_)
             | Self::Calibrate(_)
-            | Self::Worker(_)
+            | Self::Worker(WorkerCommand::Onnx(_))
             | Self::Init(_)
             | Self::Supervise(_)
             | Self::Completions(_) => false,

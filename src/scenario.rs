@@ -38,7 +38,7 @@ pub use engine::onnx::is_version;
 pub use engine::{
     ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dynamic, Engine, Fault, FaultKind,
     Isolation, Launch, Law, OllamaDevice, OllamaSettings, OnRecompile, OnnxSettings, Optimisation, Pace, Provider,
-    Resources, RuntimeSource, SimulatedSettings, TorchDevice, TorchSettings,
+    Resources, RuntimeSource, SimulatedSettings, TorchDevice, TorchSettings, TorchSource, WorkerSource,
 };
 pub use pricing::Pricing;
 pub use problem::{Position, Problem, ScenarioError, nearest};

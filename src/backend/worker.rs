@@ -5,10 +5,12 @@
 //! - [`connection`] carries messages, [`protocol`] is their generated code, [`settings`] and [`reply`] translate,
 //!   [`evidence`] holds a compiler's counts against what was asked for, [`session`] is a loaded model.
 //! - [`torch`] finds the torch worker; [`serve`] is the other end: our own engines as a worker.
+//! - [`check`] tries a worker rule by rule.
 //!
 //! One thread ([`io`]) owns all connections and children, so that they are served between calls too. Everything else
 //! waits for it and is synchronous.
 
+pub mod check;
 pub mod clock;
 pub mod connection;
 pub mod evidence;
@@ -16,6 +18,7 @@ pub mod folder;
 pub mod io;
 pub mod launch;
 pub mod load;
+mod programs;
 pub mod reply;
 pub mod serve;
 pub mod session;
@@ -50,6 +53,7 @@ use super::onnx::library::source::find;
 use super::onnx::library::{LibraryError, whole};
 use super::{
     Backend, BackendError, CallShape, CancelToken, Deadline, Description, Failure, Prepared, Session, Surroundings,
+    Tell,
 };
 use crate::model::{self, ModelSource};
 use crate::scenario::{Provider, RuntimeSource};
@@ -75,6 +79,10 @@ pub struct WorkerBackend {
     surroundings: Surroundings,
     /// This program's file, whose commands keep and serve workers. `None`: it cannot be told.
     program: Option<PathBuf>,
+    /// How messages travel to workers that are started here. `None`: as the environment asks.
+    transport: Option<Transport>,
+    /// Who hears of what need not stop anything. `None`: nobody.
+    tell: Option<Tell>,
     opened: Option<Opened>,
 }
 
@@ -101,6 +109,8 @@ impl WorkerBackend {
             workers,
             surroundings: surroundings.clone(),
             program: std::env::current_exe().ok(),
+            transport: None,
+            tell: None,
             opened: None,
         }
     }
@@ -110,6 +120,12 @@ impl WorkerBackend {
     pub fn with_program(mut self, program: &Path) -> Self {
         self.program = Some(program.to_owned());
         self
+    }
+
+    /// Messages to workers that are started here travel so, whatever the environment asks.
+    #[must_use]
+    pub fn with_transport(self, transport: Transport) -> Self {
+        Self { transport: Some(transport), ..self }
     }
 
     fn opened(&mut self) -> Result<&Opened, Trouble> {
@@ -143,11 +159,18 @@ impl WorkerBackend {
             Origin::Address { address, token_env } => {
                 Ok(Box::new(ConnectLauncher::new(address, token_env.as_deref())?))
             }
-            Origin::TorchContainer { resources, device } => {
-                Ok(Box::new(DockerLauncher::installed(&self.surroundings.cache, *resources, *device)?))
+            Origin::TorchContainer { image, resources, device } => {
+                let cache = &self.surroundings.cache;
+                Ok(Box::new(match image {
+                    None => DockerLauncher::installed(cache, *resources, *device)?,
+                    Some(image) => DockerLauncher::of_others(cache, image, *resources, *device),
+                }))
             }
-            Origin::TorchProcess => self.process(self.torch()?),
+            Origin::TorchProcess => self.process(programs::torch(&self.surroundings.cache)?),
+            Origin::TorchVersion(version) => self.process(programs::torch_version(&self.surroundings.cache, version)?),
+            Origin::TorchPython(python) => self.process(programs::torch_beside(&self.surroundings.cache, python)?),
             Origin::OurOnnx { source, provider } => self.process(self.our_onnx(source, *provider)?),
+            Origin::Command(command) => self.process(programs::of_others(command)?),
         }
     }
 
@@ -170,36 +193,13 @@ impl WorkerBackend {
     }
 
     fn process(&self, program: Program) -> Result<Box<dyn Launcher>, Trouble> {
-        let (keeper, transport) = (self.program()?, Transport::asked()?);
+        let (keeper, transport) = (self.program()?, self.transport.map_or_else(Transport::asked, Ok)?);
         Ok(Box::new(ProcessLauncher { keeper, program, transport }))
     }
 
     fn program(&self) -> Result<PathBuf, Trouble> {
         self.program.clone().ok_or_else(|| {
             Trouble::new(Degraded::Error, "the system does not tell which file this program is".to_owned())
-        })
-    }
-
-    fn torch(&self) -> Result<Program, Trouble> {
-        let found = torch::find(&self.surroundings.cache).map_err(|error| Trouble {
-            kind: Degraded::Error,
-            what: error.to_string(),
-            fix: torch::FIX.to_owned(),
-        })?;
-        let environment = [
-            ("PYTHONPATH", found.package.into_os_string()),
-            // Packages of the user's own would not be those that were locked.
-            ("PYTHONNOUSERSITE", "1".into()),
-            ("PYTHONDONTWRITEBYTECODE", "1".into()),
-        ];
-        Ok(Program {
-            program: found.python,
-            arguments: ["-m", "phasebench_torch"].map(OsString::from).to_vec(),
-            environment: environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            facts: BTreeMap::from([
-                ("launch".to_owned(), "process: python -m phasebench_torch".to_owned()),
-                ("environment".to_owned(), found.id),
-            ]),
         })
     }
 
@@ -219,10 +219,17 @@ impl WorkerBackend {
             let described = describe(&live, settings, until).await;
             let facts = live.running.lock().await.facts();
             end(&live, &start).await;
-            Ok::<_, Trouble>((described?, start::facts(&live, facts), live.who))
+            Ok::<_, Trouble>((described?, start::facts(&live, facts), live.mapping, live.who))
         });
         let gone = || Trouble::new(Degraded::Error, "the thread that talks to workers is gone".to_owned());
-        let (reply, about_worker, who) = looked.ok_or_else(gone)??;
+        let (reply, about_worker, mapping, who) = looked.ok_or_else(gone)??;
+        if let (true, Some(tell)) = (mapping.disagrees, &self.tell) {
+            tell(&format!(
+                "backend `{}`: the worker says that its clock is this kernel's, and its readings lie outside their round \
+                 trips: its times count as reconstructed",
+                self.name
+            ));
+        }
         let mut facts = map(reply.facts);
         facts.extend(about_worker);
         Ok(Description {
@@ -243,6 +250,10 @@ impl WorkerBackend {
 impl Backend for WorkerBackend {
     fn describe(&mut self) -> Result<Description, BackendError> {
         self.look().map_err(|trouble| self.unavailable(trouble))
+    }
+
+    fn tell(&mut self, tell: Tell) {
+        self.tell = Some(tell);
     }
 
     fn prepare(&mut self, model: &ModelSource) -> Result<Prepared, BackendError> {

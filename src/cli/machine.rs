@@ -84,6 +84,13 @@ pub struct SetupTorchArgs {
     /// Python that the environment is made with, and that fetches
     #[arg(long, value_name = "PATH", default_value = "python3")]
     pub python: PathBuf,
+    /// Make an environment of this version of torch beside the selected one, for `torch: { version: V }`
+    #[arg(long, value_name = "V", conflicts_with_all = ["docker", "beside"])]
+    pub version: Option<String>,
+    /// Fetch what the worker needs beside somebody's own torch, for `torch: { python: PATH }` or `image:`; nothing is
+    /// installed there. A Python's path, or a version such as 3.12 for an image
+    #[arg(long, value_name = "PATH|VERSION", conflicts_with = "docker")]
+    pub beside: Option<String>,
 }
 
 /// `calibrate`

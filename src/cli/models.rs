@@ -121,8 +121,14 @@ pub struct VerifyArgs {
         default_missing_value = "http://127.0.0.1:11434"
     )]
     pub ollama: Option<String>,
+    /// Compare a worker at this address too: unix:/PATH or tcp:127.0.0.1:PORT
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "ollama")]
+    pub worker: Option<String>,
+    /// Environment variable that holds the token the worker wants
+    #[arg(long, value_name = "NAME", requires = "worker")]
+    pub token_env: Option<String>,
     /// Greedy steps to compare per prompt
-    #[arg(long, default_value_t = 24, requires = "ollama", value_parser = clap::value_parser!(u32).range(1..=30))]
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=30))]
     pub steps: u32,
     /// Print JSON
     #[arg(long)]

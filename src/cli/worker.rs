@@ -3,13 +3,55 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
+
+use crate::terms::Dtype;
 
 /// `worker`
 #[derive(Debug, Subcommand)]
 pub enum WorkerCommand {
     /// ONNX Runtime
     Onnx(WorkerArgs),
+    /// Try whether a worker keeps to the protocol, rule by rule: PASS and FAIL lines, exit code 1 where one fails
+    #[command(after_help = "Example: phasebench worker check -- python3 my_worker.py")]
+    Check(CheckArgs),
+}
+
+/// `worker check`
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("worker").required(true).args(["address", "command"])))]
+pub struct CheckArgs {
+    /// The worker's address: unix:/PATH or tcp:127.0.0.1:PORT
+    pub address: Option<String>,
+    /// The model folder that it loads; a small one is made if not given
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Environment variable that holds the token it wants
+    #[arg(long, value_name = "NAME", requires = "address")]
+    pub token_env: Option<String>,
+    /// Device by the engine's name
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Weights and KV cache
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: Dtype,
+    /// Threads inside an operator; the engine's choice if not given
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// A setting of the engine's own; again for more
+    #[arg(long = "option", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub options: Vec<(String, String)>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// A program to start instead, with its arguments; --listen and --exit-on-stdin-close are added
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// `worker onnx`

@@ -25,6 +25,7 @@ use crate::units::{Bytes, significant};
 mod allowed;
 mod engines;
 pub mod server;
+mod worker;
 
 /// Does one of the commands.
 ///
@@ -35,7 +36,7 @@ pub fn execute(command: &ModelsCommand, out: &mut dyn Write) -> Result<Exit, Com
         ModelsCommand::Synth(args) => synth(args, out),
         ModelsCommand::Export(args) => export(args, out),
         ModelsCommand::Inspect(args) => inspect(args, out),
-        ModelsCommand::Verify(args) if args.ollama.is_some() => engines::execute(args, out),
+        ModelsCommand::Verify(args) if args.ollama.is_some() || args.worker.is_some() => engines::execute(args, out),
         ModelsCommand::Verify(args) => verify(args, out),
         ModelsCommand::Pull(args) => server::pull(args, out),
         ModelsCommand::Prune(args) => server::prune(args, out),

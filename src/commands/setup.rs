@@ -63,6 +63,16 @@ fn execute_torch(args: &SetupTorchArgs, out: &mut dyn Write) -> Result<Exit, Com
             writeln!(out, "the torch environment {} {}", environment.id, is_ready(before))?;
             writeln!(out, "  {}", environment.python.display())?;
         }
+        torch::Ready::Version(version, python) => {
+            let before = if before { "was there already" } else { "is ready" };
+            writeln!(out, "an environment with torch {version} {before}: torch: {{ version: {version} }}")?;
+            writeln!(out, "  {}", python.display())?;
+        }
+        torch::Ready::Beside(packages) => {
+            let before = if before { "were there already" } else { "are ready" };
+            writeln!(out, "the worker's packages {} {before}; nothing was installed beside them", packages.id)?;
+            writeln!(out, "  {}", packages.folder.display())?;
+        }
         torch::Ready::Image(image) => {
             writeln!(out, "the image {} {}", image.tag, is_ready(before))?;
             writeln!(out, "  {}", image.image)?;

@@ -1,4 +1,4 @@
-//! `phasebench worker` and `phasebench supervise`: the child processes of a run.
+//! `phasebench worker` and `phasebench supervise`: the child processes of a run, and whether a worker keeps to the protocol.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -18,12 +18,21 @@ use crate::exit::Exit;
 use crate::scenario::{OnnxSettings, RuntimeSource};
 use crate::signals::cancelled_by_signals;
 
-/// Serves an engine until it is asked to end.
+mod check;
+
+/// Serves an engine until it is asked to end, or tries somebody else's worker.
 ///
 /// # Errors
-/// It cannot listen.
+/// It cannot listen; the worker does not answer.
 pub fn execute(command: &WorkerCommand, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let WorkerCommand::Onnx(WorkerArgs { listen, library, exit_on_stdin_close }) = command;
+    match command {
+        WorkerCommand::Onnx(args) => serve_onnx(args, out),
+        WorkerCommand::Check(args) => check::execute(args, out),
+    }
+}
+
+fn serve_onnx(args: &WorkerArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let WorkerArgs { listen, library, exit_on_stdin_close } = args;
     let surroundings = Surroundings::new(Arc::new(KernelClock), crate::cache::root(), 0);
     let source = library.clone().map_or(RuntimeSource::Selected, RuntimeSource::Library);
     let make: Maker = Box::new(move |settings| {

@@ -22,8 +22,8 @@ pub use onnx::provider::Provider;
 pub use onnx::{ArgMax, Isolation, OnnxSettings, Optimisation, RuntimeSource};
 pub use simulated::{Fault, FaultKind, Law, Pace, SimulatedSettings};
 pub use torch::compile::{CompileBackend, CompileMode, CompileSettings, Dynamic, OnRecompile};
-pub use torch::{Launch, Resources, TorchDevice, TorchSettings};
-pub use worker::ConnectSettings;
+pub use torch::{Launch, Resources, TorchDevice, TorchSettings, TorchSource};
+pub use worker::{ConnectSettings, WorkerSource};
 
 /// An engine with its settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +34,7 @@ pub enum Engine {
     Ollama(OllamaSettings),
     /// PyTorch, eager or compiled, in a worker.
     Torch(TorchSettings),
-    /// Whatever serves the worker protocol at an address.
+    /// Whatever serves the worker protocol.
     Worker(ConnectSettings),
     /// Scripted truth on a virtual clock.
     Simulated(Box<SimulatedSettings>),
@@ -58,6 +58,7 @@ impl Engine {
     pub fn below(self, base: &Path) -> Self {
         match self {
             Self::Onnx(onnx) => Self::Onnx(onnx.below(base)),
+            Self::Torch(torch) => Self::Torch(torch.below(base)),
             other => other,
         }
     }
@@ -147,6 +148,8 @@ mod tests {
         let address = "tcp:127.0.0.1:7000";
         let connected: ConnectSettings = built(&format!("{{ address: \"{address}\" }}"));
         assert_eq!(connected, ConnectSettings::at(address));
+        let started: ConnectSettings = built("{ command: [python3, my_worker.py] }");
+        assert_eq!(started, ConnectSettings::started(&["python3".to_owned(), "my_worker.py".to_owned()]));
         let compiled: TorchSettings = built("{ compile: {} }");
         assert_eq!(compiled.compile, Some(CompileSettings::default()));
     }

@@ -8,7 +8,7 @@ use phasebench::model::Form;
 use phasebench::plan::Only;
 use phasebench::scenario::{
     self, ArgMax, CompileBackend, CompileMode, CompileSettings, Dynamic, Engine, Isolation, Launch, OllamaDevice,
-    OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice,
+    OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice, TorchSource, WorkerSource,
 };
 use phasebench::terms::{Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind};
 use phasebench::units::Bytes;
@@ -115,6 +115,7 @@ fn every_key_is_understood() {
     assert_eq!(onnx.isolation, Isolation::Process);
     let Engine::Torch(torch) = &spec.backends[6].engine else { panic!("not torch") };
     assert_eq!((torch.launch, torch.device, torch.dtype), (Launch::Docker, TorchDevice::Cuda(1), Dtype::F16));
+    assert_eq!(torch.source, TorchSource::Image("team/serving:1".to_owned()));
     let resources = Resources { memory: Some(Bytes(6 << 30)), cpus: Some(2), pids: Some(256) };
     assert_eq!((torch.threads, torch.resources), (Some(4), resources));
     let compile = CompileSettings {
@@ -130,9 +131,19 @@ fn every_key_is_understood() {
     };
     assert_eq!(torch.compile, Some(compile));
     let Engine::Worker(worker) = &spec.backends[7].engine else { panic!("not a worker") };
-    assert_eq!((worker.address.as_str(), worker.token_env.as_deref()), ("tcp:127.0.0.1:7000", Some("TOKEN")));
+    let (address, token_env) = ("tcp:127.0.0.1:7000".to_owned(), Some("TOKEN".to_owned()));
+    assert_eq!(worker.source, WorkerSource::Address { address, token_env });
     assert_eq!((worker.device.as_str(), worker.threads), ("cuda:0", Some(1)));
     assert_eq!(worker.options, [("graph".to_owned(), "on".to_owned())]);
+    let Engine::Worker(worker) = &spec.backends[8].engine else { panic!("not a worker") };
+    assert_eq!(worker.source, WorkerSource::Command(vec!["python3".to_owned(), "my_worker.py".to_owned()]));
+    let sources = [9, 10].map(|at| match &spec.backends[at].engine {
+        Engine::Torch(torch) => torch.source.clone(),
+        other => panic!("{other:?}"),
+    });
+    // A path begins where the file lies.
+    let python = Path::new("folder").join("serving/bin/python");
+    assert_eq!(sources, [TorchSource::Python(python), TorchSource::Version("2.6.0".to_owned())]);
     assert_eq!(spec.skip[0].reason, "too slow");
 }
 

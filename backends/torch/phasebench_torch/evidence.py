@@ -8,6 +8,7 @@ from typing import Any
 from torch._dynamo import utils as dynamo
 
 from . import worker_pb2 as pb
+from .abilities import recompiled
 from .errors import REASON_LIMIT, bounded
 from .passes import Pass
 
@@ -160,13 +161,14 @@ class PhaseWindow:
             fresh.append(metrics)
         for metrics in reversed(fresh):
             self.evidence.compile_ns += (metrics.duration_us or 0) * 1000
-            if metrics.recompile_reason:
+            if recompiled(metrics):
                 self.evidence.recompiles += 1
-                self._tell(f"recompile: {metrics.recompile_reason}")
+            if reason := getattr(metrics, "recompile_reason", None):
+                self._tell(f"recompile: {reason}")
             if metrics.fail_reason:
                 self._tell(f"{metrics.fail_type}: {metrics.fail_reason}")
-            if metrics.cudagraph_skip_reason:
-                self._tell(f"no CUDA graph: {metrics.cudagraph_skip_reason}")
+            if reason := getattr(metrics, "cudagraph_skip_reason", None):
+                self._tell(f"no CUDA graph: {reason}")
 
     def _tell(self, reason: str) -> None:
         if len(self.evidence.reasons) < REASONS_LIMIT:

@@ -11,6 +11,7 @@ import torch
 
 from . import __version__
 from . import worker_pb2 as pb
+from .abilities import OLDEST, abilities, dynamo_limit, is_new_enough
 from .errors import WorkerError, unsupported
 from .settings import EngineSettings
 from .toolchain import code_folder, cxx_compiler
@@ -32,8 +33,12 @@ def check(settings: EngineSettings) -> None:
     Raises:
         WorkerError: UNSUPPORTED, with what helps.
     """
+    if not is_new_enough():
+        oldest = ".".join(map(str, OLDEST))
+        raise unsupported(f"torch is {torch.__version__}, and the worker needs {oldest} or newer", fix=_OTHER)
     if settings.on_cuda:
         _check_cuda(settings)
+    _check_abilities(settings)
     options = settings.compile
     if options.any and options.backend == "inductor":
         code_folder()
@@ -42,6 +47,22 @@ def check(settings: EngineSettings) -> None:
                 raise unsupported("inductor needs triton on a CUDA device, and it is not installed", fix=_INSTALL)
         else:
             cxx_compiler()
+
+
+_OTHER = "name a Python with a newer torch, or: phasebench setup torch"
+
+
+def _check_abilities(settings: EngineSettings) -> None:
+    options, found = settings.compile, abilities()
+    if options.any and not options.record_recompiles and not found.stance:
+        raise unsupported(
+            f"torch {torch.__version__} cannot refuse to recompile, so nothing would prove that a call did not",
+            fix="compile: { on_recompile: record }, or a newer torch",
+        )
+    if options.recompile_limit is not None and not found.recompile_limit:
+        raise unsupported(
+            f"torch {torch.__version__} takes no limit of compilations for one function", fix="remove `recompile_limit`"
+        )
 
 
 _INSTALL = "install the worker's requirements.lock"
@@ -115,7 +136,7 @@ def _made(settings: EngineSettings) -> dict[str, str]:
     if settings.on_cuda and torch.cuda.is_available():
         facts["device.name"] = torch.cuda.get_device_name(settings.device)
         facts["device.capability"] = ".".join(map(str, torch.cuda.get_device_capability(settings.device)))
-        facts["cuda.matmul.fp32_precision"] = str(torch.backends.cuda.matmul.fp32_precision)
+        facts["cuda.matmul.fp32_precision"] = str(getattr(torch.backends.cuda.matmul, "fp32_precision", ABSENT))
     return facts
 
 
@@ -135,11 +156,12 @@ def _compiler(settings: EngineSettings) -> dict[str, str]:
         "compile.buckets": ",".join(map(str, options.buckets)) or ABSENT,
         "compile.fullgraph": str(options.fullgraph).lower(),
         "compile.on_recompile": "record" if options.record_recompiles else "fail",
-        "dynamo.recompile_limit": str(options.recompile_limit or dynamo.recompile_limit),
-        "dynamo.accumulated_recompile_limit": str(dynamo.accumulated_recompile_limit),
+        "dynamo.recompile_limit": str(options.recompile_limit or dynamo_limit("recompile_limit")),
+        "dynamo.accumulated_recompile_limit": str(dynamo_limit("accumulated_recompile_limit")),
+        "dynamo.lacks": abilities().lacking,
     }
     for name in ("automatic_dynamic_shapes", "assume_static_by_default", "force_parameter_static_shapes"):
-        facts[f"dynamo.{name}"] = str(getattr(dynamo, name)).lower()
+        facts[f"dynamo.{name}"] = str(getattr(dynamo, name, ABSENT)).lower()
     facts["dynamo.suppress_errors"] = str(dynamo.suppress_errors).lower()
     if options.backend == "inductor":
         facts.update(_inductor(settings))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from . import worker_pb2 as pb
+from .abilities import abilities
 from .settings import CompileSettings
 
 Answer = tuple[torch.Tensor, torch.Tensor]
@@ -109,13 +110,10 @@ class Pass:
         self._backend = CountingBackend(options) if options else None
         self._function = function
         if options:
+            limit = {"recompile_limit": options.recompile_limit} if abilities().recompile_limit else {}
             # The overloads lack recompile_limit, which the function has.
             self._function = torch.compile(  # type: ignore[call-overload]
-                function,
-                backend=self._backend,
-                fullgraph=options.fullgraph,
-                dynamic=options.dynamic,
-                recompile_limit=options.recompile_limit,
+                function, backend=self._backend, fullgraph=options.fullgraph, dynamic=options.dynamic, **limit
             )
 
     @property

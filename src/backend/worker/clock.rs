@@ -110,6 +110,8 @@ pub struct Mapping {
     pub clock: SpanClock,
     /// The slowest of the round trips: what a message and its answer can take at that time.
     pub slowest: Nanos,
+    /// Whether the worker says that its clock is this kernel's, and its readings lie outside their round trips.
+    pub disagrees: bool,
 }
 
 impl Mapping {
@@ -118,7 +120,8 @@ impl Mapping {
     pub fn find(theirs: Option<&ClockSource>, ours: &ClockSource, pair: Pair, trips: &[RoundTrip]) -> Option<Self> {
         let fastest = trips.iter().min_by_key(|trip| trip.received.since(trip.sent))?;
         let slowest = trips.iter().map(|trip| trip.received.since(trip.sent)).max()?;
-        if let Some(shared) = theirs.and_then(|theirs| Self::shared(theirs, ours, pair, slowest))
+        let shared = theirs.and_then(|theirs| Self::shared(theirs, ours, pair, slowest));
+        if let Some(shared) = shared
             && trips.iter().all(|trip| shared.agrees(trip))
         {
             return Some(shared);
@@ -130,6 +133,7 @@ impl Mapping {
             uncertainty: Nanos(width.0.div_ceil(2)),
             clock: SpanClock::Reconstructed,
             slowest,
+            disagrees: shared.is_some(),
         })
     }
 
@@ -141,7 +145,7 @@ impl Mapping {
         }
         let namespaces = i128::from(ours.namespace_offset_ns) - i128::from(theirs.namespace_offset_ns);
         let offset = i128::from(pair.run.0) - i128::from(pair.kernel) + namespaces;
-        Some(Self { offset, uncertainty: pair.error, clock: SpanClock::Exact, slowest })
+        Some(Self { offset, uncertainty: pair.error, clock: SpanClock::Exact, slowest, disagrees: false })
     }
 
     /// Whether a reading lies inside its round trip.
@@ -160,9 +164,12 @@ impl Mapping {
     /// For the manifest.
     #[must_use]
     pub fn description(self) -> &'static str {
-        match self.clock {
-            SpanClock::Exact => "the kernel's monotonic clock, shared with this program",
-            SpanClock::Reconstructed => "its own, mapped by round trips",
+        match (self.clock, self.disagrees) {
+            (SpanClock::Exact, _) => "the kernel's monotonic clock, shared with this program",
+            (SpanClock::Reconstructed, false) => "its own, mapped by round trips",
+            (SpanClock::Reconstructed, true) => {
+                "said to be the kernel's monotonic clock, and outside its round trips: mapped by them"
+            }
         }
     }
 }

@@ -2,11 +2,12 @@
 //! again in our own worker.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use super::protocol::Settings;
 use crate::scenario::{
     ArgMax, CompileSettings, ConnectSettings, Launch, OnRecompile, OnnxSettings, Optimisation, Provider, Resources,
-    RuntimeSource, TorchDevice, TorchSettings,
+    RuntimeSource, TorchDevice, TorchSettings, TorchSource, WorkerSource,
 };
 use crate::terms::{Dtype, Phase};
 
@@ -35,6 +36,8 @@ pub enum Origin {
     },
     /// A container of the torch worker's image.
     TorchContainer {
+        /// Somebody's own image. `None`: the one that `phasebench setup torch --docker` built.
+        image: Option<String>,
         /// What it may use.
         resources: Resources,
         /// Where the model must run.
@@ -42,6 +45,10 @@ pub enum Origin {
     },
     /// A process in the torch worker's environment.
     TorchProcess,
+    /// A process in an environment that `phasebench setup torch --version` made.
+    TorchVersion(String),
+    /// A process in somebody's own environment, by its interpreter.
+    TorchPython(PathBuf),
     /// A child of this program: `phasebench worker onnx`.
     OurOnnx {
         /// Which ONNX Runtime it loads.
@@ -49,6 +56,8 @@ pub enum Origin {
         /// Chooses between the builds of a version.
         provider: Provider,
     },
+    /// Somebody else's program, with its arguments before `--listen`.
+    Command(Vec<String>),
 }
 
 impl Origin {
@@ -69,9 +78,15 @@ impl Workers {
     /// The torch worker.
     #[must_use]
     pub fn torch(settings: &TorchSettings) -> Self {
-        let origin = match settings.launch {
-            Launch::Process => Origin::TorchProcess,
-            Launch::Docker => Origin::TorchContainer { resources: settings.resources, device: settings.device },
+        let (resources, device) = (settings.resources, settings.device);
+        let origin = match (settings.launch, settings.source.clone()) {
+            (Launch::Docker, TorchSource::Image(image)) => {
+                Origin::TorchContainer { image: Some(image), resources, device }
+            }
+            (Launch::Docker, _) => Origin::TorchContainer { image: None, resources, device },
+            (Launch::Process, TorchSource::Version(version)) => Origin::TorchVersion(version),
+            (Launch::Process, TorchSource::Python(python)) => Origin::TorchPython(python),
+            (Launch::Process, TorchSource::Selected | TorchSource::Image(_)) => Origin::TorchProcess,
         };
         Self { origin, settings: of_torch(settings), dtype: settings.dtype, compiled: compiled_phases(settings) }
     }
@@ -87,10 +102,13 @@ impl Workers {
         }
     }
 
-    /// A worker at an address.
+    /// Somebody else's worker.
     #[must_use]
-    pub fn at_address(settings: &ConnectSettings) -> Self {
-        let origin = Origin::Address { address: settings.address.clone(), token_env: settings.token_env.clone() };
+    pub fn of_others(settings: &ConnectSettings) -> Self {
+        let origin = match settings.source.clone() {
+            WorkerSource::Address { address, token_env } => Origin::Address { address, token_env },
+            WorkerSource::Command(command) => Origin::Command(command),
+        };
         Self { origin, settings: of_connect(settings), dtype: settings.dtype, compiled: BTreeMap::new() }
     }
 }
@@ -142,7 +160,7 @@ fn compiled_phases(settings: &TorchSettings) -> BTreeMap<Phase, String> {
         .collect()
 }
 
-/// Settings of a worker at an address.
+/// Settings of somebody else's worker.
 fn of_connect(settings: &ConnectSettings) -> Settings {
     Settings {
         device: settings.device.clone(),
@@ -240,6 +258,7 @@ mod tests {
 
     fn torch(compile: Option<CompileSettings>) -> TorchSettings {
         TorchSettings {
+            source: TorchSource::Selected,
             launch: Launch::Process,
             resources: Resources::default(),
             device: TorchDevice::Cuda(1),

@@ -292,6 +292,11 @@ impl Broken {
     /// What it is recorded as. `during`: which message.
     #[must_use]
     pub fn trouble(&self, during: &str) -> Trouble {
+        if let (None, Some(status)) = (&self.ended, &self.status)
+            && let Some(refused) = refused(status, during)
+        {
+            return refused;
+        }
         let (kind, what) = match (&self.ended, &self.status) {
             (Some(ended), _) => (ended.kind(), format!("the worker {ended} during {during}")),
             (None, Some(status)) if status.code() == Code::DeadlineExceeded => {
@@ -302,6 +307,25 @@ impl Broken {
         };
         Trouble::new(kind, with(&what, &self.last_words))
     }
+}
+
+/// What a worker means that refuses a message which may come. `None`: it is another status.
+fn refused(status: &Status, during: &str) -> Option<Trouble> {
+    let words = clean(status.message());
+    let (what, fix) = match status.code() {
+        Code::Unauthenticated => (
+            format!("the worker refuses the token, or wants one: {words}"),
+            "`token_env` names the variable that holds the token it was started with   (PHASEBENCH_WORKER_TOKEN there)",
+        ),
+        Code::FailedPrecondition => (
+            format!(
+                "the worker refuses {during}, which may come now: it is busy with another client, or keeps another order: {words}"
+            ),
+            "wait until the other client has ended, or start another worker   (which rules it keeps: phasebench worker check)",
+        ),
+        _ => return None,
+    };
+    Some(Trouble { kind: Degraded::Error, what, fix: fix.to_owned() })
 }
 
 /// Waits for an answer, or for the end of the worker.

@@ -1,9 +1,12 @@
-//! Which Python environment runs the torch worker: the one that `phasebench setup torch` made and selected.
+//! Which Python environment runs the torch worker: the one that `phasebench setup torch` made and selected, or, see
+//! [`beside`], one that is somebody's own.
 //!
 //! ```text
 //! <cache>/torch/<id>/           an environment
 //! <cache>/torch/selected.json   the one in use
 //! ```
+
+pub mod beside;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -40,6 +40,10 @@ impl Finding {
         if let Some(library) = &description.library {
             text = format!("{text}, {}, sha256 {}", library.path.display(), library.sha256);
         }
+        if let Some(worker) = description.facts.get("worker") {
+            let at = ["worker.address", "worker.launch"].iter().find_map(|fact| description.facts.get(*fact));
+            text = format!("{text}, worker {worker}{}", at.map(|at| format!(" ({at})")).unwrap_or_default());
+        }
         let lacking: Vec<&str> = Procedure::ALL
             .iter()
             .filter(|procedure| !description.procedures.contains(procedure))

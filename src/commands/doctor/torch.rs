@@ -7,16 +7,20 @@ use super::finding::{Finding, Kind};
 use crate::backend::worker::launch::docker::engine;
 use crate::backend::worker::launch::installed::{Image, Record as _};
 use crate::backend::worker::launch::package;
-use crate::backend::worker::torch;
+use crate::backend::worker::torch::{self, beside};
 
 const SETUP_DOCKER: &str = "phasebench setup torch --docker";
 
 /// Longest wait for an engine that neither answers nor refuses.
 const ENGINE_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Both ways of starting it.
-pub fn findings(cache: &Path) -> [Finding; 2] {
-    [environment(cache), docker(cache)]
+/// Both ways of starting it, and the environments of other versions.
+pub fn findings(cache: &Path) -> Vec<Finding> {
+    let versions = beside::versions(cache).into_iter().map(|(version, _)| {
+        let name = format!("torch, version {version}");
+        Finding::ready(Kind::Backend, name, format!("torch: {{ version: {version} }}"))
+    });
+    [environment(cache), docker(cache)].into_iter().chain(versions).collect()
 }
 
 fn environment(cache: &Path) -> Finding {

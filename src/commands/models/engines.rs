@@ -1,7 +1,7 @@
-//! `phasebench models verify --ollama`: whether a server computes what ONNX Runtime and the reference compute from the
-//! same folder.
+//! `phasebench models verify --ollama`, `--worker`: whether a server or a worker computes what ONNX Runtime and the reference
+//! compute from the same folder.
 //!
-//! The server decodes greedily and reports its most probable tokens. ONNX Runtime is fed the server's tokens, so every
+//! It decodes greedily and reports its most probable tokens. ONNX Runtime is fed the server's tokens, so every
 //! step is comparable; the reference took its own, so it is compared as long as the tokens agree.
 
 use std::io::Write;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::allowed::Allowed;
+use super::worker;
 use crate::backend::Surroundings;
 use crate::backend::ollama::verify::{self as server, Greedy};
 use crate::backend::onnx::verify as onnx;
@@ -49,19 +50,17 @@ pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
     let references = if reference.is_file() { read(&reference)? } else { Vec::new() };
     let prompts = prompts(&source, &references)?;
     let surroundings = Surroundings::new(Arc::new(RealClock::default()), crate::cache::root(), 0);
-    let asked = OllamaSettings {
-        url: args.ollama.clone().unwrap_or_default(),
-        num_ctx: 512,
-        dtype: args.dtype,
-        temperature: 0.0,
-        ..OllamaSettings::default()
+    let (engine, greedy) = match &args.worker {
+        Some(address) => worker::greedy(args, address, &source, &prompts, &surroundings)?,
+        None => of_server(args, &source, &prompts, &surroundings)?,
     };
-    let (version, greedy) = server::greedy(&source, &prompts, args.steps, asked, surroundings.clone())?;
     let fed: Vec<_> = greedy.iter().map(|g| (g.prompt_ids.clone(), all_but_last(g))).collect();
     let runtime = OnnxSettings { dtype: args.dtype, ..OnnxSettings::default() };
     let logits = onnx::logits_along(&source, &fed, runtime, surroundings)?;
-    let engine = format!("Ollama {version}");
-    let allowed = ALLOWED.max(Allowed::of(args.dtype).difference);
+    let allowed = match args.worker {
+        Some(_) => Allowed::of(args.dtype).difference,
+        None => ALLOWED.max(Allowed::of(args.dtype).difference),
+    };
     let mut comparisons = vec![(format!("ONNX Runtime, {}", args.dtype.as_str()), with_runtime(&greedy, &logits))];
     if !references.is_empty() {
         comparisons.push(("reference.json".to_owned(), with_reference(&greedy, &references)));
@@ -80,6 +79,24 @@ pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
         print(&comparisons, out)?;
     }
     Ok(if comparisons.iter().all(|c| c.agrees) { Exit::Good } else { Exit::CheckFailed })
+}
+
+/// What an Ollama server makes of the prompts, and what it is called.
+fn of_server(
+    args: &VerifyArgs,
+    source: &ModelSource,
+    prompts: &[Vec<u32>],
+    surroundings: &Surroundings,
+) -> Result<(String, Vec<Greedy>), CommandError> {
+    let asked = OllamaSettings {
+        url: args.ollama.clone().unwrap_or_default(),
+        num_ctx: 512,
+        dtype: args.dtype,
+        temperature: 0.0,
+        ..OllamaSettings::default()
+    };
+    let (version, greedy) = server::greedy(source, prompts, args.steps, asked, surroundings.clone())?;
+    Ok((format!("Ollama {version}"), greedy))
 }
 
 /// The reference's prompts, or seeded ones.

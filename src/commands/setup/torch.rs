@@ -4,6 +4,8 @@
 //! <cache>/torch/wheels/            every wheel, fetched once, for environments and images
 //! <cache>/torch/<id>/venv/         an environment; <id> is of the locked requirements and the Python
 //! <cache>/torch/<id>/worker-<h>/   the worker's sources, as this program carries them
+//! <cache>/torch/versions/<V>-py…/  an environment of another version of torch
+//! <cache>/torch/beside/            what the worker needs beside a torch that is somebody's own
 //! <cache>/torch/selected.json      the environment in use
 //! <cache>/torch/image.json         the image in use
 //! ```
@@ -19,11 +21,13 @@ use self::wheels::{Missing, Target};
 use crate::backend::worker::launch::installed::{self, Image, Record as _};
 use crate::backend::worker::launch::package;
 use crate::backend::worker::torch::Environment;
+use crate::backend::worker::torch::beside::Packages;
 use crate::cli::SetupTorchArgs;
 use crate::lock::Held;
 use crate::units::Bytes;
 
 mod base;
+mod beside;
 mod environment;
 mod error;
 mod file_server;
@@ -44,6 +48,10 @@ pub enum Ready {
     Environment(Environment),
     /// An image.
     Image(Image),
+    /// An environment of another version of torch, by its interpreter.
+    Version(String, PathBuf),
+    /// Packages for somebody's own environment.
+    Beside(Packages),
 }
 
 /// Sets torch up; tells what is ready, and whether it was before.
@@ -55,6 +63,14 @@ pub fn setup(args: &SetupTorchArgs, cache: &Path, progress: &mut dyn Write) -> R
     let torch = installed::folder(cache);
     fs::create_dir_all(&torch).map_err(|error| TorchError::io("create", &torch, &error))?;
     let _one_at_a_time = lock(&torch, progress)?;
+    if let Some(version) = &args.version {
+        let (interpreter, before) = beside::version(version, &python, cache, progress)?;
+        return Ok((Ready::Version(version.clone(), interpreter), before));
+    }
+    if let Some(asked) = &args.beside {
+        let (packages, before) = beside::packages(asked, &python, cache, progress)?;
+        return Ok((Ready::Beside(packages), before));
+    }
     if args.docker {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| TorchError::io("use", &torch, &error))?;

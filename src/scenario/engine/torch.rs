@@ -4,10 +4,12 @@ pub mod compile;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use self::compile::CompileSettings;
+use super::onnx::is_version;
 use crate::scenario::device::{PROCESSOR, Processor};
 use crate::scenario::limits::{
     AskedCell, Limits, PromptSize, Refusal, WORKER_PROCESS, WORKER_START_MS, load_ms, only_served,
@@ -23,6 +25,8 @@ use crate::units::Bytes;
 /// How the torch worker is started and set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TorchSettings {
+    /// Which torch.
+    pub source: TorchSource,
     /// How it is started.
     pub launch: Launch,
     /// What it may use. Only a container holds it to this.
@@ -35,6 +39,20 @@ pub struct TorchSettings {
     pub threads: Option<u32>,
     /// What is compiled. `None`: nothing, the model runs eagerly.
     pub compile: Option<CompileSettings>,
+}
+
+/// Where a torch comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TorchSource {
+    /// The environment that `phasebench setup torch` selected, or the image that it built.
+    #[default]
+    Selected,
+    /// One that `phasebench setup torch --version` made.
+    Version(String),
+    /// A Python environment of somebody's own, by its interpreter; nothing is changed there.
+    Python(PathBuf),
+    /// A container image of somebody's own.
+    Image(String),
 }
 
 /// How a worker is started.
@@ -91,6 +109,7 @@ impl EngineSettings for TorchSettings {
         };
         let resources = section.get("resources")?;
         Some(Self {
+            source: source(section)?,
             launch: word(section.get("launch")?)?,
             resources: Resources {
                 memory: typed::optional(resources, "memory", typed::bytes)?,
@@ -106,6 +125,7 @@ impl EngineSettings for TorchSettings {
 
     fn contradictions(placed: Placed<'_>, problems: &mut Vec<Problem>) {
         let torch = placed.section;
+        one_torch(torch, problems);
         if let Some(gpu) = torch.get("gpu")
             && text(torch, "device") == Some("cpu")
         {
@@ -126,6 +146,42 @@ impl EngineSettings for TorchSettings {
         if let Some(section) = torch.get("compile") {
             compile::contradictions(section, text(torch, "device"), problems);
         }
+    }
+}
+
+/// Keys that name a torch other than the selected one, with the launch that each is for.
+const SOURCES: [(&str, &str); 3] = [("version", "process"), ("python", "process"), ("image", "docker")];
+
+fn source(section: &Node) -> Option<TorchSource> {
+    if let Some(version) = typed::optional_text(section, "version")? {
+        return Some(TorchSource::Version(version));
+    }
+    if let Some(image) = typed::optional_text(section, "image")? {
+        return Some(TorchSource::Image(image));
+    }
+    let python = typed::optional_text(section, "python")?;
+    Some(python.map_or(TorchSource::Selected, |path| TorchSource::Python(path.into())))
+}
+
+/// At most one of the keys that name a torch, with the launch that it is for.
+fn one_torch(torch: &Node, problems: &mut Vec<Problem>) {
+    let named: Vec<_> =
+        SOURCES.iter().filter_map(|(key, launch)| torch.get(key).map(|node| (key, launch, node))).collect();
+    if let [_, (.., second), ..] = named[..] {
+        let message = "one torch for a backend: `version`, `python` or `image`";
+        problems.push(Problem::new(second.at, message).help("try", "a backend of its own for each"));
+    }
+    if let [(key, launch, node)] = named[..]
+        && text(torch, "launch").is_some_and(|asked| asked != *launch)
+    {
+        let message = format!("`{key}` is for launch: {launch}");
+        problems.push(Problem::new(node.at, message).help("try", format!("launch: {launch}, or remove `{key}`")));
+    }
+    if let Some(version) = torch.get("version")
+        && version.text().is_some_and(|text| !is_version(text))
+    {
+        let message = "`version` is not a whole version such as 2.6.0";
+        problems.push(Problem::new(version.at, message));
     }
 }
 
@@ -174,6 +230,17 @@ impl Limits for TorchSettings {
 }
 
 impl TorchSettings {
+    /// With paths that begin at `base`. A Python without a folder is looked for where programs are.
+    #[must_use]
+    pub fn below(mut self, base: &Path) -> Self {
+        if let TorchSource::Python(path) = &mut self.source
+            && path.components().count() > 1
+        {
+            *path = base.join(&*path);
+        }
+        self
+    }
+
     /// A prompt that no bucket holds, or a bucket that the model cannot take. A text's length is not known here.
     fn past_buckets(&self, asked: &AskedCell<'_>) -> Option<Refusal> {
         let longest = self.compile.as_ref()?.buckets.iter().copied().max()?;
@@ -191,6 +258,9 @@ const SECTION: Section = Section {
     what: "a torch worker",
     choice: None,
     fields: &[
+        optional("python", Kind::Text, "A torch by the interpreter of its environment, in which nothing is changed."),
+        optional("version", Kind::Text, "One that `setup torch --version` made, e.g. 2.6.0."),
+        optional("image", Kind::Text, "With launch: docker, an image that has a Python with torch; ours if not given."),
         default(
             "launch",
             words(&["process", "docker"]),

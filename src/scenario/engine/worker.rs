@@ -1,21 +1,19 @@
-//! Any engine that serves the worker protocol at an address.
+//! Any engine that serves the worker protocol: at an address, or as a program that is started.
 
 use crate::scenario::limits::{Limits, WORKER_PROCESS, WORKER_START_MS, load_ms};
 use crate::scenario::node::Node;
 use crate::scenario::problem::Problem;
-use crate::scenario::section::{Kind, Section, default, optional, required, whole, words};
+use crate::scenario::section::{Choice, Kind, Section, default, optional, whole, words};
 use crate::scenario::settings::{EngineSettings, Placed};
 use crate::scenario::typed::{self, items, word};
 use crate::terms::Dtype;
 use crate::units::Bytes;
 
-/// Any engine that serves the worker protocol at an address.
+/// Any engine that serves the worker protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectSettings {
-    /// `unix:/path/to/socket` or `tcp:127.0.0.1:PORT`.
-    pub address: String,
-    /// Environment variable that holds the token it wants. `None`: none.
-    pub token_env: Option<String>,
+    /// Where it comes from.
+    pub source: WorkerSource,
     /// Device by the engine's name, e.g. `cpu`, `cuda:0`.
     pub device: String,
     /// Weights and KV cache.
@@ -26,30 +24,50 @@ pub struct ConnectSettings {
     pub options: Vec<(String, String)>,
 }
 
+/// Where somebody else's worker comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerSource {
+    /// It runs already, and goes on.
+    Address {
+        /// `unix:/path/to/socket` or `tcp:127.0.0.1:PORT`.
+        address: String,
+        /// Environment variable that holds the token it wants. `None`: none.
+        token_env: Option<String>,
+    },
+    /// A program and its arguments before `--listen`; started for each session and ended with it.
+    Command(Vec<String>),
+}
+
 impl ConnectSettings {
     /// A worker at this address; everything else is as a scenario file leaves it out.
     #[must_use]
     pub fn at(address: &str) -> Self {
-        Self {
-            address: address.to_owned(),
-            token_env: None,
-            device: "cpu".to_owned(),
-            dtype: Dtype::F32,
-            threads: None,
-            options: Vec::new(),
-        }
+        Self::of(WorkerSource::Address { address: address.to_owned(), token_env: None })
+    }
+
+    /// A worker that this program starts; everything else is as a scenario file leaves it out.
+    #[must_use]
+    pub fn started(command: &[String]) -> Self {
+        Self::of(WorkerSource::Command(command.to_vec()))
+    }
+
+    fn of(source: WorkerSource) -> Self {
+        Self { source, device: "cpu".to_owned(), dtype: Dtype::F32, threads: None, options: Vec::new() }
     }
 }
 
 impl EngineSettings for ConnectSettings {
     const KEY: &'static str = "worker";
-    const DOC: &'static str = "Any engine that serves the worker protocol at an address.";
+    const DOC: &'static str = "Any engine that serves the worker protocol, at an address or as a program to start.";
     const SECTION: &'static Section = &SECTION;
 
     fn build(section: &Node) -> Option<Self> {
+        let source = match typed::optional_text(section, "address")? {
+            Some(address) => WorkerSource::Address { address, token_env: typed::optional_text(section, "token_env")? },
+            None => WorkerSource::Command(typed::each(section, "command", |word| word.text().map(str::to_owned))?),
+        };
         Some(Self {
-            address: typed::owned(section, "address")?,
-            token_env: typed::optional_text(section, "token_env")?,
+            source,
             device: typed::owned(section, "device")?,
             dtype: word(section.get("dtype")?)?,
             threads: typed::optional(section, "threads", Node::whole)?,
@@ -72,6 +90,12 @@ impl EngineSettings for ConnectSettings {
         {
             let message = format!("`{other}` has the worker at this address, and a worker serves one model at a time");
             problems.push(Problem::new(address.at, message).help("allowed", "one worker for each backend"));
+        }
+        if let Some(token) = placed.section.get("token_env")
+            && placed.section.get("command").is_some()
+        {
+            let message = "a worker that is started is given a token of its own; `token_env` is of one at an address";
+            problems.push(Problem::new(token.at, message).help("try", "remove `token_env`"));
         }
         for option in items(placed.section, "options") {
             if option.text().is_some_and(|text| !text.contains('=')) {
@@ -108,9 +132,12 @@ impl Limits for ConnectSettings {
         self.threads
     }
 
-    /// One worker holds one model.
+    /// One worker holds one model; of those that are started there are as many as models.
     fn max_resident(&self) -> Option<u32> {
-        Some(1)
+        match self.source {
+            WorkerSource::Address { .. } => Some(1),
+            WorkerSource::Command(_) => None,
+        }
     }
 
     /// As the torch worker, for want of anything better known.
@@ -124,11 +151,17 @@ impl Limits for ConnectSettings {
 }
 
 const SECTION: Section = Section {
-    what: "a worker at an address",
-    choice: None,
+    what: "a worker",
+    choice: Some(Choice { what: "address or command", keys: &["address", "command"] }),
     fields: &[
-        required("address", Kind::Text, "unix:/path/to/socket or tcp:127.0.0.1:PORT."),
-        optional("token_env", Kind::Text, "Environment variable that holds the token the worker wants."),
+        optional("address", Kind::Text, "unix:/path/to/socket or tcp:127.0.0.1:PORT of a worker that runs already."),
+        optional(
+            "command",
+            Kind::List { item: &Kind::Text, min: 1, unique: false },
+            "A program and its arguments, started for each session with --listen ADDRESS --exit-on-stdin-close; relative \
+             paths start where phasebench runs.",
+        ),
+        optional("token_env", Kind::Text, "Environment variable that holds the token a worker at an address wants."),
         default("device", Kind::Text, "cpu", "Device by the engine's name, e.g. cpu or cuda:0."),
         optional("threads", whole(1, 1024), "Threads inside an operator; the engine's choice if not given."),
         default("dtype", words(&["f32", "f16"]), "f32", "Weights and KV cache."),

@@ -36,7 +36,10 @@ fn what_a_worker_does_not_offer_is_skipped_with_the_reason() {
     let doctor = fixture.command(&["doctor", "scenario.yaml"]).output().unwrap();
     assert_exit(&doctor, 0);
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    assert!(said.contains("Fake, does not offer uncached: such cells are skipped"), "{said}");
+    assert!(
+        said.contains("(process: python -m phasebench_torch), does not offer uncached: such cells are skipped"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -84,3 +84,51 @@ fn a_cell_given_up_while_its_worker_was_away_is_open_again_on_resume() {
     let good = fixture.recorded().timed("worker").into_iter().filter(|call| call.status.is_ok()).count();
     assert!(good >= REPETITIONS - 1, "{good}: all but the call in which it died");
 }
+
+/// A program of somebody else's is started as our own are: it is measured, and its exit code and last words are told.
+#[test]
+fn a_program_of_others_is_started_and_its_end_is_told() {
+    let fixture = Fixture::new("worker: { command: [./python, serve] }", "good");
+    let recorded = fixture.complete();
+    assert_eq!((recorded.failures(), recorded.timed("worker").len()), (vec![], REPETITIONS));
+    let doctor = fixture.command(&["doctor", "scenario.yaml"]).output().unwrap();
+    assert_exit(&doctor, 0);
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains("Fake, worker fake 1 (process: ./python serve)"), "{said}");
+
+    let fixture = Fixture::new("worker: { command: [./python, serve] }", "exit");
+    let output = fixture.start().output().unwrap();
+    assert_exit(&output, 7);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("the worker ended with exit code 3 during start; it wrote: no such engine"), "{said}");
+    fixture.nothing_runs_now();
+
+    let fixture = Fixture::new("worker: { command: [./no-such-program] }", "good");
+    let output = fixture.start().output().unwrap();
+    assert_exit(&output, 7);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("./no-such-program: No such file or directory"), "{said}");
+}
+
+#[test]
+fn a_worker_that_is_not_there_is_named() {
+    let fixture = Fixture::new("worker: { address: \"tcp:127.0.0.1:1\" }", "good");
+    let doctor = fixture.command(&["doctor", "scenario.yaml"]).output().unwrap();
+    assert_exit(&doctor, 7);
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains("nothing answers at tcp:127.0.0.1:1"), "{said}");
+}
+
+/// A clock that says it is this kernel's and is ahead of it: mapped by round trips, and said to be.
+#[test]
+fn a_clock_that_disagrees_is_told_before_the_run() {
+    let fixture = Fixture::torch("ahead");
+    let output = fixture.start().output().unwrap();
+    assert_exit(&output, 0);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("backend `worker`: the worker says that its clock is this kernel's"), "{said}");
+    let manifest = std::fs::read_to_string(fixture.run.join("manifest.json")).unwrap();
+    assert!(manifest.contains("said to be the kernel's monotonic clock, and outside its round trips"), "{manifest}");
+    let recorded = fixture.recorded();
+    assert!(recorded.timed("worker").iter().flat_map(|call| &call.spans).all(|span| span.reconstructed));
+}

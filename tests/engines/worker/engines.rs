@@ -23,7 +23,7 @@ use phasebench::model::{self, ModelSource};
 use phasebench::scenario::{
     ArgMax, CompileBackend, CompileMode, CompileSettings, ConnectSettings, Dynamic, Fault, FaultKind, Isolation,
     Launch, Law, OnRecompile, OnnxSettings, Optimisation, Pace, Provider, Resources, RuntimeSource, SimulatedSettings,
-    TorchDevice, TorchSettings,
+    TorchDevice, TorchSettings, TorchSource,
 };
 use phasebench::terms::Dtype;
 use phasebench::units::Bytes;
@@ -166,7 +166,7 @@ fn served(script: SimulatedSettings, folder: &TempDir, around: &Surroundings) ->
         serve(&serving, Box::new(make), &CancelToken::default(), told).unwrap();
     });
     told.recv().unwrap();
-    WorkerBackend::new("served", Workers::at_address(&ConnectSettings::at(&address)), around)
+    WorkerBackend::new("served", Workers::of_others(&ConnectSettings::at(&address)), around)
 }
 
 pub fn simulated_at_an_address() -> Result<Case, String> {
@@ -270,6 +270,7 @@ fn torch(launch: Launch, compile: Option<CompileSettings>) -> Result<Case, Strin
 fn torch_as(launch: Launch, compile: Option<CompileSettings>) -> Case {
     let surroundings = surroundings();
     let spec = TorchSettings {
+        source: TorchSource::Selected,
         launch,
         resources: Resources::default(),
         device: TorchDevice::Cpu,

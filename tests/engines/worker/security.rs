@@ -109,6 +109,21 @@ fn without_the_token_a_port_is_closed() {
     }
 }
 
+/// What it has to do with the token is said, and how it is given.
+#[test]
+fn a_token_that_is_missing_or_wrong_is_told() {
+    let serving = Serving::start("tcp:127.0.0.1:0", Some("s3cret"));
+    let address = serving.address.to_string();
+    for (token_env, value) in [("", ""), (", token_env: OTHER_TOKEN", "s3cres")] {
+        let fixture = Fixture::new(&format!("worker: {{ address: \"{address}\"{token_env} }}"), "good");
+        let output = fixture.start().env("OTHER_TOKEN", value).output().unwrap();
+        assert_exit(&output, 7);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("the worker refuses the token, or wants one"), "{said}");
+        assert!(said.contains("`token_env` names the variable that holds the token"), "{said}");
+    }
+}
+
 #[test]
 fn a_port_without_a_token_is_not_served() {
     for (listen, words) in [

@@ -2,6 +2,7 @@
 //!
 //! - [`engine`] finds the Docker engine, [`container`] says what a container may do.
 //! - [`owner`] and [`leftovers`] find and remove what a killed phasebench left.
+//! - [`question`] asks an image of somebody's own what it has.
 //! - `lifetime` makes, watches and removes one container.
 //! - [`log`] keeps the last of what the worker wrote.
 
@@ -10,14 +11,14 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bollard::errors::Error as DockerError;
 use tokio::io::AsyncWrite;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::timeout;
 
-use self::container::{Blueprint, User};
+use self::container::{Blueprint, Brought, User};
 use self::engine::{DockerEngine, EngineError, error_text};
 use self::lifetime::{Container, REMOVED_WITHIN, ended, observe, state};
 use self::log::LastWords;
@@ -25,6 +26,7 @@ use super::installed::{Image, Record as _};
 use super::package;
 use super::{Address, LaunchError, Launcher, Running, Wanted, WorkerEnd};
 use crate::backend::worker::connection::fits;
+use crate::backend::worker::torch::beside::{self, Known, Packages};
 use crate::scenario::{Resources, TorchDevice};
 
 pub mod container;
@@ -33,6 +35,7 @@ pub mod leftovers;
 mod lifetime;
 pub mod log;
 pub mod owner;
+pub mod question;
 
 /// The command that makes the image.
 const BUILD: &str = "phasebench setup torch --docker";
@@ -48,16 +51,49 @@ impl From<EngineError> for LaunchError {
 pub struct DockerLauncher {
     /// `None`: the one that Docker's own client would ask.
     host: Option<String>,
-    image: Image,
+    image: WorkerImage,
     resources: Resources,
     device: TorchDevice,
+}
+
+/// What containers are made of.
+#[derive(Debug, Clone)]
+enum WorkerImage {
+    /// The one that `phasebench setup torch --docker` built.
+    Ours(Image),
+    /// Somebody's own, by its name; what it lacks is brought from this cache. It is asked once what it has.
+    Others { name: String, cache: PathBuf, asked: Arc<OnceCell<Others>> },
+}
+
+/// What was found of somebody's own image.
+#[derive(Debug, Clone)]
+struct Others {
+    /// Content hash by which the engine knows it.
+    id: String,
+    known: Known,
+    brought: Brought,
+    packages: String,
 }
 
 impl DockerLauncher {
     /// Containers of this image, with these limits.
     #[must_use]
     pub fn new(image: Image, resources: Resources, device: TorchDevice) -> Self {
+        Self { host: None, image: WorkerImage::Ours(image), resources, device }
+    }
+
+    /// Containers of somebody's own image, which need not be there yet.
+    #[must_use]
+    pub fn of_others(cache: &Path, name: &str, resources: Resources, device: TorchDevice) -> Self {
+        let image = WorkerImage::Others { name: name.to_owned(), cache: cache.to_owned(), asked: Arc::default() };
         Self { host: None, image, resources, device }
+    }
+
+    fn name(&self) -> &str {
+        match &self.image {
+            WorkerImage::Ours(image) => &image.tag,
+            WorkerImage::Others { name, .. } => name,
+        }
     }
 
     /// The same in the engine at this address, whatever the environment says.
@@ -86,17 +122,51 @@ impl DockerLauncher {
         }
         let (what, fix) = match error {
             DockerError::DockerResponseServerError { status_code: 404, .. } => {
-                (format!("the engine at {} has no image {}", engine.host, self.image.tag), BUILD.to_owned())
+                (format!("the engine at {} has no image {}", engine.host, self.name()), self.fetch())
             }
-            _ => {
-                (format!("docker cannot make a container of {}: {why}", self.image.tag), "phasebench doctor".to_owned())
-            }
+            _ => (format!("docker cannot make a container of {}: {why}", self.name()), "phasebench doctor".to_owned()),
         };
         LaunchError { what, fix }
     }
 
+    /// What makes the image be there.
+    fn fetch(&self) -> String {
+        match &self.image {
+            WorkerImage::Ours(_) => BUILD.to_owned(),
+            WorkerImage::Others { name, .. } => format!("docker pull {name}"),
+        }
+    }
+
+    /// Somebody's own image, asked once. `None`: it is ours.
+    async fn others(&self, engine: &DockerEngine) -> Result<Option<&Others>, LaunchError> {
+        match &self.image {
+            WorkerImage::Ours(_) => Ok(None),
+            WorkerImage::Others { name, cache, asked } => {
+                asked.get_or_try_init(|| self.look_into(engine, name, cache)).await.map(Some)
+            }
+        }
+    }
+
+    async fn look_into(&self, engine: &DockerEngine, name: &str, cache: &Path) -> Result<Others, LaunchError> {
+        let found = engine.docker.inspect_image(name).await.map_err(|error| self.no_container(engine, &error))?;
+        let id = found.id.unwrap_or_else(|| name.to_owned());
+        let says = question::ask(engine, &id, beside::ASK).await.map_err(|error| LaunchError {
+            what: format!("the image {name} has no python3 that runs: {}", error_text(&error)),
+            fix: "an image with python3, torch and numpy".to_owned(),
+        })?;
+        let whose = format!("the image {name}");
+        let known = beside::judge(&whose, &says)?;
+        let packages = Packages::of(cache, &known.version).require(&whose, &known.version)?;
+        let worker = beside::worker(cache).map_err(|error| LaunchError {
+            what: format!("the worker cannot be written into the cache: {error}"),
+            fix: "phasebench doctor".to_owned(),
+        })?;
+        let brought = Brought { worker, packages: packages.folder };
+        Ok(Others { id, known, brought, packages: packages.id })
+    }
+
     fn not_started(&self, error: &DockerError) -> LaunchError {
-        let what = format!("docker cannot start a container of {}: {}", self.image.tag, error_text(error));
+        let what = format!("docker cannot start a container of {}: {}", self.name(), error_text(error));
         let gpu = what.contains("could not select device driver");
         let fix = if gpu { "install the NVIDIA Container Toolkit" } else { "phasebench doctor" };
         LaunchError { what, fix: fix.to_owned() }
@@ -117,14 +187,20 @@ impl Launcher for DockerLauncher {
         fits(&socket).map_err(|what| LaunchError { what, fix: "a shorter TMPDIR".to_owned() })?;
         let user = User::for_caller();
         give_folder(wanted.folder, user)?;
+        let others = self.others(&engine).await?;
+        let image = match &self.image {
+            WorkerImage::Ours(image) => &image.image,
+            WorkerImage::Others { name, .. } => others.map_or(name, |others| &others.id),
+        };
         let blueprint = Blueprint {
-            image: &self.image.image,
+            image,
             folder: wanted.folder,
             model: wanted.model,
             user,
             resources: self.resources,
             device: self.device,
             run: wanted.run,
+            brought: others.map(|others| &others.brought),
         };
         let made = Container::make(engine.clone(), blueprint.request()).await;
         let container = made.map_err(|error| self.no_container(&engine, &error))?;
@@ -140,7 +216,7 @@ impl Launcher for DockerLauncher {
         let (tell, ending) = watch::channel(None);
         tokio::spawn(observe(container.engine.clone(), container.id.clone(), last_words.clone(), log, tell));
         Ok(Box::new(DockerWorker {
-            facts: self.facts(&container, &blueprint),
+            facts: self.facts(&container, &blueprint, others),
             address: Address::Unix(socket),
             places: places(wanted),
             container,
@@ -154,16 +230,26 @@ impl Launcher for DockerLauncher {
 
 impl DockerLauncher {
     /// What is the same for every container of a run: the stack is compared by it.
-    fn facts(&self, container: &Container, blueprint: &Blueprint<'_>) -> BTreeMap<String, String> {
+    fn facts(
+        &self,
+        container: &Container,
+        blueprint: &Blueprint<'_>,
+        others: Option<&Others>,
+    ) -> BTreeMap<String, String> {
         let mut facts = BTreeMap::from([
             ("launch".to_owned(), "docker".to_owned()),
-            ("image".to_owned(), self.image.tag.clone()),
-            ("image_digest".to_owned(), self.image.image.clone()),
+            ("image".to_owned(), self.name().to_owned()),
+            ("image_digest".to_owned(), blueprint.image.to_owned()),
             ("docker_version".to_owned(), container.engine.version.clone()),
             ("docker_api_version".to_owned(), container.engine.api.clone()),
             ("container_user".to_owned(), format!("{}:{}", blueprint.user.uid, blueprint.user.gid)),
             ("limit_pids".to_owned(), blueprint.pids().to_string()),
         ]);
+        if let Some(others) = others {
+            let Known { version, torch, numpy } = &others.known;
+            let environment = format!("{}, Python {version}, torch {torch}, numpy {numpy}", self.name());
+            facts.extend([("environment".to_owned(), environment), ("beside".to_owned(), others.packages.clone())]);
+        }
         facts.extend(self.resources.memory.map(|bytes| ("limit_memory_bytes".to_owned(), bytes.0.to_string())));
         facts.extend(self.resources.cpus.map(|cpus| ("limit_cpus".to_owned(), cpus.to_string())));
         facts

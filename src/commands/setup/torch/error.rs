@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::backend::worker::launch::docker::engine::EngineError;
+use crate::backend::worker::torch::beside::Unusable;
 use crate::units::Bytes;
 
 /// Free space that must be left over: other programs need some too.
@@ -88,6 +89,15 @@ pub enum TorchError {
         /// The Python.
         python: PathBuf,
     },
+    /// Somebody's own Python that cannot run the worker.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+    /// Not a version of torch.
+    #[error("`{version}` is not a whole version of torch such as 2.6.0")]
+    NoVersion {
+        /// What was asked for.
+        version: String,
+    },
     /// No engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -141,6 +151,8 @@ impl TorchError {
                 "what is above says why; again makes the environment anew".to_owned()
             }
             Self::Engine(error) => error.fix(),
+            Self::Unusable(unusable) => unusable.fix.clone(),
+            Self::NoVersion { .. } => "phasebench setup torch --version 2.6.0".to_owned(),
             Self::Build { .. } => "what is above says why; --base IMAGE builds on another image".to_owned(),
             Self::Io { .. } => "make the cache folder writable, or set PHASEBENCH_CACHE to another".to_owned(),
         }

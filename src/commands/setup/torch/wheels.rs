@@ -48,7 +48,9 @@ impl Target {
         abi == "abi3" || abi == "none" || python.split('.').any(|python| python == self.abi())
     }
 
-    fn arguments(&self) -> Vec<String> {
+    /// What pip is told of it.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
         if !self.other {
             return Vec::new();
         }

@@ -1,7 +1,7 @@
 //! What a worker's container is made of, and above all what it may not do.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bollard::models::{
     ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits,
@@ -17,6 +17,8 @@ pub const MODEL: &str = "/model";
 pub const FOLDER: &str = "/run/phasebench";
 /// Where its compiler keeps its cache: in memory, and gone with the container.
 pub const CACHE: &str = "/cache";
+/// Where it sees what is brought into an image of somebody's own; it cannot write there.
+const BROUGHT: [&str; 2] = ["/opt/phasebench/worker", "/opt/phasebench/packages"];
 /// Name of the socket in [`FOLDER`].
 pub const SOCKET: &str = "worker.sock";
 
@@ -72,6 +74,17 @@ pub struct Blueprint<'a> {
     pub device: TorchDevice,
     /// Name of the run.
     pub run: &'a str,
+    /// What is brought into an image of somebody's own. `None`: the image has all of it.
+    pub brought: Option<&'a Brought>,
+}
+
+/// The worker and what it needs beside torch, for an image that has neither.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brought {
+    /// Folder of the worker's sources on the host.
+    pub worker: PathBuf,
+    /// Folder of its packages on the host.
+    pub packages: PathBuf,
 }
 
 impl Blueprint<'_> {
@@ -85,13 +98,8 @@ impl Blueprint<'_> {
             image: Some(self.image.to_owned()),
             user: Some(format!("{}:{}", self.user.uid, self.user.gid)),
             cmd: text(&["--listen", &listen, "--exit-on-stdin-close", "--exit-idle", EXIT_IDLE]),
-            // Python asks for the user's name, and this user has none.
-            env: text(&[
-                "HOME=/tmp",
-                "USER=phasebench",
-                &format!("TORCHINDUCTOR_CACHE_DIR={CACHE}"),
-                &format!("TRITON_CACHE_DIR={CACHE}/triton"),
-            ]),
+            entrypoint: self.brought.and_then(|_| text(&["python3", "-m", "phasebench_torch"])),
+            env: Some(self.environment()),
             labels: Some(labels.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()),
             attach_stdin: Some(true),
             attach_stdout: Some(true),
@@ -104,6 +112,21 @@ impl Blueprint<'_> {
             host_config: Some(self.host_config()),
             ..ContainerCreateBody::default()
         }
+    }
+
+    fn environment(&self) -> Vec<String> {
+        // Python asks for the user's name, and this user has none.
+        let mut environment = vec![
+            "HOME=/tmp".to_owned(),
+            "USER=phasebench".to_owned(),
+            format!("TORCHINDUCTOR_CACHE_DIR={CACHE}"),
+            format!("TRITON_CACHE_DIR={CACHE}/triton"),
+        ];
+        if self.brought.is_some() {
+            environment.push(format!("PYTHONPATH={}", BROUGHT.join(":")));
+            environment.push("PYTHONDONTWRITEBYTECODE=1".to_owned());
+        }
+        environment
     }
 
     /// The container's limits and what it sees of the host.
@@ -162,6 +185,10 @@ impl Blueprint<'_> {
         };
         let mut mounts = vec![bind(self.folder, FOLDER, false)];
         mounts.extend(self.model.map(|model| bind(model, MODEL, true)));
+        if let Some(Brought { worker, packages }) = self.brought {
+            mounts
+                .extend([worker, packages].into_iter().zip(BROUGHT).map(|(source, target)| bind(source, target, true)));
+        }
         mounts
     }
 
@@ -193,7 +220,21 @@ mod tests {
             resources: Resources { memory: Some(Bytes(1 << 30)), cpus: Some(2), pids: None },
             device: TorchDevice::Cpu,
             run: "a-run",
+            brought: None,
         }
+    }
+
+    #[test]
+    fn what_is_brought_cannot_be_written_and_comes_before_what_the_image_has() {
+        let brought = Brought { worker: "/cache/worker".into(), packages: "/cache/packages".into() };
+        let request = Blueprint { brought: Some(&brought), ..blueprint() }.request();
+        assert_eq!(request.entrypoint.unwrap(), ["python3", "-m", "phasebench_torch"]);
+        let path = "PYTHONPATH=/opt/phasebench/worker:/opt/phasebench/packages".to_owned();
+        assert!(request.env.unwrap().contains(&path));
+        let mounts = request.host_config.unwrap().mounts.unwrap();
+        let brought: Vec<_> = mounts.iter().filter(|mount| mount.target.as_ref().unwrap().contains("/opt/")).collect();
+        assert!(brought.len() == 2 && brought.iter().all(|mount| mount.read_only == Some(true)), "{mounts:?}");
+        assert_eq!(blueprint().request().entrypoint, None);
     }
 
     #[test]

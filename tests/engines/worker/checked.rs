@@ -1,0 +1,278 @@
+//! `worker check`: our own worker keeps every rule, and one that lies in one respect breaks the rule of that name.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread;
+
+use phasebench::backend::onnx::{OnnxBackend, library};
+use phasebench::backend::worker::WorkerBackend;
+use phasebench::backend::worker::check::{Finding, Verdict};
+use phasebench::backend::worker::clock::{KernelClock, kernel};
+use phasebench::backend::worker::protocol::worker_server::{Worker, WorkerServer};
+use phasebench::backend::worker::protocol::*;
+use phasebench::backend::worker::serve::service::Service;
+use phasebench::backend::worker::settings::{self, Workers};
+use phasebench::backend::{Backend, Surroundings};
+use phasebench::clock::RealClock;
+use phasebench::model::{Form, ModelSource};
+use phasebench::scenario::ConnectSettings;
+use phasebench::terms::model::{Family, Synthetic};
+use tokio::net::UnixListener;
+use tokio::sync::Notify;
+use tonic::{Code, Request, Response, Status};
+
+use crate::worker::engines::{asked_for, not_asked_for};
+use crate::worker::fake::Incoming;
+use crate::worker::fixture::assert_exit;
+
+/// Environment variable that names a Python with grpcio, grpcio-tools and numpy.
+const TEMPLATE: &str = "PHASEBENCH_TEST_TEMPLATE";
+
+/// Large enough for a call that can be interrupted.
+fn model() -> ModelSource {
+    let made = Synthetic { vocab: 500, n_positions: 256, ..Synthetic::new(Family::Gpt2, 4, 128, 4) };
+    ModelSource { name: "made".to_owned(), form: Form::Synthetic(made) }
+}
+
+fn surroundings() -> Surroundings {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("checked-cache");
+    let located = library::locate(&phasebench::cache::root()).unwrap();
+    library::select(&cache, &located.path).unwrap();
+    Surroundings::new(Arc::new(RealClock::default()), cache, 0)
+}
+
+/// ONNX Runtime behind the protocol, with one lie.
+struct Liar {
+    lie: &'static str,
+    honest: Service,
+    began: u64,
+    /// The last call that was answered.
+    answered: Mutex<CallReply>,
+}
+
+/// What a lie makes of a reply.
+fn twisted(lie: &str, mut reply: CallReply) -> CallReply {
+    match lie {
+        "device" => reply.attribution.iter_mut().for_each(|found| found.actual = Some("cuda:0".to_owned())),
+        "evidence" => reply.attribution.iter_mut().for_each(|found| found.evidence.clear()),
+        "halved spans" => {
+            let half = |begin: u64, end: u64| begin + end.saturating_sub(begin) / 2;
+            if let Some(last) = reply.spans.last() {
+                let begin = last.begin_ns;
+                reply.step_ends_ns.iter_mut().for_each(|end| *end = half(begin, *end));
+            }
+            reply.spans.iter_mut().for_each(|span| span.end_ns = half(span.begin_ns, span.end_ns));
+        }
+        "token range" => {
+            reply.tokens.iter_mut().filter_map(|row| row.ids.last_mut()).for_each(|id| *id = 4_000_000_000);
+        }
+        "steps" => reply.steps_timed = reply.steps_timed.saturating_sub(1),
+        "prompt count" => reply.prompt_tokens.iter_mut().for_each(|tokens| *tokens += 1),
+        _ => {}
+    }
+    reply
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Worker for Liar {
+    async fn hello(&self, request: Request<HelloRequest>) -> Answer<HelloReply> {
+        self.honest.hello(request).await
+    }
+
+    async fn read_clock(&self, _: Request<ReadClockRequest>) -> Answer<ReadClockReply> {
+        let pace = if self.lie == "clock 0.99" { 0.99 } else { 1.0 };
+        let now_ns = self.began + ((kernel() - self.began) as f64 * pace) as u64;
+        Ok(Response::new(ReadClockReply { now_ns }))
+    }
+
+    async fn describe(&self, request: Request<DescribeRequest>) -> Answer<DescribeReply> {
+        self.honest.describe(request).await
+    }
+
+    async fn prepare(&self, request: Request<PrepareRequest>) -> Answer<PrepareReply> {
+        self.honest.prepare(request).await
+    }
+
+    async fn load(&self, request: Request<LoadRequest>) -> Answer<LoadReply> {
+        match self.honest.load(request).await {
+            Err(_) if self.lie == "state" => Ok(Response::new(LoadReply::default())),
+            answer => answer,
+        }
+    }
+
+    async fn compile(&self, request: Request<CompileRequest>) -> Answer<CompileReply> {
+        self.honest.compile(request).await
+    }
+
+    async fn call(&self, request: Request<CallRequest>) -> Answer<CallReply> {
+        match self.honest.call(request).await {
+            // Two calls at once, as it seems.
+            Err(status) if self.lie == "second client" && status.message().contains("in flight") => {
+                Ok(Response::new(self.answered.lock().unwrap().clone()))
+            }
+            Err(status) => Err(status),
+            Ok(answer) => {
+                let reply = twisted(self.lie, answer.into_inner());
+                *self.answered.lock().unwrap() = reply.clone();
+                Ok(Response::new(reply))
+            }
+        }
+    }
+
+    async fn cancel(&self, request: Request<CancelRequest>) -> Answer<CancelReply> {
+        if self.lie == "cancel ignored" && request.get_ref().call_id != u64::MAX {
+            return Ok(Response::new(CancelReply { in_flight: true }));
+        }
+        self.honest.cancel(request).await
+    }
+
+    async fn unload(&self, request: Request<UnloadRequest>) -> Answer<UnloadReply> {
+        self.honest.unload(request).await
+    }
+
+    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Answer<ShutdownReply> {
+        self.honest.shutdown(request).await
+    }
+}
+
+/// Serves a liar for as long as this program runs; its address.
+fn served(lie: &'static str, folder: &Path) -> String {
+    let socket = folder.join("s");
+    let (tell, told) = std::sync::mpsc::channel();
+    let at = socket.clone();
+    thread::spawn(move || {
+        let around = Surroundings { clock: Arc::new(KernelClock), ..surroundings() };
+        let make = move |asked: &Settings| {
+            let backend = OnnxBackend::new("onnx", settings::onnx(asked)?, around.clone());
+            Ok(Box::new(backend) as Box<dyn Backend>)
+        };
+        let honest = Service::start(Box::new(make), Arc::new(Notify::new())).unwrap();
+        let liar = Liar { lie, honest, began: kernel(), answered: Mutex::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = Incoming(UnixListener::bind(&at).unwrap());
+            tell.send(()).unwrap();
+            let server = tonic::transport::Server::builder().add_service(WorkerServer::new(liar));
+            server.serve_with_incoming(listener).await.unwrap();
+        });
+    });
+    told.recv().unwrap();
+    format!("unix:{}", socket.display())
+}
+
+fn checked(lie: &'static str) -> Vec<Finding> {
+    let folder = tempfile::tempdir().unwrap();
+    let workers = Workers::of_others(&ConnectSettings::at(&served(lie, folder.path())));
+    let mut backend = WorkerBackend::new("liar", workers, &surroundings());
+    backend.check(&model(), &mut |_| {}).unwrap()
+}
+
+#[test]
+fn our_own_worker_keeps_every_rule() {
+    let findings = checked("none");
+    let not_kept: Vec<_> = findings.iter().filter(|finding| finding.verdict != Verdict::Pass).collect();
+    assert_eq!(not_kept.iter().map(|finding| finding.rule).collect::<Vec<_>>(), ["token"], "{not_kept:#?}");
+    assert!(findings.len() > 15, "{findings:#?}");
+}
+
+/// The rule that a lie breaks, and what is said.
+#[track_caller]
+fn breaks(lie: &'static str, rule: &str, words: &str) {
+    let findings = checked(lie);
+    let broken: BTreeSet<_> = findings.iter().filter(|f| f.verdict == Verdict::Fail).map(|f| f.rule).collect();
+    let found = findings.iter().find(|finding| finding.rule == rule).unwrap();
+    assert!(found.verdict == Verdict::Fail && found.words.contains(words), "{lie}: {found:?}, broken: {broken:?}");
+    // What else may break with it: all of them hold tokens against something, or stop calls.
+    let beside: &[&str] = match lie {
+        "clock 0.99" => &["spans"],
+        "token range" => &["repeatable", "reference", "padding"],
+        "cancel ignored" => &["leaving"],
+        _ => &[],
+    };
+    let others: Vec<_> = broken.iter().filter(|other| **other != rule && !beside.contains(other)).collect();
+    assert!(others.is_empty(), "{lie}: {others:?} of {findings:#?}");
+}
+
+macro_rules! lies {
+    ($($name:ident: $lie:literal breaks $rule:literal, $words:literal;)+) => {
+        $(#[test]
+        fn $name() {
+            breaks($lie, $rule, $words);
+        })+
+    };
+}
+
+lies! {
+    a_clock_that_runs_slow: "clock 0.99" breaks "clock", "it runs at 0.990 of this machine's pace";
+    another_device: "device" breaks "device", "cuda:0 ran";
+    a_label_without_evidence: "evidence" breaks "evidence", "a label proves nothing";
+    halved_spans: "halved spans" breaks "spans", "lies in no phase";
+    a_token_beyond_the_vocabulary: "token range" breaks "tokens", "the id 4000000000, and the model knows 500";
+    a_load_too_many: "state" breaks "order", "Load while a model is loaded is answered, expected FAILED_PRECONDITION";
+    a_cancel_ignored: "cancel ignored" breaks "cancel", "the call did not end within 2 s";
+    a_second_client: "second client" breaks "one client", "a second client's Call is answered";
+    steps_left_out: "steps" breaks "steps", "4 steps timed, 5 asked for";
+    prompt_tokens_made_up: "prompt count" breaks "prompt tokens", "prompts of 8 and 5 tokens";
+}
+
+/// What is refused says why it is, for a status alone tells nobody what to do.
+#[test]
+fn a_status_is_a_refusal_only_where_it_is_one_for_the_order() {
+    use phasebench::backend::worker::check::bench::out_of_order;
+    assert_eq!(out_of_order::<()>("Load", Err(Status::failed_precondition("not now"))), Ok(()));
+    let error = out_of_order::<()>("Load", Err(Status::new(Code::Internal, "broken"))).unwrap_err();
+    assert_eq!(error, "Load ends with Internal (broken), expected FAILED_PRECONDITION");
+}
+
+/// What the page shows of the template is the template.
+#[test]
+fn the_page_shows_the_template_as_it_is() {
+    let read = |path: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let (page, template) = (read("docs/worker-protocol.md"), read("backends/template/worker.py"));
+    let sample = page.split_once("```python\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+    assert!(sample.contains("class Engine:") && sample.contains("def placed"), "{sample}");
+    assert!(template.contains(sample), "docs/worker-protocol.md shows something else than backends/template/worker.py");
+}
+
+/// The template, a toy engine on it, keeps every rule: from the protocol and its two files alone, in a fresh folder.
+#[test]
+fn a_toy_on_the_template_keeps_every_rule_and_is_measured_beside_onnx() {
+    if let Err(why) = asked_for(TEMPLATE) {
+        return not_asked_for("a toy engine on the template", &why);
+    }
+    let (python, folder) = (std::env::var(TEMPLATE).unwrap(), tempfile::tempdir().unwrap());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["backends/template/worker.py", "backends/template/toy.py", "backends/proto/worker.proto"] {
+        let path = root.join(file);
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let run = |program: &str, arguments: &[&str], code: i32| {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(folder.path()).env("PYTHONDONTWRITEBYTECODE", "1");
+        let output = command.output().unwrap();
+        assert_exit(&output, code);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&python, &["-m", "grpc_tools.protoc", "-I.", "--python_out=.", "--grpc_python_out=.", "worker.proto"], 0);
+    let phasebench = env!("CARGO_BIN_EXE_phasebench");
+    let said = run(phasebench, &["worker", "check", "--", &python, "toy.py"], 0);
+    assert!(said.contains("PASS  reference") && said.contains(" 0 broken"), "{said}");
+    let scenario = format!(
+        "version: 1\nname: toy\nseed: 1\nwarmups: 1\nrepetitions: {{ fixed: 5 }}\ngen_tokens: [8]\n\
+         scenarios: [{{ name: p, prompt: {{ tokens: 8 }} }}]\n\
+         models: [{{ name: m, synthetic: {{ family: gpt2, n_layer: 2, n_embd: 64, n_head: 2, vocab: 400 }} }}]\n\
+         backends:\n  - {{ name: toy, worker: {{ command: [\"{python}\", toy.py] }} }}\n  - {{ name: onnx, onnx: {{}} }}\n"
+    );
+    std::fs::write(folder.path().join("toy.yaml"), scenario).unwrap();
+    run(phasebench, &["run", "toy.yaml", "--out", "run"], 0);
+    run(phasebench, &["analyze", "run"], 0);
+    run(phasebench, &["validate", "run"], 0);
+    let table = std::fs::read_to_string(folder.path().join("run/analysis/summary_by_model_backend_mode.csv")).unwrap();
+    let rows: Vec<_> = table.lines().filter(|line| line.contains(",toy,")).collect();
+    assert!(rows.len() == 3 && rows.iter().all(|row| row.contains(",attributed,")), "{table}");
+}
