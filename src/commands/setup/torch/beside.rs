@@ -64,7 +64,14 @@ fn install(python: &Python, target: &Target, wheels: &Path, list: &Path, into: &
     let mut arguments: Vec<String> =
         ["-m", "pip", "--isolated", "install", "--no-index", "--no-deps", "--require-hashes"]
             .iter()
-            .chain(&["--no-compile", "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--quiet"])
+            .chain(&[
+                "--no-compile",
+                "--root-user-action=ignore",
+                "--no-cache-dir",
+                "--no-input",
+                "--disable-pip-version-check",
+                "--quiet",
+            ])
             .map(|&argument| argument.to_owned())
             .collect();
     arguments.extend(["--only-binary=:all:".to_owned(), format!("--find-links={}", text(wheels))]);
