@@ -8,7 +8,8 @@ use phasebench::model::Form;
 use phasebench::plan::Only;
 use phasebench::scenario::{
     self, ArgMax, CompileBackend, CompileMode, CompileSettings, Dynamic, Engine, Isolation, Launch, OllamaDevice,
-    OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice, TorchSource, WorkerSource,
+    OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice, TorchSource,
+    WorkerSource,
 };
 use phasebench::terms::{Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind};
 use phasebench::units::Bytes;
