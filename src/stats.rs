@@ -3,6 +3,7 @@
 //! - [`summary`] describes one sample; [`series`] one in call order (autocorrelation, drift).
 //! - [`location`] estimates a cell's latency with an interval and decides when enough calls were made; [`pooled`] has the
 //!   errors of cells that are added up.
+//!   [`moderated`] locates cells from sessions, with what they know of each other.
 //! - [`fit`] draws lines and power laws through models, with [`measured`] such as have known errors,
 //!   [`multivariate`] with two predictors,
 //!   [`rank`] by order alone; [`bootstrap`] gives the second interval and [`gate`] the verdict.
@@ -25,6 +26,7 @@ mod log_mean;
 pub mod mann_whitney;
 pub mod measured;
 mod midranks;
+pub mod moderated;
 mod moments;
 pub mod multiplicity;
 pub mod multivariate;
