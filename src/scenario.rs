@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::ModelSource;
-use crate::terms::{EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind};
+use crate::terms::{EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind, SessionCount};
 use crate::units::Bytes;
 
 pub use csv_table::{CsvError, CsvTable};
@@ -57,6 +57,8 @@ pub struct ScenarioFile {
     pub order: Order,
     /// When a cell has enough calls.
     pub repetitions: Repetitions,
+    /// How many sessions a cell's calls are divided over.
+    pub sessions: SessionCount,
     /// What is made of calls that end at a stop token.
     pub early_stop: EarlyStop,
     /// What is timed. Never empty, no duplicates, in [`Mode::ALL`] order; `e2e_kv` is derived and not listed.

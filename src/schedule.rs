@@ -5,7 +5,8 @@
 //! from, which gives a seeded random permutation that does not depend on how far the run has come.
 //!
 //! The three orders differ only in the *key* that ranks a cell's next timed call, and in which sessions are
-//! *resident* for it; loads, warmups and rewarm calls follow from these two.
+//! *resident* for it; loads, warmups and rewarm calls follow from these two. Where cells are measured in several sessions,
+//! what is loaded has the number of the session it serves: a call of the next one finds it of no use, and has it loaded afresh.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,17 +14,18 @@ use std::time::Duration;
 use crate::plan::Work;
 use crate::record::plan::Plan;
 use crate::record::{Decision, LoopBelow, Rule};
-use crate::stats;
-use crate::stats::location::{StopDecision, StopReason, adaptive_location, narrow_enough};
-use crate::terms::{Order, Repetitions, Role};
+use crate::terms::{Order, Role};
 use crate::units::Nanos;
 
+mod enough;
 mod event;
 mod looping;
 pub mod order;
+mod passes;
 pub mod recorded;
 mod task;
 
+use enough::Stop;
 pub use event::Event;
 pub use order::Ordering;
 use recorded::CellState;
@@ -47,26 +49,35 @@ pub fn next(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos) 
         return looping::left(plan, ordering, recorded);
     };
     let wanted: BTreeSet<usize> = ordering.resident_for(target);
-    let unfinished = |session: &usize| open.iter().any(|&c| ordering.session_of(c) == *session);
     let round = recorded.cell(target).timed;
+    let session_index = ordering.session_index(round);
+    // Cells with calls in the sessions that are now open, or come next.
+    let due: Vec<usize> = open
+        .iter()
+        .copied()
+        .filter(|&c| ordering.session_index(recorded.cell(c).timed) == session_index)
+        .filter(|&c| wanted.contains(&ordering.session_of(c)))
+        .collect();
+    let unfinished = |session: &usize| due.iter().any(|&c| ordering.session_of(c) == *session);
 
-    let missing = wanted.iter().copied().filter(|s| unfinished(s) && !recorded.is_resident(*s));
+    let missing = wanted.iter().copied().filter(|s| unfinished(s) && !recorded.is_session(*s, session_index));
     if let Some(session) = missing.min_by_key(|&s| ordering.session_rank(s)) {
-        let evict: Vec<usize> = recorded.resident().filter(|s| !wanted.contains(s)).collect();
+        let stays = |s: &usize| wanted.contains(s) && recorded.is_session(*s, session_index);
+        let evict: Vec<usize> = recorded.resident().filter(|s| !stays(s)).collect();
         if let Some(task) = looping::on(plan, ordering, recorded, evict.iter().copied()) {
             return Some(task);
         }
         let changes = recorded.resident().next().is_none() || !evict.is_empty();
         return Some(Task::Load(LoadTask {
             session,
-            session_index: 0,
+            session_index,
             load_index: recorded.loads(),
             residency_id: recorded.next_residency(changes),
             evict,
             round,
         }));
     }
-    let call = next_call(plan, ordering, recorded, &open, target, &wanted, idle);
+    let call = next_call(plan, ordering, recorded, &due, target, idle);
     Some(Task::Call(call))
 }
 
@@ -75,9 +86,8 @@ fn next_call(
     plan: &Plan,
     ordering: &Ordering,
     recorded: &Recorded,
-    open: &[usize],
+    due: &[usize],
     target: usize,
-    wanted: &BTreeSet<usize>,
     idle: Nanos,
 ) -> CallTask {
     let owed = |c: &usize| {
@@ -86,12 +96,10 @@ fn next_call(
         let first = recorded.session_calls(session) == 0;
         recorded.warmups(*c) < planned.max(u32::from(first))
     };
-    let warming = open
+    let warming = due
         .iter()
         .copied()
-        .filter(
-            |c| if plan.order == Order::Shuffled { *c == target } else { wanted.contains(&ordering.session_of(*c)) },
-        )
+        .filter(|c| plan.order != Order::Shuffled || *c == target)
         .filter(owed)
         .min_by_key(|&c| (ordering.session_rank(ordering.session_of(c)), ordering.warmup_rank(c)));
     let (cell, role) = match warming {
@@ -123,16 +131,13 @@ fn next_call(
 fn verdict(plan: &Plan, ordering: &Ordering, recorded: &Recorded, cell: usize) -> Option<Decision> {
     let state = recorded.cell(cell);
     let load_failures = recorded.load_failures(ordering.session_of(cell));
-    let stop = broken(state, load_failures).or_else(|| repeated_enough(plan.repetitions, state))?;
+    let enough = || match plan.division() {
+        division if division.sessions.is_several() => enough::by_sessions(division, state),
+        _ => enough::by_calls(plan.repetitions, state),
+    };
+    let stop = broken(state, load_failures).or_else(enough)?;
     let cell_id = plan.cells[cell].id.clone();
     Some(Decision { cell_id, rule: stop.rule, calls_ok: state.good, relative_ci: stop.relative_ci, why: stop.why })
-}
-
-/// Why a cell is stopped.
-struct Stop {
-    rule: Rule,
-    relative_ci: Option<f64>,
-    why: String,
 }
 
 /// A cell whose session cannot be loaded, or does not survive its calls.
@@ -148,43 +153,17 @@ fn broken(state: &CellState, load_failures: u32) -> Option<Stop> {
     None
 }
 
-/// An adaptive cell that is known well enough, or was called as often as is allowed.
-fn repeated_enough(repetitions: Repetitions, state: &CellState) -> Option<Stop> {
-    let Repetitions::Adaptive { min, max, until_relative_ci } = repetitions else { return None };
-    let locations = state.series.values().filter_map(|series| adaptive_location(series, stats::LEVEL).ok());
-    let relative_ci = locations.map(|location| location.relative_half_width).reduce(f64::max);
-    let narrow = |series: &Vec<f64>| {
-        let decision = narrow_enough(series, min as usize, max as usize, until_relative_ci);
-        matches!(decision, StopDecision::Stop { reason: StopReason::Narrow, .. })
-    };
-    if !state.series.is_empty() && state.series.values().all(narrow) {
-        let reached = relative_ci.map_or_else(|| "?".to_owned(), width);
-        let why = format!("CI {reached} ≤ {}", width(until_relative_ci));
-        return Some(Stop { rule: Rule::NarrowEnough, relative_ci, why });
-    }
-    if state.timed >= max {
-        let interval = relative_ci.map(|share| format!("CI {}", width(share)));
-        let reached = interval.unwrap_or_else(|| "too few good calls for an interval".to_owned());
-        return Some(Stop { rule: Rule::MaxCalls, relative_ci, why: format!("{max} calls made, {reached}") });
-    }
-    None
-}
-
-/// Half of an interval's width as a share of its estimate. Beyond the estimate itself a share says nothing more.
-fn width(share: f64) -> String {
-    if share > 1.0 { "beyond ±100 %".to_owned() } else { format!("{:.2} %", share * 100.0) }
-}
-
 /// A dry run: the tasks a plan leads to if every call succeeds, in order. An adaptive cell is shown with its fewest calls.
 #[must_use]
 pub fn preview(plan: &Plan) -> Vec<Task> {
-    dry_run(plan, plan.repetitions.min())
+    dry_run(plan, plan.division().fewest_calls())
 }
 
 /// The tasks that so many timed calls of every cell lead to.
 fn dry_run(plan: &Plan, repetitions: u32) -> Vec<Task> {
     let mut plan = plan.clone();
-    plan.repetitions = Repetitions::Fixed(repetitions);
+    let fixed = plan.division().fixed(repetitions);
+    (plan.repetitions, plan.session_count) = (fixed.repetitions, fixed.sessions);
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
     recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
@@ -203,7 +182,7 @@ const COUNTED_CALLS: u32 = 20_000;
 /// run as [`preview`], so that models loaded again in every round, their warmups and rewarms are in it.
 #[must_use]
 pub fn work(plan: &Plan) -> (Work, Work) {
-    let (fewest, most) = (plan.repetitions.min(), plan.repetitions.max());
+    let (fewest, most) = (plan.division().fewest_calls(), plan.division().most_calls());
     let least = counted(plan, &dry_run(plan, fewest));
     if most == fewest {
         return (least.clone(), least);

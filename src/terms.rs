@@ -11,6 +11,7 @@ use crate::units::Nanos;
 
 mod attribution;
 pub mod continuity;
+mod division;
 mod dtype;
 mod early_stop;
 pub mod energy;
@@ -20,6 +21,7 @@ mod rules;
 pub mod sensor;
 
 pub use attribution::{Attribution, Evidence};
+pub use division::{Division, SessionCount};
 pub use dtype::Dtype;
 pub use early_stop::EarlyStop;
 pub use rules::{FitAxis, Order, Repetitions};

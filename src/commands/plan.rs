@@ -135,7 +135,8 @@ fn described(plan: &Plan, task: &Task) -> Option<String> {
     match task {
         Task::Load(load) => {
             let key = &plan.sessions.get(load.session)?.key;
-            Some(format!("load    {} {}", key.backend, key.model))
+            let number = plan.session_count.is_several().then(|| format!(", session {}", load.session_index + 1));
+            Some(format!("load    {} {}{}", key.backend, key.model, number.unwrap_or_default()))
         }
         Task::Call(call) => {
             let cell = plan.cells.get(call.cell)?;
@@ -177,11 +178,13 @@ fn skips(plan: &Plan, out: &mut dyn Write) -> Result<(), CommandError> {
 fn totals(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
     let Loaded { file, plan, facts, .. } = loaded;
     let work = schedule::work(plan);
+    let several = plan.session_count.is_several();
     writeln!(
         out,
-        "\n{} in {}, {} skipped; {}{}",
+        "\n{} in {}{}, {} skipped; {}{}",
         counted(plan.cells.len() as u64, "cell"),
-        counted(plan.sessions.len() as u64, "session"),
+        counted(plan.sessions.len() as u64, if several { "pair" } else { "session" }),
+        if several { sessions_each(plan) } else { String::new() },
         plan.skipped.len(),
         amount(work.0.counts(), work.1.counts()),
         tries(loaded),
@@ -206,6 +209,17 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
         )?;
     }
     Ok(())
+}
+
+/// Over how many sessions each pair of backend and model is spread.
+fn sessions_each(plan: &Plan) -> String {
+    let division = plan.division();
+    let (least, most) = (division.fixed(division.fewest_calls()), division.fixed(division.most_calls()));
+    let range = match (least.sessions.max, most.sessions.max) {
+        (least, most) if least == most => least.to_string(),
+        (least, most) => format!("{least} to {most}"),
+    };
+    format!(" of backend and model, each loaded afresh in {range} sessions spread over the run")
 }
 
 /// Loads and calls of every kind that there is, from fewest to most: `7 loads, 21 warmup and 168 to 630 timed calls`.
@@ -269,7 +283,8 @@ fn ordered(plan: &Plan, task: &Task) -> Option<Value> {
     match task {
         Task::Load(load) => {
             let key = &plan.sessions.get(load.session)?.key;
-            Some(json!({ "task": "load", "backend": key.backend, "model": key.model }))
+            let (backend, model) = (&key.backend, &key.model);
+            Some(json!({ "task": "load", "backend": backend, "model": model, "session_index": load.session_index }))
         }
         Task::Call(call) => {
             let cell = plan.cells.get(call.cell)?;

@@ -29,6 +29,7 @@ pub fn expand(file: &ScenarioFile, facts: &[ModelFacts], budget: Bytes, only: &O
         seed: file.seed,
         order: file.order,
         repetitions: file.repetitions,
+        session_count: file.sessions,
         early_stop: file.early_stop,
         modes: file.modes.clone(),
         fit: file.fit,

@@ -29,7 +29,7 @@ pub fn given_up<'a>(lines: &'a [Line], plan: &'a Plan) -> Vec<GivenUp<'a>> {
             Rule::SessionLost => last_loss(lines, cell),
             Rule::NarrowEnough | Rule::MaxCalls => None,
         };
-        let missing = plan.repetitions.min().saturating_sub(timed(lines, plan, cell));
+        let missing = plan.division().fewest_calls().saturating_sub(timed(lines, plan, cell));
         Some(GivenUp { cell, decision, words, missing })
     };
     plan.cells.iter().filter_map(of_cell).collect()

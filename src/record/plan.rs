@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::terms::{Dtype, EarlyStop, FitAxis, Mode, Order, Procedure, Repetitions};
+use crate::terms::{Division, Dtype, EarlyStop, FitAxis, Mode, Order, Procedure, Repetitions, SessionCount};
 use crate::units::{Bytes, Nanos};
 
 /// Version of `plan.json`. A reader refuses others.
@@ -22,6 +22,9 @@ pub struct Plan {
     pub order: Order,
     /// When a cell has enough timed calls.
     pub repetitions: Repetitions,
+    /// Over how many sessions the timed calls of a cell are divided. Left out where it is one.
+    #[serde(default, skip_serializing_if = "SessionCount::is_one")]
+    pub session_count: SessionCount,
     /// What is made of calls that end at a stop token.
     #[serde(default = "EarlyStop::unscaled")]
     pub early_stop: EarlyStop,
@@ -41,6 +44,14 @@ pub struct Plan {
     pub cells: Vec<Cell>,
     /// What is not, and why.
     pub skipped: Vec<SkippedCell>,
+}
+
+impl Plan {
+    /// Which timed calls of a cell belong to which of its sessions.
+    #[must_use]
+    pub fn division(&self) -> Division {
+        Division { repetitions: self.repetitions, sessions: self.session_count }
+    }
 }
 
 /// One model loaded by one backend.

@@ -8,7 +8,7 @@ use super::node::Node;
 use super::typed::{bytes, duration, each, number, optional, optional_text, owned, wholes, word, words};
 use super::{BackendSettings, Prompt, RunLimits, Scenario, ScenarioFile, SkipRule, TelemetrySettings, engine};
 use crate::model::{Form, ModelSource};
-use crate::terms::{EarlyStop, FitAxis, Mode, Repetitions};
+use crate::terms::{EarlyStop, FitAxis, Mode, Repetitions, SessionCount};
 
 /// The whole file. `base` is the folder that relative paths start from.
 pub fn file(root: &Node, base: &Path) -> Option<ScenarioFile> {
@@ -17,11 +17,13 @@ pub fn file(root: &Node, base: &Path) -> Option<ScenarioFile> {
     let decodes = modes.iter().any(|mode| *mode != Mode::Prefill);
     let default_steps: Vec<u32> = if decodes { wholes(root.get("gen_tokens")?)? } else { Vec::new() };
     let warmups = root.get("warmups")?.whole()?;
+    let sessions = sessions(root.get("sessions")?)?;
     Some(ScenarioFile {
         name: owned(root, "name")?,
         seed: root.get("seed")?.whole()?,
         order: word(root.get("order")?)?,
         repetitions: repetitions(root.get("repetitions")?)?,
+        sessions,
         early_stop: early_stop(root.get("early_stop")?)?,
         modes,
         fit: word::<FitAxis>(root.get("fit")?.get("x")?)?,
@@ -29,7 +31,7 @@ pub fn file(root: &Node, base: &Path) -> Option<ScenarioFile> {
         scenarios: each(root, "scenarios", |n| scenario(n, base, decodes, &default_steps))?,
         models: each(root, "models", |n| model(n, base))?,
         model_places: each(root, "models", |n| Some(n.at))?,
-        backends: each(root, "backends", |n| backend(n, base, warmups))?,
+        backends: each(root, "backends", |n| backend(n, base, warmups, sessions))?,
         skip: each(root, "skip", skip)?,
         limits: limits(root.get("limits")?)?,
         telemetry: optional(root, "telemetry", telemetry)?,
@@ -45,6 +47,13 @@ fn repetitions(node: &Node) -> Option<Repetitions> {
         max: node.get("max")?.whole()?,
         until_relative_ci: number(node, "until_relative_ci")?,
     })
+}
+
+fn sessions(node: &Node) -> Option<SessionCount> {
+    if let Some(count) = node.whole() {
+        return Some(SessionCount { min: count, max: count });
+    }
+    Some(SessionCount { min: node.get("min")?.whole()?, max: node.get("max")?.whole()? })
 }
 
 fn early_stop(node: &Node) -> Option<EarlyStop> {
@@ -107,12 +116,15 @@ fn model(node: &Node, base: &Path) -> Option<ModelSource> {
     Some(ModelSource { name: owned(node, "name")?, form })
 }
 
-fn backend(node: &Node, base: &Path, default_warmups: u32) -> Option<BackendSettings> {
+fn backend(node: &Node, base: &Path, default_warmups: u32, sessions: SessionCount) -> Option<BackendSettings> {
     let (engine, section) = engine::named(node).next()?;
+    let built = (engine.build)(section)?;
+    // Sessions of an engine in this process would share it, unless that is what was asked for.
+    let apart = sessions.is_several() && section.get("isolation").is_none();
     Some(BackendSettings {
         name: owned(node, "name")?,
         warmups: optional(node, "warmups", Node::whole)?.unwrap_or(default_warmups),
-        engine: (engine.build)(section)?.below(base),
+        engine: if apart { built.apart() } else { built }.below(base),
     })
 }
 

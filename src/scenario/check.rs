@@ -115,6 +115,10 @@ fn place(node: &mut Node, at: Position) {
 fn value(node: &mut Node, kind: &Kind, label: &str, problems: &mut Vec<Problem>) {
     match kind {
         Kind::Section(inner) => labelled(node, inner, label, problems),
+        Kind::WholeOr { section, .. } if matches!(node.value, Value::Map(_)) => {
+            labelled(node, section, label, problems)
+        }
+        Kind::WholeOr { min, max, .. } => problems.extend(scalar(node, &Kind::Whole { min: *min, max: *max }, label)),
         Kind::Forms(forms) => form(node, forms, label, problems),
         Kind::List { item, min, unique } => {
             list(node, item, *min, label, problems);
@@ -266,7 +270,7 @@ fn scalar(node: &Node, kind: &Kind, label: &str) -> Option<Problem> {
             Some(text) => word(node.at, text, allowed, explained, label),
             None => expected(&format!("one of {}", allowed.join(", "))),
         },
-        Kind::Version | Kind::List { .. } | Kind::Section(_) | Kind::Forms(_) => None,
+        Kind::Version | Kind::List { .. } | Kind::WholeOr { .. } | Kind::Section(_) | Kind::Forms(_) => None,
     }
 }
 

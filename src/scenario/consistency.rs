@@ -21,6 +21,7 @@ pub fn check(root: &Node, problems: &mut Vec<Problem>) {
         unused_texts(scenario, problems);
     }
     repetitions(root, problems);
+    sessions(root, problems);
     telemetry(root, problems);
     skips(root, problems);
     engines(root, problems);
@@ -62,6 +63,39 @@ fn repetitions(root: &Node, problems: &mut Vec<Problem>) {
     let bounds = (repetitions.get("min"), repetitions.get("max"));
     if let (Some(min), Some(max)) = bounds
         && let (Some(least), Some(most)) = (min.whole::<u64>(), max.whole::<u64>())
+        && most < least
+    {
+        let message = format!("`max` is {most}, less than `min`, which is {least}");
+        problems.push(Problem::new(max.at.max(min.at), message));
+    }
+}
+
+/// Sessions divide a number of calls, or are added until an interval is narrow; which of the two, repetitions say.
+fn sessions(root: &Node, problems: &mut Vec<Problem>) {
+    let Some((sessions, repetitions)) = root.get("sessions").zip(root.get("repetitions")) else {
+        return;
+    };
+    let fixed = repetitions.get("fixed").and_then(Node::whole::<u64>);
+    let adaptive = repetitions.get("max").is_some();
+    if let Some(count) = sessions.whole::<u64>() {
+        if adaptive && count > 1 {
+            let message = format!("`sessions` is {count}, but how many calls there are to divide is not fixed");
+            let help = "sessions: { min: 3, max: 10 }, or repetitions: { fixed: 30 }";
+            problems.push(Problem::new(sessions.at, message).help("try", help));
+        }
+        if let Some(calls) = fixed.filter(|calls| *calls < count) {
+            let message = format!("`sessions` is {count}, but there are {calls} timed calls to divide");
+            problems.push(Problem::new(sessions.at, message).help("allowed", format!("at most {calls}")));
+        }
+        return;
+    }
+    if fixed.is_some() && sessions.get("max").is_some() {
+        let message = "`sessions` goes on until an interval is narrow, but the number of timed calls is fixed";
+        problems
+            .push(Problem::new(sessions.at, message).help("try", "sessions: 3, or repetitions: { min: 10, max: 100 }"));
+    }
+    if let Some((min, max)) = sessions.get("min").zip(sessions.get("max"))
+        && let Some((least, most)) = min.whole::<u64>().zip(max.whole::<u64>())
         && most < least
     {
         let message = format!("`max` is {most}, less than `min`, which is {least}");

@@ -53,6 +53,15 @@ impl Engine {
         }
     }
 
+    /// The same in a fresh process for each session, where it would be in this one and can be in another.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        match self {
+            Self::Onnx(onnx) => Self::Onnx(OnnxSettings { isolation: Isolation::Process, ..onnx }),
+            other => other,
+        }
+    }
+
     /// With paths that begin at `base`, the folder of the scenario file.
     #[must_use]
     pub fn below(self, base: &Path) -> Self {
@@ -152,6 +161,25 @@ mod tests {
         assert_eq!(started, ConnectSettings::started(&["python3".to_owned(), "my_worker.py".to_owned()]));
         let compiled: TorchSettings = built("{ compile: {} }");
         assert_eq!(compiled.compile, Some(CompileSettings::default()));
+    }
+
+    #[test]
+    fn sessions_of_an_engine_in_this_process_are_children_unless_it_says_otherwise() {
+        let isolation = |engine: &str, sessions: u32| {
+            let text = format!(
+                "version: 1\nname: s\nsessions: {sessions}\nrepetitions: {{ fixed: 9 }}\nscenarios: [{{ name: s, prompt: {{ tokens: 8 }} }}]\n\
+                 models: [{{ name: m, huggingface: m }}]\nbackends: [{{ name: b, onnx: {engine} }}]\n"
+            );
+            let file = crate::scenario::parse(&text, "s.yaml".as_ref(), "".as_ref()).unwrap();
+            match &file.backends[0].engine {
+                Engine::Onnx(onnx) => onnx.isolation,
+                other => unreachable!("{other:?}"),
+            }
+        };
+        assert_eq!(isolation("{}", 1), Isolation::None);
+        assert_eq!(isolation("{}", 3), Isolation::Process);
+        assert_eq!(isolation("{ isolation: none }", 3), Isolation::None);
+        assert_eq!(isolation("{ isolation: process }", 1), Isolation::Process);
     }
 
     #[test]

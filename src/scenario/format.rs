@@ -25,6 +25,13 @@ pub const SCENARIO_FILE: Section = Section {
         default("warmups", WARMUPS, "1", "Warmup calls per cell and load; a backend may say its own."),
         default("repetitions", Kind::Forms(REPETITIONS), "{}", "When a cell has enough timed calls."),
         default(
+            "sessions",
+            Kind::WholeOr { min: 1, max: MOST_SESSIONS, section: &SESSIONS },
+            "1",
+            "How many sessions a cell's timed calls are divided over, each a load of its own in a fresh engine process, spread \
+             over the whole run. With one, what differs between processes stays unknown.",
+        ),
+        default(
             "early_stop",
             Kind::Section(&EARLY_STOP),
             "{}",
@@ -124,6 +131,22 @@ const REPETITIONS: &[Section] = &[
         ],
     },
 ];
+
+const MOST_SESSIONS: u64 = 1000;
+
+const SESSIONS: Section = Section {
+    what: "adaptive sessions",
+    choice: None,
+    fields: &[
+        default("min", whole(2, MOST_SESSIONS), "3", "Fewest sessions of a cell."),
+        default(
+            "max",
+            whole(2, MOST_SESSIONS),
+            "10",
+            "Most sessions of a cell; it goes on until its interval from sessions is narrow enough, as `repetitions` says.",
+        ),
+    ],
+};
 
 const EARLY_STOP: Section = Section {
     what: "an early-stop rule",

@@ -72,6 +72,9 @@ fn kind(kind: &Kind) -> Map<String, Value> {
         Kind::List { item, min, unique } => {
             json!({ "type": "array", "items": self::kind(item), "minItems": min, "uniqueItems": unique })
         }
+        Kind::WholeOr { min, max, section: inner } => {
+            json!({ "oneOf": [self::kind(&Kind::Whole { min: *min, max: *max }), section(inner)] })
+        }
         Kind::Section(inner) => return section(inner),
         Kind::Forms(forms) => json!({ "oneOf": forms.iter().map(section).collect::<Vec<_>>() }),
     };

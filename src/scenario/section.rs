@@ -96,6 +96,15 @@ pub enum Kind {
         /// No item may be there twice.
         unique: bool,
     },
+    /// A whole number from `min` to `max`, or a mapping that says more.
+    WholeOr {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+        /// The mapping.
+        section: &'static Section,
+    },
     /// A mapping.
     Section(&'static Section),
     /// A mapping of one of these forms, told apart by the first key of each.

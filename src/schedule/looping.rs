@@ -47,7 +47,7 @@ pub(super) fn left(plan: &Plan, ordering: &Ordering, recorded: &Recorded) -> Opt
     let changes = recorded.resident().next().is_none() || !evict.is_empty();
     Some(Task::Load(LoadTask {
         session: ordering.session_of(cell),
-        session_index: 0,
+        session_index: ordering.session_index(recorded.cell(cell).timed),
         load_index: recorded.loads(),
         residency_id: recorded.next_residency(changes),
         evict,

@@ -1,18 +1,25 @@
-//! The three orders: what ranks a cell's next timed call, and which sessions are resident for it.
+//! The three orders: what ranks a cell's next timed call, and which sessions are resident for it. Where cells are measured in
+//! several sessions, the order holds within each of the [`super::passes`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::hash::seeded;
 use crate::record::plan::{Plan, SessionKey};
-use crate::terms::{Order, Repetitions};
+use crate::terms::{Division, Order, Repetitions};
+
+use super::passes;
 
 /// A rank: compared element by element.
-pub type Key = [u64; 3];
+pub type Key = [u64; 4];
 
 /// The seeded order of a plan, worked out once.
 #[derive(Debug, Clone)]
 pub struct Ordering {
     order: Order,
+    division: Division,
+    /// For each pass the places of what is measured together: sessions, residency groups or cells. Empty where cells are
+    /// measured in one session.
+    passes: Vec<Vec<u64>>,
     /// Session of each cell.
     sessions: Vec<usize>,
     /// Rank of each session.
@@ -43,8 +50,17 @@ impl Ordering {
             Order::Blocked | Order::Shuffled => vec![0; plan.sessions.len()],
         };
         let group_count = groups.iter().max().map_or(1, |g| g + 1);
+        let units = match plan.order {
+            Order::Blocked => plan.sessions.len(),
+            Order::Interleaved => group_count,
+            Order::Shuffled => plan.cells.len(),
+        };
+        let several = plan.session_count.is_several();
+        let passes = if several { passes::places(plan.seed, plan.session_count.max, units) } else { Vec::new() };
         let mut ordering = Self {
             order: plan.order,
+            division: plan.division(),
+            passes,
             sessions,
             session_ranks,
             cell_ranks,
@@ -61,6 +77,12 @@ impl Ordering {
     pub fn key(&self, cell: usize, done: u32) -> Key {
         let keys = &self.repetitions[cell];
         keys.get(done as usize).or(keys.last()).copied().unwrap_or_default()
+    }
+
+    /// Which of a cell's sessions the call after its first `done` timed calls belongs to.
+    #[must_use]
+    pub fn session_index(&self, done: u32) -> u32 {
+        self.division.session_of(done)
     }
 
     /// The sessions to keep loaded for a call of this cell.
@@ -93,32 +115,54 @@ impl Ordering {
 
     /// Ranks of a cell's repetitions, ascending.
     fn keys(&self, plan: &Plan, cell: usize) -> Vec<Key> {
-        let id = plan.cells[cell].id.0.as_str();
-        let session = self.sessions[cell];
-        let draw = |repetition: u32| seeded(plan.seed, &["timed", id, &repetition.to_string()]);
-        let mut keys: Vec<Key> = (0..plan.repetitions.max())
-            .map(|repetition| match self.order {
-                Order::Blocked => {
-                    // One random permutation of cells × repetitions; past the fewest calls, a round each.
-                    let block = match plan.repetitions {
-                        Repetitions::Fixed(_) => 0,
-                        Repetitions::Adaptive { .. } => {
-                            u64::from((repetition + 1).saturating_sub(plan.repetitions.min()))
-                        }
-                    };
-                    [self.session_ranks[session], block, draw(repetition)]
-                }
-                Order::Interleaved => {
-                    // Groups take turns at being first, so that none is always measured last.
-                    let turn = (self.groups[session] + repetition as usize) % self.group_count;
-                    [u64::from(repetition), turn as u64, draw(repetition)]
-                }
-                Order::Shuffled => [self.cell_ranks[cell], u64::from(repetition), 0],
-            })
-            .collect();
+        let calls = 0..self.division.most_calls();
+        let mut keys: Vec<Key> = if self.passes.is_empty() {
+            calls.map(|repetition| self.key_of_one(plan, cell, repetition)).collect()
+        } else {
+            calls.map(|repetition| self.key_of_several(plan, cell, repetition)).collect()
+        };
         keys.sort_unstable();
         keys
     }
+
+    /// Where a cell is measured in one session.
+    fn key_of_one(&self, plan: &Plan, cell: usize, repetition: u32) -> Key {
+        let session = self.sessions[cell];
+        let draw = draw(plan, cell, repetition);
+        match self.order {
+            Order::Blocked => {
+                // One random permutation of cells × repetitions; past the fewest calls, a round each.
+                let block = match plan.repetitions {
+                    Repetitions::Fixed(_) => 0,
+                    Repetitions::Adaptive { .. } => u64::from((repetition + 1).saturating_sub(plan.repetitions.min())),
+                };
+                [self.session_ranks[session], block, draw, 0]
+            }
+            Order::Interleaved => {
+                // Groups take turns at being first, so that none is always measured last.
+                let turn = (self.groups[session] + repetition as usize) % self.group_count;
+                [u64::from(repetition), turn as u64, draw, 0]
+            }
+            Order::Shuffled => [self.cell_ranks[cell], u64::from(repetition), 0, 0],
+        }
+    }
+
+    /// Where it is measured in several: pass, place of what is measured together, and the order within that.
+    fn key_of_several(&self, plan: &Plan, cell: usize, repetition: u32) -> Key {
+        let pass = self.division.session_of(repetition);
+        let (session, places) = (self.sessions[cell], &self.passes[pass as usize]);
+        let draw = draw(plan, cell, repetition);
+        match self.order {
+            Order::Blocked => [u64::from(pass), places[session], draw, 0],
+            Order::Interleaved => [u64::from(pass), places[self.groups[session]], u64::from(repetition), draw],
+            Order::Shuffled => [u64::from(pass), places[cell], u64::from(repetition), 0],
+        }
+    }
+}
+
+/// A random place for a timed call.
+fn draw(plan: &Plan, cell: usize, repetition: u32) -> u64 {
+    seeded(plan.seed, &["timed", &plan.cells[cell].id.0, &repetition.to_string()])
 }
 
 /// Which sessions are resident together: residency groups of the interleaved order, else each session by itself.

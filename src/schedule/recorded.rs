@@ -7,7 +7,9 @@ use super::order::Ordering;
 use super::task::LONGEST_GAP;
 use crate::record::plan::Plan;
 use crate::record::{Line, LoopBelow};
-use crate::terms::{Mode, Procedure, Regime, Repetitions, Role};
+use crate::stats::LEVEL;
+use crate::stats::moderated::{self, Sessions};
+use crate::terms::{Division, Mode, Procedure, Regime, Repetitions, Role};
 use crate::units::Nanos;
 
 /// How far a cell has come.
@@ -27,6 +29,11 @@ pub struct CellState {
     pub losses: u32,
     /// Latencies of the good calls in order, per timed mode, in milliseconds.
     pub series: BTreeMap<Mode, Vec<f64>>,
+    /// The same by session.
+    pub sessions: BTreeMap<Mode, Sessions>,
+    /// Widest half-width of a timed mode's 95 % interval from sessions, relative to its estimate, after the last session that
+    /// is complete. `None`: too few sessions, or cells are measured in one.
+    pub sessions_ci: Option<f64>,
     /// Where its good timed calls are proven to have run. `None`: not yet, or nowhere.
     pub on_board: Option<bool>,
     /// What was repeated for the power sensor.
@@ -49,6 +56,7 @@ struct Resident {
 #[derive(Debug, Clone)]
 pub struct Recorded {
     places: Places,
+    division: Division,
     cell_sessions: Vec<usize>,
     backends: Vec<String>,
     cells: Vec<CellState>,
@@ -79,6 +87,7 @@ impl Recorded {
         Self {
             cell_sessions: sessions.collect(),
             places,
+            division: plan.division(),
             backends: plan.sessions.iter().map(|s| s.key.backend.clone()).collect(),
             cells: vec![CellState::default(); plan.cells.len()],
             resident: BTreeMap::new(),
@@ -186,8 +195,36 @@ impl Recorded {
         state.timed += 1;
         state.tries = 0;
         state.good += u32::from(ok);
+        let session = self.division.session_of(state.timed - 1);
         for (mode, ms) in latencies {
             state.series.entry(*mode).or_default().push(*ms);
+            if self.division.sessions.is_several() {
+                state.sessions.entry(*mode).or_default().entry(session).or_default().push(*ms);
+            }
+        }
+        if self.division.sessions.is_several() && self.division.ends_session(state.timed) {
+            self.locate_again(self.cell_sessions[cell]);
+        }
+    }
+
+    /// How narrow the intervals of all cells of a session's backend are: cells know of each other how much sessions differ.
+    fn locate_again(&mut self, session: usize) {
+        let backend = &self.backends[session];
+        let own: Vec<usize> =
+            (0..self.cells.len()).filter(|&c| self.backends[self.cell_sessions[c]] == *backend).collect();
+        let mut widest: BTreeMap<usize, Option<f64>> = BTreeMap::new();
+        for mode in Mode::ALL {
+            let with_mode: Vec<usize> =
+                own.iter().copied().filter(|&c| self.cells[c].sessions.contains_key(mode)).collect();
+            let sessions: Vec<Sessions> = with_mode.iter().map(|&c| self.cells[c].sessions[mode].clone()).collect();
+            for (cell, found) in with_mode.into_iter().zip(moderated::locations(&sessions)) {
+                let width = found.ok().and_then(|found| found.adaptive().relative_half_width(LEVEL));
+                let known = widest.entry(cell).or_insert(Some(0.0));
+                *known = known.zip(width).map(|(known, width)| known.max(width));
+            }
+        }
+        for (cell, width) in widest {
+            self.cells[cell].sessions_ci = width;
         }
     }
 
@@ -230,10 +267,10 @@ impl Recorded {
         self.resident.keys().copied()
     }
 
-    /// Whether a session is loaded now.
+    /// Whether what is loaded now serves the session of this number.
     #[must_use]
-    pub fn is_resident(&self, session: usize) -> bool {
-        self.resident.contains_key(&session)
+    pub fn is_session(&self, session: usize, session_index: u32) -> bool {
+        self.resident.get(&session).is_some_and(|r| r.session_index == session_index)
     }
 
     /// Loads so far, failed ones too.

@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::record::LoopBelow;
 use crate::record::plan::{Cell, CellId, PlannedSession, SessionKey};
-use crate::terms::{Dtype, EarlyStop, FitAxis, Mode, Procedure, Regime};
+use crate::terms::{Dtype, EarlyStop, FitAxis, Mode, Procedure, Regime, Repetitions, SessionCount};
 use crate::units::Bytes;
+
+mod sessions;
 
 fn plan(order: Order, backends: usize, models: usize, scenarios: usize, repetitions: Repetitions, seed: u64) -> Plan {
     let key = |b: usize, m: usize| SessionKey { backend: format!("b{b}"), model: format!("m{m}") };
@@ -29,6 +31,7 @@ fn plan(order: Order, backends: usize, models: usize, scenarios: usize, repetiti
         seed,
         order,
         repetitions,
+        session_count: SessionCount::ONE,
         early_stop: EarlyStop { retries: 3, min_steps: 8, scale: true },
         modes: vec![Mode::Prefill, Mode::KvDecode],
         fit: FitAxis::Params,

@@ -11,7 +11,7 @@ use phasebench::scenario::{
     OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice, TorchSource,
     WorkerSource,
 };
-use phasebench::terms::{Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind};
+use phasebench::terms::{Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind, SessionCount};
 use phasebench::units::Bytes;
 
 use super::{expand, facts, parse, stem, yaml_files};
@@ -65,6 +65,7 @@ fn every_key_is_understood() {
     assert_eq!((telemetry.looped, telemetry.calibrate), (Duration::from_secs(2), false));
     assert_eq!(telemetry.sensors, Some(vec![SensorKind::Rapl, SensorKind::Nvml]));
     assert_eq!(spec.repetitions, Repetitions::Adaptive { min: 4, max: 9, until_relative_ci: 0.1 });
+    assert_eq!(spec.sessions, SessionCount { min: 2, max: 4 });
     assert_eq!(spec.early_stop, EarlyStop { retries: 5, min_steps: 4, scale: false });
     assert_eq!(spec.modes, [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached], "in the order of Mode::ALL");
     assert_eq!(spec.fit, FitAxis::NEmbd);
@@ -157,6 +158,7 @@ fn defaults_are_those_of_the_schema() {
     .unwrap();
     assert_eq!((spec.seed, spec.order, spec.fit), (42, Order::Blocked, FitAxis::Params));
     assert_eq!(spec.repetitions, Repetitions::Adaptive { min: 3, max: 30, until_relative_ci: 0.02 });
+    assert_eq!(spec.sessions, SessionCount::ONE);
     assert_eq!(spec.early_stop, EarlyStop { retries: 3, min_steps: 8, scale: true });
     assert_eq!(spec.modes, [Mode::Prefill, Mode::KvDecode]);
     assert_eq!(spec.timeout, Duration::from_secs(120));

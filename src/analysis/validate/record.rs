@@ -7,8 +7,9 @@ use crate::record::manifest::Manifest;
 use crate::record::plan::{Cell, Plan};
 use crate::record::{CallRecord, Decision, Line, Opened, Rule};
 use crate::stats::location::NEVER_BEFORE;
+use crate::stats::moderated::FEWEST_SESSIONS;
 use crate::store::Recording;
-use crate::terms::{Finish, Phase, Procedure, Repetitions, Role};
+use crate::terms::{Division, Finish, Phase, Procedure, Repetitions, Role};
 
 use super::check::Check;
 
@@ -140,7 +141,7 @@ impl Run<'_> {
                 given_up::standing(&self.recording.lines, self.plan).filter(|d| d.cell_id == cell.id).collect();
             let why = match decisions.as_slice() {
                 [] => undecided(self.plan.repetitions, made),
-                [decision] => contradicted(self.plan.repetitions, decision, made, good),
+                [decision] => contradicted(self.plan.division(), decision, made, good),
                 _ => Some(format!("{} decisions, at most one is allowed", decisions.len())),
             };
             why.map(|why| format!("cell {}: {why}", cell.id))
@@ -225,18 +226,21 @@ fn undecided(rule: Repetitions, made: usize) -> Option<String> {
     }
 }
 
-fn contradicted(rule: Repetitions, decision: &Decision, made: usize, good: usize) -> Option<String> {
+fn contradicted(rule: Division, decision: &Decision, made: usize, good: usize) -> Option<String> {
     if decision.calls_ok as usize != good {
         return Some(format!("decided on {} good calls, {good} are recorded", decision.calls_ok));
     }
-    match (decision.rule, rule) {
+    match (decision.rule, rule.repetitions) {
         (Rule::LoadFailed | Rule::SessionLost, _) => None,
         (_, Repetitions::Fixed(n)) => Some(format!("stopped by an adaptive rule, but always {n} calls are planned")),
-        (Rule::MaxCalls, Repetitions::Adaptive { max, .. }) => {
+        (Rule::MaxCalls, Repetitions::Adaptive { .. }) => {
+            let max = rule.most_calls();
             (made != max as usize).then(|| format!("stopped at the most calls, {max}, after {made}"))
         }
         (Rule::NarrowEnough, Repetitions::Adaptive { min, until_relative_ci, .. }) => {
-            let fewest = NEVER_BEFORE.max(min as usize);
+            // From sessions, a cell may be narrow where some of their calls are no good.
+            let sessions = rule.sessions.is_several();
+            let fewest = if sessions { FEWEST_SESSIONS } else { NEVER_BEFORE.max(min as usize) };
             let wide = decision.relative_ci.is_none_or(|width| width > until_relative_ci);
             if good < fewest {
                 Some(format!("called narrow after {good} good calls, at least {fewest} are needed"))

@@ -98,7 +98,7 @@ impl Watching {
         let style = ProgressStyle::with_template("[{elapsed}] {bar:24} {pos}/{len} calls {prefix} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let done = lines.iter().filter(|l| matches!(l, Line::Call(_))).count();
-        let bar = ProgressBar::new(u64::from(plan.repetitions.max()) * plan.cells.len() as u64).with_style(style);
+        let bar = ProgressBar::new(u64::from(plan.division().most_calls()) * plan.cells.len() as u64).with_style(style);
         bar.set_position(done as u64);
         let log = bar.is_hidden().then(|| Log::new(is_virtual, Instant::now()));
         Self { bar, cells: vec![CellTime::default(); plan.cells.len()], log }
@@ -116,7 +116,7 @@ impl Watching {
         let mean = wall.checked_div(seen)?;
         let left = self.cells.iter().enumerate().map(|(cell, time)| {
             let state = recorded.cell(cell);
-            let (fewest, most) = (plan.repetitions.min(), plan.repetitions.max());
+            let (fewest, most) = (plan.division().fewest_calls(), plan.division().most_calls());
             let expected = if state.timed < fewest { fewest } else { most };
             let calls = if state.stopped { 0 } else { expected.saturating_sub(state.timed) };
             time.wall.checked_div(time.calls).unwrap_or(mean) * calls
@@ -179,7 +179,8 @@ impl Observer for Watching {
 /// Calls made, and those that there will be at most.
 fn calls(plan: &Plan, recorded: &Recorded) -> (u64, u64) {
     let cells = || (0..plan.cells.len()).map(|cell| recorded.cell(cell));
-    let most: u64 = cells().map(|cell| u64::from(if cell.stopped { cell.timed } else { plan.repetitions.max() })).sum();
+    let most: u64 =
+        cells().map(|cell| u64::from(if cell.stopped { cell.timed } else { plan.division().most_calls() })).sum();
     let timed: u64 = cells().map(|cell| u64::from(cell.timed)).sum();
     let made = u64::from(recorded.calls());
     (made, made + most - timed)

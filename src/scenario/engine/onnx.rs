@@ -230,8 +230,8 @@ const SECTION: Section = Section {
         optional(
             "isolation",
             words(&["none", "process"]),
-            "none: in this process. process: in a child, one per session, so that a crash costs one call. A library that is \
-             named runs in a child unless this says otherwise.",
+            "none: in this process. process: in a child, one per session, so that a crash costs one call. Left out: none, but \
+             process for a library that is named, and where cells are measured in several sessions.",
         ),
     ],
 };

@@ -18,7 +18,7 @@ use phasebench::store::{self, Recording};
 use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{
     Attribution, Degraded, Dtype, EarlyStop, Evidence, Finish, FitAxis, Mode, Order, Phase, Procedure, Regime,
-    Repetitions, Role, Status,
+    Repetitions, Role, SessionCount, Status,
 };
 use phasebench::units::{Bytes, Nanos};
 
@@ -105,6 +105,7 @@ impl Run {
             seed: 1,
             order: Order::Blocked,
             repetitions: Repetitions::Fixed(n),
+            session_count: SessionCount::ONE,
             early_stop: EarlyStop { retries: 3, min_steps: 8, scale: true },
             modes: vec![Mode::Prefill, Mode::KvDecode],
             fit: FitAxis::Params,
