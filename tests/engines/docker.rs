@@ -9,4 +9,5 @@ mod engine_lost;
 mod fixture;
 mod inside;
 mod leftovers;
+mod others;
 mod run;

@@ -12,7 +12,7 @@ mod contract;
 mod engines;
 mod fake;
 mod faults;
-mod fixture;
+pub mod fixture;
 mod lifetime;
 mod protocol;
 mod security;

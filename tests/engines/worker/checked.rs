@@ -69,6 +69,10 @@ fn twisted(lie: &str, mut reply: CallReply) -> CallReply {
         "token range" => {
             reply.tokens.iter_mut().filter_map(|row| row.ids.last_mut()).for_each(|id| *id = 4_000_000_000);
         }
+        "log-probabilities" => {
+            let places = reply.logprobs.iter_mut().flat_map(|row| &mut row.tokens);
+            places.flat_map(|place| &mut place.logprobs).for_each(|value| *value -= 0.1);
+        }
         "steps" => reply.steps_timed = reply.steps_timed.saturating_sub(1),
         "prompt count" => reply.prompt_tokens.iter_mut().for_each(|tokens| *tokens += 1),
         _ => {}
@@ -217,7 +221,26 @@ lies! {
     a_cancel_ignored: "cancel ignored" breaks "cancel", "the call did not end within 2 s";
     a_second_client: "second client" breaks "one client", "a second client's Call is answered";
     steps_left_out: "steps" breaks "steps", "4 steps timed, 5 asked for";
+    log_probabilities_of_another_model: "log-probabilities" breaks "reference", "differ from ONNX Runtime's by at most 0.1";
     prompt_tokens_made_up: "prompt count" breaks "prompt tokens", "prompts of 8 and 5 tokens";
+}
+
+/// `models verify --worker` holds the log-probabilities against the folder's reference and ONNX Runtime.
+#[test]
+fn a_worker_s_log_probabilities_are_verified() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/same-weights/tiny-gpt2");
+    for (lie, code, agrees) in [("none", 0, true), ("log-probabilities", 1, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let address = served(lie, folder.path());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
+        command.args(["models", "verify"]).arg(&model).args(["--worker", &address, "--json"]);
+        let output = command.env("PHASEBENCH_CACHE", surroundings().cache).output().unwrap();
+        assert_exit(&output, code);
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let against: Vec<_> = found.as_array().unwrap().iter().map(|one| (&one["against"], &one["agrees"])).collect();
+        assert_eq!(against.len(), 2, "{found:#}");
+        assert!(against.iter().all(|(_, found)| **found == agrees), "{found:#}");
+    }
 }
 
 /// What is refused says why it is, for a status alone tells nobody what to do.
