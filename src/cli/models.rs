@@ -108,7 +108,11 @@ pub struct InspectArgs {
 #[command(after_help = "Example: phasebench models verify models/small --ollama")]
 pub struct VerifyArgs {
     /// The model folder; reference.json in it is what an independent implementation computed
-    pub folder: PathBuf,
+    #[arg(required_unless_present = "backends")]
+    pub folder: Option<PathBuf>,
+    /// Compare the backends of this scenario file with each other instead, on the folder, or on the file's models
+    #[arg(long, value_name = "SCENARIO", conflicts_with_all = ["ollama", "worker", "dtype"])]
+    pub backends: Option<PathBuf>,
     /// Element type of the exported model
     #[arg(long, value_enum, default_value_t)]
     pub dtype: Dtype,

@@ -23,6 +23,7 @@ use crate::terms::model::{Architecture, Dtype, Family, Synthetic};
 use crate::units::{Bytes, significant};
 
 mod allowed;
+mod backends;
 mod engines;
 pub mod server;
 mod worker;
@@ -36,8 +37,15 @@ pub fn execute(command: &ModelsCommand, out: &mut dyn Write) -> Result<Exit, Com
         ModelsCommand::Synth(args) => synth(args, out),
         ModelsCommand::Export(args) => export(args, out),
         ModelsCommand::Inspect(args) => inspect(args, out),
-        ModelsCommand::Verify(args) if args.ollama.is_some() || args.worker.is_some() => engines::execute(args, out),
-        ModelsCommand::Verify(args) => verify(args, out),
+        ModelsCommand::Verify(args) => match (&args.backends, &args.folder) {
+            (Some(file), _) => backends::execute(args, file, out),
+            (None, Some(folder)) if args.ollama.is_some() || args.worker.is_some() => {
+                engines::execute(args, folder, out)
+            }
+            (None, Some(folder)) => verify(args, folder, out),
+            // The command line asks for one of them.
+            (None, None) => Ok(Exit::Usage),
+        },
         ModelsCommand::Pull(args) => server::pull(args, out),
         ModelsCommand::Prune(args) => server::prune(args, out),
     }
@@ -280,14 +288,14 @@ struct VerifiedPrompt {
     agrees: bool,
 }
 
-fn verify(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let reference = args.folder.join("reference.json");
+fn verify(args: &VerifyArgs, folder: &Path, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let reference = folder.join("reference.json");
     if !reference.is_file() {
         let message = "is not there: it holds the log-probabilities that an independent implementation computed";
         return Err(Error::Malformed { path: reference, message: message.to_owned() }.into());
     }
-    let name = args.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let source = ModelSource { name, form: Form::Folder(args.folder.clone()) };
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let source = ModelSource { name, form: Form::Folder(folder.to_owned()) };
     let settings = OnnxSettings { dtype: args.dtype, ..OnnxSettings::default() };
     let surroundings = Surroundings::new(Arc::new(RealClock::default()), crate::cache::root(), 0);
     let verified = verify::verify(&source, &reference, settings, surroundings)?;

@@ -420,28 +420,30 @@ fn cuda_that_is_not_there_is_an_error_before_anything_is_loaded() {
 mod cuda {
     use super::*;
 
-    const CUDA: OnnxSettings = OnnxSettings { provider: Provider::Cuda, ..SPEC };
+    fn on_cuda() -> OnnxSettings {
+        OnnxSettings { provider: Provider::Cuda, ..SPEC }
+    }
 
     #[test]
     fn log_probabilities_are_the_reference_s_in_every_step() {
-        check_log_probabilities(&CUDA);
+        check_log_probabilities(&on_cuda());
     }
 
     #[test]
     fn rows_caches_and_arg_max_agree() {
         for &family in Family::ALL {
-            let mut session = load(&fixture(family), CUDA);
+            let mut session = load(&fixture(family), on_cuda());
             check_rows(&mut session, family.as_str());
             check_without_cache(&mut session, family.as_str());
         }
-        check_arg_max(&CUDA);
+        check_arg_max(&on_cuda());
     }
 
     #[test]
     fn runs_every_computing_node_and_holds_the_kv_cache() {
         for &family in Family::ALL {
             for dtype in [Dtype::F32, Dtype::F16] {
-                let mut session = load(&fixture(family), OnnxSettings { dtype, ..CUDA });
+                let mut session = load(&fixture(family), OnnxSettings { dtype, ..on_cuda() });
                 let reply = run(&mut session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 4)).reply.unwrap();
                 let attribution = reply.attribution;
                 assert_eq!(attribution.actual.as_deref(), Some("CUDAExecutionProvider"), "{attribution:?}");
@@ -452,7 +454,7 @@ mod cuda {
 
     #[test]
     fn calls_are_stopped_and_the_session_goes_on() {
-        let mut session = load(&slow(), CUDA);
+        let mut session = load(&slow(), on_cuda());
         let prompt: Vec<u32> = (0..200).collect();
         let long = call(Procedure::PrefillDecode, &[&prompt], 200, 800);
         let outcome = session.call(&long, Deadline(Duration::from_millis(50)), &CancelToken::default());

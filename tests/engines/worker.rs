@@ -16,4 +16,5 @@ pub mod fixture;
 mod lifetime;
 mod protocol;
 mod security;
+mod stacks;
 mod torch;

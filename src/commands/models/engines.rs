@@ -5,6 +5,7 @@
 //! step is comparable; the reference took its own, so it is compared as long as the tokens agree.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -43,10 +44,10 @@ struct Comparison {
 ///
 /// # Errors
 /// No server, no runtime, a folder that cannot be read.
-pub fn execute(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let name = args.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let source = ModelSource { name, form: Form::Folder(args.folder.clone()) };
-    let reference = args.folder.join("reference.json");
+pub fn execute(args: &VerifyArgs, folder: &Path, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let source = ModelSource { name, form: Form::Folder(folder.to_owned()) };
+    let reference = folder.join("reference.json");
     let references = if reference.is_file() { read(&reference)? } else { Vec::new() };
     let prompts = prompts(&source, &references)?;
     let surroundings = Surroundings::new(Arc::new(RealClock::default()), crate::cache::root(), 0);

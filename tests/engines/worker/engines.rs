@@ -66,7 +66,7 @@ pub const ONNX: OnnxSettings = OnnxSettings {
 };
 
 /// Exports of all tests, so that none is made twice; runtimes are looked for where the program looks.
-fn surroundings() -> Surroundings {
+pub fn surroundings() -> Surroundings {
     static CACHE: OnceLock<PathBuf> = OnceLock::new();
     let cache = CACHE.get_or_init(|| {
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("worker-cache");
@@ -86,7 +86,7 @@ fn surroundings() -> Surroundings {
     Surroundings::new(Arc::new(RealClock::default()), cache.clone(), 1)
 }
 
-fn program() -> &'static Path {
+pub fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_phasebench"))
 }
 
