@@ -17,6 +17,7 @@
 
 pub mod aggregate;
 mod board;
+pub mod claims;
 pub mod columns;
 pub mod compile;
 pub mod degraded;
@@ -55,6 +56,7 @@ use crate::store::{Recording, TraceRow};
 
 pub use aggregate::AggregateRow;
 pub use board::BoardColumns;
+pub use claims::{ClaimRow, ClaimStatus};
 pub use compile::{
     CacheState, CompileAuditRow, CompileGraphsRow, CompileOutcomeRow, CompileStepRow, CompileVerdict, GraphUse,
 };

@@ -87,7 +87,7 @@ pub enum Command {
     /// Keep a worker: end it, and whatever it started, with whoever holds standard input
     #[command(hide = true)]
     Supervise(SuperviseArgs),
-    /// Print the JSON Schema of scenario files, or of pricing or workload files, for editors
+    /// Print the JSON Schema of scenario files, or of pricing, workload or claims files, for editors
     Schema(SchemaArgs),
     /// Print shell completions
     Completions(CompletionsArgs),

@@ -15,6 +15,7 @@ pub mod calibrate;
 mod columns;
 pub mod completions;
 pub mod cost;
+mod csv_files;
 pub mod decide;
 pub mod doctor;
 pub mod error;

@@ -2,10 +2,12 @@
 //!
 //! [`read()`] turns the text into a tree of nodes with positions, then validates the tree whole, so that every
 //! problem of a file is reported at once with its line and column. What is here is what is left after that:
-//! no string still to be parsed, no name still to be looked up. [`pricing`] and [`workload`] files are read the same way.
+//! no string still to be parsed, no name still to be looked up. [`pricing`], [`workload`] and [`claims`] files are read the
+//! same way.
 
 mod build;
 mod check;
+pub mod claims;
 mod consistency;
 mod csv_table;
 mod device;

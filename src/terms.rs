@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::Nanos;
 
 mod attribution;
+pub mod claim;
 pub mod continuity;
 mod division;
 mod dtype;

@@ -98,16 +98,16 @@ columns! {
 }
 
 /// A model whose shape is known, with the width of every element type that its cache may have.
-struct Known<'a> {
-    name: &'a str,
-    shape: &'a Architecture,
-    params: u64,
+pub(super) struct Known<'a> {
+    pub(super) name: &'a str,
+    pub(super) shape: &'a Architecture,
+    pub(super) params: u64,
     /// Name and bytes; the last one is 8-bit.
     elements: Vec<(&'static str, u64)>,
 }
 
 /// Models whose shape is known, in the plan's order, with the types that their sessions have, f16, and 8-bit.
-fn known<'a>(plan: &'a Plan, manifest: &'a Manifest) -> impl Iterator<Item = Known<'a>> {
+pub(super) fn known<'a>(plan: &'a Plan, manifest: &'a Manifest) -> impl Iterator<Item = Known<'a>> {
     let mut seen = BTreeSet::new();
     let names = plan.sessions.iter().map(|session| session.key.model.as_str());
     names.filter(move |name| seen.insert(*name)).filter_map(|name| {

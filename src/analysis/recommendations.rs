@@ -5,6 +5,7 @@
 mod compile;
 mod energy;
 mod engine;
+mod memory;
 mod routing;
 mod row;
 mod scaling;
@@ -12,6 +13,7 @@ mod warm;
 
 use super::table::{Sources, Table};
 
+pub use memory::for_memory;
 pub use row::{RecommendationRow, Standing, Topic};
 
 /// `analysis/recommendations.csv`.

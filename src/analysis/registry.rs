@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::record::calibration::Measured;
 
 use super::aggregate::Aggregate;
+use super::claims::PublishedClaims;
 use super::compile::{CompileAudit, CompileGraphs, CompileOutcome, CompileSteps};
 use super::degraded::{Decisions, DegradedCalls, SkippedCells};
 use super::device_gap::DeviceGap;
@@ -120,4 +121,5 @@ registry! {
     skipped: SkippedCells,
     decisions: Decisions,
     recommendations: Recommendations,
+    claims: PublishedClaims,
 }

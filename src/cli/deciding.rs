@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::scenario::quantity;
+use crate::scenario::workload::{Latency, Slo};
 use crate::terms::{SensorKind, model};
 use crate::units::Bytes;
 
@@ -28,6 +29,18 @@ fn stored_dtype(text: &str) -> Result<model::Dtype, String> {
     known.into_iter().find(|dtype| dtype.as_str() == text).ok_or_else(|| "allowed: f32, f16, bf16".to_owned())
 }
 
+/// How fast answers must be.
+fn slo(text: &str) -> Result<Slo, String> {
+    let allowed = || "allowed: OF=TIME@PERCENTILE, OF being ttft, tpot or e2e, such as ttft=500ms@95".to_owned();
+    let (of, rest) = text.split_once('=').ok_or_else(allowed)?;
+    let (within, percentile) = rest.split_once('@').ok_or_else(allowed)?;
+    let known = [Latency::Ttft, Latency::Tpot, Latency::E2e];
+    let of = known.into_iter().find(|latency| latency.as_str() == of).ok_or_else(allowed)?;
+    let within = quantity::duration(within).map_err(|why| format!("`{within}` {why}; {}", allowed()))?;
+    let percentile = percentile.parse::<f64>().ok().filter(|of| *of > 0.0 && *of < 100.0).ok_or_else(allowed)?;
+    Ok(Slo { of, within, percentile })
+}
+
 /// `decide`
 #[derive(Debug, Args)]
 #[command(after_help = "Example: phasebench decide results/RUN --pricing scenarios/pricing/tr123.yaml")]
@@ -40,6 +53,18 @@ pub struct DecideArgs {
     /// Requests, such as scenarios/workloads/tr123_packs.yaml
     #[arg(long, value_name = "FILE", requires = "pricing")]
     pub workload: Option<PathBuf>,
+    /// How fast answers must be, such as ttft=500ms@95, besides what the workload says; may be given more than once
+    #[arg(long, value_name = "OF=TIME@PERCENTILE", value_parser = slo, requires = "workload")]
+    pub slo: Vec<Slo>,
+    /// What weights and KV cache may take together: longest contexts and largest batches
+    #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
+    pub memory: Option<Bytes>,
+    /// Statements that the run is held against, such as scenarios/claims/example.yaml; those of published reports if not given
+    #[arg(long, value_name = "FILE")]
+    pub claims: Option<PathBuf>,
+    /// Also write decisions.csv and claims.csv into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -81,6 +106,9 @@ pub struct CostArgs {
     /// Workload file, such as scenarios/workloads/whitepaper.yaml; without it, a million tokens of each phase is all
     #[arg(long, value_name = "FILE")]
     pub workload: Option<PathBuf>,
+    /// Only this tier of the pricing file; may be given more than once, the first is what single figures are in
+    #[arg(long, value_name = "NAME")]
+    pub tier: Vec<String>,
     /// How long machines are held against hire; the hardware's months if not given, else 36
     #[arg(long, value_name = "N", value_parser = months)]
     pub months: Option<f64>,

@@ -21,6 +21,8 @@ pub enum SchemaOf {
     Pricing,
     /// Which requests are served
     Workload,
+    /// What is said of engines
+    Claims,
 }
 
 /// `completions`

@@ -6,6 +6,7 @@ use crate::analysis;
 use crate::cli::{CostArgs, CostRule};
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
+use crate::commands::csv_files::{self, rows};
 use crate::commands::order::Order;
 use crate::cost::bill::{Bill, Money, with_interval};
 use crate::cost::engines::EngineName;
@@ -18,14 +19,13 @@ use crate::run_folder::RunFolder;
 use crate::scenario::{CsvTable, Pricing};
 use crate::units::significant;
 
-mod csv_files;
-
 /// Prices and prints.
 ///
 /// # Errors
 /// A file or run that cannot be used, standard output refuses.
 pub fn execute(args: &CostArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let order = Order::read(&args.pricing, args.workload.as_deref())?;
+    let mut order = Order::read(&args.pricing, args.workload.as_deref())?;
+    order.keep_tiers(&args.tier)?;
     if args.of.is_dir() { run(args, &order, out) } else { table(args, &order, out) }
 }
 
@@ -35,7 +35,7 @@ fn run(args: &CostArgs, order: &Order, out: &mut dyn Write) -> Result<Exit, Comm
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
     let bill = order.bill(&run, &tables, args.months, &args.success)?;
     let pricing = &order.pricing;
-    let written = args.out.as_deref().map(|folder| csv_files::write(&bill, folder)).transpose()?;
+    let written = args.out.as_deref().map(|folder| csv_files::write(files(&bill)?, folder)).transpose()?;
     if args.json {
         writeln!(out, "{:#}", serde_json::to_value(&bill)?)?;
     } else {
@@ -45,6 +45,22 @@ fn run(args: &CostArgs, order: &Order, out: &mut dyn Write) -> Result<Exit, Comm
         }
     }
     Ok(Exit::Good)
+}
+
+/// Every table of a bill.
+fn files(bill: &Bill) -> Result<Vec<csv_files::File>, CommandError> {
+    Ok(vec![
+        ("cost_table_all_tiers.csv", rows(&bill.phases)?),
+        ("request_time.csv", rows(&bill.requests)?),
+        ("cost_per_request.csv", rows(&bill.thousands)?),
+        ("cost_per_shape.csv", rows(&bill.shapes)?),
+        ("slos.csv", rows(&bill.slos)?),
+        ("capacity.csv", rows(&bill.capacity)?),
+        ("cost_per_month.csv", rows(&bill.months)?),
+        ("break_even.csv", rows(&bill.break_even)?),
+        ("tco.csv", rows(&bill.tco)?),
+        ("models.csv", rows(&bill.models)?),
+    ])
 }
 
 fn table(args: &CostArgs, order: &Order, out: &mut dyn Write) -> Result<Exit, CommandError> {

@@ -20,6 +20,7 @@ use crate::signals::SignalError;
 use crate::store::{self, StoreError};
 
 use super::bench::BadTarget;
+use super::order::NoTier;
 
 /// A Docker engine that lists containers and does not remove them.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,8 @@ pub enum CommandError {
     Requests(#[from] RequestsError),
     #[error(transparent)]
     Target(#[from] BadTarget),
+    #[error(transparent)]
+    Tier(#[from] NoTier),
     #[error(transparent)]
     Exists(#[from] Exists),
     #[error(transparent)]
@@ -182,6 +185,7 @@ impl From<&CommandError> for Exit {
             | CommandError::Csv(_)
             | CommandError::Requests(_)
             | CommandError::Target(_)
+            | CommandError::Tier(_)
             | CommandError::Exists(_)
             | CommandError::Launch(_)
             | CommandError::Serve(_) => Self::Usage,

@@ -6,9 +6,19 @@ use crate::analysis::Tables;
 use crate::commands::CommandError;
 use crate::cost::bill::{self, Bill};
 use crate::run_folder::RunFolder;
-use crate::scenario::workload::Bins;
+use crate::scenario::pricing::Tier;
+use crate::scenario::workload::{Bins, Slo};
 use crate::scenario::{self, Pricing, Workload, pricing, workload};
 use crate::store::SPEC;
+
+/// A name that is no tier of a pricing file.
+#[derive(Debug, thiserror::Error)]
+#[error("--tier: there is no tier `{name}` in {of}\n  allowed: {known}")]
+pub struct NoTier {
+    name: String,
+    of: String,
+    known: String,
+}
 
 /// Files of prices and requests, read.
 pub struct Order {
@@ -30,6 +40,34 @@ impl Order {
         let workload = workload.map(workload::read).transpose()?;
         let bins = workload.as_ref().map(|workload| workload.requests.bins()).transpose()?.flatten();
         Ok(Self { pricing, workload, bins })
+    }
+
+    /// Leaves out the tiers that are not named, in the order of the names; all stay where none is named.
+    ///
+    /// # Errors
+    /// A name that is no tier.
+    pub fn keep_tiers(&mut self, names: &[String]) -> Result<(), NoTier> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let of = |name: &String| self.pricing.tiers.iter().find(|tier| tier.name == *name).ok_or_else(|| name.clone());
+        let kept = names.iter().map(of).map(|tier| tier.cloned()).collect::<Result<Vec<Tier>, String>>();
+        let known = || self.pricing.tiers.iter().map(|tier| format!("`{}`", tier.name)).collect::<Vec<_>>().join(", ");
+        self.pricing.tiers = kept.map_err(|name| NoTier { name, of: self.pricing.name.clone(), known: known() })?;
+        Ok(())
+    }
+
+    /// Adds to how fast the workload's answers must be; without a workload there is nothing to add to.
+    pub fn demand(&mut self, slos: &[Slo]) {
+        if let Some(workload) = &mut self.workload {
+            workload.slos.extend_from_slice(slos);
+        }
+    }
+
+    /// Longest prompt and answer together. Unit: tokens. `None`: no requests by length.
+    pub fn longest_request(&self) -> Option<u64> {
+        let bins = self.bins.as_ref()?.bins.iter();
+        bins.map(|bin| u64::from(bin.prompt) + u64::from(bin.generated)).max()
     }
 
     /// The workload with its requests by length.

@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::cli::{SchemaArgs, SchemaOf};
 use crate::commands::CommandError;
 use crate::exit::Exit;
-use crate::scenario::{self, pricing, workload};
+use crate::scenario::{self, claims, pricing, workload};
 
 /// Prints the schema.
 ///
@@ -16,6 +16,7 @@ pub fn execute(args: &SchemaArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
         SchemaOf::Scenario => scenario::schema(),
         SchemaOf::Pricing => pricing::schema(),
         SchemaOf::Workload => workload::schema(),
+        SchemaOf::Claims => claims::schema(),
     };
     writeln!(out, "{schema:#}")?;
     Ok(Exit::Good)

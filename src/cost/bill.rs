@@ -162,6 +162,16 @@ pub struct SloRow {
     pub withheld: Option<String>,
 }
 
+impl SloRow {
+    /// Whether another row asks the same, of whatever engine.
+    #[must_use]
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        self.of == other.of
+            && self.within_ms.to_bits() == other.within_ms.to_bits()
+            && self.percentile.to_bits() == other.percentile.to_bits()
+    }
+}
+
 /// What hardware is held against hire for, where nothing else is said. Unit: months.
 pub const MONTHS: f64 = 36.0;
 

@@ -4,7 +4,8 @@ use crate::analysis::RecommendationRow;
 use crate::analysis::recommendations::{Standing, Topic};
 use crate::units::significant;
 
-use super::bill::{Bill, RequestRow, ThousandRow, with_interval};
+use super::bill::{Bill, RequestRow, SloRow, ThousandRow, with_interval};
+use super::engines::EngineName;
 use super::request::ENOUGH;
 
 /// An engine is the cheapest if it is in so many of the draws.
@@ -26,8 +27,59 @@ pub fn recommend(bill: &Bill) -> Vec<RecommendationRow> {
         }
     }
     let engines = models.iter().filter_map(|model| engine_for(bill, model));
+    let slos = models.iter().flat_map(|model| slos_of(bill, model));
     let tiers = backends.iter().filter_map(|backend| tier_on(bill, backend));
-    engines.chain(tiers).collect()
+    engines.chain(slos).chain(tiers).collect()
+}
+
+/// Which engines keep what is asked of answers, a row for each thing asked.
+fn slos_of(bill: &Bill, model: &str) -> Vec<RecommendationRow> {
+    let of_model: Vec<&SloRow> = bill.slos.iter().filter(|row| row.engine.model == model).collect();
+    let mut asked: Vec<&SloRow> = Vec::new();
+    for &row in &of_model {
+        if !asked.iter().any(|other| other.asks_the_same(row)) {
+            asked.push(row);
+        }
+    }
+    asked.iter().map(|slo| slo_row(bill, slo, &of_model)).collect()
+}
+
+fn slo_row(bill: &Bill, slo: &SloRow, of_model: &[&SloRow]) -> RecommendationRow {
+    let rows: Vec<&SloRow> = of_model.iter().copied().filter(|row| row.asks_the_same(slo)).collect();
+    let names = |holds: Option<bool>| -> String {
+        let own = rows.iter().filter(|row| row.holds == holds);
+        own.map(|row| on(&row.engine)).collect::<Vec<_>>().join(", ")
+    };
+    let parts = [("kept by", Some(true)), ("missed by", Some(false)), ("not known of", None)];
+    let parts = parts.map(|(words, holds)| (words, names(holds)));
+    let told: Vec<String> =
+        parts.iter().filter(|(_, names)| !names.is_empty()).map(|(words, names)| format!("{words} {names}")).collect();
+    let found = rows.iter().map(|row| match (row.found_ms, &row.withheld) {
+        (Some(ms), _) => format!("{}: {} ms", on(&row.engine), significant(ms, 3)),
+        (None, why) => format!("{}: {}", on(&row.engine), why.as_deref().unwrap_or("not found")),
+    });
+    let (within, of) = (significant(slo.within_ms, 4), slo.of.as_str());
+    let known = rows.iter().any(|row| row.holds.is_some());
+    RecommendationRow {
+        topic: Topic::Slo,
+        about: format!(
+            "{of} within {within} ms at p{}, {}, {}",
+            slo.percentile,
+            slo.engine.model,
+            bill.workload.as_deref().unwrap_or("no workload")
+        ),
+        standing: if known { Standing::Decided } else { Standing::NoData },
+        advice: told.join("; "),
+        figures: Some(found.collect::<Vec<_>>().join("; ")),
+        rows: ROWS.to_owned(),
+        overturned_by: "waiting for a worker, which is in none of these; a longer tail than 95 % of the calls showed"
+            .to_owned(),
+    }
+}
+
+/// An engine where the model is known.
+fn on(engine: &EngineName) -> String {
+    if engine.batch == 1 { engine.backend.clone() } else { format!("{} × {}", engine.backend, engine.batch) }
 }
 
 /// `None`: the model ran on one engine only.
@@ -38,11 +90,24 @@ fn engine_for(bill: &Bill, model: &str) -> Option<RecommendationRow> {
     }
     let covered = requests.iter().map(|row| row.coverage.share).fold(1.0, f64::min);
     let best = requests.iter().filter_map(|row| Some((row, row.cheapest_in?))).max_by(|a, b| a.1.total_cmp(&b.1));
+    let misses = |row: &RequestRow| bill.slos.iter().any(|slo| slo.engine == row.engine && slo.holds == Some(false));
     let (standing, advice) = match best {
         _ if covered < ENOUGH => {
             (Standing::NoData, format!("no decision: {:.0} % of the workload was measured", covered * 100.0))
         }
-        Some((row, share)) if share >= SURE => (Standing::Decided, format!("use {}", row.engine.backend)),
+        Some((row, share)) if share >= SURE && misses(row) => {
+            let kept: Vec<String> = requests.iter().filter(|row| !misses(row)).map(|row| on(&row.engine)).collect();
+            let cheapest = on(&row.engine);
+            match &kept[..] {
+                [] => (Standing::Hint, format!("{cheapest} is cheapest, and no engine answers as fast as is asked")),
+                [one] => (Standing::Decided, format!("use {one}: {cheapest} is cheaper and too slow to answer")),
+                _ => (
+                    Standing::Hint,
+                    format!("{cheapest} is cheapest and too slow to answer; choose of {}", kept.join(", ")),
+                ),
+            }
+        }
+        Some((row, share)) if share >= SURE => (Standing::Decided, format!("use {}", on(&row.engine))),
         Some(_) => (Standing::NotSeparated, "no engine is known to be cheapest".to_owned()),
         None => (Standing::NoData, "no engine can be priced for it".to_owned()),
     };

@@ -7,6 +7,7 @@
 //! `findings` and a line in its list.
 
 pub mod calibration;
+mod claims;
 mod compile;
 mod degraded;
 mod early_stop;
@@ -48,6 +49,7 @@ const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
     early_stop::section,
     warmup::section,
     kv_memory::section,
+    claims::section,
     steadiness::section,
     degraded::section,
     measured::section,

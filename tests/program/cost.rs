@@ -59,6 +59,18 @@ fn a_run_is_priced_and_its_tables_are_written() -> Outcome {
 }
 
 #[test]
+fn one_tier_is_kept_and_an_unknown_one_is_refused() -> Outcome {
+    let known = String::from_utf8(cost(&[&RUN[..], &["--tier", "no"]].concat())?.stderr)?;
+    assert!(known.starts_with("error: --tier: there is no tier `no` in tr123\n  allowed: `"), "{known}");
+    let name = known.split('`').nth(5).ok_or("no second tier")?;
+    let kept: serde_json::Value =
+        serde_json::from_slice(&cost(&[&RUN[..], &["--tier", name, "--json"]].concat())?.stdout)?;
+    let phases = kept["phases"].as_array().ok_or("no phases")?;
+    assert!(!phases.is_empty() && phases.iter().all(|row| row["tier"] == name), "{phases:?}");
+    Ok(())
+}
+
+#[test]
 fn too_little_covered_decides_nothing_and_prints_the_scenario() -> Outcome {
     let output = cost(&[&RUN[..], &["--workload", "scenarios/workloads/whitepaper.yaml"]].concat())?;
     let printed = String::from_utf8(output.stdout)?;
@@ -83,6 +95,7 @@ fn what_cannot_be_priced_ends_with_its_code() -> Outcome {
         (vec!["results", "--pricing", "scenarios/pricing/tr119.yaml"], 4, "error: results"),
         (vec!["results/example", "--pricing", "no.yaml"], 2, "error: cannot read pricing file no.yaml: "),
         ([&RUN[..], &["--out", "Cargo.toml/costs"]].concat(), 4, "error: "),
+        ([&RUN[..], &["--tier", "no"]].concat(), 2, "error: --tier: there is no tier `no` in tr123"),
         ([&RUN[..], &["--success", "gpt2-5m"]].concat(), 2, "error: invalid value 'gpt2-5m' for '--success"),
     ] {
         let output = cost(&arguments)?;

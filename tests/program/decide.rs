@@ -146,6 +146,65 @@ fn what_is_not_covered_is_not_decided_until_the_printed_scenario_is_run() {
     assert!(!text(&enough.stdout).contains("This scenario file"), "{}", text(&enough.stdout));
 }
 
+/// Prices, SLOs, a memory and claims on one run: what is printed, and what is written.
+#[test]
+fn slos_memory_and_claims_have_their_rows() {
+    let here = tempfile::tempdir().unwrap();
+    let scenario = "version: 1
+name: cached
+order: interleaved
+repetitions: { fixed: 20 }
+modes: [prefill, kv_decode, generate_uncached]
+gen_tokens: [16]
+scenarios: [{ name: one, prompt: { tokens: 64 } }]
+models: [{ name: small, synthetic: { family: gpt2, n_layer: 2, n_embd: 64, n_head: 2, n_positions: 256 } }]
+backends:
+  - { name: slow, simulated: { prefill_per_token: { base: 400us, exponent: 0.7 } } }
+  - { name: fast, simulated: {} }
+";
+    fs::write(here.path().join("cached.yaml"), scenario).unwrap();
+    let output = phasebench(here.path(), &["run", "cached.yaml", "--out", "run"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    fs::write(here.path().join("w.yaml"), "version: 1\nname: w\nmix: [{ name: a, share: 1, prompt: 64, gen: 16 }]\n")
+        .unwrap();
+    let claims = "version: 1\nname: c\nclaims:\n  - { name: cache, text: A cache makes decode faster., cache_helps: { by: 5 } }\n  \
+                  - { name: slow-is-fast, text: Slow is fast., faster: { engine: slow, than: fast, phase: prefill } }\n";
+    fs::write(here.path().join("c.yaml"), claims).unwrap();
+    let pricing = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/pricing/tr123.yaml").display().to_string();
+    let asked =
+        ["decide", "run", "--pricing", &pricing, "--workload", "w.yaml", "--memory", "8MiB", "--claims", "c.yaml"];
+    let slos = ["--slo", "ttft=30ms@95", "--slo", "e2e=10s@50", "--out", "written"];
+    let output = phasebench(here.path(), &[&asked[..], &slos].concat());
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for expected in [
+        "workload, small, w (decided): use fast\n",
+        "SLO, ttft within 30.00 ms at p95, small, w (decided): kept by fast; missed by slow\n",
+        "SLO, e2e within 10000 ms at p50, small, w (decided): kept by slow, fast\n",
+        "memory, small (f32) in 8.00 MiB (hint): the weights alone do not fit\n",
+        "claim, cache (supported): A cache makes decode faster.\n",
+        "claim, slow-is-fast (contradicted): Slow is fast.\n",
+        "table: written/decisions.csv\ntable: written/claims.csv\n",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    assert!(!said.contains("tr121-"), "the file's claims, and no others:\n{said}");
+    let written = fs::read_to_string(here.path().join("written/claims.csv")).unwrap();
+    assert!(
+        written.starts_with("claim,text,status,") && written.contains("\nslow-is-fast,Slow is fast.,contradicted,"),
+        "{written}"
+    );
+
+    let words = ["decide", "run", "--pricing", &pricing, "--workload", "w.yaml", "--slo", "ttft=30ms"];
+    let output = phasebench(here.path(), &words);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("allowed: OF=TIME@PERCENTILE"), "{}", text(&output.stderr));
+    let output = phasebench(here.path(), &["decide", "run", "--memory", "1GiB"]);
+    let said = text(&output.stdout);
+    assert!(said.contains("memory, small (f32) in 1.00 GiB (hint): contexts of up to 256 tokens"), "{said}");
+    assert!(said.contains("claim, tr123-cache-helps-decode (supported)"), "{said}");
+}
+
 #[test]
 fn a_workload_needs_prices() {
     let here = tempfile::tempdir().unwrap();

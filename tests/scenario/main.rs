@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod broken;
+mod claims;
 mod planned;
 mod prices;
 mod random;

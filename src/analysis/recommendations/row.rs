@@ -38,6 +38,10 @@ pub enum Topic {
     WarmPool,
     /// Which engine serves a workload at the least cost.
     Workload,
+    /// Which engines answer fast enough.
+    Slo,
+    /// What fits into a memory.
+    Memory,
     /// Whether a larger model earns what it costs.
     ModelTier,
     /// Whether anything may be said of energy.
@@ -58,6 +62,8 @@ impl Topic {
             Self::Compile => "compile",
             Self::WarmPool => "warm pool",
             Self::Workload => "workload",
+            Self::Slo => "SLO",
+            Self::Memory => "memory",
             Self::ModelTier => "model tier",
             Self::Energy => "energy",
             Self::Scaling => "scaling",

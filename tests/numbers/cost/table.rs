@@ -19,6 +19,7 @@ pub fn args(of: &Path) -> CostArgs {
         pricing: root("scenarios/pricing/tr119.yaml"),
         workload: None,
         months: None,
+        tier: Vec::new(),
         success: Vec::new(),
         rule: CostRule::Measured,
         group: Vec::new(),

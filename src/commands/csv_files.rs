@@ -1,4 +1,4 @@
-//! The tables of a bill as CSV files.
+//! Rows as they stand in JSON, as CSV files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,22 +7,29 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::commands::CommandError;
-use crate::cost::bill::Bill;
 use crate::files;
 use crate::store::io_error;
 
 /// A table's file, and its rows as they stand in the JSON.
-type File = (&'static str, Vec<Value>);
+pub type File = (&'static str, Vec<Value>);
 
-/// Writes every table of a bill into a folder, a figure's parts in columns of their own: `cost_total_value`,
-/// `cost_total_low`, `cost_total_high`. A cell without a value is empty. Tables without rows are left out.
+/// Rows as they stand in the JSON.
+///
+/// # Errors
+/// A row that is no JSON.
+pub fn rows<R: Serialize>(of: &[R]) -> Result<Vec<Value>, serde_json::Error> {
+    of.iter().map(serde_json::to_value).collect()
+}
+
+/// Writes tables into a folder, a figure's parts in columns of their own: `cost_total_value`, `cost_total_low`,
+/// `cost_total_high`. A cell without a value is empty. Tables without rows are left out.
 ///
 /// # Errors
 /// The folder or a file cannot be written.
-pub(super) fn write(bill: &Bill, folder: &Path) -> Result<Vec<PathBuf>, CommandError> {
+pub fn write(tables: Vec<File>, folder: &Path) -> Result<Vec<PathBuf>, CommandError> {
     fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
     let mut written = Vec::new();
-    for (name, rows) in tables(bill)? {
+    for (name, rows) in tables {
         if rows.is_empty() {
             continue;
         }
@@ -31,25 +38,6 @@ pub(super) fn write(bill: &Bill, folder: &Path) -> Result<Vec<PathBuf>, CommandE
         written.push(path);
     }
     Ok(written)
-}
-
-fn tables(bill: &Bill) -> Result<Vec<File>, serde_json::Error> {
-    Ok(vec![
-        ("cost_table_all_tiers.csv", rows(&bill.phases)?),
-        ("request_time.csv", rows(&bill.requests)?),
-        ("cost_per_request.csv", rows(&bill.thousands)?),
-        ("cost_per_shape.csv", rows(&bill.shapes)?),
-        ("slos.csv", rows(&bill.slos)?),
-        ("capacity.csv", rows(&bill.capacity)?),
-        ("cost_per_month.csv", rows(&bill.months)?),
-        ("break_even.csv", rows(&bill.break_even)?),
-        ("tco.csv", rows(&bill.tco)?),
-        ("models.csv", rows(&bill.models)?),
-    ])
-}
-
-fn rows<R: Serialize>(of: &[R]) -> Result<Vec<Value>, serde_json::Error> {
-    of.iter().map(serde_json::to_value).collect()
 }
 
 fn csv(rows: &[Value]) -> Result<Vec<u8>, CommandError> {

@@ -1,0 +1,37 @@
+//! What published reports conclude, held against this run.
+
+use crate::analysis::claims::{ClaimRow, ClaimStatus};
+use crate::report::document::{Block, Section, Table, Text};
+
+use super::ReportedRun;
+use super::names::{Names, counted};
+
+pub(super) fn section(run: &ReportedRun<'_>, _names: &Names) -> Option<Section> {
+    let all = &run.tables.claims;
+    let tested: Vec<&ClaimRow> = all.iter().filter(|row| row.status != ClaimStatus::NotTested).collect();
+    if tested.is_empty() {
+        return None;
+    }
+    let (asked, of) = (tested.len(), counted(all.len(), "conclusion"));
+    let intro = Text::plain(format!(
+        "What published reports conclude of other machines, in words of our own: this run has rows for {asked} of {of}. Claims of \
+         your own: "
+    ));
+    let intro = intro.code("phasebench decide --claims FILE").and(".");
+    let caption = Text::plain("A claim is contradicted by one piece of evidence, and supported where all do. From ")
+        .code("analysis/claims.csv")
+        .and(".");
+    let table = Table::of(tested)
+        .words("claim", |row| row.text.as_str())
+        .words("this run", |row| row.status.as_str())
+        .count("for it", |row| row.n_supporting)
+        .count("against", |row| row.n_contradicting)
+        .count("open", |row| row.n_open)
+        .words("figures", |row| row.figures.as_deref().unwrap_or(""))
+        .captioned(caption);
+    Some(Section {
+        id: "claims",
+        title: "What was claimed elsewhere".to_owned(),
+        blocks: vec![Block::Paragraph(intro), table.into()],
+    })
+}
