@@ -15,6 +15,7 @@
 //! What may enter an aggregate is decided in one place, [`MetricRow::counts`]. Rows stand in the plan's order. A figure
 //! that is not there is `None` and an empty field, never 0; where a fit cannot be made its row says why.
 
+pub mod across;
 pub mod aggregate;
 mod board;
 pub mod claims;

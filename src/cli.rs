@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 pub use deciding::{CostArgs, CostRule, DecideArgs, FitArgs, KvArgs};
 pub use machine::{CalibrateArgs, DoctorArgs, SetupCommand, SetupOnnxruntimeArgs, SetupTorchArgs};
-pub use measuring::{BenchArgs, InitArgs, PlanArgs, RunArgs, RunFolderArgs};
+pub use measuring::{BenchArgs, InitArgs, PlanArgs, ReportArgs, RunArgs, RunFolderArgs};
 pub use models::{ExportArgs, InspectArgs, ModelsCommand, PruneArgs, PullArgs, SynthArgs, VerifyArgs};
 pub use printing::{CompletionsArgs, SchemaArgs, SchemaOf};
 pub use worker::{CheckArgs, SuperviseArgs, WorkerArgs, WorkerCommand};
@@ -67,9 +67,9 @@ pub enum Command {
     /// Derive every table of a run
     #[command(after_help = "Example: phasebench analyze results/RUN")]
     Analyze(RunFolderArgs),
-    /// Write report.md, report.html and plots of a run
+    /// Write report.md, report.html and plots of a run, or of several together
     #[command(after_help = "Example: phasebench report results/RUN")]
-    Report(RunFolderArgs),
+    Report(ReportArgs),
     /// Check a run's artifacts and invariants
     #[command(after_help = "Example: phasebench validate results/RUN")]
     Validate(RunFolderArgs),
@@ -127,7 +127,8 @@ impl Command {
             Self::Plan(args) => args.json,
             Self::Bench(args) => args.json,
             Self::Run(args) => args.json,
-            Self::Analyze(args) | Self::Report(args) | Self::Validate(args) => args.json,
+            Self::Report(args) => args.json,
+            Self::Analyze(args) | Self::Validate(args) => args.json,
             Self::Fit(args) => args.json,
             Self::Cost(args) => args.json,
             Self::Decide(args) => args.json,

@@ -91,6 +91,20 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
+/// `report`
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run folder; of several, one report over all, the first being the main run
+    #[arg(value_name = "RUN", required = true)]
+    pub run: Vec<PathBuf>,
+    /// Where the report of several runs goes; that of one run goes into its folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// A run folder
 #[derive(Debug, Args)]
 pub struct RunFolderArgs {

@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::analysis;
 use crate::cli::BenchArgs;
 use crate::exit::Exit;
-use crate::report::document::{Block, Document};
+use crate::report::document::{Block, Document, Finding};
 use crate::report::files::{self, PAGE};
-use crate::report::sections::{ReportedRun, compose};
+use crate::report::sections::{ReportedRun, beside_speeds, compose};
 use crate::run_folder::RunFolder;
 
 use super::run::{self, Asked, Outcome};
@@ -56,7 +56,8 @@ fn compared(folder: &Path, as_json: bool, exit: Exit, out: &mut dyn Write) -> Re
     let trace = run.trace()?;
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
     analysis::write(&tables, &run.path)?;
-    let document = compose(&ReportedRun::new(&run, &trace, &tables));
+    let reported = ReportedRun::new(&run, &trace, &tables);
+    let document = compose(&reported);
     files::write(&document, &run.path)?;
     let rows = table::rows(&run.plan, &tables);
     if as_json {
@@ -65,24 +66,21 @@ fn compared(folder: &Path, as_json: bool, exit: Exit, out: &mut dyn Write) -> Re
         return Ok(());
     }
     table::print(&rows, out)?;
-    answers(&document, out)?;
+    answers(&document, &beside_speeds(&reported), out)?;
     writeln!(out, "\nreport: {}", folder.join(PAGE).display())?;
     writeln!(out, "to go on from its scenario file: {}", folder.join(crate::store::SPEC).display())?;
     Ok(())
 }
 
-/// The report's first screen, an answer a line.
-fn answers(document: &Document, out: &mut dyn Write) -> Result<(), CommandError> {
+/// What a reader must know, and what the table does not say: of the report's first screen, an answer a line.
+fn answers(document: &Document, findings: &[Finding], out: &mut dyn Write) -> Result<(), CommandError> {
     for block in &document.verdict {
-        match block {
-            Block::Note(note) => writeln!(out, "note: {note}")?,
-            Block::Findings(findings) => {
-                for finding in findings {
-                    writeln!(out, "{} ({}) {}", finding.question, finding.assurance.as_str(), finding.answer)?;
-                }
-            }
-            _ => {}
+        if let Block::Note(note) = block {
+            writeln!(out, "note: {note}")?;
         }
+    }
+    for finding in findings {
+        writeln!(out, "{} ({}) {}", finding.question, finding.assurance.as_str(), finding.answer)?;
     }
     Ok(())
 }

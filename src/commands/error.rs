@@ -21,6 +21,7 @@ use crate::store::{self, StoreError};
 
 use super::bench::BadTarget;
 use super::order::NoTier;
+use super::report::BadReport;
 
 /// A Docker engine that lists containers and does not remove them.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,8 @@ pub enum CommandError {
     Target(#[from] BadTarget),
     #[error(transparent)]
     Tier(#[from] NoTier),
+    #[error(transparent)]
+    Report(#[from] BadReport),
     #[error(transparent)]
     Exists(#[from] Exists),
     #[error(transparent)]
@@ -186,6 +189,7 @@ impl From<&CommandError> for Exit {
             | CommandError::Requests(_)
             | CommandError::Target(_)
             | CommandError::Tier(_)
+            | CommandError::Report(_)
             | CommandError::Exists(_)
             | CommandError::Launch(_)
             | CommandError::Serve(_) => Self::Usage,

@@ -1,35 +1,109 @@
-//! `phasebench report`: every table of a run, and the report made from them.
+//! `phasebench report`: every table of a run and the report made from them, or one report over several runs.
 
+use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::analysis::{self, Overview};
-use crate::cli::RunFolderArgs;
+use crate::analysis::{self, Overview, Tables};
+use crate::cli::ReportArgs;
 use crate::commands::CommandError;
+use crate::commands::csv_files::{self, rows};
 use crate::exit::Exit;
 use crate::report::document::{Block, Document, Finding};
 use crate::report::files::{self, PAGE};
+use crate::report::sections::several::{MOST_RUNS, NamedRun, across_runs, compose_several};
 use crate::report::sections::{ReportedRun, compose};
 use crate::run_folder::RunFolder;
+use crate::scenario::naming::free_name;
+use crate::store::{MEASUREMENTS, TraceRow, io_error};
 
-/// Derives and writes every table, then the report; prints what it finds.
+/// Where a report of several runs cannot go.
+#[derive(Debug, thiserror::Error)]
+pub enum BadReport {
+    /// Nothing says where to.
+    #[error("a report of {0} runs needs a folder of its own\n  try: --out DIR")]
+    NoFolder(usize),
+    /// It would overwrite a run's own report.
+    #[error("--out {0} is a run folder, whose own report would be lost\n  try: another folder")]
+    RunFolder(String),
+    /// More than fit into one.
+    #[error("a report of {0} runs; allowed: up to {MOST_RUNS}")]
+    TooMany(usize),
+}
+
+/// Makes the report; prints what it finds.
 ///
 /// # Errors
-/// A run folder that cannot be read or written, standard output refuses.
-pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let run = RunFolder::open_to_write(&args.run)?;
+/// A run folder that cannot be read or written, several runs without a folder for their report, standard output refuses.
+pub fn execute(args: &ReportArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    match (&args.run[..], &args.out) {
+        ([run], None) => one(run, args.json, out),
+        (runs, None) => Err(BadReport::NoFolder(runs.len()).into()),
+        (runs, Some(folder)) => several(runs, folder, args.json, out),
+    }
+}
+
+/// Derives and writes every table, then the report.
+fn one(path: &Path, as_json_text: bool, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let run = RunFolder::open_to_write(path)?;
     let trace = run.trace()?;
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
     analysis::write(&tables, &run.path)?;
     let document = compose(&ReportedRun::new(&run, &trace, &tables));
     let written = files::write(&document, &run.path)?;
-    if args.json {
+    if as_json_text {
         let mut result = serde_json::to_value(Overview::new(&run, &tables, &written))?;
         result["findings"] = findings(&document).map(as_json).collect();
         writeln!(out, "{result:#}")?;
     } else {
-        print(&document, &run, out)?;
+        print(&document, &run.path, out)?;
+    }
+    Ok(Exit::Good)
+}
+
+/// A run with what is derived from it.
+struct Read {
+    name: String,
+    folder: RunFolder,
+    trace: Vec<TraceRow>,
+    tables: Tables,
+}
+
+/// Writes one report over all runs, which stay as they are.
+fn several(paths: &[PathBuf], folder: &Path, as_json_text: bool, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    if paths.len() > MOST_RUNS {
+        return Err(BadReport::TooMany(paths.len()).into());
+    }
+    if folder.join(MEASUREMENTS).exists() {
+        return Err(BadReport::RunFolder(folder.display().to_string()).into());
+    }
+    let mut read: Vec<Read> = Vec::new();
+    for path in paths {
+        let run = RunFolder::open(path)?;
+        let trace = run.trace()?;
+        let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
+        let called = path.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy());
+        let name = free_name(&called, |name| read.iter().any(|other| other.name == name));
+        read.push(Read { name, folder: run, trace, tables });
+    }
+    let runs: Vec<NamedRun<'_>> = read
+        .iter()
+        .map(|read| NamedRun { name: &read.name, run: ReportedRun::new(&read.folder, &read.trace, &read.tables) })
+        .collect();
+    let across = across_runs(&runs);
+    let document = compose_several(&runs, &across);
+    fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
+    let tables = vec![("across_runs.csv", rows(&across.cells)?), ("growth_across_runs.csv", rows(&across.growth)?)];
+    csv_files::write(tables, folder)?;
+    files::write(&document, folder)?;
+    if as_json_text {
+        let found: Value = findings(&document).map(as_json).collect();
+        let result = json!({ "report": folder.join(PAGE), "findings": found, "across": across });
+        writeln!(out, "{result:#}")?;
+    } else {
+        print(&document, folder, out)?;
     }
     Ok(Exit::Good)
 }
@@ -42,7 +116,7 @@ fn findings(document: &Document) -> impl Iterator<Item = &Finding> {
     blocks.flatten()
 }
 
-fn print(document: &Document, run: &RunFolder, out: &mut dyn Write) -> Result<(), CommandError> {
+fn print(document: &Document, folder: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
     for block in &document.verdict {
         if let Block::Note(note) = block {
             writeln!(out, "note: {note}")?;
@@ -51,7 +125,7 @@ fn print(document: &Document, run: &RunFolder, out: &mut dyn Write) -> Result<()
     for finding in findings(document) {
         print_finding(finding, out)?;
     }
-    writeln!(out, "\nreport: {}", run.path.join(PAGE).display())?;
+    writeln!(out, "\nreport: {}", folder.join(PAGE).display())?;
     Ok(())
 }
 

@@ -23,6 +23,7 @@ mod predictors;
 mod recommendations;
 mod reported;
 mod scaling;
+pub mod several;
 mod shifts;
 mod steadiness;
 mod summary;
@@ -79,6 +80,12 @@ pub fn compose(run: &ReportedRun<'_>) -> Document {
 #[must_use]
 pub fn speeds(run: &ReportedRun<'_>) -> Vec<Finding> {
     findings::speeds(run, &Names::new(run.plan))
+}
+
+/// What the first screen says besides how fast each engine is: for whoever shows speeds in a table.
+#[must_use]
+pub fn beside_speeds(run: &ReportedRun<'_>) -> Vec<Finding> {
+    findings::beside_speeds(run, &Names::new(run.plan))
 }
 
 fn unfinished(run: &ReportedRun<'_>) -> Option<Text> {

@@ -181,7 +181,7 @@ backends:
         "workload, small, w (decided): use fast\n",
         "SLO, ttft within 30.00 ms at p95, small, w (decided): kept by fast; missed by slow\n",
         "SLO, e2e within 10000 ms at p50, small, w (decided): kept by slow, fast\n",
-        "memory, small (f32) in 8.00 MiB (hint): the weights alone do not fit\n",
+        "memory, small (f32) in 8.00 MiB (decided): the weights alone do not fit\n",
         "claim, cache (supported): A cache makes decode faster.\n",
         "claim, slow-is-fast (contradicted): Slow is fast.\n",
         "table: written/decisions.csv\ntable: written/claims.csv\n",
@@ -201,7 +201,7 @@ backends:
     assert!(text(&output.stderr).contains("allowed: OF=TIME@PERCENTILE"), "{}", text(&output.stderr));
     let output = phasebench(here.path(), &["decide", "run", "--memory", "1GiB"]);
     let said = text(&output.stdout);
-    assert!(said.contains("memory, small (f32) in 1.00 GiB (hint): contexts of up to 256 tokens"), "{said}");
+    assert!(said.contains("memory, small (f32) in 1.00 GiB (decided): contexts of up to 256 tokens"), "{said}");
     assert!(said.contains("claim, tr123-cache-helps-decode (supported)"), "{said}");
 }
 

@@ -13,3 +13,4 @@ mod kv;
 mod not_run;
 mod report;
 mod run;
+mod several;

@@ -67,7 +67,7 @@ claims:
 ";
     let told = told(wrong);
     for said in [
-        "c.yaml:4:31: ",
+        "c.yaml:4:33: ",
         "`than`",
         "`decode`",
         "c.yaml:5:",

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::analysis::{SummaryRow, Tables};
+use crate::analysis::{EngineComparisonRow, EngineVerdict, SummaryRow, Tables};
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
 use crate::record::plan::Plan;
@@ -55,6 +55,8 @@ pub struct Speed {
     pub relative_ci: Option<f64>,
     /// Time ÷ the least time among engines with the same scenario. `None`: there is no other.
     pub over_fastest: Option<f64>,
+    /// What it is to the fastest, as `engine_comparison.csv` has it. `None`: it is the fastest, or the two are not compared.
+    pub verdict: Option<EngineVerdict>,
 }
 
 /// A row for every target and prompt length with a call that counts, in the plan's order.
@@ -90,7 +92,7 @@ pub fn rows(plan: &Plan, tables: &Tables) -> Vec<BenchRow> {
             memory_bytes: loads.iter().filter_map(|load| load.host_rss_growth_bytes).max(),
         });
     }
-    compare(&mut rows);
+    compare(&mut rows, &tables.engine_comparison);
     rows
 }
 
@@ -107,23 +109,51 @@ fn speed(row: &SummaryRow) -> Option<Speed> {
         tokens_per_s: row.tokens_per_s.map(|rate| rate / share),
         relative_ci: row.ci_relative,
         over_fastest: None,
+        verdict: None,
     })
 }
 
 /// Fills in how the times of one scenario relate.
-fn compare(rows: &mut [BenchRow]) {
-    let phases: [fn(&mut BenchRow) -> &mut Option<Speed>; 2] = [|row| &mut row.prefill, |row| &mut row.decode];
-    for phase in phases {
-        let times: Vec<(String, f64)> =
-            rows.iter_mut().filter_map(|row| Some((row.scenario.clone(), (*phase(row))?.ms))).collect();
-        for row in rows.iter_mut() {
-            let scenario = row.scenario.clone();
-            let Some(speed) = phase(row) else { continue };
-            let same: Vec<f64> = times.iter().filter(|(other, _)| *other == scenario).map(|(_, ms)| *ms).collect();
-            let least = same.iter().copied().fold(f64::INFINITY, f64::min);
-            speed.over_fastest = (same.len() > 1).then_some(speed.ms / least);
+fn compare(rows: &mut [BenchRow], comparison: &[EngineComparisonRow]) {
+    type Phase = fn(&mut BenchRow) -> &mut Option<Speed>;
+    let phases: [(Mode, Phase); 2] = [(Mode::Prefill, |row| &mut row.prefill), (Mode::KvDecode, |row| &mut row.decode)];
+    for (mode, phase) in phases {
+        for place in 0..rows.len() {
+            let scenario = rows[place].scenario.clone();
+            let mut times: Vec<(usize, f64)> = Vec::new();
+            for (other, row) in rows.iter_mut().enumerate() {
+                let same = row.scenario == scenario;
+                times.extend(phase(row).filter(|_| same).map(|speed| (other, speed.ms)));
+            }
+            let Some(&(fastest, least)) = times.iter().min_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
+            let verdict = verdict(&rows[place], &rows[fastest], mode, comparison);
+            let several = times.len() > 1;
+            if let Some(speed) = phase(&mut rows[place]) {
+                speed.over_fastest = several.then_some(speed.ms / least);
+                speed.verdict = verdict;
+            }
         }
     }
+}
+
+/// What one row's engine is to another's. `None`: they are the same, or not compared, such as those of two models.
+fn verdict(of: &BenchRow, to: &BenchRow, mode: Mode, comparison: &[EngineComparisonRow]) -> Option<EngineVerdict> {
+    let cells = comparison.iter().filter(|cell| {
+        cell.mode == mode
+            && (&cell.scenario, cell.batch) == (&of.scenario, of.batch)
+            && cell.model == of.model
+            && of.model == to.model
+    });
+    let mut found = cells.filter_map(|cell| {
+        if cell.backend_a == to.backend && cell.backend_b == of.backend {
+            Some(cell.verdict)
+        } else if cell.backend_a == of.backend && cell.backend_b == to.backend {
+            Some(cell.verdict.turned())
+        } else {
+            None
+        }
+    });
+    found.next().filter(|verdict| *verdict != EngineVerdict::NotCompared)
 }
 
 /// Prints the rows, those of one prompt length together.
@@ -153,7 +183,10 @@ pub fn print(rows: &[BenchRow], out: &mut dyn Write) -> Result<(), CommandError>
     for line in aligned_table(&table) {
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "±: half of the 95 % interval; ×: time ÷ the least time at this prompt length\n")?;
+    writeln!(
+        out,
+        "±: half of the 95 % interval; ×: time ÷ the least time at this prompt length, and what engines with one model are to it\n"
+    )?;
     Ok(())
 }
 
@@ -164,13 +197,14 @@ fn rate(speed: Option<Speed>) -> String {
     format!("{}{}", figure(speed.tokens_per_s), interval.unwrap_or_default())
 }
 
-/// Against the fastest.
+/// Against the fastest, with what is known of that.
 fn beside(speed: Option<Speed>) -> String {
-    match speed.and_then(|speed| speed.over_fastest) {
-        None => String::new(),
-        Some(ratio) if ratio <= 1.0 => "fastest".to_owned(),
-        Some(ratio) => format!("{}×", significant(ratio, 3)),
+    let Some((speed, ratio)) = speed.and_then(|speed| Some((speed, speed.over_fastest?))) else { return String::new() };
+    if ratio <= 1.0 {
+        return "fastest".to_owned();
     }
+    let verdict = speed.verdict.map(|verdict| format!(" {}", verdict.as_str())).unwrap_or_default();
+    format!("{}×{verdict}", significant(ratio, 3))
 }
 
 fn figure(value: Option<f64>) -> String {

@@ -45,7 +45,7 @@ pub(super) fn tool(tool: &Tool) -> String {
     text
 }
 
-fn machine(machine: &Machine) -> String {
+pub(super) fn machine(machine: &Machine) -> String {
     let cores = machine.physical_cores.unwrap_or(machine.logical_cores);
     let mut parts =
         vec![machine.cpu_model.clone().unwrap_or_else(|| machine.arch.clone()), counted(cores as usize, "core")];

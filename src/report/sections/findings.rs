@@ -40,3 +40,9 @@ pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
 pub(super) fn speeds(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
     [engines::findings(run, names), growth::speeds(run, names)].concat()
 }
+
+/// All but how fast each is.
+pub(super) fn beside_speeds(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
+    let speeds = growth::speeds(run, names);
+    findings(run, names).into_iter().filter(|finding| !speeds.contains(finding)).collect()
+}

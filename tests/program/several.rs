@@ -1,0 +1,84 @@
+//! One report over runs of several scenarios, through the program itself, on scripted engines whose truth is known.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn phasebench(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_phasebench")).current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A run of two models of one size, the second with grouped heads, in these modes.
+fn run(folder: &Path, name: &str, modes: &str) {
+    let scenario = format!(
+        "version: 1
+name: {name}
+order: interleaved
+repetitions: {{ fixed: 10 }}
+modes: [{modes}]
+gen_tokens: [16]
+scenarios: [{{ name: one, prompt: {{ tokens: 32 }} }}]
+models:
+  - {{ name: each, synthetic: {{ family: llama, n_layer: 2, n_embd: 64, n_head: 4, n_kv_head: 4 }} }}
+  - {{ name: grouped, synthetic: {{ family: llama, n_layer: 2, n_embd: 64, n_head: 4, n_kv_head: 2 }} }}
+backends: [{{ name: sim, simulated: {{}} }}]
+"
+    );
+    fs::write(folder.join(format!("{name}.yaml")), scenario).unwrap();
+    let output = phasebench(folder, &["run", &format!("{name}.yaml"), "--out", name]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn runs_with_and_without_a_cache_are_one_report() {
+    let here = tempfile::tempdir().unwrap();
+    run(here.path(), "cached", "prefill, kv_decode");
+    run(here.path(), "uncached", "generate_uncached");
+    let output = phasebench(here.path(), &["report", "cached", "uncached", "--out", "both", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cells = found["across"]["cells"].as_array().unwrap();
+    let cached: Vec<&Value> = cells.iter().filter(|row| row["statement"] == "cached").collect();
+    assert_eq!(cached.len(), 2, "a row for each model: {cells:#?}");
+    for row in &cached {
+        assert_eq!((&row["first"]["run"], &row["second"]["run"]), (&"uncached".into(), &"cached".into()));
+        // 40 µs × (32 + 33 + … + 47) of a full pass each, against 16 steps of 300 µs, times size to the 0.8 and 0.7.
+        let speed = row["speed"].as_f64().unwrap();
+        assert!(speed > 3.0 && speed < 6.0, "{row}");
+        let (low, high) = (row["speed_low"].as_f64().unwrap(), row["speed_high"].as_f64().unwrap());
+        assert!(high / low > 1.3, "runs at different times are given an allowance: {row}");
+        assert_eq!(row["first"]["fingerprint"].as_str().unwrap().len(), 12);
+    }
+    let grouped = cells.iter().find(|row| row["statement"] == "grouped" && row["phase"] == "kv_decode").unwrap();
+    assert_eq!((&grouped["first"]["model"], &grouped["second"]["model"]), (&"each".into(), &"grouped".into()));
+    let page = fs::read_to_string(here.path().join("both/report.md")).unwrap();
+    for said in
+        ["# cached and 1 further run", "How much does a KV cache help decode?", "## The runs", "## Run uncached"]
+    {
+        assert!(page.contains(said), "{said}:\n{page}");
+    }
+    let fingerprint = cached[0]["second"]["fingerprint"].as_str().unwrap();
+    assert!(page.contains(fingerprint), "both runs' fingerprints stand beside what they say");
+    let csv = fs::read_to_string(here.path().join("both/across_runs.csv")).unwrap();
+    assert!(csv.starts_with("statement,phase,prompt_tokens,gen_tokens,batch,first_run,first_fingerprint,"), "{csv}");
+    assert!(here.path().join("both/report.html").is_file());
+    assert!(!here.path().join("cached/report.md").exists(), "the runs stay as they are");
+}
+
+#[test]
+fn several_runs_need_a_folder_that_is_no_run() {
+    let here = tempfile::tempdir().unwrap();
+    run(here.path(), "one", "prefill");
+    let output = phasebench(here.path(), &["report", "one", "one"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stderr), "error: a report of 2 runs needs a folder of its own\n  try: --out DIR\n");
+    let output = phasebench(here.path(), &["report", "one", "one", "--out", "one"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("is a run folder"), "{}", text(&output.stderr));
+}
