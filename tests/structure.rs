@@ -44,7 +44,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("run_folder", "hash record store"),
     ("analysis", "energy files hash kv record run_folder stats store terms units"),
     ("cost", "analysis economics record scenario stats terms units"),
-    ("report", "analysis record run_folder stats store terms text units"),
+    ("report", "analysis cost economics record run_folder stats store terms text units"),
     ("cli", "cache scenario terms units"),
     (
         "commands",

@@ -97,7 +97,13 @@ pub struct ReportArgs {
     /// The run folder; of several, one report over all, the first being the main run
     #[arg(value_name = "RUN", required = true)]
     pub run: Vec<PathBuf>,
-    /// Where the report of several runs goes; that of one run goes into its folder
+    /// Prices, such as scenarios/pricing/tr123.yaml: what the main run costs
+    #[arg(long, value_name = "FILE", requires = "out")]
+    pub pricing: Option<PathBuf>,
+    /// Requests that are priced, such as scenarios/workloads/tr123_packs.yaml
+    #[arg(long, value_name = "FILE", requires = "pricing")]
+    pub workload: Option<PathBuf>,
+    /// Where a report of several runs, or with prices, goes; that of one run alone goes into its folder
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Print JSON

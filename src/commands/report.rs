@@ -1,4 +1,5 @@
-//! `phasebench report`: every table of a run and the report made from them, or one report over several runs.
+//! `phasebench report`: every table of a run and the report made from them; or a report apart from the runs, over several and
+//! with prices.
 
 use std::fs;
 use std::io::Write;
@@ -10,9 +11,11 @@ use crate::analysis::{self, Overview, Tables};
 use crate::cli::ReportArgs;
 use crate::commands::CommandError;
 use crate::commands::csv_files::{self, rows};
+use crate::commands::order::Order;
 use crate::exit::Exit;
 use crate::report::document::{Block, Document, Finding};
 use crate::report::files::{self, PAGE};
+use crate::report::sections::costs::add_costs;
 use crate::report::sections::several::{MOST_RUNS, NamedRun, across_runs, compose_several};
 use crate::report::sections::{ReportedRun, compose};
 use crate::run_folder::RunFolder;
@@ -41,7 +44,7 @@ pub fn execute(args: &ReportArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
     match (&args.run[..], &args.out) {
         ([run], None) => one(run, args.json, out),
         (runs, None) => Err(BadReport::NoFolder(runs.len()).into()),
-        (runs, Some(folder)) => several(runs, folder, args.json, out),
+        (runs, Some(folder)) => apart(runs, args, folder, out),
     }
 }
 
@@ -71,8 +74,9 @@ struct Read {
     tables: Tables,
 }
 
-/// Writes one report over all runs, which stay as they are.
-fn several(paths: &[PathBuf], folder: &Path, as_json_text: bool, out: &mut dyn Write) -> Result<Exit, CommandError> {
+/// Writes one report over all runs, with prices where they are given, into a folder of its own; the runs stay as they are.
+fn apart(paths: &[PathBuf], args: &ReportArgs, folder: &Path, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let order = args.pricing.as_deref().map(|path| Order::read(path, args.workload.as_deref())).transpose()?;
     if paths.len() > MOST_RUNS {
         return Err(BadReport::TooMany(paths.len()).into());
     }
@@ -93,12 +97,18 @@ fn several(paths: &[PathBuf], folder: &Path, as_json_text: bool, out: &mut dyn W
         .map(|read| NamedRun { name: &read.name, run: ReportedRun::new(&read.folder, &read.trace, &read.tables) })
         .collect();
     let across = across_runs(&runs);
-    let document = compose_several(&runs, &across);
+    let mut document = match &runs[..] {
+        [only] => compose(&only.run),
+        _ => compose_several(&runs, &across),
+    };
+    if let (Some(order), Some(main)) = (&order, read.first()) {
+        add_costs(&mut document, &order.bill(&main.folder, &main.tables, None, &[])?);
+    }
     fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
     let tables = vec![("across_runs.csv", rows(&across.cells)?), ("growth_across_runs.csv", rows(&across.growth)?)];
     csv_files::write(tables, folder)?;
     files::write(&document, folder)?;
-    if as_json_text {
+    if args.json {
         let found: Value = findings(&document).map(as_json).collect();
         let result = json!({ "report": folder.join(PAGE), "findings": found, "across": across });
         writeln!(out, "{result:#}")?;

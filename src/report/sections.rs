@@ -9,6 +9,7 @@
 pub mod calibration;
 mod claims;
 mod compile;
+pub mod costs;
 mod degraded;
 mod early_stop;
 mod energy;

@@ -205,6 +205,32 @@ backends:
     assert!(said.contains("claim, tr123-cache-helps-decode (supported)"), "{said}");
 }
 
+/// The first card says which engine serves the workload, how sure that is, and at what cost.
+#[test]
+fn a_report_with_prices_begins_with_the_engine_and_its_cost() {
+    let here = tempfile::tempdir().unwrap();
+    run(here.path(), 1, [(1.0, 1.0), (0.6, 0.6)]);
+    fs::write(here.path().join("w.yaml"), "version: 1\nname: w\nmix: [{ name: a, share: 1, prompt: 64, gen: 64 }]\n")
+        .unwrap();
+    let pricing = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/pricing/tr123.yaml").display().to_string();
+    let words = ["report", "run1", "--pricing", &pricing, "--workload", "w.yaml", "--out", "priced", "--json"];
+    let output = phasebench(here.path(), &words);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let first = &found["findings"][0];
+    assert_eq!(first["question"], "What serves the workload? small, w", "{first}");
+    assert_eq!(first["standing"], "holds");
+    let answer = first["answer"].as_str().unwrap();
+    assert!(
+        answer.starts_with("Use second. first: ") && answer.contains("cheapest in 100.0 % of the draws"),
+        "{answer}"
+    );
+    let page = fs::read_to_string(here.path().join("priced/report.md")).unwrap();
+    assert!(page.contains("## What it costs") && page.contains("A thousand requests of the workload on every tier."));
+    let output = phasebench(here.path(), &["report", "run1", "--pricing", &pricing]);
+    assert_eq!(output.status.code(), Some(2), "the run's own report stays without prices");
+}
+
 #[test]
 fn a_workload_needs_prices() {
     let here = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use phasebench::analysis::write;
-use phasebench::cli::RunFolderArgs;
+use phasebench::cli::{ReportArgs, RunFolderArgs};
 use phasebench::commands;
 use phasebench::exit::Exit;
 use tempfile::TempDir;
@@ -23,7 +23,8 @@ fn reported() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     run.write(folder.path());
     write(&run.tables(), folder.path()).unwrap();
-    let args = RunFolderArgs { run: folder.path().to_owned(), json: false };
+    let args =
+        ReportArgs { run: vec![folder.path().to_owned()], pricing: None, workload: None, out: None, json: false };
     assert_eq!(commands::report::execute(&args, &mut Vec::new()).unwrap(), Exit::Good);
     folder
 }

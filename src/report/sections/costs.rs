@@ -1,0 +1,100 @@
+//! What a run costs, where a report is made with prices.
+
+use crate::analysis::RecommendationRow;
+use crate::analysis::recommendations::{Standing, Topic};
+use crate::cost::bill::{Bill, with_interval};
+use crate::cost::decision;
+use crate::cost::engines::EngineName;
+use crate::economics::figures::Uncertain;
+use crate::report::document::{Assurance, Block, Document, Finding, Section, Table, Text};
+use crate::report::format::ABSENT;
+
+/// Puts what a run costs into its report: the answer on the first screen, before all others, and a section after the advice.
+pub fn add_costs(document: &mut Document, bill: &Bill) {
+    let rows = decision::recommend(bill);
+    let answers: Vec<Finding> = rows.iter().filter_map(finding).collect();
+    let place = document.verdict.iter().position(|block| matches!(block, Block::Findings(_)));
+    document.verdict.insert(place.unwrap_or(document.verdict.len()), Block::Findings(answers));
+    let after = document.sections.iter().position(|section| section.id == "recommendations");
+    document.sections.insert(after.map_or(0, |place| place + 1), section(bill));
+}
+
+/// `None`: the row is not about the workload.
+fn finding(row: &RecommendationRow) -> Option<Finding> {
+    let question = match row.topic {
+        Topic::Workload => format!("What serves the workload? {}", row.about),
+        Topic::Slo => format!("Fast enough? {}", row.about),
+        _ => return None,
+    };
+    let assurance = match row.standing {
+        Standing::Decided => Assurance::Holds,
+        Standing::Hint => Assurance::Caution,
+        Standing::NotSeparated | Standing::NoData => Assurance::Withheld,
+    };
+    let grounds = format!("Overturned by {}.", row.overturned_by);
+    let mut answer = Text::default().strong(capitalised(&row.advice)).and(".");
+    if let Some(figures) = &row.figures {
+        answer = answer.and(format!(" {figures}."));
+    }
+    Some(Finding { question, assurance, answer, grounds: grounds.into() })
+}
+
+/// Advice begins in lower case, being the end of a line elsewhere.
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}", first.to_uppercase(), letters.as_str()))
+}
+
+fn engine(name: &EngineName) -> String {
+    let batch = if name.batch == 1 { String::new() } else { format!(" × {}", name.batch) };
+    format!("{} on {} ({}{batch})", name.model, name.backend, name.dtype.as_str())
+}
+
+fn or_absent(value: Option<Uncertain>) -> String {
+    value.map_or_else(|| ABSENT.to_owned(), with_interval)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+fn section(bill: &Bill) -> Section {
+    let workload = bill.workload.as_deref().map(|name| format!(", workload {name}")).unwrap_or_default();
+    let intro = format!(
+        "Prices {} in {}{workload}. Brackets are 95 % intervals; energy that was not measured is never 0, and totals without it are \
+         called infrastructure only.",
+        bill.pricing, bill.currency
+    );
+    let mut blocks = vec![Block::Paragraph(intro.into())];
+    blocks.extend(bill.notes.iter().map(|note| Block::Note(note.as_str().into())));
+    let first = bill.phases.first().map(|row| row.tier.clone()).unwrap_or_default();
+    let phases = Table::of(bill.phases.iter().filter(|row| row.tier == first))
+        .words("engine", |row| engine(&row.engine))
+        .words("phase", |row| row.phase.as_str())
+        .number("total", &bill.currency, |row| with_interval(row.cost.total))
+        .number("of that energy", &bill.currency, |row| or_absent(row.cost.energy))
+        .words("", |row| row.cost.scope.to_string())
+        .captioned(Text::plain(format!("A million tokens on {first}.")));
+    let requests = Table::of(&bill.requests)
+        .words("engine", |row| engine(&row.engine))
+        .number("mean request", "s", |row| or_absent(row.seconds))
+        .number("cheapest in", "", |row| row.cheapest_in.map_or_else(|| ABSENT.to_owned(), percent))
+        .number("covered", "", |row| percent(row.coverage.share))
+        .words("energy", |row| row.no_energy.clone().unwrap_or_else(|| "counted".to_owned()))
+        .captioned(Text::plain(
+            "The workload's mean request, and in which share of the draws an engine is the cheapest with its model.",
+        ));
+    let thousands = Table::of(&bill.thousands)
+        .words("engine", |row| engine(&row.engine))
+        .words("tier", |row| row.tier.as_str())
+        .number("total", &bill.currency, |row| with_interval(row.cost.total))
+        .words("", |row| row.cost.scope.to_string())
+        .captioned(Text::plain("A thousand requests of the workload on every tier."));
+    let tables = [phases, requests, thousands].into_iter().filter(|table| !table.rows.is_empty());
+    blocks.extend(tables.map(Block::from));
+    blocks.extend(bill.missing_scenario.is_some().then(|| {
+        let note = Text::plain("Too little of the workload was measured. The scenario file that measures the rest: ");
+        Block::Note(note.code("phasebench decide RUN --pricing FILE --workload FILE").and("."))
+    }));
+    Section { id: "costs", title: "What it costs".to_owned(), blocks }
+}
