@@ -3,78 +3,28 @@
 //! A claim is split into the pieces that the run has: a pair of engines, a fit, a cell. One piece that contradicts it contradicts
 //! it; it is supported where all do, and not identifiable where some leave it open. Nothing is measured or estimated here.
 
+mod evidence;
 mod piece;
 mod pieces;
 mod published;
+mod row;
 
-use serde::{Deserialize, Serialize};
-
-use crate::record::manifest::Manifest;
 use crate::terms::claim::Claim;
 
-use super::columns::columns;
-use super::compile::{CompileOutcome, CompileOutcomeRow};
-use super::energy::{EnergySummary, EnergySummaryRow};
-use super::engines::{EnginePairs, EnginePairsRow};
-use super::kv_memory::{KvEmpiricalRow, KvMemoryEmpirical};
-use super::loads::{LoadBreakdown, LoadRow};
-use super::phases::{DecodeFractionSummary, DecodeFractionSummaryRow};
-use super::registry::Tables;
-use super::scaling::{ScalingFitRow, ScalingFits};
-use super::summary::{Summary, SummaryRow};
+use super::compile::CompileOutcome;
+use super::energy::EnergySummary;
+use super::engines::EnginePairs;
+use super::kv_memory::KvMemoryEmpirical;
+use super::loads::LoadBreakdown;
+use super::phases::DecodeFractionSummary;
+use super::scaling::ScalingFits;
+use super::summary::Summary;
 use super::table::{Sources, Table};
 
+pub use evidence::Evidence;
 use piece::Piece;
 pub use published::published;
-
-columns! {
-    /// One statement, and what a run's rows say to it.
-    pub struct ClaimRow {
-        /// Its name.
-        claim: String,
-        /// The statement in words.
-        text: String,
-        /// What the rows say.
-        status: ClaimStatus,
-        /// Pieces of evidence that support it: pairs of engines, fits, cells or loads.
-        n_supporting: usize,
-        /// Pieces that contradict it.
-        n_contradicting: usize,
-        /// Pieces that leave it open.
-        n_open: usize,
-        /// The figures, those that contradict it first; of many the first few. `None`: there are none.
-        figures: Option<String>,
-        /// File whose rows it is held against.
-        rows: String,
-    }
-}
-
-/// What rows say to a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClaimStatus {
-    /// Every piece of evidence supports it.
-    Supported,
-    /// A piece contradicts it.
-    Contradicted,
-    /// There is evidence, and it leaves the claim open.
-    NotIdentifiable,
-    /// There is no evidence.
-    NotTested,
-}
-
-impl ClaimStatus {
-    /// In words.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Supported => "supported",
-            Self::Contradicted => "contradicted",
-            Self::NotIdentifiable => "not identifiable",
-            Self::NotTested => "not tested",
-        }
-    }
-}
+pub use row::{ClaimRow, ClaimStatus};
 
 /// `analysis/claims.csv`.
 pub struct PublishedClaims;
@@ -96,38 +46,9 @@ impl Table for PublishedClaims {
             caches: &from.rows::<KvMemoryEmpirical>(),
             energy: &from.rows::<EnergySummary>(),
         };
-        judge(&published(), &evidence)
-    }
-}
-
-/// The rows that claims are held against.
-pub struct Evidence<'a> {
-    manifest: &'a Manifest,
-    pairs: &'a [EnginePairsRow],
-    outcomes: &'a [CompileOutcomeRow],
-    fits: &'a [ScalingFitRow],
-    shares: &'a [DecodeFractionSummaryRow],
-    loads: &'a [LoadRow],
-    summary: &'a [SummaryRow],
-    caches: &'a [KvEmpiricalRow],
-    energy: &'a [EnergySummaryRow],
-}
-
-impl<'a> Evidence<'a> {
-    /// Of a run.
-    #[must_use]
-    pub fn of(tables: &'a Tables, manifest: &'a Manifest) -> Self {
-        Self {
-            manifest,
-            pairs: &tables.engine_pairs,
-            outcomes: &tables.compile_outcome,
-            fits: &tables.scaling_fits,
-            shares: &tables.decode_fraction_summary,
-            loads: &tables.load_breakdown,
-            summary: &tables.summary,
-            caches: &tables.kv_memory_empirical,
-            energy: &tables.energy_summary,
-        }
+        // A run without a call is held against nothing.
+        let claims = if evidence.summary.is_empty() { Vec::new() } else { published() };
+        judge(&claims, &evidence)
     }
 }
 

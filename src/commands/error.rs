@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::model;
 use crate::plan::{OnlyError, PlanError};
 use crate::record::manifest;
+use crate::report::sections::several::MOST_RUNS;
 use crate::run::{PowerError, PromptError, RunError};
 use crate::scenario::workload::RequestsError;
 use crate::scenario::{CsvError, ScenarioError};
@@ -20,8 +21,6 @@ use crate::signals::SignalError;
 use crate::store::{self, StoreError};
 
 use super::bench::BadTarget;
-use super::order::NoTier;
-use super::report::BadReport;
 
 /// A Docker engine that lists containers and does not remove them.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +44,29 @@ pub struct Missing(pub Vec<BackendError>);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}: exists already\n  try: another name with --out, or - to print it")]
 pub struct Exists(pub(super) String);
+
+/// A name that is no tier of a pricing file.
+#[derive(Debug, thiserror::Error)]
+#[error("--tier: there is no tier `{name}` in {of}\n  allowed: {known}")]
+pub struct NoTier {
+    pub(super) name: String,
+    pub(super) of: String,
+    pub(super) known: String,
+}
+
+/// Where a report of several runs cannot go.
+#[derive(Debug, thiserror::Error)]
+pub enum BadReport {
+    /// Nothing says where to.
+    #[error("a report of {0} runs needs a folder of its own\n  try: --out DIR")]
+    NoFolder(usize),
+    /// It would overwrite a run's own report.
+    #[error("--out {0} is a run folder, whose own report would be lost\n  try: another folder")]
+    RunFolder(String),
+    /// More than fit into one.
+    #[error("a report of {0} runs; allowed: up to {MOST_RUNS}")]
+    TooMany(usize),
+}
 
 /// The run began on another stack or with other weights: its rows must not be mixed with new ones.
 #[derive(Debug, thiserror::Error)]

@@ -4,21 +4,13 @@ use std::path::Path;
 
 use crate::analysis::Tables;
 use crate::commands::CommandError;
+use crate::commands::error::NoTier;
 use crate::cost::bill::{self, Bill};
 use crate::run_folder::RunFolder;
 use crate::scenario::pricing::Tier;
 use crate::scenario::workload::{Bins, Slo};
 use crate::scenario::{self, Pricing, Workload, pricing, workload};
 use crate::store::SPEC;
-
-/// A name that is no tier of a pricing file.
-#[derive(Debug, thiserror::Error)]
-#[error("--tier: there is no tier `{name}` in {of}\n  allowed: {known}")]
-pub struct NoTier {
-    name: String,
-    of: String,
-    known: String,
-}
 
 /// Files of prices and requests, read.
 pub struct Order {

@@ -11,6 +11,7 @@ use crate::analysis::{self, Overview, Tables};
 use crate::cli::ReportArgs;
 use crate::commands::CommandError;
 use crate::commands::csv_files::{self, rows};
+use crate::commands::error::BadReport;
 use crate::commands::order::Order;
 use crate::exit::Exit;
 use crate::report::document::{Block, Document, Finding};
@@ -21,20 +22,6 @@ use crate::report::sections::{ReportedRun, compose};
 use crate::run_folder::RunFolder;
 use crate::scenario::naming::free_name;
 use crate::store::{MEASUREMENTS, TraceRow, io_error};
-
-/// Where a report of several runs cannot go.
-#[derive(Debug, thiserror::Error)]
-pub enum BadReport {
-    /// Nothing says where to.
-    #[error("a report of {0} runs needs a folder of its own\n  try: --out DIR")]
-    NoFolder(usize),
-    /// It would overwrite a run's own report.
-    #[error("--out {0} is a run folder, whose own report would be lost\n  try: another folder")]
-    RunFolder(String),
-    /// More than fit into one.
-    #[error("a report of {0} runs; allowed: up to {MOST_RUNS}")]
-    TooMany(usize),
-}
 
 /// Makes the report; prints what it finds.
 ///

@@ -48,9 +48,9 @@ fn runs_with_and_without_a_cache_are_one_report() {
     assert_eq!(cached.len(), 2, "a row for each model: {cells:#?}");
     for row in &cached {
         assert_eq!((&row["first"]["run"], &row["second"]["run"]), (&"uncached".into(), &"cached".into()));
-        // 40 µs × (32 + 33 + … + 47) of a full pass each, against 16 steps of 300 µs, times size to the 0.8 and 0.7.
+        // 40 µs × (32 + 33 + … + 47) of a full pass each, against 16 steps of 300 µs, times size to the 0.8 and 0.7: 5.27 × size^0.1.
         let speed = row["speed"].as_f64().unwrap();
-        assert!(speed > 3.0 && speed < 6.0, "{row}");
+        assert!(speed > 5.5 && speed < 7.5, "{row}");
         let (low, high) = (row["speed_low"].as_f64().unwrap(), row["speed_high"].as_f64().unwrap());
         assert!(high / low > 1.3, "runs at different times are given an allowance: {row}");
         assert_eq!(row["first"]["fingerprint"].as_str().unwrap().len(), 12);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::ClaimStatus;
+use super::row::ClaimStatus;
 use crate::units::significant;
 
 /// What one row says to a claim.

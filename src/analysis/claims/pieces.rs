@@ -13,8 +13,9 @@ use crate::terms::Mode;
 use crate::terms::claim::Assertion;
 use crate::units::significant;
 
+use super::evidence::Evidence;
 use super::piece::{Known, Piece};
-use super::{ClaimStatus, Evidence};
+use super::row::ClaimStatus;
 
 /// Fewer models ask for no law.
 const FEWEST_MODELS: usize = 3;

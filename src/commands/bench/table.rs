@@ -210,3 +210,77 @@ fn beside(speed: Option<Speed>) -> String {
 fn figure(value: Option<f64>) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| significant(value, 3))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(backend: &str, model: &str, ms: f64) -> BenchRow {
+        let speed =
+            Speed { ms, ms_per_token: None, tokens_per_s: None, relative_ci: None, over_fastest: None, verdict: None };
+        BenchRow {
+            backend: backend.to_owned(),
+            model: model.to_owned(),
+            scenario: "prompt-16".to_owned(),
+            batch: 1,
+            prefill: None,
+            decode: Some(speed),
+            load_ms: None,
+            memory_bytes: None,
+        }
+    }
+
+    /// The second of the pair to the first, as the table of comparisons has it.
+    fn compared(backend_a: &str, backend_b: &str, verdict: EngineVerdict) -> EngineComparisonRow {
+        EngineComparisonRow {
+            backend_a: backend_a.to_owned(),
+            backend_b: backend_b.to_owned(),
+            model: "m".to_owned(),
+            weights_id: None,
+            dtype: None,
+            scenario: "prompt-16".to_owned(),
+            batch: 1,
+            gen_tokens: 64,
+            mode: Mode::KvDecode,
+            actual_a: None,
+            actual_b: None,
+            n_a: 10,
+            n_b: 10,
+            pairing: None,
+            n_pairs: None,
+            location_a_ms: None,
+            location_b_ms: None,
+            ratio: None,
+            ratio_low: None,
+            ratio_high: None,
+            standard_error_ln: None,
+            df: None,
+            drift_allowance_ln: None,
+            detectable_ratio: None,
+            p: None,
+            p_holm: None,
+            q: None,
+            welch_p: None,
+            mann_whitney_p: None,
+            shift_ms: None,
+            shift_low_ms: None,
+            shift_high_ms: None,
+            verdict,
+            reason: None,
+        }
+    }
+
+    /// Whichever of a pair the plan names first, the verdict is on the row that it stands in.
+    #[test]
+    fn a_row_says_what_its_engine_is_to_the_fastest() {
+        let mut rows = [row("one", "m", 20.0), row("two", "m", 10.0), row("three", "m", 10.2), row("one", "n", 15.0)];
+        let comparison = [
+            compared("one", "two", EngineVerdict::Faster),
+            compared("one", "three", EngineVerdict::Faster),
+            compared("two", "three", EngineVerdict::Same),
+        ];
+        compare(&mut rows, &comparison);
+        let shown: Vec<String> = rows.iter().map(|row| beside(row.decode)).collect();
+        assert_eq!(shown, ["2.00× slower", "fastest", "1.02× same", "1.50×"], "another model is not compared");
+    }
+}
