@@ -1,5 +1,6 @@
 //! Command line types; what they do is in [`crate::commands`].
 
+mod comparing;
 mod deciding;
 mod machine;
 mod measuring;
@@ -9,6 +10,7 @@ mod worker;
 
 use clap::{Parser, Subcommand};
 
+pub use comparing::{HistoryArgs, ImportArgs};
 pub use deciding::{CostArgs, CostRule, DecideArgs, FitArgs, KvArgs};
 pub use machine::{CalibrateArgs, DoctorArgs, SetupCommand, SetupOnnxruntimeArgs, SetupTorchArgs};
 pub use measuring::{BenchArgs, InitArgs, PlanArgs, ReportArgs, RunArgs, RunFolderArgs};
@@ -73,6 +75,10 @@ pub enum Command {
     /// Check a run's artifacts and invariants
     #[command(after_help = "Example: phasebench validate results/RUN")]
     Validate(RunFolderArgs),
+    /// Show how every cell went over many runs, and where its level changed
+    History(HistoryArgs),
+    /// Make a run folder of other tools' result files
+    Import(ImportArgs),
     /// Fit a latency law to any table
     Fit(FitArgs),
     /// Put prices on a run, or on any table of rates, for a workload
@@ -106,6 +112,8 @@ impl Command {
             | Self::Analyze(_)
             | Self::Report(_)
             | Self::Validate(_)
+            | Self::History(_)
+            | Self::Import(_)
             | Self::Fit(_)
             | Self::Cost(_)
             | Self::Decide(_)
@@ -129,6 +137,8 @@ impl Command {
             Self::Run(args) => args.json,
             Self::Report(args) => args.json,
             Self::Analyze(args) | Self::Validate(args) => args.json,
+            Self::History(args) => args.json,
+            Self::Import(args) => args.json,
             Self::Fit(args) => args.json,
             Self::Cost(args) => args.json,
             Self::Decide(args) => args.json,

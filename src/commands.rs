@@ -20,6 +20,8 @@ pub mod decide;
 pub mod doctor;
 pub mod error;
 pub mod fit;
+pub mod history;
+pub mod import;
 pub mod init;
 pub mod kv;
 pub mod models;
@@ -67,6 +69,8 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CommandError> {
         Command::Bench(args) => bench::execute(args, out),
         Command::Cost(args) => cost::execute(args, out),
         Command::Fit(args) => fit::execute(args, out),
+        Command::History(args) => history::execute(args, out),
+        Command::Import(args) => import::execute(args, out),
         Command::Kv(args) => kv::execute(args, out),
         Command::Plan(args) => plan::execute(args, out),
         Command::Report(args) => report::execute(args, out),

@@ -32,6 +32,8 @@ pub mod energy;
 pub mod exit;
 pub mod files;
 pub mod hash;
+pub mod history;
+pub mod import;
 pub mod kv;
 pub mod lock;
 pub mod manifest;

@@ -37,6 +37,7 @@ pub fn begin(stack: Stack, config: &[u8], plan: &[u8], started_unix_ns: u64) -> 
         models: BTreeMap::new(),
         residency: Vec::new(),
         epochs: vec![epoch],
+        imported: None,
     }
 }
 

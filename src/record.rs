@@ -9,6 +9,7 @@ mod beside;
 pub mod calibration;
 mod call;
 pub mod given_up;
+mod imported;
 mod load;
 mod looped;
 pub mod manifest;
@@ -16,6 +17,7 @@ pub mod plan;
 
 pub use beside::BesideRecord;
 pub use call::{CallRecord, MemoryRecord, SpanRecord, TokenCounts};
+pub use imported::{ImportedCall, ImportedTime, StatedFigure, Statistic};
 pub use load::{CompileRecord, LoadRecord};
 pub use looped::{LoopRecord, WindowRecord};
 
@@ -49,6 +51,10 @@ pub enum Line {
     Call(Box<CallRecord>),
     /// One procedure was repeated without pause, for a power sensor.
     Loop(Box<LoopRecord>),
+    /// Another tool made a call.
+    Imported(Box<ImportedCall>),
+    /// Another tool states a figure without the calls it comes from.
+    Stated(Box<StatedFigure>),
     /// A cell takes no further calls.
     Decision(Decision),
     /// Nothing is left to do.

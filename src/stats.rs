@@ -14,6 +14,7 @@
 //! that a usable sample does not define is `None`.
 
 pub mod bootstrap;
+pub mod change_points;
 pub mod compare;
 pub mod fit;
 pub mod gate;

@@ -69,11 +69,24 @@ pub enum Mode {
     E2eKv,
     /// A decode loop without a KV cache: one full forward pass per token.
     GenerateUncached,
+    /// Of imported requests: from sending one to its first token, by the client's clock. Queue, transport, prefill and the first
+    /// token's own step are in it, so it is no prefill.
+    Ttft,
+    /// Of imported requests: from the first token to the last, by the client's clock.
+    #[serde(rename = "after_first_token")]
+    AfterFirst,
+    /// Of imported requests: [`Ttft`](Self::Ttft) and [`AfterFirst`](Self::AfterFirst) together; derived, never timed by itself.
+    Request,
+    /// Of imported calls: prefill and decode timed as one, which no phase can be told from.
+    Whole,
 }
-named!(Mode { Prefill => "prefill", KvDecode => "kv_decode", E2eKv => "e2e_kv", GenerateUncached => "generate_uncached" });
+named!(Mode {
+    Prefill => "prefill", KvDecode => "kv_decode", E2eKv => "e2e_kv", GenerateUncached => "generate_uncached",
+    Ttft => "ttft", AfterFirst => "after_first_token", Request => "request", Whole => "whole",
+});
 
 impl Mode {
-    /// The phases whose times add up to it.
+    /// The phases whose times add up to it. Empty: another tool timed it, and it is no phase of ours.
     #[must_use]
     pub fn phases(self) -> &'static [Phase] {
         match self {
@@ -81,6 +94,7 @@ impl Mode {
             Self::KvDecode => &[Phase::KvDecode],
             Self::E2eKv => &[Phase::Prefill, Phase::KvDecode],
             Self::GenerateUncached => &[Phase::GenerateUncached],
+            Self::Ttft | Self::AfterFirst | Self::Request | Self::Whole => &[],
         }
     }
 }

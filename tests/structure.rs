@@ -34,6 +34,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("scenario", "model terms units"),
     ("plan", "hash model record scenario terms units"),
     ("store", "files hash lock record units"),
+    ("import", "files hash plan record stats store terms units"),
     ("schedule", "hash plan record stats terms units"),
     ("backend", "clock files hash lock model process scenario secret stats terms text units"),
     ("signals", "backend exit"),
@@ -45,10 +46,11 @@ const ALLOWED: &[(&str, &str)] = &[
     ("analysis", "energy files hash kv record run_folder stats store terms units"),
     ("cost", "analysis economics record scenario stats terms units"),
     ("report", "analysis cost economics record run_folder stats store terms text units"),
-    ("cli", "cache scenario terms units"),
+    ("history", "analysis record report run_folder stats store terms"),
+    ("cli", "cache import scenario terms units"),
     (
         "commands",
-        "analysis backend cache calibrate cli clock cost economics exit files hash kv lock manifest model plan record report run run_folder schedule scenario \
+        "analysis backend cache calibrate cli clock cost economics exit files hash history import kv lock manifest model plan record report run run_folder schedule scenario \
          secret signals stats store telemetry terminal terms units",
     ),
 ];

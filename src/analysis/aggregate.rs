@@ -8,7 +8,7 @@ use crate::terms::Dtype;
 use crate::terms::Mode;
 
 use super::columns::columns;
-use super::metrics::tokens_per_s;
+use super::metric_row::tokens_per_s;
 use super::models::ArchitectureColumns;
 use super::summary::Summary;
 use super::summary::SummaryRow;

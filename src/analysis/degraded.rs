@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::record::given_up;
-use crate::record::plan::Cell;
-use crate::record::{CallRecord, Decision, Rule};
+use crate::record::plan::{Cell, CellId};
+use crate::record::{CallRecord, Decision, ImportedCall, Rule};
 use crate::terms::{Degraded, Status};
 
 use super::columns::columns;
@@ -66,24 +66,45 @@ impl Table for DegradedCalls {
         "The run, then each cell in the plan's order; of each first all kinds together, then every kind that occurred.";
 
     fn derive(from: &Sources<'_>) -> Vec<DegradedRow> {
-        let all: Vec<&CallRecord> = from.recording.calls().collect();
+        let imported = from.recording.imported().map(Outcome::from);
+        let all: Vec<Outcome<'_>> = from.recording.calls().map(Outcome::from).chain(imported).collect();
         let mut rows = kinds(None, &all);
         for cell in &from.plan.cells {
-            let own: Vec<&CallRecord> = all.iter().copied().filter(|call| call.cell_id == cell.id).collect();
+            let own: Vec<Outcome<'_>> = all.iter().copied().filter(|call| *call.cell_id == cell.id).collect();
             rows.extend(kinds(Some(cell), &own));
         }
         rows
     }
 }
 
-fn kinds(cell: Option<&Cell>, calls: &[&CallRecord]) -> Vec<DegradedRow> {
+/// What came of a call, ours or another tool's.
+#[derive(Clone, Copy)]
+struct Outcome<'a> {
+    cell_id: &'a CellId,
+    status: Status,
+    detail: Option<&'a String>,
+}
+
+impl<'a> From<&'a CallRecord> for Outcome<'a> {
+    fn from(call: &'a CallRecord) -> Self {
+        Self { cell_id: &call.cell_id, status: call.status, detail: call.detail.as_ref() }
+    }
+}
+
+impl<'a> From<&'a ImportedCall> for Outcome<'a> {
+    fn from(call: &'a ImportedCall) -> Self {
+        Self { cell_id: &call.cell_id, status: call.status, detail: call.detail.as_ref() }
+    }
+}
+
+fn kinds(cell: Option<&Cell>, calls: &[Outcome<'_>]) -> Vec<DegradedRow> {
     let occurred = |kind: &Degraded| calls.iter().any(|call| call.status == Status::Degraded(*kind));
     let kinds = Degraded::ALL.iter().copied().filter(occurred).map(Some);
     std::iter::once(None).chain(kinds).map(|kind| count(cell, kind, calls)).collect()
 }
 
-fn count(cell: Option<&Cell>, kind: Option<Degraded>, calls: &[&CallRecord]) -> DegradedRow {
-    let counts = |call: &&&CallRecord| match call.status {
+fn count(cell: Option<&Cell>, kind: Option<Degraded>, calls: &[Outcome<'_>]) -> DegradedRow {
+    let counts = |call: &&Outcome<'_>| match call.status {
         Status::Ok => false,
         Status::Degraded(found) => kind.is_none_or(|kind| kind == found),
     };
@@ -94,7 +115,7 @@ fn count(cell: Option<&Cell>, kind: Option<Degraded>, calls: &[&CallRecord]) -> 
         calls: calls.len(),
         degraded,
         rate: (!calls.is_empty()).then(|| degraded as f64 / calls.len() as f64),
-        first_detail: calls.iter().find(counts).and_then(|call| call.detail.clone()),
+        first_detail: calls.iter().find(counts).and_then(|call| call.detail.cloned()),
     }
 }
 

@@ -130,6 +130,17 @@ impl<'a> CellKeys<'a> {
         key
     }
 
+    /// The key of a cell as another tool measured it.
+    pub(super) fn of_planned(&mut self, cell: &'a Cell, weights_id: &str) -> Arc<CellKey> {
+        let given = self.given.entry(&cell.id.0).or_default();
+        if let Some(key) = given.iter().find(|key| key.weights_id == weights_id) {
+            return Arc::clone(key);
+        }
+        let key = CellKey::of(cell, weights_id, cell.dtype);
+        given.push(Arc::clone(&key));
+        key
+    }
+
     /// The key of a loop for the sensor.
     pub(super) fn of_loop(&self, record: &LoopRecord) -> Arc<CellKey> {
         Arc::new(CellKey {

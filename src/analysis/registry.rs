@@ -16,6 +16,7 @@ use super::early_stop::EarlyStops;
 use super::energy::{self, BaselineRow, EnergyEvents, EnergySummary};
 use super::energy_soak::EnergySoak;
 use super::engines::{EngineComparison, EngineGroups, EnginePairs};
+use super::imported::StatedFigures;
 use super::kv_memory::{KvCrossoverPoints, KvMemoryEmpirical, KvMemoryTheoretical};
 use super::linearity::{DecodeLinearity, DecodeProjectionError};
 use super::loads::{LoadBreakdown, LoadParts};
@@ -117,6 +118,7 @@ registry! {
     kv_crossover_points: KvCrossoverPoints,
     energy_summary: EnergySummary,
     energy_soak: EnergySoak,
+    stated_figures: StatedFigures,
     degraded: DegradedCalls,
     skipped: SkippedCells,
     decisions: Decisions,

@@ -245,7 +245,7 @@ fn of_shape<'a>(all: &[&'a SummaryRow]) -> Vec<Scope<'a>> {
 /// A note for each model of these rows, with its scenarios.
 fn unplaced(rows: &[&SummaryRow]) -> Vec<String> {
     let (unplaced, unaccounted): (Vec<&SummaryRow>, Vec<&SummaryRow>) =
-        rows.iter().partition(|row| row.attribution == Proof::Unattributed);
+        rows.iter().partition(|row| matches!(row.attribution, Proof::Unattributed | Proof::Imported));
     let mut notes = left_out(&unplaced, "nothing proves where it ran");
     notes.extend(left_out(&unaccounted, "most of its calls' time belongs to no phase"));
     notes

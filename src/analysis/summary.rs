@@ -15,8 +15,9 @@ use crate::terms::{Flag, Mode, Regime, Role};
 use super::columns::columns;
 use super::groups::{Group, by_cell, latencies};
 use super::key::CellKey;
+use super::metric_row::tokens_per_s;
 use super::metrics::Metrics;
-use super::metrics::{MetricRow, Standing, tokens_per_s};
+use super::metrics::{MetricRow, Standing};
 use super::models::ArchitectureColumns;
 use super::table::{Sources, Table};
 
@@ -122,8 +123,20 @@ pub enum Proof {
     Attributed,
     /// None does.
     Unattributed,
+    /// Another tool made them, and nothing proves to us where. Such rows are compared only with each other, never with calls of
+    /// ours.
+    Imported,
     /// They do, and more of most of them belongs to no phase than to one: the phases' times are not those of the work.
     Unaccounted,
+}
+
+impl Proof {
+    /// Whether rows of either kind may stand against each other: what was measured here and proves where it ran, or what other
+    /// tools measured. Nothing else says that both sides ran alike.
+    #[must_use]
+    pub fn compares_with(self, other: Self) -> bool {
+        self == other && matches!(self, Self::Attributed | Self::Imported)
+    }
 }
 
 impl SummaryRow {
@@ -141,7 +154,7 @@ impl SummaryRow {
             && call.key.cell_id == self.key.cell_id
             && (call.mode, call.key.dtype) == (self.mode, self.key.dtype)
             && call.key.weights_id == self.key.weights_id
-            && call.attributed == (self.attribution != Proof::Unattributed)
+            && call.attributed == matches!(self.attribution, Proof::Attributed | Proof::Unaccounted)
     }
 }
 
@@ -210,6 +223,7 @@ fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
     let n_unattributed = unproven.len();
     let unaccounted = proven.iter().filter(|row| row.flags.contains(Flag::Unaccounted)).count();
     let (attribution, counted) = match proven.len() {
+        0 if unproven.iter().any(|row| row.imported.is_some()) => (Proof::Imported, unproven),
         0 => (Proof::Unattributed, unproven),
         calls if 2 * unaccounted > calls => (Proof::Unaccounted, proven),
         _ => (Proof::Attributed, proven),
@@ -236,7 +250,7 @@ fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
         prompt_tokens: first.prompt_tokens,
         n: summary.n,
         n_degraded: group.rows.iter().filter(degraded).count(),
-        n_unattributed,
+        n_unattributed: if attribution == Proof::Imported { 0 } else { n_unattributed },
         n_flagged: counted.iter().filter(|row| !row.flags.is_empty()).count(),
         median_ms: summary.median,
         mean_ms: summary.mean,

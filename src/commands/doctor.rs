@@ -162,7 +162,7 @@ fn machine_line(machine: &Machine) -> String {
     if let Some(cores) = machine.physical_cores {
         parts.push(format!("{cores} cores"));
     }
-    parts.push(format!("{} threads", machine.logical_cores));
+    parts.extend(machine.logical_cores.map(|threads| format!("{threads} threads")));
     parts.extend(machine.is_held().then(|| format!("{} usable", machine.usable())));
     parts.extend(machine.memory_gib.map(|gib| format!("{gib} GiB")));
     parts.extend(machine.os.clone());

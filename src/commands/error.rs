@@ -10,6 +10,8 @@ use crate::backend::{BackendError, ollama, onnx};
 use crate::cache;
 use crate::calibrate::CalibrateError;
 use crate::exit::Exit;
+use crate::history::HistoryError;
+use crate::import::ImportError;
 use crate::model;
 use crate::plan::{OnlyError, PlanError};
 use crate::record::manifest;
@@ -117,6 +119,10 @@ pub enum CommandError {
     #[error(transparent)]
     Report(#[from] BadReport),
     #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error(transparent)]
     Exists(#[from] Exists),
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -212,11 +218,13 @@ impl From<&CommandError> for Exit {
             | CommandError::Target(_)
             | CommandError::Tier(_)
             | CommandError::Report(_)
+            | CommandError::Import(_)
             | CommandError::Exists(_)
             | CommandError::Launch(_)
             | CommandError::Serve(_) => Self::Usage,
             CommandError::Model(error) => of_model(error),
             CommandError::Store(_)
+            | CommandError::History(_)
             | CommandError::Cache(_)
             | CommandError::Run(RunError::Store(_))
             | CommandError::Power(PowerError::Store(_))

@@ -198,6 +198,10 @@ fn left(folder: &Path, json: bool) {
 fn resume(folder: &Path, json: bool) -> Result<Begun, CommandError> {
     let (writer, run) = RunFolder::resume(folder)?;
     let RunFolder { plan, mut manifest, recording, .. } = run;
+    if manifest.imported.is_some() {
+        let why = "was imported from another tool's files, and there is no scenario file to go on with".to_owned();
+        return Err(StoreError::Content { path: folder.display().to_string(), why }.into());
+    }
     let file = archived_scenario(folder)?;
     super::processors::warn(&file);
     let cancel = cancelled_by_signals()?;

@@ -41,7 +41,7 @@ fn read(root: &Path) -> Machine {
         microcode: field(&cpuinfo, "microcode"),
         arch: std::env::consts::ARCH.to_owned(),
         physical_cores: physical_cores(&cpuinfo),
-        logical_cores: u32::try_from(online).unwrap_or(u32::MAX),
+        logical_cores: Some(u32::try_from(online).unwrap_or(u32::MAX)),
         smt: text("sys/devices/system/cpu/smt/active").map(|text| text == "1"),
         numa_nodes: text("sys/devices/system/node/online")
             .map(|list| u32::try_from(listed(&list).len()).unwrap_or(u32::MAX)),
@@ -224,7 +224,7 @@ mod tests {
             (".dockerenv", ""),
         ]);
         assert_eq!(machine.cpu_model.as_deref(), Some("Some CPU"));
-        assert_eq!((machine.physical_cores, machine.logical_cores), (Some(2), 4));
+        assert_eq!((machine.physical_cores, machine.logical_cores), (Some(2), Some(4)));
         assert_eq!((machine.smt, machine.boost, machine.virtualised), (Some(true), Some(true), Some(true)));
         assert_eq!(machine.governors, BTreeMap::from([("policy0".to_owned(), "powersave".to_owned())]));
         assert_eq!(machine.huge_pages.as_deref(), Some("madvise"));

@@ -17,9 +17,11 @@ use crate::terms::sensor::FoundSensors;
 use crate::terms::{Mode, Procedure, SensorKind};
 use crate::units::Nanos;
 
+mod imported;
 mod machine;
 mod models;
 
+pub use imported::{Imported, ImportedFile};
 pub use machine::{Gpu, Gpus, Machine, listed};
 pub use models::{ModelEntry, ModelForm, ModelOrigin};
 
@@ -60,6 +62,9 @@ pub struct Manifest {
     pub residency: Vec<Vec<SessionKey>>,
     /// One per process that worked on the run; every resume adds one.
     pub epochs: Vec<Epoch>,
+    /// Where the figures come from. `None`: this program measured them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
 }
 
 /// What two runs must share for a comparison.

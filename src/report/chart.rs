@@ -9,6 +9,7 @@
 mod axis;
 mod drift;
 mod graded;
+mod history;
 mod mark;
 mod ratios;
 mod rows;
@@ -24,6 +25,7 @@ mod trace;
 
 pub use drift::{Drift, DriftCall, DriftSeries, drift};
 pub use graded::{Graded, GradedPoint, GradedSeries, graded};
+pub use history::{Trend, TrendLevel, TrendPoint, trend};
 pub use ratios::{Ratio, Ratios, Reference, ratios};
 pub use scaling::{CurvePoint, Interval, Scaling, ScalingPoint, ScalingSeries, scaling};
 pub use sequence::{Sequence, SequenceCall, SequenceSeries, sequence};

@@ -17,6 +17,7 @@ mod engines;
 mod evidence;
 mod facts;
 mod findings;
+mod imported;
 mod kv_memory;
 mod measured;
 mod names;
@@ -40,6 +41,7 @@ use reported::{MOST_ROWS, strongest};
 
 /// Every section, in the report's order. Each is left out where it gives `None`: the run has nothing for it.
 const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
+    imported::section,
     engines::section,
     recommendations::section,
     scaling::section,
@@ -59,7 +61,7 @@ const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
 
 /// What a reader must know before any number, most general first. `None`: there is no need.
 const WARNINGS: &[fn(&ReportedRun<'_>) -> Option<Text>] =
-    &[unfinished, torn_record, contradicted, scripted_time, energy::warning, debug_build];
+    &[unfinished, torn_record, contradicted, imported_figures, scripted_time, energy::warning, debug_build];
 
 /// The report of a run. The same tables give the same document.
 #[must_use]
@@ -107,6 +109,12 @@ fn contradicted(run: &ReportedRun<'_>) -> Option<Text> {
     Some(note.and("All of them: ").code("phasebench validate").and("."))
 }
 
+fn imported_figures(run: &ReportedRun<'_>) -> Option<Text> {
+    let imported = run.manifest.imported.as_ref()?;
+    let note = Text::default().strong("Imported").and(format!(" from {}: another tool measured this, ", imported.tool));
+    Some(note.and("and nothing proves to us where it ran."))
+}
+
 /// Backends whose times come from a script.
 fn scripted_time(run: &ReportedRun<'_>) -> Option<Text> {
     let backends = run.manifest.stack.backends.iter();
@@ -121,6 +129,7 @@ fn scripted_time(run: &ReportedRun<'_>) -> Option<Text> {
 
 fn debug_build(run: &ReportedRun<'_>) -> Option<Text> {
     let measured = run.manifest.stack.backends.values().any(|entry| !entry.virtual_clock);
+    let measured = measured && run.manifest.imported.is_none();
     let debug = run.manifest.stack.tool.profile.as_deref() == Some("debug");
     let warning = "Measured by a debug build: the client's own share of each call is larger than it need be.";
     (debug && measured).then(|| warning.into())

@@ -113,7 +113,7 @@ impl Places {
     /// What a line of the file means. `None`: nothing, or it is about something the plan does not have.
     pub(super) fn event(&self, line: &Line) -> Option<Event> {
         match line {
-            Line::Header(_) | Line::Idle(_) => None,
+            Line::Header(_) | Line::Idle(_) | Line::Imported(_) | Line::Stated(_) => None,
             Line::Opened(opened) => Some(Event::Opened { loop_below: opened.loop_below }),
             Line::Load(load) => Some(Event::Load {
                 session: self.session(&load.session)?,

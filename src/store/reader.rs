@@ -4,7 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use crate::hash::sha256_hex;
-use crate::record::{CallRecord, Decision, FORMAT, Header, IdleRecord, Line, LoadRecord, LoopRecord, OLDEST, SEALED};
+use crate::record::{
+    CallRecord, Decision, FORMAT, Header, IdleRecord, ImportedCall, Line, LoadRecord, LoopRecord, OLDEST, SEALED,
+    StatedFigure,
+};
 use crate::store::seal::{Chain, Seals};
 use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, read_text};
 
@@ -63,6 +66,22 @@ impl Recording {
     pub fn loops(&self) -> impl Iterator<Item = &LoopRecord> {
         self.lines.iter().filter_map(|line| match line {
             Line::Loop(looped) => Some(&**looped),
+            _ => None,
+        })
+    }
+
+    /// Calls of another tool, in order.
+    pub fn imported(&self) -> impl Iterator<Item = &ImportedCall> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Imported(call) => Some(&**call),
+            _ => None,
+        })
+    }
+
+    /// Figures that another tool states, in order.
+    pub fn stated(&self) -> impl Iterator<Item = &StatedFigure> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Stated(figure) => Some(&**figure),
             _ => None,
         })
     }

@@ -121,6 +121,31 @@ impl Writer {
         self.seal_if_due()
     }
 
+    /// Appends many lines at once, and seals where they are due; they are on the disk when this returns, or none is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn append_all(&mut self, lines: &[Line]) -> Result<(), StoreError> {
+        let (mut text, mut chain) = (Vec::new(), self.chain.clone());
+        for line in lines {
+            let begin = text.len();
+            serde_json::to_writer(&mut text, line).map_err(|e| self.unwritable(&e))?;
+            text.push(b'\n');
+            chain.take(&text[begin..]);
+            if self.sealed && chain.unsealed() >= seal::EVERY {
+                let seal = seal::line(chain.seal(BTreeMap::new())).map_err(|e| self.unwritable(&e))?;
+                chain.take(&seal);
+                text.extend_from_slice(&seal);
+            }
+        }
+        self.write_synced(&text)?;
+        self.chain = chain;
+        if let Some(last) = lines.last() {
+            self.finished = matches!(last, Line::Finished(_));
+        }
+        Ok(())
+    }
+
     /// Writes the seal that so many lines call for; also where a process was killed before it could.
     fn seal_if_due(&mut self) -> Result<(), StoreError> {
         if !self.sealed || self.chain.unsealed() < seal::EVERY {
@@ -152,6 +177,13 @@ impl Writer {
 
     /// Writes one whole line to the disk.
     fn put(&mut self, text: &[u8]) -> Result<(), StoreError> {
+        self.write_synced(text)?;
+        self.chain.take(text);
+        Ok(())
+    }
+
+    /// Writes whole lines to the disk: all of them, or none.
+    fn write_synced(&mut self, text: &[u8]) -> Result<(), StoreError> {
         let path = self.folder.join(MEASUREMENTS);
         // fsync per call: a power cut may cost one line, never two.
         let written = self.file.write_all(text).and_then(|()| self.file.sync_data());
@@ -161,7 +193,6 @@ impl Writer {
             return Err(io_error(&path, "append")(source));
         }
         self.length += text.len() as u64;
-        self.chain.take(text);
         Ok(())
     }
 

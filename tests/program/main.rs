@@ -7,6 +7,9 @@ mod cost;
 mod decide;
 mod forged_record;
 mod front;
+mod history;
+mod import;
+mod import_damaged;
 mod init;
 mod kv;
 #[path = "../support/not_run.rs"]
@@ -14,3 +17,4 @@ mod not_run;
 mod report;
 mod run;
 mod several;
+mod upgrade_check;

@@ -103,8 +103,8 @@ pub(super) struct Judged {
 /// The floor of a mode.
 pub(super) fn floor_ms(mode: Mode) -> f64 {
     match mode {
-        Mode::Prefill | Mode::E2eKv => PREFILL_FLOOR_MS,
-        Mode::KvDecode | Mode::GenerateUncached => STEP_FLOOR_MS,
+        Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => PREFILL_FLOOR_MS,
+        Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => STEP_FLOOR_MS,
     }
 }
 

@@ -26,8 +26,11 @@ pub(super) const NAMES: [&str; 12] = [
     "figures are in range",
     "what counts as compiled ran compiled",
     "weights are the manifest's",
-    "one stack throughout",
+    ONE_STACK,
 ];
+
+/// Of every run, imported or not.
+pub(super) const ONE_STACK: &str = "one stack throughout";
 
 /// How a call that counts was not compiled though a compiler was asked for.
 fn uncompiled(_: &Run<'_>, call: &CallRecord) -> Option<String> {

@@ -20,8 +20,11 @@ pub(super) const NAMES: [&str; 7] = [
     "times are possible",
     "no more of the processors is used than there is",
     "evidence supports what it stands for",
-    "the end counts what is there",
+    COUNTED,
 ];
+
+/// Of every run, imported or not.
+pub(super) const COUNTED: &str = "the end counts what is there";
 
 /// A call can take this much longer than the plan's timeout before somebody must have seen it: ending an engine takes time.
 const GRACE: Nanos = Nanos(600_000_000_000);
@@ -48,7 +51,7 @@ pub(super) fn checks(recording: &Recording, plan: &Plan, manifest: &Manifest) ->
     };
     let [referred, followed, added, possible, shared, supported, counted] = NAMES;
     let walked = Walk::over(&recording.lines);
-    let cores = manifest.stack.machine.logical_cores.max(1);
+    let cores = manifest.stack.machine.logical_cores.unwrap_or(1).max(1);
     vec![
         Check::of(referred, &walked.references, good()),
         Check::of(followed, &walked.times, good()),
@@ -92,7 +95,7 @@ impl<'a> Walk<'a> {
         let mut walk = Self::default();
         for line in lines {
             match line {
-                Line::Header(_) | Line::Decision(_) | Line::Finished(_) => {}
+                Line::Header(_) | Line::Imported(_) | Line::Stated(_) | Line::Decision(_) | Line::Finished(_) => {}
                 Line::Opened(_) => walk.opens(),
                 Line::Load(load) => walk.loads(load),
                 Line::Idle(idle) => walk.idles(idle),
@@ -329,8 +332,11 @@ fn miscounted(recording: &Recording, plan: &Plan) -> Vec<String> {
     let is_again = |call: &&CallRecord| call.is_made_again(plan.early_stop);
     let counted = |calls: usize| u32::try_from(calls).unwrap_or(u32::MAX);
     let found = Finished {
-        calls: counted(recording.calls().count()),
-        degraded: counted(recording.calls().filter(|call| !call.status.is_ok() && !is_again(call)).count()),
+        calls: counted(recording.calls().count() + recording.imported().count()),
+        degraded: counted(
+            recording.calls().filter(|call| !call.status.is_ok() && !is_again(call)).count()
+                + recording.imported().filter(|call| !call.status.is_ok()).count(),
+        ),
         made_again: counted(recording.calls().filter(is_again).count()),
     };
     let pairs = [

@@ -14,12 +14,12 @@ pub struct Machine {
     pub cpu_model: Option<String>,
     /// Microcode revision. `None`: not told.
     pub microcode: Option<String>,
-    /// Instruction set, e.g. `x86_64`.
+    /// Instruction set, e.g. `x86_64`; `unknown` where another tool does not tell.
     pub arch: String,
     /// Cores. `None`: not told.
     pub physical_cores: Option<u32>,
-    /// Processors as the scheduler counts them, whether this process may use them or not.
-    pub logical_cores: u32,
+    /// Processors as the scheduler counts them, whether this process may use them or not. `None`: not told.
+    pub logical_cores: Option<u32>,
     /// Whether cores run several threads at once. `None`: not told.
     pub smt: Option<bool>,
     /// NUMA nodes. `None`: not told.
@@ -62,7 +62,7 @@ impl Machine {
     /// The same for people, e.g. `2 processors`, `1 of 2 processors (affinity 0)`.
     #[must_use]
     pub fn usable(&self) -> String {
-        let (all, usable) = (self.logical_cores, self.usable_processors());
+        let (all, usable) = (self.logical_cores.unwrap_or(1), self.usable_processors());
         let processors = if all == 1 { "processor" } else { "processors" };
         let affinity = self.cpu_affinity.as_deref().filter(|_| self.allowed_processors() < all);
         let why = match (self.cpu_quota_cores, affinity) {
@@ -78,13 +78,15 @@ impl Machine {
     /// Whether this process may use less than the whole processor side.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.usable_processors() < f64::from(self.logical_cores)
+        self.logical_cores.is_some_and(|all| self.usable_processors() < f64::from(all))
     }
 
+    /// 1 where it is not told.
     fn allowed_processors(&self) -> u32 {
         let listed = self.cpu_affinity.as_deref().map(|list| listed(list).len());
         let listed = listed.and_then(|count| u32::try_from(count).ok()).filter(|&count| count > 0);
-        listed.map_or(self.logical_cores, |count| count.min(self.logical_cores))
+        let all = self.logical_cores.unwrap_or(1);
+        listed.map_or(all, |count| count.min(all))
     }
 }
 

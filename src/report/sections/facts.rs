@@ -30,8 +30,10 @@ pub(super) fn facts(run: &ReportedRun<'_>) -> Vec<(String, Text)> {
         ("tool".to_owned(), format!("phasebench {}", tool(&stack.tool)).into()),
         ("date".to_owned(), started(run).into()),
         ("calls".to_owned(), format!("{calls}, {degraded} degraded; {} skipped", counted(skipped, "cell")).into()),
-        ("order".to_owned(), order(run).into()),
     ]);
+    if run.manifest.imported.is_none() {
+        facts.push(("order".to_owned(), order(run).into()));
+    }
     facts
 }
 
@@ -46,9 +48,8 @@ pub(super) fn tool(tool: &Tool) -> String {
 }
 
 pub(super) fn machine(machine: &Machine) -> String {
-    let cores = machine.physical_cores.unwrap_or(machine.logical_cores);
-    let mut parts =
-        vec![machine.cpu_model.clone().unwrap_or_else(|| machine.arch.clone()), counted(cores as usize, "core")];
+    let mut parts = vec![machine.cpu_model.clone().unwrap_or_else(|| machine.arch.clone())];
+    parts.extend(machine.physical_cores.or(machine.logical_cores).map(|cores| counted(cores as usize, "core")));
     parts.extend(machine.is_held().then(|| format!("{} usable", machine.usable())));
     parts.extend(machine.memory_gib.map(|gib| format!("{gib} GiB")));
     parts.extend(machine.os.clone());

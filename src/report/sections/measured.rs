@@ -44,7 +44,8 @@ fn boundaries(run: &ReportedRun<'_>) -> Block {
     let backends = run.manifest.stack.backends.iter();
     let boundaries =
         backends.flat_map(|(name, entry)| entry.boundary.iter().map(move |(mode, text)| (name, mode, text)));
-    Table::of(boundaries.filter(|(_, mode, _)| modes.contains(mode)))
+    let imported = run.manifest.imported.is_some();
+    Table::of(boundaries.filter(|(_, mode, _)| imported || modes.contains(mode)))
         .words("backend", |(backend, ..)| backend)
         .words("mode", |(_, timed, _)| mode(*timed))
         .words("the timed region", |(.., text)| text)

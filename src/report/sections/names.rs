@@ -104,6 +104,10 @@ pub(super) fn mode(mode: Mode) -> &'static str {
         Mode::KvDecode => "Decode",
         Mode::E2eKv => "Prefill + decode",
         Mode::GenerateUncached => "Uncached generation",
+        Mode::Ttft => "First token",
+        Mode::AfterFirst => "After the first token",
+        Mode::Request => "Whole request",
+        Mode::Whole => "Prefill and decode as one",
     }
 }
 

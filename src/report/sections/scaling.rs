@@ -20,6 +20,9 @@ const CURVE_POINTS: usize = 40;
 const MOST_SERIES: usize = 6;
 
 pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
+    if run.manifest.imported.is_some() {
+        return None;
+    }
     let intro = "A line is drawn only for a fit that is actionable: at least 4 models, R² of at least 0.2, and both 95\u{a0}% \
                  intervals of the slope exclude 0. The band is where the law itself lies at 95\u{a0}%.";
     let mut blocks = vec![Block::Paragraph(intro.into())];
@@ -96,16 +99,16 @@ fn same_shape(a: &ScalingFitRow, b: &ScalingFitRow) -> bool {
 
 fn y_name(timed: Mode) -> &'static str {
     match timed {
-        Mode::Prefill | Mode::E2eKv => "latency (ms)",
-        Mode::KvDecode | Mode::GenerateUncached => "latency per step (ms)",
+        Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => "latency (ms)",
+        Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => "latency per step (ms)",
     }
 }
 
 /// What latencies of a fit are divided by to be per step; a prefill has no steps.
 fn steps(fit: &ScalingFitRow) -> f64 {
     match fit.key.mode {
-        Mode::Prefill | Mode::E2eKv => 1.0,
-        Mode::KvDecode | Mode::GenerateUncached => f64::from(fit.key.gen_tokens.max(1)),
+        Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => 1.0,
+        Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => f64::from(fit.key.gen_tokens.max(1)),
     }
 }
 

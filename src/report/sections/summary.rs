@@ -47,6 +47,7 @@ fn suspect(run: &ReportedRun<'_>) -> Option<Block> {
 fn unproven(names: &Names, summary: &[SummaryRow]) -> Vec<Block> {
     let reasons = [
         (Proof::Unattributed, "Unattributed, since nothing proves where these cells ran"),
+        (Proof::Imported, "Imported, since another tool measured these cells and nothing proves to us where they ran"),
         (
             Proof::Unaccounted,
             "Unaccounted for, since more of most of their calls belongs to no phase than to one, as where an engine ends a \
@@ -93,6 +94,7 @@ fn label(evidence: Proof) -> &'static str {
     match evidence {
         Proof::Attributed => "",
         Proof::Unattributed => " (unattributed)",
+        Proof::Imported => " (imported)",
         Proof::Unaccounted => " (unaccounted for)",
     }
 }

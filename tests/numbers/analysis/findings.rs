@@ -201,7 +201,7 @@ fn a_record_that_does_not_hold_together_is_said_to_first() {
 fn fewer_processors_than_there_are_stand_in_the_first_lines() {
     let mut run = measured(|_, _, _| 1.0);
     let machine = &mut run.manifest.stack.machine;
-    (machine.logical_cores, machine.physical_cores) = (2, Some(2));
+    (machine.logical_cores, machine.physical_cores) = (Some(2), Some(2));
     (machine.cpu_affinity, machine.cpu_quota_cores) = (None, None);
     let held = "0.5 of 2 processors (granted by a control group) usable";
     assert!(!page(&run).contains("usable"), "{}", page(&run));

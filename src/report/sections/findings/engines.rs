@@ -54,6 +54,9 @@ fn answer(ranking: &Ranking<'_>) -> Text {
         Mode::Prefill | Mode::E2eKv => "prefills",
         Mode::KvDecode => "decodes",
         Mode::GenerateUncached => "generates without a cache",
+        Mode::Ttft => "gives its first token",
+        Mode::AfterFirst => "goes on after its first token",
+        Mode::Request | Mode::Whole => "answers",
     };
     let mut answer = Text::default();
     for (place, standing) in ranking.others.iter().enumerate() {

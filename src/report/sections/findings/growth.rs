@@ -22,6 +22,10 @@ const FEW_MODELS: usize = 8;
 
 /// One finding per backend and timed mode.
 pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
+    if run.manifest.imported.is_some() {
+        // Another tool's figures are in no fit.
+        return Vec::new();
+    }
     let findings: Vec<Finding> = headlines(run).map(|fit| finding(run, names, fit)).collect();
     if findings.is_empty() {
         return vec![Finding {

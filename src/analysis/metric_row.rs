@@ -1,0 +1,163 @@
+//! A row of `metrics.csv`, whoever made the call.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::terms::{Degraded, Finish, Mode, Regime, Role};
+
+use super::board::BoardColumns;
+use super::columns::columns;
+use super::energy::EnergyColumns;
+use super::flags::Flags;
+use super::key::CellKey;
+use super::models::ArchitectureColumns;
+
+columns! {
+    /// One call in one mode, of any role and status. Times are of the mode unless the name says otherwise.
+    pub struct MetricRow {
+        /// The call's id in `measurements.jsonl`.
+        call_id: String,
+        ..key: Arc<CellKey>,
+        /// What is timed.
+        mode: Mode,
+        /// Why the call was made.
+        role: Role,
+        /// Number among the cell's calls of this role.
+        index: u32,
+        /// Try of the same timed call, from 0.
+        attempt: u32,
+        /// How fresh the engine was.
+        regime: Regime,
+        /// Whether the row counts.
+        status: Standing,
+        /// Why it does not. `None`: it does.
+        degraded_kind: Option<Degraded>,
+        /// What went on beside the call, joined by `;`.
+        flags: Flags,
+        /// How generation ended. `None`: the engine did not tell.
+        finish: Option<Finish>,
+        /// Whether something proves where the work ran.
+        attributed: bool,
+        /// Device or provider asked for.
+        requested: String,
+        /// Device or provider that ran. `None`: nothing proves it.
+        actual: Option<String>,
+        ..architecture: ArchitectureColumns,
+        /// Prompt tokens sent per row, the mean where rows differ; BOS included. `None`: not told.
+        /// Unit: tokens.
+        prompt_tokens: Option<f64>,
+        /// Length that rows were padded to. `None`: another tool made the call.
+        prompt_padded: Option<u32>,
+        /// Decode steps that the decode span covers.
+        decode_steps_timed: u32,
+        /// New tokens per row as the engine counts them, the first one from the prefill included; the mean where rows differ.
+        /// `None`: it does not tell.
+        /// Unit: tokens.
+        new_tokens: Option<f64>,
+        /// Whether the call ended early and its decode time is scaled by step to the steps asked for.
+        scaled: bool,
+        /// Tokens of the mode over all rows: prompt tokens evaluated, decode steps × batch, or both; with a scaled time those
+        /// of the steps asked for. `None`: no time to go with them, or not told.
+        tokens: Option<u64>,
+        /// Latency; where `scaled`, with the decode time of `kv_decode_ms_equiv_step`. `None`: the call did not get so far.
+        latency_ms: Option<f64>,
+        /// Decode time as measured, scaled or not; on rows of `kv_decode`, as are the two below. `None`: no such time.
+        decode_measured_ms: Option<f64>,
+        /// The same ÷ `decode_steps_timed` × steps asked for. `None`: no such time, or no step.
+        /// Unit: milliseconds.
+        kv_decode_ms_equiv_step: Option<f64>,
+        /// The same ÷ `new_tokens` × steps asked for: as TR121 did it, wrong where the first token is not timed. `None`: no
+        /// such time, or no count.
+        /// Source: technical report TR121.
+        /// Unit: milliseconds.
+        kv_decode_ms_equiv_proportional: Option<f64>,
+        /// Latency per position of a row: per decode step, or per prompt token of one row. `None`: no latency, no
+        /// position, or `e2e_kv`, where the two kinds would mix.
+        ms_per_token: Option<f64>,
+        /// `tokens` ÷ latency. `None`: no latency, or none but 0.
+        tokens_per_s: Option<f64>,
+        /// Whole call, read independently of the phases. `None`: another tool made the call, and does not tell.
+        total_wall_ms: Option<f64>,
+        /// Rest before the call. `None`: first call of the process.
+        since_last_call_ms: Option<f64>,
+        /// Time since the session was loaded. `None`: another tool made the call.
+        session_age_ms: Option<f64>,
+        /// Processor time of our own process during the whole call. `None`: not measurable.
+        client_cpu_ms: Option<f64>,
+        /// Decode time not spent inside the engine; on rows of decode modes. `None`: cannot be told apart.
+        outside_engine_ms: Option<f64>,
+        /// The same per decode step. `None`: as above.
+        outside_engine_us_per_step: Option<f64>,
+        /// KV cache really allocated at the call's end. `None`: not told.
+        kv_bytes: Option<u64>,
+        /// Resident set of the engine's process at the call's end. `None`: not measurable.
+        host_rss_bytes: Option<u64>,
+        /// Largest resident set of that process during the call. `None`: not measurable.
+        host_peak_bytes: Option<u64>,
+        /// Device memory in use at the call's end. `None`: not told, or no device.
+        device_used_bytes: Option<u64>,
+        /// Mean power over the mode as the engine reports it. `None`: it does not, for some part of the mode.
+        power_mean_w: Option<f64>,
+        ..energy: EnergyColumns,
+        /// Share of processor time that other programs used, 0 to 1. `None`: not measurable.
+        /// Unit: fraction.
+        foreign_cpu: Option<f64>,
+        /// Share of processor time that the hypervisor took, 0 to 1. `None`: not measurable.
+        /// Unit: fraction.
+        steal: Option<f64>,
+        /// Load average over one minute. `None`: not measurable.
+        /// Unit: processes.
+        load_1min: Option<f64>,
+        /// Mean processor clock at the end. `None`: not measurable.
+        cpu_mhz: Option<f64>,
+        ..board: BoardColumns,
+        /// Visit of the cell, in the run's order.
+        task_idx: u32,
+        /// Position of the call in the run.
+        call_idx: u32,
+        /// Repetition the call belongs to.
+        round: u32,
+        /// The load its session comes from.
+        load_index: u32,
+        /// Which of its cell's sessions made the call, from 0. A session is one load in a fresh engine process.
+        session_index: u32,
+        /// Process of the run.
+        epoch: u32,
+        /// Of an imported row: where another tool wrote it, as `tool:file@begin of its SHA-256:place`. `None`: this program measured
+        /// the call.
+        imported: Option<String>,
+    }
+}
+
+/// Whether a row counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It may enter aggregates.
+    Ok,
+    /// It stays here and in the degraded rate.
+    Degraded,
+}
+
+impl MetricRow {
+    /// Whether the row enters aggregates of its cell: timed, on a warm engine, not degraded, with a latency.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.role == Role::Timed
+            && self.regime == Regime::Warm
+            && self.status == Standing::Ok
+            && self.latency_ms.is_some()
+    }
+
+    /// Whether the row is a cold or planned warmup call that went well.
+    #[must_use]
+    pub fn warms_up(&self) -> bool {
+        matches!(self.role, Role::Cold | Role::Warmup) && self.status == Standing::Ok && self.latency_ms.is_some()
+    }
+}
+
+/// Throughput. `None`: no time passed.
+pub(super) fn tokens_per_s(tokens: f64, latency_ms: f64) -> Option<f64> {
+    (latency_ms > 0.0).then(|| tokens / (latency_ms / 1e3))
+}

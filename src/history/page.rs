@@ -1,0 +1,180 @@
+//! A history as a document.
+
+use crate::record::manifest::Tool;
+use crate::report::chart::{Interval, Trend, TrendLevel, TrendPoint, trend};
+use crate::report::document::{Assurance, Block, Document, Finding, Section, Table, Text};
+use crate::report::format::{self, ABSENT};
+
+use super::cells::{Change, Level, Point, Series};
+use super::side_by_side::{History, NOISE_NEEDS};
+use super::tables::time;
+
+/// Most charts of a page; all cells stand in `history.csv`.
+const MOST_CHARTS: usize = 24;
+
+/// A page of the history of runs.
+#[must_use]
+pub fn page(history: &History) -> Document {
+    let stacks = history.marks.len() + 1;
+    let facts = [
+        ("runs", history.runs.len().to_string()),
+        ("from", history.runs.first().map_or_else(|| ABSENT.to_owned(), |run| time(run.started_unix_ns))),
+        ("to", history.runs.last().map_or_else(|| ABSENT.to_owned(), |run| time(run.started_unix_ns))),
+        ("cells", history.series.len().to_string()),
+        ("stacks in a row", stacks.to_string()),
+    ];
+    Document {
+        title: "History".to_owned(),
+        facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
+        verdict: vec![Block::Findings(vec![changed(history), newest(history)])],
+        sections: [changes(history), charts(history), stacks_section(history)].into_iter().flatten().collect(),
+        made_by: format!("Made by phasebench {} from the runs' own rows.", Tool::this().version),
+    }
+}
+
+/// Whether levels changed.
+pub(super) fn changed(history: &History) -> Finding {
+    let moved: Vec<&Series> = history.series.iter().filter(|series| !series.changes.is_empty()).collect();
+    let all: usize = moved.iter().map(|series| series.changes.len()).sum();
+    let beside = moved.iter().flat_map(|series| &series.changes).filter(|change| change.stack_change.is_some()).count();
+    let few = history.runs.len() < 6;
+    let (assurance, answer) = match (few, all) {
+        (true, _) => (Assurance::Withheld, format!("{} runs: a change needs 3 on either side.", history.runs.len())),
+        (false, 0) => (Assurance::Holds, format!("No level changed in {} cells.", history.series.len())),
+        (false, all) => {
+            let cells = history.series.len();
+            (Assurance::Holds, format!("{all} changes of level in {} of {cells} cells.", moved.len()))
+        }
+    };
+    let grounds = format!(
+        "Found by divisive splits, kept at p below 0.001 between the levels beside them. {beside} of them lie at most two runs from \
+         a change of stack."
+    );
+    Finding { question: "Did anything change?".to_owned(), assurance, answer: answer.into(), grounds: grounds.into() }
+}
+
+/// Whether the newest run is one of its level.
+pub(super) fn newest(history: &History) -> Finding {
+    let question = "Is the newest run like those before it?".to_owned();
+    let Some(noise) = history.noise else {
+        let grounds = format!("Fewer than {NOISE_NEEDS} runs have its stack, so how much these differ is not known.");
+        return Finding {
+            question,
+            assurance: Assurance::Withheld,
+            answer: "Not known.".into(),
+            grounds: grounds.into(),
+        };
+    };
+    let judged: Vec<_> = history.series.iter().filter_map(|series| Some((series, history.newest(series)?))).collect();
+    let outside: Vec<_> = judged.iter().filter(|(_, newest)| !newest.within).collect();
+    let (assurance, answer) = match outside.first() {
+        None if judged.is_empty() => (Assurance::Withheld, "It has no cell that was there before.".to_owned()),
+        None => (Assurance::Holds, format!("Yes, in all of {} cells.", judged.len())),
+        Some((series, newest)) => {
+            let by = format::percent(newest.ratio - 1.0);
+            let name = series.cell.words();
+            (Assurance::Caution, format!("Not in {} of {} cells, first {name}: {by}.", outside.len(), judged.len()))
+        }
+    };
+    let grounds = format!(
+        "{} runs of its stack differ by {} (standard deviation, levels apart, {:.0} degrees of freedom); 99 of 100 runs of an unchanged \
+         cell lie where it is looked for. One run alone can always be one of the hundred.",
+        noise.runs,
+        format::percent(noise.ln),
+        noise.df
+    );
+    Finding { question, assurance, answer: answer.into(), grounds: grounds.into() }
+}
+
+/// One line of the table of changes.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    series: &'a Series,
+    change: &'a Change,
+    before: &'a Level,
+    after: &'a Level,
+}
+
+fn changes(history: &History) -> Option<Section> {
+    let lines = history.series.iter().flat_map(|series| {
+        let levels = series.levels.windows(2);
+        let line = |(change, levels): (&'_ Change, &'_ [Level])| (*change, levels[0], levels[1]);
+        series.changes.iter().zip(levels).map(move |pair| (series, line(pair)))
+    });
+    let owned: Vec<_> = lines.collect();
+    if owned.is_empty() {
+        return None;
+    }
+    let lines: Vec<Line<'_>> =
+        owned.iter().map(|(series, (change, before, after))| Line { series, change, before, after }).collect();
+    let table = Table::of(&lines)
+        .words("cell", |line| line.series.cell.words())
+        .count("first run", |line| line.change.run + 1)
+        .words("date", |line| {
+            history.runs.get(line.change.run).map_or_else(|| ABSENT.to_owned(), |run| time(run.started_unix_ns))
+        })
+        .number("before", "ms", |line| format::ms(Some(line.before.ms)))
+        .number("after", "ms", |line| format::ms(Some(line.after.ms)))
+        .interval("ratio", "", "95\u{a0}%", |line| format::interval(Some(line.change.ratio), line.change.interval))
+        .words("changed in the stack, at most two runs off", |line| {
+            let changed = history.manifest_changes(line.change.stack_change);
+            if changed.is_empty() { "nothing".to_owned() } else { changed.join("; ") }
+        })
+        .captioned(Text::plain("Changes of level, from ").code("change_points.csv").and("."));
+    Some(Section { id: "changes", title: "What changed".to_owned(), blocks: vec![table.into()] })
+}
+
+fn charts(history: &History) -> Option<Section> {
+    let mut shown: Vec<&Series> = history.series.iter().collect();
+    // Those that changed first; the order of the runs otherwise.
+    shown.sort_by_key(|series| series.changes.is_empty());
+    let left_out = shown.len().saturating_sub(MOST_CHARTS);
+    shown.truncate(MOST_CHARTS);
+    let mut blocks: Vec<Block> = shown.iter().zip(1..).map(|(series, number)| chart(history, series, number)).collect();
+    if blocks.is_empty() {
+        return None;
+    }
+    if left_out > 0 {
+        blocks.push(Block::Note(
+            Text::plain(format!("{left_out} further cells have no chart here; all are in "))
+                .code("history.csv")
+                .and("."),
+        ));
+    }
+    Some(Section { id: "cells", title: "How every cell went".to_owned(), blocks })
+}
+
+fn chart(history: &History, series: &Series, number: usize) -> Block {
+    let point = |point: &Point| TrendPoint {
+        run: point.run + 1,
+        ms: point.ms,
+        interval: point.interval_ms.map(|(low, high)| Interval { low, high }),
+    };
+    let level = |level: &Level| TrendLevel { first: level.first_run + 1, last: level.last_run + 1, ms: level.ms };
+    let data = Trend {
+        title: series.cell.words(),
+        points: series.points.iter().map(point).collect(),
+        levels: series.levels.iter().map(level).collect(),
+        stack_changes: history.marks.iter().map(|mark| mark.at + 1).collect(),
+    };
+    let caption = match series.changes.len() {
+        0 => "One level throughout.".to_owned(),
+        1 => "Its level changes once.".to_owned(),
+        n => format!("Its level changes {n} times."),
+    };
+    Block::figure(&format!("history_{number}"), caption.into(), trend(&data))
+}
+
+fn stacks_section(history: &History) -> Option<Section> {
+    if history.marks.is_empty() {
+        return None;
+    }
+    let table = Table::of(&history.marks)
+        .count("from run", |mark| mark.at + 1)
+        .words("date", |mark| {
+            history.runs.get(mark.at).map_or_else(|| ABSENT.to_owned(), |run| time(run.started_unix_ns))
+        })
+        .words("what is not as in the run before", |mark| mark.changes.join("; "))
+        .captioned(Text::plain("Changes of the stack, from each run's ").code("manifest.json").and("."));
+    Some(Section { id: "stacks", title: "When the stack changed".to_owned(), blocks: vec![table.into()] })
+}

@@ -1,0 +1,87 @@
+//! Runs as far as a history needs them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::analysis::summary::Summary;
+use crate::analysis::{Sources, SummaryRow};
+use crate::record::manifest::Stack;
+use crate::run_folder::RunFolder;
+use crate::store::{self, StoreError, io_error};
+
+/// Why there is no history.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// A folder that cannot be read, or a run that is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Neither a run nor a folder of runs.
+    #[error("{0}: neither a run nor a folder of runs\n  allowed: run folders, or folders that hold them")]
+    NoRun(String),
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct HistoryRun {
+    /// Its folder.
+    pub folder: String,
+    /// When it began, in nanoseconds.
+    pub started_unix_ns: u64,
+    /// SHA-256 of its stack.
+    pub stack_sha256: String,
+    /// Its stack.
+    pub stack: Stack,
+    /// Whether it came to its end.
+    pub finished: bool,
+    /// Its cells.
+    pub rows: Vec<SummaryRow>,
+}
+
+/// The runs in folders, each of which is one or holds them. A run that several of them lead to is taken once.
+///
+/// # Errors
+/// A folder that is neither, or a run that cannot be read.
+pub fn read(folders: &[PathBuf]) -> Result<Vec<HistoryRun>, HistoryError> {
+    let (mut seen, mut runs) = (BTreeSet::new(), Vec::new());
+    for folder in folders {
+        let found = runs_in(folder)?;
+        if found.is_empty() {
+            return Err(HistoryError::NoRun(folder.display().to_string()));
+        }
+        for path in found {
+            if seen.insert(fs::canonicalize(&path).map_err(io_error(&path, "read"))?) {
+                runs.push(one(&path)?);
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn is_run(folder: &Path) -> bool {
+    folder.join(store::PLAN).is_file() && folder.join(store::MEASUREMENTS).is_file()
+}
+
+fn runs_in(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    if is_run(folder) {
+        return Ok(vec![folder.to_owned()]);
+    }
+    let entries = fs::read_dir(folder).map_err(io_error(folder, "read"))?;
+    let mut runs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| is_run(path)).collect();
+    runs.sort();
+    Ok(runs)
+}
+
+fn one(path: &Path) -> Result<HistoryRun, StoreError> {
+    let run = RunFolder::open(path)?;
+    let sources = Sources::new(&run.recording, &run.plan, &run.manifest, &[]);
+    let rows = sources.rows::<Summary>().to_vec();
+    Ok(HistoryRun {
+        folder: path.display().to_string(),
+        started_unix_ns: run.manifest.epochs.first().map_or(0, |epoch| epoch.started_unix_ns),
+        stack_sha256: run.manifest.stack_sha256.clone(),
+        finished: run.recording.finished(),
+        stack: run.manifest.stack,
+        rows,
+    })
+}

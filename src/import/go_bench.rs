@@ -1,0 +1,116 @@
+//! Lines of Go's `testing` package: `BenchmarkName-8  1000  12345 ns/op  …`.
+//!
+//! A line is the mean over its iterations, and taken as one sample of it: `go test -count` gives several. What follows the time
+//! are other units, which are checked and left out. Written from the format's specification,
+//! go.googlesource.com/proposal/+/master/design/14313-benchmark-format.md.
+
+use std::collections::BTreeMap;
+
+use crate::terms::{Mode, Procedure};
+use crate::units::Nanos;
+
+use super::error::ImportError;
+use super::sheet::{Sample, Series, Sheet, ToldEngine, ToldModel};
+use super::source::Source;
+
+/// Units that may stand beside the time.
+const BESIDE: [&str; 6] = ["B/op", "allocs/op", "MB/s", "tokens/s", "tokens/sec", "token/sec"];
+
+/// A line's name, iterations, and values by unit.
+pub(super) struct Line<'a> {
+    pub(super) number: usize,
+    pub(super) name: &'a str,
+    pub(super) iterations: u32,
+    pub(super) values: Vec<(f64, &'a str)>,
+}
+
+/// Every line of results; configuration lines, `PASS` and `ok` are skipped.
+pub(super) fn lines<'a>(source: &'a Source) -> Result<Vec<Line<'a>>, ImportError> {
+    let mut found = Vec::new();
+    for (text, number) in source.text.lines().zip(1..).filter(|(text, _)| text.starts_with("Benchmark")) {
+        let place = number.to_string();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        // `go test -v` prints the name alone before the line with the result.
+        let [name, iterations, values @ ..] = words.as_slice() else { continue };
+        let count = || {
+            source.error(place.clone(), format!("`{iterations}` is no number of iterations"), "a whole number above 0")
+        };
+        let iterations = iterations.parse::<u32>().ok().filter(|&n| n > 0).ok_or_else(count)?;
+        if values.is_empty() || values.len() % 2 != 0 {
+            return Err(source.error(
+                place,
+                "a value stands without its unit",
+                "pairs of a value and its unit, such as 12345 ns/op",
+            ));
+        }
+        let pair = |pair: &[&'a str]| {
+            let wrong = || source.error(number.to_string(), format!("`{}` is no number", pair[0]), "a finite number");
+            let value = pair[0].parse::<f64>().ok().filter(|value| value.is_finite()).ok_or_else(wrong)?;
+            Ok((value, pair[1]))
+        };
+        let values = values.chunks(2).map(pair).collect::<Result<Vec<_>, ImportError>>()?;
+        found.push(Line { number, name, iterations, values });
+    }
+    if found.is_empty() {
+        return Err(source.error("", "has no line of results", "lines such as BenchmarkName-8 1000 12345 ns/op"));
+    }
+    Ok(found)
+}
+
+/// The time of a line, in one of these units.
+pub(super) fn time(source: &Source, line: &Line<'_>, allowed: &[&str]) -> Result<Nanos, ImportError> {
+    let place = line.number.to_string();
+    if let Some((_, unit)) = line.values.iter().find(|(_, unit)| !allowed.contains(unit) && !BESIDE.contains(unit)) {
+        let known = allowed.iter().chain(&BESIDE).copied().collect::<Vec<_>>().join(", ");
+        return Err(source.error(place, format!("`{unit}` is no unit that is known"), known));
+    }
+    let mut times = line.values.iter().filter(|(_, unit)| allowed.contains(unit));
+    match (times.next(), times.next()) {
+        (Some(&(value, _)), None) => source.time(&place, value, 1.0),
+        _ => Err(source.error(place, "has no time, or several", format!("one value in {}", allowed.join(" or ")))),
+    }
+}
+
+/// One sheet: a file is one session.
+pub(super) fn sheets(source: &Source) -> Result<Vec<Sheet>, ImportError> {
+    let mut by_name: BTreeMap<&str, Vec<Sample>> = BTreeMap::new();
+    let mut order = Vec::new();
+    for line in lines(source)? {
+        let time = time(source, &line, &["ns/op"])?;
+        let samples = by_name.entry(line.name).or_default();
+        if samples.is_empty() {
+            order.push((line.name, line.number));
+        }
+        let outcome = Ok(vec![(Mode::Whole, time)]);
+        samples.push(Sample {
+            place: line.number.to_string(),
+            outcome,
+            begin: None,
+            prompt: None,
+            new: None,
+            steps: None,
+        });
+    }
+    let told =
+        |key: &str| source.text.lines().find_map(|line| line.strip_prefix(key)).map(|text| text.trim().to_owned());
+    let series = order.into_iter().map(|(name, line)| Series {
+        place: line.to_string(),
+        engine: ToldEngine {
+            name: "go-bench".to_owned(),
+            title: "Go benchmark".to_owned(),
+            settings: BTreeMap::from([("device".to_owned(), "not told".to_owned())]),
+            boundary: BTreeMap::from([(Mode::Whole, "mean time of an operation over a line's iterations".to_owned())]),
+        },
+        model: ToldModel::named(told("pkg:").as_deref().unwrap_or("not told")),
+        scenario: name.trim_start_matches("Benchmark").to_owned(),
+        procedure: Procedure::PrefillDecode,
+        batch: 1,
+        prompt_tokens: None,
+        gen_tokens: 0,
+        samples: by_name.remove(name).unwrap_or_default(),
+        stated: Vec::new(),
+    });
+    let series = series.collect();
+    let notes = vec!["a line is the mean over its iterations, and counts as one sample".to_owned()];
+    Ok(vec![Sheet { series, notes, cpu: told("cpu:"), ..Sheet::default() }])
+}

@@ -1,0 +1,227 @@
+//! `phasebench import` through the program itself, on real files of other tools and on files made from their documented formats.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Instant;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/import");
+
+fn phasebench(arguments: &[&str]) -> std::io::Result<Output> {
+    Command::new(env!("CARGO_BIN_EXE_phasebench")).args(arguments).output()
+}
+
+fn good(arguments: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
+    let output = phasebench(arguments)?;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {errors}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn refused(arguments: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
+    let output = phasebench(arguments)?;
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    Ok(String::from_utf8(output.stderr)?)
+}
+
+/// Imports files of the test data into a new folder.
+fn imported(files: &[&str]) -> Result<(tempfile::TempDir, PathBuf, serde_json::Value), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let run = folder.path().join("run");
+    let paths: Vec<String> = files.iter().map(|file| format!("{DATA}/{file}")).collect();
+    let out = run.display().to_string();
+    let arguments: Vec<&str> =
+        ["import"].into_iter().chain(paths.iter().map(String::as_str)).chain(["--out", &out, "--json"]).collect();
+    let told = serde_json::from_str(&good(&arguments)?)?;
+    Ok((folder, run, told))
+}
+
+/// Rows of a table by column.
+fn rows(run: &Path, file: &str) -> Result<Vec<BTreeMap<String, String>>, Box<dyn std::error::Error>> {
+    let mut reader = csv::Reader::from_path(run.join(file))?;
+    let header = reader.headers()?.clone();
+    let read =
+        |record: csv::StringRecord| header.iter().zip(&record).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
+    reader.records().map(|record| Ok(read(record?))).collect()
+}
+
+/// Files, the format they are taken for, and calls, failures and stated figures over all cells.
+const FILES: &[(&str, &str, [u64; 3])] = &[
+    ("llama-bench/gpt2-25m.json", "llama-bench", [18, 0, 0]),
+    ("llama-bench/gpt2-25m.jsonl", "llama-bench", [18, 0, 0]),
+    ("llama-bench/gpt2-25m.csv", "llama-bench", [0, 0, 6]),
+    ("llama-bench/gpt2-25m.sql", "llama-bench", [0, 0, 6]),
+    ("llama-bench/gpt2-25m.md", "llama-bench", [0, 0, 6]),
+    ("llama-bench/two-models-threads.json", "llama-bench", [40, 0, 0]),
+    ("vllm/bench-serve-plain.json", "vllm-serve", [10, 0, 1]),
+    ("vllm/bench-serve-detailed.json", "vllm-serve", [10, 0, 0]),
+    ("vllm/bench-serve-some-failed.json", "vllm-serve", [12, 2, 0]),
+    ("vllm/bench-latency.json", "vllm-latency", [6, 0, 0]),
+    ("vllm/bench-throughput.json", "vllm-throughput", [1, 0, 0]),
+    ("documented/sglang.jsonl", "sglang", [48, 1, 0]),
+    ("documented/sglang-summary.jsonl", "sglang", [0, 0, 2]),
+    ("documented/guidellm.json", "guidellm", [53, 3, 0]),
+    ("documented/aiperf.jsonl", "aiperf", [22, 1, 0]),
+    ("documented/genai-perf.json", "genai-perf", [12, 0, 0]),
+    ("documented/ollama.bench", "ollama-bench", [18, 0, 0]),
+    ("documented/ollama.csv", "ollama-bench", [2, 0, 0]),
+    ("documented/go.txt", "go-bench", [10, 0, 0]),
+    ("documented/plain.csv", "csv", [80, 1, 0]),
+];
+
+#[test]
+fn every_format_is_known_by_its_looks_and_gives_a_run_that_holds_together() -> Outcome {
+    for (file, format, counts) in FILES {
+        let (_folder, run, told) = imported(&[file])?;
+        assert_eq!(told["imported"]["format"], *format, "{file}");
+        let cells = told["cells"].as_array().ok_or("no cells")?;
+        let sum = |key: &str| cells.iter().filter_map(|cell| cell[key].as_u64()).sum::<u64>();
+        assert_eq!([sum("calls"), sum("failed"), sum("stated")], *counts, "{file}");
+        let path = run.display().to_string();
+        let checks = good(&["validate", &path])?;
+        assert!(checks.contains("PASS  imported figures refer to files and cells"), "{file}: {checks}");
+        good(&["report", &path])?;
+        let report = fs::read_to_string(run.join("report.md"))?;
+        assert!(report.contains("**Imported** from") && report.contains("## Where these figures come from"), "{file}");
+        let again = good(&["validate", &path])?;
+        assert!(again.contains(" 0 failed"), "{file}: {again}");
+    }
+    Ok(())
+}
+
+/// Whatever a row is, it says where another tool wrote it, and no fit or aggregate has it.
+#[test]
+fn imported_rows_are_labelled_and_never_taken_for_ours() -> Outcome {
+    let (_folder, run, _) = imported(&["llama-bench/two-models-threads.json"])?;
+    good(&["analyze", &run.display().to_string()])?;
+    let hash = &phasebench::hash::sha256_file(Path::new(&format!("{DATA}/llama-bench/two-models-threads.json")))?[..12];
+    let metrics = rows(&run, "metrics.csv")?;
+    assert_eq!(metrics[0]["imported"], format!("llama-bench:two-models-threads.json@{hash}:/0/samples_ns/0"));
+    assert!(metrics.iter().all(|row| row["attributed"] == "false" && row["actual"].is_empty()));
+    let summary = rows(&run, "analysis/summary_by_model_backend_mode.csv")?;
+    assert!(summary.iter().all(|row| row["attribution"] == "imported" && row["n_unattributed"] == "0"));
+    assert_eq!(rows(&run, "analysis/aggregate_by_model_backend_mode.csv").map_or(0, |rows| rows.len()), 0);
+    let slopes = rows(&run, "analysis/scaling_fits.csv")?;
+    assert!(slopes.iter().all(|row| row["n_models"] == "0" || row["slope"].is_empty()), "{slopes:?}");
+    Ok(())
+}
+
+/// Its mean lies far from its samples' in one file, its standard deviations in both directions in another.
+#[test]
+fn what_samples_contradict_is_said() -> Outcome {
+    let (_folder, _, told) = imported(&["llama-bench/quiet-gpt2-25m-t2.json"])?;
+    let notes = told["imported"]["notes"].to_string();
+    assert!(notes.contains("/1 (tg64): a standard deviation of 4233884142.000000 ns is stated"), "{notes}");
+    assert!(notes.contains("1.943 times as much") && notes.contains("0.127 times as much"), "{notes}");
+    let (_folder, _, told) = imported(&["llama-bench/quiet-llama-s-t1.json"])?;
+    assert_eq!(told["imported"]["notes"].as_array().map(Vec::len), Some(0));
+    Ok(())
+}
+
+#[test]
+fn several_files_are_several_sessions() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let text = fs::read_to_string(format!("{DATA}/llama-bench/quiet-gpt2-25m-t1.json"))?;
+    let mut files = Vec::new();
+    for session in 0..3 {
+        let path = folder.path().join(format!("{session}.json"));
+        fs::write(&path, format!("{}\n{text}", " ".repeat(session)))?;
+        files.push(path.display().to_string());
+    }
+    let run = folder.path().join("run");
+    let out = run.display().to_string();
+    good(&["import", &files[0], &files[1], &files[2], "--out", &out])?;
+    good(&["analyze", &out])?;
+    let metrics = rows(&run, "metrics.csv")?;
+    for session in ["0", "1", "2"] {
+        assert_eq!(metrics.iter().filter(|row| row["session_index"] == session).count(), 4 * 8);
+    }
+    let summary = rows(&run, "analysis/summary_by_model_backend_mode.csv")?;
+    assert!(summary.iter().all(|row| row["n"] == "24"));
+    // The same bytes twice are no second session; another build is another run.
+    let twice = refused(&["import", &files[0], &files[0], "--out", "/nowhere"])?;
+    assert!(twice.contains("0.json: is byte for byte 0.json"), "{twice}");
+    fs::write(&files[1], text.replace("11434", "10488"))?;
+    let mixed = refused(&["import", &files[0], &files[1], "--out", "/nowhere"])?;
+    assert!(mixed.contains("1.json: is of version b10488 (sdist), 0.json of b11434 (sdist)"), "{mixed}");
+    Ok(())
+}
+
+#[test]
+fn a_line_of_sglang_and_a_session_of_plain_csv_are_sessions() -> Outcome {
+    for (file, per_session) in [("documented/sglang.jsonl", 24), ("documented/plain.csv", 40)] {
+        let (_folder, run, _) = imported(&[file])?;
+        let record = fs::read_to_string(run.join("measurements.jsonl"))?;
+        for session in 0..2 {
+            let of_session =
+                record.lines().filter(|line| line.contains(&format!("\"session_index\":{session},"))).count();
+            assert_eq!(of_session, per_session, "{file}");
+        }
+    }
+    Ok(())
+}
+
+/// A stated mean has an interval only where its standard deviation and number of calls are stated as well.
+#[test]
+fn a_file_without_samples_has_the_interval_that_it_states() -> Outcome {
+    let (_folder, run, _) = imported(&["documented/sglang-summary.jsonl"])?;
+    good(&["analyze", &run.display().to_string()])?;
+    let stated = rows(&run, "analysis/stated_figures.csv")?;
+    let number = |name: &str| stated[0][name].parse::<f64>();
+    // t of 199 degrees of freedom; the file's deviation is a population's.
+    let half = 1.971_956_544 * 41.25 * (200.0_f64 / 199.0).sqrt() / 200.0_f64.sqrt();
+    assert!((number("ci_low_ms")? - (174.09 - half)).abs() < 1e-6, "{stated:?}");
+    assert!((number("ci_high_ms")? - (174.09 + half)).abs() < 1e-6);
+    let (_folder, run, _) = imported(&["llama-bench/gpt2-25m.md"])?;
+    good(&["analyze", &run.display().to_string()])?;
+    let stated = rows(&run, "analysis/stated_figures.csv")?;
+    assert!(stated.iter().all(|row| row["ci_low_ms"].is_empty() && row["statistic"] == "harmonic_mean"));
+    Ok(())
+}
+
+/// N tokens of Ollama's own clock took N − 1 steps.
+#[test]
+fn the_step_that_ollama_counts_too_much_is_taken_back() -> Outcome {
+    let (_folder, run, _) = imported(&["documented/ollama.csv"])?;
+    good(&["analyze", &run.display().to_string()])?;
+    let metrics = rows(&run, "metrics.csv")?;
+    let decode = metrics.iter().find(|row| row["mode"] == "kv_decode").ok_or("no decode")?;
+    assert_eq!(decode["ms_per_token"].parse::<f64>()?, 10.0 / 511.0);
+    Ok(())
+}
+
+#[test]
+fn an_imported_run_is_not_resumed_and_nothing_is_written_over() -> Outcome {
+    let (_folder, run, _) = imported(&["documented/go.txt"])?;
+    let path = run.display().to_string();
+    let output = phasebench(&["run", "--resume", &path])?;
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{words}");
+    assert!(words.contains("was imported from another tool's files"), "{words}");
+    let before = fs::read(run.join("measurements.jsonl"))?;
+    let output = phasebench(&["import", &format!("{DATA}/documented/plain.csv"), "--out", &path])?;
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(fs::read(run.join("measurements.jsonl"))?, before);
+    Ok(())
+}
+
+/// 100,000 samples; the limit of 2 seconds is for the release build, which `scripts/bench` times: here it is only shown.
+#[test]
+fn a_hundred_thousand_samples_are_imported() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("many.csv");
+    let mut text = String::from("mode,model,latency_us\n");
+    for i in 0..100_000_u32 {
+        text.push_str(&format!("prefill,m,{}.5\n", 1000 + i % 977));
+    }
+    fs::write(&file, text)?;
+    let out = folder.path().join("run").display().to_string();
+    let begin = Instant::now();
+    let told = good(&["import", &file.display().to_string(), "--out", &out])?;
+    println!("100,000 samples in {:.2} s", begin.elapsed().as_secs_f64());
+    assert!(told.contains("100000 calls, 0 failed"), "{told}");
+    Ok(())
+}
