@@ -5,7 +5,7 @@
 //! - [`connection`] carries messages, [`protocol`] is their generated code, [`settings`] and [`reply`] translate,
 //!   [`evidence`] holds a compiler's counts against what was asked for, [`session`] is a loaded model.
 //! - [`torch`] finds the torch worker; [`serve`] is the other end: our own engines as a worker.
-//! - [`check`] tries a worker rule by rule.
+//! - `programs` says which program a worker is, by where it comes from; [`check`] tries a worker rule by rule.
 //!
 //! One thread ([`io`]) owns all connections and children, so that they are served between calls too. Everything else
 //! waits for it and is synchronous.

@@ -1,4 +1,4 @@
-"""What this torch can do beyond the oldest that the worker runs on. What it lacks is told, and nothing stands in for it."""
+"""What this torch can do beyond the oldest that the worker runs on. What it lacks is told; nothing stands in for it."""
 
 from __future__ import annotations
 

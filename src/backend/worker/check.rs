@@ -1,6 +1,6 @@
 //! Whether a worker keeps to `docs/worker-protocol.md`, rule by rule: what `phasebench worker check` tries.
 //!
-//! - [`bench`] is the worker with a model in it, and how it is asked; `starting` is about a program that is started here.
+//! - [`mod@bench`] is the worker with a model in it, and how it is asked; `starting` is about a program that is started here.
 //! - `order`, `refusals`, `clock`, `calls`, `stopping` and `reference` hold the rules.
 
 pub mod bench;

@@ -117,6 +117,13 @@ fn a_worker_that_is_not_there_is_named() {
     assert_exit(&doctor, 7);
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
     assert!(said.contains("nothing answers at tcp:127.0.0.1:1"), "{said}");
+    // Nothing was tried, and nothing failed.
+    for arguments in [&["worker", "check", "tcp:127.0.0.1:1"][..], &["worker", "check", "--", "./no-such-program"]] {
+        let check = fixture.command(arguments).output().unwrap();
+        assert_exit(&check, 7);
+        assert!(check.stdout.is_empty(), "{check:?}");
+    }
+    assert_exit(&fixture.command(&["worker", "check"]).output().unwrap(), 2);
 }
 
 /// A clock that says it is this kernel's and is ahead of it: mapped by round trips, and said to be.
