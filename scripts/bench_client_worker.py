@@ -33,6 +33,7 @@ name: bench-client
 seed: {seed}
 order: interleaved
 warmups: 2
+disturbed: {{ retry: 0, wait_quiet: 0s }}
 repetitions: {{ fixed: {arguments.rounds} }}
 gen_tokens: [{arguments.tokens}]
 timeout: 120s

@@ -57,6 +57,14 @@ FIGURES = [
 ]
 
 
+def last_tries(run):
+    """Timed calls in order; of one that was made again the last try alone."""
+    lines = map(json.loads, (run / "measurements.jsonl").read_text().splitlines())
+    timed = [line["call"] for line in lines if "call" in line and line["call"]["role"] == "timed"]
+    last = {(call["cell_id"], call["index"]): call.get("attempt", 0) for call in timed}
+    return [call for call in timed if call.get("attempt", 0) == last[call["cell_id"], call["index"]]]
+
+
 def medians(run):
     """Median latency in ms by (backend, dtype, mode, batch, steps), scenario, (model, weights), in the plan's order.
 
@@ -65,9 +73,8 @@ def medians(run):
     plan = json.loads((run / "plan.json").read_text())
     samples = {cell["id"]: {} for cell in plan["cells"]}
     steps = {cell["id"]: cell["gen_tokens"] for cell in plan["cells"]}
-    for line in (run / "measurements.jsonl").read_text().splitlines():
-        call = json.loads(line).get("call")
-        if call is None or call["role"] != "timed" or call["regime"] != "warm" or call["status"] != "ok":
+    for call in last_tries(run):
+        if call["regime"] != "warm" or call["status"] != "ok":
             continue
         lengths = {span["phase"]: (span["end_ns"] - span["begin_ns"]) / 1e6 for span in call["spans"]}
         for mode, phases in PHASES.items():

@@ -23,6 +23,7 @@ pub mod columns;
 pub mod compile;
 pub mod degraded;
 pub mod device_gap;
+pub mod disturbed;
 pub mod early_stop;
 pub mod energy;
 pub mod energy_soak;
@@ -65,6 +66,7 @@ pub use compile::{
 };
 pub use degraded::{DecisionRow, DegradedRow, SkippedRow};
 pub use device_gap::DeviceGapRow;
+pub use disturbed::DisturbedRow;
 pub use early_stop::EarlyStopRow;
 pub use energy::{BaselineRow, EnergyColumns, EnergyEventRow, EnergySummaryRow};
 pub use energy_soak::SoakRow;

@@ -3,9 +3,9 @@
 use crate::backend::{Call, CancelToken, Deadline, LoadReport, Memory, Outcome, Reply, Session, Span, SpanClock};
 use crate::clock::Clock;
 use crate::record::plan::{Cell, Plan};
-use crate::record::{BesideRecord, CallRecord, MemoryRecord, SpanRecord, TokenCounts};
+use crate::record::{BesideRecord, CallRecord, MemoryRecord, SpanRecord, TokenCounts, WaitRecord};
 use crate::schedule::CallTask;
-use crate::telemetry::{Beside, Watcher};
+use crate::telemetry::{Beside, Watcher, is_slowed};
 use crate::terms::{Degraded, Dtype, Finish, Flag, Procedure, Status};
 use crate::units::Nanos;
 
@@ -46,6 +46,8 @@ pub struct Setting<'a> {
     pub last_end: Option<Nanos>,
     /// Sessions of ours that are resident beside this one.
     pub co_resident: u32,
+    /// How long a quiet machine was waited for before it. `None`: not at all.
+    pub waited: Option<WaitRecord>,
 }
 
 /// Makes one call and records it. Nothing but the engine runs between the two readings of the clock.
@@ -84,6 +86,13 @@ fn record(
     let cell = &setting.plan.cells[setting.task.cell];
     let answered = outcome.reply.is_some();
     let reply = outcome.reply.unwrap_or_default();
+    // A script says all that there was beside the call.
+    let scripted = reply.scripted_foreign_cpu.map(|share| Beside {
+        foreign_cpu: Some(share),
+        own_cpu: beside.own_cpu,
+        ..Beside::default()
+    });
+    let beside = scripted.as_ref().unwrap_or(beside);
     let (status, detail) = match outcome.failure {
         Some(failure) => (Status::Degraded(failure.kind), Some(failure.message)),
         None => judge(setting, &reply, begin, end, in_process),
@@ -111,12 +120,13 @@ fn record(
         procedure: cell.procedure,
         status,
         detail,
-        flags: flags(beside, setting.co_resident, is_unaccounted(&reply, end)),
+        flags: flags(beside, setting.co_resident, &reply, end),
         attribution: if answered { reply.attribution.clone() } else { loaded.attribution.clone() },
         tokens: tokens(cell, setting.call, &reply),
         spans: reply.spans.iter().map(span_record).collect(),
         begin_ns: begin,
         total_wall_ns: wall,
+        waited: setting.waited,
         since_last_call_ns: setting.last_end.map(|last| begin.since(last)),
         session_age_ns: begin.since(setting.loaded_at),
         client_cpu_ns: beside.own_cpu,
@@ -124,7 +134,7 @@ fn record(
         step_ns: step_durations(&reply),
         engine_ns: reply.engine_durations,
         memory: memory_record(&reply.memory),
-        beside: beside_record(beside, setting.co_resident),
+        beside: BesideRecord { simulated: scripted.is_some(), ..beside_record(beside, setting.co_resident) },
         compile: reply.compile,
         token_ids: reply.tokens.into_iter().next().unwrap_or_default(),
         finish: reply.finish,
@@ -139,9 +149,12 @@ fn engine_pids(session: &dyn Session) -> Option<Vec<u32>> {
 }
 
 /// What may have disturbed a call, each once, in the order of the flags.
-fn flags(beside: &Beside, co_resident: u32, unaccounted: bool) -> Vec<Flag> {
+fn flags(beside: &Beside, co_resident: u32, reply: &Reply, end: Nanos) -> Vec<Flag> {
     let mut flags = crate::telemetry::flags(beside);
-    flags.extend(unaccounted.then_some(Flag::Unaccounted));
+    flags.extend(is_unaccounted(reply, end).then_some(Flag::Unaccounted));
+    // What a board does is nothing to the processor.
+    let on_processor = reply.attribution.device() == Some(None);
+    flags.extend((!on_processor && is_slowed(beside)).then_some(Flag::Throttled));
     if co_resident > 0 {
         flags.push(Flag::CoResident);
     }
@@ -167,6 +180,9 @@ fn beside_record(beside: &Beside, co_resident: u32) -> BesideRecord {
         cpu_mhz: beside.cpu_mhz,
         foreign_gpu_processes: beside.foreign_gpu_processes,
         boards: beside.boards.clone(),
+        held_back_ns: beside.held_back,
+        frozen_ns: beside.frozen,
+        simulated: false,
         co_resident,
     }
 }

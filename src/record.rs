@@ -16,7 +16,7 @@ pub mod manifest;
 pub mod plan;
 
 pub use beside::BesideRecord;
-pub use call::{CallRecord, MemoryRecord, SpanRecord, TokenCounts};
+pub use call::{CallRecord, MemoryRecord, SpanRecord, TokenCounts, WaitRecord};
 pub use imported::{ImportedCall, ImportedTime, StatedFigure, Statistic};
 pub use load::{CompileRecord, LoadRecord};
 pub use looped::{LoopRecord, WindowRecord};
@@ -134,6 +134,17 @@ pub struct IdleRecord {
     /// GPUs, by UUID, on which this process holds a context at its end: a context draws power of its own. `None`: not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contexts: Option<Vec<String>>,
+    /// Time of it for which this program was stopped, suspended or moved to another host. `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen_ns: Option<Nanos>,
+}
+
+impl IdleRecord {
+    /// Whether the idle power can be taken from it. What a sensor saw of a stretch in which nobody read it is not known.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.frozen_ns.is_none()
+    }
 }
 
 /// When in a run something was left alone.
@@ -186,7 +197,7 @@ pub struct Finished {
     pub calls: u32,
     /// Of these, degraded ones, but for those below: what the scenario file's limit is held against.
     pub degraded: u32,
-    /// Of these, ended early and made again.
+    /// Of these, made again: they ended early, or something outside disturbed them.
     #[serde(default)]
     pub made_again: u32,
 }

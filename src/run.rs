@@ -9,7 +9,7 @@ use crate::clock::SharedClock;
 use crate::hash::seeded;
 use crate::measure::{LoopSetting, Setting, given_up, looped, measure};
 use crate::record::plan::{Plan, SessionKey};
-use crate::record::{Finished, IdleRecord, IdleWhen, Line, LoadRecord, Opened};
+use crate::record::{Finished, IdleRecord, IdleWhen, Line, LoadRecord, Opened, WaitRecord};
 use crate::schedule::{self, CallTask, LoadTask, LoopTask, Ordering, Recorded, Task};
 use crate::store::{StoreError, Writer};
 use crate::telemetry::Watcher;
@@ -20,16 +20,21 @@ mod beside;
 pub mod compile;
 pub mod power;
 pub mod prompts;
+mod quiet;
 mod sessions;
 
 pub use beside::PowerBeside;
 pub use power::{Power, PowerError};
 pub use prompts::{PromptError, Prompts};
 
+use quiet::Quiet;
 use sessions::OpenSessions;
 
 /// A rewarm call makes at most so many decode steps: enough to wake threads and caches, too few to cost much.
 const REWARM_STEPS: u32 = 4;
+
+/// So often everything is left alone at most, where a try is not usable.
+const IDLE_TRIES: u32 = 2;
 
 /// Why a loop is not made.
 const NO_RULE: &str = "no sensor of this process has its own timing for where the calls ran";
@@ -115,6 +120,11 @@ pub struct Run<'a> {
     open: OpenSessions,
     started_backends: Vec<String>,
     last_end: Option<Nanos>,
+    quiet: Quiet,
+    /// A wait before the call that comes next.
+    waited: Option<WaitRecord>,
+    /// Whether something disturbed the last call.
+    disturbed: bool,
     degraded: u32,
     epoch: u32,
 }
@@ -126,7 +136,9 @@ impl<'a> Run<'a> {
         let Job { plan, lines, engines, prompts, writer, clock, cancel, stack_sha256 } = job;
         let recorded = Recorded::of(plan, lines);
         let degraded = lines.iter().map(|line| u32::from(is_degraded(plan, line))).sum();
-        let watcher = (!clock.is_virtual()).then(Watcher::new);
+        let prolonging = cancel.clone();
+        let watch = || Watcher::new(move |unusable| prolonging.prolong(unusable.duration()));
+        let watcher = (!clock.is_virtual()).then(watch);
         Self {
             ordering: Ordering::new(plan),
             epoch: recorded.epochs(),
@@ -143,6 +155,9 @@ impl<'a> Run<'a> {
             open: OpenSessions::default(),
             started_backends: Vec::new(),
             last_end: None,
+            quiet: Quiet::new(plan.disturbed),
+            waited: None,
+            disturbed: false,
             degraded,
         }
     }
@@ -170,21 +185,29 @@ impl<'a> Run<'a> {
         Ok(RunEnd::Interrupted)
     }
 
-    /// Leaves everything alone, where power is recorded and the scenario asks for it.
+    /// Leaves everything alone, where power is recorded and the scenario asks for it; once more where this program was
+    /// held meanwhile.
     fn leave_alone(
         &mut self,
         when: IdleWhen,
         load_index: Option<u32>,
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
-        let Some(stretch) = self.power.leave_alone(when, self.clock, self.cancel)? else { return Ok(()) };
-        let own_boards = self.watcher.as_ref().and_then(Watcher::own_boards);
-        let contexts = if stretch.untouched { own_boards.map(|_| Vec::new()) } else { own_boards };
-        let (begin_ns, end_ns) = (stretch.begin, stretch.end);
-        self.append(
-            Line::Idle(IdleRecord { when, epoch: self.epoch, load_index, begin_ns, end_ns, contexts }),
-            observer,
-        )
+        for _ in 0..IDLE_TRIES {
+            let begun = self.watcher.as_ref().map(Watcher::begin_idle);
+            let Some(stretch) = self.power.leave_alone(when, self.clock, self.cancel)? else { return Ok(()) };
+            let held = self.watcher.as_ref().zip(begun).map(|(watcher, begun)| watcher.held_since(begun));
+            let frozen_ns = held.filter(|&held| held > Nanos(0));
+            let own_boards = self.watcher.as_ref().and_then(Watcher::own_boards);
+            let contexts = if stretch.untouched { own_boards.map(|_| Vec::new()) } else { own_boards };
+            let (begin_ns, end_ns) = (stretch.begin, stretch.end);
+            let idle = IdleRecord { when, epoch: self.epoch, load_index, begin_ns, end_ns, contexts, frozen_ns };
+            self.append(Line::Idle(idle), observer)?;
+            if frozen_ns.is_none() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Works until nothing is left to do. False: someone cancelled.
@@ -193,8 +216,12 @@ impl<'a> Run<'a> {
             if self.cancel.is_cancelled() {
                 return Ok(false);
             }
-            let idle = self.last_end.map_or(Nanos(0), |end| self.clock.now().since(end));
-            let Some(task) = schedule::next(self.plan, &self.ordering, &self.recorded, idle) else { return Ok(true) };
+            let Some(mut task) = self.next() else { return Ok(true) };
+            if self.has_waited_for(&task) {
+                // After a wait the engine may have rested for too long, so that another call comes first.
+                let Some(after) = self.next() else { return Ok(true) };
+                task = after;
+            }
             observer.begins(self.plan, &self.recorded, &task);
             let line = match &task {
                 Task::Load(load) => self.load(load)?,
@@ -211,6 +238,25 @@ impl<'a> Run<'a> {
                 self.leave_alone(IdleWhen::Loaded, Some(load.load_index), observer)?;
             }
         }
+    }
+
+    fn next(&self) -> Option<Task> {
+        let idle = self.last_end.map_or(Nanos(0), |end| self.clock.now().since(end));
+        schedule::next(self.plan, &self.ordering, &self.recorded, idle)
+    }
+
+    /// Waits for a quiet machine where a timed call comes next, or the one that prepares it. False: there was no need.
+    fn has_waited_for(&mut self, task: &Task) -> bool {
+        let Task::Call(call) = task else { return false };
+        let Some(watcher) = self.watcher.as_mut() else { return false };
+        if !matches!(call.role, Role::Timed | Role::Rewarm) {
+            return false;
+        }
+        let state = self.recorded.cell(call.cell);
+        let timed = (call.cell, state.timed, state.tries);
+        let waited = self.quiet.wait(timed, self.disturbed, watcher, self.clock, self.cancel);
+        self.waited = waited.or(self.waited);
+        waited.is_some()
     }
 
     fn tally(&self) -> Finished {
@@ -314,6 +360,7 @@ impl<'a> Run<'a> {
             loaded_at: open.loaded_at,
             last_end: self.last_end,
             co_resident,
+            waited: self.waited,
         };
         let mut record = measure(open.session.as_mut(), &setting, &**self.clock, self.watcher.as_mut(), self.cancel);
         self.power.write_and_flag(&mut record.flags, record.begin_ns, &record.attribution, &record.beside.boards)?;
@@ -321,6 +368,8 @@ impl<'a> Run<'a> {
         if self.cancel.is_cancelled() && !record.status.is_ok() {
             return Ok(None);
         }
+        self.waited = None;
+        self.disturbed = !record.disturbances(self.plan.disturbed).is_empty();
         if record.session_lost {
             self.open.lose(session);
         }
@@ -378,5 +427,5 @@ fn unprepared(key: &SessionKey) -> RunError {
 
 /// Whether a line is a degraded call that is not made again.
 fn is_degraded(plan: &Plan, line: &Line) -> bool {
-    matches!(line, Line::Call(call) if !call.status.is_ok() && !call.is_made_again(plan.early_stop))
+    matches!(line, Line::Call(call) if !call.status.is_ok() && !call.is_made_again(plan.retries()))
 }

@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::ModelSource;
-use crate::terms::{EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind, SessionCount};
+use crate::terms::{Disturbed, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind, SessionCount};
 use crate::units::Bytes;
 
 pub use csv_table::{CsvError, CsvTable};
@@ -63,6 +63,8 @@ pub struct ScenarioFile {
     pub sessions: SessionCount,
     /// What is made of calls that end at a stop token.
     pub early_stop: EarlyStop,
+    /// What is made of calls that something outside disturbs.
+    pub disturbed: Disturbed,
     /// What is timed. Never empty, no duplicates, in [`Mode::ALL`] order; `e2e_kv` is derived and not listed.
     pub modes: Vec<Mode>,
     /// What latency is fitted against.

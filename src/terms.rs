@@ -12,6 +12,7 @@ use crate::units::Nanos;
 mod attribution;
 pub mod claim;
 pub mod continuity;
+pub mod disturbed;
 mod division;
 mod dtype;
 mod early_stop;
@@ -22,9 +23,10 @@ mod rules;
 pub mod sensor;
 
 pub use attribution::{Attribution, Evidence};
+pub use disturbed::Disturbed;
 pub use division::{Division, SessionCount};
 pub use dtype::Dtype;
-pub use early_stop::EarlyStop;
+pub use early_stop::{EarlyStop, Retries};
 pub use rules::{FitAxis, Order, Repetitions};
 
 /// Gives an enum its serialized name as `as_str`, `Display` and a list of all values.
@@ -282,10 +284,35 @@ pub enum Flag {
     /// More of the call, from its first phase on, belongs to no phase than to one, and messages alone do not take so long: as
     /// where an engine ends a phase before its device has.
     Unaccounted,
+    /// A control group had used up its share of the processor, so that this program or the engine was not let run.
+    CpuQuota,
+    /// This program or the engine was stopped, paused, suspended or moved to another host.
+    Frozen,
 }
 named!(Flag {
     Throttled => "throttled", PowerCapped => "power_capped", ForeignLoad => "foreign_load",
     CoResident => "co_resident", IdleDrift => "idle_drift", Suspect => "suspect", Unaccounted => "unaccounted",
+    CpuQuota => "cpu_quota", Frozen => "frozen",
+});
+
+/// What disturbed a call: seen outside of it, never told by its latency, so that leaving it out favours no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disturbance {
+    /// Other programs used more of the processors than the scenario file allows.
+    ForeignCpu,
+    /// The hypervisor took more of the processors' time than [`STEAL_LIMIT`](disturbed::STEAL_LIMIT).
+    Steal,
+    /// A control group had used up its share of the processor.
+    CpuQuota,
+    /// Heat or a brake lowered the clocks of the board.
+    GpuThrottled,
+    /// This program or the engine was stopped, paused, suspended or moved to another host.
+    Frozen,
+}
+named!(Disturbance {
+    ForeignCpu => "foreign_cpu", Steal => "steal", CpuQuota => "cpu_quota", GpuThrottled => "gpu_throttled",
+    Frozen => "frozen",
 });
 
 /// Where a power sensor sits.
@@ -324,6 +351,10 @@ pub struct OnBoard {
     pub ours: u32,
     /// Those of others. `None`: which ones are the engine's is not known.
     pub foreign: Option<u32>,
+    /// Bits by which its driver says why its clocks are lowered, right after the call. `None`: not told, or a record of an
+    /// earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_reasons: Option<u64>,
 }
 
 /// What a compiler did in one phase, counted over one call or one compile step.

@@ -122,7 +122,9 @@ fn share(part: usize, whole: usize) -> Option<f64> {
 
 fn row(rule: EarlyStop, scope: &Selection<'_>, calls: &[&MetricRow]) -> EarlyStopRow {
     let early_stops = calls.iter().filter(|row| row.scaled || is_left_out(row)).count();
-    let tries = calls.iter().filter(|row| row.role == Role::Timed).count();
+    // Tries that something outside disturbed are none of this.
+    let disturbed = |row: &MetricRow| row.made_again && !is_left_out(row);
+    let tries = calls.iter().filter(|row| row.role == Role::Timed && !disturbed(row)).count();
     let last = last_tries(calls);
     EarlyStopRow {
         backend: scope.backend.map(str::to_owned),

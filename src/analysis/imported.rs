@@ -109,6 +109,8 @@ fn row(call: &ImportedCall, of_call: &OfCall<'_>, mode: Mode) -> MetricRow {
         status: if ok { Standing::Ok } else { Standing::Degraded },
         degraded_kind: call.status.degraded(),
         flags: Flags::default(),
+        disturbed: false,
+        made_again: false,
         finish: None,
         attributed: false,
         requested: of_call.requested.clone(),

@@ -166,7 +166,7 @@ fn is_looked_at(row: &MetricRow) -> bool {
     let ended_early = matches!(row.degraded_kind, Some(Degraded::EarlyStop | Degraded::TooShort));
     row.role == Role::Timed
         && row.regime == Regime::Warm
-        && (row.status == Standing::Ok || ended_early)
+        && (row.status == Standing::Ok && !row.made_again || ended_early)
         && row.decode_steps_timed > 0
 }
 

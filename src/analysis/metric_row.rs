@@ -35,6 +35,10 @@ columns! {
         degraded_kind: Option<Degraded>,
         /// What went on beside the call, joined by `;`.
         flags: Flags,
+        /// Whether something outside disturbed the call, by the scenario file's rule.
+        disturbed: bool,
+        /// Whether the call was made again: this try is in no figure.
+        made_again: bool,
         /// How generation ended. `None`: the engine did not tell.
         finish: Option<Finish>,
         /// Whether something proves where the work ran.
@@ -147,6 +151,7 @@ impl MetricRow {
         self.role == Role::Timed
             && self.regime == Regime::Warm
             && self.status == Standing::Ok
+            && !self.made_again
             && self.latency_ms.is_some()
     }
 

@@ -40,6 +40,8 @@ impl Table for Metrics {
                 architecture: ArchitectureColumns::measured(from.manifest, &call.session.model, &call.weights_id),
                 board: boards.beside(call),
                 suspect: suspects.contains(call.call_id.as_str()),
+                disturbed: !call.disturbances(from.plan.disturbed).is_empty(),
+                made_again: call.is_made_again(from.plan.retries()),
             };
             for &mode in call.procedure.modes() {
                 rows.push(row(call, of_call.clone(), EnergyColumns::of(call, mode, &events), mode));
@@ -57,6 +59,10 @@ struct OfCall {
     board: BoardColumns,
     /// Whether its prefill does not show that it was made.
     suspect: bool,
+    /// Whether something outside disturbed it.
+    disturbed: bool,
+    /// Whether another try of it followed.
+    made_again: bool,
 }
 
 impl OfCall {
@@ -85,6 +91,8 @@ fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mode: Mode) ->
         status: if call.status.is_ok() { Standing::Ok } else { Standing::Degraded },
         degraded_kind: call.status.degraded(),
         flags,
+        disturbed: of_call.disturbed,
+        made_again: of_call.made_again,
         finish: call.finish,
         attributed: call.attribution.is_proven(),
         requested: call.attribution.requested.clone(),

@@ -12,6 +12,7 @@ use super::claims::PublishedClaims;
 use super::compile::{CompileAudit, CompileGraphs, CompileOutcome, CompileSteps};
 use super::degraded::{Decisions, DegradedCalls, SkippedCells};
 use super::device_gap::DeviceGap;
+use super::disturbed::DisturbedCalls;
 use super::early_stop::EarlyStops;
 use super::energy::{self, BaselineRow, EnergyEvents, EnergySummary};
 use super::energy_soak::EnergySoak;
@@ -119,6 +120,7 @@ registry! {
     energy_summary: EnergySummary,
     energy_soak: EnergySoak,
     stated_figures: StatedFigures,
+    disturbed: DisturbedCalls,
     degraded: DegradedCalls,
     skipped: SkippedCells,
     decisions: Decisions,

@@ -50,6 +50,8 @@ columns! {
         n_unattributed: usize,
         /// Pooled calls that carry a flag.
         n_flagged: usize,
+        /// Pooled calls that something outside disturbed in every try.
+        n_disturbed: usize,
         /// Median latency: what fits and aggregates use.
         median_ms: f64,
         /// Arithmetic mean.
@@ -252,6 +254,7 @@ fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
         n_degraded: group.rows.iter().filter(degraded).count(),
         n_unattributed: if attribution == Proof::Imported { 0 } else { n_unattributed },
         n_flagged: counted.iter().filter(|row| !row.flags.is_empty()).count(),
+        n_disturbed: counted.iter().filter(|row| row.disturbed).count(),
         median_ms: summary.median,
         mean_ms: summary.mean,
         sd_ms: summary.sd,

@@ -226,7 +226,7 @@ pub struct Call {
     pub steps: u32,
     /// Number of the call among its cell's calls of the same role, from 0.
     pub index: u32,
-    /// Try of the same timed call, from 0; more than 0 only where an earlier one ended early.
+    /// Try of the same timed call, from 0; more than 0 only where an earlier one ended early or was disturbed.
     pub attempt: u32,
     /// For every random choice an engine makes in this call; the same in a repeated run.
     pub seed: u64,
@@ -282,6 +282,9 @@ pub struct Reply {
     pub outside_engine: Option<Nanos>,
     /// The slowest of some messages to the engine and back, right before the call. `None`: nobody looked, or there are none.
     pub round_trip: Option<Nanos>,
+    /// Share of all processors' time that other programs are scripted to use beside the call, 0 to 1. `None`: no script says
+    /// so, as with every real engine.
+    pub scripted_foreign_cpu: Option<f64>,
     /// Memory.
     pub memory: Memory,
     /// What a compiler did, one entry per phase. Empty: the engine has none.

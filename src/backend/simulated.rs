@@ -157,6 +157,9 @@ fn hits(fault: &Fault, model: &str, number: u32) -> bool {
     fault.model.as_ref().is_none_or(|m| m == model) && number.is_multiple_of(fault.every.max(1))
 }
 
+/// Share of all processors' time that other programs use where they are scripted to.
+const SCRIPTED_FOREIGN_CPU: f64 = 0.5;
+
 /// What makes a shape cold: procedure, rows, prompt length.
 type SeenShape = (Procedure, usize, u32);
 
@@ -180,7 +183,9 @@ impl Session for SimulatedSession {
 
     fn call(&mut self, call: &Call, by: Deadline, cancel: &CancelToken) -> Outcome {
         let mut random = ChaCha8Rng::seed_from_u64(call.seed);
-        let rested = self.rested_factor(call);
+        let disturbed = self.is_disturbed(call);
+        let slowdown = self.script.disturbances.filter(|_| disturbed).map_or(1.0, |scripted| 1.0 + scripted.slowdown);
+        let rested = self.rested_factor(call) * slowdown;
         let fault = self.script.faults.iter().find(|fault| self.strikes(fault, call)).map(|fault| fault.kind);
         match fault {
             Some(FaultKind::Error) => return lost(Degraded::Error, "scripted error", true),
@@ -194,7 +199,12 @@ impl Session for SimulatedSession {
             Some(FaultKind::EarlyStop | FaultKind::Load) | None => {}
         }
         let steps = self.steps_made(call, fault == Some(FaultKind::EarlyStop), &mut random);
-        self.reply(call, steps, rested, &mut random, by, cancel)
+        let mut outcome = self.reply(call, steps, rested, &mut random, by, cancel);
+        if let Some(reply) = &mut outcome.reply {
+            reply.scripted_foreign_cpu =
+                self.script.disturbances.map(|_| if disturbed { SCRIPTED_FOREIGN_CPU } else { 0.0 });
+        }
+        outcome
     }
 
     fn engine_pids(&self) -> Vec<u32> {
@@ -223,6 +233,13 @@ impl SimulatedSession {
         let drift = 1.0 + self.script.drift_per_call * f64::from(self.calls);
         self.calls += 1;
         rested * drift
+    }
+
+    /// Drawn apart from everything else, so that the same calls take the same time with it and without.
+    fn is_disturbed(&self, call: &Call) -> bool {
+        let Some(scripted) = self.script.disturbances else { return false };
+        let mut random = ChaCha8Rng::seed_from_u64(!call.seed);
+        Uniform::new(0.0, 1.0).is_ok_and(|unit| unit.sample(&mut random) < scripted.rate)
     }
 
     fn strikes(&self, fault: &Fault, call: &Call) -> bool {

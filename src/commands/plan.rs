@@ -15,7 +15,7 @@ use crate::record::plan::{Cell, Plan, SkippedCell};
 use crate::run::power::looping;
 use crate::scenario::Scenario;
 use crate::schedule::{self, Task};
-use crate::terms::{Procedure, Role};
+use crate::terms::{Disturbed, Procedure, Role};
 use crate::units::{Nanos, significant};
 
 /// How many tasks of the order are printed for people.
@@ -196,6 +196,9 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
     }
     let range = if time.min == time.max { time.max.to_string() } else { format!("{} to {}", time.min, time.max) };
     writeln!(out, "estimate: about {range} on an idle machine of two cores; making the models comes on top, once")?;
+    if let Some(busy) = busy(plan) {
+        writeln!(out, "  {busy}")?;
+    }
     if let Some(telemetry) = &file.telemetry {
         let loads = work.0.counts().loads;
         // Before, after, and after each load.
@@ -242,6 +245,20 @@ fn tries(loaded: &Loaded) -> String {
     let retries = loaded.plan.early_stop.retries;
     let may = loaded.file.backends.iter().any(|backend| backend.engine.limits().may_stop_early());
     if may && retries > 0 { format!(", and up to {retries} more for each that stops early") } else { String::new() }
+}
+
+/// What other programs' load, and whatever else disturbs calls, adds to the estimate. `None`: nothing.
+fn busy(plan: &Plan) -> Option<String> {
+    let Disturbed { retry, wait_quiet_ns, .. } = plan.disturbed;
+    let again = match retry {
+        0 => None,
+        1 => Some("a disturbed call is made again once".to_owned()),
+        n => Some(format!("a disturbed call is made again up to {n} times")),
+    };
+    let wait =
+        (wait_quiet_ns > Nanos(0)).then(|| format!("before a timed call up to {wait_quiet_ns} are waited for quiet"));
+    let parts: Vec<String> = again.into_iter().chain(wait).collect();
+    (!parts.is_empty()).then(|| format!("on a busy machine longer: {}", parts.join(", ")))
 }
 
 fn counted(n: u64, what: &str) -> String {

@@ -50,7 +50,12 @@ mod tests {
         let sensors = [Sensor::board(0), Sensor::board(1), Sensor::board(2)];
         let numbers = BTreeMap::from([(0, "nvml:2".to_owned())]);
         let boards = Boards { sensors: &sensors, unopened: false, cuda: &numbers };
-        let on = |number: u32, ours| OnBoard { uuid: format!("GPU-{number}-abcd"), ours, foreign: Some(3) };
+        let on = |number: u32, ours| OnBoard {
+            uuid: format!("GPU-{number}-abcd"),
+            ours,
+            foreign: Some(3),
+            clock_reasons: None,
+        };
         let of = |actual: &str, evidence: &[(&str, &str)], beside: &[OnBoard]| {
             let evidence: BTreeMap<_, _> =
                 evidence.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

@@ -12,7 +12,7 @@ use crate::record::manifest::{
 };
 use crate::record::plan::{Cell, CellId, Plan, PlannedSession, SessionKey};
 use crate::record::{Finished, ImportedCall, ImportedTime, Line, LoopBelow, Opened, StatedFigure};
-use crate::terms::{Dtype, EarlyStop, FitAxis, Mode, Order, Procedure, Repetitions, SessionCount, Status};
+use crate::terms::{Disturbed, Dtype, EarlyStop, FitAxis, Mode, Order, Procedure, Repetitions, SessionCount, Status};
 use crate::units::{Bytes, Nanos};
 
 use super::error::ImportError;
@@ -262,6 +262,7 @@ fn plan(name: &str, run: &Assembled) -> Plan {
         repetitions: Repetitions::Fixed(run.counts.values().copied().max().unwrap_or(0)),
         session_count: sessions_of(run),
         early_stop: EarlyStop::unscaled(),
+        disturbed: Disturbed::never(),
         modes: modes.into_iter().collect(),
         fit: FitAxis::Params,
         timeout_ns: longest.unwrap_or(Nanos(0)),

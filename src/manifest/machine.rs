@@ -3,11 +3,12 @@
 //! Portable facts come from `sysinfo`, the rest from Linux's `/proc` and `/sys`; elsewhere those are `None`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::hash::sha256_hex;
 use crate::process::boot_id;
 use crate::record::manifest::{Machine, listed};
+use crate::telemetry::control_group::{self, Group};
 use crate::telemetry::cpu::affinity;
 use crate::units::Bytes;
 
@@ -105,8 +106,8 @@ fn chosen(text: &str) -> Option<String> {
 
 /// The tightest limit on the way from this process's control group to the root.
 fn cpu_quota(root: &Path) -> Option<f64> {
-    let folders = group_folders(root, "cpu");
-    let quotas = folders.iter().filter_map(|(folder, version_1)| group_quota(folder, *version_1));
+    let groups = control_group::of_process(root, None, "cpu");
+    let quotas = groups.iter().filter_map(group_quota);
     quotas.min_by(f64::total_cmp)
 }
 
@@ -118,31 +119,16 @@ pub fn memory_limit() -> Option<Bytes> {
 
 /// As [`memory_limit`]; what `/proc` and `/sys` below `root` tell.
 fn memory_limit_below(root: &Path) -> Option<Bytes> {
-    let limits = group_folders(root, "memory").into_iter().filter_map(|(folder, version_1)| {
-        let file = if version_1 { "memory.limit_in_bytes" } else { "memory.max" };
+    let limits = control_group::of_process(root, None, "memory").into_iter().filter_map(|group| {
+        let file = if group.version_1 { "memory.limit_in_bytes" } else { "memory.max" };
         // `max` in version 2; version 1 writes a number beyond any memory.
-        read_line(&folder.join(file))?.parse().ok()
+        read_line(&group.folder.join(file))?.parse().ok()
     });
     limits.min().map(Bytes)
 }
 
-/// Folders of this process's control group and of those above it, for a controller; whether each is of version 1.
-fn group_folders(root: &Path, controller: &str) -> Vec<(PathBuf, bool)> {
-    let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
-    let folders = groups.lines().flat_map(|line| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, group) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let version_1 = controllers.split(',').any(|found| found == controller);
-        let base = root.join("sys/fs/cgroup").join(if version_1 { controller } else { "" });
-        let used = version_1 || controllers.is_empty();
-        let at = |at: &Path| (base.join(at.strip_prefix("/").unwrap_or(at)), version_1);
-        Path::new(group).ancestors().filter(|_| used).map(at).collect::<Vec<_>>()
-    });
-    folders.collect()
-}
-
-fn group_quota(folder: &Path, version_1: bool) -> Option<f64> {
-    let (quota, period) = if version_1 {
+fn group_quota(Group { folder, version_1 }: &Group) -> Option<f64> {
+    let (quota, period) = if *version_1 {
         (read_line(&folder.join("cpu.cfs_quota_us"))?, read_line(&folder.join("cpu.cfs_period_us"))?)
     } else {
         let text = read_line(&folder.join("cpu.max"))?;

@@ -9,7 +9,7 @@ use crate::model::{Form, ModelSource};
 use crate::record::plan::{Cell, CellId, FORMAT, Plan, PlannedSession, SessionKey, SkippedCell};
 use crate::scenario::limits::{AskedCell, Limits, PromptSize, Refusal};
 use crate::scenario::{BackendSettings, Prompt, Scenario, ScenarioFile};
-use crate::terms::{Dtype, Mode, Procedure};
+use crate::terms::{Disturbed, Dtype, Mode, Procedure};
 use crate::units::{Bytes, Nanos};
 
 /// What a session needs besides weights and cache: the runtime's own structures and activations.
@@ -31,6 +31,7 @@ pub fn expand(file: &ScenarioFile, facts: &[ModelFacts], budget: Bytes, only: &O
         repetitions: file.repetitions,
         session_count: file.sessions,
         early_stop: file.early_stop,
+        disturbed: disturbed(file),
         modes: file.modes.clone(),
         fit: file.fit,
         timeout_ns: Nanos::from(file.timeout),
@@ -48,6 +49,12 @@ pub fn expand(file: &ScenarioFile, facts: &[ModelFacts], budget: Bytes, only: &O
         }
     }
     Ok(plan)
+}
+
+/// What is made of disturbed calls. Where a script tells all times, nothing outside of it can disturb a call.
+fn disturbed(file: &ScenarioFile) -> Disturbed {
+    let can_be = file.backends.iter().any(|backend| backend.engine.limits().can_be_disturbed());
+    if can_be { file.disturbed } else { Disturbed::never() }
 }
 
 /// Adds everything that one backend does with one model.

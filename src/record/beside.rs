@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::terms::OnBoard;
+use crate::units::Nanos;
 
 /// What ran beside a call; every field `None` where it cannot be measured.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -25,6 +26,17 @@ pub struct BesideRecord {
     /// Programs on each GPU. Empty: not measurable, or not told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub boards: Vec<OnBoard>,
+    /// Time for which a control group did not let its processes run, since its share of the processor was used up; over all
+    /// processors. The group is one that this program or the engine is in. `None` also in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back_ns: Option<Nanos>,
+    /// Time for which this program or the engine was stopped, paused, suspended or moved to another host. `None` also in
+    /// records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen_ns: Option<Nanos>,
+    /// Whether a script says so: the engine is simulated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
     /// Sessions of ours that were resident beside the one measured.
     pub co_resident: u32,
 }

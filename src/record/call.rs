@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::beside::BesideRecord;
 use super::plan::{CellId, SessionKey};
+use crate::terms::disturbed::STEAL_LIMIT;
 use crate::terms::{
-    Attribution, CompileEvidence, Degraded, Dtype, EarlyStop, Finish, Flag, Phase, Procedure, Regime, Role, Status,
+    Attribution, CompileEvidence, Degraded, Disturbance, Disturbed, Dtype, Finish, Flag, Phase, Procedure, Regime,
+    Retries, Role, Status,
 };
 use crate::units::{Bytes, Nanos};
 
@@ -75,6 +77,10 @@ pub struct CallRecord {
     pub begin_ns: Nanos,
     /// Whole call, read independently of the spans.
     pub total_wall_ns: Nanos,
+    /// Time for which the machine was waited for before the call, and what came of it. `None`: it was not, or a record of an
+    /// earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited: Option<WaitRecord>,
     /// Time since the previous call ended. `None`: first call of the process.
     pub since_last_call_ns: Option<Nanos>,
     /// Time since the session was loaded.
@@ -103,12 +109,41 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
-    /// Whether it ended early and is made again instead of counting as the cell's timed call.
+    /// Whether it ended early, or was disturbed, and is made again instead of counting as the cell's timed call.
+    ///
+    /// What was frozen or held back may have gone wrong in any way for that reason alone; otherwise a call that did not go
+    /// well is a result, whatever ran beside it.
     #[must_use]
-    pub fn is_made_again(&self, rule: EarlyStop) -> bool {
+    pub fn is_made_again(&self, rules: Retries) -> bool {
+        let held = self.flags.contains(&Flag::Frozen) || self.flags.contains(&Flag::CpuQuota);
+        let disturbed = (self.status.is_ok() || held) && !self.disturbances(rules.disturbed).is_empty();
         self.role == Role::Timed
-            && matches!(self.status, Status::Degraded(Degraded::EarlyStop | Degraded::TooShort))
-            && self.attempt < rule.retries
+            && (self.ended_early() && self.attempt < rules.early_stop.retries
+                || disturbed && self.attempt < rules.disturbed.retry)
+    }
+
+    /// Whether the engine ended it before all steps were made, so that it does not count.
+    #[must_use]
+    pub fn ended_early(&self) -> bool {
+        matches!(self.status, Status::Degraded(Degraded::EarlyStop | Degraded::TooShort))
+    }
+
+    /// What disturbed it from outside, each once.
+    #[must_use]
+    pub fn disturbances(&self, rule: Disturbed) -> Vec<Disturbance> {
+        if rule.is_never() {
+            return Vec::new();
+        }
+        let above = |share: Option<f64>, limit| share.is_some_and(|share| share > limit);
+        let is_flagged = |flag| self.flags.contains(&flag);
+        let found = [
+            (above(self.beside.foreign_cpu, rule.foreign_cpu), Disturbance::ForeignCpu),
+            (above(self.beside.steal, STEAL_LIMIT), Disturbance::Steal),
+            (is_flagged(Flag::CpuQuota), Disturbance::CpuQuota),
+            (is_flagged(Flag::Throttled), Disturbance::GpuThrottled),
+            (is_flagged(Flag::Frozen), Disturbance::Frozen),
+        ];
+        found.into_iter().filter_map(|(is_so, disturbance)| is_so.then_some(disturbance)).collect()
     }
 
     /// Factor on the decode time of a call that counts although it ended early: steps asked for ÷ steps timed.
@@ -119,6 +154,16 @@ impl CallRecord {
         let scaled = self.status.is_ok() && self.procedure == Procedure::PrefillDecode && (1..asked).contains(&timed);
         scaled.then(|| f64::from(asked) / f64::from(timed))
     }
+}
+
+/// A wait for a quiet machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitRecord {
+    /// How long it took.
+    pub duration_ns: Nanos,
+    /// Whether the machine became quiet; otherwise the call was made all the same.
+    pub quiet: bool,
 }
 
 /// Tokens of a call. Counts are per row; a batch multiplies them.

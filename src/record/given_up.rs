@@ -80,9 +80,8 @@ fn last_loss<'a>(lines: &'a [Line], cell: &Cell) -> Option<&'a str> {
 }
 
 fn timed(lines: &[Line], plan: &Plan, cell: &Cell) -> u32 {
-    let counts = |call: &&CallRecord| {
-        call.cell_id == cell.id && call.role == Role::Timed && !call.is_made_again(plan.early_stop)
-    };
+    let counts =
+        |call: &&CallRecord| call.cell_id == cell.id && call.role == Role::Timed && !call.is_made_again(plan.retries());
     u32::try_from(calls(lines).filter(counts).count()).unwrap_or(u32::MAX)
 }
 

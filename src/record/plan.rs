@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::terms::{Division, Dtype, EarlyStop, FitAxis, Mode, Order, Procedure, Repetitions, SessionCount};
+use crate::terms::{
+    Disturbed, Division, Dtype, EarlyStop, FitAxis, Mode, Order, Procedure, Repetitions, Retries, SessionCount,
+};
 use crate::units::{Bytes, Nanos};
 
 /// Version of `plan.json`. A reader refuses others.
@@ -28,6 +30,9 @@ pub struct Plan {
     /// What is made of calls that end at a stop token.
     #[serde(default = "EarlyStop::unscaled")]
     pub early_stop: EarlyStop,
+    /// What is made of calls that something outside disturbs.
+    #[serde(default = "Disturbed::never", skip_serializing_if = "Disturbed::is_never")]
+    pub disturbed: Disturbed,
     /// Modes asked for.
     pub modes: Vec<Mode>,
     /// What latency is fitted against.
@@ -51,6 +56,12 @@ impl Plan {
     #[must_use]
     pub fn division(&self) -> Division {
         Division { repetitions: self.repetitions, sessions: self.session_count }
+    }
+
+    /// The rules by which a timed call is made again.
+    #[must_use]
+    pub fn retries(&self) -> Retries {
+        Retries { early_stop: self.early_stop, disturbed: self.disturbed }
     }
 }
 

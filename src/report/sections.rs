@@ -11,6 +11,7 @@ mod claims;
 mod compile;
 pub mod costs;
 mod degraded;
+mod disturbed;
 mod early_stop;
 mod energy;
 mod engines;
@@ -55,13 +56,14 @@ const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
     kv_memory::section,
     claims::section,
     steadiness::section,
+    disturbed::section,
     degraded::section,
     measured::section,
 ];
 
 /// What a reader must know before any number, most general first. `None`: there is no need.
 const WARNINGS: &[fn(&ReportedRun<'_>) -> Option<Text>] =
-    &[unfinished, torn_record, contradicted, imported_figures, scripted_time, energy::warning, debug_build];
+    &[unfinished, torn_record, contradicted, imported_figures, scripted_time, energy::warning, held_back, debug_build];
 
 /// The report of a run. The same tables give the same document.
 #[must_use]
@@ -125,6 +127,27 @@ fn scripted_time(run: &ReportedRun<'_>) -> Option<Text> {
     }
     let warning = Text::plain("Scripted time, not measured: ").code(scripted.join(", "));
     Some(warning.and(". It says nothing about any machine."))
+}
+
+/// Engines that compute with more threads than a control group grants processors: it stops them every tenth of a second.
+fn held_back(run: &ReportedRun<'_>) -> Option<Text> {
+    let stack = &run.manifest.stack;
+    let granted = stack.machine.cpu_quota_cores?;
+    // `2: as many as physical cores` is what some engines say.
+    let threads = |facts: &std::collections::BTreeMap<String, String>| {
+        let told = facts.iter().filter(|(name, _)| name.ends_with("threads"));
+        told.filter_map(|(_, fact)| fact.split(':').next()?.trim().parse::<u32>().ok()).max()
+    };
+    let asking = stack.backends.iter().filter_map(|(name, entry)| {
+        let threads = threads(&entry.facts).filter(|&threads| f64::from(threads) > granted)?;
+        Some(format!("{name} with {}", names::counted(threads as usize, "thread")))
+    });
+    let asking: Vec<String> = asking.collect();
+    if asking.is_empty() {
+        return None;
+    }
+    let usable = stack.machine.usable();
+    Some(format!("This process may use {usable}, fewer than engines compute with: {}.", asking.join(", ")).into())
 }
 
 fn debug_build(run: &ReportedRun<'_>) -> Option<Text> {

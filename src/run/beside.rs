@@ -74,6 +74,7 @@ impl PowerBeside {
         power.write_readings()?;
         flags.extend(power.flags(begin, attribution, boards));
         flags.sort_unstable();
+        flags.dedup();
         Ok(())
     }
 

@@ -19,13 +19,6 @@ use crate::terms::sensor::FoundSensors;
 use crate::terms::{Attribution, Flag, OnBoard, SensorKind};
 use crate::units::Nanos;
 
-/// Bits by which NVIDIA's driver says that heat or a brake lowered the clocks: hardware slowdown, software thermal,
-/// hardware thermal, power brake.
-const THROTTLED: u64 = 0x8 | 0x20 | 0x40 | 0x80;
-
-/// The bit by which it says that the power limit did.
-const POWER_CAPPED: u64 = 0x4;
-
 /// Windows of a loop; what differs between them is part of the figure's uncertainty.
 const LOOP_WINDOWS: u32 = 5;
 
@@ -141,8 +134,8 @@ impl Power {
             }
             states.forget();
         }
-        let throttled = (mixed || bits & THROTTLED != 0).then_some(Flag::Throttled);
-        throttled.into_iter().chain((bits & POWER_CAPPED != 0).then_some(Flag::PowerCapped)).collect()
+        let throttled = (mixed || bits & board::THROTTLED != 0).then_some(Flag::Throttled);
+        throttled.into_iter().chain((bits & board::POWER_CAPPED != 0).then_some(Flag::PowerCapped)).collect()
     }
 
     /// How to repeat what is too short for the counter that work on a board, or on the processor, is charged to; the

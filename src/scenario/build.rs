@@ -8,7 +8,7 @@ use super::node::Node;
 use super::typed::{bytes, duration, each, number, optional, optional_text, owned, wholes, word, words};
 use super::{BackendSettings, Prompt, RunLimits, Scenario, ScenarioFile, SkipRule, TelemetrySettings, engine};
 use crate::model::{Form, ModelSource};
-use crate::terms::{EarlyStop, FitAxis, Mode, Repetitions, SessionCount};
+use crate::terms::{Disturbed, EarlyStop, FitAxis, Mode, Repetitions, SessionCount};
 
 /// The whole file. `base` is the folder that relative paths start from.
 pub fn file(root: &Node, base: &Path) -> Option<ScenarioFile> {
@@ -25,6 +25,7 @@ pub fn file(root: &Node, base: &Path) -> Option<ScenarioFile> {
         repetitions: repetitions(root.get("repetitions")?)?,
         sessions,
         early_stop: early_stop(root.get("early_stop")?)?,
+        disturbed: disturbed(root.get("disturbed")?)?,
         modes,
         fit: word::<FitAxis>(root.get("fit")?.get("x")?)?,
         timeout: duration(root, "timeout")?,
@@ -61,6 +62,14 @@ fn early_stop(node: &Node) -> Option<EarlyStop> {
         retries: node.get("retries")?.whole()?,
         min_steps: node.get("min_steps")?.whole()?,
         scale: node.get("scale")?.flag()?,
+    })
+}
+
+fn disturbed(node: &Node) -> Option<Disturbed> {
+    Some(Disturbed {
+        retry: node.get("retry")?.whole()?,
+        foreign_cpu: number(node, "foreign_cpu")?,
+        wait_quiet_ns: duration(node, "wait_quiet")?.into(),
     })
 }
 

@@ -37,6 +37,13 @@ pub const SCENARIO_FILE: Section = Section {
             "{}",
             "What is made of calls that an engine ends at a stop token before all decode steps were made.",
         ),
+        default(
+            "disturbed",
+            Kind::Section(&DISTURBED),
+            "{}",
+            "What is made of timed calls that something outside disturbs: other programs' load, a hypervisor, a control \
+             group's limit, heat of a board, a stop of the program or the engine. Their own latency never decides.",
+        ),
         default("gen_tokens", GEN_TOKENS, "[64]", "Timed decode steps, one cell for each; a scenario may say its own."),
         default("modes", Kind::List { item: &MODE, min: 1, unique: true }, "[prefill, kv_decode]", "What is timed."),
         default("fit", Kind::Section(&FIT), "{}", "What the scaling fit runs against."),
@@ -159,6 +166,32 @@ const EARLY_STOP: Section = Section {
             Kind::Flag,
             "true",
             "Whether the last try counts, its decode time scaled by step; if not, it is degraded.",
+        ),
+    ],
+};
+
+const DISTURBED: Section = Section {
+    what: "a rule for disturbed calls",
+    choice: None,
+    fields: &[
+        default(
+            "retry",
+            whole(0, 10),
+            "1",
+            "How often a disturbed call is made again. Every try is recorded, and the last one counts. 0: never.",
+        ),
+        default(
+            "foreign_cpu",
+            Kind::Number { min: 0.0, max: 1.0, above: true, below: false },
+            "0.1",
+            "Share of all processors' time above which other programs' work disturbs.",
+        ),
+        default(
+            "wait_quiet",
+            Kind::DurationOrNone,
+            "10s",
+            "How long a quiet machine is waited for before a timed call; after a wait in vain not again before ten times \
+             as long has passed. 0s: never.",
         ),
     ],
 };

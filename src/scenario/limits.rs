@@ -24,6 +24,11 @@ pub trait Limits {
         false
     }
 
+    /// Whether anything outside can disturb its calls; not where a script tells their times.
+    fn can_be_disturbed(&self) -> bool {
+        true
+    }
+
     /// Whether a call may end at a stop token.
     fn may_stop_early(&self) -> bool {
         false

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::task::Task;
 use crate::record::plan::{CellId, Plan, SessionKey};
 use crate::record::{CallRecord, Line, LoopBelow};
-use crate::terms::{Degraded, EarlyStop, Mode, Phase, Procedure, Regime, Role, Status};
+use crate::terms::{Degraded, Mode, Phase, Procedure, Regime, Retries, Role, Status};
 
 /// The part of a line that matters for what comes next.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +38,7 @@ pub enum Event {
         role: Role,
         /// Whether it counts.
         ok: bool,
-        /// Whether it ended early and is made again.
+        /// Whether it is made again: it ended early, or was disturbed.
         again: bool,
         /// Whether the session is gone.
         lost: bool,
@@ -90,7 +90,7 @@ impl Event {
 pub(super) struct Places {
     cells: BTreeMap<CellId, usize>,
     sessions: BTreeMap<SessionKey, usize>,
-    early_stop: EarlyStop,
+    retries: Retries,
 }
 
 impl Places {
@@ -98,7 +98,7 @@ impl Places {
         Self {
             cells: plan.cells.iter().enumerate().map(|(place, cell)| (cell.id.clone(), place)).collect(),
             sessions: plan.sessions.iter().enumerate().map(|(place, session)| (session.key.clone(), place)).collect(),
-            early_stop: plan.early_stop,
+            retries: plan.retries(),
         }
     }
 
@@ -127,7 +127,7 @@ impl Places {
                 cell: self.cell(&call.cell_id)?,
                 role: call.role,
                 ok: call.status.is_ok(),
-                again: call.is_made_again(self.early_stop),
+                again: call.is_made_again(self.retries),
                 lost: call.session_lost,
                 latencies: latencies(call),
                 on_board: call.attribution.device().map(|device| device.is_some()),

@@ -285,7 +285,7 @@ impl Recorded {
         self.calls
     }
 
-    /// Calls so far that ended early and do not count as a cell's timed call.
+    /// Calls so far that are made again and do not count as a cell's timed call.
     #[must_use]
     pub fn made_again(&self) -> u32 {
         self.made_again

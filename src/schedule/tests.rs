@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::record::LoopBelow;
 use crate::record::plan::{Cell, CellId, PlannedSession, SessionKey};
-use crate::terms::{Dtype, EarlyStop, FitAxis, Mode, Procedure, Regime, Repetitions, SessionCount};
+use crate::terms::{Disturbed, Dtype, EarlyStop, FitAxis, Mode, Procedure, Regime, Repetitions, SessionCount};
 use crate::units::Bytes;
 
 mod sessions;
@@ -33,6 +33,7 @@ fn plan(order: Order, backends: usize, models: usize, scenarios: usize, repetiti
         repetitions,
         session_count: SessionCount::ONE,
         early_stop: EarlyStop { retries: 3, min_steps: 8, scale: true },
+        disturbed: Disturbed::never(),
         modes: vec![Mode::Prefill, Mode::KvDecode],
         fit: FitAxis::Params,
         timeout_ns: Nanos(1_000_000_000),

@@ -6,6 +6,13 @@ use std::collections::BTreeMap;
 use crate::terms::SensorKind;
 use crate::terms::sensor::Sensor;
 
+/// Bits by which NVIDIA's driver says that heat or a brake lowered the clocks: hardware slowdown, software thermal,
+/// hardware thermal, power brake.
+pub const THROTTLED: u64 = 0x8 | 0x20 | 0x40 | 0x80;
+
+/// The bit by which it says that the power limit did.
+pub const POWER_CAPPED: u64 = 0x4;
+
 /// Variables of the environment that decide how CUDA numbers boards for this process and those that inherit them.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {

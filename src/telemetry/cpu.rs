@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::system_clock::since_boot;
 use crate::units::Nanos;
 
 /// Processor time since boot, all processors together.
@@ -26,18 +27,7 @@ pub fn times() -> Option<Times> {
 /// Ticks since the boot. `None`: the system does not tell.
 #[must_use]
 pub(super) fn ticks_since_boot() -> Option<u64> {
-    #[cfg(target_os = "linux")]
-    {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `time` is valid for writing.
-        if unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) } != 0 {
-            return None;
-        }
-        let whole = u64::try_from(time.tv_sec).ok()?.checked_mul(1_000_000_000)?;
-        Some((whole + u64::try_from(time.tv_nsec).ok()?) / tick().0)
-    }
-    #[cfg(not(target_os = "linux"))]
-    None
+    Some(since_boot()?.0 / tick().0)
 }
 
 /// Length of the system's unit of processor time.

@@ -30,15 +30,25 @@ pub fn open() -> Result<Nvml, Absent> {
     })
 }
 
-/// Processes that compute on each board, by its UUID; programs that only draw are not counted.
+/// What a board's driver tells of it right after a call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Told {
+    /// Processes that compute on it; programs that only draw are not counted.
+    pub(super) processes: BTreeSet<u32>,
+    /// Bits that say why its clocks are lowered. `None`: not told.
+    pub(super) clock_reasons: Option<u64>,
+}
+
+/// Each board by its UUID.
 ///
-/// `None`: the driver does not tell. Inside a container it may list none of the host's.
-pub(super) fn processes(nvml: &Nvml) -> Option<BTreeMap<String, BTreeSet<u32>>> {
+/// `None`: the driver does not tell. Inside a container it may list no process of the host's.
+pub(super) fn boards(nvml: &Nvml) -> Option<BTreeMap<String, Told>> {
     let mut boards = BTreeMap::new();
     for index in 0..nvml.device_count().ok()? {
         let device = nvml.device_by_index(index).ok()?;
-        let processes = device.running_compute_processes().ok()?;
-        boards.insert(device.uuid().ok()?, processes.iter().map(|process| process.pid).collect());
+        let processes = device.running_compute_processes().ok()?.iter().map(|process| process.pid).collect();
+        let clock_reasons = device.current_throttle_reasons().ok().map(|reasons| reasons.bits());
+        boards.insert(device.uuid().ok()?, Told { processes, clock_reasons });
     }
     Some(boards)
 }

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn stat(pid: u32, parent: u32) -> Stat {
-        Stat { identity: Identity { pid, started: u64::from(pid) }, parent, used: Used::default() }
+        Stat { identity: Identity { pid, started: u64::from(pid) }, parent, used: Used::default(), stopped: false }
     }
 
     #[test]

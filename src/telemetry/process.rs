@@ -28,6 +28,8 @@ pub(super) struct Stat {
     /// Who started it, or took it over.
     pub(super) parent: u32,
     pub(super) used: Used,
+    /// Whether somebody stopped it, so that it does not run until it is told to go on.
+    pub(super) stopped: bool,
 }
 
 /// Memory of a process. `None`: the system does not tell.
@@ -82,7 +84,8 @@ pub(super) fn stat_of(pid: u32) -> Option<Stat> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?, tick())
 }
 
-/// `pid (name) state ppid …`; the name may hold spaces and parentheses. Fields 14 to 17 are the time of its threads in
+/// `pid (name) state ppid …`; the name may hold spaces and parentheses. Field 3 is `T` where it is stopped, `t`
+/// where a debugger holds it. Fields 14 to 17 are the time of its threads in
 /// user and kernel mode and that of its children, field 22 is when it started; see `proc(5)`.
 fn parse_stat(stat: &str, tick: Nanos) -> Option<Stat> {
     let (before, after) = stat.rsplit_once(')')?;
@@ -94,6 +97,7 @@ fn parse_stat(stat: &str, tick: Nanos) -> Option<Stat> {
         identity: Identity { pid, started: number(22)? },
         parent: u32::try_from(number(4)?).ok()?,
         used: Used { own: ticks(14)?, children: ticks(16)? },
+        stopped: matches!(fields.first(), Some(&("T" | "t"))),
     })
 }
 
@@ -130,8 +134,12 @@ mod tests {
             identity: Identity { pid: 42, started: 777 },
             parent: 1,
             used: Used { own: Nanos(420), children: Nanos(70) },
+            stopped: false,
         };
         assert_eq!(parse_stat(stat, Nanos(10)), Some(found));
+        let held = |state: &str| parse_stat(&stat.replace(") S", &format!(") {state}")), Nanos(10));
+        assert_eq!(held("T"), Some(Stat { stopped: true, ..found }));
+        assert_eq!(held("t"), Some(Stat { stopped: true, ..found }));
         assert_eq!(parse_stat("42 (a) S 1 2", Nanos(10)), None);
     }
 

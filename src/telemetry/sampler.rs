@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use super::continuity::Ticks;
 use super::nvml;
 use super::sensor::{Due, Fault, PowerSource, Reading, hwmon, nvml::Board, rapl};
+use super::system_clock::{monotonic, thread_time};
 use crate::clock::SharedClock;
 use crate::terms::SensorKind;
 use crate::terms::continuity::{ClockPair, Continuity};
@@ -245,26 +246,6 @@ fn clock_pair(clock: &SharedClock) -> ClockPair {
     let clock_ns = clock.now();
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     ClockPair { clock_ns, unix_ns: Nanos::from(since).0 }
-}
-
-/// The system's monotonic clock, which absolute sleeps are on.
-fn monotonic() -> Nanos {
-    read_clock(libc::CLOCK_MONOTONIC)
-}
-
-/// Processor time of this thread.
-fn thread_time() -> Nanos {
-    read_clock(libc::CLOCK_THREAD_CPUTIME_ID)
-}
-
-fn read_clock(clock: libc::clockid_t) -> Nanos {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid for writing.
-    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
-        return Nanos(0);
-    }
-    let whole = u64::try_from(time.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000);
-    Nanos(whole + u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn sleep_until(due: Nanos) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::terms::{Procedure, Role};
+use crate::terms::{Disturbed, Procedure, Role};
 
 /// What is made of a call that an engine ends at a stop token before all decode steps were made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,15 @@ impl EarlyStop {
         let last = role != Role::Timed || attempt >= self.retries;
         self.scale && last && steps >= self.min_steps && procedure == Procedure::PrefillDecode
     }
+}
+
+/// Rules by which a timed call is made again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retries {
+    /// Where it ended early.
+    pub early_stop: EarlyStop,
+    /// Where something outside disturbed it.
+    pub disturbed: Disturbed,
 }
 
 #[cfg(test)]

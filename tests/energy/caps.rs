@@ -107,3 +107,27 @@ fn idle_power_that_moves_is_flagged_and_makes_net_energy_uncertain() {
         assert!(uncertain >= 45.0 * seconds, "{event:?}");
     }
 }
+
+/// Heat that slows a board disturbs a call, whether power is recorded or not; its power limit does not.
+#[test]
+fn a_call_on_a_board_that_heat_slows_is_made_again() {
+    let telemetry = format!("telemetry: {TELEMETRY}\n");
+    let can_be_disturbed = "pace: real\n      disturbances: { rate: 0, slowdown: 0 }";
+    for (reasons, recorded, calls, flagged) in
+        [("0x40", true, 6, true), ("0x4", true, 3, false), ("0x40", false, 3, true), ("0x4", false, 3, false)]
+    {
+        let fixture = Fixture::new(TELEMETRY);
+        let path = fixture.path().join("scenario.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        // What a script says of the surroundings is all that there is, but for what a sensor of the run says.
+        let text = if recorded { text.replace("pace: real", can_be_disturbed) } else { text.replace(&telemetry, "") };
+        fs::write(&path, text).unwrap();
+        succeeded(&fixture.run(fixture.with_driver(&format!("{BOARD}reasons = {reasons}\nprocesses = self\n"))));
+        let recording = phasebench::store::read(&fixture.run_folder()).unwrap();
+        let timed: Vec<_> = recording.calls().filter(|call| call.role == Role::Timed).collect();
+        assert_eq!(timed.len(), calls, "{reasons}, power recorded: {recorded}");
+        assert!(timed.iter().all(|call| call.flags.contains(&Flag::Throttled) == flagged), "{reasons} {recorded}");
+        let report = fixture.report();
+        assert_eq!(report.contains("the board slowed down"), recorded && flagged);
+    }
+}

@@ -11,10 +11,12 @@
 )]
 
 mod docker;
+mod frozen;
 #[path = "../support/not_run.rs"]
 mod not_run;
 mod ollama;
 mod onnx;
+mod quota;
 mod real_ollama;
 #[path = "../standin/standin.rs"]
 mod standin;

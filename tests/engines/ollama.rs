@@ -4,7 +4,7 @@ mod asking;
 mod caching;
 mod doctor;
 mod faults;
-mod fixture;
+pub mod fixture;
 mod hostile;
 mod managing;
 mod run;

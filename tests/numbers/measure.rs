@@ -144,6 +144,7 @@ fn recorded(reply: Reply, beside: &Beside) -> CallRecord {
         loaded_at: Nanos(0),
         last_end: None,
         co_resident: 0,
+        waited: None,
     };
     let (elsewhere, inspected) = (beside.elsewhere, beside.inspected);
     let mut session = Scripted { clock: &clock, reply, elsewhere, report: LoadReport::default(), inspected };

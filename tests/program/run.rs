@@ -2,6 +2,7 @@
 
 mod before;
 mod cleaning;
+mod disturbed;
 mod early_stop;
 mod faults;
 pub mod fixture;

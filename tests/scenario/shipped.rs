@@ -11,8 +11,8 @@ use phasebench::scenario::{
     OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice, TorchSource,
     WorkerSource,
 };
-use phasebench::terms::{Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind, SessionCount};
-use phasebench::units::Bytes;
+use phasebench::terms::{Disturbed, Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind, SessionCount};
+use phasebench::units::{Bytes, Nanos};
 
 use super::{expand, facts, parse, stem, yaml_files};
 
@@ -67,6 +67,8 @@ fn every_key_is_understood() {
     assert_eq!(spec.repetitions, Repetitions::Adaptive { min: 4, max: 9, until_relative_ci: 0.1 });
     assert_eq!(spec.sessions, SessionCount { min: 2, max: 4 });
     assert_eq!(spec.early_stop, EarlyStop { retries: 5, min_steps: 4, scale: false });
+    let wait_quiet_ns = Nanos(3_000_000_000);
+    assert_eq!(spec.disturbed, Disturbed { retry: 2, foreign_cpu: 0.2, wait_quiet_ns });
     assert_eq!(spec.modes, [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached], "in the order of Mode::ALL");
     assert_eq!(spec.fit, FitAxis::NEmbd);
     assert_eq!(spec.timeout, Duration::from_secs(90));
@@ -160,6 +162,8 @@ fn defaults_are_those_of_the_schema() {
     assert_eq!(spec.repetitions, Repetitions::Adaptive { min: 3, max: 30, until_relative_ci: 0.02 });
     assert_eq!(spec.sessions, SessionCount::ONE);
     assert_eq!(spec.early_stop, EarlyStop { retries: 3, min_steps: 8, scale: true });
+    let wait_quiet_ns = Nanos(10_000_000_000);
+    assert_eq!(spec.disturbed, Disturbed { retry: 1, foreign_cpu: 0.1, wait_quiet_ns });
     assert_eq!(spec.modes, [Mode::Prefill, Mode::KvDecode]);
     assert_eq!(spec.timeout, Duration::from_secs(120));
     assert_eq!((spec.scenarios[0].batch, spec.scenarios[0].gen_tokens.as_slice()), (1, [64].as_slice()));

@@ -36,6 +36,7 @@ fn counts(one: &Natural<'_>) -> bool {
         && call.status.is_ok()
         && call.decode_scale().is_none()
         && !call.flags.contains(&Flag::Throttled)
+        && !call.flags.contains(&Flag::Frozen)
 }
 
 /// `None`: there is nothing to take a mean of.

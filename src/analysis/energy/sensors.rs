@@ -263,7 +263,8 @@ fn states(sensor: &Sensor, read: &[Vec<Sample>]) -> States {
 /// Idle stretches of one process, with what the one after the run leaves open of those before it; and whether that is
 /// too much.
 fn idles(recording: &Recording, epoch: u32, metered: &Metered, states: &States) -> (Vec<IdleStretch>, bool) {
-    let stretches: Vec<&IdleRecord> = recording.idles().filter(|stretch| stretch.epoch == epoch).collect();
+    let usable = recording.idles().filter(|stretch| stretch.epoch == epoch && stretch.is_usable());
+    let stretches: Vec<&IdleRecord> = usable.collect();
     let uuid = metered.sensor.uuid.as_deref();
     let foreign = foreign(recording, epoch, uuid);
     let measured = stretches.iter().map(|stretch| IdleStretch {

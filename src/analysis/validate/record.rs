@@ -9,7 +9,8 @@ use crate::record::{CallRecord, Decision, Line, Opened, Rule};
 use crate::stats::location::NEVER_BEFORE;
 use crate::stats::moderated::FEWEST_SESSIONS;
 use crate::store::Recording;
-use crate::terms::{Division, Finish, Phase, Procedure, Repetitions, Role};
+use crate::terms::{Division, Finish, Flag, Phase, Procedure, Repetitions, Role};
+use crate::units::Nanos;
 
 use super::check::Check;
 
@@ -101,18 +102,23 @@ impl Run<'_> {
         problems
     }
 
-    /// Whether a call ended early and is made again.
+    /// Whether a call ended early, or was disturbed, and is made again.
     fn made_again(&self, call: &CallRecord) -> bool {
-        call.is_made_again(self.plan.early_stop)
+        call.is_made_again(self.plan.retries())
     }
 
     fn again(&self) -> usize {
         self.timed().filter(|call| self.made_again(call)).count()
     }
 
-    /// Another try follows a call that ended early while the plan has retries left, and no other call.
+    /// Another try follows a call that ended early or was disturbed while the plan has retries left, and no other call: so
+    /// exactly one try counts, and every other has its reason.
     fn tries(&self) -> Vec<String> {
-        let retries = self.plan.early_stop.retries;
+        let (early, disturbed) = (self.plan.early_stop.retries, self.plan.disturbed.retry);
+        let planned = match disturbed {
+            0 => format!("with {early} retries planned"),
+            _ => format!("with {early} retries of early stops and {disturbed} of disturbed calls planned"),
+        };
         let mut last: BTreeMap<&str, &CallRecord> = BTreeMap::new();
         let mut problems = Vec::new();
         for call in self.recording.calls() {
@@ -124,7 +130,7 @@ impl Run<'_> {
             let before = last.insert(call.cell_id.0.as_str(), call);
             let expected = before.filter(|before| self.made_again(before)).map_or(0, |before| before.attempt + 1);
             if attempt != expected {
-                problems.push(format!("{id}: try {attempt}, expected {expected}, with {retries} retries planned"));
+                problems.push(format!("{id}: try {attempt}, expected {expected}, {planned}"));
             }
         }
         problems
@@ -139,7 +145,7 @@ impl Run<'_> {
         let problem = |cell: &Cell| {
             let own = || self.timed().filter(|call| call.cell_id == cell.id);
             let made = own().filter(|call| !self.made_again(call)).count();
-            let good = own().filter(|call| call.status.is_ok()).count();
+            let good = own().filter(|call| call.status.is_ok() && !self.made_again(call)).count();
             let decisions: Vec<&Decision> =
                 given_up::standing(&self.recording.lines, self.plan).filter(|d| d.cell_id == cell.id).collect();
             let why = match decisions.as_slice() {
@@ -335,8 +341,18 @@ fn scaled(run: &Run<'_>, call: &CallRecord) -> bool {
     steps < asked && call.finish == Some(Finish::Stop) && rule.scales(call.procedure, call.role, call.attempt, steps)
 }
 
-fn out_of_range(_: &Run<'_>, call: &CallRecord) -> Option<String> {
+fn out_of_range(run: &Run<'_>, call: &CallRecord) -> Option<String> {
     let beside = &call.beside;
+    for (flag, told) in [(Flag::CpuQuota, beside.held_back_ns), (Flag::Frozen, beside.frozen_ns)] {
+        let happened = told.is_some_and(|time| time > Nanos(0));
+        if happened != call.flags.contains(&flag) {
+            let found = told.map_or_else(|| "no time".to_owned(), |time| time.to_string());
+            return Some(format!("flag {flag} does not go with {found} of it"));
+        }
+    }
+    if call.waited.is_some() && run.plan.disturbed.wait_quiet_ns == Nanos(0) {
+        return Some("a quiet machine was waited for, which the plan does not ask for".to_owned());
+    }
     let shares = [("foreign_cpu", beside.foreign_cpu), ("ours_cpu", beside.ours_cpu), ("steal", beside.steal)];
     let amounts = [("load_1min", beside.load_1min), ("cpu_mhz", beside.cpu_mhz)];
     let powers = call.spans.iter().map(|span| ("power_mean_w", span.power_mean_w));

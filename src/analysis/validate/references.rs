@@ -329,7 +329,7 @@ fn contradiction(claim: &Attribution) -> Option<String> {
 /// How the last line of a finished run contradicts the others.
 fn miscounted(recording: &Recording, plan: &Plan) -> Vec<String> {
     let Some(Line::Finished(told)) = recording.lines.last() else { return Vec::new() };
-    let is_again = |call: &&CallRecord| call.is_made_again(plan.early_stop);
+    let is_again = |call: &&CallRecord| call.is_made_again(plan.retries());
     let counted = |calls: usize| u32::try_from(calls).unwrap_or(u32::MAX);
     let found = Finished {
         calls: counted(recording.calls().count() + recording.imported().count()),

@@ -132,6 +132,7 @@ impl OnnxSession {
         }
         Reply {
             round_trip: None,
+            scripted_foreign_cpu: None,
             spans: progress.spans,
             engine_durations,
             steps_timed: u32::try_from(progress.step_ends.len()).unwrap_or(u32::MAX),

@@ -80,6 +80,7 @@ fn convert(reply: wire::CallReply, asked: &Asked<'_>, whole: bool) -> Result<Rep
         attribution: reply.attribution.map(attribution).unwrap_or_default(),
         step_ends,
         round_trip: None,
+        scripted_foreign_cpu: None,
         memory: reply.memory.map(memory).unwrap_or_default(),
         compile: compile.take(evidence::MOST).collect::<Result<_, _>>()?,
     })

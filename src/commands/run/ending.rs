@@ -15,8 +15,9 @@ use crate::record::plan::{Cell, Plan};
 use crate::record::{Finished, Line};
 use crate::report::sections::{ReportedRun, speeds};
 use crate::run_folder::RunFolder;
+use crate::store::Recording;
 use crate::terminal::warn;
-use crate::terms::{Degraded, Procedure, Status};
+use crate::terms::{Degraded, Procedure, Role, Status};
 
 /// Longest piece of an engine's words on one line of standard error, in characters.
 const WORDS: usize = 200;
@@ -26,7 +27,7 @@ pub(super) fn judge(plan: &Plan, folder: &Path, finished: Finished) -> Result<Ex
     let recording = crate::store::read(folder)?;
     let gone = given_up(&recording.lines, plan);
     warn_of(&gone);
-    Ok(Tally::new(plan, finished, &gone).judge(plan, most_frequent(&recording.lines, plan).as_ref()))
+    Ok(Tally::new(plan, &recording, finished, &gone).judge(plan, most_frequent(&recording.lines, plan).as_ref()))
 }
 
 fn warn_of(gone: &[GivenUp<'_>]) {
@@ -45,7 +46,7 @@ pub(super) fn complete(
 ) -> Result<Exit, CommandError> {
     let recording = crate::store::read(folder)?;
     let gone = given_up(&recording.lines, plan);
-    let tally = Tally::new(plan, finished, &gone);
+    let tally = Tally::new(plan, &recording, finished, &gone);
     let most_often = most_frequent(&recording.lines, plan);
     if !json {
         tally.print(folder, gone.len(), out)?;
@@ -159,7 +160,7 @@ fn most_frequent<'a>(lines: &'a [Line], plan: &Plan) -> Option<MostFrequent<'a>>
     for line in lines {
         let Line::Call(call) = line else { continue };
         let Status::Degraded(kind) = call.status else { continue };
-        if call.is_made_again(plan.early_stop) {
+        if call.is_made_again(plan.retries()) {
             continue;
         }
         match found.iter_mut().find(|other| other.kind == kind) {
@@ -191,6 +192,10 @@ fn percent(share: f64) -> String {
 /// What the exit code rests on.
 struct Tally {
     finished: Finished,
+    /// Calls that were made again since something disturbed them.
+    disturbed: usize,
+    /// Timed calls that count although something disturbed every try.
+    disturbed_for_good: usize,
     skipped: usize,
     /// Timed calls that were never made because their cell was given up.
     missing: u32,
@@ -199,10 +204,15 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(plan: &Plan, finished: Finished, gone: &[GivenUp<'_>]) -> Self {
+    fn new(plan: &Plan, recording: &Recording, finished: Finished, gone: &[GivenUp<'_>]) -> Self {
         let sessions = sessions_given_up(gone, plan);
+        let timed = recording.calls().filter(|call| call.role == Role::Timed && !call.ended_early());
+        let disturbed = timed.filter(|call| !call.disturbances(plan.disturbed).is_empty());
+        let (again, kept): (Vec<_>, Vec<_>) = disturbed.partition(|call| call.is_made_again(plan.retries()));
         Self {
             finished,
+            disturbed: again.len(),
+            disturbed_for_good: kept.len(),
             skipped: plan.skipped.len(),
             missing: gone.iter().map(|cell| cell.missing).sum(),
             sessions: sessions.iter().map(|key| format!("{} × {}", key.backend, key.model)).collect(),
@@ -220,8 +230,13 @@ impl Tally {
             }
             writeln!(out)?;
         }
-        if made_again > 0 {
-            writeln!(out, "  {made_again} ended early and were made again")?;
+        let early = (made_again as usize).saturating_sub(self.disturbed);
+        if early > 0 {
+            writeln!(out, "  {early} ended early and were made again")?;
+        }
+        if self.disturbed + self.disturbed_for_good > 0 {
+            let (again, kept) = (self.disturbed, self.disturbed_for_good);
+            writeln!(out, "  {again} were disturbed from outside and made again, {kept} count although every try was")?;
         }
         Ok(())
     }

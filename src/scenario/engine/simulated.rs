@@ -34,6 +34,8 @@ pub struct SimulatedSettings {
     pub drift_per_call: f64,
     /// Share of calls that stop early, at a seeded place.
     pub early_stop_rate: f64,
+    /// What a script says that other programs do beside the calls.
+    pub disturbances: Option<Disturbances>,
     /// Calls that go wrong.
     pub faults: Vec<Fault>,
     /// Power drawn while a phase runs, in watts. `None`: this machine has no sensor.
@@ -51,6 +53,15 @@ pub struct Law {
     pub base: Duration,
     /// The slope that a power-law fit must find.
     pub exponent: f64,
+}
+
+/// Scripted work of other programs, as a watcher would have seen it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Disturbances {
+    /// Share of the calls beside which they work.
+    pub rate: f64,
+    /// By how much such a call takes longer, as a share of what it takes without.
+    pub slowdown: f64,
 }
 
 /// A scripted fault.
@@ -108,6 +119,7 @@ impl Default for SimulatedSettings {
             cold_shape_factor: 2.0,
             drift_per_call: 0.0,
             early_stop_rate: 0.0,
+            disturbances: None,
             faults: Vec::new(),
             power_w: None,
             max_resident: None,
@@ -132,6 +144,7 @@ impl EngineSettings for SimulatedSettings {
             cold_shape_factor: typed::number(section, "cold_shape_factor")?,
             drift_per_call: typed::number(section, "drift_per_call")?,
             early_stop_rate: typed::number(section, "early_stop_rate")?,
+            disturbances: typed::optional(section, "disturbances", disturbances)?,
             faults: typed::each(section, "faults", fault)?,
             power_w: typed::optional(section, "power_w", Node::number)?,
             max_resident: typed::optional(section, "max_resident", Node::whole)?,
@@ -161,6 +174,10 @@ fn law(node: &Node) -> Option<Law> {
     Some(Law { base: typed::duration(node, "base")?, exponent: typed::number(node, "exponent")? })
 }
 
+fn disturbances(node: &Node) -> Option<Disturbances> {
+    Some(Disturbances { rate: typed::number(node, "rate")?, slowdown: typed::number(node, "slowdown")? })
+}
+
 fn fault(node: &Node) -> Option<Fault> {
     Some(Fault {
         kind: word(node.get("kind")?)?,
@@ -186,6 +203,10 @@ impl Limits for SimulatedSettings {
     fn may_stop_early(&self) -> bool {
         let scripted = self.faults.iter().any(|fault| fault.kind == FaultKind::EarlyStop);
         scripted || self.early_stop_rate > 0.0
+    }
+
+    fn can_be_disturbed(&self) -> bool {
+        self.disturbances.is_some()
     }
 
     fn max_resident(&self) -> Option<u32> {
@@ -243,6 +264,11 @@ const SECTION: Section = Section {
             "Relative change of every phase's time per call since the session was loaded.",
         ),
         default("early_stop_rate", number(0.0, 1.0), "0", "Share of calls that stop early, at a seeded place."),
+        optional(
+            "disturbances",
+            Kind::Section(&DISTURBANCES),
+            "What other programs are scripted to do beside the calls; nothing if not given. Rows say that it is simulated.",
+        ),
         default(
             "faults",
             Kind::List { item: &Kind::Section(&FAULT), min: 0, unique: false },
@@ -271,6 +297,19 @@ const LAW: Section = Section {
     fields: &[
         required("base", Kind::Duration, "Time at one million parameters."),
         required("exponent", number(-4.0, 4.0), "The slope that a power-law fit must find."),
+    ],
+};
+
+const DISTURBANCES: Section = Section {
+    what: "scripted work of other programs",
+    choice: None,
+    fields: &[
+        required(
+            "rate",
+            number(0.0, 1.0),
+            "Share of the calls beside which they work, half of all processors each time.",
+        ),
+        required("slowdown", number(0.0, 100.0), "By how much such a call takes longer, as a share of its time."),
     ],
 };
 

@@ -43,7 +43,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         image.write(&folder.path().join("cache")).unwrap();
         let scenario = format!(
-            "version: 1\nname: test\nseed: 1\nwarmups: 1\nrepetitions: {{ fixed: {repetitions} }}\ngen_tokens: [4]\n\
+            "version: 1\nname: test\nseed: 1\ndisturbed: {{ retry: 0, wait_quiet: 0s }}\nwarmups: 1\nrepetitions: {{ fixed: {repetitions} }}\ngen_tokens: [4]\n\
              limits: {{ degraded_rate: 1.0 }}\nscenarios:\n  - {{ name: small, prompt: {{ tokens: 6 }} }}\n{prompts}\
              models: [{{ name: m, synthetic: {{ family: gpt2, n_layer: 1, n_embd: 64, n_head: 2, n_inner: 65536, \
              vocab: 512 }} }}]\nbackends:\n  - {{ name: torch, torch: {{ launch: docker, threads: 1, {torch} }} }}\n  \

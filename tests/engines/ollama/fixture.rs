@@ -31,6 +31,9 @@ pub struct Scenario<'a> {
     pub more: &'a str,
 }
 
+/// What this machine does beside a test changes nothing; where it is to, a test says otherwise.
+const DISTURBED: &str = "disturbed: { retry: 0, wait_quiet: 0s }\n";
+
 pub const ONE: &str = "[{ name: m1, synthetic: { family: gpt2, n_layer: 2, n_embd: 2, n_head: 1, vocab: 400 } }]";
 pub const TWO: &str = "[{ name: m1, synthetic: { family: gpt2, n_layer: 2, n_embd: 2, n_head: 1, vocab: 400 } }, \
                        { name: m2, synthetic: { family: gpt2, n_layer: 3, n_embd: 4, n_head: 2, vocab: 400 } }]";
@@ -39,7 +42,7 @@ impl Scenario<'_> {
     fn text(&self) -> String {
         let Self { url, models, prompt, steps, repetitions, more } = self;
         format!(
-            "version: 1\nname: test\nseed: 1\nrepetitions: {{ fixed: {repetitions} }}\ngen_tokens: [{steps}]\n\
+            "version: 1\nname: test\nseed: 1\n{DISTURBED}repetitions: {{ fixed: {repetitions} }}\ngen_tokens: [{steps}]\n\
              timeout: 1s\nlimits: {{ degraded_rate: 0.5 }}\nmodels: {models}\n\
              scenarios: [{{ name: p, prompt: {{ tokens: {prompt} }} }}]\n\
              backends: [{{ name: server, ollama: {{ url: \"{url}\", num_ctx: 128 }} }}]\n{more}"
@@ -53,6 +56,16 @@ impl Fixture {
         std::fs::write(folder.path().join("scenario.yaml"), scenario.text()).unwrap();
         let run = folder.path().join("run");
         Self { folder, run }
+    }
+
+    /// The same scenario with something else in the place of a piece of it.
+    #[track_caller]
+    pub fn with(self, piece: &str, other: &str) -> Self {
+        let path = self.path().join("scenario.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(piece), "{text}");
+        std::fs::write(&path, text.replace(piece, other)).unwrap();
+        self
     }
 
     pub fn path(&self) -> &Path {

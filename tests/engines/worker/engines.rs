@@ -102,6 +102,7 @@ fn script(faults: Vec<Fault>) -> SimulatedSettings {
         cold_shape_factor: 1.0,
         drift_per_call: 0.0,
         early_stop_rate: 0.0,
+        disturbances: None,
         faults,
         power_w: None,
         max_resident: None,

@@ -16,6 +16,9 @@ use crate::worker::fake;
 /// Timed calls of every cell.
 pub const REPETITIONS: usize = 4;
 
+/// What this machine does beside a test changes nothing; where it is to, a test says otherwise.
+pub const DISTURBED: &str = "disturbed: { retry: 0, wait_quiet: 0s }\n";
+
 /// In every process of a fixture's environment: whose it is.
 const MARK: &str = "PHASEBENCH_TEST_FIXTURE";
 
@@ -40,7 +43,7 @@ impl Fixture {
     fn with_deadline(backend: &str, plan: &str, timeout: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let scenario = format!(
-            "version: 1\nname: test\nseed: 1\nwarmups: 1\nrepetitions: {{ fixed: {REPETITIONS} }}\ngen_tokens: [4]\n\
+            "version: 1\nname: test\nseed: 1\n{DISTURBED}warmups: 1\nrepetitions: {{ fixed: {REPETITIONS} }}\ngen_tokens: [4]\n\
              timeout: {timeout}\nlimits: {{ degraded_rate: 1.0 }}\nscenarios: [{{ name: p, prompt: {{ tokens: 6 }} }}]\n\
              models: [{{ name: m, synthetic: {{ family: gpt2, n_layer: 2, n_embd: 4, n_head: 2, vocab: 400 }} }}]\n\
              backends:\n  - {{ name: worker, {backend} }}\n  - {{ name: other, simulated: {{ pace: real }} }}\n"

@@ -25,7 +25,7 @@ fn recompiles_to_be_recorded_are_in_the_calls() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
     Environment::read(&phasebench::cache::root()).unwrap().write(&cache).unwrap();
-    let scenario = "version: 1\nname: test\nseed: 1\nwarmups: 0\nrepetitions: { fixed: 2 }\ngen_tokens: [4]\n\
+    let scenario = "version: 1\nname: test\nseed: 1\ndisturbed: { retry: 0, wait_quiet: 0s }\nwarmups: 0\nrepetitions: { fixed: 2 }\ngen_tokens: [4]\n\
          order: interleaved\nscenarios:\n  - { name: short, prompt: { tokens: 6 } }\n  \
          - { name: long, prompt: { tokens: 9 } }\n\
          models: [{ name: m, synthetic: { family: gpt2, n_layer: 2, n_embd: 8, n_head: 2, vocab: 400 } }]\n\

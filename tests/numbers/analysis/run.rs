@@ -17,8 +17,8 @@ use phasebench::record::{
 use phasebench::store::{self, Recording};
 use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{
-    Attribution, Degraded, Dtype, EarlyStop, Evidence, Finish, FitAxis, Mode, Order, Phase, Procedure, Regime,
-    Repetitions, Role, SessionCount, Status,
+    Attribution, Degraded, Disturbed, Dtype, EarlyStop, Evidence, Finish, FitAxis, Mode, Order, Phase, Procedure,
+    Regime, Repetitions, Role, SessionCount, Status,
 };
 use phasebench::units::{Bytes, Nanos};
 
@@ -107,6 +107,7 @@ impl Run {
             repetitions: Repetitions::Fixed(n),
             session_count: SessionCount::ONE,
             early_stop: EarlyStop { retries: 3, min_steps: 8, scale: true },
+            disturbed: Disturbed::never(),
             modes: vec![Mode::Prefill, Mode::KvDecode],
             fit: FitAxis::Params,
             timeout_ns: Nanos(1),
@@ -207,6 +208,7 @@ impl Run {
             spans: vec![span(Phase::Prefill, begin, first), span(Phase::KvDecode, first, end)],
             begin_ns: begin,
             total_wall_ns: end - begin,
+            waited: None,
             since_last_call_ns: self.last_end.map(|last| begin - last),
             session_age_ns: Nanos(0),
             client_cpu_ns: None,
@@ -251,7 +253,7 @@ impl Run {
 
     /// Counts the calls at the end, as a run does.
     fn count(&mut self) {
-        let rule = self.plan.early_stop;
+        let rule = self.plan.retries();
         let calls: Vec<CallRecord> = self.calls().map(|call| call.clone()).collect();
         let counted = |is: &dyn Fn(&CallRecord) -> bool| calls.iter().filter(|call| is(call)).count() as u32;
         let found = Finished {

@@ -71,10 +71,13 @@ fn a_run_killed_at_random_moments_is_completed() {
     let seed = 99;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut cut_short = 0;
-    for (repetitions, kills) in [("{ fixed: 5 }", 6), (ADAPTIVE, 6)] {
+    let again = ", disturbances: { rate: 0.3, slowdown: 0.5 }";
+    for (repetitions, kills, tries) in [("{ fixed: 5 }", 6, ""), (ADAPTIVE, 6, ""), ("{ fixed: 5 }", 20, again)] {
         let script = "{ pace: real, noise: 0.03, autocorrelation: 0, load: { base: 10ms, exponent: 0 }, \
-                      prefill_per_token: { base: 30us, exponent: 0 }, decode_per_step: { base: 200us, exponent: 0 } }";
-        let scenario = Scenario { repetitions, script, ..Scenario::default() };
+                      prefill_per_token: { base: 30us, exponent: 0 }, decode_per_step: { base: 200us, exponent: 0 }TRIES }";
+        let script = &script.replace("TRIES", tries);
+        let more = "disturbed: { retry: 2, wait_quiet: 0s }\n";
+        let scenario = Scenario { repetitions, script, more, ..Scenario::default() };
         let virtual_twin = Fixture::new(&Scenario { script: &script.replace("real", "virtual"), ..scenario });
         assert_exit(&virtual_twin.run(), 0);
         let undisturbed = virtual_twin.timed();
@@ -99,7 +102,7 @@ fn a_run_killed_at_random_moments_is_completed() {
             }
         }
     }
-    println!("seed {seed}: {cut_short} of 12 runs were killed before their end");
+    println!("seed {seed}: {cut_short} of 32 runs were killed before their end");
     assert!(cut_short > 0, "seed {seed}: every run was over before it was killed");
 }
 

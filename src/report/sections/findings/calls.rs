@@ -1,6 +1,7 @@
 //! How many calls went well.
 
 use crate::analysis::Tables;
+use crate::record::CallRecord;
 use crate::report::document::{Assurance, Finding, Text};
 use crate::report::format;
 use crate::report::sections::ReportedRun;
@@ -60,9 +61,14 @@ fn grounds(run: &ReportedRun<'_>, calls: usize, degraded: usize, unmeasured: usi
     if !kinds.is_empty() {
         grounds.push(format!("Kinds: {}.", kinds.join(", ")));
     }
-    let made_again = run.recording.calls().filter(|call| call.is_made_again(run.plan.early_stop)).count();
-    if made_again > 0 {
-        grounds.push(format!("{made_again} of them ended early and were made again."));
+    let again = |call: &&CallRecord| !call.status.is_ok() && call.is_made_again(run.plan.retries());
+    let made_again = run.recording.calls().filter(again).count();
+    let early = run.recording.calls().filter(again).filter(|call| call.ended_early()).count();
+    if early > 0 {
+        grounds.push(format!("{early} of them ended early and were made again."));
+    }
+    if made_again > early {
+        grounds.push(format!("{} of them were stopped, suspended or held back and made again.", made_again - early));
     }
     // A try that was made again cost time and no figure, so the limit of the scenario file does not count it.
     let lost = degraded.saturating_sub(made_again);
