@@ -257,8 +257,11 @@ impl OnnxBackend {
         options::preflight(&runtime.environment, &self.settings, library.api).map_err(|error| {
             let device =
                 if provider.is_indexed() { format!(", device {}", self.settings.device) } else { String::new() };
-            let fix =
-                if provider.is_indexed() { format!("{fix}   (and check the driver with nvidia-smi)") } else { fix };
+            let fix = match (provider.is_indexed(), self.settings.provider_options.is_empty()) {
+                (true, _) => format!("{fix}   (and check the driver with nvidia-smi)"),
+                (false, false) => format!("{fix}   (or without `provider_options`, which are handed on as they are)"),
+                (false, true) => fix,
+            };
             self.unavailable(&format!("provider {word}{device}: {}", error_text(&error)), &fix)
         })
     }

@@ -62,6 +62,10 @@ pub(super) fn attribution(requested: Provider, proof: &Proof) -> Attribution {
             *list.entry(node.operator.as_str()).or_default() += 1;
         }
     }
+    if !placed.contains_key(requested) {
+        // Beside nothing, nothing is side work.
+        fallen.append(&mut host_side);
+    }
     let mut shown: BTreeMap<_, _> =
         placed.iter().map(|(provider, count)| (format!("nodes.{provider}"), count.to_string())).collect();
     shown.insert("placement".to_owned(), proof.words());

@@ -219,11 +219,9 @@ fn kind(message: &str) -> Degraded {
     if out_of_memory { Degraded::Oom } else { Degraded::Error }
 }
 
+/// Nodes that compute elsewhere are a failure; where nothing tells where they ran, the call stands unproven.
 fn fallen_back(attribution: &Attribution) -> Option<Failure> {
-    if attribution.actual.is_some() {
-        return None;
-    }
-    let elsewhere = attribution.evidence.off_provider_ops.as_deref().unwrap_or("no record of any node");
+    let elsewhere = attribution.evidence.off_provider_ops.as_deref()?;
     let message = format!("not everything ran on {}: {elsewhere}", attribution.requested);
     Some(Failure::new(Degraded::Fallback, &message))
 }
@@ -244,7 +242,10 @@ fn count(n: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::placement::{Proof, attribution};
+    use super::super::raw::Node;
     use super::*;
+    use crate::scenario::Provider;
 
     fn call(procedure: Procedure, prompts: Vec<Vec<u32>>, padded_to: u32, steps: u32) -> Call {
         Call {
@@ -298,6 +299,23 @@ mod tests {
         ] {
             assert_eq!(kind(message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn a_part_that_fell_back_is_a_fallback_and_no_proof_is_none() {
+        let node = |provider: &str, operator: &str| Node {
+            provider: provider.to_owned(),
+            name: "h.0/x".to_owned(),
+            operator: operator.to_owned(),
+        };
+        let mixed = vec![node("OpenVINOExecutionProvider", "MatMul"), node("CPUExecutionProvider", "Softmax")];
+        for proof in [Proof::Assigned(mixed.clone()), Proof::Profiled(mixed)] {
+            let failure = fallen_back(&attribution(Provider::Openvino, &proof)).map(|failure| failure.to_string());
+            let expected = "fallback: not everything ran on OpenVINOExecutionProvider: Softmax×1";
+            assert_eq!(failure.as_deref(), Some(expected));
+        }
+        let unproven = attribution(Provider::Openvino, &Proof::None("no room for a profile".to_owned()));
+        assert_eq!((unproven.actual.as_deref(), fallen_back(&unproven)), (None, None));
     }
 
     #[test]
