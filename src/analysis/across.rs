@@ -171,6 +171,16 @@ impl Statement {
             Self::Grouped => "grouped heads, against one key-value head per head",
         }
     }
+
+    /// The same after "as fast".
+    #[must_use]
+    pub fn compared(self) -> &'static str {
+        match self {
+            Self::Cached => "with a KV cache as without",
+            Self::Compiled => "compiled as eager",
+            Self::Grouped => "with grouped heads as with one key-value head per head",
+        }
+    }
 }
 
 /// Sets runs against each other, in the order in which they are given.

@@ -71,6 +71,28 @@ fn runs_with_and_without_a_cache_are_one_report() {
     assert!(!here.path().join("cached/report.md").exists(), "the runs stay as they are");
 }
 
+/// With one engine there is nothing to choose, and the first card says what the workload costs on it.
+#[test]
+fn one_engine_with_prices_says_what_it_costs() {
+    let here = tempfile::tempdir().unwrap();
+    run(here.path(), "alone", "prefill, kv_decode");
+    fs::write(here.path().join("w.yaml"), "version: 1\nname: w\nmix: [{ name: a, share: 1, prompt: 32, gen: 16 }]\n")
+        .unwrap();
+    let pricing = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/pricing/tr123.yaml").display().to_string();
+    let words = ["report", "alone", "--pricing", &pricing, "--workload", "w.yaml", "--out", "priced", "--json"];
+    let output = phasebench(here.path(), &words);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let first = &found["findings"][0];
+    assert_eq!(
+        (&first["question"], &first["standing"]),
+        (&"What does the workload cost? w".into(), &"holds".into()),
+        "{first}"
+    );
+    let answer = first["answer"].as_str().unwrap();
+    assert!(answer.starts_with("USD a thousand requests on ") && answer.contains("each on sim (f32): "), "{answer}");
+}
+
 #[test]
 fn several_runs_need_a_folder_that_is_no_run() {
     let here = tempfile::tempdir().unwrap();

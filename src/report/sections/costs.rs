@@ -5,6 +5,7 @@ use crate::analysis::recommendations::{Standing, Topic};
 use crate::cost::bill::{Bill, with_interval};
 use crate::cost::decision;
 use crate::cost::engines::EngineName;
+use crate::cost::request::ENOUGH;
 use crate::economics::figures::Uncertain;
 use crate::report::document::{Assurance, Block, Document, Finding, Section, Table, Text};
 use crate::report::format::ABSENT;
@@ -12,7 +13,10 @@ use crate::report::format::ABSENT;
 /// Puts what a run costs into its report: the answer on the first screen, before all others, and a section after the advice.
 pub fn add_costs(document: &mut Document, bill: &Bill) {
     let rows = decision::recommend(bill);
-    let answers: Vec<Finding> = rows.iter().filter_map(finding).collect();
+    let mut answers: Vec<Finding> = rows.iter().filter_map(finding).collect();
+    if !rows.iter().any(|row| row.topic == Topic::Workload) {
+        answers.splice(0..0, cost_alone(bill));
+    }
     let place = document.verdict.iter().position(|block| matches!(block, Block::Findings(_)));
     document.verdict.insert(place.unwrap_or(document.verdict.len()), Block::Findings(answers));
     let after = document.sections.iter().position(|section| section.id == "recommendations");
@@ -37,6 +41,27 @@ fn finding(row: &RecommendationRow) -> Option<Finding> {
         answer = answer.and(format!(" {figures}."));
     }
     Some(Finding { question, assurance, answer, grounds: grounds.into() })
+}
+
+/// What the workload costs where there is no engine to choose. `None`: nothing of it can be priced.
+fn cost_alone(bill: &Bill) -> Option<Finding> {
+    let first = bill.thousands.first()?;
+    let of_tier = bill.thousands.iter().filter(|row| row.tier == first.tier);
+    let costs = of_tier.map(|row| format!("{}: {}", engine(&row.engine), with_interval(row.cost.total)));
+    let covered = bill.requests.iter().map(|row| row.coverage.share).fold(1.0, f64::min);
+    Some(Finding {
+        question: format!("What does the workload cost? {}", bill.workload.as_deref().unwrap_or_default()),
+        assurance: if covered >= ENOUGH { Assurance::Holds } else { Assurance::Withheld },
+        answer: format!(
+            "{} a thousand requests on {}: {}.",
+            bill.currency,
+            first.tier,
+            costs.collect::<Vec<_>>().join("; ")
+        )
+        .into(),
+        grounds: format!("{} of the workload was measured on the engine that reaches least of it.", percent(covered))
+            .into(),
+    })
 }
 
 /// Advice begins in lower case, being the end of a line elsewhere.

@@ -9,7 +9,7 @@ use crate::stats::summary::geometric_mean;
 use crate::terms::Mode;
 use crate::units::significant;
 
-use super::names::{Names, counted};
+use super::names::{Names, counted, mode};
 use super::{ReportedRun, SECTIONS, WARNINGS, facts, findings};
 
 /// Names of the runs' sections in links; as many as a report may have runs.
@@ -136,11 +136,15 @@ fn together(across: &Across) -> Vec<Finding> {
     found
 }
 
+fn phase_name(phase: Mode) -> String {
+    mode(phase).to_lowercase()
+}
+
 fn question(statement: Statement, phase: Mode) -> String {
     match statement {
         Statement::Cached => "How much does a KV cache help decode?".to_owned(),
-        Statement::Compiled => format!("Does compiling help {phase}?"),
-        Statement::Grouped => format!("What do grouped heads change in {phase}?"),
+        Statement::Compiled => format!("Does compiling help {}?", phase_name(phase)),
+        Statement::Grouped => format!("What do grouped heads change in {}?", phase_name(phase)),
     }
 }
 
@@ -160,19 +164,27 @@ fn cells_finding(group: &[&AcrossRow]) -> Finding {
         };
     };
     let (least, most) = speeds.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), s| (low.min(*s), high.max(*s)));
-    let apart =
+    let is_known =
         |row: &&&AcrossRow| row.speed_low.is_some_and(|low| low > 1.0) || row.speed_high.is_some_and(|high| high < 1.0);
-    let known = group.iter().filter(apart).count();
+    let known = group.iter().filter(is_known).count();
     let all_one_way = known == group.len() && (least > 1.0 || most < 1.0);
-    let range = format!("{}× to {}×", significant(least, 3), significant(most, 3));
+    let assurance = match known {
+        0 => Assurance::Withheld,
+        _ if all_one_way && a.run == b.run => Assurance::Holds,
+        _ => Assurance::Caution,
+    };
+    let range = match speeds.len() {
+        1 => "one cell".to_owned(),
+        n => format!("{}× to {}× over {n} cells", significant(least, 3), significant(most, 3)),
+    };
+    let before = if known == 0 { "Not told apart: " } else { "" };
     Finding {
         question,
-        assurance: if all_one_way && a.run == b.run { Assurance::Holds } else { Assurance::Caution },
-        answer: Text::default().strong(format!("{}×", significant(mean, 3))).and(format!(
-            " as fast {}, on {}: {range} over {}.",
-            first.statement.as_str(),
-            b.backend,
-            counted(group.len(), "cell")
+        assurance,
+        answer: Text::plain(before).strong(format!("{}×", significant(mean, 3))).and(format!(
+            " as fast {}, on {}; {range}.",
+            first.statement.compared(),
+            b.backend
         )),
         grounds: format!("{runs}; in {known} of {} the interval leaves 1 out", counted(group.len(), "cell")).into(),
     }
@@ -198,7 +210,7 @@ fn growth_finding(row: &GrowthRow) -> Finding {
     };
     let (a, b) = (&row.first, &row.second);
     Finding {
-        question: format!("Does {} scale alike on {}?", row.phase, row.backend),
+        question: format!("Does {} scale alike on {}?", phase_name(row.phase), row.backend),
         assurance,
         answer: format!("{}: {}; {}: {}: {answer}.", a.run, told(a), b.run, told(b)).into(),
         grounds: format!(
@@ -228,7 +240,9 @@ fn cells_section(cells: &[AcrossRow]) -> Option<Section> {
             }
             None => ABSENT.to_owned(),
         })
-        .words("side by side", |row| row.reason.as_deref().unwrap_or(""))
+        .when(cells.iter().any(|row| row.reason.is_some()), |columns| {
+            columns.words("side by side", |row| row.reason.as_deref().unwrap_or(""))
+        })
         .captioned(
             Text::plain("Cells of the same shape on the same engine. Between two runs every interval allows for 5 % by which the machine may \
                          have changed on either side. From ")
