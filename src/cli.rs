@@ -2,6 +2,7 @@
 
 mod comparing;
 mod deciding;
+mod judging;
 mod machine;
 mod measuring;
 mod models;
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 pub use comparing::{HistoryArgs, ImportArgs};
 pub use deciding::{CostArgs, CostRule, DecideArgs, FitArgs, KvArgs};
+pub use judging::{AllowedReason, CompareArgs, JudgeArgs};
 pub use machine::{CalibrateArgs, DoctorArgs, SetupCommand, SetupOnnxruntimeArgs, SetupTorchArgs};
 pub use measuring::{BenchArgs, InitArgs, PlanArgs, ReportArgs, RunArgs, RunFolderArgs};
 pub use models::{ExportArgs, InspectArgs, ModelsCommand, PruneArgs, PullArgs, SynthArgs, VerifyArgs};
@@ -37,8 +39,11 @@ const AFTER_HELP: &str = "Exit codes:
     3  more calls degraded or never made than the scenario allows, or a model
        that could not be measured at all
     4  run folder, cache or --out cannot be read or written
+    5  slower, or newly failing (compare)
     6  the stack changed: a new run is required
     7  a backend asked for is unavailable
+    8  nothing is known to be worse, but something is undecided, missing or
+       not comparable, or nothing was compared (compare)
   130  interrupted: go on with run --resume
 
 Results go to standard output, progress and warnings to standard error.
@@ -79,6 +84,8 @@ pub enum Command {
     History(HistoryArgs),
     /// Make a run folder of other tools' result files
     Import(ImportArgs),
+    /// Say whether anything changed between two runs, or between two backends of one
+    Compare(CompareArgs),
     /// Fit a latency law to any table
     Fit(FitArgs),
     /// Put prices on a run, or on any table of rates, for a workload
@@ -114,6 +121,7 @@ impl Command {
             | Self::Validate(_)
             | Self::History(_)
             | Self::Import(_)
+            | Self::Compare(_)
             | Self::Fit(_)
             | Self::Cost(_)
             | Self::Decide(_)
@@ -139,6 +147,7 @@ impl Command {
             Self::Analyze(args) | Self::Validate(args) => args.json,
             Self::History(args) => args.json,
             Self::Import(args) => args.json,
+            Self::Compare(args) => args.judge.json,
             Self::Fit(args) => args.json,
             Self::Cost(args) => args.json,
             Self::Decide(args) => args.json,

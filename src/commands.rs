@@ -13,6 +13,7 @@ pub mod analyze;
 pub mod bench;
 pub mod calibrate;
 mod columns;
+pub mod compare;
 pub mod completions;
 pub mod cost;
 mod csv_files;
@@ -67,6 +68,7 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CommandError> {
         Command::Analyze(args) => analyze::execute(args, out),
         Command::Init(args) => init::execute(args, out),
         Command::Bench(args) => bench::execute(args, out),
+        Command::Compare(args) => compare::execute(args, out),
         Command::Cost(args) => cost::execute(args, out),
         Command::Fit(args) => fit::execute(args, out),
         Command::History(args) => history::execute(args, out),

@@ -17,16 +17,20 @@ pub enum Exit {
     Degraded,
     /// A run folder that cannot be read or written, or a cache or `--out` that cannot be written.
     Store,
+    /// Slower, or newly failing: `compare`.
+    Worse,
     /// The stack changed since a run began; a new run is required.
     StackChanged,
     /// A backend that was asked for is not available; found before the first call.
     Unavailable,
+    /// Nothing is known to be worse, but something is undecided, missing or not comparable, or nothing was compared: `compare`.
+    Undecided,
     /// Interrupted; the run can be resumed.
     Interrupted,
 }
 
 impl Exit {
-    /// The number given to the shell. 5 is kept for regressions found.
+    /// The number given to the shell.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -35,8 +39,10 @@ impl Exit {
             Self::Usage => 2,
             Self::Degraded => 3,
             Self::Store => 4,
+            Self::Worse => 5,
             Self::StackChanged => 6,
             Self::Unavailable => 7,
+            Self::Undecided => 8,
             Self::Interrupted => 130,
         }
     }

@@ -15,6 +15,7 @@
 //! - [`measure`] makes one call, [`run`] is the loop, [`record`] what is written, [`store`] where.
 //! - [`run_folder`] opens a run that was recorded; every command that reads one begins there.
 //! - [`economics`] turns time and energy into money, [`kv`] shapes into memory. Pure formulas.
+//! - [`comparison`] sets two runs against each other: did anything change?
 //! - [`cost`] puts prices on a run's cells, or on a table of rates, for a workload.
 //! - [`analysis`] derives every table from records alone, [`report`] prints them.
 //!
@@ -26,6 +27,7 @@ pub mod cache;
 pub mod calibrate;
 pub mod cli;
 pub mod commands;
+pub mod comparison;
 pub mod cost;
 pub mod economics;
 pub mod energy;

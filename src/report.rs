@@ -5,6 +5,7 @@
 //! and the document shows the reason in its place.
 
 pub mod chart;
+pub mod comparison;
 pub mod document;
 pub mod files;
 pub mod format;

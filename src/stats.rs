@@ -7,7 +7,7 @@
 //! - [`fit`] draws lines and power laws through models, with [`measured`] such as have known errors,
 //!   [`multivariate`] with two predictors,
 //!   [`rank`] by order alone; [`bootstrap`] gives the second interval and [`gate`] the verdict.
-//! - [`compare`] holds the classical tests between groups, [`mann_whitney`] and [`kruskal`] those by order alone,
+//! - [`compare`] holds the classical tests between groups, [`mann_whitney`] and [`kruskal`] those by order alone, [`fisher`] of counts,
 //!   [`multiplicity`] corrects for many at once; [`log_estimate`] is for ratios and what else is known on logarithms.
 //!
 //! Nothing here panics or returns NaN: a sample that cannot be used gives an [`InputError`], a figure
@@ -16,6 +16,7 @@
 pub mod bootstrap;
 pub mod change_points;
 pub mod compare;
+pub mod fisher;
 pub mod fit;
 pub mod gate;
 mod input;

@@ -44,8 +44,9 @@ const ALLOWED: &[(&str, &str)] = &[
     ("run", "backend clock energy hash measure model record schedule scenario store telemetry terms units"),
     ("run_folder", "hash record store"),
     ("analysis", "energy files hash kv record run_folder stats store terms units"),
+    ("comparison", "analysis record stats terms"),
     ("cost", "analysis economics record scenario stats terms units"),
-    ("report", "analysis cost economics record run_folder stats store terms text units"),
+    ("report", "analysis comparison cost economics record run_folder stats store terms text units"),
     ("history", "analysis record report run_folder stats store terms"),
     ("cli", "cache import scenario terms units"),
     (

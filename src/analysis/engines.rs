@@ -17,4 +17,5 @@ mod verdict;
 pub use cells::{DRIFT_ALLOWANCE, EngineComparison, EngineComparisonRow, Pairing};
 pub use groups::{EngineGroups, EngineGroupsRow, Samples};
 pub use pairs::{EnginePairs, EnginePairsRow};
-pub use verdict::{EngineVerdict, MARGIN, PREFILL_FLOOR_MS, STEP_FLOOR_MS};
+pub use side::{Side, sides};
+pub use verdict::{Asked, EngineVerdict, Judged, MARGIN, PREFILL_FLOOR_MS, Rule, STEP_FLOOR_MS, floor_ms, judge};

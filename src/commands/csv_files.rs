@@ -40,7 +40,11 @@ pub fn write(tables: Vec<File>, folder: &Path) -> Result<Vec<PathBuf>, CommandEr
     Ok(written)
 }
 
-fn csv(rows: &[Value]) -> Result<Vec<u8>, CommandError> {
+/// Rows as they stand in the JSON as one file. A cell without a value is empty.
+///
+/// # Errors
+/// Never for rows of plain values.
+pub fn csv(rows: &[Value]) -> Result<Vec<u8>, CommandError> {
     let flat: Vec<Map<String, Value>> = rows.iter().map(flattened).collect();
     let mut columns: Vec<&str> = Vec::new();
     for row in &flat {

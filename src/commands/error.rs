@@ -23,6 +23,7 @@ use crate::signals::SignalError;
 use crate::store::{self, StoreError};
 
 use super::bench::BadTarget;
+use super::compare::CompareError;
 
 /// A Docker engine that lists containers and does not remove them.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +124,8 @@ pub enum CommandError {
     #[error(transparent)]
     Import(#[from] ImportError),
     #[error(transparent)]
+    Compare(#[from] CompareError),
+    #[error(transparent)]
     Exists(#[from] Exists),
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -222,6 +225,8 @@ impl From<&CommandError> for Exit {
             | CommandError::Exists(_)
             | CommandError::Launch(_)
             | CommandError::Serve(_) => Self::Usage,
+            CommandError::Compare(CompareError::Figures(_)) => Self::Internal,
+            CommandError::Compare(_) => Self::Usage,
             CommandError::Model(error) => of_model(error),
             CommandError::Store(_)
             | CommandError::History(_)

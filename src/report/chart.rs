@@ -8,6 +8,7 @@
 
 mod axis;
 mod drift;
+mod forest;
 mod graded;
 mod history;
 mod mark;
@@ -24,6 +25,7 @@ mod tests;
 mod trace;
 
 pub use drift::{Drift, DriftCall, DriftSeries, drift};
+pub use forest::{Forest, ForestRow, ForestStanding, forest};
 pub use graded::{Graded, GradedPoint, GradedSeries, graded};
 pub use history::{Trend, TrendLevel, TrendPoint, trend};
 pub use ratios::{Ratio, Ratios, Reference, ratios};

@@ -71,6 +71,16 @@ impl LogEstimate {
         })
     }
 
+    /// This ÷ another one, independent of it: their logarithms' difference, with Welch's degrees of freedom.
+    #[must_use]
+    pub fn over(self, other: Self) -> Self {
+        let (own, theirs) = (self.standard_error.powi(2), other.standard_error.powi(2));
+        let variance = own + theirs;
+        let by_df = own * own / self.df + theirs * theirs / other.df;
+        let df = if by_df > 0.0 { variance * variance / by_df } else { self.df.min(other.df) };
+        Self { ln: self.ln - other.ln, standard_error: variance.sqrt(), df }
+    }
+
     /// The same, less sure by a factor.
     #[must_use]
     pub fn widened(self, factor: f64) -> Self {
@@ -104,8 +114,14 @@ impl LogEstimate {
     /// repetitions: the critical value and the quantile of that power, times the error. `None`: `df` is not positive.
     #[must_use]
     pub fn detectable(&self) -> Option<f64> {
+        self.detectable_at(LEVEL)
+    }
+
+    /// The same to be told from 1 at another level, such as that of one among many. `None`: or `level` not between 0 and 1.
+    #[must_use]
+    pub fn detectable_at(&self, level: f64) -> Option<f64> {
         let power = student::critical(2.0 * LEVEL - 1.0, self.df)?;
-        Some(((student::critical(LEVEL, self.df)? + power) * self.standard_error).exp())
+        Some(((student::critical(level, self.df)? + power) * self.standard_error).exp())
     }
 
     /// Two-sided p of its true value being `value`. `None`: that is not positive.
@@ -167,6 +183,12 @@ mod tests {
         assert!((four.ln - 0.2).abs() < 1e-15 && (four.standard_error - 0.02).abs() < 1e-15);
         assert!((four.df - 36.0).abs() < 1e-9);
         assert_eq!(LogEstimate::mean(&[]), None);
+        let none = one.over(one);
+        assert!(
+            none.ln == 0.0
+                && (none.standard_error - 0.04 * 2_f64.sqrt()).abs() < 1e-15
+                && (none.df - 18.0).abs() < 1e-9
+        );
         let drifting = one.with_error(0.03);
         assert!((drifting.standard_error - 0.05).abs() < 1e-15 && (drifting.df - 9.0 * 1.5625 * 1.5625).abs() < 1e-9);
     }

@@ -21,6 +21,7 @@ use crate::stats::{InputError, LEVEL, logs, moments, series, student};
 
 mod persistence;
 mod prior;
+pub mod ratio;
 #[cfg(test)]
 mod simulation;
 
@@ -123,6 +124,11 @@ impl Cell {
         if sessions.len() < FEWEST_SESSIONS {
             return Err(InputError::TooFew { n: sessions.len(), needed: FEWEST_SESSIONS });
         }
+        Self::of_any(sessions)
+    }
+
+    /// Of one session or more.
+    fn of_any(sessions: &Sessions) -> Result<Self, InputError> {
         let logs: BTreeMap<u32, Vec<f64>> = sessions
             .iter()
             .map(|(&index, values)| Ok((index, logs("values", values, 1)?)))

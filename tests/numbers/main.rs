@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod analysis;
+mod compare;
 mod cost;
 mod economics;
 mod gguf;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod bench;
+mod compare;
 mod cost;
 mod decide;
 mod forged_record;

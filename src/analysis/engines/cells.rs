@@ -20,7 +20,7 @@ use crate::stats::{InputError, LEVEL};
 use crate::terms::{Dtype, Mode, Order, Repetitions};
 
 use super::side::{FEWEST_CALLS, Side, sides};
-use super::verdict::{Asked, EngineVerdict, floor_ms, judge};
+use super::verdict::{Asked, EngineVerdict, Rule, floor_ms, judge};
 
 /// What two engines that took turns cell by cell, and not round by round, may differ by because the machine did meanwhile: a
 /// standard deviation of either side's logarithm. Runs of one build on a virtual machine differ by so much.
@@ -291,7 +291,7 @@ fn judged(rows: &mut [EngineComparisonRow]) -> Result<(), InputError> {
     let compared: Vec<(&mut EngineComparisonRow, Asked)> =
         rows.iter_mut().filter_map(|row| asked(row).map(|asked| (row, asked))).collect();
     let all: Vec<Asked> = compared.iter().map(|(_, asked)| *asked).collect();
-    for ((row, _), judged) in compared.into_iter().zip(judge(&all)?) {
+    for ((row, _), judged) in compared.into_iter().zip(judge(&all, Rule::default())?) {
         row.p = Some(judged.p);
         row.p_holm = Some(judged.p_holm);
         row.q = Some(judged.q);

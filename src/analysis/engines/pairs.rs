@@ -9,7 +9,7 @@ use crate::stats::summary::geometric_mean;
 use crate::terms::{Dtype, Mode};
 
 use super::cells::{EngineComparison, EngineComparisonRow, allowed_for};
-use super::verdict::{Asked, EngineVerdict, Judged, floor_ms, judge};
+use super::verdict::{Asked, EngineVerdict, Judged, Rule, floor_ms, judge};
 
 columns! {
     /// Two engines in one phase, over the cells of `engine_comparison.csv` that are compared. The cells are these and no
@@ -86,7 +86,7 @@ impl Table for EnginePairs {
         }
         let means: Vec<Option<Asked>> = pairs.iter().map(|cells| mean(cells)).collect();
         let asked: Vec<Asked> = means.iter().copied().flatten().collect();
-        let mut judged = judge(&asked).unwrap_or_default().into_iter();
+        let mut judged = judge(&asked, Rule::default()).unwrap_or_default().into_iter();
         let rows = pairs.iter().zip(&means).map(|(cells, mean)| {
             let found = mean.and_then(|mean| Some((mean.ratio, judged.next()?)));
             row(cells, found)

@@ -18,15 +18,17 @@ pub(super) const MODES: [Mode; 3] = [Mode::Prefill, Mode::KvDecode, Mode::Genera
 /// A cell in one mode with the calls that may be compared: those that count, prove where they ran, and made every step
 /// asked for.
 #[derive(Debug, Clone)]
-pub(super) struct Side<'a> {
-    pub(super) cell: &'a Cell,
-    pub(super) mode: Mode,
-    /// `None`: no call was made, or weights or element type changed during the run.
-    pub(super) measured_as: Option<(&'a str, Dtype)>,
+pub struct Side<'a> {
+    /// The cell.
+    pub cell: &'a Cell,
+    /// What is timed.
+    pub mode: Mode,
+    /// Hash of the weights, and the element type. `None`: no call counts, or either changed during the run.
+    pub measured_as: Option<(&'a str, Dtype)>,
     /// In the record's order.
-    pub(super) calls: Vec<&'a MetricRow>,
+    pub calls: Vec<&'a MetricRow>,
     /// Why the calls may not be compared. `None`: they may.
-    pub(super) reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 impl Side<'_> {
@@ -36,7 +38,8 @@ impl Side<'_> {
     }
 
     /// The device or provider that all of them ran on. `None`: not the same for all.
-    pub(super) fn actual(&self) -> Option<String> {
+    #[must_use]
+    pub fn actual(&self) -> Option<String> {
         let first = self.calls.first()?.actual.as_ref()?;
         self.calls.iter().all(|call| call.actual.as_ref() == Some(first)).then(|| first.clone())
     }
@@ -74,13 +77,16 @@ impl Side<'_> {
         one_scripted.then(|| "the time of one of them is scripted, not measured".to_owned())
     }
 
-    fn prompt_tokens(&self) -> Option<f64> {
+    /// Prompt tokens of a row. `None`: no call, or not told.
+    #[must_use]
+    pub fn prompt_tokens(&self) -> Option<f64> {
         self.calls.first()?.prompt_tokens
     }
 }
 
 /// Every cell of the plan in every mode that is compared, in the plan's order.
-pub(super) fn sides<'a>(plan: &'a Plan, metrics: &'a [MetricRow], audit: &[CompileAuditRow]) -> Vec<Side<'a>> {
+#[must_use]
+pub fn sides<'a>(plan: &'a Plan, metrics: &'a [MetricRow], audit: &[CompileAuditRow]) -> Vec<Side<'a>> {
     let measured = by_cell(plan, metrics.iter().filter(|row| MODES.contains(&row.mode)));
     let unproven = |row: &&CompileAuditRow| row.backend_actual.is_none();
     let not_compiled: BTreeSet<(&str, Mode)> =

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::InputError;
 use crate::stats::log_estimate::LogEstimate;
 use crate::stats::multiplicity::{benjamini_hochberg, holm};
-use crate::stats::{InputError, LEVEL};
 use crate::terms::Mode;
 
 /// Ratios within 3 % of 1, in either direction, are as good as equal.
@@ -14,10 +14,28 @@ pub const STEP_FLOOR_MS: f64 = 0.020;
 /// Differences of a prefill below this are as good as none: 100 µs.
 pub const PREFILL_FLOOR_MS: f64 = 0.100;
 
-/// Chance of a false alarm among all ratios that are judged together.
-const ALPHA: f64 = 1.0 - LEVEL;
-/// Level of the interval that must lie within the margin: two one-sided tests at 5 %.
-const EQUIVALENCE_LEVEL: f64 = 0.90;
+/// What counts as a difference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rule {
+    /// Ratios within this factor of 1, in either direction, are as good as equal.
+    pub margin: f64,
+    /// Chance of a false alarm among all ratios that are judged together, and of a wrong `same` for each of them.
+    pub alpha: f64,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self { margin: MARGIN, alpha: 0.05 }
+    }
+}
+
+impl Rule {
+    /// Level of the interval that must lie within the margin: two one-sided tests.
+    #[must_use]
+    pub fn equivalence_level(self) -> f64 {
+        1.0 - 2.0 * self.alpha
+    }
+}
 
 /// How the second of two engines compares to the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,27 +99,31 @@ impl EngineVerdict {
 
 /// A ratio to be judged.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
-    pub(super) ratio: LogEstimate,
-    /// What the first engine takes per decode step, or per prefill: in what the floor is given.
-    pub(super) first_ms: f64,
-    pub(super) floor_ms: f64,
+pub struct Asked {
+    /// Time of the second ÷ time of the first.
+    pub ratio: LogEstimate,
+    /// What the first takes per decode step, or per prefill: in what the floor is given.
+    pub first_ms: f64,
+    /// Differences below are as good as none.
+    pub floor_ms: f64,
 }
 
 /// What a ratio is found to say among others.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Judged {
+pub struct Judged {
     /// p of a ratio of 1.
-    pub(super) p: f64,
+    pub p: f64,
     /// The same, corrected after Holm.
-    pub(super) p_holm: f64,
+    pub p_holm: f64,
     /// The same, after Benjamini and Hochberg.
-    pub(super) q: f64,
-    pub(super) verdict: EngineVerdict,
+    pub q: f64,
+    /// What it says.
+    pub verdict: EngineVerdict,
 }
 
 /// The floor of a mode.
-pub(super) fn floor_ms(mode: Mode) -> f64 {
+#[must_use]
+pub fn floor_ms(mode: Mode) -> f64 {
     match mode {
         Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => PREFILL_FLOOR_MS,
         Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => STEP_FLOOR_MS,
@@ -110,27 +132,30 @@ pub(super) fn floor_ms(mode: Mode) -> f64 {
 
 /// Judges ratios together. Beyond the margin is what Holm's adjusted interval lies beyond: the p of a ratio at the margin's
 /// nearer end, corrected as the p of a ratio of 1 is.
-pub(super) fn judge(asked: &[Asked]) -> Result<Vec<Judged>, InputError> {
+///
+/// # Errors
+/// A ratio whose p is none, which none has that was estimated.
+pub fn judge(asked: &[Asked], rule: Rule) -> Result<Vec<Judged>, InputError> {
     let equal: Vec<f64> = asked.iter().map(|asked| asked.ratio.p_of(1.0).unwrap_or(1.0)).collect();
-    let within: Vec<f64> = asked.iter().map(|asked| asked.ratio.p_within(MARGIN).unwrap_or(1.0)).collect();
+    let within: Vec<f64> = asked.iter().map(|asked| asked.ratio.p_within(rule.margin).unwrap_or(1.0)).collect();
     let (p_holm, q, within) = (holm(&equal)?, benjamini_hochberg(&equal)?, holm(&within)?);
     let judged = asked.iter().enumerate().map(|(place, asked)| Judged {
         p: equal[place],
         p_holm: p_holm[place],
         q: q[place],
-        verdict: asked.verdict(p_holm[place] <= ALPHA, within[place] <= ALPHA),
+        verdict: asked.verdict(p_holm[place] <= rule.alpha, within[place] <= rule.alpha, rule),
     });
     Ok(judged.collect())
 }
 
 impl Asked {
-    fn verdict(&self, differs: bool, beyond_margin: bool) -> EngineVerdict {
+    fn verdict(&self, differs: bool, beyond_margin: bool, rule: Rule) -> EngineVerdict {
         let faster = self.ratio.ln < 0.0;
         let above_floor = (self.first_ms * (self.ratio.value() - 1.0)).abs() > self.floor_ms;
         if beyond_margin && above_floor {
             return if faster { EngineVerdict::Faster } else { EngineVerdict::Slower };
         }
-        if self.within_margin() || self.below_floor() {
+        if self.within_margin(rule) || self.below_floor(rule) {
             return EngineVerdict::Same;
         }
         match (differs && above_floor, faster) {
@@ -140,13 +165,14 @@ impl Asked {
         }
     }
 
-    fn within_margin(&self) -> bool {
-        let interval = self.ratio.interval(EQUIVALENCE_LEVEL);
-        interval.is_some_and(|interval| interval.low > 1.0 / MARGIN && interval.high < MARGIN)
+    fn within_margin(&self, rule: Rule) -> bool {
+        let interval = self.ratio.interval(rule.equivalence_level());
+        interval.is_some_and(|interval| interval.low > 1.0 / rule.margin && interval.high < rule.margin)
     }
 
-    fn below_floor(&self) -> bool {
-        let interval = self.ratio.interval(LEVEL).map(|interval| interval.map(|ratio| self.first_ms * (ratio - 1.0)));
+    fn below_floor(&self, rule: Rule) -> bool {
+        let interval =
+            self.ratio.interval(1.0 - rule.alpha).map(|interval| interval.map(|ratio| self.first_ms * (ratio - 1.0)));
         interval.is_some_and(|difference| difference.low > -self.floor_ms && difference.high < self.floor_ms)
     }
 }
@@ -165,7 +191,7 @@ mod tests {
     }
 
     fn verdict(asked: Asked) -> EngineVerdict {
-        judge(&[asked]).unwrap()[0].verdict
+        judge(&[asked], Rule::default()).unwrap()[0].verdict
     }
 
     #[test]
@@ -199,7 +225,7 @@ mod tests {
         let (alone, others) = (asked(0.90, 0.025), [asked(1.0, 0.2); 40]);
         assert_eq!(verdict(alone), EngineVerdict::Faster);
         let among: Vec<Asked> = [alone].into_iter().chain(others).collect();
-        let judged = judge(&among).unwrap()[0];
+        let judged = judge(&among, Rule::default()).unwrap()[0];
         assert_eq!(judged.verdict, EngineVerdict::FasterExtentOpen);
         assert!((judged.p_holm - 41.0 * judged.p).abs() < 1e-12 && judged.q <= judged.p_holm);
     }

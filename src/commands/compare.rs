@@ -1,0 +1,160 @@
+//! `phasebench compare`: did anything change?
+
+mod files;
+mod gate;
+mod github;
+mod junit;
+mod null;
+mod opened;
+mod refused;
+mod terminal;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::analysis::engines::Rule;
+use crate::cli::{AllowedReason, CompareArgs, JudgeArgs};
+use crate::comparison::{Comparison, Gate, Outcome, Reason, Sides, compare};
+use crate::exit::Exit;
+
+use super::CommandError;
+
+pub use gate::GateError;
+pub(super) use opened::{Opened, open, settings};
+pub use refused::CompareError;
+
+/// Compares, prints, and says by the exit code whether anything is worse.
+///
+/// # Errors
+/// A run folder that cannot be read, runs that cannot be compared, files that cannot be written.
+pub fn execute(args: &CompareArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    check_count(args)?;
+    let opened = open_all(&args.runs)?;
+    if let Some(times) = args.null {
+        return null::execute(&opened[0], times, args, out);
+    }
+    tell(&comparisons(args, &opened)?, &args.judge, args.out.as_deref(), out)
+}
+
+/// Writes and prints what was asked for; the exit code.
+pub(super) fn tell(
+    comparisons: &[Comparison],
+    args: &JudgeArgs,
+    folder: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<Exit, CommandError> {
+    let (gate, allowed) = (gate_of(args, comparisons)?, allowed(args));
+    let outcome = worst(comparisons.iter().map(|comparison| Outcome::of(&comparison.cells, &gate, &allowed)));
+    if let Some(folder) = folder {
+        files::write(comparisons, outcome, folder)?;
+    }
+    if let Some(path) = &args.junit {
+        junit::write(comparisons, &gate, &allowed, path)?;
+    }
+    if args.json {
+        writeln!(out, "{:#}", json!({ "outcome": outcome, "comparisons": comparisons }))?;
+    } else if args.github {
+        github::annotate(comparisons, outcome, &gate, out)?;
+    } else {
+        terminal::print(comparisons, outcome, out)?;
+    }
+    Ok(exit(outcome))
+}
+
+/// The cells that decide.
+pub(super) fn gate_of(args: &JudgeArgs, comparisons: &[Comparison]) -> Result<Gate, CompareError> {
+    let gate = args.gate.as_deref().map(|text| gate::parse(text, comparisons)).transpose()?;
+    Ok(gate.unwrap_or_default())
+}
+
+/// What need not be decided.
+pub(super) fn allowed(args: &JudgeArgs) -> BTreeSet<Reason> {
+    args.allow.iter().map(|allowed| reason(*allowed)).collect()
+}
+
+fn check_count(args: &CompareArgs) -> Result<(), CompareError> {
+    let one = args.between.is_some() || args.null.is_some();
+    match args.runs.len() {
+        1 if !one => Err(CompareError::Runs("one run alone: give another one, or --between backend=X,Y")),
+        n if n > 1 && one => Err(CompareError::Runs("--between and --null look into one run")),
+        _ => Ok(()),
+    }
+}
+
+fn open_all(paths: &[PathBuf]) -> Result<Vec<Opened>, CommandError> {
+    let opened: Vec<Opened> = paths.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
+    for (place, a) in opened.iter().enumerate() {
+        if let Some(b) = opened[place + 1..].iter().find(|b| is_same(a, b)) {
+            let name = |run: &Opened| run.run.path.display().to_string();
+            return Err(CompareError::SameRun { a: name(a), b: name(b) }.into());
+        }
+    }
+    Ok(opened)
+}
+
+/// Whether two folders hold one run: a copy has the same beginnings of its processes.
+fn is_same(a: &Opened, b: &Opened) -> bool {
+    let begun =
+        |run: &Opened| -> Vec<u64> { run.run.manifest.epochs.iter().map(|epoch| epoch.started_unix_ns).collect() };
+    let real = |run: &Opened| run.run.path.canonicalize().ok();
+    (real(a).is_some() && real(a) == real(b))
+        || (a.run.manifest.plan_sha256 == b.run.manifest.plan_sha256 && begun(a) == begun(b))
+}
+
+/// One per candidate; the chance of a false alarm is shared among them.
+fn comparisons(args: &CompareArgs, opened: &[Opened]) -> Result<Vec<Comparison>, CompareError> {
+    let baseline = &opened[0];
+    if let Some((a, b)) = &args.between {
+        check_backends(baseline, [a, b])?;
+        let sides = Sides::of_backends(baseline.side(), a, b);
+        return Ok(vec![compare(&sides, &settings(&args.judge, baseline, Rule::default().alpha))?]);
+    }
+    let candidates = &opened[1..];
+    let alpha = Rule::default().alpha / candidates.len().max(1) as f64;
+    let of = |candidate: &Opened| {
+        let sides = Sides::of_runs(baseline.side(), candidate.side());
+        compare(&sides, &settings(&args.judge, baseline, alpha)).map_err(CompareError::from)
+    };
+    candidates.iter().map(of).collect()
+}
+
+fn check_backends(run: &Opened, names: [&String; 2]) -> Result<(), CompareError> {
+    let known: BTreeSet<&String> = run.run.plan.sessions.iter().map(|session| &session.key.backend).collect();
+    match names.into_iter().find(|name| !known.contains(name)) {
+        Some(name) => Err(CompareError::Backend {
+            run: run.name.clone(),
+            name: name.clone(),
+            known: known.into_iter().cloned().collect(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn reason(allowed: AllowedReason) -> Reason {
+    match allowed {
+        AllowedReason::ExtentOpen => Reason::ExtentOpen,
+        AllowedReason::Undecided => Reason::Undecided,
+        AllowedReason::NotComparable => Reason::NotComparable,
+        AllowedReason::Missing => Reason::Missing,
+    }
+}
+
+/// What is worse in one candidate is worse.
+fn worst(outcomes: impl Iterator<Item = Outcome>) -> Outcome {
+    outcomes.fold(Outcome::Good, |so_far, outcome| match (so_far, outcome) {
+        (Outcome::Worse, _) | (_, Outcome::Worse) => Outcome::Worse,
+        (Outcome::Open, _) | (_, Outcome::Open) => Outcome::Open,
+        (Outcome::Good, Outcome::Good) => Outcome::Good,
+    })
+}
+
+fn exit(outcome: Outcome) -> Exit {
+    match outcome {
+        Outcome::Good => Exit::Good,
+        Outcome::Worse => Exit::Worse,
+        Outcome::Open => Exit::Undecided,
+    }
+}

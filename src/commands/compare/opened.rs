@@ -1,0 +1,56 @@
+//! A run as `compare` and `rerun` read it.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::analysis::compile::CompileAudit;
+use crate::analysis::engines::Rule;
+use crate::analysis::metrics::Metrics;
+use crate::analysis::{CompileAuditRow, MetricRow, Sources};
+use crate::cli::JudgeArgs;
+use crate::commands::CommandError;
+use crate::comparison::kernels::KernelReading;
+use crate::comparison::{Allowance, AllowanceSource, RunSide, Settings};
+use crate::run_folder::RunFolder;
+
+/// A run that was opened, with what a comparison reads of it.
+#[derive(Clone)]
+pub(in crate::commands) struct Opened {
+    pub(in crate::commands) name: String,
+    pub(in crate::commands) run: Rc<RunFolder>,
+    pub(in crate::commands) metrics: Vec<MetricRow>,
+    audit: Vec<CompileAuditRow>,
+    pub(in crate::commands) kernels: Vec<KernelReading>,
+}
+
+/// Opens a run.
+pub(in crate::commands) fn open(path: &Path) -> Result<Opened, CommandError> {
+    let run = RunFolder::open(path)?;
+    let sources = Sources::new(&run.recording, &run.plan, &run.manifest, &[]);
+    let (metrics, audit) = (sources.rows::<Metrics>().to_vec(), sources.rows::<CompileAudit>().to_vec());
+    drop(sources);
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    Ok(Opened { name, run: Rc::new(run), metrics, audit, kernels: Vec::new() })
+}
+
+impl Opened {
+    pub(in crate::commands) fn side(&self) -> RunSide<'_> {
+        RunSide {
+            name: &self.name,
+            plan: &self.run.plan,
+            manifest: &self.run.manifest,
+            metrics: &self.metrics,
+            audit: &self.audit,
+            kernels: &self.kernels,
+        }
+    }
+}
+
+/// How runs are judged, with this chance of a false alarm.
+pub(in crate::commands) fn settings(args: &JudgeArgs, baseline: &Opened, alpha: f64) -> Settings {
+    let given = args.drift.map(|factor| Allowance { ln: factor.ln(), source: AllowanceSource::Given });
+    Settings {
+        rule: Rule { margin: args.margin, alpha },
+        allowance: Some(given.unwrap_or_else(|| Allowance::supposed(&baseline.run.manifest))),
+    }
+}

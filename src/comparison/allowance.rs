@@ -1,0 +1,69 @@
+//! What two runs at different times may differ by although nothing changed.
+
+use serde::Serialize;
+
+use crate::record::manifest::{Machine, Manifest};
+
+/// Standard deviation of a run's logarithm on a virtual or shared machine, where nothing better is known.
+pub const SHARED: f64 = 0.05;
+/// The same on a machine of one's own with fixed clocks.
+pub const OWN: f64 = 0.02;
+
+/// What the logarithm of either side may be off by because they were not measured in turns.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Allowance {
+    /// Its standard deviation. Unit: natural logarithm.
+    pub ln: f64,
+    /// Where that is from.
+    pub source: AllowanceSource,
+}
+
+/// Where an allowance is from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AllowanceSource {
+    /// Runs of this plan on one stack.
+    History {
+        /// How many.
+        runs: usize,
+    },
+    /// The reference kernels and a small model, watched on this machine.
+    Watch,
+    /// Said on the command line.
+    Given,
+    /// The default of a virtual or shared machine.
+    Shared,
+    /// The default of a machine of one's own with fixed clocks.
+    Own,
+}
+
+impl Allowance {
+    /// What is supposed of a machine of which nothing is known.
+    #[must_use]
+    pub fn supposed(manifest: &Manifest) -> Self {
+        if is_own(&manifest.stack.machine) {
+            Self { ln: OWN, source: AllowanceSource::Own }
+        } else {
+            Self { ln: SHARED, source: AllowanceSource::Shared }
+        }
+    }
+
+    /// Where it is from, in words.
+    #[must_use]
+    pub fn because(&self) -> String {
+        match self.source {
+            AllowanceSource::History { runs } => format!("measured over {runs} runs of one stack"),
+            AllowanceSource::Watch => "measured by `phasebench machine --watch`".to_owned(),
+            AllowanceSource::Given => "as given with --drift".to_owned(),
+            AllowanceSource::Shared => "the default of a virtual or shared machine".to_owned(),
+            AllowanceSource::Own => "the default of a machine of one's own with fixed clocks".to_owned(),
+        }
+    }
+}
+
+/// Whether nobody else is on it and its clocks stay where they are, as far as the system tells.
+fn is_own(machine: &Machine) -> bool {
+    let governed =
+        !machine.governors.is_empty() && machine.governors.values().all(|governor| governor == "performance");
+    machine.virtualised == Some(false) && machine.boost == Some(false) && governed && !machine.is_held()
+}

@@ -1,0 +1,376 @@
+//! Every cell on both sides: what it takes, what the two differ by, and what may be said of that.
+
+use serde::Serialize;
+
+use crate::analysis::engines::{Asked, Judged, floor_ms, judge};
+use crate::stats::{InputError, LEVEL};
+use crate::terms::Mode;
+
+use super::allowance::Allowance;
+use super::clusters::clusters;
+use super::effect::{Basis, Effect, Pair, effects};
+use super::failing::{self, Failures};
+use super::machine::{MachineRow, moved};
+use super::power::{Noise, one_of};
+use super::sessions::Sessions;
+use super::side::{SideCell, Sides, SidesKind, asks_alike, asks_the_same};
+use super::unlike::unlike;
+use super::verdict::{Settings, Verdict};
+use super::words::change;
+
+/// One cell in one mode on both sides. `None` in a figure: not compared.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CellRow {
+    /// Backend, the baseline's where two backends are compared.
+    pub backend: String,
+    /// The candidate's backend, where it is another one.
+    pub backend_b: Option<String>,
+    /// Model.
+    pub model: String,
+    /// Scenario.
+    pub scenario: String,
+    /// Rows decoded together.
+    pub batch: u32,
+    /// Timed decode steps.
+    pub gen_tokens: u32,
+    /// What is timed.
+    pub mode: Mode,
+    /// What is said of it.
+    pub verdict: Verdict,
+    /// Why nothing else is said. `None`: the figures say it.
+    pub reason: Option<String>,
+    /// Time of the candidate ÷ time of the baseline.
+    pub ratio: Option<f64>,
+    /// Lower end of its 95 % interval, for this cell alone, with what the machine may have done meanwhile.
+    pub ratio_low: Option<f64>,
+    /// Upper end.
+    pub ratio_high: Option<f64>,
+    /// What the baseline takes. Unit: milliseconds.
+    pub location_a_ms: Option<f64>,
+    /// What the candidate takes. Unit: milliseconds.
+    pub location_b_ms: Option<f64>,
+    /// What the candidate takes more per decode step, or per prefill. Unit: milliseconds.
+    pub difference_ms: Option<f64>,
+    /// What the ratio rests on.
+    pub basis: Option<Basis>,
+    /// Sessions of the baseline.
+    pub sessions_a: usize,
+    /// Sessions of the candidate.
+    pub sessions_b: usize,
+    /// Calls of the baseline that may be compared.
+    pub calls_a: usize,
+    /// Calls of the candidate that may be compared.
+    pub calls_b: usize,
+    /// Standard deviation between sessions of one side, or of a block's differences, after what other cells tell. Unit:
+    /// natural logarithm. `None`: one session a side.
+    pub session_sd_ln: Option<f64>,
+    /// p of both taking the same time.
+    pub p: Option<f64>,
+    /// The same, corrected for all cells that are judged (Holm).
+    pub p_holm: Option<f64>,
+    /// The same, as a share of false alarms (Benjamini and Hochberg).
+    pub q: Option<f64>,
+    /// Smallest ratio that would have been told from 1 in 95 of 100 runs like these.
+    pub detectable_ratio: Option<f64>,
+    /// Sessions a side that would decide at this noise in 80 of 100 runs. `None`: decided, or more than 100.
+    pub sessions_to_decide: Option<u32>,
+    /// Timed calls of the baseline that do not count.
+    pub degraded_a: u64,
+    /// Timed calls of the candidate that do not count.
+    pub degraded_b: u64,
+    /// p of the candidate failing no more often, corrected for all cells.
+    pub p_failing: Option<f64>,
+    /// Sessions that fall into a fast and a slow group, on either side, in words. `None`: none do.
+    pub clusters: Option<String>,
+}
+
+/// A cell with what later steps make of it.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// The row.
+    pub row: CellRow,
+    /// Its effect, with both sides' sessions. `None`: not compared.
+    pub effect: Option<(Effect, Sessions, Sessions)>,
+}
+
+/// What stands on both sides under one name.
+struct Matched<'s, 'a> {
+    a: Option<&'s SideCell<'a>>,
+    b: Option<&'s SideCell<'a>>,
+    /// Why the two are not compared. `None`: they are.
+    reason: Option<(Verdict, String)>,
+}
+
+/// All cells in the baseline's order, then what only the candidate has.
+///
+/// # Errors
+/// Never for what a run folder holds.
+pub fn rows(
+    sides: &Sides<'_>,
+    settings: &Settings,
+    allowance: Option<&Allowance>,
+    machine: &[MachineRow],
+) -> Result<Vec<Compared>, InputError> {
+    let matched = matched(sides);
+    let none = Failures::default();
+    let failures: Vec<(&Failures, &Failures)> = matched
+        .iter()
+        .map(|both| (both.a.map_or(&none, |a| &a.failures), both.b.map_or(&none, |b| &b.failures)))
+        .collect();
+    let failing = failing::worse(&failures)?;
+    let groups = groups(&matched);
+    let pairs = matched.iter().zip(&groups).filter(|(both, _)| both.reason.is_none()).filter_map(|(both, &group)| {
+        Some(Pair { group, a: &both.a?.sessions, b: &both.b?.sessions, in_blocks: sides.kind == SidesKind::Backends })
+    });
+    let found = effects(&pairs.collect::<Vec<_>>())?;
+    let mut effects = found.iter();
+    let mut compared: Vec<Compared> = Vec::with_capacity(matched.len());
+    for (both, p_failing) in matched.iter().zip(failing) {
+        let effect = both.reason.is_none().then(|| effects.next()).flatten();
+        compared.extend(both.compared(effect, p_failing));
+    }
+    judged(&mut compared, settings, allowance)?;
+    for cell in &mut compared {
+        excuse(&mut cell.row, machine, settings);
+        blame(&mut cell.row, settings);
+    }
+    Ok(compared)
+}
+
+/// Cells that stand on both sides, those that nearly do, and those of one side.
+fn matched<'s, 'a>(sides: &'s Sides<'a>) -> Vec<Matched<'s, 'a>> {
+    let with_backend = sides.kind != SidesKind::Backends;
+    let (ours, theirs) = (&sides.baseline.cells, &sides.candidate.cells);
+    let same = |a: &SideCell<'_>, b: &SideCell<'_>| {
+        a.side.mode == b.side.mode && asks_the_same(a.side.cell, b.side.cell, with_backend)
+    };
+    let alike = |a: &SideCell<'_>, b: &SideCell<'_>| {
+        a.side.mode == b.side.mode && asks_alike(a.side.cell, b.side.cell, with_backend)
+    };
+    let mut left: Vec<&SideCell<'a>> = theirs.iter().filter(|b| !ours.iter().any(|a| same(a, b))).collect();
+    let mut found = Vec::new();
+    for a in ours {
+        let b = theirs.iter().find(|b| same(a, b)).or_else(|| {
+            let place = left.iter().position(|b| alike(a, b))?;
+            Some(left.remove(place))
+        });
+        found.push(match b {
+            Some(b) => Matched { a: Some(a), b: Some(b), reason: apart(a, b, sides) },
+            None => Matched { a: Some(a), b: None, reason: Some(missing(a, &sides.candidate.name, sides)) },
+        });
+    }
+    found.extend(left.into_iter().map(|b| {
+        let words = format!("not asked for in {}", sides.baseline.name);
+        Matched { a: None, b: Some(b), reason: Some((Verdict::Missing, words)) }
+    }));
+    found
+}
+
+fn missing(a: &SideCell<'_>, other: &str, sides: &Sides<'_>) -> (Verdict, String) {
+    let skipped = sides.candidate.run.plan.skipped.iter().find(|skipped| skipped.cell.id == a.side.cell.id);
+    let words = match skipped {
+        Some(skipped) => format!("skipped in {other}: {}", skipped.reason),
+        None => format!("not asked for in {other}"),
+    };
+    (Verdict::Missing, words)
+}
+
+/// Why two cells of one name are not compared. `None`: they are.
+fn apart(a: &SideCell<'_>, b: &SideCell<'_>, sides: &Sides<'_>) -> Option<(Verdict, String)> {
+    for (cell, name) in [(a, &sides.baseline.name), (b, &sides.candidate.name)] {
+        if let Some(reason) = &cell.side.reason {
+            // Calls without proof were made, and are another matter than calls that were not.
+            let verdict = if cell.side.measured_as.is_some() { Verdict::NotComparable } else { Verdict::Missing };
+            let kinds = cell.failures.kinds();
+            let why = if kinds.is_empty() { String::new() } else { format!(" ({kinds})") };
+            return Some((verdict, format!("{name}: {reason}{why}")));
+        }
+    }
+    unlike(a, b, (&sides.baseline, &sides.candidate)).map(|reason| (Verdict::NotComparable, reason))
+}
+
+/// Numbers cells by backend and mode: those lend each other what they know of sessions.
+fn groups(matched: &[Matched<'_, '_>]) -> Vec<usize> {
+    let mut known: Vec<(&str, Mode)> = Vec::new();
+    let mut numbers = Vec::with_capacity(matched.len());
+    for both in matched {
+        let key = both.one().map(|cell| (cell.side.cell.session.backend.as_str(), cell.side.mode));
+        let number = key.map(|key| {
+            known.iter().position(|other| *other == key).unwrap_or_else(|| {
+                known.push(key);
+                known.len() - 1
+            })
+        });
+        numbers.push(number.unwrap_or(0));
+    }
+    numbers
+}
+
+impl<'s, 'a> Matched<'s, 'a> {
+    fn one(&self) -> Option<&'s SideCell<'a>> {
+        self.a.or(self.b)
+    }
+
+    /// The row with every figure that does not depend on other rows.
+    fn compared(&self, effect: Option<&Effect>, p_failing: f64) -> Option<Compared> {
+        let one = self.one()?;
+        let cell = one.side.cell;
+        let sessions = |side: Option<&SideCell<'a>>| side.map(|side| side.sessions.clone()).unwrap_or_default();
+        let (a, b) = (sessions(self.a), sessions(self.b));
+        let other = self.b.map(|b| b.side.cell.session.backend.clone());
+        let degraded = |side: Option<&SideCell<'_>>| side.map_or(0, |side| side.failures.all());
+        let both = self.a.zip(self.b).is_some();
+        let row = CellRow {
+            backend: cell.session.backend.clone(),
+            backend_b: other.filter(|backend| *backend != cell.session.backend),
+            model: cell.session.model.clone(),
+            scenario: cell.scenario.clone(),
+            batch: cell.batch,
+            gen_tokens: cell.gen_tokens,
+            mode: one.side.mode,
+            verdict: self.reason.as_ref().map_or(Verdict::Undecided, |(verdict, _)| *verdict),
+            reason: self.reason.as_ref().map(|(_, reason)| reason.clone()),
+            ratio: effect.map(|effect| effect.ratio.value()),
+            ratio_low: None,
+            ratio_high: None,
+            location_a_ms: a.location_ms(),
+            location_b_ms: b.location_ms(),
+            difference_ms: None,
+            basis: effect.map(|effect| effect.basis),
+            sessions_a: a.count(),
+            sessions_b: b.count(),
+            calls_a: a.calls(),
+            calls_b: b.calls(),
+            session_sd_ln: effect.and_then(|effect| effect.variance).map(|variance| variance.value.sqrt()),
+            p: None,
+            p_holm: None,
+            q: None,
+            detectable_ratio: None,
+            sessions_to_decide: None,
+            degraded_a: degraded(self.a),
+            degraded_b: degraded(self.b),
+            p_failing: both.then_some(p_failing),
+            clusters: None,
+        };
+        Some(Compared { row, effect: effect.map(|effect| (*effect, a, b)) })
+    }
+}
+
+impl CellRow {
+    /// Whether two rows are about one cell and mode.
+    fn is_same_cell(&self, other: &Self) -> bool {
+        (&self.backend, &self.model, &self.scenario) == (&other.backend, &other.model, &other.scenario)
+            && (self.batch, self.gen_tokens, self.mode) == (other.batch, other.gen_tokens, other.mode)
+    }
+
+    /// What the baseline takes per decode step, or per prefill. `None`: nothing measured.
+    #[must_use]
+    pub fn first_ms(&self) -> Option<f64> {
+        Some(self.location_a_ms? / self.units())
+    }
+
+    fn units(&self) -> f64 {
+        match self.mode {
+            Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => 1.0,
+            Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => f64::from(self.gen_tokens.max(1)),
+        }
+    }
+}
+
+/// Judges all cells that are compared together.
+fn judged(cells: &mut [Compared], settings: &Settings, allowance: Option<&Allowance>) -> Result<(), InputError> {
+    let allowance_ln = allowance.map_or(0.0, |allowance| allowance.ln);
+    let asked: Vec<Option<Asked>> = cells
+        .iter()
+        .map(|cell| {
+            let (effect, ..) = cell.effect.as_ref()?;
+            let ratio = effect.ratio.with_error(allowance_ln * std::f64::consts::SQRT_2);
+            Some(Asked { ratio, first_ms: cell.row.first_ms()?, floor_ms: floor_ms(cell.row.mode) })
+        })
+        .collect();
+    let all: Vec<Asked> = asked.iter().copied().flatten().collect();
+    let mut judged = judge(&all, settings.rule)?.into_iter();
+    for (cell, asked) in cells.iter_mut().zip(asked) {
+        if let Some(asked) = asked
+            && let Some(judged) = judged.next()
+        {
+            fill(cell, asked, judged, settings, (allowance_ln, all.len()));
+        }
+    }
+    Ok(())
+}
+
+fn fill(cell: &mut Compared, asked: Asked, judged: Judged, settings: &Settings, (allowance_ln, family): (f64, usize)) {
+    let Some((effect, a, b)) = &cell.effect else { return };
+    let row = &mut cell.row;
+    let interval = asked.ratio.interval(LEVEL);
+    row.ratio_low = interval.map(|interval| interval.low);
+    row.ratio_high = interval.map(|interval| interval.high);
+    row.difference_ms = Some(asked.first_ms * (asked.ratio.value() - 1.0));
+    (row.p, row.p_holm, row.q) = (Some(judged.p), Some(judged.p_holm), Some(judged.q));
+    row.detectable_ratio = asked.ratio.detectable_at(one_of(family, settings.rule));
+    row.verdict = judged.verdict.into();
+    if effect.basis == Basis::OneSession {
+        row.verdict = Verdict::Undecided;
+        row.reason = Some("one session each side".to_owned());
+    }
+    if matches!(row.verdict, Verdict::Undecided | Verdict::SlowerExtentOpen | Verdict::FasterExtentOpen) {
+        let noise = Noise::of(effect, allowance_ln, family);
+        row.sessions_to_decide = noise.and_then(|noise| noise.sessions_to_decide(asked.ratio.ln, settings.rule));
+    }
+    let said: Vec<String> = [("baseline", a), ("candidate", b)]
+        .into_iter()
+        .filter_map(|(side, of)| two_kinds(side, of, settings))
+        .collect();
+    row.clusters = (!said.is_empty()).then(|| said.join("; "));
+}
+
+fn two_kinds(side: &str, sessions: &Sessions, settings: &Settings) -> Option<String> {
+    let logs: Vec<f64> = sessions.means().into_values().collect();
+    let found = clusters(&logs, settings.rule.margin)?;
+    Some(format!("{side}: {} sessions fast, {} slower by a factor of {:.2}", found.fast, found.slow, found.ratio))
+}
+
+/// Puts what was measured afresh in the place of what looked worse, which is why it was measured again.
+pub fn confirm(cells: &mut [Compared], fresh: &[Compared]) {
+    for cell in cells.iter_mut().filter(|cell| cell.row.verdict.is_worse()) {
+        let Some(found) = fresh.iter().find(|fresh| fresh.row.is_same_cell(&cell.row)) else { continue };
+        let before = cell.row.verdict;
+        *cell = found.clone();
+        let words = if found.row.verdict == before {
+            "confirmed in fresh sessions".to_owned()
+        } else {
+            format!("{} at first, not confirmed in fresh sessions", before.as_str())
+        };
+        cell.row.reason = Some(found.row.reason.as_ref().map_or(words.clone(), |reason| format!("{words}; {reason}")));
+    }
+}
+
+/// A cell that moved with the machine is no change of the stack.
+fn excuse(row: &mut CellRow, machine: &[MachineRow], settings: &Settings) {
+    let slower = match row.verdict {
+        Verdict::Slower | Verdict::SlowerExtentOpen => true,
+        Verdict::Faster | Verdict::FasterExtentOpen => false,
+        _ => return,
+    };
+    if let Some(kernel) = moved(machine, settings.rule.margin, slower) {
+        let change = change(kernel.ratio, Some((kernel.low, kernel.high)));
+        row.verdict = Verdict::NotComparable;
+        row.reason = Some(format!("the machine is {change} ({})", kernel.kernel));
+    }
+}
+
+/// A cell whose calls fail as they did not is worse, however fast the others are.
+fn blame(row: &mut CellRow, settings: &Settings) {
+    if row.p_failing.is_some_and(|p| p <= settings.rule.alpha) {
+        let words = format!(
+            "{} of {} calls do not count, {} of {} before",
+            row.degraded_b,
+            row.degraded_b + row.calls_b as u64,
+            row.degraded_a,
+            row.degraded_a + row.calls_a as u64
+        );
+        row.verdict = Verdict::NewlyFailing;
+        row.reason = Some(row.reason.take().map_or(words.clone(), |reason| format!("{words}; {reason}")));
+    }
+}

@@ -1,0 +1,163 @@
+//! Cells of one backend and phase together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::analysis::engines::{Asked, Judged, floor_ms, judge};
+use crate::stats::log_estimate::LogEstimate;
+use crate::stats::summary::geometric_mean;
+use crate::stats::{InputError, LEVEL};
+use crate::terms::Mode;
+
+use super::allowance::Allowance;
+use super::cells::Compared;
+use super::effect::{Basis, Pair, effects};
+use super::sessions::Sessions;
+use super::verdict::{Settings, Verdict};
+
+/// One backend in one phase, over its cells. `None` in a figure: no cell is compared.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GroupRow {
+    /// Backend, the baseline's where two backends are compared.
+    pub backend: String,
+    /// The candidate's backend, where it is another one.
+    pub backend_b: Option<String>,
+    /// What is timed.
+    pub mode: Mode,
+    /// Its cells.
+    pub cells: usize,
+    /// Those of them that are compared.
+    pub compared: usize,
+    /// How many of the cells have each verdict; none that no cell has.
+    pub verdicts: BTreeMap<Verdict, usize>,
+    /// Geometric mean of the cells' ratios. The cells are these and no sample of others.
+    pub ratio: Option<f64>,
+    /// Lower end of its 95 % interval; sessions are what varies, and those of one model are shared by its cells.
+    pub ratio_low: Option<f64>,
+    /// Upper end.
+    pub ratio_high: Option<f64>,
+    /// What is said of that mean, judged among all groups.
+    pub verdict: Verdict,
+}
+
+/// One row per backend and phase, in the cells' order.
+///
+/// # Errors
+/// Never for what a run folder holds.
+pub fn rows(
+    cells: &[Compared],
+    settings: &Settings,
+    allowance: Option<&Allowance>,
+) -> Result<Vec<GroupRow>, InputError> {
+    let mut groups: Vec<Vec<&Compared>> = Vec::new();
+    for cell in cells {
+        match groups.iter_mut().find(|group| key(group[0]) == key(cell)) {
+            Some(group) => group.push(cell),
+            None => groups.push(vec![cell]),
+        }
+    }
+    let asked: Vec<Option<Asked>> = groups.iter().map(|group| asked(group, allowance)).collect();
+    let mut judged = judge(&asked.iter().copied().flatten().collect::<Vec<_>>(), settings.rule)?.into_iter();
+    let rows = groups.iter().zip(asked).map(|(group, asked)| {
+        let found = asked.and_then(|asked| Some((asked, judged.next()?)));
+        row(group, found)
+    });
+    Ok(rows.collect())
+}
+
+fn key(cell: &Compared) -> (&str, Mode) {
+    (&cell.row.backend, cell.row.mode)
+}
+
+fn asked(group: &[&Compared], allowance: Option<&Allowance>) -> Option<Asked> {
+    let first_ms: Vec<f64> =
+        group.iter().filter(|cell| cell.effect.is_some()).filter_map(|cell| cell.row.first_ms()).collect();
+    Some(Asked {
+        ratio: mean(group, allowance)?,
+        first_ms: geometric_mean(&first_ms)?,
+        floor_ms: floor_ms(group.first()?.row.mode),
+    })
+}
+
+fn row(group: &[&Compared], found: Option<(Asked, Judged)>) -> GroupRow {
+    let first = &group[0].row;
+    let interval = found.and_then(|(asked, _)| asked.ratio.interval(LEVEL));
+    let mut verdicts = BTreeMap::new();
+    for cell in group {
+        *verdicts.entry(cell.row.verdict).or_default() += 1;
+    }
+    let known = |verdict: Verdict| if rests_on_one_session(group) { Verdict::Undecided } else { verdict };
+    GroupRow {
+        backend: first.backend.clone(),
+        backend_b: group.iter().find_map(|cell| cell.row.backend_b.clone()),
+        mode: first.mode,
+        cells: group.len(),
+        compared: group.iter().filter(|cell| cell.effect.is_some()).count(),
+        verdicts,
+        ratio: found.map(|(asked, _)| asked.ratio.value()),
+        ratio_low: interval.map(|interval| interval.low),
+        ratio_high: interval.map(|interval| interval.high),
+        verdict: found.map_or(Verdict::NotComparable, |(_, judged)| known(judged.verdict.into())),
+    }
+}
+
+fn rests_on_one_session(group: &[&Compared]) -> bool {
+    group.iter().filter_map(|cell| cell.effect.as_ref()).any(|(effect, ..)| effect.basis == Basis::OneSession)
+}
+
+/// Geometric mean ratio of cells that are compared, with its error. `None`: none is.
+#[must_use]
+pub fn mean(cells: &[&Compared], allowance: Option<&Allowance>) -> Option<LogEstimate> {
+    let compared: Vec<&Compared> = cells.iter().copied().filter(|cell| cell.effect.is_some()).collect();
+    let mean = by_model(&compared).or_else(|| {
+        let ratios: Vec<LogEstimate> =
+            compared.iter().filter_map(|cell| cell.effect.as_ref()).map(|(effect, ..)| effect.ratio).collect();
+        LogEstimate::mean(&ratios)
+    })?;
+    // What the machine does hits all cells alike: more of them do not make it smaller.
+    Some(mean.with_error(allowance.map_or(0.0, |allowance| allowance.ln) * std::f64::consts::SQRT_2))
+}
+
+/// The mean over models, each with as much weight as it has cells: cells of one model share their processes and are no
+/// independent witnesses. `None`: some cells rest on one session, or have no session in common.
+fn by_model(cells: &[&Compared]) -> Option<LogEstimate> {
+    let mut models: BTreeMap<&str, Vec<&Compared>> = BTreeMap::new();
+    for cell in cells {
+        models.entry(&cell.row.model).or_default().push(cell);
+    }
+    let in_blocks = cells.iter().any(|cell| cell.effect.as_ref().is_some_and(|(e, ..)| e.basis == Basis::Blocks));
+    let mut sides = Vec::new();
+    for of_model in models.values() {
+        let a = together(of_model.iter().filter_map(|cell| cell.effect.as_ref()).map(|(_, a, _)| a))?;
+        let b = together(of_model.iter().filter_map(|cell| cell.effect.as_ref()).map(|(_, _, b)| b))?;
+        sides.push((a, b, of_model.len() as f64 / cells.len() as f64));
+    }
+    let pairs: Vec<Pair<'_>> = sides.iter().map(|(a, b, _)| Pair { group: 0, a, b, in_blocks }).collect();
+    // With one session a side there is one value a side, and no error.
+    let found = effects(&pairs).ok()?;
+    if found.is_empty() || found.iter().any(|effect| effect.basis == Basis::OneSession) {
+        return None;
+    }
+    let (mut ln, mut variance, mut by_df) = (0.0, 0.0, 0.0);
+    for (effect, (_, _, weight)) in found.iter().zip(&sides) {
+        let own = (weight * effect.ratio.standard_error).powi(2);
+        ln += weight * effect.ratio.ln;
+        variance += own;
+        by_df += own * own / effect.ratio.df;
+    }
+    let least_df = found.iter().map(|effect| effect.ratio.df).reduce(f64::min)?;
+    let df = if by_df > 0.0 { variance * variance / by_df } else { least_df };
+    Some(LogEstimate { ln, standard_error: variance.sqrt(), df })
+}
+
+/// Cells of one model as one: in every session that all of them have, the mean over cells. `None`: there is none.
+fn together<'a>(cells: impl Iterator<Item = &'a Sessions>) -> Option<Sessions> {
+    let means: Vec<BTreeMap<u32, f64>> = cells.map(Sessions::means).collect();
+    let n = means.len() as f64;
+    let indices = |cell: &BTreeMap<u32, f64>| cell.keys().copied().collect::<BTreeSet<u32>>();
+    let common = means.iter().map(indices).reduce(|a, b| &a & &b)?;
+    let mean = |index: &u32| means.iter().filter_map(|cell| cell.get(index)).sum::<f64>() / n;
+    let by_session = common.iter().map(|index| (*index, vec![mean(index).exp()])).collect();
+    (!common.is_empty()).then_some(Sessions { by_session })
+}

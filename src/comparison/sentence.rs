@@ -1,0 +1,192 @@
+//! The answer in one sentence, and what must be known before any number.
+
+use crate::analysis::engines::Rule;
+use crate::stats::LEVEL;
+
+use super::allowance::Allowance;
+use super::cells::Compared;
+use super::changes::{Change, Weight};
+use super::effect::Basis;
+use super::groups;
+use super::machine::MachineRow;
+use super::power::FINDS;
+use super::side::Sides;
+use super::verdict::{Settings, Verdict};
+use super::words::{change, counted, percent, phase};
+
+/// Changes that are named; the others are counted.
+const MOST_CHANGES: usize = 4;
+
+/// The answer in one sentence, with what changed.
+#[must_use]
+pub fn of(
+    cells: &[Compared],
+    machine: &[MachineRow],
+    changes: &[Change],
+    sides: &Sides<'_>,
+    settings: &Settings,
+    allowance: Option<&Allowance>,
+) -> String {
+    let mut parts = moved(cells, allowance);
+    if parts.is_empty() {
+        parts.push("Nothing is known to be slower or faster".to_owned());
+    }
+    parts.push(rest(cells, settings.rule));
+    parts.retain(|part| !part.is_empty());
+    if !sides.is_one_run() {
+        parts.push(of_machine(machine, settings.rule));
+    }
+    parts.push(of_changes(changes, sides));
+    format!("{}.", parts.join("; "))
+}
+
+/// What is slower, fails, or is faster, by backend and phase: the worst first.
+fn moved(cells: &[Compared], allowance: Option<&Allowance>) -> Vec<String> {
+    let mut parts = Vec::new();
+    for verdict in [Verdict::Slower, Verdict::NewlyFailing, Verdict::Faster] {
+        for group in by_group(cells) {
+            let own: Vec<&Compared> = group.iter().copied().filter(|cell| cell.row.verdict == verdict).collect();
+            let Some(first) = own.first() else { continue };
+            let what = format!("{} on {}", phase(first.row.mode), backends(first));
+            let where_ = format!("in {} of {}", own.len(), counted(group.len(), "cell"));
+            parts.push(match verdict {
+                Verdict::NewlyFailing => format!("{what} is newly failing {where_}"),
+                _ => {
+                    let mean = groups::mean(&own, allowance);
+                    let said = mean.map(|mean| {
+                        change(mean.value(), mean.interval(LEVEL).map(|interval| (interval.low, interval.high)))
+                    });
+                    format!("{what} is {} {where_}", said.unwrap_or_else(|| verdict.as_str().to_owned()))
+                }
+            });
+        }
+    }
+    parts
+}
+
+fn by_group(cells: &[Compared]) -> Vec<Vec<&Compared>> {
+    let mut groups: Vec<Vec<&Compared>> = Vec::new();
+    for cell in cells {
+        let same = |group: &&mut Vec<&Compared>| {
+            (&group[0].row.backend, group[0].row.mode) == (&cell.row.backend, cell.row.mode)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(cell),
+            None => groups.push(vec![cell]),
+        }
+    }
+    groups
+}
+
+fn backends(cell: &Compared) -> String {
+    match &cell.row.backend_b {
+        Some(other) => format!("{other} (against {})", cell.row.backend),
+        None => cell.row.backend.clone(),
+    }
+}
+
+/// How the other cells stand.
+fn rest(cells: &[Compared], rule: Rule) -> String {
+    let count = |verdict: Verdict| cells.iter().filter(|cell| cell.row.verdict == verdict).count();
+    let within = format!("the same within {} %", percent(rule.margin));
+    let each = [
+        (Verdict::Same, within.as_str()),
+        (Verdict::SlowerExtentOpen, "slower by an extent that is open"),
+        (Verdict::FasterExtentOpen, "faster by an extent that is open"),
+        (Verdict::Undecided, "undecided"),
+        (Verdict::NotComparable, "not comparable"),
+        (Verdict::Missing, "missing"),
+    ];
+    let said: Vec<String> = each
+        .iter()
+        .filter(|(verdict, _)| count(*verdict) > 0)
+        .map(|(verdict, words)| format!("{} {words}", count(*verdict)))
+        .collect();
+    if said.is_empty() { String::new() } else { format!("of {}: {}", counted(cells.len(), "cell"), said.join(", ")) }
+}
+
+fn of_machine(machine: &[MachineRow], rule: Rule) -> String {
+    let Some(first) = machine.first() else {
+        return "the machine's own speed was not measured on both sides".to_owned();
+    };
+    let (low, high) =
+        machine.iter().fold((first.low, first.high), |(low, high), row| (low.min(row.low), high.max(row.high)));
+    let signed = |ratio: f64| format!("{:+.1}", 100.0 * (ratio - 1.0)).replace('-', "−");
+    if low > 1.0 / rule.margin && high < rule.margin {
+        return format!("the machine is the same [{}, {} %]", signed(low), signed(high));
+    }
+    let far = machine.iter().max_by(|a, b| a.ratio.ln().abs().total_cmp(&b.ratio.ln().abs())).unwrap_or(first);
+    format!("the machine itself is {} ({})", change(far.ratio, Some((far.low, far.high))), far.kernel)
+}
+
+fn of_changes(changes: &[Change], sides: &Sides<'_>) -> String {
+    let heavy: Vec<&Change> = changes.iter().filter(|change| change.weight == Weight::Speed).collect();
+    let other = changes.iter().any(|change| change.weight == Weight::Harmless);
+    let begin = if sides.is_one_run() { "they differ in" } else { "changed since" };
+    let named: Vec<String> = heavy.iter().take(MOST_CHANGES).map(|change| change.in_words()).collect();
+    match heavy.len() {
+        0 if other => "nothing that can change speed changed".to_owned(),
+        0 if sides.is_one_run() => "nothing that is recorded of them differs".to_owned(),
+        0 => "nothing in the stack changed".to_owned(),
+        1 => format!("{begin}: {}, nothing else{}", named[0], if other { " that can change speed" } else { "" }),
+        n => {
+            let more = if n > MOST_CHANGES { format!(" and {} more", n - MOST_CHANGES) } else { String::new() };
+            let back = heavy[0].before.as_ref().map_or_else(
+                || format!("without the new {}", heavy[0].what),
+                |before| format!("with {} {before} again", heavy[0].what),
+            );
+            format!("{begin}: {}{more}; a run {back} and all else as it is now would tell them apart", named.join(", "))
+        }
+    }
+}
+
+/// What a reader must know before any number.
+#[must_use]
+pub fn notes(cells: &[Compared], sides: &Sides<'_>, allowance: Option<&Allowance>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(allowance) = allowance {
+        notes.push(format!(
+            "Not interleaved: the sides were measured at different times, so either may be off by {} % although nothing \
+             changed ({}); intervals allow for it. Both in one plan, compared with --between, would not need that.",
+            percent(1.0 + allowance.ln),
+            allowance.because()
+        ));
+    }
+    if cells.iter().any(|cell| cell.row.basis == Some(Basis::OneSession)) {
+        notes.push(
+            "One session each side: what differs between processes is unknown, so no cell can be more than undecided. \
+             `sessions: 5` in the scenario file measures that."
+                .to_owned(),
+        );
+    }
+    for side in [&sides.baseline, &sides.candidate] {
+        if !side.run.manifest.one_stack() {
+            notes.push(format!("The stack changed during {}: its calls are of more than one.", side.name));
+        }
+    }
+    if cells.iter().all(|cell| cell.row.ratio.is_none()) {
+        notes.push("Nothing was compared.".to_owned());
+    }
+    notes.extend(unseen(cells));
+    notes
+}
+
+/// What undecided cells would have shown, and how many sessions would decide them. `None`: there are none such.
+fn unseen(cells: &[Compared]) -> Option<String> {
+    let undecided = |cell: &&Compared| {
+        cell.row.verdict == Verdict::Undecided && cell.row.basis != Some(Basis::OneSession) && cell.row.ratio.is_some()
+    };
+    let undecided: Vec<&Compared> = cells.iter().filter(undecided).collect();
+    let seen = undecided.iter().filter_map(|cell| cell.row.detectable_ratio).reduce(f64::max)?;
+    let sessions: Vec<u32> = undecided.iter().filter_map(|cell| cell.row.sessions_to_decide).collect();
+    let more = match sessions.iter().max() {
+        Some(most) => format!("{most} sessions a side would decide {} of them at this noise", sessions.len()),
+        None => "no number of sessions up to 100 would decide any of them at this noise".to_owned(),
+    };
+    Some(format!(
+        "{} undecided: a change of {:.0} % would have been found in each of them ({:.0} % power); {more}.",
+        counted(undecided.len(), "cell"),
+        100.0 * (seen - 1.0),
+        100.0 * FINDS
+    ))
+}

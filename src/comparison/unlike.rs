@@ -1,0 +1,84 @@
+//! Why two cells of one name are not the same thing.
+
+use crate::record::manifest::{BackendEntry, Manifest};
+use crate::terms::Mode;
+
+use super::side::{OneSide, SideCell};
+
+/// The fact under which an engine of several clocks names the one that it has.
+const CLOCK: &str = "clock";
+
+/// Why a cell of the baseline cannot be compared with one of the candidate. `None`: it can.
+pub(super) fn unlike(a: &SideCell<'_>, b: &SideCell<'_>, of: (&OneSide<'_>, &OneSide<'_>)) -> Option<String> {
+    let ((a_weights, a_type), (b_weights, b_type)) = a.side.measured_as.zip(b.side.measured_as)?;
+    if a_type != b_type {
+        return Some(format!("element types differ: {} and {}", a_type.as_str(), b_type.as_str()));
+    }
+    if a_weights != b_weights {
+        return Some(format!("weights differ: {a_weights:.12} and {b_weights:.12}"));
+    }
+    let (asked_a, asked_b) = (a.side.cell, b.side.cell);
+    if asked_a.batch != asked_b.batch {
+        return Some(format!("batch differs: {} and {}", asked_a.batch, asked_b.batch));
+    }
+    if asked_a.gen_tokens != asked_b.gen_tokens {
+        return Some(format!("decode steps differ: {} and {}", asked_a.gen_tokens, asked_b.gen_tokens));
+    }
+    let (own, theirs) = (a.side.prompt_tokens(), b.side.prompt_tokens());
+    if own != theirs {
+        let told = |tokens: Option<f64>| tokens.map_or_else(|| "not told".to_owned(), |tokens| tokens.to_string());
+        return Some(format!("prompt tokens differ: {} and {}", told(own), told(theirs)));
+    }
+    if a.side.mode == Mode::KvDecode && of.0.run.plan.early_stop != of.1.run.plan.early_stop {
+        return Some("what is made of calls that end early differs".to_owned());
+    }
+    let engines = (entry(of.0, a), entry(of.1, b));
+    if let (Some(own), Some(theirs)) = engines
+        && let Some(reason) = unlike_engines(own, theirs, a.side.mode)
+    {
+        return Some(reason);
+    }
+    let on_gpu = !on_processor(a) || !on_processor(b);
+    unlike_hosts(of.0.run.manifest, of.1.run.manifest, on_gpu)
+}
+
+fn entry<'a>(side: &OneSide<'a>, cell: &SideCell<'_>) -> Option<&'a BackendEntry> {
+    side.run.manifest.stack.backends.get(&cell.side.cell.session.backend)
+}
+
+fn unlike_engines(a: &BackendEntry, b: &BackendEntry, mode: Mode) -> Option<String> {
+    if a.virtual_clock != b.virtual_clock {
+        return Some("the time of one of them is scripted, not measured".to_owned());
+    }
+    let clocks = (a.facts.get(CLOCK), b.facts.get(CLOCK));
+    if clocks.0 != clocks.1 {
+        let told = |clock: Option<&String>| clock.map_or("not told", String::as_str).to_owned();
+        return Some(format!("the engine's own clock differs: {} and {}", told(clocks.0), told(clocks.1)));
+    }
+    (a.boundary.get(&mode) != b.boundary.get(&mode))
+        .then(|| format!("what the timed region of {} includes differs; `manifest.json` has both", mode.as_str()))
+}
+
+/// Whether a cell ran on the processor, as far as is proven.
+fn on_processor(cell: &SideCell<'_>) -> bool {
+    cell.side.actual().is_some_and(|actual| actual.to_ascii_lowercase().contains("cpu"))
+}
+
+/// Why two machines are not one.
+fn unlike_hosts(a: &Manifest, b: &Manifest, on_gpu: bool) -> Option<String> {
+    let (own, theirs) = (&a.stack.machine, &b.stack.machine);
+    let told = |value: &Option<String>| value.clone().unwrap_or_else(|| "not told".to_owned());
+    if (&own.arch, &own.cpu_model) != (&theirs.arch, &theirs.cpu_model) {
+        return Some(format!("another machine: {} and {}", told(&own.cpu_model), told(&theirs.cpu_model)));
+    }
+    if own.logical_cores != theirs.logical_cores {
+        let told = |cores: Option<u32>| cores.map_or_else(|| "not told".to_owned(), |cores| cores.to_string());
+        let (own, theirs) = (told(own.logical_cores), told(theirs.logical_cores));
+        return Some(format!("another machine: {own} and {theirs} processors"));
+    }
+    let boards = |manifest: &Manifest| -> Vec<String> {
+        let names = manifest.stack.gpus.devices.iter();
+        names.map(|gpu| gpu.uuid.clone().or_else(|| gpu.name.clone()).unwrap_or_default()).collect()
+    };
+    (on_gpu && boards(a) != boards(b)).then(|| "another GPU".to_owned())
+}

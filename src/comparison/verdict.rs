@@ -1,0 +1,103 @@
+//! What is said of a cell, and which exit code follows.
+
+use serde::Serialize;
+
+use crate::analysis::engines::{EngineVerdict, Rule};
+
+use super::allowance::Allowance;
+
+/// How the candidate compares to the baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It takes more time, by more than the margin.
+    Slower,
+    /// A kind of failure that the baseline does not have, or more failures than chance explains.
+    NewlyFailing,
+    /// It takes more time; whether by more than the margin is open.
+    SlowerExtentOpen,
+    /// None of the others is known.
+    Undecided,
+    /// It takes less time; whether by more than the margin is open.
+    FasterExtentOpen,
+    /// It takes less time, by more than the margin.
+    Faster,
+    /// The difference lies within the margin, or below the floor.
+    Same,
+    /// The two do not measure the same thing, or the machine itself changed.
+    NotComparable,
+    /// One side has no calls that count.
+    Missing,
+}
+
+impl Verdict {
+    /// In words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Slower => "slower",
+            Self::NewlyFailing => "newly failing",
+            Self::SlowerExtentOpen => "slower, extent open",
+            Self::Undecided => "undecided",
+            Self::FasterExtentOpen => "faster, extent open",
+            Self::Faster => "faster",
+            Self::Same => "same",
+            Self::NotComparable => "not comparable",
+            Self::Missing => "missing",
+        }
+    }
+
+    /// Whether it counts as worse.
+    #[must_use]
+    pub fn is_worse(self) -> bool {
+        matches!(self, Self::Slower | Self::NewlyFailing)
+    }
+
+    /// Why it leaves open whether all is well. `None`: it does not, for better or worse.
+    #[must_use]
+    pub fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Slower | Self::NewlyFailing | Self::Same | Self::Faster | Self::FasterExtentOpen => None,
+            Self::SlowerExtentOpen => Some(Reason::ExtentOpen),
+            Self::Undecided => Some(Reason::Undecided),
+            Self::NotComparable => Some(Reason::NotComparable),
+            Self::Missing => Some(Reason::Missing),
+        }
+    }
+}
+
+impl From<EngineVerdict> for Verdict {
+    fn from(verdict: EngineVerdict) -> Self {
+        match verdict {
+            EngineVerdict::Faster => Self::Faster,
+            EngineVerdict::Slower => Self::Slower,
+            EngineVerdict::FasterExtentOpen => Self::FasterExtentOpen,
+            EngineVerdict::SlowerExtentOpen => Self::SlowerExtentOpen,
+            EngineVerdict::Same => Self::Same,
+            EngineVerdict::NotSeparated | EngineVerdict::NotCompared => Self::Undecided,
+        }
+    }
+}
+
+/// Why nothing is known to be worse, and yet not all is known to be well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Slower, perhaps by less than the margin.
+    ExtentOpen,
+    /// Too few sessions for the noise.
+    Undecided,
+    /// Another thing was measured, or on another machine.
+    NotComparable,
+    /// Measured on one side only.
+    Missing,
+}
+
+/// How a comparison is made.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Margin and chance of false alarms.
+    pub rule: Rule,
+    /// What sides that did not take turns may be off by. `None`: nothing.
+    pub allowance: Option<Allowance>,
+}

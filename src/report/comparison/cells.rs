@@ -1,0 +1,140 @@
+//! Every cell of a comparison.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use crate::comparison::words::{change, percent, phase};
+use crate::comparison::{CellRow, Comparison, Verdict};
+use crate::report::chart::{Forest, ForestRow, ForestStanding, Interval, forest};
+use crate::report::document::{Block, Table, Text};
+use crate::report::format;
+use crate::terms::Mode;
+
+/// Cells, those first that somebody should look at: by verdict, then by how much slower.
+#[must_use]
+pub fn by_concern(cells: &[CellRow]) -> Vec<&CellRow> {
+    let mut sorted: Vec<&CellRow> = cells.iter().collect();
+    sorted.sort_by(|a, b| a.verdict.cmp(&b.verdict).then(slowest_first(a, b)));
+    sorted
+}
+
+fn slowest_first(a: &CellRow, b: &CellRow) -> Ordering {
+    b.ratio.unwrap_or(0.0).total_cmp(&a.ratio.unwrap_or(0.0))
+}
+
+/// What cells are called: no longer than it takes to tell them apart within a backend and phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CellNames {
+    several_batches: bool,
+    several_lengths: bool,
+}
+
+/// The names of these cells.
+#[must_use]
+pub fn names(cells: &[CellRow]) -> CellNames {
+    let several = |of: fn(&CellRow) -> u32| cells.iter().map(of).collect::<BTreeSet<u32>>().len() > 1;
+    CellNames { several_batches: several(|cell| cell.batch), several_lengths: several(|cell| cell.gen_tokens) }
+}
+
+impl CellNames {
+    /// One of them.
+    #[must_use]
+    pub fn of(self, cell: &CellRow) -> String {
+        let mut name = format!("{} · {}", cell.model, cell.scenario);
+        if self.several_batches {
+            name.push_str(&format!(" · batch {}", cell.batch));
+        }
+        if self.several_lengths && cell.gen_tokens > 0 {
+            name.push_str(&format!(" · {} steps", cell.gen_tokens));
+        }
+        name
+    }
+}
+
+/// The change in words. A dash: not compared.
+#[must_use]
+pub fn said(cell: &CellRow) -> String {
+    let bounds = cell.ratio_low.zip(cell.ratio_high);
+    cell.ratio.map_or_else(|| format::ABSENT.to_owned(), |ratio| change(ratio, bounds))
+}
+
+/// A table of cells.
+#[must_use]
+pub fn table(cells: &[&CellRow], names: &CellNames, caption: Text) -> Table {
+    let sessions = |cell: &CellRow| format!("{}, {}", cell.sessions_a, cell.sessions_b);
+    Table::of(cells.iter().copied())
+        .words("cell", |cell| names.of(cell))
+        .words("phase", |cell| phase(cell.mode))
+        .words("backend", |cell| cell.backend_b.clone().unwrap_or_else(|| cell.backend.clone()))
+        .words("verdict", |cell| cell.verdict.as_str())
+        .interval("change", "", "95 %", said)
+        .number("before", "ms", |cell| format::ms(cell.location_a_ms))
+        .number("after", "ms", |cell| format::ms(cell.location_b_ms))
+        .words("sessions", sessions)
+        .words("why", why)
+        .captioned(caption)
+}
+
+/// What else must be said of a cell.
+#[must_use]
+pub fn why(cell: &CellRow) -> String {
+    let mut words: Vec<String> = cell.reason.iter().cloned().collect();
+    let open = matches!(cell.verdict, Verdict::Undecided | Verdict::SlowerExtentOpen | Verdict::FasterExtentOpen);
+    if open && cell.session_sd_ln.is_some() {
+        words.push(match cell.sessions_to_decide {
+            Some(sessions) => format!("{sessions} sessions a side would decide"),
+            None => "no 100 sessions would decide".to_owned(),
+        });
+    }
+    words.extend(cell.clusters.clone());
+    words.join("; ")
+}
+
+/// One chart per backend and phase, those first that somebody should look at.
+pub(super) fn figures(number: usize, comparison: &Comparison) -> Vec<Block> {
+    let names = names(&comparison.cells);
+    let mut groups: Vec<(&str, Mode)> = Vec::new();
+    for cell in by_concern(&comparison.cells).into_iter().filter(|cell| cell.ratio.is_some()) {
+        if !groups.contains(&(cell.backend.as_str(), cell.mode)) {
+            groups.push((&cell.backend, cell.mode));
+        }
+    }
+    let chart = |(place, (backend, mode)): (usize, &(&str, Mode))| {
+        let of_group = |cell: &&CellRow| cell.backend == *backend && cell.mode == *mode;
+        let mut cells: Vec<&CellRow> = comparison.cells.iter().filter(of_group).collect();
+        cells.sort_by(|a, b| slowest_first(a, b));
+        let data = Forest {
+            title: format!("{} on {backend}", phase(*mode)),
+            x_name: format!("time after ÷ time before; shaded: within {} %", percent(comparison.margin)),
+            margin: comparison.margin,
+            rows: cells.iter().filter_map(|cell| row(cell, names)).collect(),
+        };
+        let caption = "Ratios with their 95 % intervals, the slowest first.";
+        Block::figure(&format!("forest_{number}_{place}_{}", mode.as_str()), caption.into(), forest(&data))
+    };
+    groups.iter().enumerate().map(chart).collect()
+}
+
+/// A change with its sign, which is shorter: `+1.6 % [−0.6, 3.9]`.
+fn signed(cell: &CellRow) -> String {
+    let percent = |ratio: Option<f64>| format::fixed(ratio.map(|ratio| 100.0 * (ratio - 1.0)), 1);
+    let change = cell.ratio.map(|ratio| 100.0 * (ratio - 1.0));
+    format!("{} [{}, {}]", format::change_percent(change), percent(cell.ratio_low), percent(cell.ratio_high))
+}
+
+fn row(cell: &CellRow, names: CellNames) -> Option<ForestRow> {
+    let standing = match cell.verdict {
+        Verdict::Slower | Verdict::NewlyFailing => ForestStanding::Worse,
+        Verdict::Faster => ForestStanding::Better,
+        Verdict::Same => ForestStanding::Same,
+        _ => ForestStanding::Open,
+    };
+    let interval = Interval { low: cell.ratio_low?, high: cell.ratio_high? };
+    Some(ForestRow { name: names.of(cell), value: signed(cell), ratio: cell.ratio?, interval, standing })
+}
+
+pub(super) fn blocks(comparison: &Comparison) -> Vec<Block> {
+    let caption = "Cells that somebody should look at first; `comparison.csv` has every figure.";
+    let cells = by_concern(&comparison.cells);
+    vec![table(&cells, &names(&comparison.cells), caption.into()).into()]
+}

@@ -1,0 +1,186 @@
+//! What a comparison promises, checked against simulated truth: 40 cells, sessions 2 % apart, calls 5 % within. Seeds are
+//! numbered from 0.
+//!
+//! The table is printed with `cargo test --test numbers simulated_truth -- --show-output` and stands in `docs/compare.md`.
+
+use std::collections::BTreeMap;
+
+use phasebench::analysis::engines::{Asked, EngineVerdict, Judged, Rule, STEP_FLOOR_MS, judge};
+use phasebench::comparison::effect::{Effect, Pair, effects};
+use phasebench::comparison::failing::{Failures, worse};
+use phasebench::comparison::sessions::Sessions;
+use phasebench::terms::Degraded;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Binomial, Distribution, StandardNormal};
+
+const SEEDS: u64 = 1000;
+const CELLS: usize = 40;
+/// What a cell takes.
+const MS: f64 = 10.0;
+/// Standard deviation between sessions.
+const BETWEEN: f64 = 0.02;
+/// Standard deviation of calls within one.
+const WITHIN: f64 = 0.05;
+/// Calls of a session.
+const CALLS: usize = 20;
+/// Share of calls that fail on both sides.
+const FAILING: f64 = 0.01;
+
+fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    StandardNormal.sample(rng)
+}
+
+/// So many sessions of a cell that takes `ms`.
+fn sessions(rng: &mut ChaCha8Rng, count: u32, ms: f64, between: f64, within: f64, calls: usize) -> Sessions {
+    let mut all = Vec::with_capacity(count as usize * calls);
+    for index in 0..count {
+        let session = between * normal(rng);
+        all.extend((0..calls).map(|_| (index, ms * (session + within * normal(rng)).exp())));
+    }
+    Sessions::of(all)
+}
+
+/// The effects of simulated cells whose true ratios are `ratio`.
+fn simulated(seed: u64, count: u32, ratio: impl Fn(usize) -> f64) -> Vec<Effect> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut side = |ms: f64| sessions(&mut rng, count, ms, BETWEEN, WITHIN, CALLS);
+    let cells: Vec<(Sessions, Sessions)> = (0..CELLS).map(|cell| (side(MS), side(MS * ratio(cell)))).collect();
+    let pairs: Vec<Pair<'_>> = cells.iter().map(|(a, b)| Pair { group: 0, a, b, in_blocks: false }).collect();
+    effects(&pairs).unwrap()
+}
+
+fn judged(effects: &[Effect], rule: Rule) -> Vec<Judged> {
+    let asked = effects.iter().map(|effect| Asked { ratio: effect.ratio, first_ms: MS, floor_ms: STEP_FLOOR_MS });
+    judge(&asked.collect::<Vec<_>>(), rule).unwrap()
+}
+
+/// Whether any cell fails more often on the candidate, where calls fail at random on both sides.
+fn any_newly_failing(seed: u64, count: u32) -> bool {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xF411);
+    let calls = u64::from(count) * CALLS as u64;
+    let chance = Binomial::new(calls, FAILING).unwrap();
+    let mut side = || {
+        let hits: u64 = chance.sample(&mut rng);
+        let degraded = if hits > 0 { BTreeMap::from([(Degraded::Timeout, hits)]) } else { BTreeMap::new() };
+        Failures { calls, degraded }
+    };
+    let cells: Vec<(Failures, Failures)> = (0..CELLS).map(|_| (side(), side())).collect();
+    let pairs: Vec<(&Failures, &Failures)> = cells.iter().map(|(a, b)| (a, b)).collect();
+    worse(&pairs).unwrap().iter().any(|p| *p <= Rule::default().alpha)
+}
+
+/// What was said over all seeds.
+#[derive(Default)]
+struct Said {
+    /// Comparisons in which a cell was called slower that is not, or newly failing.
+    false_alarms: u32,
+    /// Comparisons in which a cell that did not change was called different at all.
+    false_differences: u32,
+    /// Changed cells, those called slower, and those called the same.
+    changed: u32,
+    slower: u32,
+    changed_same: u32,
+    /// Cells called the same, and those of them beyond the margin.
+    same: u32,
+    wrong_same: u32,
+}
+
+/// `changed` cells of 40 take `by` times as long.
+fn simulate(count: u32, by: f64, changed: usize) -> Said {
+    let rule = Rule::default();
+    let mut said = Said::default();
+    for seed in 0..SEEDS {
+        let is_changed = |cell: usize| cell < changed;
+        let found = judged(&simulated(seed, count, |cell| if is_changed(cell) { by } else { 1.0 }), rule);
+        let slower = |cell: usize| found[cell].verdict == EngineVerdict::Slower;
+        let different = |cell: usize| found[cell].verdict.is_slower() || found[cell].verdict.is_faster();
+        let beyond = |cell: usize| is_changed(cell) && by > rule.margin;
+        let alarm = (0..CELLS).any(|cell| slower(cell) && !beyond(cell)) || any_newly_failing(seed, count);
+        said.false_alarms += u32::from(alarm);
+        said.false_differences += u32::from((0..CELLS).any(|cell| different(cell) && !is_changed(cell)));
+        for (cell, judged) in found.iter().enumerate() {
+            let same = judged.verdict == EngineVerdict::Same;
+            said.same += u32::from(same);
+            said.wrong_same += u32::from(same && beyond(cell));
+            said.changed += u32::from(is_changed(cell));
+            said.slower += u32::from(is_changed(cell) && slower(cell));
+            said.changed_same += u32::from(is_changed(cell) && same);
+        }
+    }
+    said
+}
+
+fn percent(part: u32, whole: u32) -> f64 {
+    100.0 * f64::from(part) / f64::from(whole.max(1))
+}
+
+#[test]
+fn simulated_truth_is_found_and_nothing_else() {
+    let runs = SEEDS as u32;
+    println!(
+        "| truth | sessions a side | any false alarm | any false difference | changed: slower | changed: same | `same` of all | of those wrong |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for (truth, by, changed) in
+        [("nothing changed", 1.0, 0), ("10 of 40 cells +10 %", 1.10, 10), ("10 of 40 cells +2 %", 1.02, 10)]
+    {
+        for count in [3, 5, 10] {
+            let said = simulate(count, by, changed);
+            let alarms = percent(said.false_alarms, runs);
+            let found = percent(said.slower, said.changed);
+            let wrong = percent(said.wrong_same, said.same);
+            let share = |part: u32| {
+                if changed > 0 { format!("{:.1} %", percent(part, said.changed)) } else { "–".to_owned() }
+            };
+            println!(
+                "| {truth} | {count} | {alarms:.1} % | {:.1} % | {} | {} | {:.1} % | {wrong:.2} % |",
+                percent(said.false_differences, runs),
+                share(said.slower),
+                share(said.changed_same),
+                percent(said.same, runs * CELLS as u32)
+            );
+            let what = format!("{truth}, {count} sessions, seeds 0..{SEEDS}");
+            assert!(alarms <= 5.0, "{what}: {alarms} % false alarms");
+            assert!(wrong <= 5.0, "{what}: {wrong} % of `same` wrong");
+            if by > 1.05 {
+                let least = match count {
+                    3 => 0.0,
+                    5 => 85.0,
+                    _ => 99.0,
+                };
+                assert!(found >= least, "{what}: {found} % found");
+                assert!(count < 5 || said.changed_same == 0, "{what}: {} called the same", said.changed_same);
+            }
+            if changed == 0 {
+                let different = percent(said.false_differences, runs);
+                assert!(different <= 5.0, "{what}: {different} % called different");
+            }
+        }
+    }
+}
+
+/// The settings at which another tool publishes what it finds: margin 10 %, each cell by its own 90 % interval, 5 runs a
+/// side that scatter by 4 %, throughput 15 % lower. It finds 65 %.
+#[test]
+fn a_drop_of_fifteen_percent_is_found_at_the_settings_of_others() {
+    let (mut found, mut false_alarms, mut all) = (0_u32, 0_u32, 0_u32);
+    for seed in 0..SEEDS {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut side = |ms: f64| sessions(&mut rng, 5, ms, 0.04, 0.0, 1);
+        let cells: Vec<(Sessions, Sessions)> =
+            (0..CELLS).map(|cell| (side(MS), side(if cell % 2 == 0 { MS / 0.85 } else { MS / 0.90 }))).collect();
+        let pairs: Vec<Pair<'_>> = cells.iter().map(|(a, b)| Pair { group: 0, a, b, in_blocks: false }).collect();
+        for (cell, effect) in effects(&pairs).unwrap().iter().enumerate() {
+            let beyond = u32::from(effect.ratio.interval(0.90).unwrap().low > 1.0 / 0.90);
+            if cell % 2 == 0 {
+                (found, all) = (found + beyond, all + 1);
+            } else {
+                false_alarms += beyond;
+            }
+        }
+    }
+    let (found, false_alarms) = (percent(found, all), percent(false_alarms, all));
+    println!("true drop 15 %: found {found:.1} %; at the margin itself: called in {false_alarms:.1} %");
+    assert!(found >= 70.0 && false_alarms <= 5.5, "{found} % found, {false_alarms} % at the margin, seeds 0..{SEEDS}");
+}

@@ -1,0 +1,373 @@
+//! `compare` through the program itself, on scripted engines whose truth is known.
+//!
+//! Calls are divided over sessions in the record: a scripted engine is the same in every process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use quick_xml::events::Event;
+use serde_json::{Value, json};
+
+/// What a scripted engine is told beside its noise.
+type Script<'a> = [(&'a str, &'a str); 2];
+
+fn phasebench(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
+    command.current_dir(folder).args(arguments).env("GITHUB_STEP_SUMMARY", folder.join("summary.md")).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Engines with 1 % noise: the name, and what else the script says.
+fn scenario(seed: u32, models: usize, engines: Script<'_>) -> String {
+    let engines: String = engines
+        .iter()
+        .map(|(name, script)| format!("  - {{ name: {name}, simulated: {{ noise: 0.01{script} }} }}\n"))
+        .collect();
+    let models: String = (1..=models)
+        .map(|layers| {
+            format!(
+                "  - {{ name: m{layers}, synthetic: {{ family: gpt2, n_layer: {layers}, n_embd: 64, n_head: 2 }} }}\n"
+            )
+        })
+        .collect();
+    format!(
+        "version: 1
+name: changes
+seed: {seed}
+repetitions: {{ fixed: 25 }}
+gen_tokens: [32]
+scenarios:
+  - {{ name: short, prompt: {{ tokens: 16 }} }}
+  - {{ name: long, prompt: {{ tokens: 128 }} }}
+models:
+{models}backends:
+{engines}"
+    )
+}
+
+const PLAIN: Script<'static> = [("x", ""), ("y", "")];
+/// Decode takes 15 % longer than the 300 µs that are the default.
+const SLOWER_DECODE: &str = ", decode_per_step: { base: 345us, exponent: 0.7 }";
+
+/// Runs a scenario and divides its calls over five sessions.
+fn run(folder: &Path, name: &str, scenario: &str) -> PathBuf {
+    fs::write(folder.join("s.yaml"), scenario).unwrap();
+    let output = phasebench(folder, &["run", "s.yaml", "--out", name]);
+    assert!([Some(0), Some(3)].contains(&output.status.code()), "{}", text(&output.stderr));
+    edit_lines(&folder.join(name), |line| {
+        if let Some(call) = line.get_mut("call").filter(|call| call["role"] == "timed") {
+            call["session_index"] = json!(call["index"].as_u64().unwrap() % 5);
+        }
+    });
+    folder.join(name)
+}
+
+fn edit_lines(run: &Path, mut edit: impl FnMut(&mut Value)) {
+    let path = run.join("measurements.jsonl");
+    let record = fs::read_to_string(&path).unwrap();
+    let edited = record.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        edit(&mut line);
+        format!("{line}\n")
+    });
+    fs::write(&path, edited.collect::<String>()).unwrap();
+}
+
+fn edit_manifest(run: &Path, edit: impl FnOnce(&mut Value)) {
+    let path = run.join("manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    edit(&mut manifest);
+    fs::write(&path, manifest.to_string()).unwrap();
+}
+
+/// Compares; gives the exit code and the JSON.
+fn compare(folder: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
+    let output = phasebench(folder, &[&["compare"], arguments, &["--json"]].concat());
+    let found = serde_json::from_slice(&output.stdout);
+    (output.status.code(), found.unwrap_or_else(|_| panic!("{}", text(&output.stderr))))
+}
+
+fn cells(found: &Value) -> &Vec<Value> {
+    found["comparisons"][0]["cells"].as_array().unwrap()
+}
+
+fn sentence(found: &Value) -> &str {
+    found["comparisons"][0]["sentence"].as_str().unwrap()
+}
+
+/// Verdicts of the cells in a mode.
+fn verdicts(found: &Value, mode: &str) -> Vec<String> {
+    let of_mode = cells(found).iter().filter(|cell| cell["mode"] == mode);
+    of_mode.map(|cell| cell["verdict"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_became_slower_is_found_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(folder, "a", &scenario(1, 2, PLAIN));
+    run(folder, "same", &scenario(2, 2, PLAIN));
+    run(folder, "slower", &scenario(3, 2, [("x", ""), ("y", SLOWER_DECODE)]));
+
+    let (code, found) = compare(folder, &["a", "same", "--drift", "0.1"]);
+    assert_eq!(code, Some(0), "{found:#}");
+    assert!(cells(&found).iter().all(|cell| cell["verdict"] == "same"), "{found:#}");
+    assert!(
+        sentence(&found).starts_with("Nothing is known to be slower or faster; of 16 cells: 16 the same within 3 %")
+    );
+    assert!(sentence(&found).ends_with("nothing in the stack changed."), "{}", sentence(&found));
+
+    let (code, found) = compare(folder, &["a", "slower", "--drift", "0.1"]);
+    assert_eq!(code, Some(5), "{found:#}");
+    let slower: Vec<&Value> = cells(&found).iter().filter(|cell| cell["verdict"] == "slower").collect();
+    assert!(slower.len() == 4 && slower.iter().all(|cell| cell["backend"] == "y" && cell["mode"] == "kv_decode"));
+    assert!(sentence(&found).starts_with("Decode on y is 15 % slower [1"), "{}", sentence(&found));
+    // What is slower is not asked about, or is within the margin asked for.
+    assert_eq!(compare(folder, &["a", "slower", "--drift", "0.1", "--gate", "backend=x"]).0, Some(0));
+    assert_eq!(compare(folder, &["a", "slower", "--drift", "0.1", "--margin", "25"]).0, Some(0));
+    // At different times on a machine that drifts as such machines do, 15 % are not beyond doubt.
+    let (code, found) = compare(folder, &["a", "slower"]);
+    assert_eq!(code, Some(8), "{found:#}");
+    assert!(found["comparisons"][0]["notes"][0].as_str().unwrap().starts_with("Not interleaved"), "{found:#}");
+    // In one plan they took turns.
+    let (code, found) = compare(folder, &["slower", "--between", "backend=x,y"]);
+    assert_eq!((code, found["comparisons"][0]["allowance"].is_null()), (Some(5), true), "{found:#}");
+    assert_eq!(verdicts(&found, "kv_decode"), ["slower"; 4]);
+    assert_eq!(verdicts(&found, "prefill"), ["same"; 4]);
+    assert!(cells(&found).iter().all(|cell| cell["basis"] == "blocks"));
+    assert_eq!(compare(folder, &["slower", "--between", "backend=y,x"]).0, Some(0));
+    // Two candidates: the worse one decides.
+    let (code, found) = compare(folder, &["a", "same", "slower", "--drift", "0.1"]);
+    assert_eq!((code, found["comparisons"].as_array().unwrap().len()), (Some(5), 2));
+}
+
+#[test]
+fn calls_that_fail_as_they_did_not_are_worse() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(folder, "a", &scenario(1, 1, PLAIN));
+    run(folder, "b", &scenario(2, 1, [("x", ""), ("y", ", faults: [{ kind: error, every: 2 }]")]));
+    let (code, found) = compare(folder, &["a", "b", "--drift", "0.1"]);
+    assert_eq!(code, Some(5), "{found:#}");
+    let failing: Vec<&Value> = cells(&found).iter().filter(|cell| cell["verdict"] == "newly_failing").collect();
+    assert!(failing.len() == 4 && failing.iter().all(|cell| cell["backend"] == "y"), "{found:#}");
+    assert!(sentence(&found).starts_with("Prefill on y is newly failing in 2 of 2 cells"), "{}", sentence(&found));
+}
+
+#[test]
+fn what_is_not_the_same_thing_is_said_and_never_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let a = run(folder, "a", &scenario(1, 10, PLAIN));
+    let b = run(folder, "b", &scenario(2, 10, PLAIN));
+    let manifest = fs::read(b.join("manifest.json")).unwrap();
+    let record = fs::read(b.join("measurements.jsonl")).unwrap();
+    let restore = || {
+        fs::write(b.join("manifest.json"), &manifest).unwrap();
+        fs::write(b.join("measurements.jsonl"), &record).unwrap();
+    };
+    type Edit = fn(&mut Value);
+    let edits: [(Edit, &str); 4] = [
+        (|m| m["stack"]["machine"]["cpu_model"] = json!("Other"), "another machine: "),
+        (
+            |m| m["stack"]["backends"]["x"]["facts"]["clock"] = json!("0.33"),
+            "the engine's own clock differs: not told and 0.33",
+        ),
+        (
+            |m| m["stack"]["backends"]["x"]["boundary"]["prefill"] = json!("all"),
+            "what the timed region of prefill includes differs",
+        ),
+        (|m| m["stack"]["backends"]["x"]["virtual_clock"] = json!(false), "the time of one of them is scripted"),
+    ];
+    for (edit, words) in edits {
+        edit_manifest(&b, edit);
+        let (code, found) = compare(folder, &["a", "b", "--drift", "0.1"]);
+        assert_eq!(code, Some(8), "{words}");
+        let said = cells(&found).iter().find(|cell| cell["verdict"] == "not_comparable").unwrap();
+        assert!(said["reason"].as_str().unwrap().starts_with(words), "{said:#}");
+        restore();
+    }
+    edit_lines(&b, |line| {
+        if let Some(call) = line.get_mut("call").filter(|call| call["session"]["model"] == "m1") {
+            call["weights_id"] = json!("0123456789abcdef");
+        }
+    });
+    let (code, found) = compare(folder, &["a", "b", "--drift", "0.1"]);
+    let said = cells(&found).iter().find(|cell| cell["model"] == "m1").unwrap();
+    assert!(code == Some(8) && said["reason"].as_str().unwrap().starts_with("weights differ: simulated-"), "{said:#}");
+    restore();
+
+    // 30 of 40 cells in two phases each have no call.
+    let kept = ["m1", "m2"];
+    edit_lines(&b, |line| {
+        if let Some(call) =
+            line.get_mut("call").filter(|call| !kept.contains(&call["session"]["model"].as_str().unwrap()))
+        {
+            call["role"] = json!("rewarm");
+        }
+    });
+    let (code, found) = compare(folder, &["a", "b", "--drift", "0.1"]);
+    assert_eq!(
+        (code, verdicts(&found, "prefill").iter().filter(|v| *v == "missing").count()),
+        (Some(8), 32),
+        "{found:#}"
+    );
+    assert!(sentence(&found).contains("of 80 cells: 16 the same within 3 %, 64 missing"), "{}", sentence(&found));
+    assert_eq!(compare(folder, &["a", "b", "--drift", "0.1", "--allow", "missing"]).0, Some(0));
+    restore();
+
+    // Another plan: nothing in common, which nothing makes good.
+    run(folder, "other", &scenario(3, 1, PLAIN).replace("{ name: m1", "{ name: other"));
+    let (code, found) = compare(folder, &["a", "other", "--allow", "missing,undecided,not-comparable,extent-open"]);
+    assert_eq!(code, Some(8));
+    assert!(found["comparisons"][0]["notes"].to_string().contains("Nothing was compared."), "{found:#}");
+    run(folder, "longer", &scenario(4, 1, PLAIN).replace("[32]", "[64]"));
+    let (code, found) = compare(folder, &["a", "longer"]);
+    assert_eq!((code, cells(&found)[0]["reason"].as_str()), (Some(8), Some("decode steps differ: 32 and 64")));
+
+    for arguments in [["compare", "a", "a"], ["compare", "a", "copy"]] {
+        let copy = folder.join("copy");
+        if !copy.exists() {
+            fs::create_dir(&copy).unwrap();
+            for entry in fs::read_dir(&a).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+                fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+            }
+        }
+        let output = phasebench(folder, &arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("are the same run\n  try: "), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn one_session_a_side_decides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let slower = run(folder, "b", &scenario(2, 1, [("x", SLOWER_DECODE), ("y", SLOWER_DECODE)]));
+    let a = run(folder, "a", &scenario(1, 1, PLAIN));
+    for run in [a, slower] {
+        edit_lines(&run, |line| {
+            if let Some(call) = line.get_mut("call") {
+                call["session_index"] = json!(0);
+            }
+        });
+    }
+    let (code, found) = compare(folder, &["a", "b", "--drift", "0.1"]);
+    assert_eq!(code, Some(8));
+    assert!(cells(&found).iter().all(|cell| cell["verdict"] == "undecided"), "{found:#}");
+    let notes = found["comparisons"][0]["notes"].to_string();
+    assert!(notes.contains("One session each side: what differs between processes is unknown"), "{notes}");
+    let null = phasebench(folder, &["compare", "a", "--null"]);
+    assert_eq!(null.status.code(), Some(8), "{}", text(&null.stdout));
+}
+
+#[test]
+fn several_changes_at_once_are_named_with_the_run_that_tells_them_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (a, b) = (run(folder, "a", &scenario(1, 1, PLAIN)), run(folder, "b", &scenario(2, 1, PLAIN)));
+    let stack = |run: &Path, version: &str, kernel: &str, library: &str| {
+        edit_manifest(run, |manifest| {
+            let backend = &mut manifest["stack"]["backends"]["x"];
+            (backend["version"], backend["facts"]["library_sha256"]) = (json!(version), json!(library));
+            manifest["stack"]["machine"]["kernel"] = json!(kernel);
+        });
+    };
+    stack(&a, "1.0", "6.1", "aa");
+    stack(&b, "1.1", "6.1", "bb");
+    let (_, found) = compare(folder, &["a", "b"]);
+    assert!(sentence(&found).ends_with("changed since: simulated 1.0 → 1.1, nothing else."), "{}", sentence(&found));
+    stack(&b, "1.1", "6.2", "bb");
+    let (_, found) = compare(folder, &["a", "b"]);
+    let expected = "changed since: simulated 1.0 → 1.1, kernel 6.1 → 6.2; a run with simulated 1.0 again and all else as it is \
+                    now would tell them apart.";
+    assert!(sentence(&found).ends_with(expected), "{}", sentence(&found));
+    let weights: Vec<&Value> =
+        found["comparisons"][0]["changes"].as_array().unwrap().iter().map(|change| &change["weight"]).collect();
+    assert_eq!(weights, ["speed", "speed", "follows"]);
+}
+
+#[test]
+fn files_and_annotations_say_what_the_terminal_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(folder, "a", &scenario(1, 2, PLAIN));
+    run(folder, "b", &scenario(3, 2, [("x", ""), ("y", SLOWER_DECODE)]));
+    let arguments = ["compare", "a", "b", "--drift", "0.1", "--out", "page", "--junit", "junit.xml", "--github"];
+    let output = phasebench(folder, &arguments);
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(said.starts_with("::error title=b against a::Decode on y is 15 %25 slower"), "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("::error title=Decode of m")).count(), 4, "{said}");
+
+    let summary = fs::read_to_string(folder.join("summary.md")).unwrap();
+    assert!(summary.contains("Did anything change?") && summary.contains("| slower"), "{summary}");
+    let page = fs::read_to_string(folder.join("page/report.html")).unwrap();
+    assert!(page.contains("Decode on y is 15 % slower") && page.matches("<svg").count() == 4);
+    let mut csv = csv::Reader::from_path(folder.join("page/comparison.csv")).unwrap();
+    let columns = csv.headers().unwrap().clone();
+    let verdict = columns.iter().position(|name| name == "verdict").unwrap();
+    let slower = csv.records().filter(|row| &row.as_ref().unwrap()[verdict] == "slower").count();
+    assert_eq!(slower, 4);
+    let json: Value = serde_json::from_slice(&fs::read(folder.join("page/comparison.json")).unwrap()).unwrap();
+    assert_eq!(json["outcome"], "worse");
+
+    let xml = fs::read_to_string(folder.join("junit.xml")).unwrap();
+    let mut reader = quick_xml::Reader::from_str(&xml);
+    let (mut cases, mut failures) = (0, 0);
+    loop {
+        match reader.read_event().unwrap() {
+            Event::Start(tag) | Event::Empty(tag) => {
+                cases += u32::from(tag.name().as_ref() == b"testcase");
+                failures += u32::from(tag.name().as_ref() == b"failure");
+            }
+            Event::Eof => break,
+            _ => {}
+        }
+    }
+    assert_eq!((cases, failures), (16, 4), "{xml}");
+
+    let terminal = text(&phasebench(folder, &["compare", "a", "b", "--drift", "0.1"]).stdout);
+    assert!(terminal.starts_with("b against a\n  Decode on y is 15 % slower"), "{terminal}");
+    assert!(terminal.ends_with("outcome: worse\n"), "{terminal}");
+}
+
+#[test]
+fn halves_of_one_run_are_seldom_called_different() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(folder, "a", &scenario(1, 3, PLAIN));
+    let output = phasebench(folder, &["compare", "a", "--null", "200", "--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let null = &found["null"];
+    assert_eq!((output.status.code(), null["sessions"].as_u64(), null["cells"].as_u64()), (Some(0), Some(5), Some(24)));
+    assert!(null["different"].as_u64().unwrap() <= 20, "{found:#}");
+}
+
+#[test]
+fn what_cannot_be_asked_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(folder, "a", &scenario(1, 1, PLAIN));
+    run(folder, "b", &scenario(2, 1, PLAIN));
+    for (arguments, words) in [
+        (&["a"][..], "error: one run alone: give another one, or --between backend=X,Y"),
+        (&["a", "b", "--between", "backend=x,y"], "error: --between and --null look into one run"),
+        (&["a", "--between", "backend=x,z"], "error: a has no backend `z`, known: x, y"),
+        (&["a", "b", "--gate", "mode=fast"], "error: --gate: there is no mode `fast`, known: kv_decode, prefill"),
+        (
+            &["a", "b", "--gate", "speed"],
+            "error: --gate: `speed` is not key=value, known keys: backend, model, scenario, mode",
+        ),
+        (&["a", "b", "--margin", "0"], "allowed: more than 0, at most 100 percent"),
+    ] {
+        let output = phasebench(folder, &[&["compare"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(words), "{}", text(&output.stderr));
+    }
+    assert_eq!(phasebench(folder, &["compare", "a", "nothing"]).status.code(), Some(4));
+}
