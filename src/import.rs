@@ -1,7 +1,7 @@
 //! Other tools' result files as run folders.
 //!
-//! Each tool has a file below, which makes [`sheet::Sheet`]s of its files: samples, figures that are stated without samples, and
-//! what the figures include. [`assemble`] makes one run of them, with the record's own lines for calls that were not made here.
+//! Each tool has a file below, which makes `sheet::Sheet`s of its files: samples, figures that are stated without samples, and
+//! what the figures include. `assemble` makes one run of them, with the record's own lines for calls that were not made here.
 //! Nothing is written before every file was read whole.
 //!
 //! An imported row is never taken for a call of ours: it proves to nobody where it ran, so that no fit, aggregate or ranking has

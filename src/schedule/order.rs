@@ -1,5 +1,5 @@
 //! The three orders: what ranks a cell's next timed call, and which sessions are resident for it. Where cells are measured in
-//! several sessions, the order holds within each of the [`super::passes`].
+//! several sessions, the order holds within each of the `passes`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
