@@ -47,8 +47,8 @@ pub(super) fn changed(history: &History) -> Finding {
         }
     };
     let grounds = format!(
-        "Found by divisive splits, kept at p below 0.001 between the levels beside them. {beside} of them lie at most two runs from \
-         a change of stack."
+        "Found by divisive splits, kept at p below 0.001 between the levels beside them. At most two runs from a change of \
+         stack: {beside}."
     );
     Finding { question: "Did anything change?".to_owned(), assurance, answer: answer.into(), grounds: grounds.into() }
 }
