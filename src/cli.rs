@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 pub use comparing::{HistoryArgs, ImportArgs};
 pub use deciding::{CostArgs, CostRule, DecideArgs, FitArgs, KvArgs};
 pub use judging::{AllowedReason, CompareArgs, JudgeArgs};
-pub use machine::{CalibrateArgs, DoctorArgs, SetupCommand, SetupOnnxruntimeArgs, SetupTorchArgs};
+pub use machine::{CalibrateArgs, DoctorArgs, MachineArgs, SetupCommand, SetupOnnxruntimeArgs, SetupTorchArgs};
 pub use measuring::{BenchArgs, InitArgs, PlanArgs, ReportArgs, RunArgs, RunFolderArgs};
 pub use models::{ExportArgs, InspectArgs, ModelsCommand, PruneArgs, PullArgs, SynthArgs, VerifyArgs};
 pub use printing::{CompletionsArgs, SchemaArgs, SchemaOf};
@@ -60,6 +60,8 @@ pub enum Command {
     Setup(SetupCommand),
     /// Measure the timing of this machine's power sensors, so that their figures can be graded better than from assumptions
     Calibrate(CalibrateArgs),
+    /// Measure how fast this machine reads memory and computes, without any engine
+    Machine(MachineArgs),
     /// Make, export, inspect and verify models
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -115,6 +117,7 @@ impl Command {
                 true
             }
             Self::Doctor(args) => !args.clean,
+            Self::Machine(args) => args.watch.is_some(),
             Self::Plan(_)
             | Self::Analyze(_)
             | Self::Report(_)
@@ -153,6 +156,7 @@ impl Command {
             Self::Decide(args) => args.json,
             Self::Kv(args) => args.json,
             Self::Worker(WorkerCommand::Check(args)) => args.json,
+            Self::Machine(args) => args.json,
             Self::Schema(_) => true,
             Self::Models(
                 ModelsCommand::Synth(_) | ModelsCommand::Export(_) | ModelsCommand::Pull(_) | ModelsCommand::Prune(_),

@@ -25,6 +25,7 @@ pub mod history;
 pub mod import;
 pub mod init;
 pub mod kv;
+pub mod machine;
 pub mod models;
 mod order;
 pub mod plan;
@@ -63,6 +64,7 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CommandError> {
         Command::Doctor(args) => doctor::execute(args, out),
         Command::Setup(command) => setup::execute(command, out),
         Command::Calibrate(args) => calibrate::execute(args, out),
+        Command::Machine(args) => machine::execute(args, out),
         Command::Models(command) => models::execute(command, out),
         Command::Completions(args) => completions::execute(args, out),
         Command::Analyze(args) => analyze::execute(args, out),

@@ -12,9 +12,11 @@
 //! - [`schedule`] decides the next task from the plan and what is recorded. Pure.
 //! - [`backend`] is the contract every engine fulfils; [`model`] the one folder all engines load from.
 //! - [`energy`] says what readings of a power sensor mean for a phase, [`calibrate`] measures the sensor's timing.
+//! - [`speed`] measures the machine itself, without any engine.
 //! - [`measure`] makes one call, [`run`] is the loop, [`record`] what is written, [`store`] where.
 //! - [`run_folder`] opens a run that was recorded; every command that reads one begins there.
-//! - [`economics`] turns time and energy into money, [`kv`] shapes into memory. Pure formulas.
+//! - [`economics`] turns time and energy into money, [`kv`] shapes into memory, [`roofline`] shapes into what a step must read
+//!   and compute. Pure formulas.
 //! - [`comparison`] sets two runs against each other: did anything change?
 //! - [`cost`] puts prices on a run's cells, or on a table of rates, for a workload.
 //! - [`analysis`] derives every table from records alone, [`report`] prints them.
@@ -45,12 +47,14 @@ pub mod plan;
 pub mod process;
 pub mod record;
 pub mod report;
+pub mod roofline;
 pub mod run;
 pub mod run_folder;
 pub mod scenario;
 pub mod schedule;
 pub mod secret;
 pub mod signals;
+pub mod speed;
 pub mod stats;
 pub mod store;
 pub mod telemetry;
@@ -58,4 +62,5 @@ pub mod terminal;
 pub mod terms;
 pub mod text;
 pub use phasebench_clock as clock;
+pub use phasebench_kernels as kernels;
 pub use phasebench_units as units;

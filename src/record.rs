@@ -14,20 +14,22 @@ mod load;
 mod looped;
 pub mod manifest;
 pub mod plan;
+mod reference;
 
 pub use beside::BesideRecord;
 pub use call::{CallRecord, MemoryRecord, SpanRecord, TokenCounts, WaitRecord};
 pub use imported::{ImportedCall, ImportedTime, StatedFigure, Statistic};
 pub use load::{CompileRecord, LoadRecord};
 pub use looped::{LoopRecord, WindowRecord};
+pub use reference::{ReferenceRecord, ReferenceWhen, SpeedRecord};
 
 use crate::record::plan::CellId;
 use crate::units::Nanos;
 
 /// Version of this format. A reader refuses later ones, and [others](OLDEST).
 ///
-/// 1: as 2, without seals. 2: every so many lines a seal over those before it.
-pub const FORMAT: u32 = 2;
+/// 1: as 2, without seals. 2: every so many lines a seal over those before it. 3: the machine itself may be measured in between.
+pub const FORMAT: u32 = 3;
 
 /// The oldest version that is read.
 pub const OLDEST: u32 = 1;
@@ -55,6 +57,8 @@ pub enum Line {
     Imported(Box<ImportedCall>),
     /// Another tool states a figure without the calls it comes from.
     Stated(Box<StatedFigure>),
+    /// The machine itself was measured.
+    Reference(Box<ReferenceRecord>),
     /// A cell takes no further calls.
     Decision(Decision),
     /// Nothing is left to do.

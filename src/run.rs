@@ -10,7 +10,7 @@ use crate::hash::seeded;
 use crate::measure::{LoopSetting, Setting, given_up, looped, measure};
 use crate::record::plan::{Plan, SessionKey};
 use crate::record::{Finished, IdleRecord, IdleWhen, Line, LoadRecord, Opened, WaitRecord};
-use crate::schedule::{self, CallTask, LoadTask, LoopTask, Ordering, Recorded, Task};
+use crate::schedule::{self, CallTask, LoadTask, LoopTask, Ordering, Recorded, ReferenceTask, Task};
 use crate::store::{StoreError, Writer};
 use crate::telemetry::Watcher;
 use crate::terms::{Procedure, Regime, Role, Status};
@@ -21,6 +21,7 @@ pub mod compile;
 pub mod power;
 pub mod prompts;
 mod quiet;
+mod reference;
 mod sessions;
 
 pub use beside::PowerBeside;
@@ -227,6 +228,7 @@ impl<'a> Run<'a> {
                 Task::Load(load) => self.load(load)?,
                 Task::Call(call) => self.call(call)?,
                 Task::Loop(task) => self.repeat(task)?,
+                Task::Reference(task) => self.reference(*task),
                 Task::Stop(decision) => Some(Line::Decision(decision.clone())),
             };
             let Some(line) = line else { return Ok(false) };
@@ -266,12 +268,17 @@ impl<'a> Run<'a> {
     /// Writes a line down, and takes it into account.
     fn append(&mut self, line: Line, observer: &mut dyn Observer) -> Result<(), RunError> {
         self.writer.append(&line)?;
-        if let Some(event) = self.recorded.event(&line) {
-            self.recorded.push(&event);
-        }
+        self.recorded.take(&line);
         self.degraded += u32::from(is_degraded(self.plan, &line));
         observer.recorded(self.plan, &self.recorded, &line);
         Ok(())
+    }
+
+    /// Measures the machine itself. `None`: the plan does not ask for it.
+    fn reference(&self, task: ReferenceTask) -> Option<Line> {
+        let rule = self.plan.reference.as_ref()?;
+        let record = reference::measure(self.plan, rule, task, self.epoch, &**self.clock);
+        Some(Line::Reference(Box::new(record)))
     }
 
     /// Loads a session. `None`: cancelled.

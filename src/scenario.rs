@@ -83,8 +83,19 @@ pub struct ScenarioFile {
     pub skip: Vec<SkipRule>,
     /// When the run is not worth trusting, and what it may use.
     pub limits: RunLimits,
+    /// When the machine itself is measured.
+    pub reference: ReferenceSettings,
     /// How power is recorded. `None`: it is not.
     pub telemetry: Option<TelemetrySettings>,
+}
+
+/// When the machine itself is measured, by kernels that use nothing of any engine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReferenceSettings {
+    /// Longest time between two measurements; 0: never.
+    pub every: Duration,
+    /// Largest share of the run's time that all but the first may take.
+    pub share: f64,
 }
 
 /// How power is recorded beside the calls.

@@ -23,6 +23,7 @@ mod looping;
 pub mod order;
 mod passes;
 pub mod recorded;
+mod references;
 mod task;
 
 use enough::Stop;
@@ -31,7 +32,7 @@ pub use order::Ordering;
 use recorded::CellState;
 pub use recorded::Recorded;
 use task::MOST_LOAD_FAILURES;
-pub use task::{CallTask, LONGEST_GAP, LoadTask, LoopTask, Task};
+pub use task::{CallTask, LONGEST_GAP, LoadTask, LoopTask, ReferenceTask, Task};
 
 /// So often a session that a cell's calls have ended is started again for it; after that the cell is given up.
 const MOST_RESTARTS: u32 = 1;
@@ -41,6 +42,13 @@ const MOST_RESTARTS: u32 = 1;
 /// `idle` is the time since the previous call ended, which is the one thing a record cannot tell.
 #[must_use]
 pub fn next(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos) -> Option<Task> {
+    let task = of_engines(plan, ordering, recorded, idle);
+    let reference = references::before(plan, recorded.references(), task.as_ref());
+    reference.map(Task::Reference).or(task)
+}
+
+/// The next task of an engine.
+fn of_engines(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos) -> Option<Task> {
     let open: Vec<usize> = (0..plan.cells.len()).filter(|&c| recorded.is_open(plan, c)).collect();
     if let Some(decision) = open.iter().find_map(|&c| verdict(plan, ordering, recorded, c)) {
         return Some(Task::Stop(decision));
@@ -205,7 +213,7 @@ fn counted(plan: &Plan, tasks: &[Task]) -> Work {
                 Role::Rewarm => work.rewarms[call.cell] += 1,
                 Role::Timed => work.timed[call.cell] += 1,
             },
-            Task::Loop(_) | Task::Stop(_) => {}
+            Task::Loop(_) | Task::Reference(_) | Task::Stop(_) => {}
         }
     }
     work

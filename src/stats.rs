@@ -27,6 +27,7 @@ pub mod log_estimate;
 mod log_mean;
 pub mod mann_whitney;
 pub mod measured;
+pub mod median;
 mod midranks;
 pub mod moderated;
 mod moments;

@@ -19,6 +19,7 @@ pub mod continuity;
 pub mod control_group;
 pub mod cpu;
 mod heartbeat;
+pub mod meanwhile;
 pub mod nvml;
 mod ours;
 pub mod process;

@@ -328,6 +328,30 @@ pub enum SensorKind {
 }
 named!(SensorKind { Nvml => "nvml", Rapl => "rapl", Hwmon => "hwmon" });
 
+/// What measures the machine's own speed; it uses nothing of any engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kernel {
+    /// Reads a buffer in sequence that is larger than the caches and lies on huge pages. Unit: bytes per second.
+    Memory,
+    /// The same on the pages that a program gets which asks for none. Unit: bytes per second.
+    MemoryPlain,
+    /// Independent fused multiply-adds in f32, in registers. Unit: floating-point operations per second.
+    Compute,
+}
+named!(Kernel { Memory => "memory", MemoryPlain => "memory_plain", Compute => "compute" });
+
+impl Kernel {
+    /// What its speed is counted in for people: thousand millions of this per second.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Memory | Self::MemoryPlain => "GB/s",
+            Self::Compute => "GFLOP/s",
+        }
+    }
+}
+
 /// How a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("lock", ""),
     ("secret", ""),
     ("stats", ""),
+    ("kernels", ""),
     ("economics", "stats"),
     ("text", ""),
     ("terminal", "secret text"),
@@ -26,6 +27,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("terms", "stats units"),
     ("cache", "lock units"),
     ("kv", "terms"),
+    ("roofline", "terms"),
     ("clock", "units"),
     ("record", "terms units"),
     ("model", "files hash terms"),
@@ -35,15 +37,19 @@ const ALLOWED: &[(&str, &str)] = &[
     ("plan", "hash model record scenario terms units"),
     ("store", "files hash lock record units"),
     ("import", "files hash plan record stats store terms units"),
+    ("speed", "files hash kernels stats terms units"),
     ("schedule", "hash plan record stats terms units"),
     ("backend", "clock files hash lock model process scenario secret stats terms text units"),
     ("signals", "backend exit"),
     ("calibrate", "backend clock energy files hash model process record scenario telemetry terms units"),
     ("manifest", "backend cache hash model process record secret telemetry terms units"),
     ("measure", "backend clock record schedule telemetry terms units"),
-    ("run", "backend clock energy hash measure model record schedule scenario store telemetry terms units"),
+    (
+        "run",
+        "backend clock energy hash kernels measure model record schedule scenario speed store telemetry terms units",
+    ),
     ("run_folder", "hash record store"),
-    ("analysis", "energy files hash kv record run_folder stats store terms units"),
+    ("analysis", "energy files hash kv record roofline run_folder stats store terms units"),
     ("comparison", "analysis record stats terms"),
     ("cost", "analysis economics record scenario stats terms units"),
     ("report", "analysis comparison cost economics record run_folder stats store terms text units"),
@@ -51,8 +57,8 @@ const ALLOWED: &[(&str, &str)] = &[
     ("cli", "cache import scenario terms units"),
     (
         "commands",
-        "analysis backend cache calibrate cli clock cost economics exit files hash history import kv lock manifest model plan record report run run_folder schedule scenario \
-         secret signals stats store telemetry terminal terms units",
+        "analysis backend cache calibrate cli clock cost economics exit files hash history import kernels kv lock manifest model plan record report run run_folder schedule scenario \
+         secret signals speed stats store telemetry terminal terms units",
     ),
 ];
 

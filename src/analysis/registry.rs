@@ -21,11 +21,13 @@ use super::imported::StatedFigures;
 use super::kv_memory::{KvCrossoverPoints, KvMemoryEmpirical, KvMemoryTheoretical};
 use super::linearity::{DecodeLinearity, DecodeProjectionError};
 use super::loads::{LoadBreakdown, LoadParts};
+use super::machine::MachineSpeed;
 use super::metrics::Metrics;
 use super::models::ModelArchitecture;
 use super::phases::{DecodeFraction, DecodeFractionSummary};
 use super::predictors::{ArchitectureCorrelations, MultivariateFits, OverheadComputeFits};
 use super::recommendations::Recommendations;
+use super::roofline::Roofline;
 use super::scaling::{ScalingFits, ScalingFitsLengthLimited, ScalingResiduals};
 use super::shifts::{BatchShift, DecodeLengthShift};
 use super::simulated;
@@ -117,6 +119,8 @@ registry! {
     kv_memory_theoretical: KvMemoryTheoretical,
     kv_memory_empirical: KvMemoryEmpirical,
     kv_crossover_points: KvCrossoverPoints,
+    machine: MachineSpeed,
+    roofline: Roofline,
     energy_summary: EnergySummary,
     energy_soak: EnergySoak,
     stated_figures: StatedFigures,

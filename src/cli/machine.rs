@@ -107,3 +107,21 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "DIR", default_value = "calibration")]
     pub out: PathBuf,
 }
+
+/// `machine`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench machine --threads 1,2 --out machine")]
+pub struct MachineArgs {
+    /// Thread counts; 1, 2, 4, … up to the processors that this process may use, if not given
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub threads: Vec<u32>,
+    /// Look for so long, every ten seconds, and keep what was seen in the cache: how much runs differ since the machine does
+    #[arg(long, value_name = "DURATION", conflicts_with_all = ["threads", "out", "json"], value_parser = quantity::duration)]
+    pub watch: Option<Duration>,
+    /// Also write machine.json and a chart over threads into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use self::finding::{Finding, Kind};
-use super::{CommandError, python};
+use super::{CommandError, machine, python};
 use crate::backend::ollama::manage::default_url;
 use crate::cli::DoctorArgs;
 use crate::exit::Exit;
@@ -74,6 +74,7 @@ fn look(scenario: Option<&Path>) -> Result<(Findings, bool), CommandError> {
         Finding::ready(Kind::Backend, "simulated", "scripted timings on a virtual clock".to_owned()),
         foreign_load(),
         clocks(),
+        own_speed(),
     ]);
     findings.extend(power::findings());
     findings.extend([
@@ -111,6 +112,14 @@ fn clocks() -> Finding {
                 "a machine of its own, where /sys/devices/system/cpu/cpufreq is not empty; rows lack the clock here";
             Finding::missing(Kind::Sensor, NAME, why.to_owned(), Some(fix.to_owned()))
         }
+    }
+}
+
+fn own_speed() -> Finding {
+    const NAME: &str = "the machine's own speed";
+    match machine::brief(&manifest::machine::collect()) {
+        Some(told) => Finding::ready(Kind::Sensor, NAME, told),
+        None => Finding::missing(Kind::Sensor, NAME, "no memory for the buffer that is read".to_owned(), None),
     }
 }
 

@@ -149,7 +149,7 @@ fn described(plan: &Plan, task: &Task) -> Option<String> {
             Some(format!("{:<7} {} {} {}, {steps}", call.role, session.backend, session.model, cell.scenario))
         }
         // What is repeated for a power sensor depends on how long the calls take.
-        Task::Loop(_) | Task::Stop(_) => None,
+        Task::Loop(_) | Task::Reference(_) | Task::Stop(_) => None,
     }
 }
 
@@ -309,6 +309,6 @@ fn ordered(plan: &Plan, task: &Task) -> Option<Value> {
             Some(json!({ "task": "call", "cell_id": cell.id.0, "role": role.as_str(), "index": call.index }))
         }
         // What is repeated for a power sensor depends on how long the calls take.
-        Task::Loop(_) | Task::Stop(_) => None,
+        Task::Loop(_) | Task::Reference(_) | Task::Stop(_) => None,
     }
 }

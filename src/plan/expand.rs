@@ -1,12 +1,14 @@
 //! Scenario file → plan: every combination of the axes, either as a cell or as a skipped one with its rule.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::only::Only;
 use super::{ModelFacts, PlanError};
 use crate::hash::sha256_hex;
 use crate::model::{Form, ModelSource};
-use crate::record::plan::{Cell, CellId, FORMAT, Plan, PlannedSession, SessionKey, SkippedCell};
+use crate::record::plan::{Cell, CellId, FORMAT, Plan, PlannedSession, ReferencePlan, SessionKey, SkippedCell};
 use crate::scenario::limits::{AskedCell, Limits, PromptSize, Refusal};
 use crate::scenario::{BackendSettings, Prompt, Scenario, ScenarioFile};
 use crate::terms::{Disturbed, Dtype, Mode, Procedure};
@@ -32,6 +34,7 @@ pub fn expand(file: &ScenarioFile, facts: &[ModelFacts], budget: Bytes, only: &O
         session_count: file.sessions,
         early_stop: file.early_stop,
         disturbed: disturbed(file),
+        reference: reference(file),
         modes: file.modes.clone(),
         fit: file.fit,
         timeout_ns: Nanos::from(file.timeout),
@@ -55,6 +58,15 @@ pub fn expand(file: &ScenarioFile, facts: &[ModelFacts], budget: Bytes, only: &O
 fn disturbed(file: &ScenarioFile) -> Disturbed {
     let can_be = file.backends.iter().any(|backend| backend.engine.limits().can_be_disturbed());
     if can_be { file.disturbed } else { Disturbed::never() }
+}
+
+/// When the machine itself is measured. `None`: the file says never, or all time is scripted.
+fn reference(file: &ScenarioFile) -> Option<ReferencePlan> {
+    let limits = || file.backends.iter().map(|backend| backend.engine.limits());
+    let wanted = !file.reference.every.is_zero() && limits().any(|limits| !limits.virtual_clock());
+    let threads: BTreeSet<u32> = limits().filter_map(|limits| limits.threads()).collect();
+    let (every_ns, share) = (Nanos::from(file.reference.every), file.reference.share);
+    wanted.then(|| ReferencePlan { threads: threads.into_iter().collect(), every_ns, share })
 }
 
 /// Adds everything that one backend does with one model.

@@ -33,6 +33,9 @@ pub struct Plan {
     /// What is made of calls that something outside disturbs.
     #[serde(default = "Disturbed::never", skip_serializing_if = "Disturbed::is_never")]
     pub disturbed: Disturbed,
+    /// When the machine itself is measured. `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ReferencePlan>,
     /// Modes asked for.
     pub modes: Vec<Mode>,
     /// What latency is fitted against.
@@ -63,6 +66,18 @@ impl Plan {
     pub fn retries(&self) -> Retries {
         Retries { early_stop: self.early_stop, disturbed: self.disturbed }
     }
+}
+
+/// When and how the machine itself is measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferencePlan {
+    /// Numbers of threads that backends were given; with 1 and with all that may be used it is measured besides.
+    pub threads: Vec<u32>,
+    /// Longest time between two measurements, as far as `share` allows.
+    pub every_ns: Nanos,
+    /// Largest share of the run's time that all but the first measurement may take.
+    pub share: f64,
 }
 
 /// One model loaded by one backend.

@@ -25,6 +25,7 @@ mod names;
 mod predictors;
 mod recommendations;
 mod reported;
+mod roofline;
 mod scaling;
 pub mod several;
 mod shifts;
@@ -49,6 +50,7 @@ const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
     summary::section,
     predictors::section,
     shifts::section,
+    roofline::section,
     compile::section,
     energy::section,
     early_stop::section,

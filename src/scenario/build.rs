@@ -6,7 +6,9 @@ use std::path::Path;
 
 use super::node::Node;
 use super::typed::{bytes, duration, each, number, optional, optional_text, owned, wholes, word, words};
-use super::{BackendSettings, Prompt, RunLimits, Scenario, ScenarioFile, SkipRule, TelemetrySettings, engine};
+use super::{
+    BackendSettings, Prompt, ReferenceSettings, RunLimits, Scenario, ScenarioFile, SkipRule, TelemetrySettings, engine,
+};
 use crate::model::{Form, ModelSource};
 use crate::terms::{Disturbed, EarlyStop, FitAxis, Mode, Repetitions, SessionCount};
 
@@ -35,6 +37,7 @@ pub fn file(root: &Node, base: &Path) -> Option<ScenarioFile> {
         backends: each(root, "backends", |n| backend(n, base, warmups, sessions))?,
         skip: each(root, "skip", skip)?,
         limits: limits(root.get("limits")?)?,
+        reference: reference(root.get("reference")?)?,
         telemetry: optional(root, "telemetry", telemetry)?,
     })
 }
@@ -71,6 +74,10 @@ fn disturbed(node: &Node) -> Option<Disturbed> {
         foreign_cpu: number(node, "foreign_cpu")?,
         wait_quiet_ns: duration(node, "wait_quiet")?.into(),
     })
+}
+
+fn reference(node: &Node) -> Option<ReferenceSettings> {
+    Some(ReferenceSettings { every: duration(node, "every")?, share: number(node, "share")? })
 }
 
 fn telemetry(node: &Node) -> Option<TelemetrySettings> {

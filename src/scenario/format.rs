@@ -62,10 +62,36 @@ pub const SCENARIO_FILE: Section = Section {
             "Combinations left out on purpose.",
         ),
         default("limits", Kind::Section(&LIMITS), "{}", "When a run is not worth trusting, and what it may use."),
+        default(
+            "reference",
+            Kind::Section(&REFERENCE),
+            "{}",
+            "How often the machine's own speed is measured beside the calls, by kernels that use nothing of any engine.",
+        ),
         optional(
             "telemetry",
             Kind::Section(&TELEMETRY),
             "Records power beside the calls, where this machine has a sensor. Left out: no power is recorded.",
+        ),
+    ],
+};
+
+const REFERENCE: Section = Section {
+    what: "reference",
+    choice: None,
+    fields: &[
+        default(
+            "every",
+            Kind::DurationOrNone,
+            "30s",
+            "Longest time between two measurements, as far as `share` allows; one is made before the first load in any \
+             case. 0s: never.",
+        ),
+        default(
+            "share",
+            Kind::Number { min: 0.0, max: 0.2, above: false, below: false },
+            "0.02",
+            "Largest share of the run's time that all but the first measurement may take.",
         ),
     ],
 };

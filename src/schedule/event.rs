@@ -56,6 +56,8 @@ pub enum Event {
         /// Whether the session is gone.
         lost: bool,
     },
+    /// The machine itself was measured.
+    Referenced,
     /// A cell takes no further calls.
     Stopped(usize),
     /// Nothing is left to do.
@@ -80,6 +82,7 @@ impl Event {
                 Self::Call { cell, role, ok: true, again: false, lost: false, latencies: Vec::new(), on_board: None }
             }
             Task::Loop(task) => Self::Looped { cell: task.cell, procedure: task.procedure, lost: false },
+            Task::Reference(_) => Self::Referenced,
             Task::Stop(_) => Self::Finished,
         }
     }
@@ -114,6 +117,7 @@ impl Places {
     pub(super) fn event(&self, line: &Line) -> Option<Event> {
         match line {
             Line::Header(_) | Line::Idle(_) | Line::Imported(_) | Line::Stated(_) => None,
+            Line::Reference(_) => Some(Event::Referenced),
             Line::Opened(opened) => Some(Event::Opened { loop_below: opened.loop_below }),
             Line::Load(load) => Some(Event::Load {
                 session: self.session(&load.session)?,

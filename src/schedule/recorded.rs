@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Event, Places};
 use super::order::Ordering;
+use super::references::References;
 use super::task::LONGEST_GAP;
 use crate::record::plan::Plan;
 use crate::record::{Line, LoopBelow};
@@ -75,6 +76,7 @@ pub struct Recorded {
     any_load: bool,
     epochs: u32,
     loop_below: LoopBelow,
+    references: References,
     finished: bool,
 }
 
@@ -103,6 +105,7 @@ impl Recorded {
             any_load: false,
             epochs: 0,
             loop_below: LoopBelow::default(),
+            references: References::default(),
             finished: false,
         }
     }
@@ -112,11 +115,22 @@ impl Recorded {
     pub fn of(plan: &Plan, lines: &[Line]) -> Self {
         let mut recorded = Self::new(plan);
         for line in lines {
-            if let Some(event) = recorded.event(line) {
-                recorded.push(&event);
-            }
+            recorded.take(line);
         }
         recorded
+    }
+
+    /// Takes one more line.
+    pub fn take(&mut self, line: &Line) {
+        if let Some(event) = self.event(line) {
+            self.push(&event);
+        }
+        self.note(line);
+    }
+
+    /// Takes the time of a line into account, and nothing else of it.
+    pub(super) fn note(&mut self, line: &Line) {
+        self.references.note(line);
     }
 
     /// What a line of the file means here. `None`: nothing, or it is about something the plan does not have.
@@ -138,6 +152,7 @@ impl Recorded {
                 }
                 self.started.clear();
                 self.last = None;
+                self.references.open();
                 self.epochs += 1;
                 self.finished = false;
             }
@@ -177,6 +192,7 @@ impl Recorded {
                 let state = &mut self.cells[*cell];
                 (state.stopped, state.away) = (true, away);
             }
+            Event::Referenced => self.references.measure(),
             Event::Finished => self.finished = true,
         }
     }
@@ -241,6 +257,7 @@ impl Recorded {
 
     /// Counts a use of a cell's session.
     fn push_use(&mut self, cell: usize, role: Role, lost: bool) {
+        self.references.work();
         let session = self.cell_sessions[cell];
         if let Some(resident) = self.resident.get_mut(&session) {
             resident.calls += 1;
@@ -254,6 +271,11 @@ impl Recorded {
         }
         self.started.insert(self.backends[session].clone());
         self.last = Some((cell, role));
+    }
+
+    /// What was measured of the machine so far.
+    pub(super) fn references(&self) -> &References {
+        &self.references
     }
 
     /// How far a cell has come.

@@ -1,7 +1,7 @@
 //! What there is to do, one thing at a time.
 
-use crate::record::Decision;
 use crate::record::plan::Plan;
+use crate::record::{Decision, ReferenceWhen};
 use crate::terms::{Procedure, Regime, Role};
 use crate::units::Nanos;
 
@@ -20,8 +20,19 @@ pub enum Task {
     Call(CallTask),
     /// Repeat a procedure for the power sensor.
     Loop(LoopTask),
+    /// Measure the machine itself.
+    Reference(ReferenceTask),
     /// Note that a cell takes no further calls.
     Stop(Decision),
+}
+
+/// The machine itself to be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReferenceTask {
+    /// Number in the run, from 0.
+    pub reference_index: u32,
+    /// When in the run.
+    pub when: ReferenceWhen,
 }
 
 /// A session to load.

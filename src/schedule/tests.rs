@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::LoopBelow;
-use crate::record::plan::{Cell, CellId, PlannedSession, SessionKey};
+use crate::record::plan::{Cell, CellId, PlannedSession, ReferencePlan, SessionKey};
+use crate::record::{IdleRecord, IdleWhen, Line, LoopBelow, ReferenceRecord, ReferenceWhen};
 use crate::terms::{Disturbed, Dtype, EarlyStop, FitAxis, Mode, Procedure, Regime, Repetitions, SessionCount};
 use crate::units::Bytes;
 
@@ -34,6 +34,7 @@ fn plan(order: Order, backends: usize, models: usize, scenarios: usize, repetiti
         session_count: SessionCount::ONE,
         early_stop: EarlyStop { retries: 3, min_steps: 8, scale: true },
         disturbed: Disturbed::never(),
+        reference: None,
         modes: vec![Mode::Prefill, Mode::KvDecode],
         fit: FitAxis::Params,
         timeout_ns: Nanos(1_000_000_000),
@@ -99,7 +100,9 @@ fn check(plan: &Plan, tasks: &[Task]) -> u64 {
                 assert!(ids.insert(task.loop_id(plan)), "a loop exists once: {}", task.loop_id(plan));
                 last_session = Some(ordering.session_of(task.cell));
             }
-            Task::Stop(_) => unreachable!("nothing fails in a preview"),
+            Task::Reference(_) | Task::Stop(_) => {
+                unreachable!("nothing fails in a preview, and its plan has no reference")
+            }
         }
     }
     largest
@@ -441,5 +444,75 @@ fn an_adaptive_plan_begins_as_its_preview_does() {
         }
         assert_eq!(stopped.len(), 4);
         assert_eq!(tasks, preview(&plan), "{order:?}");
+    }
+}
+
+/// A run whose references take 1 s each and calls, loads 1 s: what is measured of the machine, and between which tasks.
+fn references_of(plan: &Plan, second: Nanos) -> (Vec<ReferenceWhen>, f64) {
+    let ordering = Ordering::new(plan);
+    let mut recorded = Recorded::new(plan);
+    recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
+    let (mut found, mut now, mut spent) = (Vec::new(), Nanos(0), Nanos(0));
+    while let Some(task) = next(plan, &ordering, &recorded, Nanos(0)) {
+        recorded.push(&Event::expected(&task));
+        let (begin_ns, end_ns) = (now, now + second);
+        now = end_ns;
+        if let Task::Reference(task) = &task {
+            assert_eq!(task.reference_index as usize, found.len());
+            found.push(task.when);
+            spent = spent + second;
+            recorded.note(&Line::Reference(Box::new(ReferenceRecord {
+                reference_index: task.reference_index,
+                when: task.when,
+                epoch: 0,
+                begin_ns,
+                end_ns,
+                buffer_bytes: Bytes(1),
+                last_level_cache_bytes: None,
+                speeds: Vec::new(),
+                foreign_cpu: None,
+            })));
+        } else {
+            let (when, load_index, contexts) = (IdleWhen::Before, None, None);
+            recorded.note(&Line::Idle(IdleRecord { when, epoch: 0, load_index, begin_ns, end_ns, contexts }));
+        }
+    }
+    (found, spent.as_secs() / now.as_secs())
+}
+
+/// At the begin, at loads, in between and at the end, and beyond the first one no more than the share that the plan grants.
+#[test]
+fn the_machine_is_measured_within_its_share_of_the_time() {
+    let mut plan = plan(Order::Blocked, 1, 2, 1, Repetitions::Fixed(100), 1);
+    let second = Nanos(1_000_000_000);
+    assert_eq!(references_of(&plan, second).0, []);
+    plan.reference = Some(ReferencePlan { threads: vec![2], every_ns: Nanos(30_000_000_000), share: 0.5 });
+    let (found, _) = references_of(&plan, second);
+    let count = |when| found.iter().filter(|found| **found == when).count();
+    assert_eq!((found[0], found.last()), (ReferenceWhen::Begin, Some(&ReferenceWhen::End)));
+    assert_eq!((count(ReferenceWhen::Begin), count(ReferenceWhen::Border), count(ReferenceWhen::End)), (1, 1, 1));
+    assert_eq!(count(ReferenceWhen::Between), 6, "{found:?}");
+    plan.reference = Some(ReferencePlan { threads: vec![2], every_ns: Nanos(30_000_000_000), share: 0.01 });
+    let (found, share) = references_of(&plan, second);
+    assert!(share <= 0.01 && found.len() == 2, "{share} {found:?}");
+    plan.reference = Some(ReferencePlan { threads: vec![2], every_ns: Nanos(30_000_000_000), share: 0.0 });
+    assert_eq!(references_of(&plan, second).0, [ReferenceWhen::Begin]);
+}
+
+/// Every process that takes a run up measures the machine before its first load, and numbers go on.
+#[test]
+fn a_process_that_goes_on_measures_the_machine_afresh() {
+    let mut plan = plan(Order::Interleaved, 1, 2, 1, Repetitions::Fixed(2), 1);
+    plan.reference = Some(ReferencePlan { threads: Vec::new(), every_ns: Nanos(30_000_000_000), share: 0.02 });
+    let ordering = Ordering::new(&plan);
+    let mut recorded = Recorded::new(&plan);
+    for process in 0..3 {
+        recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
+        for step in 0..4 {
+            let task = next(&plan, &ordering, &recorded, Nanos(0)).unwrap();
+            let begin = Task::Reference(ReferenceTask { reference_index: process, when: ReferenceWhen::Begin });
+            assert_eq!(task == begin, step == 0, "{task:?}");
+            recorded.push(&Event::expected(&task));
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::hash::sha256_hex;
 use crate::record::{
-    CallRecord, Decision, FORMAT, Header, IdleRecord, ImportedCall, Line, LoadRecord, LoopRecord, OLDEST, SEALED,
-    StatedFigure,
+    CallRecord, Decision, FORMAT, Header, IdleRecord, ImportedCall, Line, LoadRecord, LoopRecord, OLDEST,
+    ReferenceRecord, SEALED, StatedFigure,
 };
 use crate::store::seal::{Chain, Seals};
 use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, read_text};
@@ -50,6 +50,14 @@ impl Recording {
     pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
         self.lines.iter().filter_map(|line| match line {
             Line::Decision(decision) => Some(decision),
+            _ => None,
+        })
+    }
+
+    /// What was measured of the machine itself, in order.
+    pub fn references(&self) -> impl Iterator<Item = &ReferenceRecord> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Reference(reference) => Some(&**reference),
             _ => None,
         })
     }

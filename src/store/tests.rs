@@ -90,7 +90,7 @@ fn a_damaged_line_in_the_middle_is_an_error_with_its_number() {
     let text = fs::read_to_string(&path).unwrap().replace("epoch", "epok");
     fs::write(&path, text).unwrap();
     let error = read(&run).unwrap_err().to_string();
-    assert!(error.contains("measurements.jsonl:2: not a record of format 2: unknown field `epok`"), "{error}");
+    assert!(error.contains("measurements.jsonl:2: not a record of format 3: unknown field `epok`"), "{error}");
 }
 
 #[test]
@@ -99,10 +99,10 @@ fn another_format_is_refused_by_its_number() {
     let run = folder.path().join("run");
     drop(create(&run));
     let path = run.join(MEASUREMENTS);
-    let text = fs::read_to_string(&path).unwrap().replace("\"format\":2", "\"format\":99");
+    let text = fs::read_to_string(&path).unwrap().replace("\"format\":3", "\"format\":99");
     fs::write(&path, text).unwrap();
     let error = read(&run).unwrap_err().to_string();
-    assert!(error.contains("has format 99, this version of phasebench reads formats 1 to 2; use"), "{error}");
+    assert!(error.contains("has format 99, this version of phasebench reads formats 1 to 3; use"), "{error}");
 }
 
 proptest! {

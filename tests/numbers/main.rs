@@ -13,3 +13,4 @@ mod measure;
 mod measure_looped;
 mod model;
 mod report_render;
+mod roofline;

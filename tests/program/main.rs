@@ -13,6 +13,7 @@ mod import;
 mod import_damaged;
 mod init;
 mod kv;
+mod machine;
 #[path = "../support/not_run.rs"]
 mod not_run;
 mod report;

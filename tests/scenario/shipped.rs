@@ -60,6 +60,7 @@ fn depth_is_varied_at_one_parameter_count() {
 fn every_key_is_understood() {
     let spec = parse(EXAMPLE).unwrap();
     assert_eq!((spec.name.as_str(), spec.seed, spec.order), ("everything", 7, Order::Shuffled));
+    assert_eq!((spec.reference.every, spec.reference.share), (Duration::from_secs(60), 0.01));
     let telemetry = spec.telemetry.as_ref().unwrap();
     assert_eq!((telemetry.period, telemetry.idle), (Duration::from_millis(5), Duration::ZERO));
     assert_eq!((telemetry.looped, telemetry.calibrate), (Duration::from_secs(2), false));

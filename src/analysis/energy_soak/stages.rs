@@ -57,6 +57,7 @@ pub(super) fn stretches(recording: &Recording) -> Vec<Stretch<'_>> {
             Line::Idle(idle) => stages.idle(idle),
             Line::Load(load) => stages.load(load),
             Line::Opened(_) => stages.goes_on = false,
+            Line::Reference(_) => stages.goes_on = false,
             Line::Header(_) | Line::Imported(_) | Line::Stated(_) | Line::Decision(_) | Line::Finished(_) => {}
         }
     }

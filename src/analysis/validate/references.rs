@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::manifest::Manifest;
 use crate::record::plan::{Plan, SessionKey};
-use crate::record::{CallRecord, Finished, IdleRecord, Line, LoadRecord, LoopRecord};
+use crate::record::{CallRecord, Finished, IdleRecord, Line, LoadRecord, LoopRecord, ReferenceRecord};
 use crate::store::Recording;
 use crate::terms::{Attribution, Phase, Procedure, Role};
 use crate::units::Nanos;
@@ -80,6 +80,7 @@ struct Walk<'a> {
     loads: BTreeMap<u32, Loaded<'a>>,
     load_lines: u32,
     call_lines: u32,
+    reference_lines: u32,
     /// The last call of this process: its session, its role.
     last: Option<(&'a SessionKey, Role)>,
     /// When the last call or loop of this process ended.
@@ -99,6 +100,7 @@ impl<'a> Walk<'a> {
                 Line::Opened(_) => walk.opens(),
                 Line::Load(load) => walk.loads(load),
                 Line::Idle(idle) => walk.idles(idle),
+                Line::Reference(reference) => walk.measures(reference),
                 Line::Call(call) => walk.calls(call),
                 Line::Loop(looped) => walk.loops(looped),
             }
@@ -140,6 +142,26 @@ impl<'a> Walk<'a> {
             loaded.open = false;
             true
         })
+    }
+
+    fn measures(&mut self, reference: &ReferenceRecord) {
+        let (index, expected) = (reference.reference_index, self.reference_lines);
+        self.reference_lines += 1;
+        if index != expected {
+            self.references.push(format!("reference {index} stands where reference {expected} would"));
+        }
+        if reference.epoch.checked_add(1) != Some(self.processes) {
+            self.references.push(format!("reference {index} belongs to process {}", reference.epoch));
+        }
+        let (begin, end) = (reference.begin_ns, reference.end_ns);
+        if end < begin || self.last_end.is_some_and(|last| begin < last) {
+            self.times
+                .push(format!("reference {index}: it ends before it begins, or begins before the call before it ends"));
+        }
+        let whole = |rate: &f64| rate.is_finite() && *rate > 0.0;
+        if !reference.speeds.iter().all(|speed| speed.threads > 0 && speed.per_second.iter().all(whole)) {
+            self.times.push(format!("reference {index}: a speed is not positive"));
+        }
     }
 
     fn idles(&mut self, idle: &IdleRecord) {

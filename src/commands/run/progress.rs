@@ -147,6 +147,7 @@ impl Observer for Watching {
                 let (key, what) = (&cell.session, task.procedure);
                 format!("{} × {} × {}: {what} repeated for the power sensor", key.backend, key.model, cell.scenario)
             }
+            Task::Reference(_) => "measuring the machine itself".to_owned(),
             Task::Stop(_) => return,
         };
         if let Some(log) = &self.log {

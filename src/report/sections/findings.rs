@@ -6,6 +6,7 @@ mod compiling;
 mod engines;
 mod growth;
 mod placement;
+mod roof;
 mod share;
 mod speed;
 mod steadiness;
@@ -26,6 +27,7 @@ const QUESTIONS: &[fn(&ReportedRun<'_>, &Names) -> Vec<Finding>] = &[
     engines::findings,
     growth::findings,
     compiling::findings,
+    roof::findings,
     calls::findings,
     steadiness::findings,
     placement::findings,

@@ -37,7 +37,7 @@ fn check_sessions(plan: &Plan, tasks: &[Task]) {
                     assert_eq!(call.session_index, plan.division().session_of(call.index), "{}", call.call_id(plan));
                 }
             }
-            Task::Loop(_) | Task::Stop(_) => {}
+            Task::Loop(_) | Task::Reference(_) | Task::Stop(_) => {}
         }
     }
 }

@@ -103,7 +103,7 @@ fn a_run_without_a_call_has_headers_only() {
     run.lines.truncate(1);
     let tables = derive(&run.recording(), &run.plan, &run.manifest, &[]);
     let files = files(&tables).unwrap();
-    assert_eq!(files.len(), 40);
+    assert_eq!(files.len(), 42);
     for (path, bytes) in &files {
         let text = String::from_utf8(bytes.clone()).unwrap();
         let described = [

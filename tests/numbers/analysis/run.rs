@@ -108,6 +108,7 @@ impl Run {
             session_count: SessionCount::ONE,
             early_stop: EarlyStop { retries: 3, min_steps: 8, scale: true },
             disturbed: Disturbed::never(),
+            reference: None,
             modes: vec![Mode::Prefill, Mode::KvDecode],
             fit: FitAxis::Params,
             timeout_ns: Nanos(1),

@@ -1,0 +1,159 @@
+//! The machine's own speed: the kernels of [`crate::kernels`] on this machine, several times, with an interval.
+
+use std::io;
+use std::time::Duration;
+
+use crate::kernels::{Compute, Memory, Pages, SHORTEST};
+use crate::stats::LEVEL;
+use crate::stats::median::{Median, located};
+use crate::terms::Kernel;
+use crate::units::Bytes;
+
+pub mod caches;
+pub mod watch;
+
+pub use caches::Cache;
+
+/// How many times the caches of the last level a buffer is that is read from memory.
+const BEYOND_CACHE: u64 = 4;
+/// The largest buffer, which is also that of a machine that does not tell its caches.
+const LARGEST: u64 = 1 << 30;
+/// Which part of the machine's memory a buffer takes at most.
+const OF_MEMORY: u64 = 8;
+
+/// How much is measured.
+#[derive(Debug, Clone)]
+pub struct Effort {
+    /// Kernels, in the order in which they take turns.
+    pub kernels: Vec<Kernel>,
+    /// How many threads, one after the other.
+    pub threads: Vec<u32>,
+    /// Rounds in which every kernel has its turn.
+    pub repetitions: u32,
+    /// Time of a turn.
+    pub time: Duration,
+}
+
+/// One kernel with one number of threads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Speed {
+    /// What was measured.
+    pub kernel: Kernel,
+    /// How many threads worked.
+    pub threads: u32,
+    /// Every repetition, in order. Unit: see [`Kernel`].
+    pub per_second: Vec<f64>,
+}
+
+impl Speed {
+    /// Median of the repetitions with its interval at 95 %: one that was held up changes nothing. `None`: there is none.
+    #[must_use]
+    pub fn location(&self) -> Option<Median> {
+        located(&self.per_second, LEVEL)
+    }
+}
+
+/// The buffer that is read: four times the caches of the last level together, and no more than a gibibyte or an eighth of the
+/// memory. `None`: not told.
+#[must_use]
+pub fn buffer(caches: &[Cache], memory: Option<Bytes>) -> Bytes {
+    let of_caches = caches::last_level(caches).map_or(LARGEST, |last| last.0.saturating_mul(BEYOND_CACHE));
+    let room = memory.map_or(LARGEST, |memory| memory.0 / OF_MEMORY);
+    Bytes(of_caches.min(LARGEST).min(room))
+}
+
+/// Thread counts worth measuring: 1, 2, 4, … and as many as there are processors to use.
+#[must_use]
+pub fn thread_counts(usable: f64) -> Vec<u32> {
+    // Half a processor is worth a thread; no machine has 2^32 processors.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+    let all = usable.ceil().max(1.0) as u32;
+    let mut counts: Vec<u32> = (0..32).map(|power| 1_u32 << power).take_while(|count| *count < all).collect();
+    counts.push(all);
+    counts
+}
+
+/// Measures; kernels take turns, so that what the machine does meanwhile meets all of them.
+///
+/// # Errors
+/// The system refuses the memory.
+pub fn measure(effort: &Effort, buffer: Bytes) -> io::Result<Vec<Speed>> {
+    let mut measured = Vec::new();
+    for &threads in &effort.threads {
+        let mut kernels = Vec::new();
+        for &kernel in &effort.kernels {
+            kernels.push((Ready::new(kernel, threads, buffer)?, Speed { kernel, threads, per_second: Vec::new() }));
+        }
+        for _ in 0..effort.repetitions {
+            for (ready, speed) in &mut kernels {
+                speed.per_second.push(ready.rate(effort.time.max(SHORTEST)));
+            }
+        }
+        measured.extend(kernels.into_iter().map(|(_, speed)| speed));
+    }
+    Ok(measured)
+}
+
+/// A kernel that can begin.
+enum Ready {
+    Memory(Memory),
+    Compute(Compute),
+}
+
+impl Ready {
+    fn new(kernel: Kernel, threads: u32, buffer: Bytes) -> io::Result<Self> {
+        let bytes = usize::try_from(buffer.0).unwrap_or(usize::MAX);
+        let threads = usize::try_from(threads).unwrap_or(usize::MAX);
+        match kernel {
+            Kernel::Memory => Memory::new(bytes, threads, Pages::Huge).map(Self::Memory),
+            Kernel::MemoryPlain => Memory::new(bytes, threads, Pages::Unasked).map(Self::Memory),
+            Kernel::Compute => Ok(Self::Compute(Compute::new(threads))),
+        }
+    }
+
+    fn rate(&mut self, time: Duration) -> f64 {
+        match self {
+            Self::Memory(memory) => memory.rate(time),
+            Self::Compute(compute) => compute.rate(time),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_beyond_the_caches_and_within_the_memory() {
+        let cache = |bytes| Cache { level: 3, bytes: Bytes(bytes), processors: "0".to_owned() };
+        let (mib, gib) = (1 << 20, 1 << 30);
+        assert_eq!(buffer(&[cache(32 * mib)], Some(Bytes(64 * gib))), Bytes(128 * mib));
+        assert_eq!(buffer(&[cache(512 * mib)], Some(Bytes(64 * gib))), Bytes(gib));
+        assert_eq!(buffer(&[], None), Bytes(gib));
+        assert_eq!(buffer(&[cache(512 * mib)], Some(Bytes(2 * gib))), Bytes(256 * mib));
+    }
+
+    #[test]
+    fn thread_counts_double_up_to_all_processors() {
+        for (usable, counts) in
+            [(0.5, vec![1]), (1.0, vec![1]), (2.0, vec![1, 2]), (2.5, vec![1, 2, 3]), (12.0, vec![1, 2, 4, 8, 12])]
+        {
+            assert_eq!(thread_counts(usable), counts);
+        }
+    }
+
+    /// Memory on this machine is slower than its caches, and whatever it is, it is more than 100 MB/s and less than 10 TB/s.
+    #[test]
+    fn every_kernel_has_a_speed() {
+        let effort = Effort { kernels: Kernel::ALL.to_vec(), threads: vec![1, 2], repetitions: 2, time: SHORTEST };
+        let measured = measure(&effort, Bytes(8 << 20)).unwrap();
+        let found: Vec<_> =
+            measured.iter().map(|speed| (speed.kernel, speed.threads, speed.per_second.len())).collect();
+        let expected = [1, 2].map(|threads| Kernel::ALL.iter().map(move |kernel| (*kernel, threads, 2)));
+        assert_eq!(found, expected.into_iter().flatten().collect::<Vec<_>>());
+        for speed in &measured {
+            assert!(speed.per_second.iter().all(|rate| (1e8..1e13).contains(rate)), "{speed:?}");
+        }
+    }
+}
