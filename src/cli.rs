@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 
 pub use comparing::{HistoryArgs, ImportArgs};
 pub use deciding::{CostArgs, CostRule, DecideArgs, FitArgs, KvArgs};
-pub use judging::{AllowedReason, CompareArgs, JudgeArgs};
+pub use judging::{AllowedReason, CompareArgs, JudgeArgs, RerunArgs};
 pub use machine::{CalibrateArgs, DoctorArgs, MachineArgs, SetupCommand, SetupOnnxruntimeArgs, SetupTorchArgs};
 pub use measuring::{BenchArgs, InitArgs, PlanArgs, ReportArgs, RunArgs, RunFolderArgs};
 pub use models::{ExportArgs, InspectArgs, ModelsCommand, PruneArgs, PullArgs, SynthArgs, VerifyArgs};
@@ -88,6 +88,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Say whether anything changed between two runs, or between two backends of one
     Compare(CompareArgs),
+    /// Measure a run again on the stack that is here now, and say whether anything changed
+    Rerun(RerunArgs),
     /// Fit a latency law to any table
     Fit(FitArgs),
     /// Put prices on a run, or on any table of rates, for a workload
@@ -113,9 +115,13 @@ impl Command {
     #[must_use]
     pub fn uses_cache(&self) -> bool {
         match self {
-            Self::Setup(_) | Self::Calibrate(_) | Self::Models(_) | Self::Bench(_) | Self::Run(_) | Self::Worker(_) => {
-                true
-            }
+            Self::Setup(_)
+            | Self::Calibrate(_)
+            | Self::Models(_)
+            | Self::Bench(_)
+            | Self::Run(_)
+            | Self::Rerun(_)
+            | Self::Worker(_) => true,
             Self::Doctor(args) => !args.clean,
             Self::Machine(args) => args.watch.is_some(),
             Self::Plan(_)
@@ -151,6 +157,7 @@ impl Command {
             Self::History(args) => args.json,
             Self::Import(args) => args.json,
             Self::Compare(args) => args.judge.json,
+            Self::Rerun(args) => args.judge.json,
             Self::Fit(args) => args.json,
             Self::Cost(args) => args.json,
             Self::Decide(args) => args.json,

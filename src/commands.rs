@@ -32,6 +32,7 @@ pub mod plan;
 mod processors;
 mod python;
 pub mod report;
+pub mod rerun;
 pub mod run;
 pub mod scenario;
 pub mod schema;
@@ -77,6 +78,7 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CommandError> {
         Command::Import(args) => import::execute(args, out),
         Command::Kv(args) => kv::execute(args, out),
         Command::Plan(args) => plan::execute(args, out),
+        Command::Rerun(args) => rerun::execute(args, out),
         Command::Report(args) => report::execute(args, out),
         Command::Run(args) => run::execute(args, out),
         Command::Schema(args) => schema::execute(args, out),

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM, heard within a second whatever is being done.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -21,9 +21,15 @@ pub struct SignalError(#[from] ctrlc::Error);
 /// A token that the first signal cancels. The second one ends the process: records are safe at any moment, so a clean
 /// end is not insisted on.
 ///
+/// Whoever asks again is given the same one: several runs of one command end together.
+///
 /// # Errors
-/// The system refuses, or this was asked before.
+/// The system refuses.
 pub fn cancelled_by_signals() -> Result<CancelToken, SignalError> {
+    static HEARD: OnceLock<CancelToken> = OnceLock::new();
+    if let Some(cancel) = HEARD.get() {
+        return Ok(cancel.clone());
+    }
     let cancel = CancelToken::default();
     let on_signal = cancel.clone();
     ctrlc::set_handler(move || {
@@ -32,7 +38,7 @@ pub fn cancelled_by_signals() -> Result<CancelToken, SignalError> {
         }
         on_signal.cancel();
     })?;
-    Ok(cancel)
+    Ok(HEARD.get_or_init(|| cancel).clone())
 }
 
 /// Ends the process as a signal asks for.

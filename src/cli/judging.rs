@@ -42,6 +42,26 @@ pub struct CompareArgs {
     pub judge: JudgeArgs,
 }
 
+/// `rerun`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench rerun results/BEFORE --if-changed")]
+pub struct RerunArgs {
+    /// The run to measure again, on the stack that is here now
+    pub run: PathBuf,
+    /// Do nothing while nothing changed that can change speed
+    #[arg(long)]
+    pub if_changed: bool,
+    /// Measure again so often at most, until every cell is decided
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3))]
+    pub stages: u32,
+    /// The folder of the new runs and of the page; beside the run and named after the stack if not given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How to judge, and what to print
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+}
+
 /// How a comparison is judged, and what is printed of it.
 #[derive(Debug, Args)]
 pub struct JudgeArgs {

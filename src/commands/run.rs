@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::hash::sha256_hex;
 use crate::manifest;
 use crate::plan;
-use crate::record::manifest::Manifest;
+use crate::record::manifest::{Manifest, Stack};
 use crate::record::plan::Plan;
 use crate::record::{Finished, Line};
 use crate::run::{Job, PowerBeside, Prompts, Run, RunEnd};
@@ -195,7 +195,8 @@ fn left(folder: &Path, json: bool) {
     end_at_once();
 }
 
-fn resume(folder: &Path, json: bool) -> Result<Begun, CommandError> {
+/// Takes up a run where it was left.
+pub(super) fn resume(folder: &Path, json: bool) -> Result<Begun, CommandError> {
     let (writer, run) = RunFolder::resume(folder)?;
     let RunFolder { plan, mut manifest, recording, .. } = run;
     if manifest.imported.is_some() {
@@ -218,6 +219,29 @@ fn resume(folder: &Path, json: bool) -> Result<Begun, CommandError> {
         writer.write_manifest(&manifest.to_json()?)?;
     }
     Ok(Begun::Ready(Box::new(BegunRun::new(ready, plan, recording.lines, prompts, writer, manifest))))
+}
+
+/// A run's scenario and plan, to be measured again, with where its relative paths start.
+pub(super) fn again(folder: &Path, plan: Plan) -> Result<(Loaded, PathBuf), CommandError> {
+    let text = store::read_text(folder, store::SPEC)?;
+    let loaded = Loaded { text, file: archived_scenario(folder)?, facts: Vec::new(), plan };
+    let origin = Some(Local::read(folder).scenario).filter(|path| !path.as_os_str().is_empty());
+    Ok((loaded, origin.unwrap_or_else(|| folder.join(store::SPEC))))
+}
+
+/// What a scenario's backends and the machine are now; nothing is made or measured.
+///
+/// # Errors
+/// Backends that are not there.
+pub(super) fn stack_now(loaded: Loaded) -> Result<Stack, CommandError> {
+    let mut reached = Reached::open(loaded.file, &loaded.plan, cancelled_by_signals()?);
+    reached.require_all()?;
+    Ok(reached.stack())
+}
+
+/// Whether a run was begun in a folder, so that it can be resumed.
+pub(super) fn is_begun(folder: &Path) -> bool {
+    RunFolder::open(folder).is_ok()
 }
 
 /// Whether a run began with this scenario file.

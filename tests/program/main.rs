@@ -17,6 +17,7 @@ mod machine;
 #[path = "../support/not_run.rs"]
 mod not_run;
 mod report;
+mod rerun;
 mod run;
 mod several;
 mod upgrade_check;

@@ -11,7 +11,9 @@ use crate::cli::JudgeArgs;
 use crate::commands::CommandError;
 use crate::comparison::kernels::KernelReading;
 use crate::comparison::{Allowance, AllowanceSource, RunSide, Settings};
+use crate::record::SpeedRecord;
 use crate::run_folder::RunFolder;
+use crate::stats::summary::median;
 
 /// A run that was opened, with what a comparison reads of it.
 #[derive(Clone)]
@@ -30,7 +32,19 @@ pub(in crate::commands) fn open(path: &Path) -> Result<Opened, CommandError> {
     let (metrics, audit) = (sources.rows::<Metrics>().to_vec(), sources.rows::<CompileAudit>().to_vec());
     drop(sources);
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    Ok(Opened { name, run: Rc::new(run), metrics, audit, kernels: Vec::new() })
+    let kernels = kernels(&run);
+    Ok(Opened { name, run: Rc::new(run), metrics, audit, kernels })
+}
+
+/// What the reference kernels did during a run: one reading per kernel each time they ran.
+fn kernels(run: &RunFolder) -> Vec<KernelReading> {
+    let speeds = run.recording.references().flat_map(|reference| &reference.speeds);
+    let reading = |speed: &SpeedRecord| {
+        let rate = median(&speed.per_second).filter(|rate| *rate > 0.0)?;
+        let threads = if speed.threads == 1 { "thread" } else { "threads" };
+        Some(KernelReading { kernel: format!("{}, {} {threads}", speed.kernel.as_str(), speed.threads), rate })
+    };
+    speeds.filter_map(reading).collect()
 }
 
 impl Opened {

@@ -104,6 +104,12 @@ impl Reached {
         self.surroundings.workers.name_run(&run.file_name().unwrap_or_default().to_string_lossy());
     }
 
+    /// What the backends and the machine are.
+    pub(super) fn stack(&self) -> Stack {
+        let entry = |(name, description): (&String, &Description)| (name.clone(), manifest::backend_entry(description));
+        manifest::collect(self.descriptions.iter().map(entry).collect())
+    }
+
     /// Whether every backend is there.
     ///
     /// # Errors
@@ -155,7 +161,8 @@ impl Reached {
     }
 
     fn ready(self, prepared: BTreeMap<SessionKey, Prepared>) -> Ready {
-        let Self { file, backends, descriptions, surroundings, cancel, .. } = self;
+        let stack = self.stack();
+        let Self { file, backends, surroundings, cancel, .. } = self;
         let clock = surroundings.clock;
         let mut models: BTreeMap<String, ModelEntry> = BTreeMap::new();
         // What is on a disk tells of a model; a script has only its shape.
@@ -166,8 +173,6 @@ impl Reached {
             let entry = models.entry(key.model.clone()).or_insert_with(|| manifest::models::entry(source, prepared));
             manifest::models::add_form(entry, &key.backend, prepared);
         }
-        let entry = |(name, description): (&String, &Description)| (name.clone(), manifest::backend_entry(description));
-        let stack = manifest::collect(descriptions.iter().map(entry).collect());
         Ready { engines: Engines { backends, prepared }, stack, models, clock, cancel, telemetry: file.telemetry }
     }
 }

@@ -1,0 +1,210 @@
+//! `phasebench rerun`: a run's plan on today's stack, in stages, and what changed.
+//!
+//! Everything lies in one folder, named after the stack it was measured on: `stage-1` to `stage-3`, and `confirm`, each a run
+//! folder. What is there is not measured again, so that the command, given again, goes on where it was ended.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::analysis::MetricRow;
+use crate::analysis::engines::Rule;
+use crate::cli::RerunArgs;
+use crate::comparison::changes::of_stacks;
+use crate::comparison::{Comparison, Gate, Outcome, Settings, Sides, Weight, compare, compare_confirmed};
+use crate::exit::Exit;
+use crate::manifest;
+use crate::record::manifest::Stack;
+use crate::record::plan::{Plan, SkippedCell};
+use crate::run_folder::RunFolder;
+use crate::terminal::warn;
+
+use super::CommandError;
+use super::compare::{self, CompareError, Opened};
+use super::run::{self, Asked};
+
+/// Chance of a false alarm at each of three looks, so that all of them together have 5 %: Pocock 1977.
+const THREE_LOOKS: f64 = 0.0221;
+/// The same at each of two looks.
+const TWO_LOOKS: f64 = 0.0294;
+
+/// Measures again, compares, and says by the exit code whether anything is worse.
+///
+/// # Errors
+/// A run that cannot be read, a backend that is not there, whatever stops a run.
+pub fn execute(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    let baseline = compare::open(&args.run)?;
+    let (loaded, _) = run::again(&args.run, baseline.run.plan.clone())?;
+    let stack = run::stack_now(loaded)?;
+    if args.if_changed && is_unchanged(&baseline.run.manifest.stack, &stack) {
+        return unchanged(args, out);
+    }
+    let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, &stack));
+    let rerun = Rerun { args, baseline: &baseline, folder: &folder };
+    let Some(stages) = rerun.stages()? else { return Ok(Exit::Interrupted) };
+    let Some(comparison) = rerun.confirmed(&stages)? else { return Ok(Exit::Interrupted) };
+    compare::tell(&[comparison], &args.judge, Some(&folder), out)
+}
+
+/// Whether nothing changed that can change speed.
+fn is_unchanged(before: &Stack, now: &Stack) -> bool {
+    of_stacks(before, now).iter().all(|change| change.weight == Weight::Harmless)
+}
+
+fn unchanged(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    if args.judge.json {
+        writeln!(out, "{:#}", json!({ "outcome": "unchanged" }))?;
+    } else {
+        writeln!(out, "nothing that can change speed changed since {}: nothing measured", args.run.display())?;
+    }
+    Ok(Exit::Good)
+}
+
+/// Beside the run, named after the stack, so that the same command finds it again and the next upgrade does not.
+fn default_folder(run: &Path, stack: &Stack) -> PathBuf {
+    let hash = manifest::stack_sha256(stack);
+    let name = run.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    run.with_file_name(format!("{name}-rerun-{}", &hash[..8]))
+}
+
+/// A run that is measured again.
+struct Rerun<'a> {
+    args: &'a RerunArgs,
+    baseline: &'a Opened,
+    folder: &'a Path,
+}
+
+impl Rerun<'_> {
+    /// Measures stage after stage until every cell that counts is decided. `None`: interrupted.
+    fn stages(&self) -> Result<Option<Vec<Opened>>, CommandError> {
+        let mut stages = Vec::new();
+        for number in 1..=self.args.stages {
+            let mut plan = self.baseline.run.plan.clone();
+            // The same cells in another random order.
+            plan.seed = plan.seed.wrapping_add(u64::from(number) - 1);
+            let Some(stage) = self.measured(&self.folder.join(format!("stage-{number}")), plan)? else {
+                return Ok(None);
+            };
+            stages.push(stage);
+            let comparison =
+                compare(&self.sides(&together(&stages)), &self.settings(self.looks())).map_err(CompareError::from)?;
+            if self.outcome(&comparison)? != Outcome::Open || !could_be_decided(&comparison) {
+                break;
+            }
+        }
+        Ok(Some(stages))
+    }
+
+    /// What the stages say, where what looks worse was measured afresh. `None`: interrupted.
+    fn confirmed(&self, stages: &[Opened]) -> Result<Option<Comparison>, CommandError> {
+        let all = together(stages);
+        let settings = self.settings(self.looks());
+        let sides = self.sides(&all);
+        let comparison = compare(&sides, &settings).map_err(CompareError::from)?;
+        let Some(plan) = self.suspects(&comparison)? else { return Ok(Some(comparison)) };
+        let Some(fresh) = self.measured(&self.folder.join("confirm"), plan)? else { return Ok(None) };
+        let once = self.settings(Rule::default().alpha);
+        let fresh_sides = self.sides(&fresh);
+        let found = compare_confirmed(&sides, Some((&fresh_sides, &once)), &settings);
+        Ok(Some(found.map_err(CompareError::from)?))
+    }
+
+    /// The plan with those cells alone that look worse. `None`: none does.
+    fn suspects(&self, comparison: &Comparison) -> Result<Option<Plan>, CommandError> {
+        let gate = self.gate(comparison)?;
+        let worse: Vec<_> =
+            comparison.cells.iter().filter(|cell| cell.verdict.is_worse() && gate.holds(cell)).collect();
+        if worse.is_empty() {
+            return Ok(None);
+        }
+        let mut plan = self.baseline.run.plan.clone();
+        plan.seed = plan.seed.wrapping_add(u64::from(self.args.stages));
+        let is_suspect = |cell: &crate::record::plan::Cell| {
+            worse.iter().any(|row| {
+                (&row.backend, &row.model, &row.scenario)
+                    == (&cell.session.backend, &cell.session.model, &cell.scenario)
+                    && (row.batch, row.gen_tokens) == (cell.batch, cell.gen_tokens)
+            })
+        };
+        let left: Vec<_> = plan.cells.extract_if(.., |cell| !is_suspect(cell)).collect();
+        let kept: BTreeSet<_> = plan.cells.iter().map(|cell| cell.session.clone()).collect();
+        plan.sessions.retain(|session| kept.contains(&session.key));
+        let reason = "did not look worse, and need not be confirmed";
+        plan.skipped.extend(left.into_iter().map(|cell| SkippedCell {
+            cell,
+            rule: "only".to_owned(),
+            reason: reason.to_owned(),
+        }));
+        Ok(Some(plan))
+    }
+
+    /// A run of a plan in a folder: measured, taken up again, or found there. `None`: interrupted.
+    fn measured(&self, folder: &Path, plan: Plan) -> Result<Option<Opened>, CommandError> {
+        let json = self.args.judge.json;
+        let finished = RunFolder::open(folder).is_ok_and(|run| run.recording.finished());
+        if !finished {
+            let begun = if run::is_begun(folder) {
+                run::resume(folder, json)?
+            } else {
+                let (loaded, origin) = run::again(&self.baseline.run.path, plan)?;
+                run::begin(loaded, &Asked { origin: &origin, out: Some(folder), skip_missing: false, json })?
+            };
+            match run::carry_out(begun, json)? {
+                run::Outcome::Complete(..) => {}
+                run::Outcome::NotBegun(_) | run::Outcome::Interrupted(_) => {
+                    warn("interrupted: the same command goes on where it was ended");
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(compare::open(folder)?))
+    }
+
+    fn sides<'s>(&'s self, candidate: &'s Opened) -> Sides<'s> {
+        Sides::of_runs(self.baseline.side(), candidate.side())
+    }
+
+    /// Chance of a false alarm at each look.
+    fn looks(&self) -> f64 {
+        match self.args.stages {
+            1 => Rule::default().alpha,
+            2 => TWO_LOOKS,
+            _ => THREE_LOOKS,
+        }
+    }
+
+    fn settings(&self, alpha: f64) -> Settings {
+        compare::settings(&self.args.judge, self.baseline, alpha)
+    }
+
+    fn gate(&self, comparison: &Comparison) -> Result<Gate, CommandError> {
+        Ok(compare::gate_of(&self.args.judge, std::slice::from_ref(comparison))?)
+    }
+
+    fn outcome(&self, comparison: &Comparison) -> Result<Outcome, CommandError> {
+        Ok(Outcome::of(&comparison.cells, &self.gate(comparison)?, &compare::allowed(&self.args.judge)))
+    }
+}
+
+/// Whether more sessions would decide any cell.
+fn could_be_decided(comparison: &Comparison) -> bool {
+    comparison.cells.iter().any(|cell| cell.sessions_to_decide.is_some())
+}
+
+/// Stages as one run: their sessions follow each other.
+fn together(stages: &[Opened]) -> Opened {
+    let mut all = stages[0].clone();
+    for stage in &stages[1..] {
+        let next = |of: fn(&MetricRow) -> u32| all.metrics.iter().map(of).max().map_or(0, |last| last + 1);
+        let (sessions, calls) = (next(|row| row.session_index), next(|row| row.index));
+        all.metrics.extend(stage.metrics.iter().cloned().map(|row| MetricRow {
+            session_index: row.session_index + sessions,
+            index: row.index + calls,
+            ..row
+        }));
+        all.kernels.extend(stage.kernels.iter().cloned());
+    }
+    all
+}
