@@ -48,6 +48,7 @@ mod registry;
 pub mod roofline;
 pub mod scaling;
 pub mod scope;
+mod session_locations;
 pub mod shifts;
 mod simulated;
 pub mod summary;

@@ -62,7 +62,7 @@ columns! {
         /// has no interval.
         location_ms_per_token: Option<f64>,
         /// Lower end of its 95 % interval. The scenarios are these and no sample of others: how they differ is not in it.
-        /// Source: Student's t on the mean of the scenarios' logarithms with their own errors, degrees of freedom after Welch and Satterthwaite.
+        /// Source: Student's t on the mean of the scenarios' logarithms with their own errors, degrees of freedom after Welch and Satterthwaite; from several sessions as if the scenarios shared all errors, since they share the sessions.
         ci_low_ms_per_token: Option<f64>,
         /// Upper end.
         ci_high_ms_per_token: Option<f64>,
@@ -135,7 +135,11 @@ fn row(rows: &[&SummaryRow], missing: &[&str]) -> Option<AggregateRow> {
     let tokens = tokens.and_then(|tokens| geometric_mean(&tokens));
     let per_token: Option<Vec<f64>> = rows.iter().map(|row| row.ms_per_token).collect();
     let locations: Option<Vec<LogEstimate>> = rows.iter().map(|row| location_per_token(row)).collect();
-    let location = locations.and_then(|locations| LogEstimate::mean(&locations));
+    let of_sessions = rows.iter().any(|row| row.interval_kind.is_of_sessions());
+    let location = locations.and_then(|locations| match of_sessions {
+        true => LogEstimate::mean_of_dependent(&locations),
+        false => LogEstimate::mean(&locations),
+    });
     let interval = location.and_then(|location| location.interval(LEVEL));
     Some(AggregateRow {
         backend: first.key.backend.clone(),

@@ -8,13 +8,15 @@
 //! A ratio is time of the second engine ÷ time of the first, the first being the one that the plan names first. Prefill and
 //! decode together follow from the two apart and are not compared.
 
+mod by_session;
 mod cells;
 mod groups;
 mod pairs;
 mod side;
 mod verdict;
 
-pub use cells::{DRIFT_ALLOWANCE, EngineComparison, EngineComparisonRow, Pairing};
+pub use by_session::Pairing;
+pub use cells::{DRIFT_ALLOWANCE, EngineComparison, EngineComparisonRow};
 pub use groups::{EngineGroups, EngineGroupsRow, Samples};
 pub use pairs::{EnginePairs, EnginePairsRow};
 pub use side::{Side, sides};

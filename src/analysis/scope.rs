@@ -278,19 +278,20 @@ fn once_per_weights<'a>(rows: &[&'a SummaryRow]) -> (Vec<&'a SummaryRow>, Vec<St
 fn single(row: &SummaryRow) -> Point<'_> {
     Point {
         row,
-        latency_ms: row.median_ms,
+        latency_ms: row.central_ms(),
         ms_per_token: row.ms_per_token,
         error: error_of(row),
         prompts: row.prompt_tokens.into_iter().collect(),
     }
 }
 
-/// How well the logarithm of a cell's median is known, from the interval of its location. `None`: too few calls to tell.
+/// How well the logarithm of what a fit uses of a cell is known, from the interval of its location. `None`: too few calls to tell.
 fn error_of(row: &SummaryRow) -> Option<PointError> {
     let (low, high) = row.ci_low_ms.zip(row.ci_high_ms)?;
     let df = row.n_effective? - 1.0;
     let half_width = (high / low).ln() / 2.0;
-    let standard_error = OF_MEDIAN * half_width / student::critical(LEVEL, df)?;
+    let of_central = if row.interval_kind.is_of_sessions() { 1.0 } else { OF_MEDIAN };
+    let standard_error = of_central * half_width / student::critical(LEVEL, df)?;
     standard_error.is_finite().then_some(PointError { standard_error, df })
 }
 
@@ -302,6 +303,13 @@ fn error_of_mean(errors: &[PointError]) -> Option<PointError> {
     let by_df: f64 = variances.iter().zip(errors).map(|(variance, error)| variance * variance / error.df).sum();
     let df = if by_df > 0.0 { variance * variance / by_df } else { least_df };
     Some(PointError { standard_error: variance.sqrt() / errors.len() as f64, df })
+}
+
+/// The same where they may share all of their errors: cells of one model were measured in the same sessions.
+fn error_of_dependent_mean(errors: &[PointError]) -> Option<PointError> {
+    let sum: f64 = errors.iter().map(|error| error.standard_error).sum();
+    let least_df = errors.iter().map(|error| error.df).reduce(f64::min)?;
+    Some(PointError { standard_error: sum / errors.len() as f64, df: least_df })
 }
 
 fn aggregate<'a>(
@@ -332,16 +340,18 @@ fn aggregate<'a>(
 
 /// One model over several scenarios.
 fn pooled<'a>(rows: &[&'a SummaryRow]) -> Option<Point<'a>> {
-    let medians: Vec<f64> = rows.iter().map(|row| row.median_ms).collect();
+    let medians: Vec<f64> = rows.iter().map(|row| row.central_ms()).collect();
     let per_token: Option<Vec<f64>> = rows.iter().map(|row| row.ms_per_token).collect();
     let errors: Option<Vec<PointError>> = rows.iter().map(|row| error_of(row)).collect();
     let mut prompts: Vec<f64> = rows.iter().map(|row| row.prompt_tokens).collect::<Option<_>>().unwrap_or_default();
     prompts.sort_by(f64::total_cmp);
+    let of_sessions = rows.iter().any(|row| row.interval_kind.is_of_sessions());
+    let of_mean = if of_sessions { error_of_dependent_mean } else { error_of_mean };
     Some(Point {
         row: rows.first()?,
         latency_ms: geometric_mean(&medians)?,
         ms_per_token: per_token.and_then(|values| geometric_mean(&values)),
-        error: errors.and_then(|errors| error_of_mean(&errors)),
+        error: errors.and_then(|errors| of_mean(&errors)),
         prompts,
     })
 }

@@ -1,11 +1,14 @@
 //! `summary_by_model_backend_mode.csv`: one row per cell and mode.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::record::plan::Plan;
+use crate::stats::interval::Interval;
 use crate::stats::location::{adaptive_location, log_location};
+use crate::stats::moderated::SessionLocation;
 use crate::stats::series::{self, autocorrelation};
 use crate::stats::summary::Summary as Sample;
 use crate::stats::{self, LEVEL};
@@ -19,6 +22,7 @@ use super::metric_row::tokens_per_s;
 use super::metrics::Metrics;
 use super::metrics::{MetricRow, Standing};
 use super::models::ArchitectureColumns;
+use super::session_locations::session_locations;
 use super::table::{Sources, Table};
 
 /// Mean and median that differ by more than this share tell different stories.
@@ -73,20 +77,33 @@ columns! {
         cv: Option<f64>,
         /// Where `cv` lies. `None`: one call.
         cv_band: Option<CvBand>,
+        /// Sessions that the pooled calls come from: loads in fresh engine processes. One, or several where the scenario file
+        /// asks for them.
+        sessions: usize,
+        /// Coefficient of variation within sessions, a fraction. `None`, here and below: fewer than two sessions, or too few
+        /// calls in them.
+        /// Unit: fraction.
+        cv_within: Option<f64>,
+        /// Coefficient of variation of the sessions themselves: that of their means beyond what the calls within make of them,
+        /// 0 where those explain it all.
+        /// Unit: fraction.
+        cv_between: Option<f64>,
         /// How the interval was made.
         interval_kind: IntervalKind,
-        /// What the interval is of: `exp` of the mean logarithm. `None`, here and in the four below: fewer than 3 calls.
+        /// What the interval is of: `exp` of the mean logarithm, from sessions that of their means. `None`, here and in the four
+        /// below: fewer than 3 calls.
         /// Source: geometric mean, the median of log-normal latencies.
         location_ms: Option<f64>,
         /// Lower end of the 95 % interval.
-        /// Source: a t interval on logarithms, corrected for lag-1 autocorrelation (bias of it: Marriott and Pope 1954, Kendall 1954).
+        /// Source: a t interval on logarithms, corrected for lag-1 autocorrelation (bias of it: Marriott and Pope 1954, Kendall 1954); from sessions with their variance moderated over the cells of one backend, type and mode (Smyth 2004).
         ci_low_ms: Option<f64>,
         /// Upper end of the 95 % interval.
-        /// Source: a t interval on logarithms, corrected for lag-1 autocorrelation (bias of it: Marriott and Pope 1954, Kendall 1954).
+        /// Source: a t interval on logarithms, corrected for lag-1 autocorrelation (bias of it: Marriott and Pope 1954, Kendall 1954); from sessions with their variance moderated over the cells of one backend, type and mode (Smyth 2004).
         ci_high_ms: Option<f64>,
         /// Half its width ÷ `location_ms`.
         ci_relative: Option<f64>,
-        /// Independent calls that these are worth.
+        /// Independent calls that these are worth; from sessions so many independent sessions, one more than the degrees of
+        /// freedom of the interval.
         /// Source: AR(1), its correlation corrected for small samples (Marriott and Pope 1954, Kendall 1954).
         /// Unit: calls.
         n_effective: Option<f64>,
@@ -149,6 +166,13 @@ impl SummaryRow {
         self.attribution == Proof::Attributed
     }
 
+    /// What fits use: the location where it rests on several sessions, which count alike however many calls they have; else
+    /// the median.
+    #[must_use]
+    pub fn central_ms(&self) -> f64 {
+        self.location_ms.filter(|_| self.interval_kind.is_of_sessions()).unwrap_or(self.median_ms)
+    }
+
     /// Whether a call is among those that the row pools.
     #[must_use]
     pub fn pools(&self, call: &MetricRow) -> bool {
@@ -197,6 +221,18 @@ pub enum IntervalKind {
     LogLocation,
     /// [`adaptive_location`]: wider, because the calls themselves decided how many there are.
     AdaptiveLocation,
+    /// [`crate::stats::moderated::locations`]: from the means of sessions, whose number was fixed beforehand.
+    SessionLocation,
+    /// The same, wider, because the sessions themselves decided how many there are.
+    AdaptiveSessionLocation,
+}
+
+impl IntervalKind {
+    /// Whether it holds what differs between processes.
+    #[must_use]
+    pub fn is_of_sessions(self) -> bool {
+        matches!(self, Self::SessionLocation | Self::AdaptiveSessionLocation)
+    }
 }
 
 /// `analysis/summary_by_model_backend_mode.csv`.
@@ -215,29 +251,99 @@ impl Table for Summary {
 
 /// One row per group with a call that counts, in the plan's order. `keep` leaves rows out beforehand.
 pub(super) fn summarise(plan: &Plan, metrics: &[MetricRow], keep: impl Fn(&MetricRow) -> bool) -> Vec<SummaryRow> {
-    let kept = metrics.iter().filter(|row| keep(row));
-    by_cell(plan, kept).iter().filter_map(|group| row(group, plan.repetitions)).collect()
+    let groups = by_cell(plan, metrics.iter().filter(|row| keep(row)));
+    let pooled: Vec<Pooled<'_>> = groups.iter().map(Pooled::of).collect();
+    let by_sessions = if plan.session_count.is_several() {
+        session_locations(plan, &pooled.iter().map(|pooled| pooled.counted.as_slice()).collect::<Vec<_>>())
+    } else {
+        vec![None; pooled.len()]
+    };
+    let located = groups.iter().zip(&pooled).zip(by_sessions);
+    located.filter_map(|((group, pooled), by_sessions)| row(group, pooled, plan.repetitions, by_sessions)).collect()
 }
 
-fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
-    // A call that does not prove where it ran is never pooled with one that does.
-    let (proven, unproven): (Vec<_>, Vec<_>) = group.counted().into_iter().partition(|row| row.attributed);
-    let n_unattributed = unproven.len();
-    let unaccounted = proven.iter().filter(|row| row.flags.contains(Flag::Unaccounted)).count();
-    let (attribution, counted) = match proven.len() {
-        0 if unproven.iter().any(|row| row.imported.is_some()) => (Proof::Imported, unproven),
-        0 => (Proof::Unattributed, unproven),
-        calls if 2 * unaccounted > calls => (Proof::Unaccounted, proven),
-        _ => (Proof::Attributed, proven),
-    };
+/// The calls of a group that are pooled.
+struct Pooled<'a> {
+    attribution: Proof,
+    counted: Vec<&'a MetricRow>,
+    n_unattributed: usize,
+}
+
+impl<'a> Pooled<'a> {
+    fn of(group: &Group<'a>) -> Self {
+        // A call that does not prove where it ran is never pooled with one that does.
+        let (proven, unproven): (Vec<_>, Vec<_>) = group.counted().into_iter().partition(|row| row.attributed);
+        let n_unattributed = unproven.len();
+        let unaccounted = proven.iter().filter(|row| row.flags.contains(Flag::Unaccounted)).count();
+        let (attribution, counted) = match proven.len() {
+            0 if unproven.iter().any(|row| row.imported.is_some()) => (Proof::Imported, unproven),
+            0 => (Proof::Unattributed, unproven),
+            calls if 2 * unaccounted > calls => (Proof::Unaccounted, proven),
+            _ => (Proof::Attributed, proven),
+        };
+        Self { attribution, counted, n_unattributed }
+    }
+
+    fn sessions(&self) -> usize {
+        self.counted.iter().map(|call| call.session_index).collect::<BTreeSet<_>>().len()
+    }
+}
+
+/// Where a cell lies, however that is known.
+struct Located {
+    ms: f64,
+    interval: Interval,
+    relative: f64,
+    n_effective: f64,
+}
+
+impl Located {
+    /// How the interval is made, and what it is; the latter `None` where there are too few calls.
+    fn of(
+        values: &[f64],
+        repetitions: Repetitions,
+        by_sessions: Option<SessionLocation>,
+    ) -> (IntervalKind, Option<Self>) {
+        let adaptive = matches!(repetitions, Repetitions::Adaptive { .. });
+        if let Some(found) = by_sessions {
+            let kind = if adaptive { IntervalKind::AdaptiveSessionLocation } else { IntervalKind::SessionLocation };
+            return (kind, Self::by_sessions(found));
+        }
+        let (kind, location) = if adaptive {
+            (IntervalKind::AdaptiveLocation, adaptive_location(values, LEVEL))
+        } else {
+            (IntervalKind::LogLocation, log_location(values, LEVEL))
+        };
+        let located = location.ok().map(|location| Self {
+            ms: location.estimate,
+            interval: location.interval,
+            relative: location.relative_half_width,
+            n_effective: location.n_effective,
+        });
+        (kind, located)
+    }
+
+    fn by_sessions(found: SessionLocation) -> Option<Self> {
+        Some(Self {
+            ms: found.location.value(),
+            interval: found.location.interval(LEVEL)?,
+            relative: found.relative_half_width(LEVEL)?,
+            n_effective: found.location.df + 1.0,
+        })
+    }
+}
+
+fn row(
+    group: &Group<'_>,
+    pooled: &Pooled<'_>,
+    repetitions: Repetitions,
+    by_sessions: Option<SessionLocation>,
+) -> Option<SummaryRow> {
+    let counted = &pooled.counted;
     let first = counted.first()?;
-    let values = latencies(&counted);
+    let values = latencies(counted);
     let summary = Sample::of(&values).ok()?;
-    let (interval_kind, location) = match repetitions {
-        Repetitions::Fixed(_) => (IntervalKind::LogLocation, log_location(&values, LEVEL)),
-        Repetitions::Adaptive { .. } => (IntervalKind::AdaptiveLocation, adaptive_location(&values, LEVEL)),
-    };
-    let location = location.ok();
+    let (interval_kind, location) = Located::of(&values, repetitions, by_sessions);
     let drift = series::drift(&values).ok();
     let mean_over_median = (summary.median > 0.0).then(|| summary.mean / summary.median);
     let per_token: Vec<f64> = counted.iter().filter_map(|row| row.ms_per_token).collect();
@@ -246,13 +352,13 @@ fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
         key: group.key(),
         mode: group.mode,
         regime: Regime::Warm,
-        attribution,
+        attribution: pooled.attribution,
         actual: first.actual.clone().filter(|_| counted.iter().all(|row| row.actual == first.actual)),
         architecture: first.architecture,
         prompt_tokens: first.prompt_tokens,
         n: summary.n,
         n_degraded: group.rows.iter().filter(degraded).count(),
-        n_unattributed: if attribution == Proof::Imported { 0 } else { n_unattributed },
+        n_unattributed: if pooled.attribution == Proof::Imported { 0 } else { pooled.n_unattributed },
         n_flagged: counted.iter().filter(|row| !row.flags.is_empty()).count(),
         n_disturbed: counted.iter().filter(|row| row.disturbed).count(),
         median_ms: summary.median,
@@ -264,11 +370,14 @@ fn row(group: &Group<'_>, repetitions: Repetitions) -> Option<SummaryRow> {
         p99_ms: summary.p99,
         cv: summary.cv,
         cv_band: summary.cv.map(CvBand::of),
+        sessions: pooled.sessions(),
+        cv_within: by_sessions.and_then(|found| found.within_sd_ln),
+        cv_between: by_sessions.map(|found| found.between_sd_ln),
         interval_kind,
-        location_ms: location.map(|l| l.estimate),
-        ci_low_ms: location.map(|l| l.interval.low),
-        ci_high_ms: location.map(|l| l.interval.high),
-        ci_relative: location.map(|l| l.relative_half_width),
+        location_ms: location.as_ref().map(|l| l.ms),
+        ci_low_ms: location.as_ref().map(|l| l.interval.low),
+        ci_high_ms: location.as_ref().map(|l| l.interval.high),
+        ci_relative: location.as_ref().map(|l| l.relative),
         n_effective: location.map(|l| l.n_effective),
         rho1: autocorrelation(&values),
         drift_relative: drift.map(|d| d.relative_change),

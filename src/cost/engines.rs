@@ -9,7 +9,7 @@ use crate::analysis::{EnergySummaryRow, SummaryRow, Tables};
 use crate::economics::figures::{Figure, FigureId, Figures, Product, Sum};
 use crate::economics::request_time::{Measured, RequestTime};
 use crate::record::manifest::Manifest;
-use crate::stats::pooled::{CellError, pooled};
+use crate::stats::pooled::{CellError, KnownError, pooled};
 use crate::stats::{LEVEL, student};
 use crate::terms::{Attribution, Dtype, Mode, SensorKind};
 
@@ -125,6 +125,7 @@ fn timed(rows: &[&SummaryRow], figures: &mut Figures) -> Vec<Measured> {
     let located: Vec<Located> = rows.iter().filter_map(|row| Located::of(row)).collect();
     let errors = pooled(&located.iter().map(|cell| cell.error).collect::<Vec<_>>());
     let cells = located.iter().zip(errors).map(|(cell, error)| {
+        let error = if cell.of_sessions { cell.own_error() } else { error };
         let figure = Figure { value: cell.ms, log_error: error.standard_error, df: Some(error.df) };
         Measured { prompt: cell.prompt, steps: cell.steps, figure: figures.add(figure) }
     });
@@ -138,6 +139,8 @@ struct Located {
     /// Of a call, of decode per step.
     ms: f64,
     error: CellError,
+    /// Whether the error is that of sessions, which holds already what cells know of each other.
+    of_sessions: bool,
 }
 
 impl Located {
@@ -148,7 +151,14 @@ impl Located {
         let (value, high, n_effective) = (row.location_ms?, row.ci_high_ms?, row.n_effective?);
         let standard_error = (high / value).ln() / student::critical(LEVEL, n_effective - 1.0)?;
         let error = CellError { n: row.n, n_effective, rho1: row.rho1, standard_error };
-        Some(Self { prompt, steps, ms: value / per, error })
+        Some(Self { prompt, steps, ms: value / per, error, of_sessions: row.interval_kind.is_of_sessions() })
+    }
+}
+
+impl Located {
+    /// The error of the cell alone.
+    fn own_error(&self) -> KnownError {
+        KnownError { standard_error: self.error.standard_error, df: self.error.n_effective - 1.0 }
     }
 }
 

@@ -81,6 +81,20 @@ impl LogEstimate {
         Self { ln: self.ln - other.ln, standard_error: variance.sqrt(), df }
     }
 
+    /// The same where they may share all of their errors, as cells that were measured in the same sessions do: as sure as
+    /// they are in the mean, with the fewest degrees of freedom of any.
+    ///
+    /// `None`: there is none.
+    #[must_use]
+    pub fn mean_of_dependent(all: &[Self]) -> Option<Self> {
+        let n = all.len() as f64;
+        Some(Self {
+            standard_error: all.iter().map(|one| one.standard_error).sum::<f64>() / n,
+            df: all.iter().map(|one| one.df).reduce(f64::min)?,
+            ..Self::mean(all)?
+        })
+    }
+
     /// The same, less sure by a factor.
     #[must_use]
     pub fn widened(self, factor: f64) -> Self {
@@ -182,6 +196,9 @@ mod tests {
         let four = LogEstimate::mean(&[one; 4]).unwrap();
         assert!((four.ln - 0.2).abs() < 1e-15 && (four.standard_error - 0.02).abs() < 1e-15);
         assert!((four.df - 36.0).abs() < 1e-9);
+        let dependent = LogEstimate::mean_of_dependent(&[one; 4]).unwrap();
+        assert!((dependent.standard_error - 0.04).abs() < 1e-15 && (dependent.ln - 0.2).abs() < 1e-15);
+        assert_eq!((dependent.df, LogEstimate::mean_of_dependent(&[])), (9.0, None));
         assert_eq!(LogEstimate::mean(&[]), None);
         let none = one.over(one);
         assert!(

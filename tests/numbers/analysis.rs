@@ -16,5 +16,6 @@ mod kv_memory;
 mod linearity;
 mod recommendations;
 pub mod run;
+mod sessions;
 mod tables_page;
 mod validation;

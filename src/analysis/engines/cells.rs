@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::analysis::aggregate::distinct;
 use crate::analysis::columns::columns;
 use crate::analysis::compile::CompileAudit;
@@ -19,6 +17,7 @@ use crate::stats::summary::geometric_mean;
 use crate::stats::{InputError, LEVEL};
 use crate::terms::{Dtype, Mode, Order, Repetitions};
 
+use super::by_session::{BySession, Pair, Pairing, by_session};
 use super::side::{FEWEST_CALLS, Side, sides};
 use super::verdict::{Asked, EngineVerdict, Rule, floor_ms, judge};
 
@@ -27,8 +26,8 @@ use super::verdict::{Asked, EngineVerdict, Rule, floor_ms, judge};
 pub const DRIFT_ALLOWANCE: f64 = 0.05;
 
 columns! {
-    /// One cell in one mode on two engines. Samples are calls of one process of each engine: how processes of one engine
-    /// differ is in no figure.
+    /// One cell in one mode on two engines. Samples are calls of one process of each engine, and how processes of one engine
+    /// differ is in no figure; unless cells were measured in several sessions, which then are what is compared.
     pub struct EngineComparisonRow {
         /// The engine that the plan names first.
         backend_a: String,
@@ -58,7 +57,7 @@ columns! {
         n_b: usize,
         /// How calls are set against each other. `None`: not compared.
         pairing: Option<Pairing>,
-        /// Rounds that have a call of each, where calls are paired. `None`: they are not.
+        /// Rounds, or sessions, that have a call of each, where such are paired. `None`: they are not.
         n_pairs: Option<usize>,
         /// What the first takes: the geometric mean of its calls, those without a partner left out where calls are paired.
         /// `None`, here and in all figures below: not compared.
@@ -69,7 +68,7 @@ columns! {
         /// Unit: ratio.
         ratio: Option<f64>,
         /// Lower end of its 95 % interval.
-        /// Source: Student's t on logarithms of the rounds' ratios, or Welch's on those of the calls; either corrected for lag-1 autocorrelation as in `summary_by_model_backend_mode.csv`, wider by 1.15 where the calls themselves decided how many there are.
+        /// Source: Student's t on logarithms of the rounds' ratios, or Welch's on those of the calls; either corrected for lag-1 autocorrelation as in `summary_by_model_backend_mode.csv`, wider by 1.15 where the calls themselves decided how many there are. From several sessions on the means of theirs, with their variance moderated over the cells of the two engines and mode (Smyth 2004).
         /// Unit: ratio.
         ratio_low: Option<f64>,
         /// Upper end.
@@ -82,7 +81,7 @@ columns! {
         /// Unit: degrees of freedom.
         df: Option<f64>,
         /// What the logarithm of either side may be off by because the engines were not measured in turns: a standard
-        /// deviation, in the interval. `None`: calls are paired.
+        /// deviation, in the interval. `None`: calls or sessions are paired.
         /// Unit: natural logarithm.
         drift_allowance_ln: Option<f64>,
         /// Smallest ratio above 1 that would have been told from 1 with 95 % power at the interval's level, this one row apart.
@@ -125,16 +124,6 @@ columns! {
     }
 }
 
-/// How calls of two engines are set against each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pairing {
-    /// Each call against the other engine's of the same round, so that what slows both cancels.
-    ByRound,
-    /// All calls of one against all of the other.
-    Unpaired,
-}
-
 impl EngineComparisonRow {
     /// The ratio with its error, the allowance aside. `None`: not compared.
     pub(super) fn known_ratio(&self) -> Option<LogEstimate> {
@@ -163,22 +152,27 @@ impl Table for EngineComparison {
         let (metrics, audit) = (from.rows::<Metrics>(), from.rows::<CompileAudit>());
         let sides = sides(from.plan, &metrics, &audit);
         let backends = distinct(sides.iter().map(|side| side.cell.session.backend.as_str()));
-        let mut rows = Vec::new();
+        let mut pairs: Vec<Pair<'_>> = Vec::new();
         for (place, first) in backends.iter().enumerate() {
             for second in &backends[place + 1..] {
                 let of = |side: &&Side<'_>, backend: &str| side.cell.session.backend == backend;
                 for a in sides.iter().filter(|side| of(side, first)) {
                     let b = sides.iter().filter(|side| of(side, second)).find(|b| a.asks_the_same(b));
-                    rows.extend(b.map(|b| row(a, b, from.plan, from.manifest)));
+                    pairs.extend(b.map(|b| (a, b)));
                 }
             }
         }
+        let by_session =
+            if from.plan.session_count.is_several() { by_session(from.plan, &pairs) } else { vec![None; pairs.len()] };
+        let with_sessions = pairs.iter().zip(&by_session);
+        let mut rows: Vec<EngineComparisonRow> =
+            with_sessions.map(|(pair, known)| row(*pair, from.plan, from.manifest, known.as_ref())).collect();
         // No p is beyond 0 to 1, so that this cannot fail.
         judged(&mut rows).map_or_else(|_| Vec::new(), |()| rows)
     }
 }
 
-fn row(a: &Side<'_>, b: &Side<'_>, plan: &Plan, manifest: &Manifest) -> EngineComparisonRow {
+fn row((a, b): Pair<'_>, plan: &Plan, manifest: &Manifest, known: Option<&BySession>) -> EngineComparisonRow {
     let alike = a.measured_as.filter(|alike| b.measured_as == Some(*alike));
     let mut row = EngineComparisonRow {
         backend_a: a.cell.session.backend.clone(),
@@ -217,7 +211,7 @@ fn row(a: &Side<'_>, b: &Side<'_>, plan: &Plan, manifest: &Manifest) -> EngineCo
         reason: a.differs_from(b, manifest),
     };
     if row.reason.is_none()
-        && let Err(error) = measure(&mut row, a, b, plan)
+        && let Err(error) = measure(&mut row, a, b, plan, known)
     {
         row.reason = Some(error.to_string());
     }
@@ -225,26 +219,22 @@ fn row(a: &Side<'_>, b: &Side<'_>, plan: &Plan, manifest: &Manifest) -> EngineCo
 }
 
 /// Fills in every figure that does not depend on other rows.
-fn measure(row: &mut EngineComparisonRow, a: &Side<'_>, b: &Side<'_>, plan: &Plan) -> Result<(), InputError> {
+fn measure(
+    row: &mut EngineComparisonRow,
+    a: &Side<'_>,
+    b: &Side<'_>,
+    plan: &Plan,
+    by_session: Option<&BySession>,
+) -> Result<(), InputError> {
     let (all_a, all_b) = (a.latencies_ms(), b.latencies_ms());
-    let pairs = by_round(a, b, plan.order);
-    let (used_a, used_b) = pairs.as_ref().map_or((&all_a, &all_b), |(a, b)| (a, b));
-    let known = match pairs {
-        Some(_) => LogEstimate::paired(used_b, used_a)?,
-        None => LogEstimate::unpaired(used_b, used_a)?,
+    let known = match by_session {
+        Some(found) => of_sessions(row, found),
+        None => of_calls(row, a, b, plan)?,
     };
-    let known = match plan.repetitions {
-        Repetitions::Fixed(_) => known,
-        Repetitions::Adaptive { .. } => known.widened(LOOKING),
-    };
-    row.pairing = Some(if pairs.is_some() { Pairing::ByRound } else { Pairing::Unpaired });
-    row.n_pairs = pairs.as_ref().map(|(a, _)| a.len());
-    row.location_a_ms = geometric_mean(used_a);
-    row.location_b_ms = geometric_mean(used_b);
     row.ratio = Some(known.value());
     row.standard_error_ln = Some(known.standard_error);
     row.df = Some(known.df);
-    row.drift_allowance_ln = pairs.is_none().then_some(DRIFT_ALLOWANCE);
+    row.drift_allowance_ln = (row.pairing == Some(Pairing::Unpaired)).then_some(DRIFT_ALLOWANCE);
     let judged = allowed_for(known, row.drift_allowance_ln);
     row.detectable_ratio = judged.detectable();
     let interval = judged.interval(LEVEL);
@@ -257,6 +247,34 @@ fn measure(row: &mut EngineComparisonRow, a: &Side<'_>, b: &Side<'_>, plan: &Pla
     row.shift_low_ms = by_order.shift_interval.map(|interval| interval.low);
     row.shift_high_ms = by_order.shift_interval.map(|interval| interval.high);
     Ok(())
+}
+
+/// Fills in how sessions are set against each other.
+fn of_sessions(row: &mut EngineComparisonRow, found: &BySession) -> LogEstimate {
+    row.pairing = Some(found.pairing);
+    row.n_pairs = Some(found.n_pairs);
+    row.location_a_ms = Some(found.first_ms);
+    row.location_b_ms = Some(found.first_ms * found.ratio.value());
+    found.ratio
+}
+
+/// Fills in how calls are set against each other.
+fn of_calls(row: &mut EngineComparisonRow, a: &Side<'_>, b: &Side<'_>, plan: &Plan) -> Result<LogEstimate, InputError> {
+    let (all_a, all_b) = (a.latencies_ms(), b.latencies_ms());
+    let pairs = by_round(a, b, plan.order);
+    let (used_a, used_b) = pairs.as_ref().map_or((&all_a, &all_b), |(a, b)| (a, b));
+    let known = match pairs {
+        Some(_) => LogEstimate::paired(used_b, used_a)?,
+        None => LogEstimate::unpaired(used_b, used_a)?,
+    };
+    row.pairing = Some(if pairs.is_some() { Pairing::ByRound } else { Pairing::Unpaired });
+    row.n_pairs = pairs.as_ref().map(|(a, _)| a.len());
+    row.location_a_ms = geometric_mean(used_a);
+    row.location_b_ms = geometric_mean(used_b);
+    Ok(match plan.repetitions {
+        Repetitions::Fixed(_) => known,
+        Repetitions::Adaptive { .. } => known.widened(LOOKING),
+    })
 }
 
 /// A ratio with what both sides may be off by.

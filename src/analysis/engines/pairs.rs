@@ -84,7 +84,8 @@ impl Table for EnginePairs {
                 None => pairs.push(vec![cell]),
             }
         }
-        let means: Vec<Option<Asked>> = pairs.iter().map(|cells| mean(cells)).collect();
+        let of_sessions = from.plan.session_count.is_several();
+        let means: Vec<Option<Asked>> = pairs.iter().map(|cells| mean(cells, of_sessions)).collect();
         let asked: Vec<Asked> = means.iter().copied().flatten().collect();
         let mut judged = judge(&asked, Rule::default()).unwrap_or_default().into_iter();
         let rows = pairs.iter().zip(&means).map(|(cells, mean)| {
@@ -100,13 +101,15 @@ fn same_pair(a: &EngineComparisonRow, b: &EngineComparisonRow) -> bool {
     (&a.backend_a, &a.backend_b, a.mode, a.dtype) == (&b.backend_a, &b.backend_b, b.mode, b.dtype)
 }
 
-/// The mean ratio of the cells that are compared. `None`: none is.
-fn mean(cells: &[&EngineComparisonRow]) -> Option<Asked> {
+/// The mean ratio of the cells that are compared; of cells that share their sessions as unsure as one of them. `None`: none
+/// is.
+fn mean(cells: &[&EngineComparisonRow], of_sessions: bool) -> Option<Asked> {
     let ratios: Vec<LogEstimate> = cells.iter().filter_map(|cell| cell.known_ratio()).collect();
     let first_ms: Vec<f64> = cells.iter().filter_map(|cell| cell.first_ms()).collect();
     let allowance = cells.iter().filter_map(|cell| cell.drift_allowance_ln).reduce(f64::max);
+    let mean = if of_sessions { LogEstimate::mean_of_dependent(&ratios)? } else { LogEstimate::mean(&ratios)? };
     Some(Asked {
-        ratio: allowed_for(LogEstimate::mean(&ratios)?, allowance),
+        ratio: allowed_for(mean, allowance),
         first_ms: geometric_mean(&first_ms)?,
         floor_ms: floor_ms(cells.first()?.mode),
     })

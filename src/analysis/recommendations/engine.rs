@@ -15,6 +15,10 @@ pub(super) const PHASES: [Mode; 3] = [Mode::Prefill, Mode::KvDecode, Mode::Gener
 const OVERTURNED: &str =
     "another run: the intervals know the calls of one process of each engine; cells that were not measured";
 
+/// What no interval of one run of several sessions knows.
+const OVERTURNED_SESSIONS: &str =
+    "another run: the intervals know sessions of one stretch of time; cells that were not measured";
+
 /// One row per phase and element type in which engines are compared.
 pub(super) fn recommend(from: &Sources<'_>) -> Vec<RecommendationRow> {
     let pairs = from.rows::<EnginePairs>();
@@ -23,7 +27,8 @@ pub(super) fn recommend(from: &Sources<'_>) -> Vec<RecommendationRow> {
         for dtype in dtypes(&pairs, mode) {
             let of: Vec<&EnginePairsRow> =
                 pairs.iter().filter(|pair| pair.mode == mode && pair.dtype == Some(dtype)).collect();
-            rows.push(row(mode, dtype, &of));
+            let overturned = if from.plan.session_count.is_several() { OVERTURNED_SESSIONS } else { OVERTURNED };
+            rows.push(RecommendationRow { overturned_by: overturned.to_owned(), ..row(mode, dtype, &of) });
         }
     }
     rows

@@ -138,11 +138,13 @@ fn cells(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
         n if n > MOST_ROWS => format!(" Shown are the {MOST_ROWS} of {n} that differ most."),
         _ => String::new(),
     };
-    let caption = Text::plain(
+    let samples =
+        if run.plan.session_count.is_several() { "the calls of all sessions" } else { "calls of one process each" };
+    let caption = Text::plain(format!(
         "Every cell. The shift is the median of all differences between a call of the one and a call of the other \
-         (Hodges-Lehmann). Samples of Welch's test (on logarithms) and of Mann-Whitney's are calls of one process each, taken \
-         as independent; p (Holm) and q (Benjamini-Hochberg) are of the ratio's own t, over all rows. From ",
-    )
+         (Hodges-Lehmann). Samples of Welch's test (on logarithms) and of Mann-Whitney's are {samples}, taken \
+         as independent; p (Holm) and q (Benjamini-Hochberg) are of the ratio's own t, over all rows. From "
+    ))
     .code("analysis/engine_comparison.csv")
     .and(format!(".{left_out}"));
     let several_pairs = distinct_pairs(&compared) > 1;
@@ -173,10 +175,11 @@ fn distinct_pairs(rows: &[&EngineComparisonRow]) -> usize {
     distinct(names.iter().map(String::as_str)).len()
 }
 
-/// `15 rounds`, or `15 and 30` where calls are not paired.
+/// `15 rounds`, `3 sessions`, or `15 and 30` where calls are not paired.
 fn calls(row: &EngineComparisonRow) -> String {
     match (row.pairing, row.n_pairs) {
         (Some(Pairing::ByRound), Some(pairs)) => counted(pairs, "round"),
+        (Some(Pairing::BySession), Some(pairs)) => counted(pairs, "session"),
         _ => format!("{} and {}", row.n_b, row.n_a),
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::record::manifest::{Machine, Tool};
 use crate::report::document::Text;
 use crate::report::format::ABSENT;
-use crate::terms::{Order, Repetitions};
+use crate::terms::{Order, Repetitions, SessionCount};
 
 use super::ReportedRun;
 use super::findings::call_counts;
@@ -84,10 +84,15 @@ fn order(run: &ReportedRun<'_>) -> String {
     };
     let repetitions = match run.plan.repetitions {
         Repetitions::Fixed(n) => format!("{n} timed calls per cell"),
-        Repetitions::Adaptive { max, until_relative_ci, .. } => {
-            let min = run.plan.repetitions.min();
+        Repetitions::Adaptive { until_relative_ci, .. } => {
+            let (min, max) = (run.plan.division().fewest_calls(), run.plan.division().most_calls());
             format!("{min} to {max} timed calls per cell, until ±{:.1}\u{a0}%", until_relative_ci * 100.0)
         }
     };
-    format!("{order}, seed {}; {repetitions}", run.plan.seed)
+    let sessions = match run.plan.session_count {
+        SessionCount { max: 1, .. } => String::new(),
+        SessionCount { min, max } if min == max => format!(", in {max} sessions"),
+        SessionCount { min, max } => format!(", in {min} to {max} sessions"),
+    };
+    format!("{order}, seed {}; {repetitions}{sessions}", run.plan.seed)
 }

@@ -18,6 +18,11 @@ const WORST: usize = 12;
 /// Cells in the drift chart.
 const DRIFTING: usize = 4;
 
+/// What the columns of sessions say.
+const OF_SESSIONS: &str = " A session is one load in a fresh engine process: the CV of sessions is what their means differ by \
+     beyond what the calls within make of them. The location's interval rests on sessions; effective n then is how many \
+     independent sessions it is worth, with what the cells of the backend know of each other.";
+
 pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
     let intro = "Nothing is removed for being an outlier. A cell drifts where its calls change from first to last more \
                  than chance explains, with the level corrected for the number of cells looked at.";
@@ -126,10 +131,12 @@ fn dependence(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Option<Blo
         return None;
     }
     let on = names.on(backend);
+    let several = run.plan.session_count.is_several();
+    let of_sessions = if several { OF_SESSIONS } else { "" };
     let caption = Text::plain(format!(
         "How far calls vary and depend on the one before{on}. Effective n is how many independent calls they are worth. It \
          reckons with an autocorrelation that is never below 0 and, since few calls tell little about it, drawn towards \
-         {PRIOR_RHO}; the one found stands beside it. CV is the coefficient of variation. From "
+         {PRIOR_RHO}; the one found stands beside it. CV is the coefficient of variation.{of_sessions} From "
     ))
     .code("analysis/summary_by_model_backend_mode.csv")
     .and(".");
@@ -139,6 +146,12 @@ fn dependence(run: &ReportedRun<'_>, names: &Names, backend: &str) -> Option<Blo
         .number("effective n", "", |row| format::fixed(row.n_effective, 1))
         .number("lag-1 autocorrelation", "", |row| format::fixed(row.rho1, 2))
         .number("CV", "", |row| format::percent(row.cv))
+        .when(several, |table| {
+            table
+                .count("sessions", |row| row.sessions)
+                .number("CV within sessions", "", |row| format::percent(row.cv_within))
+                .number("CV of sessions", "", |row| format::percent(row.cv_between))
+        })
         .number("mean ÷ median", "", |row| format::fixed(row.mean_over_median, 3))
         .number("first to last", "p", |row| drift_with_p(row, timed.len()))
         .captioned(caption);

@@ -6,13 +6,21 @@ use crate::report::format;
 use crate::report::sections::ReportedRun;
 use crate::report::sections::engines::{Ranking, Standing, rankings};
 use crate::report::sections::names::{Names, counted, mode};
-use crate::terms::Mode;
+use crate::terms::{Mode, Order};
 
 use super::share::share_of;
 use super::steadiness::{BUSY, FOREIGN_SHARE, percent_or_all, ran_beside_others};
 
 /// What every comparison inside a run leaves open.
 const ONE_PROCESS: &str = "One process of each engine: what differs between processes is not in the interval.";
+
+/// How sessions are set against each other where rounds are not interleaved.
+const TURNS: &str =
+    "Engines took turns by session, and each session is paired with the other engine's of the same pass.";
+
+/// What is in it where cells were measured in several sessions.
+const SEVERAL_PROCESSES: &str =
+    "Sessions, loads in fresh engine processes, are what is compared: how they differ is in the interval.";
 
 /// One finding per phase and element type in which engines are compared, or that they cannot be.
 pub(super) fn findings(run: &ReportedRun<'_>, names: &Names) -> Vec<Finding> {
@@ -155,12 +163,14 @@ fn grounds(run: &ReportedRun<'_>, ranking: &Ranking<'_>) -> String {
         let difference = format::number(percent, 2);
         grounds.push(format!("Against {} a difference of {difference}\u{a0}% would have been seen.", standing.other));
     }
-    grounds.push(pairing(ranking).to_owned());
+    let taking_turns = run.plan.session_count.is_several() && run.plan.order != Order::Interleaved;
+    grounds.push(if taking_turns { TURNS } else { pairing(ranking) }.to_owned());
     let left_out: usize = ranking.others.iter().map(|other| other.pair.n_cells - other.pair.n_compared).sum();
     if left_out > 0 {
         grounds.push(format!("{} not compared, see below.", counted(left_out, "cell")));
     }
-    grounds.push(ONE_PROCESS.to_owned());
+    let several = run.plan.session_count.is_several();
+    grounds.push(if several { SEVERAL_PROCESSES } else { ONE_PROCESS }.to_owned());
     grounds.extend(reservations(run, ranking));
     grounds.join(" ")
 }

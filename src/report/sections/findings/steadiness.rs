@@ -5,6 +5,7 @@ use crate::report::document::{Assurance, Finding, Text};
 use crate::report::format;
 use crate::report::sections::ReportedRun;
 use crate::report::sections::names::{Names, mode};
+use crate::stats::summary::median;
 use crate::terms::{Flag, Mode};
 
 use super::share::share_of;
@@ -62,7 +63,8 @@ fn finding(run: &ReportedRun<'_>, names: &Names) -> Finding {
     let quiet = beside_others.is_none_or(|share| share <= FOREIGN_SHARE);
     let steady = quiet && noisy == 0 && drifting == 0 && skewed == 0;
     let load = foreign_load(beside_others);
-    let answer = format!("{load} {noisy} of {n} medians come from calls that vary by more than 5\u{a0}%.");
+    let between = sessions(&cells);
+    let answer = format!("{load} {noisy} of {n} medians come from calls that vary by more than 5\u{a0}%.{between}");
     let grounds = format!(
         "Largest coefficient of variation: {} ({} of {} on {}). {drifting} of {n} drift over the run; \
          mean and median disagree by more than 10\u{a0}% in {skewed}.",
@@ -73,6 +75,21 @@ fn finding(run: &ReportedRun<'_>, names: &Names) -> Finding {
     );
     let assurance = if steady { Assurance::Holds } else { Assurance::Caution };
     Finding { question, assurance, answer: answer.into(), grounds: grounds.into() }
+}
+
+/// How far calls vary within sessions, and sessions beside that; medians over the cells. Empty: cells were measured in one.
+fn sessions(cells: &[&SummaryRow]) -> String {
+    let figures =
+        |of: fn(&SummaryRow) -> Option<f64>| median(&cells.iter().filter_map(|row| of(row)).collect::<Vec<_>>());
+    let most = cells.iter().map(|row| row.sessions).max().unwrap_or_default();
+    match figures(|row| row.cv_within).zip(figures(|row| row.cv_between)) {
+        Some((within, between)) => format!(
+            " Over {most} sessions calls vary by {} within one, and processes by {} (the middle cell of each).",
+            format::percent(Some(within)),
+            format::percent(Some(between))
+        ),
+        None => String::new(),
+    }
 }
 
 /// Share of the calls whose surroundings could be seen that ran beside busy programs. `None`: none could be seen.
