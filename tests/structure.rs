@@ -57,7 +57,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("cli", "cache import scenario terms units"),
     (
         "commands",
-        "analysis backend cache calibrate cli clock cost economics exit files hash history import kernels kv lock manifest model plan record report run run_folder schedule scenario \
+        "analysis backend cache calibrate cli clock comparison cost economics exit files hash history import kernels kv lock manifest model plan record report run run_folder schedule scenario \
          secret signals speed stats store telemetry terminal terms units",
     ),
 ];

@@ -474,7 +474,15 @@ fn references_of(plan: &Plan, second: Nanos) -> (Vec<ReferenceWhen>, f64) {
             })));
         } else {
             let (when, load_index, contexts) = (IdleWhen::Before, None, None);
-            recorded.note(&Line::Idle(IdleRecord { when, epoch: 0, load_index, begin_ns, end_ns, contexts }));
+            recorded.note(&Line::Idle(IdleRecord {
+                when,
+                epoch: 0,
+                load_index,
+                begin_ns,
+                end_ns,
+                contexts,
+                frozen_ns: None,
+            }));
         }
     }
     (found, spent.as_secs() / now.as_secs())
