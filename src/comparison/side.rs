@@ -121,8 +121,11 @@ impl<'a> Sides<'a> {
 /// The cells of a run, or of one of its backends.
 fn cells<'a>(run: RunSide<'a>, backend: Option<&str>) -> Vec<SideCell<'a>> {
     let mut failures = failures(run.metrics);
-    let sides = engines::sides(run.plan, run.metrics, run.audit).into_iter();
-    let own = sides.filter(|side| backend.is_none_or(|backend| side.cell.session.backend == backend));
+    let sides = match run.manifest.imported {
+        Some(_) => engines::imported_sides(run.plan, run.metrics),
+        None => engines::sides(run.plan, run.metrics, run.audit),
+    };
+    let own = sides.into_iter().filter(|side| backend.is_none_or(|backend| side.cell.session.backend == backend));
     own.map(|side| {
         let calls = side.calls.iter().filter_map(|call| Some((call.session_index, call.latency_ms?)));
         let sessions = Sessions::of(calls);

@@ -10,6 +10,9 @@ const CLOCK: &str = "clock";
 
 /// Why a cell of the baseline cannot be compared with one of the candidate. `None`: it can.
 pub(super) fn unlike(a: &SideCell<'_>, b: &SideCell<'_>, of: (&OneSide<'_>, &OneSide<'_>)) -> Option<String> {
+    if let Some(reason) = unlike_tools(of.0.run.manifest, of.1.run.manifest) {
+        return Some(reason);
+    }
     let ((a_weights, a_type), (b_weights, b_type)) = a.side.measured_as.zip(b.side.measured_as)?;
     if a_type != b_type {
         return Some(format!("element types differ: {} and {}", a_type.as_str(), b_type.as_str()));
@@ -40,6 +43,16 @@ pub(super) fn unlike(a: &SideCell<'_>, b: &SideCell<'_>, of: (&OneSide<'_>, &One
     }
     let on_gpu = !on_processor(a) || !on_processor(b);
     unlike_hosts(of.0.run.manifest, of.1.run.manifest, on_gpu)
+}
+
+/// Why figures of two tools are not of one kind: what was measured here proves where it ran, and what was imported does not.
+fn unlike_tools(a: &Manifest, b: &Manifest) -> Option<String> {
+    let tool = |manifest: &Manifest| match &manifest.imported {
+        Some(imported) => format!("imported from {}", imported.tool),
+        None => "measured by phasebench".to_owned(),
+    };
+    let (own, theirs) = (tool(a), tool(b));
+    (own != theirs).then(|| format!("one side is {own}, the other {theirs}"))
 }
 
 fn entry<'a>(side: &OneSide<'a>, cell: &SideCell<'_>) -> Option<&'a BackendEntry> {

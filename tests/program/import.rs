@@ -225,3 +225,33 @@ fn a_hundred_thousand_samples_are_imported() -> Outcome {
     assert!(told.contains("100000 calls, 0 failed"), "{told}");
     Ok(())
 }
+
+/// Sessions of one tool on both sides: what is 30 % slower is said to be, and what was measured here is no side for them.
+#[test]
+fn imported_runs_are_compared_with_each_other_and_with_nothing_else() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let run = |name: &str, factor: f64| -> Result<String, Box<dyn std::error::Error>> {
+        let mut text = String::from("mode,model,scenario,session,latency_ms\n");
+        for session in 0..6 {
+            for call in 0..8 {
+                let wobble = 1.0 + 0.002 * f64::from((session * 5 + call * 3) % 7);
+                text.push_str(&format!("ttft,m,s,{session},{:.6}\n", 40.0 * wobble));
+                text.push_str(&format!("kv_decode,m,s,{session},{:.6}\n", 100.0 * factor * wobble));
+            }
+        }
+        let file = folder.path().join(format!("{name}.csv"));
+        fs::write(&file, text)?;
+        let out = folder.path().join(name).display().to_string();
+        good(&["import", &file.display().to_string(), "--out", &out])?;
+        Ok(out)
+    };
+    let (old, new) = (run("old", 1.0)?, run("new", 1.3)?);
+    let output = phasebench(&["compare", &old, &new, "--drift", "1", "--json"])?;
+    let told = String::from_utf8(output.stdout)?;
+    assert_eq!(output.status.code(), Some(5), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.contains("\"slower\"") && told.contains("ttft"), "{told}");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/results/example");
+    let output = phasebench(&["compare", example, &new])?;
+    assert_eq!(output.status.code(), Some(8), "{}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}

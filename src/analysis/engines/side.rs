@@ -106,6 +106,21 @@ pub fn sides<'a>(plan: &'a Plan, metrics: &'a [MetricRow], audit: &[CompileAudit
     sides
 }
 
+/// The cells of an imported run in every mode that its calls have, but for the one that is the sum of two others. Nothing proves
+/// where they ran, so they may stand against imported cells only: whoever asks sees to that.
+#[must_use]
+pub fn imported_sides<'a>(plan: &'a Plan, metrics: &'a [MetricRow]) -> Vec<Side<'a>> {
+    let imported = metrics.iter().filter(|row| row.imported.is_some() && row.mode != Mode::Request);
+    let side = |group: &Group<'a>| {
+        let calls = group.counted();
+        let few = calls.len() < FEWEST_CALLS;
+        let reason = few.then(|| format!("{} calls count, at least {FEWEST_CALLS} are needed", calls.len()));
+        let measured_as = calls.first().map(|first| (first.key.weights_id.as_str(), first.key.dtype));
+        Side { cell: group.cell, mode: group.mode, measured_as, calls, reason }
+    };
+    by_cell(plan, imported).iter().map(side).collect()
+}
+
 fn side<'a>(cell: &'a Cell, mode: Mode, groups: &[&Group<'a>], not_compiled: bool) -> Side<'a> {
     let counting: Vec<&Group<'a>> = groups.iter().copied().filter(|group| !group.counted().is_empty()).collect();
     let backend = &cell.session.backend;
