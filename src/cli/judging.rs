@@ -72,6 +72,9 @@ pub struct JudgeArgs {
     /// of the machine if not given
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub drift: Option<f64>,
+    /// Runs, or folders of runs: how much those of the baseline's stack differ, five at least, is what is allowed for
+    #[arg(long, value_name = "DIR", conflicts_with = "drift")]
+    pub history: Vec<PathBuf>,
     /// Only cells where these hold decide the exit code, e.g. backend=ort-cpu,mode=kv_decode
     #[arg(long, value_name = "KEY=VALUE,…")]
     pub gate: Option<String>,

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::analysis::engines::Rule;
 use crate::cli::{AllowedReason, CompareArgs, JudgeArgs};
 use crate::comparison::{Comparison, Gate, Outcome, Reason, Sides, compare};
 use crate::exit::Exit;
@@ -105,20 +104,21 @@ fn is_same(a: &Opened, b: &Opened) -> bool {
 }
 
 /// One per candidate; the chance of a false alarm is shared among them.
-fn comparisons(args: &CompareArgs, opened: &[Opened]) -> Result<Vec<Comparison>, CompareError> {
+fn comparisons(args: &CompareArgs, opened: &[Opened]) -> Result<Vec<Comparison>, CommandError> {
     let baseline = &opened[0];
+    let settings = settings(&args.judge, baseline)?;
     if let Some((a, b)) = &args.between {
         check_backends(baseline, [a, b])?;
         let sides = Sides::of_backends(baseline.side(), a, b);
-        return Ok(vec![compare(&sides, &settings(&args.judge, baseline, Rule::default().alpha))?]);
+        return Ok(vec![compare(&sides, &settings).map_err(CompareError::from)?]);
     }
     let candidates = &opened[1..];
-    let alpha = Rule::default().alpha / candidates.len().max(1) as f64;
+    let settings = settings.at(settings.rule.alpha / candidates.len().max(1) as f64);
     let of = |candidate: &Opened| {
         let sides = Sides::of_runs(baseline.side(), candidate.side());
-        compare(&sides, &settings(&args.judge, baseline, alpha)).map_err(CompareError::from)
+        compare(&sides, &settings).map_err(CompareError::from)
     };
-    candidates.iter().map(of).collect()
+    Ok(candidates.iter().map(of).collect::<Result<_, _>>()?)
 }
 
 fn check_backends(run: &Opened, names: [&String; 2]) -> Result<(), CompareError> {

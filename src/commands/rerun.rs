@@ -42,7 +42,8 @@ pub fn execute(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
         return unchanged(args, out);
     }
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, &stack));
-    let rerun = Rerun { args, baseline: &baseline, folder: &folder };
+    let settings = compare::settings(&args.judge, &baseline)?;
+    let rerun = Rerun { args, baseline: &baseline, folder: &folder, settings };
     let Some(stages) = rerun.stages()? else { return Ok(Exit::Interrupted) };
     let Some(comparison) = rerun.confirmed(&stages)? else { return Ok(Exit::Interrupted) };
     compare::tell(&[comparison], &args.judge, Some(&folder), out)
@@ -74,6 +75,7 @@ struct Rerun<'a> {
     args: &'a RerunArgs,
     baseline: &'a Opened,
     folder: &'a Path,
+    settings: Settings,
 }
 
 impl Rerun<'_> {
@@ -88,8 +90,8 @@ impl Rerun<'_> {
                 return Ok(None);
             };
             stages.push(stage);
-            let comparison =
-                compare(&self.sides(&together(&stages)), &self.settings(self.looks())).map_err(CompareError::from)?;
+            let comparison = compare(&self.sides(&together(&stages)), &self.settings.at(self.looks()))
+                .map_err(CompareError::from)?;
             if self.outcome(&comparison)? != Outcome::Open || !could_be_decided(&comparison) {
                 break;
             }
@@ -100,12 +102,12 @@ impl Rerun<'_> {
     /// What the stages say, where what looks worse was measured afresh. `None`: interrupted.
     fn confirmed(&self, stages: &[Opened]) -> Result<Option<Comparison>, CommandError> {
         let all = together(stages);
-        let settings = self.settings(self.looks());
+        let settings = self.settings.at(self.looks());
         let sides = self.sides(&all);
         let comparison = compare(&sides, &settings).map_err(CompareError::from)?;
         let Some(plan) = self.suspects(&comparison)? else { return Ok(Some(comparison)) };
         let Some(fresh) = self.measured(&self.folder.join("confirm"), plan)? else { return Ok(None) };
-        let once = self.settings(Rule::default().alpha);
+        let once = self.settings.at(Rule::default().alpha);
         let fresh_sides = self.sides(&fresh);
         let found = compare_confirmed(&sides, Some((&fresh_sides, &once)), &settings);
         Ok(Some(found.map_err(CompareError::from)?))
@@ -173,10 +175,6 @@ impl Rerun<'_> {
             2 => TWO_LOOKS,
             _ => THREE_LOOKS,
         }
-    }
-
-    fn settings(&self, alpha: f64) -> Settings {
-        compare::settings(&self.args.judge, self.baseline, alpha)
     }
 
     fn gate(&self, comparison: &Comparison) -> Result<Gate, CommandError> {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::record::manifest::{Machine, Manifest};
+use crate::stats::{LEVEL, student};
 
 /// Standard deviation of a run's logarithm on a virtual or shared machine, where nothing better is known.
 pub const SHARED: f64 = 0.05;
@@ -27,8 +28,6 @@ pub enum AllowanceSource {
         /// How many.
         runs: usize,
     },
-    /// The reference kernels and a small model, watched on this machine.
-    Watch,
     /// Said on the command line.
     Given,
     /// The default of a virtual or shared machine.
@@ -48,12 +47,20 @@ impl Allowance {
         }
     }
 
+    /// What runs of one stack differ by: `ln` is the standard deviation of a run's logarithm that `runs` of them showed. So few
+    /// runs know it badly, whatever the number of cells in each: it is as much wider as Student's t is than the normal's.
+    #[must_use]
+    pub fn of_history(ln: f64, runs: usize) -> Self {
+        let critical = |df: f64| student::critical(LEVEL, df).unwrap_or(f64::INFINITY);
+        let widened = critical(runs.saturating_sub(1) as f64) / critical(f64::MAX);
+        Self { ln: ln * widened, source: AllowanceSource::History { runs } }
+    }
+
     /// Where it is from, in words.
     #[must_use]
     pub fn because(&self) -> String {
         match self.source {
             AllowanceSource::History { runs } => format!("measured over {runs} runs of one stack"),
-            AllowanceSource::Watch => "measured by `phasebench machine --watch`".to_owned(),
             AllowanceSource::Given => "as given with --drift".to_owned(),
             AllowanceSource::Shared => "the default of a virtual or shared machine".to_owned(),
             AllowanceSource::Own => "the default of a machine of one's own with fixed clocks".to_owned(),

@@ -101,3 +101,11 @@ pub struct Settings {
     /// What sides that did not take turns may be off by. `None`: nothing.
     pub allowance: Option<Allowance>,
 }
+
+impl Settings {
+    /// The same with another chance of a false alarm.
+    #[must_use]
+    pub fn at(&self, alpha: f64) -> Self {
+        Self { rule: Rule { alpha, ..self.rule }, ..self.clone() }
+    }
+}

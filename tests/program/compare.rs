@@ -337,6 +337,31 @@ fn files_and_annotations_say_what_the_terminal_says() {
 }
 
 #[test]
+fn earlier_runs_say_how_much_runs_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for seed in 1..=4 {
+        run(folder, &format!("runs/{seed}"), &scenario(seed, 1, PLAIN));
+    }
+    run(folder, "after", &scenario(6, 1, [("x", SLOWER_DECODE), ("y", SLOWER_DECODE)]));
+    let output = phasebench(folder, &["compare", "runs/1", "after", "--history", "runs"]);
+    assert_eq!(output.status.code(), Some(2));
+    let words = "error: --history: 4 runs of the stack of 1 with a cell in common, needed 5";
+    assert!(text(&output.stderr).starts_with(words), "{}", text(&output.stderr));
+
+    run(folder, "runs/5", &scenario(5, 1, PLAIN));
+    let (code, found) = compare(folder, &["runs/1", "after", "--history", "runs"]);
+    let allowance = &found["comparisons"][0]["allowance"];
+    assert_eq!(allowance["source"], json!({ "history": { "runs": 5 } }), "{found:#}");
+    // Runs of 25 calls with 1 % noise, known from five of them.
+    let ln = allowance["ln"].as_f64().unwrap();
+    assert!((0.0005..0.01).contains(&ln), "{ln}");
+    assert_eq!(code, Some(5), "{found:#}");
+    let told = text(&phasebench(folder, &["compare", "runs/1", "after", "--history", "runs"]).stdout);
+    assert!(told.contains("measured over 5 runs of one stack"), "{told}");
+}
+
+#[test]
 fn halves_of_one_run_are_seldom_called_different() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -4,7 +4,6 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::analysis::engines::Rule;
 use crate::cli::CompareArgs;
 use crate::commands::CommandError;
 use crate::comparison::null::{FEWEST_SESSIONS, Null, null};
@@ -15,8 +14,7 @@ use super::refused::CompareError;
 
 /// Splits the run's sessions and prints what was called different.
 pub(super) fn execute(run: &Opened, times: u32, args: &CompareArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let found =
-        null(run.side(), times, &settings(&args.judge, run, Rule::default().alpha)).map_err(CompareError::from)?;
+    let found = null(run.side(), times, &settings(&args.judge, run)?).map_err(CompareError::from)?;
     if args.judge.json {
         writeln!(out, "{:#}", json!({ "null": found }))?;
     }

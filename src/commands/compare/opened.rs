@@ -11,9 +11,12 @@ use crate::cli::JudgeArgs;
 use crate::commands::CommandError;
 use crate::comparison::kernels::KernelReading;
 use crate::comparison::{Allowance, AllowanceSource, RunSide, Settings};
+use crate::history::{self, Noise};
 use crate::record::SpeedRecord;
 use crate::run_folder::RunFolder;
 use crate::stats::summary::median;
+
+use super::refused::CompareError;
 
 /// A run that was opened, with what a comparison reads of it.
 #[derive(Clone)]
@@ -60,11 +63,30 @@ impl Opened {
     }
 }
 
-/// How runs are judged, with this chance of a false alarm.
-pub(in crate::commands) fn settings(args: &JudgeArgs, baseline: &Opened, alpha: f64) -> Settings {
-    let given = args.drift.map(|factor| Allowance { ln: factor.ln(), source: AllowanceSource::Given });
-    Settings {
-        rule: Rule { margin: args.margin, alpha },
-        allowance: Some(given.unwrap_or_else(|| Allowance::supposed(&baseline.run.manifest))),
+/// How runs are judged.
+///
+/// # Errors
+/// Runs of a history that cannot be read, or too few of the baseline's stack.
+pub(in crate::commands) fn settings(args: &JudgeArgs, baseline: &Opened) -> Result<Settings, CommandError> {
+    let rule = Rule { margin: args.margin, ..Rule::default() };
+    Ok(Settings { rule, allowance: Some(allowance(args, baseline)?) })
+}
+
+/// What runs at different times may differ by: as given, as runs of the baseline's stack show, or as is supposed of its machine.
+fn allowance(args: &JudgeArgs, baseline: &Opened) -> Result<Allowance, CommandError> {
+    if let Some(factor) = args.drift {
+        return Ok(Allowance { ln: factor.ln(), source: AllowanceSource::Given });
+    }
+    let manifest = &baseline.run.manifest;
+    if args.history.is_empty() {
+        return Ok(Allowance::supposed(manifest));
+    }
+    let runs = history::read(&args.history)?;
+    match Noise::of_stack(&runs, &manifest.stack_sha256) {
+        Some(noise) => Ok(Allowance::of_history(noise.ln, noise.runs)),
+        None => {
+            let found = runs.iter().filter(|run| run.stack_sha256 == manifest.stack_sha256).count();
+            Err(CompareError::History { run: baseline.name.clone(), found }.into())
+        }
     }
 }
