@@ -396,3 +396,38 @@ fn what_cannot_be_asked_is_said() {
     }
     assert_eq!(phasebench(folder, &["compare", "a", "nothing"]).status.code(), Some(4));
 }
+
+/// Adds readings of a reference kernel to a run, scattered by half a per cent about `rate`.
+fn kernel_readings(run: &Path, rate: f64) {
+    let path = run.join("measurements.jsonl");
+    let mut record = fs::read_to_string(&path).unwrap();
+    for (index, off) in [0.0, 0.005, -0.005, 0.002, -0.002, 0.001].into_iter().enumerate() {
+        let reference = json!({ "reference": {
+            "reference_index": index, "when": "between", "epoch": 0, "begin_ns": 0, "end_ns": 1, "buffer_bytes": 1,
+            "last_level_cache_bytes": null, "foreign_cpu": null,
+            "speeds": [{ "kernel": "memory", "threads": 2, "per_second": [rate * (1.0 + off)] }],
+        } });
+        record.push_str(&format!("{reference}\n"));
+    }
+    fs::write(&path, record).unwrap();
+}
+
+#[test]
+fn what_moves_with_the_machine_is_no_regression() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let a = run(folder, "a", &scenario(1, 2, PLAIN));
+    let b = run(folder, "b", &scenario(3, 2, [("x", SLOWER_DECODE), ("y", SLOWER_DECODE)]));
+    let slowed = run(folder, "slowed", &scenario(4, 2, [("x", SLOWER_DECODE), ("y", SLOWER_DECODE)]));
+    kernel_readings(&a, 100.0);
+    kernel_readings(&b, 100.0);
+    kernel_readings(&slowed, 86.0);
+    let (code, found) = compare(folder, &["a", "b", "--drift", "0.1"]);
+    assert_eq!((code, verdicts(&found, "kv_decode")), (Some(5), vec!["slower".to_owned(); 8]));
+    assert!(sentence(&found).contains("the machine is the same ["), "{}", sentence(&found));
+    let (code, found) = compare(folder, &["a", "slowed", "--drift", "0.1"]);
+    assert_eq!((code, verdicts(&found, "kv_decode")), (Some(8), vec!["not_comparable".to_owned(); 8]));
+    let decode = cells(&found).iter().find(|cell| cell["mode"] == "kv_decode").unwrap();
+    assert!(decode["reason"].as_str().unwrap().starts_with("the machine is 16 % slower [1"), "{decode:#}");
+    assert!(sentence(&found).contains("the machine itself is 16 % slower"), "{}", sentence(&found));
+}
