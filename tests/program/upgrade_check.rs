@@ -28,27 +28,22 @@ models: [{ name: small, synthetic: { family: gpt2, n_layer: 2, n_embd: 32, n_hea
 backends: [{ name: scripted, simulated: { prefill_per_token: { base: 40us, exponent: 0.8 }, decode_per_step: { base: 300us, exponent: 0.7 } } }]
 ";
 
-/// The script measures, and the second time sets the run beside the first.
+/// The script measures, and the second time compares with the first run and sets both side by side.
 #[test]
-fn the_script_keeps_runs_and_writes_their_history() {
+fn the_script_keeps_runs_compares_and_writes_their_history() {
     let folder = tempfile::tempdir().unwrap();
     let (scenario, kept) = (folder.path().join("mine.yaml"), folder.path().join("kept"));
     let summary = folder.path().join("summary.md");
     fs::write(&scenario, SCENARIO).unwrap();
-    for time in 0..2 {
+    for time in 1..=2 {
         let mut command = Command::new("sh");
         command.arg(example("upgrade-check")).arg(&scenario).arg(&kept);
         command.env("PHASEBENCH", env!("CARGO_BIN_EXE_phasebench")).env("GITHUB_STEP_SUMMARY", &summary);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", words(&output));
-        let runs: Vec<_> = fs::read_dir(kept.join("runs")).unwrap().flatten().collect();
-        assert_eq!(runs.len(), 1, "{}", words(&output));
-        if time == 0 {
-            // The next one is named after the same second on a fast machine.
-            fs::rename(runs[0].path(), folder.path().join("first")).unwrap();
-        }
+        assert_eq!(fs::read_dir(kept.join("runs")).unwrap().count(), time, "{}", words(&output));
+        assert_eq!(kept.join("compare/report.html").exists(), time == 2, "{}", words(&output));
     }
-    fs::rename(folder.path().join("first"), kept.join("runs/first")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
     let output = command.arg("history").arg(kept.join("runs")).output().unwrap();
     assert!(words(&output).starts_with("2 runs, 2 cells"), "{}", words(&output));

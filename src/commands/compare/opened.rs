@@ -11,12 +11,11 @@ use crate::cli::JudgeArgs;
 use crate::commands::CommandError;
 use crate::comparison::kernels::KernelReading;
 use crate::comparison::{Allowance, AllowanceSource, RunSide, Settings};
-use crate::history::{self, Noise};
+use crate::history::{self, NOISE_NEEDS, Noise};
 use crate::record::SpeedRecord;
 use crate::run_folder::RunFolder;
 use crate::stats::summary::median;
-
-use super::refused::CompareError;
+use crate::terminal::warn;
 
 /// A run that was opened, with what a comparison reads of it.
 #[derive(Clone)]
@@ -66,13 +65,14 @@ impl Opened {
 /// How runs are judged.
 ///
 /// # Errors
-/// Runs of a history that cannot be read, or too few of the baseline's stack.
+/// Runs of a history that cannot be read.
 pub(in crate::commands) fn settings(args: &JudgeArgs, baseline: &Opened) -> Result<Settings, CommandError> {
     let rule = Rule { margin: args.margin, ..Rule::default() };
     Ok(Settings { rule, allowance: Some(allowance(args, baseline)?) })
 }
 
-/// What runs at different times may differ by: as given, as runs of the baseline's stack show, or as is supposed of its machine.
+/// What runs at different times may differ by: as given, as enough runs of the baseline's stack show, or as is supposed of its
+/// machine.
 fn allowance(args: &JudgeArgs, baseline: &Opened) -> Result<Allowance, CommandError> {
     if let Some(factor) = args.drift {
         return Ok(Allowance { ln: factor.ln(), source: AllowanceSource::Given });
@@ -82,11 +82,15 @@ fn allowance(args: &JudgeArgs, baseline: &Opened) -> Result<Allowance, CommandEr
         return Ok(Allowance::supposed(manifest));
     }
     let runs = history::read(&args.history)?;
-    match Noise::of_stack(&runs, &manifest.stack_sha256) {
-        Some(noise) => Ok(Allowance::of_history(noise.ln, noise.runs)),
-        None => {
-            let found = runs.iter().filter(|run| run.stack_sha256 == manifest.stack_sha256).count();
-            Err(CompareError::History { run: baseline.name.clone(), found }.into())
-        }
+    if let Some(noise) = Noise::of_stack(&runs, &manifest.stack_sha256) {
+        return Ok(Allowance::of_history(noise.ln, noise.runs));
     }
+    let found = runs.iter().filter(|run| run.stack_sha256 == manifest.stack_sha256).count();
+    let supposed = Allowance::supposed(manifest);
+    warn(&format!(
+        "--history: {found} runs of the stack of {}, {NOISE_NEEDS} are needed: {} is allowed for",
+        baseline.name,
+        supposed.because()
+    ));
+    Ok(supposed)
 }

@@ -1,6 +1,5 @@
 //! Why a comparison is not made.
 
-use crate::history::NOISE_NEEDS;
 use crate::stats::InputError;
 
 use super::gate::GateError;
@@ -30,16 +29,6 @@ pub enum CompareError {
         name: String,
         /// What there is.
         known: Vec<String>,
-    },
-    /// A history that does not tell how much runs differ.
-    #[error(
-        "--history: {found} runs of the stack of {run} with a cell in common, needed {NOISE_NEEDS}\n  try: the folder with more runs of it, or --drift PERCENT"
-    )]
-    History {
-        /// The baseline.
-        run: String,
-        /// How many there are.
-        found: usize,
     },
     /// `--gate` that makes no sense.
     #[error(transparent)]
