@@ -2,7 +2,6 @@
 
 mod comparing;
 mod deciding;
-mod judging;
 mod machine;
 mod measuring;
 mod models;
@@ -11,9 +10,8 @@ mod worker;
 
 use clap::{Parser, Subcommand};
 
-pub use comparing::{HistoryArgs, ImportArgs};
+pub use comparing::{AllowedReason, CompareArgs, HistoryArgs, ImportArgs, JudgeArgs, RerunArgs};
 pub use deciding::{CostArgs, CostRule, DecideArgs, FitArgs, KvArgs};
-pub use judging::{AllowedReason, CompareArgs, JudgeArgs, RerunArgs};
 pub use machine::{CalibrateArgs, DoctorArgs, MachineArgs, SetupCommand, SetupOnnxruntimeArgs, SetupTorchArgs};
 pub use measuring::{BenchArgs, InitArgs, PlanArgs, ReportArgs, RunArgs, RunFolderArgs};
 pub use models::{ExportArgs, InspectArgs, ModelsCommand, PruneArgs, PullArgs, SynthArgs, VerifyArgs};

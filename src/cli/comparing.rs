@@ -1,10 +1,111 @@
-//! Arguments of what sets runs beside others.
+//! Arguments of what sets runs against each other, and of what brings runs beside them.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::import::Format;
+
+/// `3`, `3%` or `2.5` as the factor 1.03 or 1.025.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').trim().parse::<f64>().ok();
+    let within = number.filter(|percent| *percent > 0.0 && *percent <= 100.0);
+    within.map(|percent| 1.0 + percent / 100.0).ok_or_else(|| "allowed: more than 0, at most 100 percent".to_owned())
+}
+
+/// `backend=old,new`.
+fn between(text: &str) -> Result<(String, String), String> {
+    let names = text.strip_prefix("backend=").and_then(|names| names.split_once(','));
+    let both = names.filter(|(a, b)| !a.is_empty() && !b.is_empty() && a != b && !b.contains(','));
+    let (a, b) = both.ok_or_else(|| "allowed: backend=X,Y, two backends of the run".to_owned())?;
+    Ok((a.to_owned(), b.to_owned()))
+}
+
+/// `compare`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench compare results/BEFORE results/AFTER")]
+pub struct CompareArgs {
+    /// Run folders: the baseline, then one or more candidates; with --between or --null one run
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Compare two backends of one run, the baseline's first, e.g. backend=old,new
+    #[arg(long, value_name = "backend=X,Y", value_parser = between)]
+    pub between: Option<(String, String)>,
+    /// Split the sessions of one run at random, so many times: how often is anything called different?
+    #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "1000",
+        conflicts_with_all = ["between", "gate", "out", "junit", "github"],
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub null: Option<u32>,
+    /// Write report.html, report.md, plots/*.svg, comparison.csv and comparison.json into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How to judge, and what to print
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+}
+
+/// `rerun`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: phasebench rerun results/BEFORE --if-changed")]
+pub struct RerunArgs {
+    /// The run to measure again, on the stack that is here now
+    pub run: PathBuf,
+    /// Do nothing while nothing changed that can change speed
+    #[arg(long)]
+    pub if_changed: bool,
+    /// Measure again so often at most, until every cell is decided
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3))]
+    pub stages: u32,
+    /// The folder of the new runs and of the page; beside the run and named after the stack if not given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How to judge, and what to print
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+}
+
+/// How a comparison is judged, and what is printed of it.
+#[derive(Debug, Args)]
+pub struct JudgeArgs {
+    /// Differences within so many percent are as good as none
+    #[arg(long, value_name = "PERCENT", default_value = "3", value_parser = percent)]
+    pub margin: f64,
+    /// What runs at different times may differ by although nothing changed, a standard deviation in percent; what is known
+    /// of the machine if not given
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub drift: Option<f64>,
+    /// Runs, or folders of runs: how much those of the baseline's stack differ, five at least, is what is allowed for
+    #[arg(long, value_name = "DIR", conflicts_with = "drift")]
+    pub history: Vec<PathBuf>,
+    /// Only cells where these hold decide the exit code, e.g. backend=ort-cpu,mode=kv_decode
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    pub gate: Option<String>,
+    /// What does not keep the exit code from being 0 although it is not decided
+    #[arg(long, value_name = "WHAT,…", value_delimiter = ',')]
+    pub allow: Vec<AllowedReason>,
+    /// Write a JUnit XML file, one test case per cell
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Print GitHub annotations, and add a summary to the file that GITHUB_STEP_SUMMARY names
+    #[arg(long)]
+    pub github: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What need not be decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AllowedReason {
+    /// Slower, perhaps by less than the margin
+    ExtentOpen,
+    /// Too few sessions for the noise
+    Undecided,
+    /// Another thing was measured, or on another machine
+    NotComparable,
+    /// Measured on one side only
+    Missing,
+}
 
 /// `history`
 #[derive(Debug, Args)]
