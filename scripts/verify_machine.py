@@ -5,9 +5,9 @@
 
 Memory is read by the PyPI package llama-roofline (installed into a folder that is removed at the end) and by a small C
 program that is written and compiled here, in rounds that take turns with `phasebench machine`, so that all see the same
-machine. The peak of compute is the clock, told by a chain of additions of one cycle each, times the operations per cycle
-of this kind of processor. Wants a quiet machine, gcc and pip. Exits with 1 if memory is more than 5 % below the best of
-the others, or compute is below 85 % of the peak.
+machine. The peak of compute is the clock, told by a chain of additions of one cycle each, times the operations per
+cycle of this kind of processor. Wants a quiet machine, gcc and pip. Exits with 1 if memory is more than 5 % below the
+best of the others, or compute is below 85 % of the peak.
 """
 
 import argparse
