@@ -8,8 +8,7 @@ use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
 use crate::commands::csv_files::{self, rows};
 use crate::commands::order::Order;
-use crate::cost::bill::{Bill, Money, with_interval};
-use crate::cost::engines::EngineName;
+use crate::cost::bill::{Bill, Money, percent, with_interval};
 use crate::cost::rates::{self, PricedTable, Rule, Wanted};
 use crate::cost::request::{Coverage, ENOUGH};
 use crate::economics::figures::Uncertain;
@@ -102,15 +101,6 @@ fn total(cost: &Money) -> String {
     with_interval(cost.total)
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
-fn engine(name: &EngineName) -> String {
-    let batch = if name.batch == 1 { String::new() } else { format!(" × {}", name.batch) };
-    format!("{} on {} ({}{batch})", name.model, name.backend, name.dtype.as_str())
-}
-
 fn covered(coverage: &Coverage) -> String {
     let mut text = percent(coverage.share);
     for outside in &coverage.outside {
@@ -166,7 +156,7 @@ impl Printed<'_> {
     fn phases(&mut self, bill: &Bill) -> Result<(), CommandError> {
         let first = bill.phases.iter().filter(|row| row.tier == self.tier);
         let table = Table::of(first)
-            .words("engine", |row| engine(&row.engine))
+            .words("engine", |row| row.engine.to_string())
             .words("phase", |row| row.phase.as_str())
             .number("total", "", |row| total(&row.cost))
             .number("machine", "", |row| with_interval(row.cost.infrastructure))
@@ -178,7 +168,7 @@ impl Printed<'_> {
 
     fn requests(&mut self, bill: &Bill) -> Result<(), CommandError> {
         let table = Table::of(&bill.requests)
-            .words("engine", |row| engine(&row.engine))
+            .words("engine", |row| row.engine.to_string())
             .number("seconds", "", |row| or_dash(row.seconds))
             .number("joules", "", |row| or_dash(row.joules))
             .number("by mean rates", "", |row| {
@@ -192,7 +182,7 @@ impl Printed<'_> {
             writeln!(
                 self.out,
                 "  note: {}: one prompt length was measured, prefill is taken in proportion",
-                engine(&row.engine)
+                row.engine
             )?;
         }
         let mut said: Vec<&str> = Vec::new();
@@ -200,11 +190,11 @@ impl Printed<'_> {
             let Some(why) = row.no_energy.as_deref().filter(|why| !said.contains(why)) else { continue };
             said.push(why);
             let all = bill.requests.iter().all(|other| other.no_energy.as_deref() == Some(why));
-            let of = if all { "every engine".to_owned() } else { engine(&row.engine) };
+            let of = if all { "every engine".to_owned() } else { row.engine.to_string() };
             writeln!(self.out, "  note: {of}: infrastructure only: {why}")?;
         }
         let table = Table::of(&bill.thousands)
-            .words("engine", |row| engine(&row.engine))
+            .words("engine", |row| row.engine.to_string())
             .words("tier", |row| row.tier.as_str())
             .number("total", "", |row| total(&row.cost))
             .words("", |row| row.cost.scope.to_string())
@@ -212,7 +202,7 @@ impl Printed<'_> {
             .captioned(Text::default());
         self.lines(&format!("a thousand requests, {}", self.currency), &table)?;
         let table = Table::of(&bill.shapes)
-            .words("engine", |row| engine(&row.engine))
+            .words("engine", |row| row.engine.to_string())
             .words("shape", |row| row.shape.as_str())
             .number("seconds", "", |row| or_dash(row.seconds))
             .number("a thousand", "", |row| row.cost.as_ref().map_or_else(|| "-".to_owned(), total))
@@ -220,7 +210,7 @@ impl Printed<'_> {
             .captioned(Text::default());
         self.lines(&format!("each shape, {} on {}", self.currency, self.tier), &table)?;
         let table = Table::of(&bill.slos)
-            .words("engine", |row| engine(&row.engine))
+            .words("engine", |row| row.engine.to_string())
             .words("of", |row| row.of.as_str())
             .number("percentile", "", |row| row.percentile.to_string())
             .number("within", "ms", |row| significant(row.within_ms, 4))
@@ -241,7 +231,7 @@ impl Printed<'_> {
                 writeln!(
                     self.out,
                     "no decision for {}: {} of the workload was measured, and {} are needed",
-                    engine(&row.engine),
+                    row.engine,
                     percent(row.coverage.share),
                     percent(ENOUGH)
                 )?;
@@ -256,7 +246,7 @@ impl Printed<'_> {
             None => format!("{:.0}", value.value),
         };
         let table = Table::of(&bill.capacity)
-            .words("engine", |row| engine(&row.engine))
+            .words("engine", |row| row.engine.to_string())
             .number("workers, at least", "", |row| count(row.workers))
             .number("exactly", "", |row| significant(row.workers_exactly, 3))
             .number("busy", "", |row| row.busy.map_or_else(|| "-".to_owned(), percent))
@@ -271,7 +261,7 @@ impl Printed<'_> {
         });
         self.lines(&load.unwrap_or_default(), &table)?;
         let table = Table::of(&bill.months)
-            .words("engine", |row| engine(&row.engine))
+            .words("engine", |row| row.engine.to_string())
             .words("tier", |row| row.tier.as_str())
             .number("for the work", "", |row| total(&row.for_work))
             .number("for whole workers", "", |row| with_interval(row.hired))
@@ -280,7 +270,7 @@ impl Printed<'_> {
             .captioned(Text::default());
         self.lines(&format!("a month of 30 days, {}", self.currency), &table)?;
         let table = Table::of(&bill.break_even)
-            .words("engine", |row| engine(&row.engine))
+            .words("engine", |row| row.engine.to_string())
             .words("against", |row| row.tier.as_str())
             .number("machines", "", |row| count(row.machines))
             .number("bought, once", "", |row| with_interval(row.once))
@@ -292,7 +282,7 @@ impl Printed<'_> {
         self.lines(&format!("a machine of one's own, {}", self.currency), &table)?;
         let months = bill.tco.first().map(|row| row.months).unwrap_or_default();
         let table = Table::of(&bill.tco)
-            .words("engine", |row| engine(&row.engine))
+            .words("engine", |row| row.engine.to_string())
             .words("tier", |row| row.tier.as_str())
             .number("total", "", |row| with_interval(row.total))
             .words("", |row| row.scope.to_string())
@@ -308,8 +298,8 @@ impl Printed<'_> {
             high: value.high.map(|high| 100.0 * high),
         };
         let table = Table::of(&bill.models)
-            .words("dearer", |row| engine(&row.dearer))
-            .words("cheaper", |row| engine(&row.cheaper))
+            .words("dearer", |row| row.dearer.to_string())
+            .words("cheaper", |row| row.cheaper.to_string())
             .number("times the cost", "", |row| with_interval(row.ratio))
             .number("cheaper succeeds in", "", |row| rate(row.success_of_cheaper))
             .number("dearer must in", "%", |row| or_dash(row.needed.map(of_hundred)))

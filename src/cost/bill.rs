@@ -19,7 +19,7 @@ pub use load::{BreakEvenRow, CapacityRow, MonthRow, TcoRow};
 pub use models::ModelRow;
 use money::Drawn;
 pub(super) use money::rates;
-pub use money::{Money, with_interval};
+pub use money::{Money, percent, with_interval};
 
 /// What a run costs.
 #[derive(Debug, Serialize)]

@@ -1,6 +1,7 @@
 //! The cells of a run as figures, engine by engine.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -24,6 +25,14 @@ pub struct EngineName {
     pub dtype: Dtype,
     /// Rows decoded together.
     pub batch: u32,
+}
+
+/// `gpt2-25m on ort-cpu (f32)`, with the batch where it is not one.
+impl fmt::Display for EngineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let batch = if self.batch == 1 { String::new() } else { format!(" × {}", self.batch) };
+        write!(f, "{} on {} ({}{batch})", self.model, self.backend, self.dtype.as_str())
+    }
 }
 
 /// What is known of an engine.

@@ -35,6 +35,12 @@ pub fn with_interval(value: Uncertain) -> String {
     }
 }
 
+/// A share of 1 in percent with one decimal.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
 /// A value in every draw, and without any.
 #[derive(Debug, Clone)]
 struct Values {

@@ -2,9 +2,8 @@
 
 use crate::analysis::RecommendationRow;
 use crate::analysis::recommendations::{Standing, Topic};
-use crate::cost::bill::{Bill, with_interval};
+use crate::cost::bill::{Bill, percent, with_interval};
 use crate::cost::decision;
-use crate::cost::engines::EngineName;
 use crate::cost::request::ENOUGH;
 use crate::economics::figures::Uncertain;
 use crate::report::document::{Assurance, Block, Document, Finding, Section, Table, Text};
@@ -47,7 +46,7 @@ fn finding(row: &RecommendationRow) -> Option<Finding> {
 fn cost_alone(bill: &Bill) -> Option<Finding> {
     let first = bill.thousands.first()?;
     let of_tier = bill.thousands.iter().filter(|row| row.tier == first.tier);
-    let costs = of_tier.map(|row| format!("{}: {}", engine(&row.engine), with_interval(row.cost.total)));
+    let costs = of_tier.map(|row| format!("{}: {}", row.engine, with_interval(row.cost.total)));
     let covered = bill.requests.iter().map(|row| row.coverage.share).fold(1.0, f64::min);
     Some(Finding {
         question: format!("What does the workload cost? {}", bill.workload.as_deref().unwrap_or_default()),
@@ -70,17 +69,8 @@ fn capitalised(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| format!("{}{}", first.to_uppercase(), letters.as_str()))
 }
 
-fn engine(name: &EngineName) -> String {
-    let batch = if name.batch == 1 { String::new() } else { format!(" × {}", name.batch) };
-    format!("{} on {} ({}{batch})", name.model, name.backend, name.dtype.as_str())
-}
-
 fn or_absent(value: Option<Uncertain>) -> String {
     value.map_or_else(|| ABSENT.to_owned(), with_interval)
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
 }
 
 fn section(bill: &Bill) -> Section {
@@ -94,14 +84,14 @@ fn section(bill: &Bill) -> Section {
     blocks.extend(bill.notes.iter().map(|note| Block::Note(note.as_str().into())));
     let first = bill.phases.first().map(|row| row.tier.clone()).unwrap_or_default();
     let phases = Table::of(bill.phases.iter().filter(|row| row.tier == first))
-        .words("engine", |row| engine(&row.engine))
+        .words("engine", |row| row.engine.to_string())
         .words("phase", |row| row.phase.as_str())
         .number("total", &bill.currency, |row| with_interval(row.cost.total))
         .number("of that energy", &bill.currency, |row| or_absent(row.cost.energy))
         .words("", |row| row.cost.scope.to_string())
         .captioned(Text::plain(format!("A million tokens on {first}.")));
     let requests = Table::of(&bill.requests)
-        .words("engine", |row| engine(&row.engine))
+        .words("engine", |row| row.engine.to_string())
         .number("mean request", "s", |row| or_absent(row.seconds))
         .number("cheapest in", "", |row| row.cheapest_in.map_or_else(|| ABSENT.to_owned(), percent))
         .number("covered", "", |row| percent(row.coverage.share))
@@ -110,7 +100,7 @@ fn section(bill: &Bill) -> Section {
             "The workload's mean request, and in which share of the draws an engine is the cheapest with its model.",
         ));
     let thousands = Table::of(&bill.thousands)
-        .words("engine", |row| engine(&row.engine))
+        .words("engine", |row| row.engine.to_string())
         .words("tier", |row| row.tier.as_str())
         .number("total", &bill.currency, |row| with_interval(row.cost.total))
         .words("", |row| row.cost.scope.to_string())
