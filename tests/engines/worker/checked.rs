@@ -31,9 +31,9 @@ use crate::worker::fixture::assert_exit;
 /// Environment variable that names a Python with grpcio, grpcio-tools and numpy.
 const TEMPLATE: &str = "PHASEBENCH_TEST_TEMPLATE";
 
-/// Large enough for a call that can be interrupted.
+/// Large enough for a call that can be interrupted, and that is long beside a message on a busy machine.
 fn model() -> ModelSource {
-    let made = Synthetic { vocab: 500, n_positions: 256, ..Synthetic::new(Family::Gpt2, 4, 128, 4) };
+    let made = Synthetic { vocab: 500, n_positions: 256, ..Synthetic::new(Family::Gpt2, 6, 256, 4) };
     ModelSource { name: "made".to_owned(), form: Form::Synthetic(made) }
 }
 
