@@ -12,6 +12,7 @@ pub mod allowance;
 pub mod cells;
 pub mod changes;
 pub mod clusters;
+mod disturbed;
 pub mod effect;
 pub mod failing;
 pub mod groups;

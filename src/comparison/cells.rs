@@ -8,6 +8,7 @@ use crate::terms::Mode;
 
 use super::allowance::Allowance;
 use super::clusters::clusters;
+use super::disturbed;
 use super::effect::{Basis, Effect, Pair, effects};
 use super::failing::{self, Failures};
 use super::machine::{MachineRow, moved};
@@ -74,6 +75,10 @@ pub struct CellRow {
     pub detectable_ratio: Option<f64>,
     /// Sessions a side that would decide at this noise in 80 of 100 runs. `None`: decided, or more than 100.
     pub sessions_to_decide: Option<u32>,
+    /// Of those of the baseline, how many something disturbed from outside.
+    pub disturbed_a: u64,
+    /// The same of the candidate.
+    pub disturbed_b: u64,
     /// Timed calls of the baseline that do not count.
     pub degraded_a: u64,
     /// Timed calls of the candidate that do not count.
@@ -219,6 +224,7 @@ impl<'s, 'a> Matched<'s, 'a> {
         let (a, b) = (sessions(self.a), sessions(self.b));
         let other = self.b.map(|b| b.side.cell.session.backend.clone());
         let degraded = |side: Option<&SideCell<'_>>| side.map_or(0, |side| side.failures.all());
+        let disturbed = |side: Option<&SideCell<'_>>| side.map_or(0, SideCell::disturbed);
         let both = self.a.zip(self.b).is_some();
         let row = CellRow {
             backend: cell.session.backend.clone(),
@@ -247,6 +253,8 @@ impl<'s, 'a> Matched<'s, 'a> {
             q: None,
             detectable_ratio: None,
             sessions_to_decide: None,
+            disturbed_a: disturbed(self.a),
+            disturbed_b: disturbed(self.b),
             degraded_a: degraded(self.a),
             degraded_b: degraded(self.b),
             p_failing: both.then_some(p_failing),
@@ -346,7 +354,7 @@ pub fn confirm(cells: &mut [Compared], fresh: &[Compared]) {
     }
 }
 
-/// A cell that moved with the machine is no change of the stack.
+/// A cell that moved with the machine, or beside other programs, is no change of the stack.
 fn excuse(row: &mut CellRow, machine: &[MachineRow], settings: &Settings) {
     let slower = match row.verdict {
         Verdict::Slower | Verdict::SlowerExtentOpen => true,
@@ -357,6 +365,9 @@ fn excuse(row: &mut CellRow, machine: &[MachineRow], settings: &Settings) {
         let change = change(kernel.ratio, Some((kernel.low, kernel.high)));
         row.verdict = Verdict::NotComparable;
         row.reason = Some(format!("the machine is {change} ({})", kernel.kernel));
+    } else if let Some(reason) = disturbed::explains(row, slower) {
+        row.verdict = Verdict::NotComparable;
+        row.reason = Some(reason);
     }
 }
 

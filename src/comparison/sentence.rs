@@ -6,6 +6,7 @@ use crate::stats::LEVEL;
 use super::allowance::Allowance;
 use super::cells::Compared;
 use super::changes::{Change, Weight};
+use super::disturbed;
 use super::effect::Basis;
 use super::groups;
 use super::machine::MachineRow;
@@ -107,7 +108,7 @@ fn rest(cells: &[Compared], rule: Rule) -> String {
 
 fn of_machine(machine: &[MachineRow], rule: Rule) -> String {
     let Some(first) = machine.first() else {
-        return "the machine's own speed was not measured on both sides".to_owned();
+        return "the machine's own speed was not measured often enough on both sides".to_owned();
     };
     let (low, high) =
         machine.iter().fold((first.low, first.high), |(low, high), row| (low.min(row.low), high.max(row.high)));
@@ -164,6 +165,7 @@ pub fn notes(cells: &[Compared], sides: &Sides<'_>, allowance: Option<&Allowance
             notes.push(format!("The stack changed during {}: its calls are of more than one.", side.name));
         }
     }
+    notes.extend(disturbed::note(cells, sides));
     if cells.iter().all(|cell| cell.row.ratio.is_none()) {
         notes.push("Nothing was compared.".to_owned());
     }

@@ -75,6 +75,13 @@ pub struct SideCell<'a> {
     pub failures: Failures,
 }
 
+impl SideCell<'_> {
+    /// How many of its calls something disturbed from outside.
+    pub(super) fn disturbed(&self) -> u64 {
+        self.side.calls.iter().filter(|call| call.disturbed).count() as u64
+    }
+}
+
 impl<'a> Sides<'a> {
     /// Two runs, measured at different times.
     #[must_use]

@@ -431,3 +431,36 @@ fn what_moves_with_the_machine_is_no_regression() {
     assert!(decode["reason"].as_str().unwrap().starts_with("the machine is 16 % slower [1"), "{decode:#}");
     assert!(sentence(&found).contains("the machine itself is 16 % slower"), "{}", sentence(&found));
 }
+
+/// Every call beside other programs is no regression either: they stand in the record, beside the call.
+#[test]
+fn what_other_programs_slowed_is_no_regression() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let beside = ", disturbances: { rate: 1.0, slowdown: 0.5 }";
+    let few = ", disturbances: { rate: 0.1, slowdown: 0.0 }";
+    for (name, seed, script) in [("a", 1, ""), ("beside", 3, beside), ("few", 4, few)] {
+        run(folder, name, &scenario(seed, 2, [("x", script), ("y", script)]));
+    }
+    let reasons = |found: &Value| -> Vec<String> {
+        cells(found).iter().map(|cell| cell["reason"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let (code, found) = compare(folder, &["a", "beside", "--drift", "0.1"]);
+    assert_eq!((code, verdicts(&found, "kv_decode")), (Some(8), vec!["not_comparable".to_owned(); 8]));
+    let words = "100 % of the candidate's calls were disturbed from outside, 0 % of the other side's";
+    assert_eq!(reasons(&found), vec![words; 16]);
+    let note = found["comparisons"][0]["notes"].to_string();
+    assert!(
+        note.contains("0 % of the calls of a and 100 % of the calls of beside were disturbed from outside"),
+        "{note}"
+    );
+    // Nor is it an improvement that they are gone.
+    let (code, found) = compare(folder, &["beside", "a", "--drift", "0.1"]);
+    assert_eq!((code, verdicts(&found, "kv_decode")), (Some(8), vec!["not_comparable".to_owned(); 8]));
+    assert!(reasons(&found)[0].starts_with("100 % of the baseline's calls"), "{:?}", reasons(&found));
+    // Where both sides are beside them, both may be compared, and a few calls excuse nothing.
+    run(folder, "slower", &scenario(5, 2, [("x", SLOWER_DECODE), ("y", &format!("{SLOWER_DECODE}{few}"))]));
+    let (code, found) = compare(folder, &["few", "slower", "--drift", "0.1"]);
+    assert_eq!((code, verdicts(&found, "kv_decode")), (Some(5), vec!["slower".to_owned(); 8]));
+    assert!(!found["comparisons"][0]["notes"].to_string().contains("disturbed"));
+}
