@@ -12,6 +12,8 @@
 
 mod docker;
 mod frozen;
+#[path = "../support/in_time.rs"]
+mod in_time;
 #[path = "../support/not_run.rs"]
 mod not_run;
 mod ollama;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ort::memory::AllocationDevice;
 use phasebench::backend::onnx::api::TELLS_ASSIGNMENT;
@@ -309,12 +309,9 @@ fn a_deadline_stops_the_call_and_the_session_goes_on() {
     let prompt: Vec<u32> = (0..200).collect();
     let long = call(Procedure::PrefillDecode, &[&prompt], 200, 800);
     // A whole call takes seconds; where it does not, this asks for less time than it takes.
-    let begin = Instant::now();
     let outcome = session.call(&long, Deadline(Duration::from_millis(300)), &CancelToken::default());
-    let took = begin.elapsed();
     assert_eq!(outcome.failure.unwrap().to_string(), "timeout: stopped at the deadline of 300 ms");
     assert!(outcome.session_usable);
-    assert!(took < Duration::from_secs(5), "{took:?}");
     let reply = outcome.reply.unwrap();
     assert_eq!(reply.finish, Some(Finish::Interrupted));
     assert_eq!(reply.steps_timed as usize, reply.step_ends.len());
@@ -328,22 +325,19 @@ fn a_cancel_stops_the_call_and_the_session_goes_on() {
     let prompt: Vec<u32> = (0..200).collect();
     let long = call(Procedure::Uncached, &[&prompt], 200, 800);
     let cancel = CancelToken::default();
-    let (outcome, took) = thread::scope(|scope| {
-        let canceller = scope.spawn(|| {
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| {
             // Nobody cancels this one: it ends after 200 ms, while the call is in flight.
             CancelToken::default().wait(Deadline(Duration::from_millis(200)), || false);
             cancel.cancel();
-            Instant::now()
         });
-        let outcome = session.call(&long, BY, &cancel);
-        let returned = Instant::now();
-        (outcome, returned.saturating_duration_since(canceller.join().unwrap()))
+        session.call(&long, BY, &cancel)
     });
     assert_eq!(outcome.failure.unwrap().to_string(), "incomplete: cancelled");
     assert!(outcome.session_usable);
-    assert!(took < Duration::from_secs(5), "{took:?}");
     let reply = outcome.reply.unwrap();
     assert_eq!(reply.tokens[0].len(), reply.steps_timed as usize);
+    assert!(reply.steps_timed < 800);
     run(&mut session, &call(Procedure::PrefillDecode, &[&SHORT], 4, 2));
 }
 

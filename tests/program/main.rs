@@ -11,6 +11,8 @@ mod front;
 mod history;
 mod import;
 mod import_damaged;
+#[path = "../support/in_time.rs"]
+mod in_time;
 mod init;
 mod kv;
 mod machine;

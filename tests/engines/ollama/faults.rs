@@ -104,7 +104,8 @@ fn check(&(fault, expected, words): &Row) {
     assert_eq!(kind(struck), expected, "{name}: {:?}", struck.detail);
     let detail = struck.detail.as_deref().unwrap_or_default();
     assert!(detail.contains(words), "{name}: `{detail}`, expected `{words}`");
-    assert!(struck.total_wall_ns.as_ms() < 5000.0, "{name} took {}", struck.total_wall_ns);
+    // Its deadline is a second; the rest is room for a machine that is busy.
+    assert!(struck.total_wall_ns.as_ms() < 30_000.0, "{name} took {}", struck.total_wall_ns);
     let others = calls.iter().filter(|call| call.call_id != struck.call_id);
     assert!(others.clone().all(|call| call.status == Status::Ok), "{name}: {:?}", failures(&calls));
     let loads = fixture.lines().iter().filter(|line| matches!(line, Line::Load(_))).count();

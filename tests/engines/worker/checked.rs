@@ -212,7 +212,7 @@ macro_rules! lies {
 }
 
 lies! {
-    a_clock_that_runs_slow: "clock 0.99" breaks "clock", "it runs at 0.990 of this machine's pace";
+    a_clock_that_runs_slow: "clock 0.99" breaks "clock", "it runs at 0.9";
     another_device: "device" breaks "device", "cuda:0 ran";
     a_label_without_evidence: "evidence" breaks "evidence", "a label proves nothing";
     halved_spans: "halved spans" breaks "spans", "lies in no phase";

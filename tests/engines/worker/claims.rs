@@ -84,10 +84,13 @@ fn a_cell_whose_calls_lie_outside_their_phases_is_in_no_fit() {
 #[test]
 fn a_call_shorter_than_its_messages_or_its_preparation_is_accounted_for() {
     for word in ["good", "prepares"] {
-        let fixture = Fixture::torch(word);
-        let recorded = fixture.complete();
-        let flagged = recorded.timed("worker").iter().filter(|call| call.flags.contains(&Flag::Unaccounted)).count();
-        assert!(2 * flagged <= REPETITIONS, "{word}: {flagged}");
+        // A busy machine may stall in a call; so many that it is not most of them.
+        let fixture = Fixture::torch(word).with(OTHER, "").with("fixed: 4", "fixed: 24");
+        assert_exit(&fixture.start().output().unwrap(), 0);
+        let recorded = fixture.recorded();
+        let timed = recorded.timed("worker");
+        let flagged = timed.iter().filter(|call| call.flags.contains(&Flag::Unaccounted)).count();
+        assert!(timed.len() == 24 && flagged <= 12, "{word}: {flagged} of {}", timed.len());
         let rows = rows_of_the_worker(&fixture, MEDIANS);
         assert!(!rows.is_empty() && rows.iter().all(|row| row.contains(",attributed,")), "{word}: {rows:#?}");
     }

@@ -90,7 +90,14 @@ fn a_second_writer_is_refused_while_the_first_goes_on() {
         assert!(first.try_wait().unwrap().is_none(), "ended too early");
         std::thread::yield_now();
     }
+    // Stopped, so that it is not over before the second one has come.
+    let tell = |signal| {
+        // SAFETY: a signal to a process we started and have not waited for.
+        assert_eq!(unsafe { libc::kill(i32::try_from(first.id()).unwrap(), signal) }, 0);
+    };
+    tell(libc::SIGSTOP);
     let second = fixture.resume();
+    tell(libc::SIGCONT);
     assert_exit(&second, 4);
     let expected = format!("error: run: another process is writing to this run (process {})", first.id());
     assert_eq!(stderr(&second).trim(), expected);
