@@ -127,6 +127,7 @@ fn record(
         begin_ns: begin,
         total_wall_ns: wall,
         waited: setting.waited,
+        in_vain: setting.task.in_vain,
         since_last_call_ns: setting.last_end.map(|last| begin.since(last)),
         session_age_ns: begin.since(setting.loaded_at),
         client_cpu_ns: beside.own_cpu,

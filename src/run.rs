@@ -2,7 +2,7 @@
 //!
 //! It knows engines by their contract, the order by [`crate::schedule`], and nothing of reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backend::{Backend, BackendError, CancelToken, Deadline, Prepared};
 use crate::clock::SharedClock;
@@ -24,18 +24,18 @@ mod quiet;
 mod reference;
 mod sessions;
 
-pub use beside::PowerBeside;
+pub use beside::{PowerBeside, Rested};
 pub use power::{Power, PowerError};
 pub use prompts::{PromptError, Prompts};
 
-use quiet::Quiet;
+use quiet::{Machine, Quiet};
 use sessions::OpenSessions;
 
 /// A rewarm call makes at most so many decode steps: enough to wake threads and caches, too few to cost much.
 const REWARM_STEPS: u32 = 4;
 
 /// So often everything is left alone at most, where a try is not usable.
-const IDLE_TRIES: u32 = 2;
+pub const IDLE_TRIES: u32 = 2;
 
 /// Why a loop is not made.
 const NO_RULE: &str = "no sensor of this process has its own timing for where the calls ran";
@@ -119,7 +119,7 @@ pub struct Run<'a> {
     /// `None` on a virtual clock, beside which nothing happens.
     watcher: Option<Watcher>,
     open: OpenSessions,
-    started_backends: Vec<String>,
+    started_backends: BTreeSet<String>,
     last_end: Option<Nanos>,
     quiet: Quiet,
     /// A wait before the call that comes next.
@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
             recorded,
             watcher,
             open: OpenSessions::default(),
-            started_backends: Vec::new(),
+            started_backends: BTreeSet::new(),
             last_end: None,
             quiet: Quiet::new(plan.disturbed),
             waited: None,
@@ -198,7 +198,7 @@ impl<'a> Run<'a> {
             let begun = self.watcher.as_ref().map(Watcher::begin_idle);
             let Some(stretch) = self.power.leave_alone(when, self.clock, self.cancel)? else { return Ok(()) };
             let held = self.watcher.as_ref().zip(begun).map(|(watcher, begun)| watcher.held_since(begun));
-            let frozen_ns = held.filter(|&held| held > Nanos(0));
+            let frozen_ns = stretch.frozen_ns.or(held.filter(|&held| held > Nanos(0)));
             let own_boards = self.watcher.as_ref().and_then(Watcher::own_boards);
             let contexts = if stretch.untouched { own_boards.map(|_| Vec::new()) } else { own_boards };
             let (begin_ns, end_ns) = (stretch.begin, stretch.end);
@@ -256,7 +256,9 @@ impl<'a> Run<'a> {
         }
         let state = self.recorded.cell(call.cell);
         let timed = (call.cell, state.timed, state.tries);
-        let waited = self.quiet.wait(timed, self.disturbed, watcher, self.clock, self.cancel);
+        let limit = self.plan.disturbed.foreign_cpu;
+        let mut machine = Machine { watcher, clock: self.clock, cancel: self.cancel, limit };
+        let waited = self.quiet.wait(timed, self.disturbed, &mut machine);
         self.waited = waited.or(self.waited);
         waited.is_some()
     }
@@ -313,8 +315,8 @@ impl<'a> Run<'a> {
             Ok(session) => (Status::Ok, None, session.loaded().clone()),
             Err(failure) => (Status::Degraded(failure.kind), Some(failure.message.clone()), Default::default()),
         };
-        let regime = if self.started_backends.contains(&key.backend) { Regime::ColdModel } else { Regime::ColdProcess };
-        self.started_backends.push(key.backend.clone());
+        let is_first = self.started_backends.insert(key.backend.clone());
+        let regime = if is_first || backend.starts_a_process() { Regime::ColdProcess } else { Regime::ColdModel };
         if let Ok(session) = loaded {
             self.open.insert(task.session, session, self.clock.now());
         }

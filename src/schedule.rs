@@ -125,6 +125,7 @@ fn next_call(
             Role::Rewarm => 0,
         },
         attempt: if role == Role::Timed { recorded.cell(cell).tries } else { 0 },
+        in_vain: recorded.in_vain(cell).filter(|_| role == Role::Timed),
         regime: recorded.regime(cell, &plan.sessions[session].key.backend, session),
         task_idx: recorded.task_idx(cell),
         call_idx: recorded.calls(),

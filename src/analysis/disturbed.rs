@@ -26,7 +26,10 @@ columns! {
         made_again_ms: f64,
         /// Calls that count although every try was disturbed: `disturbed` less `made_again`.
         kept: usize,
-        /// Cells with such a call.
+        /// Of these, not made again although the plan has tries left: at least four timed calls in a row before them, of the
+        /// cell or of all, were disturbed in every try.
+        made_once: usize,
+        /// Cells with a call that counts although it was disturbed.
         cells_kept: usize,
         /// How often a quiet machine was waited for, whatever would have disturbed. `None`: the row is of one disturbance.
         waits: Option<usize>,
@@ -73,6 +76,11 @@ fn is_disturbed(plan: &Plan, call: &CallRecord, kind: Option<Disturbance>) -> bo
     call.role == Role::Timed && kind.map_or_else(|| !found().is_empty(), |kind| found().contains(&kind))
 }
 
+/// Whether a disturbed call was not made again since that had not helped before.
+fn is_made_once(plan: &Plan, call: &CallRecord) -> bool {
+    call.in_vain.is_some() && call.attempt < plan.disturbed.retry && call.was_disturbed(plan.disturbed) == Some(true)
+}
+
 fn row(plan: &Plan, backend: Option<&str>, kind: Option<Disturbance>, calls: &[&CallRecord]) -> DisturbedRow {
     let disturbed = calls.iter().filter(|call| is_disturbed(plan, call, kind));
     let (again, kept): (Vec<&CallRecord>, Vec<&CallRecord>) =
@@ -86,6 +94,7 @@ fn row(plan: &Plan, backend: Option<&str>, kind: Option<Disturbance>, calls: &[&
         made_again: again.len(),
         made_again_ms: again.iter().map(|call| call.total_wall_ns.as_ms()).sum(),
         kept: kept.len(),
+        made_once: kept.iter().filter(|call| is_made_once(plan, call)).count(),
         cells_kept: kept.iter().map(|call| &call.cell_id).collect::<BTreeSet<_>>().len(),
         waits: kind.is_none().then(|| waits().count()),
         waits_in_vain: kind.is_none().then(|| waits().filter(|wait| !wait.quiet).count()),

@@ -21,7 +21,7 @@ columns! {
         model: String,
         /// Hash of the weights. `None`: the load failed before they were known.
         weights_id: Option<String>,
-        /// Whether it was the engine's first in the process.
+        /// `cold_process`: into a fresh process of the engine; `cold_model`: into one that had loaded before.
         regime: Regime,
         /// Whether it worked.
         status: Standing,

@@ -36,6 +36,11 @@ pub trait Backend {
     /// What could not be read, written or exported.
     fn prepare(&mut self, model: &ModelSource) -> Result<Prepared, BackendError>;
 
+    /// Whether every load starts a process of its own for the engine.
+    fn starts_a_process(&self) -> bool {
+        false
+    }
+
     /// Loads a model until it can answer. Timed by the caller. `shapes` are those of all calls to come, for engines that
     /// allocate for the longest.
     ///

@@ -281,6 +281,10 @@ impl Backend for WorkerBackend {
         })
     }
 
+    fn starts_a_process(&self) -> bool {
+        !matches!(self.workers.origin, Origin::Address { .. })
+    }
+
     fn load(
         &mut self,
         model: &Prepared,

@@ -10,8 +10,8 @@ use crate::commands::CommandError;
 use crate::commands::columns::aligned;
 use crate::commands::scenario::{self, Loaded};
 use crate::exit::Exit;
-use crate::plan::{self, CallCounts};
-use crate::record::plan::{Cell, Plan, SkippedCell};
+use crate::plan::{self, CallCounts, TimeRange};
+use crate::record::plan::{Cell, Plan, ReferencePlan, SkippedCell};
 use crate::run::power::looping;
 use crate::scenario::Scenario;
 use crate::schedule::{self, Task};
@@ -196,6 +196,9 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
     }
     let range = if time.min == time.max { time.max.to_string() } else { format!("{} to {}", time.min, time.max) };
     writeln!(out, "estimate: about {range} on an idle machine of two cores; making the models comes on top, once")?;
+    if let Some(machine) = machine(plan, time, [work.0.counts().loads, work.1.counts().loads]) {
+        writeln!(out, "  {machine}")?;
+    }
     if let Some(busy) = busy(plan) {
         writeln!(out, "  {busy}")?;
     }
@@ -247,13 +250,27 @@ fn tries(loaded: &Loaded) -> String {
     if may && retries > 0 { format!(", and up to {retries} more for each that stops early") } else { String::new() }
 }
 
+/// How often the machine itself is measured meanwhile, and what that takes. `None`: never asked for.
+fn machine(plan: &Plan, time: TimeRange, loads: [u64; 2]) -> Option<String> {
+    let rule = plan.reference.as_ref()?;
+    let [least, most] = [rule.count(time.min, loads[0]), rule.count(time.max, loads[1])];
+    let share = format!("{} %", significant(rule.share * 100.0, 2));
+    if most == 0 {
+        return Some(format!("too short to measure the machine's own speed beside it within {share} of the time"));
+    }
+    let times = if least == most { counted(most, "time") } else { format!("{least} to {most} times") };
+    let all = Nanos(most * rule.takes(ReferencePlan::KERNELS.1).0);
+    let first = if rule.begins { "first before anything is loaded" } else { "first when that share allows for it" };
+    Some(format!("the machine's own speed is measured about {times} meanwhile, {all} in all, {share} at most; {first}"))
+}
+
 /// What other programs' load, and whatever else disturbs calls, adds to the estimate. `None`: nothing.
 fn busy(plan: &Plan) -> Option<String> {
     let Disturbed { retry, wait_quiet_ns, .. } = plan.disturbed;
     let again = match retry {
         0 => None,
-        1 => Some("a disturbed call is made again once".to_owned()),
-        n => Some(format!("a disturbed call is made again up to {n} times")),
+        1 => Some("a disturbed call is made again once, as long as that helps".to_owned()),
+        n => Some(format!("a disturbed call is made again up to {n} times, as long as that helps")),
     };
     let wait =
         (wait_quiet_ns > Nanos(0)).then(|| format!("before a timed call up to {wait_quiet_ns} are waited for quiet"));
@@ -291,6 +308,10 @@ fn as_json(loaded: &Loaded, sha256: &str) -> Result<Value, CommandError> {
             "timed_min": least.timed, "timed_max": most.timed,
         },
         "estimate": { "min_ms": time.min.as_ms(), "max_ms": time.max.as_ms() },
+        "references": plan.reference.as_ref().map(|rule| json!({
+            "min": rule.count(time.min, least.loads), "max": rule.count(time.max, most.loads),
+            "each_ms": rule.takes(ReferencePlan::KERNELS.1).as_ms(), "begins": rule.begins,
+        })),
         "order": schedule::preview(plan).iter().filter_map(|task| ordered(plan, task)).collect::<Vec<_>>(),
     }))
 }

@@ -86,6 +86,20 @@ pub fn time_range(plan: &Plan, file: &ScenarioFile, facts: &[ModelFacts], work: 
     TimeRange { min: time(plan, file, facts, &work.0), max: time(plan, file, facts, &work.1) }
 }
 
+/// Roughly how long a plan takes at least: every session loaded once, warmups, and the fewest timed calls.
+pub(super) fn shortest_time(plan: &Plan, file: &ScenarioFile, facts: &[ModelFacts]) -> Nanos {
+    let fewest = u64::from(plan.division().fewest_calls());
+    let warmups: BTreeMap<_, u64> = plan.sessions.iter().map(|s| (&s.key, u64::from(s.warmups))).collect();
+    let of_cell = |cell: &Cell| warmups.get(&cell.session).copied().unwrap_or(0);
+    let work = Work {
+        loads: vec![1; plan.sessions.len()],
+        warmups: plan.cells.iter().map(of_cell).collect(),
+        rewarms: vec![0; plan.cells.len()],
+        timed: vec![fewest; plan.cells.len()],
+    };
+    time(plan, file, facts, &work)
+}
+
 fn time(plan: &Plan, file: &ScenarioFile, facts: &[ModelFacts], work: &Work) -> Nanos {
     let limits: BTreeMap<&str, &dyn Limits> =
         file.backends.iter().map(|b| (b.name.as_str(), b.engine.limits())).collect();

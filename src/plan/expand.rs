@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use super::estimate::shortest_time;
 use super::only::Only;
 use super::{ModelFacts, PlanError};
 use crate::hash::sha256_hex;
@@ -51,6 +52,10 @@ pub fn expand(file: &ScenarioFile, facts: &[ModelFacts], budget: Bytes, only: &O
             session(&mut plan, file, backend, model, facts, only);
         }
     }
+    let shortest = shortest_time(&plan, file, facts);
+    if let Some(rule) = &mut plan.reference {
+        rule.begins = is_long_enough(rule, shortest);
+    }
     Ok(plan)
 }
 
@@ -66,7 +71,16 @@ fn reference(file: &ScenarioFile) -> Option<ReferencePlan> {
     let wanted = !file.reference.every.is_zero() && limits().any(|limits| !limits.virtual_clock());
     let threads: BTreeSet<u32> = limits().filter_map(|limits| limits.threads()).collect();
     let (every_ns, share) = (Nanos::from(file.reference.every), file.reference.share);
-    wanted.then(|| ReferencePlan { threads: threads.into_iter().collect(), every_ns, share })
+    wanted.then(|| ReferencePlan { threads: threads.into_iter().collect(), every_ns, share, begins: true })
+}
+
+/// A run may be so many times as fast as its estimate, and the first measurement of the machine still keeps within its share.
+const FASTER: f64 = 2.0;
+
+/// Whether a run of at least this estimate has the time to measure the machine before anything is loaded.
+#[expect(clippy::cast_precision_loss, reason = "2^53 ns is 104 days")]
+fn is_long_enough(rule: &ReferencePlan, shortest: Nanos) -> bool {
+    rule.share * shortest.0 as f64 >= FASTER * rule.takes(ReferencePlan::KERNELS.0).0 as f64
 }
 
 /// Adds everything that one backend does with one model.

@@ -81,6 +81,10 @@ pub struct CallRecord {
     /// earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited: Option<WaitRecord>,
+    /// How many timed calls in a row before it, of its cell or of all, were disturbed in every try: so many that this one is
+    /// not made again, whatever disturbs it. `None`: it may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_vain: Option<u32>,
     /// Time since the previous call ended. `None`: first call of the process.
     pub since_last_call_ns: Option<Nanos>,
     /// Time since the session was loaded.
@@ -110,16 +114,22 @@ pub struct CallRecord {
 
 impl CallRecord {
     /// Whether it ended early, or was disturbed, and is made again instead of counting as the cell's timed call.
-    ///
-    /// What was frozen or held back may have gone wrong in any way for that reason alone; otherwise a call that did not go
-    /// well is a result, whatever ran beside it.
     #[must_use]
     pub fn is_made_again(&self, rules: Retries) -> bool {
-        let held = self.flags.contains(&Flag::Frozen) || self.flags.contains(&Flag::CpuQuota);
-        let disturbed = (self.status.is_ok() || held) && !self.disturbances(rules.disturbed).is_empty();
+        let disturbed = self.was_disturbed(rules.disturbed) == Some(true) && self.in_vain.is_none();
         self.role == Role::Timed
             && (self.ended_early() && self.attempt < rules.early_stop.retries
                 || disturbed && self.attempt < rules.disturbed.retry)
+    }
+
+    /// Whether something disturbed a timed call that another try might have told better. `None`: it is not timed, or it did
+    /// not go well, which is a result whatever ran beside it. What was frozen or held back may have gone wrong in any way for
+    /// that reason alone, and counts as disturbed.
+    #[must_use]
+    pub fn was_disturbed(&self, rule: Disturbed) -> Option<bool> {
+        let held = self.flags.contains(&Flag::Frozen) || self.flags.contains(&Flag::CpuQuota);
+        let tells = self.role == Role::Timed && (self.status.is_ok() || held);
+        tells.then(|| !self.disturbances(rule).is_empty())
     }
 
     /// Whether the engine ended it before all steps were made, so that it does not count.

@@ -36,7 +36,8 @@ pub struct LoadRecord {
     pub duration_ns: Nanos,
     /// Its parts by the engine's own names, in order.
     pub parts_ns: Vec<(String, Nanos)>,
-    /// `cold_process` for the first load of an engine in this process, else `cold_model`.
+    /// `cold_process` for a load into a fresh process of the engine: each, where every load starts one, else the first of the
+    /// backend in this process; otherwise `cold_model`.
     pub regime: Regime,
     /// Where the graph was placed.
     pub attribution: Attribution,

@@ -76,8 +76,54 @@ pub struct ReferencePlan {
     pub threads: Vec<u32>,
     /// Longest time between two measurements, as far as `share` allows.
     pub every_ns: Nanos,
-    /// Largest share of the run's time that all but the first measurement may take.
+    /// Largest share of the run's time that measurements may take.
     pub share: f64,
+    /// Whether a process makes the first one before it loads anything: where the run is expected to be long enough for that.
+    /// Otherwise the first one waits until `share` allows for it, and a short run has none.
+    #[serde(default = "always", skip_serializing_if = "is_always")]
+    pub begins: bool,
+}
+
+/// What plans mean that say nothing of it.
+fn always() -> bool {
+    true
+}
+
+/// Whether nothing need be said.
+fn is_always(begins: &bool) -> bool {
+    *begins
+}
+
+impl ReferencePlan {
+    /// Kernels of a measurement before the first load, and of every other one: what pages cost does not change on the way.
+    pub const KERNELS: (u32, u32) = (3, 2);
+
+    /// Roughly the time of a measurement of so many kernels: each takes 30 ms with every number of threads, and the buffer is
+    /// made ready once.
+    #[must_use]
+    pub fn takes(&self, kernels: u32) -> Nanos {
+        const READY_MS: u64 = 100;
+        const EACH_MS: u64 = 30;
+        // With 1 and with all that may be used it is measured in any case.
+        let threads = self.threads.len() as u64 + 2;
+        Nanos((READY_MS + EACH_MS * u64::from(kernels) * threads) * 1_000_000)
+    }
+
+    /// How many there may be in a run of such a length with so many loads.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of seconds"
+    )]
+    pub fn count(&self, time: Nanos, loads: u64) -> u64 {
+        let (first, later) = (self.takes(Self::KERNELS.0).0 as f64, self.takes(Self::KERNELS.1).0 as f64);
+        let granted = self.share * time.0 as f64 - if self.begins { first } else { 0.0 };
+        let affordable = u64::from(self.begins) + (granted.max(0.0) / later) as u64;
+        let occasions = loads + time.0 / self.every_ns.0.max(1) + 1;
+        affordable.min(occasions)
+    }
 }
 
 /// One model loaded by one backend.

@@ -17,7 +17,18 @@ pub struct PowerBeside {
     /// `None`: nothing is recorded.
     power: Option<Power>,
     /// Everything was left alone then already, before this process worked on any device; until it is used.
-    rested: Option<(Nanos, Nanos)>,
+    rested: Option<Rested>,
+}
+
+/// A stretch in which everything was left alone before this process worked on any device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rested {
+    /// When it began, on the run's clock.
+    pub begin: Nanos,
+    /// When it ended.
+    pub end: Nanos,
+    /// Time of it for which this program was held. `None`: none.
+    pub frozen_ns: Option<Nanos>,
 }
 
 /// A stretch in which everything was left alone.
@@ -27,13 +38,15 @@ pub(super) struct Stretch {
     pub(super) end: Nanos,
     /// Whether this process had worked on no device before it.
     pub(super) untouched: bool,
+    /// Time of it for which this program was held, where that is known already. `None`: none, or not known yet.
+    pub(super) frozen_ns: Option<Nanos>,
 }
 
 impl PowerBeside {
     /// Power as `power` records it. `rested`: when everything was left alone already, before this process worked on any
     /// device.
     #[must_use]
-    pub const fn new(power: Power, rested: Option<(Nanos, Nanos)>) -> Self {
+    pub const fn new(power: Power, rested: Option<Rested>) -> Self {
         Self { power: Some(power), rested }
     }
 
@@ -57,9 +70,15 @@ impl PowerBeside {
     ) -> Result<Option<Stretch>, StoreError> {
         let Some(power) = self.power.as_mut() else { return Ok(None) };
         let earlier = self.rested.take().filter(|_| when == IdleWhen::Before);
-        let Some((begin, end)) = earlier.or_else(|| power.leave_alone(clock, cancel)) else { return Ok(None) };
+        let earlier =
+            earlier.map(|Rested { begin, end, frozen_ns }| Stretch { begin, end, untouched: true, frozen_ns });
+        let now = || {
+            let (begin, end) = power.leave_alone(clock, cancel)?;
+            Some(Stretch { begin, end, untouched: false, frozen_ns: None })
+        };
+        let stretch = earlier.or_else(now);
         power.write_readings()?;
-        Ok(Some(Stretch { begin, end, untouched: earlier.is_some() }))
+        Ok(stretch)
     }
 
     /// Writes down what was read so far, and adds to `flags` what the boards did since `begin`.

@@ -25,6 +25,7 @@ pub(super) fn measure(
 ) -> ReferenceRecord {
     let caches = caches::here();
     let buffer = speed::buffer(&caches, None).0.min(plan.memory_budget_bytes.0 / OF_BUDGET);
+    // As many as [`ReferencePlan::KERNELS`] says.
     let kernels = match task.when {
         ReferenceWhen::Begin => Kernel::ALL.to_vec(),
         // What pages cost does not change on the way.

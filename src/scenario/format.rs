@@ -84,14 +84,14 @@ const REFERENCE: Section = Section {
             "every",
             Kind::DurationOrNone,
             "30s",
-            "Longest time between two measurements, as far as `share` allows; one is made before the first load in any \
-             case. 0s: never.",
+            "Longest time between two measurements, as far as `share` allows; the first one is made before the first \
+             load, or in a run too short for that as soon as `share` allows. 0s: never.",
         ),
         default(
             "share",
             Kind::Number { min: 0.0, max: 0.2, above: false, below: false },
             "0.02",
-            "Largest share of the run's time that all but the first measurement may take.",
+            "Largest share of the run's time that they may take.",
         ),
     ],
 };

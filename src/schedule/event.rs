@@ -29,6 +29,8 @@ pub enum Event {
         ok: bool,
         /// Whether it did not because the engine was away or died, which may be over when the run is taken up again.
         away: bool,
+        /// Whether it began a fresh process of the engine.
+        fresh: bool,
     },
     /// A call was made.
     Call {
@@ -40,6 +42,8 @@ pub enum Event {
         ok: bool,
         /// Whether it is made again: it ended early, or was disturbed.
         again: bool,
+        /// Whether something disturbed it. `None`: it tells nothing of that, see [`CallRecord::was_disturbed`].
+        disturbed: Option<bool>,
         /// Whether the session is gone.
         lost: bool,
         /// Latency per timed mode, in milliseconds; empty unless it counts and the engine was warm.
@@ -76,10 +80,20 @@ impl Event {
                 residency_id: load.residency_id,
                 ok: true,
                 away: false,
+                fresh: false,
             },
             Task::Call(call) => {
                 let (cell, role) = (call.cell, call.role);
-                Self::Call { cell, role, ok: true, again: false, lost: false, latencies: Vec::new(), on_board: None }
+                Self::Call {
+                    cell,
+                    role,
+                    ok: true,
+                    again: false,
+                    disturbed: None,
+                    lost: false,
+                    latencies: Vec::new(),
+                    on_board: None,
+                }
             }
             Task::Loop(task) => Self::Looped { cell: task.cell, procedure: task.procedure, lost: false },
             Task::Reference(_) => Self::Referenced,
@@ -126,12 +140,14 @@ impl Places {
                 residency_id: load.residency_id,
                 ok: load.status.is_ok(),
                 away: load.status == Status::Degraded(Degraded::Crashed),
+                fresh: load.regime == Regime::ColdProcess,
             }),
             Line::Call(call) => Some(Event::Call {
                 cell: self.cell(&call.cell_id)?,
                 role: call.role,
                 ok: call.status.is_ok(),
                 again: call.is_made_again(self.retries),
+                disturbed: call.was_disturbed(self.retries.disturbed),
                 lost: call.session_lost,
                 latencies: latencies(call),
                 on_board: call.attribution.device().map(|device| device.is_some()),

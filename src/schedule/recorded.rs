@@ -7,7 +7,7 @@ use super::order::Ordering;
 use super::references::References;
 use super::task::LONGEST_GAP;
 use crate::record::plan::Plan;
-use crate::record::{Line, LoopBelow};
+use crate::record::{InVain, Line, LoopBelow};
 use crate::stats::LEVEL;
 use crate::stats::moderated::{self, Sessions};
 use crate::terms::{Division, Mode, Procedure, Regime, Repetitions, Role};
@@ -66,11 +66,16 @@ pub struct Recorded {
     /// Sessions whose last load failed since the engine was away.
     away: BTreeSet<usize>,
     started: BTreeSet<String>,
+    /// Backends that loaded something in this process.
+    loaded: BTreeSet<String>,
+    /// Backends of which every load is a process of its own: later loads began a fresh one too.
+    of_own_process: BTreeSet<String>,
     /// Last call of this process: cell and role.
     last: Option<(usize, Role)>,
     loads: u32,
     calls: u32,
     made_again: u32,
+    in_vain: InVain<usize>,
     visits: u32,
     residency: u32,
     any_load: bool,
@@ -96,10 +101,13 @@ impl Recorded {
             load_failures: BTreeMap::new(),
             away: BTreeSet::new(),
             started: BTreeSet::new(),
+            loaded: BTreeSet::new(),
+            of_own_process: BTreeSet::new(),
             last: None,
             loads: 0,
             calls: 0,
             made_again: 0,
+            in_vain: InVain::new(plan.disturbed),
             visits: 0,
             residency: 0,
             any_load: false,
@@ -151,12 +159,17 @@ impl Recorded {
                     (cell.stopped, cell.away, cell.losses) = (false, false, 0);
                 }
                 self.started.clear();
+                self.loaded.clear();
                 self.last = None;
                 self.references.open();
                 self.epochs += 1;
                 self.finished = false;
             }
-            Event::Load { session, session_index, evicted, residency_id, ok, away } => {
+            Event::Load { session, session_index, evicted, residency_id, ok, away, fresh } => {
+                let backend = &self.backends[*session];
+                if !self.loaded.insert(backend.clone()) && *fresh {
+                    self.of_own_process.insert(backend.clone());
+                }
                 for gone in evicted {
                     self.resident.remove(gone);
                 }
@@ -176,7 +189,10 @@ impl Recorded {
                 }
                 self.loads += 1;
             }
-            Event::Call { cell, role, ok, again, lost, latencies, on_board } => {
+            Event::Call { cell, role, ok, again, disturbed, lost, latencies, on_board } => {
+                if let Some(disturbed) = disturbed.filter(|_| !*again) {
+                    self.in_vain.take(*cell, disturbed);
+                }
                 if *ok && *role == Role::Timed {
                     self.cells[*cell].on_board = *on_board;
                 }
@@ -313,6 +329,12 @@ impl Recorded {
         self.made_again
     }
 
+    /// See [`crate::record::CallRecord::in_vain`], of a timed call of this cell that comes next.
+    #[must_use]
+    pub fn in_vain(&self, cell: usize) -> Option<u32> {
+        self.in_vain.before(&cell)
+    }
+
     /// Processes that worked on the run so far.
     #[must_use]
     pub fn epochs(&self) -> u32 {
@@ -385,6 +407,7 @@ impl Recorded {
     pub fn regime(&self, cell: usize, backend: &str, session: usize) -> Regime {
         match self.resident.get(&session) {
             _ if !self.started.contains(backend) => Regime::ColdProcess,
+            Some(resident) if resident.calls == 0 && self.of_own_process.contains(backend) => Regime::ColdProcess,
             None => Regime::ColdModel,
             Some(resident) if resident.calls == 0 => Regime::ColdModel,
             Some(resident) if !resident.shapes.contains(&cell) => Regime::ColdShape,

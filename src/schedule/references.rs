@@ -1,7 +1,7 @@
 //! When the machine itself is measured: while engines are quiet, and for no more than a share of the run's time.
 
 use super::task::{ReferenceTask, Task};
-use crate::record::plan::Plan;
+use crate::record::plan::{Plan, ReferencePlan};
 use crate::record::{Line, ReferenceWhen};
 use crate::units::Nanos;
 
@@ -63,26 +63,30 @@ impl References {
 
     /// Whether one more keeps within the share.
     #[expect(clippy::cast_precision_loss, reason = "2^53 ns is 104 days")]
-    fn is_affordable(&self, share: f64) -> bool {
-        let mean = self.spent.0 as f64 / f64::from(self.of_process.max(1));
-        self.spent.0 as f64 + mean <= share * self.now.0 as f64
+    fn is_affordable(&self, rule: &ReferencePlan) -> bool {
+        let usual = match self.of_process {
+            0 => rule.takes(ReferencePlan::KERNELS.1).0 as f64,
+            several => self.spent.0 as f64 / f64::from(several),
+        };
+        self.spent.0 as f64 + usual <= rule.share * self.now.0 as f64
     }
 }
 
 /// The measurement that is made before a task; `task` is `None` where nothing is left to do. `None`: none is due.
 ///
-/// The first one of a process comes before anything is loaded. Others keep within the plan's share of the time that has
-/// passed, so that a short run has no more than that one.
+/// The first one of a process comes before anything is loaded, where the plan expects the run to be long enough for that.
+/// Others, and the first one of a short run, keep within the plan's share of the time that has passed.
 pub(super) fn before(plan: &Plan, references: &References, task: Option<&Task>) -> Option<ReferenceTask> {
     let rule = plan.reference.as_ref()?;
+    let is_first = references.of_process == 0;
     let since = references.now.since(references.last_end);
     let when = match task {
-        Some(Task::Load(_)) if references.of_process == 0 => ReferenceWhen::Begin,
+        Some(Task::Load(_)) if is_first && rule.begins => ReferenceWhen::Begin,
         Some(Task::Load(_)) if references.worked => ReferenceWhen::Border,
-        Some(Task::Call(_)) if references.worked && since >= rule.every_ns => ReferenceWhen::Between,
-        None if references.worked && references.of_process > 0 => ReferenceWhen::End,
+        Some(Task::Call(_)) if references.worked && (is_first || since >= rule.every_ns) => ReferenceWhen::Between,
+        None if references.worked => ReferenceWhen::End,
         _ => return None,
     };
-    let due = when == ReferenceWhen::Begin || references.is_affordable(rule.share);
+    let due = when == ReferenceWhen::Begin || references.is_affordable(rule);
     due.then_some(ReferenceTask { reference_index: references.count, when })
 }

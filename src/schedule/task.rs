@@ -86,6 +86,8 @@ pub struct CallTask {
     pub index: u32,
     /// Try of the same timed call, from 0.
     pub attempt: u32,
+    /// See [`crate::record::CallRecord::in_vain`].
+    pub in_vain: Option<u32>,
     /// How fresh the engine is.
     pub regime: Regime,
     /// Position of the cell among the cells in order of their first call.

@@ -10,6 +10,7 @@ mod caps;
 mod driver;
 mod faults;
 mod fixture;
+mod frozen;
 mod labels;
 mod looped;
 mod mistakes;

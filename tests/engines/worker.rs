@@ -16,5 +16,6 @@ pub mod fixture;
 mod lifetime;
 mod protocol;
 mod security;
+mod sessions;
 mod stacks;
 mod torch;

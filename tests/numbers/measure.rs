@@ -126,6 +126,7 @@ fn recorded(reply: Reply, beside: &Beside) -> CallRecord {
         role: beside.role.unwrap_or(Role::Timed),
         index: 0,
         attempt: beside.attempt,
+        in_vain: None,
         regime: Regime::Warm,
         task_idx: 0,
         call_idx: 0,

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use crate::run::fixture::{Fixture, Scenario, assert_exit, stdout};
+
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn machine(arguments: &[&str]) -> std::io::Result<std::process::Output> {
@@ -39,4 +41,33 @@ fn no_threads_are_none() -> Outcome {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr)?.contains("0 is not in 1..=4096"));
     Ok(())
+}
+
+/// What the kernels take of a run keeps within their share, and what is planned of it is said.
+#[test]
+fn a_plan_says_how_often_the_machine_is_measured() {
+    for (step, said, begins) in [
+        ("1ms", "too short to measure the machine's own speed beside it within 2.0 % of the time", false),
+        (
+            "50ms",
+            "measured about 1 time meanwhile, 220 ms in all, 2.0 % at most; first when that share allows for it",
+            false,
+        ),
+        ("200ms", "2.0 % at most; first before anything is loaded", true),
+    ] {
+        let script = format!("{{ pace: real, decode_per_step: {{ base: {step}, exponent: 0 }} }}");
+        let fixture = Fixture::new(&Scenario { script: &script, ..Scenario::default() });
+        let plan = |more: &[&str]| {
+            let output = fixture.command(&[&["plan", "scenario.yaml"], more].concat()).output().unwrap();
+            assert_exit(&output, 0);
+            stdout(&output)
+        };
+        let printed = plan(&[]);
+        assert!(printed.contains(said), "{step}: {printed}");
+        let found: serde_json::Value = serde_json::from_str(&plan(&["--json"])).unwrap();
+        assert_eq!(found["references"]["begins"], begins, "{step}: {found:#}");
+        let (each, most) = (&found["references"]["each_ms"], &found["references"]["max"]);
+        let spent = each.as_f64().unwrap() * most.as_f64().unwrap();
+        assert!(spent <= 0.02 * found["estimate"]["max_ms"].as_f64().unwrap(), "{step}: {found:#}");
+    }
 }

@@ -7,6 +7,7 @@ mod early_stop;
 mod faults;
 pub mod fixture;
 mod given_up;
+mod killed;
 mod missing;
 mod order;
 mod resume;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::record::given_up;
 use crate::record::manifest::Manifest;
 use crate::record::plan::{Cell, Plan};
-use crate::record::{CallRecord, Decision, Line, Opened, Rule};
+use crate::record::{CallRecord, Decision, InVain, Line, Opened, Rule};
 use crate::stats::location::NEVER_BEFORE;
 use crate::stats::moderated::FEWEST_SESSIONS;
 use crate::store::Recording;
@@ -120,6 +120,7 @@ impl Run<'_> {
             _ => format!("with {early} retries of early stops and {disturbed} of disturbed calls planned"),
         };
         let mut last: BTreeMap<&str, &CallRecord> = BTreeMap::new();
+        let mut in_vain = InVain::new(self.plan.disturbed);
         let mut problems = Vec::new();
         for call in self.recording.calls() {
             let (id, attempt) = (&call.call_id, call.attempt);
@@ -131,6 +132,16 @@ impl Run<'_> {
             let expected = before.filter(|before| self.made_again(before)).map_or(0, |before| before.attempt + 1);
             if attempt != expected {
                 problems.push(format!("{id}: try {attempt}, expected {expected}, {planned}"));
+            }
+            let cell = call.cell_id.0.as_str();
+            if call.in_vain != in_vain.before(&cell) {
+                let told = |row: Option<u32>| row.map_or("none".to_owned(), |row| row.to_string());
+                let found = told(in_vain.before(&cell));
+                let said = told(call.in_vain);
+                problems.push(format!("{id}: made once after {said} calls in vain, and {found} come before it"));
+            }
+            if let Some(disturbed) = call.was_disturbed(self.plan.disturbed).filter(|_| !self.made_again(call)) {
+                in_vain.take(cell, disturbed);
             }
         }
         problems

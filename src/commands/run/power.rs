@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use crate::backend::CancelToken;
 use crate::calibrate::{Calibrator, by_sensor};
+use crate::clock::SharedClock;
 use crate::record::Line;
 use crate::record::calibration::{Calibration, Measured};
 use crate::record::manifest::PowerEntry;
-use crate::run::{Power, PowerBeside};
+use crate::run::{IDLE_TRIES, Power, PowerBeside, Rested};
 use crate::scenario::TelemetrySettings;
 use crate::schedule::Recorded;
 use crate::signals::Guarded;
-use crate::telemetry::sampler;
 use crate::telemetry::sensor::rapl;
+use crate::telemetry::{Watcher, sampler};
 use crate::terminal::warn;
 use crate::terms::sensor::FoundSensors;
 use crate::units::Nanos;
@@ -23,7 +25,7 @@ use super::{BegunRun, CommandError, left};
 struct Timings {
     calibrations: Vec<Measured>,
     /// When everything was left alone, before this process worked on any device.
-    rested: Option<(Nanos, Nanos)>,
+    rested: Option<Rested>,
 }
 
 impl BegunRun {
@@ -60,7 +62,7 @@ impl BegunRun {
     fn calibrated(&self, settings: &TelemetrySettings) -> Result<Timings, CommandError> {
         let job = &self.job;
         let mut early = self.start(settings, BTreeMap::new())?;
-        let rested = early.leave_alone(&job.clock, &job.cancel);
+        let rested = rested(&mut early, &job.clock, &job.cancel);
         early.finish()?;
         let cache = crate::cache::root();
         let calibrator = Calibrator { clock: &job.clock, cancel: &job.cancel, cache: &cache, say: warn };
@@ -80,6 +82,22 @@ impl BegunRun {
         epoch.power = Some(PowerEntry { period_ns, charged, found, calibrations, cuda, continuity: None });
         Ok(self.job.writer.write_manifest(&self.manifest.to_json()?)?)
     }
+}
+
+/// Leaves everything alone, where the scenario asks for it; once more where this program was held meanwhile.
+fn rested(power: &mut Power, clock: &SharedClock, cancel: &CancelToken) -> Option<Rested> {
+    let watcher = Watcher::new(|_| ());
+    let mut last = None;
+    for _ in 0..IDLE_TRIES {
+        let begun = watcher.begin_idle();
+        let (begin, end) = power.leave_alone(clock, cancel)?;
+        let frozen_ns = Some(watcher.held_since(begun)).filter(|&held| held > Nanos(0));
+        last = Some(Rested { begin, end, frozen_ns });
+        if frozen_ns.is_none() {
+            break;
+        }
+    }
+    last
 }
 
 /// Says what of the sensors keeps a figure from being a measurement, or from being there.

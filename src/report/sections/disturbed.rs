@@ -36,6 +36,14 @@ fn cost(all: &DisturbedRow) -> String {
         let cells = counted(all.cells_kept, "cell");
         text.push_str(&format!(" {calls} in {cells} {count} although every try was disturbed."));
     }
+    if all.made_once > 0 {
+        let calls = counted(all.made_once, "call");
+        let were = if all.made_once == 1 { "was" } else { "were" };
+        text.push_str(&format!(
+            " {calls} of these {were} made once: the calls right before had been disturbed in every try, so that another one \
+             promised nothing."
+        ));
+    }
     let waits = all.waits.unwrap_or(0);
     if waits > 0 {
         let took = seconds(all.waited_ms.unwrap_or(0.0));

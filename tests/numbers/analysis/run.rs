@@ -210,6 +210,7 @@ impl Run {
             begin_ns: begin,
             total_wall_ns: end - begin,
             waited: None,
+            in_vain: None,
             since_last_call_ns: self.last_end.map(|last| begin - last),
             session_age_ns: Nanos(0),
             client_cpu_ns: None,

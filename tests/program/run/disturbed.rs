@@ -22,6 +22,10 @@ fn fixture(rate: f64, repetitions: &str, retry: u32) -> Fixture {
     Fixture::new(&Scenario { order: "interleaved", repetitions, script: &script, more: &more, ..Scenario::default() })
 }
 
+fn is_disturbed(call: &CallRecord) -> bool {
+    call.beside.foreign_cpu == Some(0.5)
+}
+
 /// Medians of a run by model, scenario and mode, as the table has them.
 fn medians(fixture: &Fixture) -> BTreeMap<String, String> {
     let name = |row: &Row| format!("{} {} {}", row["model"], row["scenario"], row["mode"]);
@@ -68,12 +72,68 @@ fn the_bias_of_a_load_that_comes_and_goes_is_gone() {
     assert!(one.abs() <= 0.01 && two.abs() <= 0.01, "{one} {two}");
 }
 
+/// A load that stays: further tries would find what the first one found, and are not made. What is measured is the same.
+#[test]
+fn beside_a_load_that_stays_calls_are_made_once_after_a_few_tries_in_vain() {
+    for retry in [1, 3] {
+        let (once, again) = (completed(1.0, "{ fixed: 40 }", 0), completed(1.0, "{ fixed: 40 }", retry));
+        for (cell, median) in medians(&once) {
+            let (without, with): (f64, f64) = (median.parse().unwrap(), medians(&again)[&cell].parse().unwrap());
+            assert!((with / without - 1.0).abs() < 0.02, "{cell}: {with}, {without} without");
+        }
+        let timed: Vec<CallRecord> = again.calls().into_iter().filter(|call| call.role == Role::Timed).collect();
+        assert_eq!(timed.len(), 160 + 4 * retry as usize, "every try of the first four, and one of each other");
+        let told: Vec<Option<u32>> = timed.iter().map(|call| call.in_vain).filter(Option::is_some).collect();
+        assert_eq!(told, (4..160).map(Some).collect::<Vec<_>>());
+
+        let rows = table(&again, "analysis/disturbed.csv");
+        assert_eq!((rows[0]["kept"].as_str(), rows[0]["made_once"].as_str()), ("160", "156"));
+        assert_exit(&again.command(&["report", "run"]).output().unwrap(), 0);
+        let report = fs::read_to_string(again.run.join("report.md")).unwrap();
+        assert!(report.contains("156 calls of these were made once"), "{report}");
+        assert_exit(&again.command(&["validate", "run"]).output().unwrap(), 0);
+    }
+}
+
+/// A row in vain ends with the first call that nothing disturbed, so that a load that goes leaves nothing behind.
+#[test]
+fn a_row_in_vain_ends_with_the_first_quiet_call() {
+    let (script, more) = (script(0.8), "disturbed: { retry: 1 }\n");
+    let scenario = Scenario { repetitions: "{ fixed: 100 }", script: &script, more, ..Scenario::default() };
+    let fixture = Fixture::new(&scenario);
+    assert_exit(&fixture.run(), 0);
+    let calls = fixture.calls();
+    let counted = calls.iter().filter(|call| {
+        call.role == Role::Timed && (call.attempt == 1 || !is_disturbed(call) || call.in_vain.is_some())
+    });
+    let counted: Vec<&CallRecord> = counted.collect();
+    assert_eq!(counted.len(), 400);
+    for pair in counted.windows(2) {
+        if !is_disturbed(pair[0]) && pair[0].cell_id == pair[1].cell_id {
+            assert_eq!(pair[1].in_vain, None, "{}", pair[1].call_id);
+        }
+    }
+    let (free, bound): (Vec<&&CallRecord>, Vec<&&CallRecord>) = counted.iter().partition(|call| call.in_vain.is_none());
+    assert!(free.len() > 50 && bound.len() > 50, "{} {}", free.len(), bound.len());
+    assert_exit(&fixture.command(&["validate", "run"]).output().unwrap(), 0);
+}
+
+#[test]
+fn a_call_that_was_made_once_without_a_reason_is_found() {
+    let fixture = completed(1.0, "{ fixed: 5 }", 1);
+    let path = fixture.run.join("measurements.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"in_vain\":7"), "{text}");
+    fs::write(&path, text.replacen("\"in_vain\":7", "\"in_vain\":9", 1)).unwrap();
+    let output = fixture.command(&["validate", "run"]).output().unwrap();
+    assert!(stdout(&output).contains("made once after 9 calls in vain, and 7 come before it"), "{}", stdout(&output));
+}
+
 #[test]
 fn every_try_is_recorded_and_the_last_one_counts() {
     let fixture = completed(0.4, "{ fixed: 30 }", 1);
     let calls = fixture.calls();
     let timed: Vec<&CallRecord> = calls.iter().filter(|call| call.role == Role::Timed).collect();
-    let is_disturbed = |call: &CallRecord| call.beside.foreign_cpu == Some(0.5);
     assert!(timed.iter().all(|call| call.beside.simulated));
     for pair in timed.windows(2) {
         let again = pair[0].attempt == 0 && is_disturbed(pair[0]);

@@ -119,7 +119,7 @@ fn kill_after(command: &mut Command, moment: Duration) {
 
 /// What a user does after a kill: resume, or where nothing was recorded yet, the same command again, as the message says.
 #[track_caller]
-fn go_on(fixture: &Fixture, what: &str) {
+pub fn go_on(fixture: &Fixture, what: &str) {
     let resumed = fixture.resume();
     if resumed.status.code() == Some(4) {
         let message = stderr(&resumed);
