@@ -18,6 +18,7 @@
 pub mod across;
 pub mod aggregate;
 mod board;
+mod call_rows;
 pub mod claims;
 pub mod columns;
 pub mod compile;
@@ -63,6 +64,7 @@ use crate::store::{Recording, TraceRow};
 
 pub use aggregate::AggregateRow;
 pub use board::BoardColumns;
+pub use call_rows::CallRows;
 pub use claims::{ClaimRow, ClaimStatus};
 pub use compile::{
     CacheState, CompileAuditRow, CompileGraphsRow, CompileOutcomeRow, CompileStepRow, CompileVerdict, GraphUse,

@@ -18,9 +18,11 @@ pub mod failing;
 pub mod groups;
 pub mod kernels;
 pub mod machine;
+pub mod measured;
 pub mod null;
 pub mod outcome;
 pub mod power;
+pub mod self_test;
 pub mod sentence;
 pub mod sessions;
 pub mod side;
@@ -30,16 +32,17 @@ pub mod words;
 
 use serde::Serialize;
 
+use crate::record::manifest::Change;
 use crate::stats::InputError;
 
 pub use allowance::{Allowance, AllowanceSource};
 pub use cells::CellRow;
-pub use changes::{Change, Weight};
 pub use effect::Basis;
 pub use groups::GroupRow;
 pub use machine::MachineRow;
+pub use measured::{Measured, Taking};
 pub use outcome::{Gate, Outcome};
-pub use side::{RunSide, Sides, SidesKind};
+pub use side::{RunSide, SideCell, Sides, SidesKind};
 pub use verdict::{Reason, Settings, Verdict};
 
 /// What came of a comparison.

@@ -87,7 +87,7 @@ pub fn backend_entry(description: &Description) -> BackendEntry {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::record::manifest::Error;
+    use crate::record::manifest::{Change, Error};
 
     fn manifest() -> Manifest {
         begin(collect(BTreeMap::new()), b"spec", b"plan", 7)
@@ -123,8 +123,9 @@ mod tests {
         let mut other = stack.clone();
         other.machine.governors.insert("policy0".to_owned(), "powersave".to_owned());
         assert_ne!(stack_sha256(&stack), stack_sha256(&other));
-        assert!(stack.differences(&stack).is_empty());
-        assert_eq!(stack.differences(&other), ["machine.governors.policy0: null → \"powersave\""]);
+        assert!(stack.changes(&stack).is_empty());
+        let changes: Vec<String> = stack.changes(&other).iter().map(Change::in_words).collect();
+        assert_eq!(changes, ["governors policy0 none → powersave"]);
         let mut manifest = begin(stack.clone(), b"", b"", 1);
         resume(&mut manifest, stack, 2);
         assert!(manifest.one_stack());

@@ -9,7 +9,10 @@ use crate::telemetry::{Beside, Watcher, is_slowed};
 use crate::terms::{Degraded, Dtype, Finish, Flag, Procedure, Status};
 use crate::units::Nanos;
 
+use planted::{labelled, plant};
+
 pub mod looped;
+mod planted;
 
 pub use looped::{LoopRule, LoopSetting, given_up, looped};
 
@@ -48,9 +51,12 @@ pub struct Setting<'a> {
     pub co_resident: u32,
     /// How long a quiet machine was waited for before it. `None`: not at all.
     pub waited: Option<WaitRecord>,
+    /// How many times longer a self-test makes it take. `None`: it is left alone, as every measurement is.
+    pub slowdown: Option<f64>,
 }
 
-/// Makes one call and records it. Nothing but the engine runs between the two readings of the clock.
+/// Makes one call and records it. Nothing but the engine runs between the two readings of the clock, and the delay that a
+/// self-test plants there.
 #[must_use]
 pub fn measure(
     session: &mut dyn Session,
@@ -65,13 +71,18 @@ pub fn measure(
     let mark = watcher.as_mut().map(|w| w.start());
     let begin = clock.now();
     let mut outcome = session.call(setting.call, by, cancel);
+    let planted = setting.slowdown.and_then(|factor| plant(&mut outcome, factor, clock));
     let end = clock.now();
     let beside = match (watcher, mark) {
         (Some(watcher), Some(mark)) => watcher.finish(mark, || engine_pids(session)),
         _ => Beside::default(),
     };
     session.inspect(&mut outcome);
-    record(setting, outcome, session.loaded(), &beside, begin, end, session.in_process())
+    let record = record(setting, outcome, session.loaded(), &beside, begin, end, session.in_process());
+    match planted {
+        Some(planted) => labelled(record, planted),
+        None => record,
+    }
 }
 
 fn record(
@@ -128,6 +139,7 @@ fn record(
         total_wall_ns: wall,
         waited: setting.waited,
         in_vain: setting.task.in_vain,
+        planted: None,
         since_last_call_ns: setting.last_end.map(|last| begin.since(last)),
         session_age_ns: begin.since(setting.loaded_at),
         client_cpu_ns: beside.own_cpu,

@@ -18,7 +18,7 @@ pub mod plan;
 mod reference;
 
 pub use beside::BesideRecord;
-pub use call::{CallRecord, MemoryRecord, SpanRecord, TokenCounts, WaitRecord};
+pub use call::{CallRecord, MemoryRecord, PlantedDelay, SpanRecord, TokenCounts, WaitRecord};
 pub use imported::{ImportedCall, ImportedTime, StatedFigure, Statistic};
 pub use in_vain::InVain;
 pub use load::{CompileRecord, LoadRecord};

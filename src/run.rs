@@ -351,6 +351,7 @@ impl<'a> Run<'a> {
         let key = &self.plan.sessions[session].key;
         let prepared = self.engines.prepared.get(key).ok_or_else(|| unprepared(key))?;
         let co_resident = self.open.others();
+        let slowdown = self.slowdown(task);
         let open = self.open.get_mut(session).ok_or_else(|| unprepared(key))?;
         let mut call = self.prompts.call(cell);
         call.index = task.index;
@@ -370,6 +371,7 @@ impl<'a> Run<'a> {
             last_end: self.last_end,
             co_resident,
             waited: self.waited,
+            slowdown,
         };
         let mut record = measure(open.session.as_mut(), &setting, &**self.clock, self.watcher.as_mut(), self.cancel);
         self.power.write_and_flag(&mut record.flags, record.begin_ns, &record.attribution, &record.beside.boards)?;
@@ -383,6 +385,12 @@ impl<'a> Run<'a> {
             self.open.lose(session);
         }
         Ok(Some(Line::Call(Box::new(record))))
+    }
+
+    /// How many times longer a call is made to take on purpose. `None`: it is left alone.
+    fn slowdown(&self, task: &CallTask) -> Option<f64> {
+        let cell = &self.plan.cells[task.cell].id;
+        self.plan.slowdown_of(cell, task.session_index).filter(|_| task.role == Role::Timed)
     }
 
     /// Repeats a procedure for the power sensor. `None`: cancelled.
@@ -436,5 +444,5 @@ fn unprepared(key: &SessionKey) -> RunError {
 
 /// Whether a line is a degraded call that is not made again.
 fn is_degraded(plan: &Plan, line: &Line) -> bool {
-    matches!(line, Line::Call(call) if !call.status.is_ok() && !call.is_made_again(plan.retries()))
+    matches!(line, Line::Call(call) if !call.status.went_well() && !call.is_made_again(plan.retries()))
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::hash::sha256_hex;
+use crate::record::Line;
 use crate::record::manifest::Manifest;
 use crate::record::plan::{self, Plan};
 use crate::store::{self, MANIFEST, PLAN, Recording, SPEC, StoreError, TraceRow, Writer, io_error, reader};
@@ -24,11 +25,22 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Reads a run.
+    /// Reads a run whose figures are to be used.
     ///
     /// # Errors
-    /// The folder is no run, is damaged, was changed, or was written in another format.
+    /// The folder is no run, is damaged, was changed, or was written in another format; or the run was slowed on purpose, and
+    /// is no measurement.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let run = Self::open_planted(path)?;
+        not_planted(path, &run.plan)?;
+        Ok(run)
+    }
+
+    /// Reads a run for whoever knows what was planted in it, or uses no figure of it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for what was slowed on purpose.
+    pub fn open_planted(path: &Path) -> Result<Self, StoreError> {
         let recording = store::read(path)?;
         let (plan, manifest) = (read_plan(path)?.plan, read_manifest(path)?);
         Ok(Self { path: path.to_owned(), plan, manifest, recording })
@@ -61,6 +73,47 @@ impl RunFolder {
     pub fn trace(&self) -> Result<Vec<TraceRow>, StoreError> {
         store::read_trace(&self.path)
     }
+}
+
+/// A run whose record is read later, line by line: it can be larger than memory, and what is made of a line is small.
+#[derive(Debug)]
+pub struct UnreadRun {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What was planned.
+    pub plan: Plan,
+    /// On what it ran.
+    pub manifest: Manifest,
+}
+
+impl UnreadRun {
+    /// Reads what is not the record.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`]; with `planted` not for what was slowed on purpose.
+    pub fn open(path: &Path, planted: bool) -> Result<Self, StoreError> {
+        let plan = read_plan(path)?.plan;
+        if !planted {
+            not_planted(path, &plan)?;
+        }
+        Ok(Self { path: path.to_owned(), plan, manifest: read_manifest(path)? })
+    }
+
+    /// Reads the record: `keeps` is shown every line, and those of which it says so are kept.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`].
+    pub fn record(&self, keeps: &mut dyn FnMut(&Line) -> bool) -> Result<Recording, StoreError> {
+        reader::read_some(&self.path, keeps)
+    }
+}
+
+/// What was slowed on purpose is no measurement.
+fn not_planted(path: &Path, plan: &Plan) -> Result<(), StoreError> {
+    plan.slowdown.as_ref().map_or(Ok(()), |slowdown| {
+        let (path, factor) = (path.display().to_string(), slowdown.factor);
+        Err(StoreError::Planted { path, factor })
+    })
 }
 
 /// A plan as it was read.

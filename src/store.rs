@@ -87,6 +87,16 @@ pub enum StoreError {
         /// What is wrong and what is expected.
         why: String,
     },
+    /// A self-test slowed the run on purpose, so that its figures are no measurement.
+    #[error(
+        "{path}: a self-test (rerun --slowdown) made some of its calls take {factor} times as long, so it is no measurement\n  allowed: phasebench validate, and the same rerun again"
+    )]
+    Planted {
+        /// The folder.
+        path: String,
+        /// How many times longer.
+        factor: f64,
+    },
     /// The plan or scenario file in the folder is not the one the record was made with.
     #[error(
         "{path}: has changed since the run began (SHA-256 {found:.12}…, recorded {expected:.12}…)\n  try: restore it, or start a new run from the changed file"
@@ -109,7 +119,11 @@ impl StoreError {
             Self::Io { source, .. } => source.to_string(),
             Self::Line { line, why, .. } => format!("line {line}: {why}"),
             Self::Content { why, .. } => why.clone(),
-            Self::Exists { .. } | Self::Link { .. } | Self::Locked { .. } | Self::Changed { .. } => self.to_string(),
+            Self::Exists { .. }
+            | Self::Link { .. }
+            | Self::Locked { .. }
+            | Self::Planted { .. }
+            | Self::Changed { .. } => self.to_string(),
         }
     }
 

@@ -219,13 +219,15 @@ pub enum Degraded {
     BlocklistedClock,
     /// The row contradicts itself.
     Invariant,
+    /// A self-test delayed it on purpose: `rerun --slowdown`.
+    Planted,
 }
 named!(Degraded {
     Error => "error", Timeout => "timeout", Oom => "oom", Crashed => "crashed", Incomplete => "incomplete",
     EarlyStop => "early_stop", TooShort => "too_short", CacheHit => "cache_hit", Truncated => "truncated",
     Reloaded => "reloaded", Queued => "queued", WrongDevice => "wrong_device", Fallback => "fallback",
     CompileFailed => "compile_failed", StackChanged => "stack_changed", BlocklistedClock => "blocklisted_clock",
-    Invariant => "invariant",
+    Invariant => "invariant", Planted => "planted",
 });
 
 /// Whether a row may enter aggregates.
@@ -243,6 +245,12 @@ impl Status {
     #[must_use]
     pub fn is_ok(self) -> bool {
         self == Self::Ok
+    }
+
+    /// Whether the engine did what it was asked: it counts, or would but for a delay that was planted.
+    #[must_use]
+    pub fn went_well(self) -> bool {
+        matches!(self, Self::Ok | Self::Degraded(Degraded::Planted))
     }
 
     /// Why it may not be used. `None`: it may.

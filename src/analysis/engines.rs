@@ -19,5 +19,5 @@ pub use by_session::Pairing;
 pub use cells::{DRIFT_ALLOWANCE, EngineComparison, EngineComparisonRow};
 pub use groups::{EngineGroups, EngineGroupsRow, Samples};
 pub use pairs::{EnginePairs, EnginePairsRow};
-pub use side::{Side, imported_sides, sides};
+pub use side::{Counts, FEWEST_CALLS, MODES, why_not_compared};
 pub use verdict::{Asked, EngineVerdict, Judged, MARGIN, PREFILL_FLOOR_MS, Rule, STEP_FLOOR_MS, floor_ms, judge};

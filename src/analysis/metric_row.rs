@@ -148,11 +148,13 @@ impl MetricRow {
     /// Whether the row enters aggregates of its cell: timed, on a warm engine, not degraded, with a latency.
     #[must_use]
     pub fn counts(&self) -> bool {
-        self.role == Role::Timed
-            && self.regime == Regime::Warm
-            && self.status == Standing::Ok
-            && !self.made_again
-            && self.latency_ms.is_some()
+        self.status == Standing::Ok && self.would_count()
+    }
+
+    /// Whether it would if it were not degraded.
+    #[must_use]
+    pub fn would_count(&self) -> bool {
+        self.role == Role::Timed && self.regime == Regime::Warm && !self.made_again && self.latency_ms.is_some()
     }
 
     /// Whether the row is a cold or planned warmup call that went well.

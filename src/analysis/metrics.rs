@@ -53,16 +53,16 @@ impl Table for Metrics {
 
 /// What is the same in all modes of a call.
 #[derive(Clone)]
-struct OfCall {
-    key: Arc<CellKey>,
-    architecture: ArchitectureColumns,
-    board: BoardColumns,
+pub(super) struct OfCall {
+    pub(super) key: Arc<CellKey>,
+    pub(super) architecture: ArchitectureColumns,
+    pub(super) board: BoardColumns,
     /// Whether its prefill does not show that it was made.
-    suspect: bool,
+    pub(super) suspect: bool,
     /// Whether something outside disturbed it.
-    disturbed: bool,
+    pub(super) disturbed: bool,
     /// Whether another try of it followed.
-    made_again: bool,
+    pub(super) made_again: bool,
 }
 
 impl OfCall {
@@ -75,7 +75,7 @@ impl OfCall {
     }
 }
 
-fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mode: Mode) -> MetricRow {
+pub(super) fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mode: Mode) -> MetricRow {
     let timed = Timed::of(call, mode);
     let decode = DecodeTimes::of(call, mode);
     let outside = OutsideEngine::of(call, mode).filter(|_| timed.latency_ms.is_some());

@@ -21,6 +21,12 @@ fn between(text: &str) -> Result<(String, String), String> {
     Ok((a.to_owned(), b.to_owned()))
 }
 
+/// `1.10`: a tenth longer.
+fn slowdown(text: &str) -> Result<f64, String> {
+    let factor = text.trim().parse::<f64>().ok().filter(|factor| *factor > 1.0 && *factor <= 10.0);
+    factor.ok_or_else(|| "allowed: more than 1, at most 10, e.g. 1.10 for calls that take a tenth longer".to_owned())
+}
+
 /// `compare`
 #[derive(Debug, Args)]
 #[command(after_help = "Example: phasebench compare results/BEFORE results/AFTER")]
@@ -53,6 +59,13 @@ pub struct RerunArgs {
     /// Do nothing while nothing changed that can change speed
     #[arg(long)]
     pub if_changed: bool,
+    /// A self-test: slow the calls of half of the cells by this factor, in half of the sessions, and see whether that is found
+    #[arg(long, value_name = "FACTOR", conflicts_with_all = ["if_changed", "gate", "allow", "junit", "github"],
+        value_parser = slowdown)]
+    pub slowdown: Option<f64>,
+    /// With --slowdown: which cells and sessions are slowed
+    #[arg(long, value_name = "SEED", default_value_t = 1, requires = "slowdown")]
+    pub seed: u64,
     /// Measure again so often at most, until every cell is decided
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3))]
     pub stages: u32,

@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use super::CommandError;
 
 pub use gate::GateError;
-pub(super) use opened::{Opened, open, settings};
+pub(super) use opened::{Opened, in_turns, open, open_planted, settings};
 pub use refused::CompareError;
 
 /// Compares, prints, and says by the exit code whether anything is worse.
@@ -106,13 +106,15 @@ fn is_same(a: &Opened, b: &Opened) -> bool {
 /// One per candidate; the chance of a false alarm is shared among them.
 fn comparisons(args: &CompareArgs, opened: &[Opened]) -> Result<Vec<Comparison>, CommandError> {
     let baseline = &opened[0];
-    let settings = settings(&args.judge, baseline)?;
     if let Some((a, b)) = &args.between {
         check_backends(baseline, [a, b])?;
         let sides = Sides::of_backends(baseline.side(), a, b);
+        // What took turns needs no allowance, and no history is read for one.
+        let settings = if sides.interleaved { in_turns(&args.judge) } else { settings(&args.judge, baseline)? };
         return Ok(vec![compare(&sides, &settings).map_err(CompareError::from)?]);
     }
     let candidates = &opened[1..];
+    let settings = settings(&args.judge, baseline)?;
     let settings = settings.at(settings.rule.alpha / candidates.len().max(1) as f64);
     let of = |candidate: &Opened| {
         let sides = Sides::of_runs(baseline.side(), candidate.side());

@@ -19,7 +19,10 @@ use found::{Found, SpeedRow};
 
 mod found;
 mod meaning;
+mod model;
 mod watch;
+
+pub(super) use watch::key_of;
 
 /// Rounds and the length of a turn: the median of 15 is known to about a third of their spread.
 const REPETITIONS: u32 = 15;

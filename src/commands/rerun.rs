@@ -3,27 +3,27 @@
 //! Everything lies in one folder, named after the stack it was measured on: `stage-1` to `stage-3`, and `confirm`, each a run
 //! folder. What is there is not measured again, so that the command, given again, goes on where it was ended.
 
+mod measured;
+mod slowdown;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::analysis::MetricRow;
 use crate::analysis::engines::Rule;
 use crate::cli::RerunArgs;
-use crate::comparison::changes::of_stacks;
-use crate::comparison::{Comparison, Gate, Outcome, Settings, Sides, Weight, compare, compare_confirmed};
+use crate::comparison::{Comparison, Gate, Outcome, Settings, Sides, compare, compare_confirmed};
 use crate::exit::Exit;
 use crate::manifest;
-use crate::record::manifest::Stack;
+use crate::record::manifest::{Stack, Weight};
 use crate::record::plan::{Plan, SkippedCell};
-use crate::run_folder::RunFolder;
-use crate::terminal::warn;
 
 use super::CommandError;
 use super::compare::{self, CompareError, Opened};
-use super::run::{self, Asked};
+use super::run;
+use measured::{measure_into, together};
 
 /// Chance of a false alarm at each of three looks, so that all of them together have 5 %: Pocock 1977.
 const THREE_LOOKS: f64 = 0.0221;
@@ -35,6 +35,9 @@ const TWO_LOOKS: f64 = 0.0294;
 /// # Errors
 /// A run that cannot be read, a backend that is not there, whatever stops a run.
 pub fn execute(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    if let Some(factor) = args.slowdown {
+        return slowdown::execute(args, factor, out);
+    }
     let baseline = compare::open(&args.run)?;
     let (loaded, _) = run::again(&args.run, baseline.run.plan.clone())?;
     let stack = run::stack_now(loaded)?;
@@ -51,7 +54,7 @@ pub fn execute(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
 
 /// Whether nothing changed that can change speed.
 fn is_unchanged(before: &Stack, now: &Stack) -> bool {
-    of_stacks(before, now).iter().all(|change| change.weight == Weight::Harmless)
+    before.changes(now).iter().all(|change| change.weight == Weight::Harmless)
 }
 
 fn unchanged(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
@@ -145,23 +148,8 @@ impl Rerun<'_> {
     /// A run of a plan in a folder: measured, taken up again, or found there. `None`: interrupted.
     fn measured(&self, folder: &Path, plan: Plan) -> Result<Option<Opened>, CommandError> {
         let json = self.args.judge.json;
-        let finished = RunFolder::open(folder).is_ok_and(|run| run.recording.finished());
-        if !finished {
-            let begun = if run::is_begun(folder) {
-                run::resume(folder, json)?
-            } else {
-                let (loaded, origin) = run::again(&self.baseline.run.path, plan)?;
-                run::begin(loaded, &Asked { origin: &origin, out: Some(folder), skip_missing: false, json })?
-            };
-            match run::carry_out(begun, json)? {
-                run::Outcome::Complete(..) => {}
-                run::Outcome::NotBegun(_) | run::Outcome::Interrupted(_) => {
-                    warn("interrupted: the same command goes on where it was ended");
-                    return Ok(None);
-                }
-            }
-        }
-        Ok(Some(compare::open(folder)?))
+        let is_there = measure_into(folder, &self.baseline.run.path, plan, json)?;
+        Ok(if is_there { Some(compare::open(folder)?) } else { None })
     }
 
     fn sides<'s>(&'s self, candidate: &'s Opened) -> Sides<'s> {
@@ -189,20 +177,4 @@ impl Rerun<'_> {
 /// Whether more sessions would decide any cell.
 fn could_be_decided(comparison: &Comparison) -> bool {
     comparison.cells.iter().any(|cell| cell.sessions_to_decide.is_some())
-}
-
-/// Stages as one run: their sessions follow each other.
-fn together(stages: &[Opened]) -> Opened {
-    let mut all = stages[0].clone();
-    for stage in &stages[1..] {
-        let next = |of: fn(&MetricRow) -> u32| all.metrics.iter().map(of).max().map_or(0, |last| last + 1);
-        let (sessions, calls) = (next(|row| row.session_index), next(|row| row.index));
-        all.metrics.extend(stage.metrics.iter().cloned().map(|row| MetricRow {
-            session_index: row.session_index + sessions,
-            index: row.index + calls,
-            ..row
-        }));
-        all.kernels.extend(stage.kernels.iter().cloned());
-    }
-    all
 }

@@ -8,16 +8,17 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::CancelToken;
 use crate::cli::RunArgs;
 use crate::clock::unix_ns;
 use crate::exit::Exit;
 use crate::hash::sha256_hex;
 use crate::manifest;
 use crate::plan;
-use crate::record::manifest::{Manifest, Stack};
+use crate::record::manifest::{Change, Manifest, Stack};
 use crate::record::plan::Plan;
 use crate::record::{Finished, Line};
-use crate::run::{Job, PowerBeside, Prompts, Run, RunEnd};
+use crate::run::{Engines, Job, PowerBeside, Prompts, Run, RunEnd};
 use crate::run_folder::RunFolder;
 use crate::scenario::{ScenarioFile, TelemetrySettings};
 use crate::schedule::Recorded;
@@ -49,7 +50,7 @@ pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CommandError
             if let Some(scenario) = scenario {
                 began_with(folder, scenario)?;
             }
-            resume(folder, args.json)?
+            not_planted(resume(folder, args.json)?)?
         }
         (None, Some(file)) => {
             let loaded = scenario::load(file, &args.only)?;
@@ -221,6 +222,20 @@ pub(super) fn resume(folder: &Path, json: bool) -> Result<Begun, CommandError> {
     Ok(Begun::Ready(Box::new(BegunRun::new(ready, plan, recording.lines, prompts, writer, manifest))))
 }
 
+/// A run that a self-test slows is gone on with by the self-test alone.
+fn not_planted(begun: Begun) -> Result<Begun, StoreError> {
+    match &begun {
+        Begun::Ready(run) => match &run.job.plan.slowdown {
+            Some(slowdown) => {
+                let path = run.folder().display().to_string();
+                Err(StoreError::Planted { path, factor: slowdown.factor })
+            }
+            None => Ok(begun),
+        },
+        Begun::RunEnd(_) | Begun::Interrupted(_) => Ok(begun),
+    }
+}
+
 /// A run's scenario and plan, to be measured again, with where its relative paths start.
 pub(super) fn again(folder: &Path, plan: Plan) -> Result<(Loaded, PathBuf), CommandError> {
     let text = store::read_text(folder, store::SPEC)?;
@@ -239,9 +254,16 @@ pub(super) fn stack_now(loaded: Loaded) -> Result<Stack, CommandError> {
     Ok(reached.stack())
 }
 
-/// Whether a run was begun in a folder, so that it can be resumed.
-pub(super) fn is_begun(folder: &Path) -> bool {
-    RunFolder::open(folder).is_ok()
+/// Engines and prompts of a scenario whose calls are made without a run. `None`: someone cancelled.
+///
+/// # Errors
+/// Backends that are not there, models that cannot be made.
+pub(super) fn engines(loaded: Loaded, cancel: &CancelToken) -> Result<Option<(Plan, Prompts, Engines)>, CommandError> {
+    let mut reached = Reached::open(loaded.file, &loaded.plan, cancel.clone());
+    reached.require_all()?;
+    let prompts = reached.prompts(&loaded.plan)?;
+    let ready = reached.prepare(&loaded.plan)?;
+    Ok(ready.map(|ready| (loaded.plan, prompts, ready.engines)))
 }
 
 /// Whether a run began with this scenario file.
@@ -258,7 +280,8 @@ fn began_with(run: &Path, scenario: &Path) -> Result<(), CommandError> {
 fn unchanged(folder: &Path, manifest: &Manifest, ready: &Ready) -> Result<(), StackChanged> {
     let changed = |what: String| Err(StackChanged { folder: folder.display().to_string(), what });
     if manifest.stack_sha256 != manifest::stack_sha256(&ready.stack) {
-        return changed(manifest.stack.differences(&ready.stack).join(", "));
+        let changes = manifest.stack.changes(&ready.stack);
+        return changed(changes.iter().map(Change::in_words).collect::<Vec<_>>().join(", "));
     }
     for (name, before) in &manifest.models {
         if ready.models.get(name).is_some_and(|now| now.weights_id != before.weights_id) {

@@ -28,6 +28,11 @@ pub enum AllowanceSource {
         /// How many.
         runs: usize,
     },
+    /// A small model on ONNX Runtime, watched on this machine.
+    Watched {
+        /// For so many minutes.
+        minutes: usize,
+    },
     /// Said on the command line.
     Given,
     /// The default of a virtual or shared machine.
@@ -51,9 +56,13 @@ impl Allowance {
     /// runs know it badly, whatever the number of cells in each: it is as much wider as Student's t is than the normal's.
     #[must_use]
     pub fn of_history(ln: f64, runs: usize) -> Self {
-        let critical = |df: f64| student::critical(LEVEL, df).unwrap_or(f64::INFINITY);
-        let widened = critical(runs.saturating_sub(1) as f64) / critical(f64::MAX);
-        Self { ln: ln * widened, source: AllowanceSource::History { runs } }
+        Self { ln: ln * widened(runs), source: AllowanceSource::History { runs } }
+    }
+
+    /// What minutes of one machine differ by, where a small model was watched: as [`of_history`](Self::of_history).
+    #[must_use]
+    pub fn of_watch(ln: f64, minutes: usize) -> Self {
+        Self { ln: ln * widened(minutes), source: AllowanceSource::Watched { minutes } }
     }
 
     /// Where it is from, in words.
@@ -61,11 +70,20 @@ impl Allowance {
     pub fn because(&self) -> String {
         match self.source {
             AllowanceSource::History { runs } => format!("measured over {runs} runs of one stack"),
+            AllowanceSource::Watched { minutes } => {
+                format!("measured over {minutes} minutes of machine --watch, on a small model")
+            }
             AllowanceSource::Given => "as given with --drift".to_owned(),
             AllowanceSource::Shared => "the default of a virtual or shared machine".to_owned(),
             AllowanceSource::Own => "the default of a machine of one's own with fixed clocks".to_owned(),
         }
     }
+}
+
+/// How much wider a standard deviation is taken that so many values showed.
+fn widened(values: usize) -> f64 {
+    let critical = |df: f64| student::critical(LEVEL, df).unwrap_or(f64::INFINITY);
+    critical(values.saturating_sub(1) as f64) / critical(f64::MAX)
 }
 
 /// Whether nobody else is on it and its clocks stay where they are, as far as the system tells.

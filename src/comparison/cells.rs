@@ -99,9 +99,9 @@ pub struct Compared {
 }
 
 /// What stands on both sides under one name.
-struct Matched<'s, 'a> {
-    a: Option<&'s SideCell<'a>>,
-    b: Option<&'s SideCell<'a>>,
+struct Matched<'s> {
+    a: Option<&'s SideCell>,
+    b: Option<&'s SideCell>,
     /// Why the two are not compared. `None`: they are.
     reason: Option<(Verdict, String)>,
 }
@@ -143,16 +143,12 @@ pub fn rows(
 }
 
 /// Cells that stand on both sides, those that nearly do, and those of one side.
-fn matched<'s, 'a>(sides: &'s Sides<'a>) -> Vec<Matched<'s, 'a>> {
+fn matched<'s>(sides: &'s Sides<'_>) -> Vec<Matched<'s>> {
     let with_backend = sides.kind != SidesKind::Backends;
     let (ours, theirs) = (&sides.baseline.cells, &sides.candidate.cells);
-    let same = |a: &SideCell<'_>, b: &SideCell<'_>| {
-        a.side.mode == b.side.mode && asks_the_same(a.side.cell, b.side.cell, with_backend)
-    };
-    let alike = |a: &SideCell<'_>, b: &SideCell<'_>| {
-        a.side.mode == b.side.mode && asks_alike(a.side.cell, b.side.cell, with_backend)
-    };
-    let mut left: Vec<&SideCell<'a>> = theirs.iter().filter(|b| !ours.iter().any(|a| same(a, b))).collect();
+    let same = |a: &SideCell, b: &SideCell| a.mode == b.mode && asks_the_same(&a.cell, &b.cell, with_backend);
+    let alike = |a: &SideCell, b: &SideCell| a.mode == b.mode && asks_alike(&a.cell, &b.cell, with_backend);
+    let mut left: Vec<&SideCell> = theirs.iter().filter(|b| !ours.iter().any(|a| same(a, b))).collect();
     let mut found = Vec::new();
     for a in ours {
         let b = theirs.iter().find(|b| same(a, b)).or_else(|| {
@@ -171,8 +167,8 @@ fn matched<'s, 'a>(sides: &'s Sides<'a>) -> Vec<Matched<'s, 'a>> {
     found
 }
 
-fn missing(a: &SideCell<'_>, other: &str, sides: &Sides<'_>) -> (Verdict, String) {
-    let skipped = sides.candidate.run.plan.skipped.iter().find(|skipped| skipped.cell.id == a.side.cell.id);
+fn missing(a: &SideCell, other: &str, sides: &Sides<'_>) -> (Verdict, String) {
+    let skipped = sides.candidate.run.plan.skipped.iter().find(|skipped| skipped.cell.id == a.cell.id);
     let words = match skipped {
         Some(skipped) => format!("skipped in {other}: {}", skipped.reason),
         None => format!("not asked for in {other}"),
@@ -181,11 +177,11 @@ fn missing(a: &SideCell<'_>, other: &str, sides: &Sides<'_>) -> (Verdict, String
 }
 
 /// Why two cells of one name are not compared. `None`: they are.
-fn apart(a: &SideCell<'_>, b: &SideCell<'_>, sides: &Sides<'_>) -> Option<(Verdict, String)> {
+fn apart(a: &SideCell, b: &SideCell, sides: &Sides<'_>) -> Option<(Verdict, String)> {
     for (cell, name) in [(a, &sides.baseline.name), (b, &sides.candidate.name)] {
-        if let Some(reason) = &cell.side.reason {
+        if let Some(reason) = &cell.reason {
             // Calls without proof were made, and are another matter than calls that were not.
-            let verdict = if cell.side.measured_as.is_some() { Verdict::NotComparable } else { Verdict::Missing };
+            let verdict = if cell.measured_as.is_some() { Verdict::NotComparable } else { Verdict::Missing };
             let kinds = cell.failures.kinds();
             let why = if kinds.is_empty() { String::new() } else { format!(" ({kinds})") };
             return Some((verdict, format!("{name}: {reason}{why}")));
@@ -195,11 +191,11 @@ fn apart(a: &SideCell<'_>, b: &SideCell<'_>, sides: &Sides<'_>) -> Option<(Verdi
 }
 
 /// Numbers cells by backend and mode: those lend each other what they know of sessions.
-fn groups(matched: &[Matched<'_, '_>]) -> Vec<usize> {
+fn groups(matched: &[Matched<'_>]) -> Vec<usize> {
     let mut known: Vec<(&str, Mode)> = Vec::new();
     let mut numbers = Vec::with_capacity(matched.len());
     for both in matched {
-        let key = both.one().map(|cell| (cell.side.cell.session.backend.as_str(), cell.side.mode));
+        let key = both.one().map(|cell| (cell.cell.session.backend.as_str(), cell.mode));
         let number = key.map(|key| {
             known.iter().position(|other| *other == key).unwrap_or_else(|| {
                 known.push(key);
@@ -211,20 +207,20 @@ fn groups(matched: &[Matched<'_, '_>]) -> Vec<usize> {
     numbers
 }
 
-impl<'s, 'a> Matched<'s, 'a> {
-    fn one(&self) -> Option<&'s SideCell<'a>> {
+impl<'s> Matched<'s> {
+    fn one(&self) -> Option<&'s SideCell> {
         self.a.or(self.b)
     }
 
     /// The row with every figure that does not depend on other rows.
     fn compared(&self, effect: Option<&Effect>, p_failing: f64) -> Option<Compared> {
         let one = self.one()?;
-        let cell = one.side.cell;
-        let sessions = |side: Option<&SideCell<'a>>| side.map(|side| side.sessions.clone()).unwrap_or_default();
+        let cell = &one.cell;
+        let sessions = |side: Option<&SideCell>| side.map(|side| side.sessions.clone()).unwrap_or_default();
         let (a, b) = (sessions(self.a), sessions(self.b));
-        let other = self.b.map(|b| b.side.cell.session.backend.clone());
-        let degraded = |side: Option<&SideCell<'_>>| side.map_or(0, |side| side.failures.all());
-        let disturbed = |side: Option<&SideCell<'_>>| side.map_or(0, SideCell::disturbed);
+        let other = self.b.map(|b| b.cell.session.backend.clone());
+        let degraded = |side: Option<&SideCell>| side.map_or(0, |side| side.failures.all());
+        let disturbed = |side: Option<&SideCell>| side.map_or(0, SideCell::disturbed);
         let both = self.a.zip(self.b).is_some();
         let row = CellRow {
             backend: cell.session.backend.clone(),
@@ -233,7 +229,7 @@ impl<'s, 'a> Matched<'s, 'a> {
             scenario: cell.scenario.clone(),
             batch: cell.batch,
             gen_tokens: cell.gen_tokens,
-            mode: one.side.mode,
+            mode: one.mode,
             verdict: self.reason.as_ref().map_or(Verdict::Undecided, |(verdict, _)| *verdict),
             reason: self.reason.as_ref().map(|(_, reason)| reason.clone()),
             ratio: effect.map(|effect| effect.ratio.value()),
@@ -365,7 +361,9 @@ fn excuse(row: &mut CellRow, machine: &[MachineRow], settings: &Settings) {
         let change = change(kernel.ratio, Some((kernel.low, kernel.high)));
         row.verdict = Verdict::NotComparable;
         row.reason = Some(format!("the machine is {change} ({})", kernel.kernel));
-    } else if let Some(reason) = disturbed::explains(row, slower) {
+    } else if let Some(reason) =
+        disturbed::explains((row.disturbed_b, row.calls_b), (row.disturbed_a, row.calls_a), slower)
+    {
         row.verdict = Verdict::NotComparable;
         row.reason = Some(reason);
     }

@@ -1,5 +1,7 @@
 //! How often anything is called different where nothing is: sessions of one run, split at random.
 
+use std::collections::BTreeSet;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -7,9 +9,9 @@ use serde::Serialize;
 
 use crate::stats::InputError;
 
+use super::cells;
 use super::side::{RunSide, Sides};
 use super::verdict::{Settings, Verdict};
-use super::{cells, verdict};
 
 /// Sessions below which halves are too small to be compared.
 pub const FEWEST_SESSIONS: usize = 4;
@@ -36,9 +38,8 @@ pub struct Null {
 /// # Errors
 /// Never for what a run folder holds.
 pub fn null(run: RunSide<'_>, splits: u32, settings: &Settings) -> Result<Option<Null>, InputError> {
-    let mut indices: Vec<u32> = run.metrics.iter().map(|row| row.session_index).collect();
-    indices.sort_unstable();
-    indices.dedup();
+    let all: BTreeSet<u32> = run.cells.iter().flat_map(|cell| cell.sessions.by_session.keys().copied()).collect();
+    let indices: Vec<u32> = all.into_iter().collect();
     if indices.len() < FEWEST_SESSIONS {
         return Ok(None);
     }
@@ -47,9 +48,8 @@ pub fn null(run: RunSide<'_>, splits: u32, settings: &Settings) -> Result<Option
         let mut shuffled = indices.clone();
         shuffled.shuffle(&mut ChaCha8Rng::seed_from_u64(u64::from(seed)));
         let half = &shuffled[..shuffled.len() / 2];
-        let sides = Sides::of_halves(run, &|index| half.contains(&index));
-        let settings = verdict::Settings { allowance: None, ..settings.clone() };
-        let rows = cells::rows(&sides, &settings, None, &[])?;
+        let sides = Sides::of_halves(run, ("one half", "the other"), &|index| half.contains(&index));
+        let rows = cells::rows(&sides, settings, None, &[])?;
         let any = |wanted: &[Verdict]| rows.iter().any(|cell| wanted.contains(&cell.row.verdict));
         let beyond = [Verdict::Slower, Verdict::Faster];
         found.called += u32::from(any(&beyond));

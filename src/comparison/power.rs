@@ -40,8 +40,8 @@ impl Noise {
         (error, own_df + self.variance.lent_df)
     }
 
-    /// Sessions a side with which a true ratio would be told to be beyond `from` in `power` of 100 runs: twice the margin's
-    /// distance where it is 1.06. `None`: more than are ever asked for.
+    /// Sessions a side with which a true logarithm so far beyond the margin would be told to be, in `power` of 1 runs. `None`:
+    /// more than are ever asked for.
     fn enough(&self, distance_ln: f64, level: f64, power: f64) -> Option<u32> {
         (2..=MOST_SESSIONS).find(|&sessions| {
             let (error, df) = self.with(sessions);

@@ -1,20 +1,22 @@
 //! The answer in one sentence, and what must be known before any number.
 
 use crate::analysis::engines::Rule;
+use crate::record::manifest::{Change, Weight};
 use crate::stats::LEVEL;
 
 use super::allowance::Allowance;
-use super::cells::Compared;
-use super::changes::{Change, Weight};
+use super::cells::{CellRow, Compared};
 use super::disturbed;
 use super::effect::Basis;
 use super::groups;
 use super::machine::MachineRow;
 use super::power::FINDS;
-use super::side::Sides;
+use super::side::{OneSide, Sides};
 use super::verdict::{Settings, Verdict};
 use super::words::{change, counted, percent, phase};
 
+/// Share of a side's calls from which on a reader must know that they were disturbed.
+const MANY: f64 = 0.25;
 /// Changes that are named; the others are counted.
 const MOST_CHANGES: usize = 4;
 
@@ -165,7 +167,7 @@ pub fn notes(cells: &[Compared], sides: &Sides<'_>, allowance: Option<&Allowance
             notes.push(format!("The stack changed during {}: its calls are of more than one.", side.name));
         }
     }
-    notes.extend(disturbed::note(cells, sides));
+    notes.extend(disturbed_note(cells, sides));
     if cells.iter().all(|cell| cell.row.ratio.is_none()) {
         notes.push("Nothing was compared.".to_owned());
     }
@@ -191,4 +193,25 @@ fn unseen(cells: &[Compared]) -> Option<String> {
         100.0 * (seen - 1.0),
         100.0 * FINDS
     ))
+}
+
+/// What a reader must know of calls that were disturbed from outside. `None`: few were.
+fn disturbed_note(cells: &[Compared], sides: &Sides<'_>) -> Option<String> {
+    let of = |count: fn(&CellRow) -> (u64, usize), side: &OneSide<'_>| {
+        let compared = cells.iter().map(|cell| count(&cell.row));
+        let (disturbed, calls) = compared.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        (
+            disturbed::share(disturbed, calls),
+            format!("{:.0} % of the calls of {}", 100.0 * disturbed::share(disturbed, calls), side.name),
+        )
+    };
+    let baseline = of(|row| (row.disturbed_a, row.calls_a), &sides.baseline);
+    let candidate = of(|row| (row.disturbed_b, row.calls_b), &sides.candidate);
+    (baseline.0.max(candidate.0) >= MANY).then(|| {
+        format!(
+            "{} and {} were disturbed from outside, other programs mostly; `disturbed.csv` of `analyze` says by what. What \
+             took longer on the side that was disturbed more is not judged. A quiet machine would tell.",
+            baseline.1, candidate.1
+        )
+    })
 }

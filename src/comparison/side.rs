@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::analysis::engines::{self, Side};
-use crate::analysis::{CompileAuditRow, MetricRow, Standing};
 use crate::record::manifest::Manifest;
 use crate::record::plan::{Cell, Plan};
-use crate::terms::{Mode, Order, Role};
+use crate::terms::{Dtype, Mode, Order};
 
 use super::failing::Failures;
 use super::kernels::KernelReading;
@@ -21,10 +19,8 @@ pub struct RunSide<'a> {
     pub plan: &'a Plan,
     /// On what it ran.
     pub manifest: &'a Manifest,
-    /// Every call in every mode.
-    pub metrics: &'a [MetricRow],
-    /// What a compiler is proved to have done.
-    pub audit: &'a [CompileAuditRow],
+    /// Its cells in the plan's order.
+    pub cells: &'a [SideCell],
     /// The machine's own speed during the run. Empty: not measured.
     pub kernels: &'a [KernelReading],
 }
@@ -61,24 +57,52 @@ pub struct OneSide<'a> {
     /// The run.
     pub run: RunSide<'a>,
     /// Its cells in the plan's order.
-    pub cells: Vec<SideCell<'a>>,
+    pub cells: Vec<SideCell>,
 }
 
-/// A cell in one mode.
+/// A cell in one mode: its calls that may be compared, or why there are none.
 #[derive(Debug, Clone)]
-pub struct SideCell<'a> {
-    /// Calls that may be compared, or why there are none.
-    pub side: Side<'a>,
-    /// Those calls by session.
+pub struct SideCell {
+    /// The cell.
+    pub cell: Cell,
+    /// What is timed.
+    pub mode: Mode,
+    /// Hash of the weights, and the element type. `None`: no call counts, or either changed during the run.
+    pub measured_as: Option<(String, Dtype)>,
+    /// Prompt tokens of a row. `None`: no call, or not told.
+    pub prompt_tokens: Option<f64>,
+    /// The device or provider that all calls ran on. `None`: not the same for all, or not proven.
+    pub actual: Option<String>,
+    /// Why the calls may not be compared. `None`: they may.
+    pub reason: Option<String>,
+    /// The calls by session.
     pub sessions: Sessions,
+    /// How many of them something disturbed from outside, by session; none where none was.
+    pub disturbed: BTreeMap<u32, u64>,
     /// What went wrong.
     pub failures: Failures,
 }
 
-impl SideCell<'_> {
+impl SideCell {
+    /// A cell of which nothing is known.
+    #[must_use]
+    pub fn without_calls(cell: &Cell, mode: Mode) -> Self {
+        Self {
+            cell: cell.clone(),
+            mode,
+            measured_as: None,
+            prompt_tokens: None,
+            actual: None,
+            reason: None,
+            sessions: Sessions::default(),
+            disturbed: BTreeMap::new(),
+            failures: Failures::default(),
+        }
+    }
+
     /// How many of its calls something disturbed from outside.
     pub(super) fn disturbed(&self) -> u64 {
-        self.side.calls.iter().filter(|call| call.disturbed).count() as u64
+        self.disturbed.values().sum()
     }
 }
 
@@ -86,7 +110,7 @@ impl<'a> Sides<'a> {
     /// Two runs, measured at different times.
     #[must_use]
     pub fn of_runs(baseline: RunSide<'a>, candidate: RunSide<'a>) -> Self {
-        let side = |run: RunSide<'a>| OneSide { name: run.name.to_owned(), run, cells: cells(run, None) };
+        let side = |run: RunSide<'a>| OneSide { name: run.name.to_owned(), run, cells: run.cells.to_vec() };
         Self { baseline: side(baseline), candidate: side(candidate), kind: SidesKind::Runs, interleaved: false }
     }
 
@@ -94,7 +118,9 @@ impl<'a> Sides<'a> {
     /// are measured in blocks.
     #[must_use]
     pub fn of_backends(run: RunSide<'a>, baseline: &str, candidate: &str) -> Self {
-        let side = |backend: &str| OneSide { name: backend.to_owned(), run, cells: cells(run, Some(backend)) };
+        let of =
+            |backend: &str| run.cells.iter().filter(|cell| cell.cell.session.backend == backend).cloned().collect();
+        let side = |backend: &str| OneSide { name: backend.to_owned(), run, cells: of(backend) };
         let (baseline, candidate) = (side(baseline), side(candidate));
         let several = |side: &OneSide<'_>| side.cells.iter().all(|cell| cell.sessions.count() != 1);
         let interleaved = run.plan.order == Order::Interleaved || several(&baseline) && several(&candidate);
@@ -103,18 +129,18 @@ impl<'a> Sides<'a> {
 
     /// Some sessions of a run against its others; which, `is_candidate` says by their index.
     #[must_use]
-    pub fn of_halves(run: RunSide<'a>, is_candidate: &dyn Fn(u32) -> bool) -> Self {
+    pub fn of_halves(run: RunSide<'a>, names: (&str, &str), is_candidate: &dyn Fn(u32) -> bool) -> Self {
         let side = |name: &str, wanted: bool| {
-            let mut cells = cells(run, None);
+            let mut cells = run.cells.to_vec();
             for cell in &mut cells {
-                let calls = cell.side.calls.iter().filter(|call| is_candidate(call.session_index) == wanted);
-                cell.sessions = Sessions::of(calls.filter_map(|call| Some((call.session_index, call.latency_ms?))));
+                cell.sessions.by_session.retain(|index, _| is_candidate(*index) == wanted);
+                cell.disturbed.retain(|index, _| is_candidate(*index) == wanted);
                 // What failed is not told by session, and is the same on both sides.
                 cell.failures = Failures::default();
             }
             OneSide { name: name.to_owned(), run, cells }
         };
-        let (baseline, candidate) = (side("one half", false), side("the other", true));
+        let (baseline, candidate) = (side(names.0, false), side(names.1, true));
         Self { baseline, candidate, kind: SidesKind::Halves, interleaved: true }
     }
 
@@ -123,40 +149,6 @@ impl<'a> Sides<'a> {
     pub fn is_one_run(&self) -> bool {
         self.kind != SidesKind::Runs
     }
-}
-
-/// The cells of a run, or of one of its backends.
-fn cells<'a>(run: RunSide<'a>, backend: Option<&str>) -> Vec<SideCell<'a>> {
-    let mut failures = failures(run.metrics);
-    let sides = match run.manifest.imported {
-        Some(_) => engines::imported_sides(run.plan, run.metrics),
-        None => engines::sides(run.plan, run.metrics, run.audit),
-    };
-    let own = sides.into_iter().filter(|side| backend.is_none_or(|backend| side.cell.session.backend == backend));
-    own.map(|side| {
-        let calls = side.calls.iter().filter_map(|call| Some((call.session_index, call.latency_ms?)));
-        let sessions = Sessions::of(calls);
-        let failures = failures.remove(&(side.cell.id.0.as_str(), side.mode)).unwrap_or_default();
-        SideCell { side, sessions, failures }
-    })
-    .collect()
-}
-
-/// What went wrong of timed calls, by cell and mode; of several tries of one call the last counts.
-fn failures(metrics: &[MetricRow]) -> BTreeMap<(&str, Mode), Failures> {
-    let mut last: BTreeMap<(&str, Mode, u32), &MetricRow> = BTreeMap::new();
-    for row in metrics.iter().filter(|row| row.role == Role::Timed) {
-        last.insert((&row.key.cell_id, row.mode, row.index), row);
-    }
-    let mut found: BTreeMap<(&str, Mode), Failures> = BTreeMap::new();
-    for ((cell, mode, _), row) in last {
-        let failures = found.entry((cell, mode)).or_default();
-        failures.calls += 1;
-        if let Some(kind) = row.degraded_kind.filter(|_| row.status == Standing::Degraded) {
-            *failures.degraded.entry(kind).or_default() += 1;
-        }
-    }
-    found
 }
 
 /// What a cell is, whatever backend is compared.

@@ -9,35 +9,35 @@ use super::side::{OneSide, SideCell};
 const CLOCK: &str = "clock";
 
 /// Why a cell of the baseline cannot be compared with one of the candidate. `None`: it can.
-pub(super) fn unlike(a: &SideCell<'_>, b: &SideCell<'_>, of: (&OneSide<'_>, &OneSide<'_>)) -> Option<String> {
+pub(super) fn unlike(a: &SideCell, b: &SideCell, of: (&OneSide<'_>, &OneSide<'_>)) -> Option<String> {
     if let Some(reason) = unlike_tools(of.0.run.manifest, of.1.run.manifest) {
         return Some(reason);
     }
-    let ((a_weights, a_type), (b_weights, b_type)) = a.side.measured_as.zip(b.side.measured_as)?;
+    let ((a_weights, a_type), (b_weights, b_type)) = a.measured_as.as_ref().zip(b.measured_as.as_ref())?;
     if a_type != b_type {
         return Some(format!("element types differ: {} and {}", a_type.as_str(), b_type.as_str()));
     }
     if a_weights != b_weights {
         return Some(format!("weights differ: {a_weights:.12} and {b_weights:.12}"));
     }
-    let (asked_a, asked_b) = (a.side.cell, b.side.cell);
+    let (asked_a, asked_b) = (&a.cell, &b.cell);
     if asked_a.batch != asked_b.batch {
         return Some(format!("batch differs: {} and {}", asked_a.batch, asked_b.batch));
     }
     if asked_a.gen_tokens != asked_b.gen_tokens {
         return Some(format!("decode steps differ: {} and {}", asked_a.gen_tokens, asked_b.gen_tokens));
     }
-    let (own, theirs) = (a.side.prompt_tokens(), b.side.prompt_tokens());
+    let (own, theirs) = (a.prompt_tokens, b.prompt_tokens);
     if own != theirs {
         let told = |tokens: Option<f64>| tokens.map_or_else(|| "not told".to_owned(), |tokens| tokens.to_string());
         return Some(format!("prompt tokens differ: {} and {}", told(own), told(theirs)));
     }
-    if a.side.mode == Mode::KvDecode && of.0.run.plan.early_stop != of.1.run.plan.early_stop {
+    if a.mode == Mode::KvDecode && of.0.run.plan.early_stop != of.1.run.plan.early_stop {
         return Some("what is made of calls that end early differs".to_owned());
     }
     let engines = (entry(of.0, a), entry(of.1, b));
     if let (Some(own), Some(theirs)) = engines
-        && let Some(reason) = unlike_engines(own, theirs, a.side.mode)
+        && let Some(reason) = unlike_engines(own, theirs, a.mode)
     {
         return Some(reason);
     }
@@ -55,8 +55,8 @@ fn unlike_tools(a: &Manifest, b: &Manifest) -> Option<String> {
     (own != theirs).then(|| format!("one side is {own}, the other {theirs}"))
 }
 
-fn entry<'a>(side: &OneSide<'a>, cell: &SideCell<'_>) -> Option<&'a BackendEntry> {
-    side.run.manifest.stack.backends.get(&cell.side.cell.session.backend)
+fn entry<'a>(side: &OneSide<'a>, cell: &SideCell) -> Option<&'a BackendEntry> {
+    side.run.manifest.stack.backends.get(&cell.cell.session.backend)
 }
 
 fn unlike_engines(a: &BackendEntry, b: &BackendEntry, mode: Mode) -> Option<String> {
@@ -73,8 +73,8 @@ fn unlike_engines(a: &BackendEntry, b: &BackendEntry, mode: Mode) -> Option<Stri
 }
 
 /// Whether a cell ran on the processor, as far as is proven.
-fn on_processor(cell: &SideCell<'_>) -> bool {
-    cell.side.actual().is_some_and(|actual| actual.to_ascii_lowercase().contains("cpu"))
+fn on_processor(cell: &SideCell) -> bool {
+    cell.actual.as_deref().is_some_and(|actual| actual.to_ascii_lowercase().contains("cpu"))
 }
 
 /// Why two machines are not one.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::record::manifest::{Change, Stack};
 use crate::stats::student;
 
 use super::cells::{self, Series};
@@ -153,5 +154,9 @@ pub struct Newest {
 /// Where the stack changes from one run to the next.
 fn marks(runs: &[HistoryRun]) -> Vec<StackMark> {
     let pairs = runs.windows(2).zip(1..).filter(|(pair, _)| pair[0].stack_sha256 != pair[1].stack_sha256);
-    pairs.map(|(pair, at)| StackMark { at, changes: pair[0].stack.differences(&pair[1].stack) }).collect()
+    pairs.map(|(pair, at)| StackMark { at, changes: in_words(&pair[0].stack, &pair[1].stack) }).collect()
+}
+
+fn in_words(before: &Stack, now: &Stack) -> Vec<String> {
+    before.changes(now).iter().map(Change::in_words).collect()
 }

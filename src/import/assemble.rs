@@ -262,6 +262,7 @@ fn plan(name: &str, run: &Assembled) -> Plan {
         repetitions: Repetitions::Fixed(run.counts.values().copied().max().unwrap_or(0)),
         session_count: sessions_of(run),
         reference: None,
+        slowdown: None,
         early_stop: EarlyStop::unscaled(),
         disturbed: Disturbed::never(),
         modes: modes.into_iter().collect(),

@@ -36,6 +36,7 @@ pub fn expand(file: &ScenarioFile, facts: &[ModelFacts], budget: Bytes, only: &O
         early_stop: file.early_stop,
         disturbed: disturbed(file),
         reference: reference(file),
+        slowdown: None,
         modes: file.modes.clone(),
         fit: file.fit,
         timeout_ns: Nanos::from(file.timeout),

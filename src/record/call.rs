@@ -85,6 +85,9 @@ pub struct CallRecord {
     /// not made again, whatever disturbs it. `None`: it may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_vain: Option<u32>,
+    /// What a self-test added to it on purpose. `None`: nothing, as in every call that is a measurement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<PlantedDelay>,
     /// Time since the previous call ended. `None`: first call of the process.
     pub since_last_call_ns: Option<Nanos>,
     /// Time since the session was loaded.
@@ -128,7 +131,7 @@ impl CallRecord {
     #[must_use]
     pub fn was_disturbed(&self, rule: Disturbed) -> Option<bool> {
         let held = self.flags.contains(&Flag::Frozen) || self.flags.contains(&Flag::CpuQuota);
-        let tells = self.role == Role::Timed && (self.status.is_ok() || held);
+        let tells = self.role == Role::Timed && (self.status.went_well() || held);
         tells.then(|| !self.disturbances(rule).is_empty())
     }
 
@@ -161,7 +164,8 @@ impl CallRecord {
     #[must_use]
     pub fn decode_scale(&self) -> Option<f64> {
         let (asked, timed) = (self.tokens.steps_requested, self.tokens.decode_steps_timed);
-        let scaled = self.status.is_ok() && self.procedure == Procedure::PrefillDecode && (1..asked).contains(&timed);
+        let went_well = self.status.went_well();
+        let scaled = went_well && self.procedure == Procedure::PrefillDecode && (1..asked).contains(&timed);
         scaled.then(|| f64::from(asked) / f64::from(timed))
     }
 }
@@ -174,6 +178,16 @@ pub struct WaitRecord {
     pub duration_ns: Nanos,
     /// Whether the machine became quiet; otherwise the call was made all the same.
     pub quiet: bool,
+}
+
+/// A delay inside a call that a self-test added to what the engine took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlantedDelay {
+    /// How many times longer the call was to take.
+    pub factor: f64,
+    /// Time that was really added to each of its spans, in order.
+    pub pause_ns: Vec<Nanos>,
 }
 
 /// Tokens of a call. Counts are per row; a batch multiplies them.

@@ -4,11 +4,10 @@
 //! hash says at a glance whether they do. What identifies the experiment (scenario file, plan, weights) and what is
 //! different every time (when it started, which boot) stands outside it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::record::calibration::Measured;
 use crate::record::plan::SessionKey;
@@ -17,10 +16,12 @@ use crate::terms::sensor::FoundSensors;
 use crate::terms::{Mode, Procedure, SensorKind};
 use crate::units::Nanos;
 
+mod changes;
 mod imported;
 mod machine;
 mod models;
 
+pub use changes::{Change, Weight};
 pub use imported::{Imported, ImportedFile};
 pub use machine::{Gpu, Gpus, Machine, listed};
 pub use models::{ModelEntry, ModelForm, ModelOrigin};
@@ -207,15 +208,6 @@ impl Stack {
     pub fn bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
-
-    /// What `other` has differently, one line each: `machine.kernel: "6.1" → "6.2"`. Empty: nothing.
-    #[must_use]
-    pub fn differences(&self, other: &Self) -> Vec<String> {
-        let value = |stack| serde_json::to_value(stack).unwrap_or_default();
-        let mut found = Vec::new();
-        differ("", &value(self), &value(other), &mut found);
-        found
-    }
 }
 
 /// The commit of the running program. The library does not know it: it is compiled once for many commits.
@@ -242,20 +234,4 @@ impl Tool {
             target_features: env!("PHASEBENCH_TARGET_FEATURES").split(',').filter_map(told).collect(),
         }
     }
-}
-
-/// Walks two trees and notes every leaf that is not the same in both.
-fn differ(path: &str, a: &Value, b: &Value, found: &mut Vec<String>) {
-    if a == b {
-        return;
-    }
-    if let (Value::Object(a), Value::Object(b)) = (a, b) {
-        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-        for key in keys {
-            let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            differ(&below, a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null), found);
-        }
-        return;
-    }
-    found.push(format!("{path}: {a} → {b}"));
 }

@@ -36,6 +36,9 @@ pub struct Plan {
     /// When the machine itself is measured. `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<ReferencePlan>,
+    /// What is slowed on purpose. `None`: nothing, as in every run that is a measurement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowdown: Option<PlantedSlowdown>,
     /// Modes asked for.
     pub modes: Vec<Mode>,
     /// What latency is fitted against.
@@ -61,11 +64,31 @@ impl Plan {
         Division { repetitions: self.repetitions, sessions: self.session_count }
     }
 
+    /// How many times longer a timed call of this cell is made to take in this session, on purpose. `None`: it is left alone.
+    #[must_use]
+    pub fn slowdown_of(&self, cell: &CellId, session_index: u32) -> Option<f64> {
+        let slowdown = self.slowdown.as_ref()?;
+        let is_slowed = slowdown.cells.contains(cell) && slowdown.sessions.contains(&session_index);
+        is_slowed.then_some(slowdown.factor)
+    }
+
     /// The rules by which a timed call is made again.
     #[must_use]
     pub fn retries(&self) -> Retries {
         Retries { early_stop: self.early_stop, disturbed: self.disturbed }
     }
+}
+
+/// A slowdown that a self-test plants, to see whether a comparison finds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlantedSlowdown {
+    /// How many times longer a timed call is made to take.
+    pub factor: f64,
+    /// The cells whose calls are.
+    pub cells: Vec<CellId>,
+    /// The sessions, by their index, in which they are; the others are what these are compared with.
+    pub sessions: Vec<u32>,
 }
 
 /// When and how the machine itself is measured.

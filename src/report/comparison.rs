@@ -8,7 +8,7 @@ use crate::comparison::{Comparison, GroupRow, Outcome, Verdict};
 use crate::record::manifest::Tool;
 use crate::report::document::{Assurance, Block, Document, Finding, Section, Table, Text};
 
-pub use cells::{by_concern, names, said, table, why};
+pub use cells::{CellNames, by_concern, names, said, table, why};
 
 /// Cells that a step's summary lists.
 const MOST_CELLS: usize = 50;

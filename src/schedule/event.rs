@@ -145,7 +145,7 @@ impl Places {
             Line::Call(call) => Some(Event::Call {
                 cell: self.cell(&call.cell_id)?,
                 role: call.role,
-                ok: call.status.is_ok(),
+                ok: call.status.went_well(),
                 again: call.is_made_again(self.retries),
                 disturbed: call.was_disturbed(self.retries.disturbed),
                 lost: call.session_lost,
@@ -165,7 +165,7 @@ impl Places {
 
 /// Latency per timed mode of a call that counts and found the engine warm.
 fn latencies(call: &CallRecord) -> Vec<(Mode, f64)> {
-    if call.role != Role::Timed || !call.status.is_ok() || call.regime != Regime::Warm {
+    if call.role != Role::Timed || !call.status.went_well() || call.regime != Regime::Warm {
         return Vec::new();
     }
     let scale = |phase| if phase == Phase::KvDecode { call.decode_scale().unwrap_or(1.0) } else { 1.0 };

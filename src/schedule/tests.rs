@@ -35,6 +35,7 @@ fn plan(order: Order, backends: usize, models: usize, scenarios: usize, repetiti
         early_stop: EarlyStop { retries: 3, min_steps: 8, scale: true },
         disturbed: Disturbed::never(),
         reference: None,
+        slowdown: None,
         modes: vec![Mode::Prefill, Mode::KvDecode],
         fit: FitAxis::Params,
         timeout_ns: Nanos(1_000_000_000),

@@ -32,6 +32,28 @@ pub struct Watched {
     pub threads: u32,
     /// In order.
     pub looks: Vec<Look>,
+    /// What a small model took meanwhile, in order. Empty: there is no engine for it, or an earlier version looked.
+    #[serde(default)]
+    pub model: Vec<ModelLook>,
+}
+
+/// A small model at one moment, in a session of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelLook {
+    /// Calendar time, in seconds since 1970.
+    pub unix_s: u64,
+    /// Geometric mean of what its calls took. Unit: milliseconds.
+    pub ms: f64,
+}
+
+/// How much runs of a minute differ from each other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RunToRun {
+    /// Standard deviation of their mean logarithms.
+    pub ln: f64,
+    /// How many there were.
+    pub minutes: usize,
 }
 
 /// The machine at one moment.
@@ -79,15 +101,28 @@ impl Watched {
     #[must_use]
     pub fn run_to_run_sd(&self) -> Option<f64> {
         let of_kernel = |kernel: Kernel| {
-            let mut runs: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-            for look in self.looks.iter().filter(|look| look.kernel == kernel && look.per_second > 0.0) {
-                runs.entry(look.unix_s / RUN_S).or_default().push(look.per_second.ln());
-            }
-            let means: Vec<f64> = runs.values().filter_map(|logs| Some(Summary::of(logs).ok()?.mean)).collect();
-            Summary::of(&means).ok().filter(|found| found.n >= FEWEST_RUNS)?.sd
+            let looks = self.looks.iter().filter(move |look| look.kernel == kernel);
+            run_to_run(looks.map(|look| (look.unix_s, look.per_second)))
         };
-        Kernel::ALL.iter().filter_map(|kernel| of_kernel(*kernel)).reduce(f64::max)
+        Kernel::ALL.iter().filter_map(|kernel| of_kernel(*kernel)).map(|found| found.ln).reduce(f64::max)
     }
+
+    /// The same of the small model: engines move more than kernels do. `None`: fewer than five minutes, or there was none.
+    #[must_use]
+    pub fn model_run_to_run(&self) -> Option<RunToRun> {
+        run_to_run(self.model.iter().map(|look| (look.unix_s, look.ms)))
+    }
+}
+
+/// Of values with the seconds at which they were seen. `None`: fewer than five minutes.
+fn run_to_run(looks: impl Iterator<Item = (u64, f64)>) -> Option<RunToRun> {
+    let mut runs: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    for (unix_s, value) in looks.filter(|(_, value)| *value > 0.0) {
+        runs.entry(unix_s / RUN_S).or_default().push(value.ln());
+    }
+    let means: Vec<f64> = runs.values().filter_map(|logs| Some(Summary::of(logs).ok()?.mean)).collect();
+    let found = Summary::of(&means).ok().filter(|found| found.n >= FEWEST_RUNS)?;
+    Some(RunToRun { ln: found.sd?, minutes: found.n })
 }
 
 #[cfg(test)]
@@ -101,7 +136,8 @@ mod tests {
             let look = move |second| Look { unix_s: 60 * minute + second, kernel: Kernel::Memory, per_second: *speed };
             [0, 20, 40].map(look)
         });
-        Watched { format: FORMAT, threads: 2, looks: looks.collect() }
+        let model = minutes.iter().zip(0_u64..).map(|(ms, minute)| ModelLook { unix_s: 60 * minute, ms: ms.sqrt() });
+        Watched { format: FORMAT, threads: 2, looks: looks.collect(), model: model.collect() }
     }
 
     #[test]
@@ -111,6 +147,9 @@ mod tests {
         // Half of the logarithms are 0.05: their sample standard deviation is 0.025 · √(6/5).
         assert!((found - 0.025 * 1.2_f64.sqrt()).abs() < 1e-9, "{found}");
         assert_eq!(watched(&[1e9; 4]).run_to_run_sd(), None);
+        let model = watched(&[1e9, 1e9 * ratio, 1e9, 1e9 * ratio, 1e9, 1e9 * ratio]).model_run_to_run().unwrap();
+        assert!((model.ln - found / 2.0).abs() < 1e-9 && model.minutes == 6, "{model:?}");
+        assert_eq!(watched(&[1e9; 4]).model_run_to_run(), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reads a run's record, whole or torn.
 
-use std::fs;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use crate::hash::sha256_hex;
@@ -13,6 +14,9 @@ use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, rea
 
 /// What the header calls the file.
 pub const FILE_KIND: &str = "phasebench-measurements";
+
+/// Bytes that are read at a time.
+const BLOCK: usize = 1 << 20;
 
 /// Everything recorded of a run.
 #[derive(Debug, Clone, Default)]
@@ -150,6 +154,18 @@ pub fn read(folder: &Path) -> Result<Recording, StoreError> {
     Ok(recording)
 }
 
+/// Reads a run and checks it as [`read`] does, and keeps of its record the lines that `keeps` says. It is shown every line: a
+/// record can be larger than memory, and what is made of a line is small.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_some(folder: &Path, keeps: &mut dyn FnMut(&Line) -> bool) -> Result<Recording, StoreError> {
+    let plan_json = read_text(folder, PLAN)?;
+    let recording = read_keeping(folder, &mut |line| matches!(line, Line::Header(_)) | keeps(line))?;
+    recording.check(folder, &plan_json)?;
+    Ok(recording)
+}
+
 /// Reads the record, whatever the other files of the run are like.
 ///
 /// # Errors
@@ -163,12 +179,22 @@ pub fn read_lines(folder: &Path) -> Result<Recording, StoreError> {
     Ok(recording)
 }
 
-/// Reads the record alone; a missing file is an empty record.
+/// Reads the record alone.
 pub(super) fn read_file(folder: &Path) -> Result<Recording, StoreError> {
+    read_keeping(folder, &mut |_| true)
+}
+
+fn read_keeping(folder: &Path, keeps: &mut dyn FnMut(&Line) -> bool) -> Result<Recording, StoreError> {
     let path = folder.join(MEASUREMENTS);
-    let bytes = fs::read(&path).map_err(io_error(&path, "read"))?;
+    let mut file = BufReader::with_capacity(BLOCK, File::open(&path).map_err(io_error(&path, "read"))?);
     let (mut recording, mut chain) = (Recording::default(), Chain::default());
-    for (number, line) in bytes.split_inclusive(|&b| b == b'\n').enumerate() {
+    let mut bytes = Vec::new();
+    for number in 0.. {
+        bytes.clear();
+        if file.read_until(b'\n', &mut bytes).map_err(io_error(&path, "read"))? == 0 {
+            break;
+        }
+        let line = bytes.as_slice();
         if line.last() != Some(&b'\n') {
             recording.torn = true;
             break;
@@ -183,7 +209,7 @@ pub(super) fn read_file(folder: &Path) -> Result<Recording, StoreError> {
             if number == 0 {
                 check_header(&path, &parsed)?;
             }
-            recording.lines.push(parsed);
+            recording.lines.extend(keeps(&parsed).then_some(parsed));
         }
         chain.take(line);
         recording.length += line.len() as u64;

@@ -105,6 +105,7 @@ struct Beside {
     own_tokenizer: bool,
     elsewhere: bool,
     inspected: Option<fn(&mut Outcome)>,
+    slowdown: Option<f64>,
 }
 
 fn recorded(reply: Reply, beside: &Beside) -> CallRecord {
@@ -146,6 +147,7 @@ fn recorded(reply: Reply, beside: &Beside) -> CallRecord {
         last_end: None,
         co_resident: 0,
         waited: None,
+        slowdown: beside.slowdown,
     };
     let (elsewhere, inspected) = (beside.elsewhere, beside.inspected);
     let mut session = Scripted { clock: &clock, reply, elsewhere, report: LoadReport::default(), inspected };
@@ -158,6 +160,39 @@ fn a_good_answer_is_recorded_with_its_counts() {
     assert_eq!((call.status, call.detail.as_deref()), (Status::Ok, None));
     let counts = call.tokens;
     assert_eq!((counts.prompt_sent, counts.prompt_padded, counts.new_tokens), (Some(9), 5, Some(34)));
+}
+
+/// 10 ms of prefill and 16 steps of 1 ms, a quarter longer: the time passes, each phase is charged its share, and the call is
+/// no measurement.
+#[test]
+fn a_planted_delay_passes_inside_the_call_and_is_told_with_it() {
+    let call = recorded(
+        Reply {
+            step_ends: (1..=16).map(|step| Nanos::from_ms(10.0 + f64::from(step))).collect(),
+            outside_engine: Some(Nanos::from_ms(2.0)),
+            ..reply()
+        },
+        &Beside { slowdown: Some(1.25), ..Beside::default() },
+    );
+    let lengths: Vec<f64> = call.spans.iter().map(|span| span.duration().as_ms()).collect();
+    assert_eq!(lengths, [12.5, 20.0]);
+    assert_eq!((call.spans[1].begin_ns, call.total_wall_ns), (Nanos::from_ms(12.5), Nanos::from_ms(32.5)));
+    assert_eq!(call.step_ns, vec![Nanos::from_ms(1.25); 16]);
+    assert_eq!(call.outside_engine_ns, Some(Nanos::from_ms(6.0)));
+    assert_eq!(call.status, Status::Degraded(Degraded::Planted));
+    assert_eq!(call.detail.as_deref(), Some("a self-test made it take 1.25 times as long, 6.50 ms of waiting"));
+    let planted = call.planted.unwrap();
+    assert_eq!((planted.factor, planted.pause_ns), (1.25, vec![Nanos::from_ms(2.5), Nanos::from_ms(4.0)]));
+}
+
+/// A call that failed keeps its own reason, and is not waited for.
+#[test]
+fn a_call_that_failed_is_not_delayed() {
+    let short = Reply { steps_timed: 3, tokens: vec![vec![2; 4]; 2], new_tokens: vec![4, 4], ..reply() };
+    let call = recorded(short, &Beside { slowdown: Some(1.25), ..Beside::default() });
+    assert_eq!((call.status, &call.planted), (Status::Degraded(Degraded::Incomplete), &None));
+    let left_alone = recorded(reply(), &Beside::default());
+    assert_eq!((left_alone.status, left_alone.planted), (Status::Ok, None));
 }
 
 #[test]

@@ -140,6 +140,10 @@ fn what_became_slower_is_found_and_nothing_else() {
     assert_eq!(verdicts(&found, "prefill"), ["same"; 4]);
     assert!(cells(&found).iter().all(|cell| cell["basis"] == "blocks"));
     assert_eq!(compare(folder, &["slower", "--between", "backend=y,x"]).0, Some(0));
+    // A history that is not needed is not read, and said to be none.
+    let output = phasebench(folder, &["compare", "slower", "--between", "backend=x,y", "--history", "nowhere"]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(text(&output.stderr).contains("--drift and --history are not needed"), "{}", text(&output.stderr));
     // Two candidates: the worse one decides.
     let (code, found) = compare(folder, &["a", "same", "slower", "--drift", "0.1"]);
     assert_eq!((code, found["comparisons"].as_array().unwrap().len()), (Some(5), 2));

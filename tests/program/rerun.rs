@@ -94,25 +94,53 @@ fn without_a_change_there_is_nothing_to_do_or_nothing_to_find() {
     assert!(named.into_iter().any(|name| name.starts_with("a-rerun-")), "named after the stack");
 }
 
+/// Begins a rerun ten times, and kills it at a seeded moment each time. How often it was still running.
+fn killed_ten_times(folder: &Path, arguments: &[&str], within_ms: u64) -> usize {
+    let killed = |kill: u64| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
+        command.current_dir(folder).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = command.spawn().unwrap();
+        let begun = Instant::now();
+        let moment = Duration::from_millis(phasebench::hash::seeded(kill, &["kill"]) % within_ms);
+        while begun.elapsed() < moment && running.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let was_running = running.try_wait().unwrap().is_none();
+        running.kill().unwrap();
+        running.wait().unwrap();
+        was_running
+    };
+    (1..=10).filter(|kill| killed(*kill)).count()
+}
+
+/// What calls take is scripted, call by call: the verdict and every figure are those of a rerun that nobody killed.
+#[test]
+fn killed_at_any_moment_it_comes_to_the_verdict_of_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let script = |us: u32| scenario(us, ", autocorrelation: 0").replace("noise: 0.002", "noise: 0.03");
+    upgraded(folder, &script(300), &script(330));
+    let (code, whole) = rerun(folder, &["--out", "whole"]);
+    assert_eq!(code, Some(5), "{whole:#}");
+    let arguments = ["rerun", "a", "--drift", "0.1", "--out", "again", "--json"];
+    let killed = killed_ten_times(folder, &arguments, 250);
+    assert!(killed >= 3, "killed {killed} times of 10");
+    let (code, resumed) = rerun(folder, &["--out", "again"]);
+    let runs = |of: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(folder.join(of)).unwrap().map(|entry| entry.unwrap());
+        entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!(runs("again"), runs("whole"), "as many stages");
+    assert_eq!((code, resumed), (Some(5), whole));
+}
+
 /// Killed at ten moments of a rerun that really takes its time; each time the same command goes on.
 #[test]
 fn killed_at_any_moment_it_goes_on_and_makes_every_call_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     upgraded(folder, &scenario(60, ", pace: real"), &scenario(120, ", pace: real"));
-    let arguments = ["rerun", "a", "--drift", "0.1", "--out", "again", "--json"];
-    for kill in 1..=10_u64 {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
-        command.current_dir(folder).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut running = command.spawn().unwrap();
-        let begun = Instant::now();
-        let moment = Duration::from_millis(phasebench::hash::seeded(kill, &["kill"]) % 400);
-        while begun.elapsed() < moment && running.try_wait().unwrap().is_none() {
-            std::thread::yield_now();
-        }
-        running.kill().unwrap();
-        running.wait().unwrap();
-    }
+    killed_ten_times(folder, &["rerun", "a", "--drift", "0.1", "--out", "again", "--json"], 400);
     // What a busy machine makes of real pauses is no verdict to wait for; that it is one and the same is.
     let (code, found) = rerun(folder, &["--out", "again"]);
     assert!([Some(5), Some(8)].contains(&code), "{found:#}");
@@ -130,4 +158,123 @@ fn killed_at_any_moment_it_goes_on_and_makes_every_call_once() {
         let calls = distinct(|line| format!("{} {}", line["call"]["cell_id"], line["call"]["index"]));
         assert!(calls % 15 == 0 && calls > 0, "{}: {calls} calls", run.display());
     }
+}
+
+/// 2 models by 3 prompts, calls that differ by 4 % and resemble the one before.
+fn noisy() -> String {
+    "version: 1
+name: noisy
+repetitions: { fixed: 20 }
+sessions: 5
+gen_tokens: [32]
+scenarios:
+  - { name: s, prompt: { tokens: 64 } }
+  - { name: m, prompt: { tokens: 128 } }
+  - { name: l, prompt: { tokens: 256 } }
+models:
+  - { name: m1, synthetic: { family: gpt2, n_layer: 1, n_embd: 64, n_head: 2 } }
+  - { name: m2, synthetic: { family: gpt2, n_layer: 2, n_embd: 64, n_head: 2 } }
+backends:
+  - { name: x, simulated: { noise: 0.04, autocorrelation: 0.3 } }
+"
+    .to_owned()
+}
+
+fn planted(folder: &Path, factor: &str, seed: u64, more: &[&str]) -> (Option<i32>, Value) {
+    let (seed, out) = (seed.to_string(), format!("planted-{seed}"));
+    let arguments = ["rerun", "a", "--slowdown", factor, "--seed", &seed, "--out", &out, "--json"];
+    let output = phasebench(folder, &[&arguments, more].concat());
+    let found = serde_json::from_slice(&output.stdout);
+    (output.status.code(), found.unwrap_or_else(|_| panic!("{}", text(&output.stderr))))
+}
+
+fn standing(found: &Value, wanted: &str) -> usize {
+    found["slowdown"]["cells"].as_array().unwrap().iter().filter(|cell| cell["standing"] == wanted).count()
+}
+
+/// With as many sessions as the tool itself asks for: seeds 0 to 19, half of 6 cells in two modes each.
+#[test]
+fn a_planted_slowdown_is_found_where_it_is_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    upgraded(folder, &noisy(), &noisy());
+    let (mut found, mut missed, mut sessions) = (0, 0, Vec::new());
+    for seed in 0..20 {
+        let (code, said) = planted(folder, "1.10", seed, &[]);
+        let cells = said["slowdown"]["cells"].as_array().unwrap();
+        assert_eq!(cells.len(), 12);
+        assert_eq!((standing(&said, "false_alarm"), standing(&said, "left_alone")), (0, 6), "seed {seed}: {said:#}");
+        found += standing(&said, "found");
+        missed += standing(&said, "missed");
+        assert_eq!(code, Some(if standing(&said, "missed") == 0 { 0 } else { 8 }), "seed {seed}");
+        for cell in cells.iter().filter(|cell| !cell["planted"].is_null()) {
+            assert!((cell["planted"].as_f64().unwrap() - 1.10).abs() < 1e-4, "{cell:#}");
+        }
+        sessions.push(said["slowdown"]["sessions"].as_u64().unwrap());
+    }
+    println!(
+        "seeds 0 to 19: found in {found} of {} cells that were slowed, sessions a side {sessions:?}",
+        found + missed
+    );
+    assert_eq!(found + missed, 120);
+    assert!(found >= 114 && sessions.iter().all(|&n| n >= 5), "{found} of 120, {sessions:?}");
+}
+
+/// Nothing takes the runs of a self-test for measurements.
+#[test]
+fn what_was_slowed_on_purpose_is_no_measurement_anywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    upgraded(folder, &noisy(), &noisy());
+    let output = phasebench(folder, &["rerun", "a", "--slowdown", "1.5", "--out", "t"]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
+    assert!(
+        said.starts_with("50 % planted (seed 1), 5 sessions a side in turns: found in 6 of 6 cells, and 0 of 6 others"),
+        "{said}"
+    );
+    // Given again it says the same, and measures nothing.
+    let record = folder.join("t/stage-1/measurements.jsonl");
+    let before = fs::read(&record).unwrap();
+    assert_eq!(text(&phasebench(folder, &["rerun", "a", "--slowdown", "1.5", "--out", "t"]).stdout), said);
+    assert_eq!(fs::read(&record).unwrap(), before);
+    let lines = String::from_utf8(before).unwrap();
+    let calls =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).filter(|line| !line["call"].is_null());
+    let (slowed, alone): (Vec<Value>, Vec<Value>) = calls.partition(|call| !call["call"]["planted"].is_null());
+    assert!(!slowed.is_empty() && slowed.iter().all(|call| call["call"]["status"] == json!({ "degraded": "planted" })));
+    assert!(alone.iter().all(|call| call["call"]["status"] == "ok"));
+    let refused =
+        "a self-test (rerun --slowdown) made some of its calls take 1.5 times as long, so it is no measurement";
+    for arguments in [
+        &["compare", "a", "t/stage-1"][..],
+        &["history", "t/stage-1"],
+        &["history", "t"],
+        &["rerun", "a", "--history", "t"],
+        &["decide", "t/stage-1"],
+        &["report", "t/stage-1"],
+        &["analyze", "t/stage-1"],
+        &["run", "--resume", "t/stage-1"],
+    ] {
+        let output = phasebench(folder, arguments);
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(4) && said.contains(refused), "{arguments:?}: {said}");
+    }
+    let output = phasebench(folder, &["validate", "t/stage-1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    // A label that is taken away is missed: the plan says what was slowed.
+    let forged = lines.replacen(r#"{"degraded":"planted"}"#, r#""ok""#, 1);
+    assert_ne!(forged, lines);
+    fs::write(&record, forged).unwrap();
+    let output = phasebench(folder, &["validate", "t/stage-1"]);
+    assert!(
+        output.status.code() != Some(0)
+            && text(&output.stdout).contains("slowed by 1.5, planned: by 1.5; labelled as ok")
+    );
+    // What nobody could find is not planted, and another test does not take this one's folder.
+    let output = phasebench(folder, &["rerun", "a", "--slowdown", "1.02"]);
+    let words = "--slowdown 1.02: lies within --margin 3, where cells are as good as equal";
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains(words), "{}", text(&output.stderr));
+    let output = phasebench(folder, &["rerun", "a", "--slowdown", "1.5", "--seed", "2", "--out", "t"]);
+    assert!(text(&output.stderr).contains("is of another rerun"), "{}", text(&output.stderr));
 }

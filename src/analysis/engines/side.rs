@@ -10,10 +10,10 @@ use crate::record::plan::{Cell, Plan};
 use crate::terms::{Dtype, Mode};
 
 /// Calls below which a side has no interval.
-pub(super) const FEWEST_CALLS: usize = 3;
+pub const FEWEST_CALLS: usize = 3;
 
 /// The modes that are compared.
-pub(super) const MODES: [Mode; 3] = [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached];
+pub const MODES: [Mode; 3] = [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached];
 
 /// A cell in one mode with the calls that may be compared: those that count, prove where they ran, and made every step
 /// asked for.
@@ -106,21 +106,6 @@ pub fn sides<'a>(plan: &'a Plan, metrics: &'a [MetricRow], audit: &[CompileAudit
     sides
 }
 
-/// The cells of an imported run in every mode that its calls have, but for the one that is the sum of two others. Nothing proves
-/// where they ran, so they may stand against imported cells only: whoever asks sees to that.
-#[must_use]
-pub fn imported_sides<'a>(plan: &'a Plan, metrics: &'a [MetricRow]) -> Vec<Side<'a>> {
-    let imported = metrics.iter().filter(|row| row.imported.is_some() && row.mode != Mode::Request);
-    let side = |group: &Group<'a>| {
-        let calls = group.counted();
-        let few = calls.len() < FEWEST_CALLS;
-        let reason = few.then(|| format!("{} calls count, at least {FEWEST_CALLS} are needed", calls.len()));
-        let measured_as = calls.first().map(|first| (first.key.weights_id.as_str(), first.key.dtype));
-        Side { cell: group.cell, mode: group.mode, measured_as, calls, reason }
-    };
-    by_cell(plan, imported).iter().map(side).collect()
-}
-
 fn side<'a>(cell: &'a Cell, mode: Mode, groups: &[&Group<'a>], not_compiled: bool) -> Side<'a> {
     let counting: Vec<&Group<'a>> = groups.iter().copied().filter(|group| !group.counted().is_empty()).collect();
     let backend = &cell.session.backend;
@@ -134,15 +119,34 @@ fn side<'a>(cell: &'a Cell, mode: Mode, groups: &[&Group<'a>], not_compiled: boo
     let (first, made) = (counted[0], counted.len());
     let proven: Vec<&MetricRow> = counted.into_iter().filter(|row| row.attributed).collect();
     let calls: Vec<&MetricRow> = proven.iter().copied().filter(|row| !row.scaled).collect();
-    let reason = if proven.is_empty() {
-        Some(format!("nothing proves where the calls on {backend} ran"))
-    } else if not_compiled {
-        Some(format!("nothing proves that {backend} ran compiled"))
-    } else if calls.len() < FEWEST_CALLS {
-        let of_made = format!("{} of {made} calls on {backend}", calls.len());
-        Some(format!("{of_made} made every step and prove where they ran, at least {FEWEST_CALLS} are needed"))
-    } else {
-        None
-    };
+    let reason = why_not_compared(backend, Counts { made, proven: proven.len(), compared: calls.len() }, !not_compiled);
     Side { cell, mode, measured_as: Some((&first.key.weights_id, first.key.dtype)), calls, reason }
+}
+
+/// Calls of a cell in one mode.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Those that count.
+    pub made: usize,
+    /// Of these, those that prove where they ran.
+    pub proven: usize,
+    /// Of these, those that made every step asked for.
+    pub compared: usize,
+}
+
+/// Why calls of a backend may not be compared. `None`: they may. `compiled`: nothing speaks against their having run compiled, where
+/// that was asked for.
+#[must_use]
+pub fn why_not_compared(backend: &str, counts: Counts, compiled: bool) -> Option<String> {
+    let Counts { made, proven, compared } = counts;
+    if proven == 0 {
+        return Some(format!("nothing proves where the calls on {backend} ran"));
+    }
+    if !compiled {
+        return Some(format!("nothing proves that {backend} ran compiled"));
+    }
+    (compared < FEWEST_CALLS).then(|| {
+        let of_made = format!("{compared} of {made} calls on {backend}");
+        format!("{of_made} made every step and prove where they ran, at least {FEWEST_CALLS} are needed")
+    })
 }

@@ -9,7 +9,7 @@ use crate::record::{CallRecord, Decision, InVain, Line, Opened, Rule};
 use crate::stats::location::NEVER_BEFORE;
 use crate::stats::moderated::FEWEST_SESSIONS;
 use crate::store::Recording;
-use crate::terms::{Division, Finish, Flag, Phase, Procedure, Repetitions, Role};
+use crate::terms::{Degraded, Division, Finish, Flag, Phase, Procedure, Repetitions, Role};
 use crate::units::Nanos;
 
 use super::check::Check;
@@ -156,7 +156,7 @@ impl Run<'_> {
         let problem = |cell: &Cell| {
             let own = || self.timed().filter(|call| call.cell_id == cell.id);
             let made = own().filter(|call| !self.made_again(call)).count();
-            let good = own().filter(|call| call.status.is_ok() && !self.made_again(call)).count();
+            let good = own().filter(|call| call.status.went_well() && !self.made_again(call)).count();
             let decisions: Vec<&Decision> =
                 given_up::standing(&self.recording.lines, self.plan).filter(|d| d.cell_id == cell.id).collect();
             let why = match decisions.as_slice() {
@@ -280,11 +280,26 @@ fn foreign(run: &Run<'_>, call: &CallRecord) -> Option<String> {
         && cell.scenario == call.scenario
         && cell.batch == call.batch
         && cell.procedure == call.procedure;
-    (!same).then(|| "backend, model, scenario, batch or procedure is not its cell's".to_owned())
+    if !same {
+        return Some("backend, model, scenario, batch or procedure is not its cell's".to_owned());
+    }
+    otherwise_slowed(run, call)
+}
+
+/// A call that was slowed on purpose and not planned so, or the other way round.
+fn otherwise_slowed(run: &Run<'_>, call: &CallRecord) -> Option<String> {
+    let planned = run.plan.slowdown_of(&call.cell_id, call.session_index);
+    let planned = planned.filter(|_| call.role == Role::Timed && call.status.went_well());
+    let made = call.planted.as_ref().map(|planted| planted.factor);
+    let labelled = call.status.degraded() == Some(Degraded::Planted);
+    (planned != made || labelled != made.is_some()).then(|| {
+        let told = |factor: Option<f64>| factor.map_or_else(|| "not".to_owned(), |factor| format!("by {factor}"));
+        format!("slowed {}, planned: {}; labelled as {}", told(made), told(planned), call.status)
+    })
 }
 
 fn misplaced(_: &Run<'_>, call: &CallRecord) -> Option<String> {
-    if !call.status.is_ok() {
+    if !call.status.went_well() {
         return None;
     }
     let mut last = call.begin_ns;
@@ -311,7 +326,7 @@ fn misplaced(_: &Run<'_>, call: &CallRecord) -> Option<String> {
 }
 
 fn wrong_tokens(run: &Run<'_>, call: &CallRecord) -> Option<String> {
-    if !call.status.is_ok() {
+    if !call.status.went_well() {
         return None;
     }
     let counts = call.tokens;

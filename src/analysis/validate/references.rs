@@ -356,7 +356,7 @@ fn miscounted(recording: &Recording, plan: &Plan) -> Vec<String> {
     let found = Finished {
         calls: counted(recording.calls().count() + recording.imported().count()),
         degraded: counted(
-            recording.calls().filter(|call| !call.status.is_ok() && !is_again(call)).count()
+            recording.calls().filter(|call| !call.status.went_well() && !is_again(call)).count()
                 + recording.imported().filter(|call| !call.status.is_ok()).count(),
         ),
         made_again: counted(recording.calls().filter(is_again).count()),

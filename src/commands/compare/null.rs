@@ -9,12 +9,12 @@ use crate::commands::CommandError;
 use crate::comparison::null::{FEWEST_SESSIONS, Null, null};
 use crate::exit::Exit;
 
-use super::opened::{Opened, settings};
+use super::opened::{Opened, in_turns};
 use super::refused::CompareError;
 
 /// Splits the run's sessions and prints what was called different.
 pub(super) fn execute(run: &Opened, times: u32, args: &CompareArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let found = null(run.side(), times, &settings(&args.judge, run)?).map_err(CompareError::from)?;
+    let found = null(run.side(), times, &in_turns(&args.judge)).map_err(CompareError::from)?;
     if args.judge.json {
         writeln!(out, "{:#}", json!({ "null": found }))?;
     }

@@ -6,41 +6,71 @@ use std::rc::Rc;
 use crate::analysis::compile::CompileAudit;
 use crate::analysis::engines::Rule;
 use crate::analysis::metrics::Metrics;
-use crate::analysis::{CompileAuditRow, MetricRow, Sources};
+use crate::analysis::{CompileAuditRow, Sources};
+use crate::cache;
 use crate::cli::JudgeArgs;
 use crate::commands::CommandError;
+use crate::commands::machine::key_of;
 use crate::comparison::kernels::KernelReading;
-use crate::comparison::{Allowance, AllowanceSource, RunSide, Settings};
+use crate::comparison::{Allowance, AllowanceSource, Measured, RunSide, Settings, SideCell, Taking};
 use crate::history::{self, NOISE_NEEDS, Noise};
-use crate::record::SpeedRecord;
-use crate::run_folder::RunFolder;
+use crate::record::manifest::Manifest;
+use crate::record::{Line, SpeedRecord};
+use crate::run_folder::UnreadRun;
+use crate::speed::watch;
 use crate::stats::summary::median;
+use crate::store::Recording;
 use crate::terminal::warn;
+
+/// Minutes of `machine --watch` that tell how a machine moves.
+const WATCHED_MINUTES: usize = 30;
 
 /// A run that was opened, with what a comparison reads of it.
 #[derive(Clone)]
 pub(in crate::commands) struct Opened {
     pub(in crate::commands) name: String,
-    pub(in crate::commands) run: Rc<RunFolder>,
-    pub(in crate::commands) metrics: Vec<MetricRow>,
+    pub(in crate::commands) run: Rc<UnreadRun>,
+    pub(in crate::commands) measured: Measured,
     audit: Vec<CompileAuditRow>,
-    pub(in crate::commands) kernels: Vec<KernelReading>,
+    cells: Vec<SideCell>,
+    kernels: Vec<KernelReading>,
 }
 
 /// Opens a run.
 pub(in crate::commands) fn open(path: &Path) -> Result<Opened, CommandError> {
-    let run = RunFolder::open(path)?;
-    let sources = Sources::new(&run.recording, &run.plan, &run.manifest, &[]);
-    let (metrics, audit) = (sources.rows::<Metrics>().to_vec(), sources.rows::<CompileAudit>().to_vec());
+    opened(path, false)
+}
+
+/// Opens a run that was slowed on purpose, for whoever slowed it: what was slowed counts as if it had been measured.
+pub(in crate::commands) fn open_planted(path: &Path) -> Result<Opened, CommandError> {
+    opened(path, true)
+}
+
+fn opened(path: &Path, planted: bool) -> Result<Opened, CommandError> {
+    let run = UnreadRun::open(path, planted)?;
+    let mut taking = Taking::new(&run.plan, planted);
+    let recording = run.record(&mut |line| {
+        let Line::Call(call) = line else { return true };
+        taking.call(call);
+        // What a compiler did is judged over all calls of a cell.
+        !call.compile.is_empty()
+    })?;
+    let sources = Sources::new(&recording, &run.plan, &run.manifest, &[]);
+    let audit = sources.rows::<CompileAudit>().to_vec();
+    for row in sources.rows::<Metrics>().iter().filter(|row| row.imported.is_some()) {
+        taking.row(row);
+    }
     drop(sources);
+    let measured = taking.done();
+    let cells = measured.cells(&run.plan, &audit, run.manifest.imported.is_some());
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    let kernels = kernels(&run);
-    Ok(Opened { name, run: Rc::new(run), metrics, audit, kernels })
+    let kernels = kernels(&recording);
+    Ok(Opened { name, run: Rc::new(run), measured, audit, cells, kernels })
 }
 
 /// What the reference kernels did during a run: one reading per kernel each time they ran.
-fn kernels(run: &RunFolder) -> Vec<KernelReading> {
-    let speeds = run.recording.references().flat_map(|reference| &reference.speeds);
+fn kernels(recording: &Recording) -> Vec<KernelReading> {
+    let speeds = recording.references().flat_map(|reference| &reference.speeds);
     let reading = |speed: &SpeedRecord| {
         let rate = median(&speed.per_second).filter(|rate| *rate > 0.0)?;
         let threads = if speed.threads == 1 { "thread" } else { "threads" };
@@ -55,38 +85,68 @@ impl Opened {
             name: &self.name,
             plan: &self.run.plan,
             manifest: &self.run.manifest,
-            metrics: &self.metrics,
-            audit: &self.audit,
+            cells: &self.cells,
             kernels: &self.kernels,
         }
     }
+
+    /// The same with what another run of the same plan measured, as further sessions.
+    pub(in crate::commands) fn with(mut self, more: &Self) -> Self {
+        self.measured.extend(&more.measured);
+        self.cells = self.measured.cells(&self.run.plan, &self.audit, self.run.manifest.imported.is_some());
+        self.kernels.extend(more.kernels.iter().cloned());
+        self
+    }
 }
 
-/// How runs are judged.
+/// How runs at different times are judged.
 ///
 /// # Errors
 /// Runs of a history that cannot be read.
 pub(in crate::commands) fn settings(args: &JudgeArgs, baseline: &Opened) -> Result<Settings, CommandError> {
-    let rule = Rule { margin: args.margin, ..Rule::default() };
-    Ok(Settings { rule, allowance: Some(allowance(args, baseline)?) })
+    Ok(Settings { rule: rule(args), allowance: Some(allowance(args, baseline)?) })
 }
 
-/// What runs at different times may differ by: as given, as enough runs of the baseline's stack show, or as is supposed of its
-/// machine.
+/// How sides that took turns are judged: there is no drift to allow for.
+pub(in crate::commands) fn in_turns(args: &JudgeArgs) -> Settings {
+    if args.drift.is_some() || !args.history.is_empty() {
+        warn("--drift and --history are not needed: both sides took turns, so that what the machine did hit both");
+    }
+    Settings { rule: rule(args), allowance: None }
+}
+
+/// How a small model moved on the machine of a run, where that was watched for long enough. `None`: it was not, or no time of
+/// the run is the machine's.
+fn watched(manifest: &Manifest) -> Option<Allowance> {
+    if manifest.stack.backends.values().all(|backend| backend.virtual_clock) {
+        return None;
+    }
+    let watched = watch::read(&cache::root(), &key_of(&manifest.stack.machine))?;
+    let found = watched.model_run_to_run().filter(|found| found.minutes >= WATCHED_MINUTES)?;
+    Some(Allowance::of_watch(found.ln, found.minutes))
+}
+
+fn rule(args: &JudgeArgs) -> Rule {
+    Rule { margin: args.margin, ..Rule::default() }
+}
+
+/// What runs at different times may differ by: as given, as enough runs of the baseline's stack show, as its machine was watched
+/// to move, or as is supposed of it.
 fn allowance(args: &JudgeArgs, baseline: &Opened) -> Result<Allowance, CommandError> {
     if let Some(factor) = args.drift {
         return Ok(Allowance { ln: factor.ln(), source: AllowanceSource::Given });
     }
     let manifest = &baseline.run.manifest;
+    let known = || watched(manifest).unwrap_or_else(|| Allowance::supposed(manifest));
     if args.history.is_empty() {
-        return Ok(Allowance::supposed(manifest));
+        return Ok(known());
     }
     let runs = history::read(&args.history)?;
     if let Some(noise) = Noise::of_stack(&runs, &manifest.stack_sha256) {
         return Ok(Allowance::of_history(noise.ln, noise.runs));
     }
     let found = runs.iter().filter(|run| run.stack_sha256 == manifest.stack_sha256).count();
-    let supposed = Allowance::supposed(manifest);
+    let supposed = known();
     warn(&format!(
         "--history: {found} runs of the stack of {}, {NOISE_NEEDS} are needed: {} is allowed for",
         baseline.name,

@@ -1,5 +1,6 @@
 //! Why a comparison is not made.
 
+use crate::comparison::words::percent;
 use crate::stats::InputError;
 
 use super::gate::GateError;
@@ -20,6 +21,17 @@ pub enum CompareError {
     /// A number of runs that makes no comparison.
     #[error("{0}")]
     Runs(&'static str),
+    /// A slowdown that is as good as none.
+    #[error(
+        "--slowdown {factor}: lies within --margin {}, where cells are as good as equal\n  allowed: more than {margin}",
+        percent(*margin)
+    )]
+    Slowdown {
+        /// The slowdown.
+        factor: f64,
+        /// The margin as a factor.
+        margin: f64,
+    },
     /// A backend that the run does not have.
     #[error("{run} has no backend `{name}`, known: {}", known.join(", "))]
     Backend {

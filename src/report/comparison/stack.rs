@@ -1,7 +1,8 @@
 //! What changed between two runs beside their speed.
 
 use crate::comparison::words::change;
-use crate::comparison::{Change, Comparison, MachineRow, Weight};
+use crate::comparison::{Comparison, MachineRow};
+use crate::record::manifest::{Change, Weight};
 use crate::report::document::{Block, Table};
 
 /// Changes in groups. Empty: nothing changed.

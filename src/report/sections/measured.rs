@@ -101,7 +101,8 @@ fn stacks(run: &ReportedRun<'_>) -> Block {
     let first = &run.manifest.stack;
     let changes = run.manifest.epochs.iter().enumerate().filter_map(|(index, epoch)| {
         let stack = epoch.changed_stack.as_ref()?;
-        Some(first.differences(stack).into_iter().map(move |line| format!("process {}: {line}", index + 1)))
+        let lines = first.changes(stack).into_iter().map(|change| change.in_words());
+        Some(lines.map(move |line| format!("process {}: {line}", index + 1)))
     });
     let lines: Vec<Text> = changes.flatten().map(Text::from).collect();
     if lines.is_empty() {

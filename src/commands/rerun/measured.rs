@@ -1,0 +1,51 @@
+//! Runs of a plan: measured into a folder, taken up there, or found there; and several of them as one.
+
+use std::path::Path;
+
+use crate::commands::CommandError;
+use crate::commands::compare::Opened;
+use crate::commands::run::{self, Asked};
+use crate::record::plan::Plan;
+use crate::run_folder::RunFolder;
+use crate::store::StoreError;
+use crate::terminal::warn;
+
+/// Measures a plan of a run into a folder, takes it up there, or finds it finished. False: interrupted.
+pub(super) fn measure_into(folder: &Path, baseline: &Path, plan: Plan, json: bool) -> Result<bool, CommandError> {
+    let there = RunFolder::open_planted(folder).ok();
+    if let Some(there) = &there {
+        check_plan(folder, &there.plan, &plan)?;
+        if there.recording.finished() {
+            return Ok(true);
+        }
+    }
+    let begun = if there.is_some() {
+        run::resume(folder, json)?
+    } else {
+        let (loaded, origin) = run::again(baseline, plan)?;
+        run::begin(loaded, &Asked { origin: &origin, out: Some(folder), skip_missing: false, json })?
+    };
+    match run::carry_out(begun, json)? {
+        run::Outcome::Complete(..) => Ok(true),
+        run::Outcome::NotBegun(_) | run::Outcome::Interrupted(_) => {
+            warn("interrupted: the same command goes on where it was ended");
+            Ok(false)
+        }
+    }
+}
+
+/// Whether what lies in a folder was measured by this plan; cells that its engines do not offer are not asked after.
+fn check_plan(folder: &Path, there: &Plan, wanted: &Plan) -> Result<(), StoreError> {
+    let same = (&there.name, there.seed, there.session_count) == (&wanted.name, wanted.seed, wanted.session_count)
+        && there.slowdown == wanted.slowdown;
+    if same {
+        return Ok(());
+    }
+    let why = "is of another rerun: of another plan or seed, or with another slowdown\n  try: another --out".to_owned();
+    Err(StoreError::Content { path: folder.display().to_string(), why })
+}
+
+/// Stages as one run: their sessions follow each other.
+pub(super) fn together(stages: &[Opened]) -> Opened {
+    stages[1..].iter().fold(stages[0].clone(), |all, stage| all.with(stage))
+}

@@ -1,0 +1,296 @@
+//! The calls of a run, as far as a comparison needs them: a few numbers of each, so that runs of any length fit into memory.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::analysis::engines::{Counts, FEWEST_CALLS, MODES, why_not_compared};
+use crate::analysis::{CallRows, CompileAuditRow, MetricRow, Standing};
+use crate::record::CallRecord;
+use crate::record::plan::{Cell, CellId, Plan};
+use crate::terms::{Degraded, Dtype, Mode, Role};
+
+use super::failing::Failures;
+use super::sessions::Sessions;
+use super::side::SideCell;
+
+/// What was measured of a plan's cells, filled call by call.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// Calls of one cell in one mode with the same weights and element type, by the cell's place in the plan; in the order in
+    /// which they first occur.
+    groups: Vec<Vec<Group>>,
+    /// By the cell's place in the plan.
+    failures: BTreeMap<(usize, Mode), Asked>,
+    /// What calls took that a self-test slowed, and how much of that was added. Unit: nanoseconds. Empty: it slowed none.
+    pub planted: BTreeMap<(CellId, Mode), (u64, u64)>,
+    /// One more than the largest session index so far, and than the largest number of a call.
+    next: (u32, u32),
+}
+
+/// See [`Measured::groups`].
+#[derive(Debug, Clone)]
+struct Group {
+    mode: Mode,
+    weights_id: String,
+    dtype: Dtype,
+    /// Of the first call that may be compared.
+    prompt_tokens: Option<f64>,
+    /// Where all calls that may be compared ran. `None`: there is none, not told, or not all alike.
+    actual: Option<String>,
+    /// How many may be compared.
+    compared: usize,
+    /// Those that count.
+    calls: Vec<Counted>,
+}
+
+/// A call that counts.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    session_index: u32,
+    latency_ms: f64,
+    /// Whether it proves where it ran.
+    proven: bool,
+    /// Whether its time stands for more steps than it made.
+    scaled: bool,
+    /// Whether something disturbed it from outside.
+    disturbed: bool,
+}
+
+impl Counted {
+    fn may_be_compared(self) -> bool {
+        self.proven && !self.scaled
+    }
+}
+
+/// Timed calls by their number: why the last try of each does not count. `None`: it does.
+type Asked = BTreeMap<u32, Option<Degraded>>;
+
+/// Takes calls of one run.
+#[derive(Debug)]
+pub struct Taking<'a> {
+    rows: CallRows<'a>,
+    places: HashMap<&'a str, usize>,
+    /// Whether calls that a self-test slowed are taken as if they had been measured.
+    planted_too: bool,
+    measured: Measured,
+}
+
+impl<'a> Taking<'a> {
+    /// Of a run of this plan.
+    #[must_use]
+    pub fn new(plan: &'a Plan, planted_too: bool) -> Self {
+        let places = plan.cells.iter().enumerate().map(|(place, cell)| (cell.id.0.as_str(), place)).collect();
+        let groups = plan.cells.iter().map(|_| Vec::new()).collect();
+        Self { rows: CallRows::new(plan), places, planted_too, measured: Measured { groups, ..Measured::default() } }
+    }
+
+    /// Takes a call of ours in every mode that it times.
+    pub fn call(&mut self, call: &CallRecord) {
+        for row in self.rows.of(call) {
+            self.row(&row);
+        }
+        let Some(planted) = &call.planted else { return };
+        for (span, pause) in call.spans.iter().zip(&planted.pause_ns) {
+            let key = (call.cell_id.clone(), span.phase.mode());
+            let (all, added) = self.measured.planted.entry(key).or_default();
+            *all += span.duration().0;
+            *added += pause.0;
+        }
+    }
+
+    /// Takes a row.
+    pub fn row(&mut self, row: &MetricRow) {
+        let Some(&place) = self.places.get(row.key.cell_id.as_str()) else { return };
+        let planted = self.planted_too && row.degraded_kind == Some(Degraded::Planted);
+        let degraded = row.degraded_kind.filter(|_| row.status == Standing::Degraded && !planted);
+        if row.role == Role::Timed {
+            self.measured.failures.entry((place, row.mode)).or_default().insert(row.index, degraded);
+        }
+        let (session, call) = self.measured.next;
+        self.measured.next = (session.max(row.session_index + 1), call.max(row.index + 1));
+        let group = Group::of(&mut self.measured.groups[place], row);
+        if (row.status == Standing::Ok || planted)
+            && row.would_count()
+            && let Some(latency_ms) = row.latency_ms
+        {
+            let (session_index, proven, scaled) = (row.session_index, row.attributed, row.scaled);
+            group.take(Counted { session_index, latency_ms, proven, scaled, disturbed: row.disturbed }, row);
+        }
+    }
+
+    /// All that was taken.
+    #[must_use]
+    pub fn done(self) -> Measured {
+        self.measured
+    }
+}
+
+impl Group {
+    /// The one that a row belongs to, new if there is none yet.
+    fn of<'g>(groups: &'g mut Vec<Self>, row: &MetricRow) -> &'g mut Self {
+        let same = |group: &Self| group.is_of(row.mode, &row.key.weights_id, row.key.dtype);
+        let place = groups.iter().position(same).unwrap_or_else(|| {
+            groups.push(Self {
+                mode: row.mode,
+                weights_id: row.key.weights_id.clone(),
+                dtype: row.key.dtype,
+                prompt_tokens: None,
+                actual: None,
+                compared: 0,
+                calls: Vec::new(),
+            });
+            groups.len() - 1
+        });
+        &mut groups[place]
+    }
+
+    fn is_of(&self, mode: Mode, weights_id: &str, dtype: Dtype) -> bool {
+        self.mode == mode && self.dtype == dtype && self.weights_id == weights_id
+    }
+
+    fn take(&mut self, call: Counted, row: &MetricRow) {
+        // Imported rows prove nothing, and are compared with their like.
+        if call.may_be_compared() || row.imported.is_some() {
+            self.ran(row.prompt_tokens, row.actual.as_ref(), 1);
+        }
+        self.calls.push(call);
+    }
+
+    /// Notes what so many more calls that may be compared were sent, and where they ran.
+    fn ran(&mut self, prompt_tokens: Option<f64>, actual: Option<&String>, calls: usize) {
+        if self.compared == 0 {
+            (self.prompt_tokens, self.actual) = (prompt_tokens, actual.cloned());
+        } else if calls > 0 && self.actual.as_ref() != actual {
+            self.actual = None;
+        }
+        self.compared += calls;
+    }
+}
+
+impl Measured {
+    /// Adds what another run of the same plan measured, as further sessions and calls.
+    pub fn extend(&mut self, more: &Self) {
+        let (sessions, calls) = self.next;
+        for (own, theirs) in self.groups.iter_mut().zip(&more.groups) {
+            for group in theirs {
+                let moved =
+                    group.calls.iter().map(|call| Counted { session_index: call.session_index + sessions, ..*call });
+                match own.iter_mut().find(|own| own.is_of(group.mode, &group.weights_id, group.dtype)) {
+                    Some(own) => own.extend(group, moved),
+                    None => own.push(Group { calls: moved.collect(), ..group.clone() }),
+                }
+            }
+        }
+        for (key, asked) in &more.failures {
+            let moved = asked.iter().map(|(call, degraded)| (call + calls, *degraded));
+            self.failures.entry(*key).or_default().extend(moved);
+        }
+        for (key, (all, added)) in &more.planted {
+            let own = self.planted.entry(key.clone()).or_default();
+            (own.0, own.1) = (own.0 + all, own.1 + added);
+        }
+        self.next = (sessions + more.next.0, calls + more.next.1);
+    }
+
+    /// Sessions so far: one more than the largest index.
+    #[must_use]
+    pub fn sessions(&self) -> u32 {
+        self.next.0
+    }
+
+    /// Every cell of the plan in every mode that is compared, in the plan's order, or why it is not.
+    #[must_use]
+    pub fn cells(&self, plan: &Plan, audit: &[CompileAuditRow], imported: bool) -> Vec<SideCell> {
+        let unproven = |row: &&CompileAuditRow| row.backend_actual.is_none();
+        let not_compiled: BTreeSet<(&str, Mode)> =
+            audit.iter().filter(unproven).map(|row| (row.key.cell_id.as_str(), row.mode)).collect();
+        let mut cells = Vec::new();
+        for (place, (cell, groups)) in plan.cells.iter().zip(&self.groups).enumerate() {
+            if imported {
+                let own = groups.iter().filter(|group| group.mode != Mode::Request);
+                cells.extend(own.map(|group| imported_cell(cell, group, self.failures(place, group.mode))));
+                continue;
+            }
+            for &mode in cell.procedure.modes().iter().filter(|mode| MODES.contains(mode)) {
+                let own: Vec<&Group> =
+                    groups.iter().filter(|group| group.mode == mode && !group.calls.is_empty()).collect();
+                let compiled = !not_compiled.contains(&(cell.id.0.as_str(), mode));
+                cells.push(own_cell(cell, mode, &own, compiled, self.failures(place, mode)));
+            }
+        }
+        cells
+    }
+
+    fn failures(&self, place: usize, mode: Mode) -> Failures {
+        let mut failures = Failures::default();
+        for degraded in self.failures.get(&(place, mode)).into_iter().flat_map(BTreeMap::values) {
+            failures.calls += 1;
+            if let Some(kind) = degraded {
+                *failures.degraded.entry(*kind).or_default() += 1;
+            }
+        }
+        failures
+    }
+}
+
+impl Group {
+    fn extend(&mut self, more: &Self, calls: impl Iterator<Item = Counted>) {
+        self.ran(more.prompt_tokens, more.actual.as_ref(), more.compared);
+        self.calls.extend(calls);
+    }
+
+    /// Calls that may be compared and were disturbed, by session.
+    fn disturbed(&self) -> BTreeMap<u32, u64> {
+        let mut found = BTreeMap::new();
+        for call in self.calls.iter().filter(|call| call.disturbed && call.may_be_compared()) {
+            *found.entry(call.session_index).or_default() += 1;
+        }
+        found
+    }
+
+    fn sessions(&self, may: impl Fn(&&Counted) -> bool) -> Sessions {
+        Sessions::of(self.calls.iter().filter(may).map(|call| (call.session_index, call.latency_ms)))
+    }
+}
+
+/// A cell that was measured here.
+fn own_cell(cell: &Cell, mode: Mode, groups: &[&Group], compiled: bool, failures: Failures) -> SideCell {
+    let backend = &cell.session.backend;
+    let without = |reason: String| SideCell { reason: Some(reason), ..SideCell::without_calls(cell, mode) };
+    let group = match groups {
+        [] => return SideCell { failures, ..without(format!("no call on {backend} counts")) },
+        [group] => group,
+        _ => {
+            let reason = format!("weights or element type changed during the run on {backend}");
+            return SideCell { failures, ..without(reason) };
+        }
+    };
+    let counted = Counts {
+        made: group.calls.len(),
+        proven: group.calls.iter().filter(|call| call.proven).count(),
+        compared: group.compared,
+    };
+    SideCell {
+        measured_as: Some((group.weights_id.clone(), group.dtype)),
+        prompt_tokens: group.prompt_tokens,
+        actual: group.actual.clone(),
+        reason: why_not_compared(backend, counted, compiled),
+        sessions: group.sessions(|call| call.may_be_compared()),
+        disturbed: group.disturbed(),
+        failures,
+        ..SideCell::without_calls(cell, mode)
+    }
+}
+
+/// A cell that another tool measured. Nothing proves where it ran, so it may stand against imported cells only.
+fn imported_cell(cell: &Cell, group: &Group, failures: Failures) -> SideCell {
+    let calls = group.calls.len();
+    let few = calls < FEWEST_CALLS;
+    SideCell {
+        measured_as: (calls > 0).then(|| (group.weights_id.clone(), group.dtype)),
+        prompt_tokens: group.prompt_tokens,
+        reason: few.then(|| format!("{calls} calls count, at least {FEWEST_CALLS} are needed")),
+        sessions: group.sessions(|_| true),
+        failures,
+        ..SideCell::without_calls(cell, group.mode)
+    }
+}
