@@ -38,18 +38,21 @@ pub fn legacy_gate(begin: Nanos, end: Nanos, power: &[Sample]) -> Option<f64> {
 
 /// Arithmetic mean; 0 of nothing.
 #[expect(clippy::cast_precision_loss, reason = "counts of readings")]
-pub(crate) fn mean(values: &[f64]) -> f64 {
+#[must_use]
+pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// Standard deviation of a sample; 0 of fewer than two.
 #[expect(clippy::cast_precision_loss, reason = "counts of readings")]
-pub(crate) fn deviation(values: &[f64]) -> f64 {
+#[must_use]
+pub fn deviation(values: &[f64]) -> f64 {
     let (n, mean) = (values.len(), mean(values));
     if n < 2 { 0.0 } else { (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt() }
 }
 
 /// Root of the sum of squares: how independent uncertainties add up.
-pub(crate) fn together(parts: &[f64]) -> f64 {
+#[must_use]
+pub fn together(parts: &[f64]) -> f64 {
     parts.iter().map(|part| part * part).sum::<f64>().sqrt()
 }

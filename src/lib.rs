@@ -23,44 +23,13 @@
 //!
 //! Prefill and decode are never mixed; a number without proof is withheld; `None` is never 0.
 
-pub mod analysis;
-pub mod backend;
-pub mod cache;
-pub mod calibrate;
 pub mod cli;
 pub mod commands;
-pub mod comparison;
-pub mod cost;
-pub mod economics;
-pub mod energy;
-pub mod exit;
-pub mod files;
-pub mod hash;
-pub mod history;
-pub mod import;
-pub mod kv;
-pub mod lock;
-pub mod manifest;
-pub mod measure;
-pub mod model;
-pub mod plan;
-pub mod process;
-pub mod record;
-pub mod report;
-pub mod roofline;
-pub mod run;
-pub mod run_folder;
-pub mod scenario;
-pub mod schedule;
-pub mod secret;
-pub mod signals;
-pub mod speed;
-pub mod stats;
-pub mod store;
-pub mod telemetry;
-pub mod terminal;
-pub mod terms;
-pub mod text;
-pub use phasebench_clock as clock;
-pub use phasebench_kernels as kernels;
-pub use phasebench_units as units;
+pub use phasebench_derived::{analysis, comparison, cost, history, report, run_folder};
+pub use phasebench_ground::{
+    cache, clock, economics, energy, exit, files, hash, kv, lock, model, plan, process, record, roofline, scenario,
+    secret, stats, store, terminal, terms, text, units,
+};
+pub use phasebench_live::{
+    backend, calibrate, import, kernels, manifest, measure, run, schedule, signals, speed, telemetry,
+};

@@ -146,7 +146,8 @@ fn hint(source: &io::Error) -> &'static str {
     }
 }
 
-pub(crate) fn io_error<'a>(path: &'a Path, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError + 'a {
+/// What an operation on a file failed with; `doing` is a verb: "read".
+pub fn io_error<'a>(path: &'a Path, doing: &'static str) -> impl FnOnce(io::Error) -> StoreError + 'a {
     move |source| StoreError::Io { path: path.display().to_string(), doing, source }
 }
 

@@ -15,7 +15,7 @@ pub fn visible(text: &str) -> String {
 /// As [`visible`], in one line: line breaks and tabs become spaces.
 ///
 /// ```
-/// assert_eq!(phasebench::text::one_line("\x1b[31mred\x1b[0m\nname"), "red name");
+/// assert_eq!(phasebench_ground::text::one_line("\x1b[31mred\x1b[0m\nname"), "red name");
 /// ```
 #[must_use]
 pub fn one_line(text: &str) -> String {

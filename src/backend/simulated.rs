@@ -16,7 +16,7 @@ use crate::backend::{
 };
 use crate::hash::sha256_hex;
 use crate::model::{self, ModelSource};
-use crate::scenario::{Fault, FaultKind, Law, Pace, SimulatedSettings};
+use crate::scenario::{Fault, FaultKind, Pace, SimulatedSettings};
 use crate::terms::model::Architecture;
 use crate::terms::{Attribution, Degraded, Dtype, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos};
@@ -119,14 +119,6 @@ impl Backend for SimulatedBackend {
             noise: BTreeMap::new(),
             report: LoadReport { parts: vec![("load".to_owned(), time.into())], attribution, ..LoadReport::default() },
         }))
-    }
-}
-
-impl Law {
-    /// The law's time for a model of so many million parameters.
-    #[must_use]
-    pub fn at(&self, millions: f64) -> Duration {
-        self.base.mul_f64(millions.powf(self.exponent))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args, Subcommand};
 
 use crate::scenario::ArgMax;
 use crate::terms::Dtype;
@@ -79,10 +80,10 @@ pub struct ExportArgs {
     #[arg(long)]
     pub gguf: bool,
     /// Element type of the weights; in ONNX also of KV cache and logits
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_parser = one_of(&EXPORTED), default_value = "f32")]
     pub dtype: Dtype,
     /// Where the next token is chosen (ONNX)
-    #[arg(long, value_enum, default_value_t, conflicts_with = "gguf")]
+    #[arg(long, value_parser = one_of(&CHOSEN), default_value = "outside", conflicts_with = "gguf")]
     pub arg_max: ArgMax,
     /// Weights in a file beside the graph, also where they would fit into it (ONNX, with --out)
     #[arg(long, conflicts_with = "gguf", requires = "out")]
@@ -114,7 +115,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "SCENARIO", conflicts_with_all = ["ollama", "worker", "dtype"])]
     pub backends: Option<PathBuf>,
     /// Element type of the exported model
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_parser = one_of(&EXPORTED), default_value = "f32")]
     pub dtype: Dtype,
     /// Compare an Ollama server too, with the reference (if there is one) and with ONNX Runtime
     #[arg(
@@ -162,23 +163,17 @@ pub struct PruneArgs {
     pub dry_run: bool,
 }
 
-impl ValueEnum for Dtype {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::F32, Self::F16]
-    }
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(clap::builder::PossibleValue::new(self.as_str()))
-    }
-}
+/// Element types that models are exported in.
+pub(super) const EXPORTED: [(&str, Dtype); 2] = [("f32", Dtype::F32), ("f16", Dtype::F16)];
 
-impl ValueEnum for ArgMax {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Outside, Self::Inside]
-    }
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(clap::builder::PossibleValue::new(match self {
-            Self::Outside => "outside",
-            Self::Inside => "inside",
-        }))
-    }
+/// Where the most probable token may be chosen.
+const CHOSEN: [(&str, ArgMax); 2] = [("outside", ArgMax::Outside), ("inside", ArgMax::Inside)];
+
+/// One of the values that have these names.
+pub(super) fn one_of<T: Copy + Default + Send + Sync>(
+    all: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    let value =
+        |name: String| all.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).unwrap_or_default();
+    PossibleValuesParser::new(all.iter().map(|(name, _)| *name)).map(value)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
 
+use super::models::{EXPORTED, one_of};
 use crate::terms::Dtype;
 
 /// `worker`
@@ -33,7 +34,7 @@ pub struct CheckArgs {
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Weights and KV cache
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_parser = one_of(&EXPORTED), default_value = "f32")]
     pub dtype: Dtype,
     /// Threads inside an operator; the engine's choice if not given
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]

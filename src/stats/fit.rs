@@ -263,9 +263,9 @@ impl PowerLaw {
 /// Fits a power law.
 ///
 /// ```
-/// let law = phasebench::stats::fit::power_law(&[1.0, 4.0, 9.0], &[2.0, 4.1, 6.0])?;
+/// let law = phasebench_ground::stats::fit::power_law(&[1.0, 4.0, 9.0], &[2.0, 4.1, 6.0])?;
 /// assert!((law.slope().value - 0.5).abs() < 0.02);
-/// # Ok::<(), phasebench::stats::InputError>(())
+/// # Ok::<(), phasebench_ground::stats::InputError>(())
 /// ```
 ///
 /// # Errors

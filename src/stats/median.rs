@@ -19,7 +19,7 @@ pub struct Median {
 ///
 /// ```
 /// let speeds = [9.0, 1.0, 8.0, 7.0, 8.5, 7.5];
-/// let found = phasebench::stats::median::located(&speeds, 0.95).unwrap();
+/// let found = phasebench_ground::stats::median::located(&speeds, 0.95).unwrap();
 /// assert_eq!((found.value, found.interval.unwrap().low), (7.75, 1.0));
 /// ```
 #[must_use]

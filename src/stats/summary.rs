@@ -107,7 +107,7 @@ pub fn median(values: &[f64]) -> Option<f64> {
 /// Throughput over scenarios is `geometric_mean(tokens) / geometric_mean(seconds)`.
 ///
 /// ```
-/// let mean = phasebench::stats::summary::geometric_mean(&[1.0, 4.0]);
+/// let mean = phasebench_ground::stats::summary::geometric_mean(&[1.0, 4.0]);
 /// assert_eq!(mean, Some(2.0));
 /// ```
 #[must_use]

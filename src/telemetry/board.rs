@@ -70,6 +70,24 @@ fn index(board: &Sensor) -> Option<u32> {
 mod tests {
     use super::*;
 
+    /// A board of this number in the driver's library; it has no registers.
+    fn board(number: u32) -> Sensor {
+        Sensor {
+            id: format!("nvml:{number}"),
+            kind: SensorKind::Nvml,
+            device: "a board".to_owned(),
+            uuid: Some(format!("GPU-{number}-abcd")),
+            driver: None,
+            simulated: false,
+            limit_w: None,
+            divided: None,
+            persistence: None,
+            field_ids: None,
+            registers: Vec::new(),
+            missing: BTreeMap::new(),
+        }
+    }
+
     fn environment(visible: Option<&str>, order: Option<&str>) -> Environment {
         Environment { visible: visible.map(str::to_owned), order: order.map(str::to_owned) }
     }
@@ -77,7 +95,7 @@ mod tests {
     #[test]
     fn cudas_numbers_are_known_where_something_says_them() {
         const PCI: Option<&str> = Some("PCI_BUS_ID");
-        let many: Vec<Sensor> = (0..12).map(Sensor::board).collect();
+        let many: Vec<Sensor> = (0..12).map(board).collect();
         let of = |boards: &[Sensor], unopened, visible, order| {
             let found = cuda(boards, unopened, &environment(visible, order));
             found.into_iter().map(|(number, id)| format!("{number}={id}")).collect::<Vec<_>>().join(" ")

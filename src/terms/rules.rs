@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stats::location::NEVER_BEFORE;
 
-/// How calls follow each other; see [`crate::schedule`].
+/// How calls follow each other; the schedule keeps to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {

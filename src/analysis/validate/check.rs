@@ -31,7 +31,8 @@ const SPELT_OUT: usize = 3;
 
 impl Check {
     /// Passes without problems, and spells out the first few otherwise. `good` is the detail of a pass.
-    pub(crate) fn of(name: &str, problems: &[String], good: String) -> Self {
+    #[must_use]
+    pub fn of(name: &str, problems: &[String], good: String) -> Self {
         let mut detail = problems.iter().take(SPELT_OUT).cloned().collect::<Vec<_>>().join("; ");
         if problems.len() > SPELT_OUT {
             detail.push_str(&format!("; and {} more", problems.len() - SPELT_OUT));
@@ -41,7 +42,8 @@ impl Check {
     }
 
     /// Could not be looked at.
-    pub(crate) fn skip(name: &str, why: &str) -> Self {
+    #[must_use]
+    pub fn skip(name: &str, why: &str) -> Self {
         Self { name: name.to_owned(), outcome: Outcome::Skip, detail: why.to_owned() }
     }
 }

@@ -31,7 +31,7 @@ pub const STOPS_LOADS: u32 = 22;
 /// The version to ask of a library: the newest that both know. `None`: it offers none that this program can use.
 ///
 /// ```
-/// # use phasebench::backend::onnx::api::{NEWEST, version};
+/// # use phasebench_live::backend::onnx::api::{NEWEST, version};
 /// assert_eq!(version("1.24.4"), Some(24));
 /// assert_eq!(version("1.99.0"), Some(NEWEST));
 /// assert_eq!(version("1.19.2"), None);

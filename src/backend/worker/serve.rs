@@ -87,7 +87,7 @@ pub fn serve(
     let refused =
         |why: &dyn std::fmt::Display| ServeError::Listen { address: serving.listen.clone(), why: why.to_string() };
     runtime.block_on(async {
-        let router = Server::builder().add_service(guarded);
+        let server = Server::builder();
         let stopped = stopping.clone();
         match &serving.listen {
             Address::Unix(path) => {
@@ -97,7 +97,7 @@ pub fn serve(
                 end_with_input(serving, Some(own.clone()));
                 let listener = UnixListener::from_std(listener).map_err(|why| refused(&why))?;
                 announce(&serving.listen).map_err(|why| ServeError::Server(why.to_string()))?;
-                let served = router.serve_with_incoming_shutdown(Incoming(listener), stopped.notified());
+                let served = server.serve_with_incoming_shutdown(guarded, Incoming(listener), stopped.notified());
                 let ended = until(&stopping, served).await;
                 own.remove();
                 ended
@@ -111,7 +111,7 @@ pub fn serve(
                 let bound = listener.local_addr().map_err(|why| refused(&why))?;
                 announce(&Address::Tcp(bound)).map_err(|why| ServeError::Server(why.to_string()))?;
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                until(&stopping, router.serve_with_incoming_shutdown(incoming, stopped.notified())).await
+                until(&stopping, server.serve_with_incoming_shutdown(guarded, incoming, stopped.notified())).await
             }
         }
     })

@@ -49,7 +49,7 @@ impl Table {
     /// A table of these rows, without columns yet. Rows are references or other small things that can be copied.
     ///
     /// ```
-    /// use phasebench::report::{document::Table, format};
+    /// use phasebench_derived::report::{document::Table, format};
     ///
     /// let latencies = [("gpt2-25m", 12.34), ("gpt2-45m", 20.0)];
     /// let table = Table::of(&latencies)

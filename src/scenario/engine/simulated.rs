@@ -55,6 +55,14 @@ pub struct Law {
     pub exponent: f64,
 }
 
+impl Law {
+    /// The law's time for a model of so many million parameters.
+    #[must_use]
+    pub fn at(&self, millions: f64) -> Duration {
+        self.base.mul_f64(millions.powf(self.exponent))
+    }
+}
+
 /// Scripted work of other programs, as a watcher would have seen it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Disturbances {

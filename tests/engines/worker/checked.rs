@@ -161,8 +161,8 @@ fn served(lie: &'static str, folder: &Path) -> String {
         runtime.block_on(async {
             let listener = Incoming(UnixListener::bind(&at).unwrap());
             tell.send(()).unwrap();
-            let server = tonic::transport::Server::builder().add_service(WorkerServer::new(liar));
-            server.serve_with_incoming(listener).await.unwrap();
+            let server = tonic::transport::Server::builder();
+            server.serve_with_incoming(WorkerServer::new(liar), listener).await.unwrap();
         });
     });
     told.recv().unwrap();

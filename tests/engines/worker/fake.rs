@@ -79,15 +79,15 @@ async fn behave(word: &str, socket: Option<PathBuf>, folder: PathBuf) {
     let fake = Fake::new(word, folder);
     let server = WorkerServer::new(fake).max_encoding_message_size(usize::MAX);
     let listener = Incoming(UnixListener::bind(&socket).unwrap());
-    tonic::transport::Server::builder().add_service(server).serve_with_incoming(listener).await.unwrap();
+    tonic::transport::Server::builder().serve_with_incoming(server, listener).await.unwrap();
 }
 
 async fn on_a_port(word: &str, folder: PathBuf) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ready = format!("{READY}tcp:{}\n", listener.local_addr().unwrap());
     std::io::stdout().write_all(ready.as_bytes()).unwrap();
-    let server = tonic::transport::Server::builder().add_service(WorkerServer::new(Fake::new(word, folder)));
-    server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
+    let server = WorkerServer::new(Fake::new(word, folder));
+    tonic::transport::Server::builder().serve_with_incoming(server, TcpIncoming::from(listener)).await.unwrap();
 }
 
 /// Straight to standard error: the test harness keeps what is printed.

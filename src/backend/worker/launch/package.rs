@@ -12,7 +12,7 @@ use crate::files::UnfinishedFolder;
 /// Name of the Python package.
 const NAME: &str = "phasebench_torch";
 
-static PACKAGE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/backends/torch/phasebench_torch");
+static PACKAGE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../backends/torch/phasebench_torch");
 
 /// Every package the worker needs, with version and hashes.
 pub const REQUIREMENTS: &str = include_str!("../../../../backends/torch/requirements.lock");

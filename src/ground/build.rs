@@ -5,8 +5,6 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    // Carried in the program, and not watched by the macro that reads it.
-    println!("cargo:rerun-if-changed=backends/torch/phasebench_torch");
     let (system, processor) = (variable("CARGO_CFG_TARGET_OS"), variable("CARGO_CFG_TARGET_ARCH"));
     if system != "linux" || !["x86_64", "aarch64"].contains(&processor.as_str()) {
         println!("cargo::error=phasebench runs on Linux on x86-64 and arm64, and is built for {system} on {processor}");
