@@ -125,6 +125,54 @@ columns! {
 }
 
 impl EngineComparisonRow {
+    /// A cell on two engines of which no call is known.
+    #[must_use]
+    pub fn uncompared(
+        [backend_a, backend_b]: [&str; 2],
+        model: &str,
+        scenario: &str,
+        batch: u32,
+        gen_tokens: u32,
+        mode: Mode,
+    ) -> Self {
+        Self {
+            backend_a: backend_a.to_owned(),
+            backend_b: backend_b.to_owned(),
+            model: model.to_owned(),
+            weights_id: None,
+            dtype: None,
+            scenario: scenario.to_owned(),
+            batch,
+            gen_tokens,
+            mode,
+            actual_a: None,
+            actual_b: None,
+            n_a: 0,
+            n_b: 0,
+            pairing: None,
+            n_pairs: None,
+            location_a_ms: None,
+            location_b_ms: None,
+            ratio: None,
+            ratio_low: None,
+            ratio_high: None,
+            standard_error_ln: None,
+            df: None,
+            drift_allowance_ln: None,
+            detectable_ratio: None,
+            p: None,
+            p_holm: None,
+            q: None,
+            welch_p: None,
+            mann_whitney_p: None,
+            shift_ms: None,
+            shift_low_ms: None,
+            shift_high_ms: None,
+            verdict: EngineVerdict::NotCompared,
+            reason: None,
+        }
+    }
+
     /// The ratio with its error, the allowance aside. `None`: not compared.
     pub(super) fn known_ratio(&self) -> Option<LogEstimate> {
         Some(LogEstimate { ln: self.ratio?.ln(), standard_error: self.standard_error_ln?, df: self.df? })
@@ -174,41 +222,24 @@ impl Table for EngineComparison {
 
 fn row((a, b): Pair<'_>, plan: &Plan, manifest: &Manifest, known: Option<&BySession>) -> EngineComparisonRow {
     let alike = a.measured_as.filter(|alike| b.measured_as == Some(*alike));
+    let engines = [a, b].map(|side| side.cell.session.backend.as_str());
+    let cell = a.cell;
     let mut row = EngineComparisonRow {
-        backend_a: a.cell.session.backend.clone(),
-        backend_b: b.cell.session.backend.clone(),
-        model: a.cell.session.model.clone(),
         weights_id: alike.map(|(weights_id, _)| weights_id.to_owned()),
         dtype: alike.map(|(_, dtype)| dtype),
-        scenario: a.cell.scenario.clone(),
-        batch: a.cell.batch,
-        gen_tokens: a.cell.gen_tokens,
-        mode: a.mode,
         actual_a: a.actual(),
         actual_b: b.actual(),
         n_a: a.calls.len(),
         n_b: b.calls.len(),
-        pairing: None,
-        n_pairs: None,
-        location_a_ms: None,
-        location_b_ms: None,
-        ratio: None,
-        ratio_low: None,
-        ratio_high: None,
-        standard_error_ln: None,
-        df: None,
-        drift_allowance_ln: None,
-        detectable_ratio: None,
-        p: None,
-        p_holm: None,
-        q: None,
-        welch_p: None,
-        mann_whitney_p: None,
-        shift_ms: None,
-        shift_low_ms: None,
-        shift_high_ms: None,
-        verdict: EngineVerdict::NotCompared,
         reason: a.differs_from(b, manifest),
+        ..EngineComparisonRow::uncompared(
+            engines,
+            &cell.session.model,
+            &cell.scenario,
+            cell.batch,
+            cell.gen_tokens,
+            a.mode,
+        )
     };
     if row.reason.is_none()
         && let Err(error) = measure(&mut row, a, b, plan, known)

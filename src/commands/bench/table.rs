@@ -4,13 +4,13 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::analysis::{EngineComparisonRow, EngineVerdict, SummaryRow, Tables};
+use crate::analysis::{CellKey, EngineComparisonRow, EngineVerdict, RooflineRow, SummaryRow, Tables};
 use crate::commands::CommandError;
-use crate::commands::columns::aligned_table;
+use crate::commands::columns::aligned;
 use crate::record::plan::Plan;
-use crate::report::document::{Table, Text};
 use crate::stats::summary::median;
 use crate::terms::Mode;
+use crate::text::one_line;
 use crate::units::significant;
 
 /// Stands for a figure that is not there.
@@ -37,6 +37,10 @@ pub struct BenchRow {
     /// Most that the engine's process grew in a load. `None`: not measurable.
     /// Unit: bytes.
     pub memory_bytes: Option<i64>,
+    /// What the decode steps read at least ÷ what the machine reads in that time. `None`: the run did not measure the machine,
+    /// or too slow; the weights fit into its caches; nothing proves that the processor computed.
+    /// Unit: fraction.
+    pub memory_share: Option<f64>,
 }
 
 /// How fast a phase is.
@@ -70,15 +74,11 @@ pub fn rows(plan: &Plan, tables: &Tables) -> Vec<BenchRow> {
         if rows.iter().any(known) {
             continue;
         }
-        let of = |mode: Mode| {
-            tables.summary.iter().find(|row| {
-                row.mode == mode
-                    && row.key.backend == *backend
-                    && row.key.model == *model
-                    && row.key.scenario == cell.scenario
-                    && row.key.batch == cell.batch
-            })
+        let is_of_row = |key: &CellKey| {
+            key.backend == *backend && key.model == *model && key.scenario == cell.scenario && key.batch == cell.batch
         };
+        let of = |mode: Mode| tables.summary.iter().find(|row| row.mode == mode && is_of_row(&row.key));
+        let mut near_roof = tables.roofline.iter().filter(|row| row.mode == Mode::KvDecode && is_of_row(&row.key));
         let loads = tables.load_breakdown.iter().filter(|load| load.backend == *backend && load.model == *model);
         let loads: Vec<_> = loads.filter(|load| load.degraded_kind.is_none()).collect();
         rows.push(BenchRow {
@@ -90,10 +90,16 @@ pub fn rows(plan: &Plan, tables: &Tables) -> Vec<BenchRow> {
             decode: of(Mode::KvDecode).and_then(speed),
             load_ms: median(&loads.iter().map(|load| load.duration_ms).collect::<Vec<f64>>()),
             memory_bytes: loads.iter().filter_map(|load| load.host_rss_growth_bytes).max(),
+            memory_share: near_roof.next().and_then(memory_share),
         });
     }
     compare(&mut rows, &tables.engine_comparison);
     rows
+}
+
+/// `None`: memory does not bound the cell, or the cell exceeds a roof, which then was measured too low.
+fn memory_share(row: &RooflineRow) -> Option<f64> {
+    row.memory_share.filter(|_| row.held_by.is_some() && row.fits_cache != Some(true))
 }
 
 /// `None`: nothing proves where the calls ran, or there are too few.
@@ -156,6 +162,30 @@ fn verdict(of: &BenchRow, to: &BenchRow, mode: Mode, comparison: &[EngineCompari
     found.next().filter(|verdict| *verdict != EngineVerdict::NotCompared)
 }
 
+/// A column: two lines above it, and as many as a row needs in it, so that all fit into a terminal of 80 columns.
+struct Column {
+    titles: [&'static str; 2],
+    cell: fn(&BenchRow) -> Vec<String>,
+}
+
+const COLUMNS: [Column; 8] = [
+    Column { titles: ["prompt", ""], cell: |row| vec![row.scenario.trim_start_matches("prompt-").to_owned()] },
+    Column { titles: ["engine", "model"], cell: |row| vec![row.backend.clone(), row.model.clone()] },
+    Column { titles: ["prefill", "tokens/s"], cell: |row| phase(row.prefill) },
+    Column { titles: ["decode", "tokens/s"], cell: |row| phase(row.decode) },
+    Column { titles: ["ms per", "token"], cell: |row| vec![figure(row.decode.and_then(|speed| speed.ms_per_token))] },
+    Column { titles: ["load", "s"], cell: |row| vec![figure(row.load_ms.map(|ms| ms / 1e3))] },
+    Column {
+        titles: ["RAM", "MiB"],
+        cell: |row| vec![figure(row.memory_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20)))],
+    },
+    Column { titles: ["memory", "speed"], cell: |row| vec![share(row.memory_share)] },
+];
+
+const LEGEND: &str = "±: half of the 95 % interval; ×: time ÷ the least time at this prompt length, and what engines with one model are to it;
+memory speed: what decode reads at least, of what the machine reads meanwhile
+";
+
 /// Prints the rows, those of one prompt length together.
 ///
 /// # Errors
@@ -165,46 +195,53 @@ pub fn print(rows: &[BenchRow], out: &mut dyn Write) -> Result<(), CommandError>
         writeln!(out, "nothing was measured")?;
         return Ok(());
     }
-    let mut sorted: Vec<&BenchRow> = rows.iter().collect();
-    // Stable: within a scenario the plan's order stays.
-    sorted.sort_by_key(|row| rows.iter().position(|other| other.scenario == row.scenario));
-    let table = Table::of(sorted)
-        .words("prompt", |row| row.scenario.trim_start_matches("prompt-"))
-        .words("model", |row| row.model.as_str())
-        .words("engine", |row| row.backend.as_str())
-        .number("prefill tokens/s", "", |row| rate(row.prefill))
-        .number("", "", |row| beside(row.prefill))
-        .number("decode tokens/s", "", |row| rate(row.decode))
-        .number("ms/token", "", |row| figure(row.decode.and_then(|speed| speed.ms_per_token)))
-        .number("", "", |row| beside(row.decode))
-        .number("load s", "", |row| figure(row.load_ms.map(|ms| ms / 1e3)))
-        .number("memory MiB", "", |row| figure(row.memory_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20))))
-        .captioned(Text::default());
-    for line in aligned_table(&table) {
-        writeln!(out, "{line}")?;
-    }
-    writeln!(
-        out,
-        "±: half of the 95 % interval; ×: time ÷ the least time at this prompt length, and what engines with one model are to it\n"
-    )?;
+    lines(rows).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    writeln!(out, "{LEGEND}")?;
     Ok(())
 }
 
-/// With its interval.
-fn rate(speed: Option<Speed>) -> String {
-    let Some(speed) = speed else { return NONE.to_owned() };
-    let interval = speed.relative_ci.map(|ci| format!(" ±{} %", significant(ci * 100.0, 2)));
-    format!("{}{}", figure(speed.tokens_per_s), interval.unwrap_or_default())
+/// The table's lines, its titles first.
+fn lines(rows: &[BenchRow]) -> Vec<String> {
+    let mut sorted: Vec<&BenchRow> = rows.iter().collect();
+    // Stable: within a scenario the plan's order stays.
+    sorted.sort_by_key(|row| rows.iter().position(|other| other.scenario == row.scenario));
+    let mut cells: Vec<Vec<String>> =
+        (0..2).map(|line| COLUMNS.iter().map(|column| column.titles[line].to_owned()).collect()).collect();
+    for row in sorted {
+        let columns: Vec<Vec<String>> = COLUMNS.iter().map(|column| (column.cell)(row)).collect();
+        let height = columns.iter().map(Vec::len).max().unwrap_or_default();
+        let at = |line: usize| {
+            columns.iter().map(move |column| column.get(line).map_or_else(String::new, |cell| one_line(cell)))
+        };
+        cells.extend((0..height).map(|line| at(line).collect()));
+    }
+    aligned(&cells)
 }
 
-/// Against the fastest, with what is known of that.
-fn beside(speed: Option<Speed>) -> String {
-    let Some((speed, ratio)) = speed.and_then(|speed| Some((speed, speed.over_fastest?))) else { return String::new() };
+/// How fast, and what that is to the fastest.
+fn phase(speed: Option<Speed>) -> Vec<String> {
+    let Some(speed) = speed else { return vec![NONE.to_owned()] };
+    let interval = speed.relative_ci.map(|ci| format!(" ±{} %", significant(ci * 100.0, 2)));
+    let mut lines = vec![format!("{}{}", figure(speed.tokens_per_s), interval.unwrap_or_default())];
+    lines.extend(beside(speed));
+    lines
+}
+
+/// Against the fastest, with what is known of that; a verdict of several words goes on in a line of its own.
+fn beside(speed: Speed) -> Vec<String> {
+    let Some(ratio) = speed.over_fastest else { return Vec::new() };
     if ratio <= 1.0 {
-        return "fastest".to_owned();
+        return vec!["fastest".to_owned()];
     }
-    let verdict = speed.verdict.map(|verdict| format!(" {}", verdict.as_str())).unwrap_or_default();
-    format!("{}×{verdict}", significant(ratio, 3))
+    let ratio = format!("{}×", significant(ratio, 3));
+    match speed.verdict.map(EngineVerdict::as_str) {
+        None => vec![ratio],
+        Some(verdict) => format!("{ratio} {}", verdict.replacen(' ', "\n", 1)).lines().map(str::to_owned).collect(),
+    }
+}
+
+fn share(share: Option<f64>) -> String {
+    share.map_or_else(|| NONE.to_owned(), |share| format!("{} %", significant(share * 100.0, 2)))
 }
 
 fn figure(value: Option<f64>) -> String {
@@ -227,47 +264,15 @@ mod tests {
             decode: Some(speed),
             load_ms: None,
             memory_bytes: None,
+            memory_share: None,
         }
     }
 
     /// The second of the pair to the first, as the table of comparisons has it.
     fn compared(backend_a: &str, backend_b: &str, verdict: EngineVerdict) -> EngineComparisonRow {
-        EngineComparisonRow {
-            backend_a: backend_a.to_owned(),
-            backend_b: backend_b.to_owned(),
-            model: "m".to_owned(),
-            weights_id: None,
-            dtype: None,
-            scenario: "prompt-16".to_owned(),
-            batch: 1,
-            gen_tokens: 64,
-            mode: Mode::KvDecode,
-            actual_a: None,
-            actual_b: None,
-            n_a: 10,
-            n_b: 10,
-            pairing: None,
-            n_pairs: None,
-            location_a_ms: None,
-            location_b_ms: None,
-            ratio: None,
-            ratio_low: None,
-            ratio_high: None,
-            standard_error_ln: None,
-            df: None,
-            drift_allowance_ln: None,
-            detectable_ratio: None,
-            p: None,
-            p_holm: None,
-            q: None,
-            welch_p: None,
-            mann_whitney_p: None,
-            shift_ms: None,
-            shift_low_ms: None,
-            shift_high_ms: None,
-            verdict,
-            reason: None,
-        }
+        let uncompared =
+            EngineComparisonRow::uncompared([backend_a, backend_b], "m", "prompt-16", 1, 64, Mode::KvDecode);
+        EngineComparisonRow { verdict, ..uncompared }
     }
 
     /// Whichever of a pair the plan names first, the verdict is on the row that it stands in.
@@ -280,7 +285,39 @@ mod tests {
             compared("two", "three", EngineVerdict::Same),
         ];
         compare(&mut rows, &comparison);
-        let shown: Vec<String> = rows.iter().map(|row| beside(row.decode)).collect();
+        let shown: Vec<String> = rows.iter().filter_map(|row| Some(beside(row.decode?).join(" "))).collect();
         assert_eq!(shown, ["2.00× slower", "fastest", "1.02× same", "1.50×"], "another model is not compared");
+    }
+
+    /// With the longest of our engines' names and verdicts.
+    #[test]
+    fn the_table_fits_into_80_columns() {
+        let speed = |verdict| Speed {
+            ms: 1.0,
+            ms_per_token: Some(22.84),
+            tokens_per_s: Some(12345.6),
+            relative_ci: Some(0.0123),
+            over_fastest: Some(1.024),
+            verdict: Some(verdict),
+        };
+        let row = BenchRow {
+            prefill: Some(speed(EngineVerdict::NotSeparated)),
+            decode: Some(speed(EngineVerdict::SlowerExtentOpen)),
+            load_ms: Some(12_340.0),
+            memory_bytes: Some(1234 << 20),
+            memory_share: Some(0.87),
+            ..row("torch-compile", "gpt2-25m", 1.0)
+        };
+        let lines = lines(&[row]);
+        let widest = lines.iter().map(|line| line.chars().count()).max();
+        assert!(widest.is_some_and(|widest| widest <= 80), "{lines:#?}");
+        let told = [
+            "prompt  engine         prefill        decode         ms per  load  RAM   memory",
+            "        model          tokens/s       tokens/s       token   s     MiB   speed",
+            "16      torch-compile  12346 ±1.2 %   12346 ±1.2 %   22.8    12.3  1234  87 %",
+            "        gpt2-25m       1.02× not      1.02× slower,",
+            "                       separated      extent open",
+        ];
+        assert_eq!(lines, told);
     }
 }
