@@ -34,6 +34,7 @@ mod python;
 pub mod report;
 pub mod rerun;
 pub mod run;
+mod runs;
 pub mod scenario;
 pub mod schema;
 pub mod setup;

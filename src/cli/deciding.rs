@@ -45,8 +45,9 @@ fn slo(text: &str) -> Result<Slo, String> {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: phasebench decide results/RUN --pricing scenarios/pricing/tr123.yaml")]
 pub struct DecideArgs {
-    /// The run folder
-    pub run: PathBuf,
+    /// The run folder; of several, the decisions of each, and what two say together; the first is the one that is priced
+    #[arg(value_name = "RUN", required = true)]
+    pub run: Vec<PathBuf>,
     /// Prices, such as scenarios/pricing/tr123.yaml
     #[arg(long, value_name = "FILE")]
     pub pricing: Option<PathBuf>,

@@ -1,56 +1,69 @@
-//! `phasebench decide`: what a run's rows advise, with prices, a workload and a memory where they are given, and what they say to
-//! claims.
+//! `phasebench decide`: what the rows of a run, or of several, advise, with prices, a workload and a memory where they are given,
+//! and what they say to claims.
 
 use std::io::Write;
 
+use serde_json::{Value, json};
+
+use crate::analysis::RecommendationRow;
+use crate::analysis::across::Across;
 use crate::analysis::claims::{ClaimRow, ClaimStatus, Evidence, judge};
 use crate::analysis::recommendations::for_memory;
-use crate::analysis::{self, RecommendationRow};
 use crate::cli::DecideArgs;
 use crate::cost::decision;
 use crate::exit::Exit;
-use crate::run_folder::RunFolder;
-use crate::scenario::claims;
+use crate::report::sections::several::{across_runs, together};
+use crate::scenario::claims::{self, Claims};
+use crate::units::Bytes;
 
 use super::CommandError;
 use super::csv_files::{self, rows as as_rows};
 use super::order::Order;
+use super::report::print_finding;
+use super::runs::ReadRun;
 
-/// Prints a question with its answer for every row.
+/// What one run says.
+struct Decided<'a> {
+    run: &'a ReadRun,
+    decisions: Vec<RecommendationRow>,
+    claims: Vec<ClaimRow>,
+}
+
+/// Prints a question with its answer for every row of every run, and what two runs say together.
 ///
 /// # Errors
 /// A run, pricing, workload or claims file that cannot be used; `--out` cannot be written; standard output refuses.
 pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let claims = args.claims.as_deref().map(claims::read).transpose()?;
     let mut order = args.pricing.as_deref().map(|path| Order::read(path, args.workload.as_deref())).transpose()?;
-    let run = RunFolder::open(&args.run)?;
-    let trace = run.trace()?;
-    let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
-    let mut rows = tables.recommendations.clone();
+    let runs = ReadRun::all(&args.run)?;
+    let longest = order.as_ref().and_then(Order::longest_request);
+    let mut decided: Vec<Decided<'_>> =
+        runs.iter().map(|run| decide(run, claims.as_ref(), args.memory, longest)).collect();
     let mut missing = None;
-    if let Some(order) = &mut order {
+    if let (Some(order), Some(main)) = (&mut order, decided.first_mut()) {
         order.demand(&args.slo);
-        let bill = order.bill(&run, &tables, None, &[])?;
-        rows.splice(0..0, decision::recommend(&bill));
+        let bill = order.bill(&main.run.folder, &main.run.tables, None, &[])?;
+        main.decisions.splice(0..0, decision::recommend(&bill));
         missing = bill.missing_scenario;
     }
-    if let Some(memory) = args.memory {
-        let longest = order.as_ref().and_then(Order::longest_request);
-        rows.extend(for_memory(&run.plan, &run.manifest, &tables.kv_memory_empirical, memory, longest));
-    }
-    let held = match &claims {
-        Some(file) => judge(&file.claims, &Evidence::of(&tables, &run.manifest)),
-        None => tables.claims.clone(),
-    };
-    let tables = vec![("decisions.csv", as_rows(&rows)?), ("claims.csv", as_rows(&held)?)];
-    let written = args.out.as_deref().map(|folder| csv_files::write(tables, folder)).transpose()?;
+    let across = across_runs(&runs.iter().map(ReadRun::named).collect::<Vec<_>>());
+    let written = args.out.as_deref().map(|folder| csv_files::write(tables(&decided)?, folder)).transpose()?;
     if args.json {
-        let result = serde_json::json!({ "decisions": rows, "claims": held, "missing_scenario": missing });
-        writeln!(out, "{result:#}")?;
+        writeln!(out, "{:#}", as_json(&decided, &across, missing.as_deref()))?;
         return Ok(Exit::Good);
     }
-    rows.iter().try_for_each(|row| print(row, out))?;
-    print_claims(&held, claims.is_some(), out)?;
+    for of_run in &decided {
+        if runs.len() > 1 {
+            writeln!(out, "run {}:", of_run.run.name)?;
+        }
+        of_run.decisions.iter().try_for_each(|row| print(row, out))?;
+        print_claims(&of_run.claims, claims.is_some(), out)?;
+    }
+    if runs.len() > 1 {
+        writeln!(out, "together:")?;
+        together(&across).iter().try_for_each(|finding| print_finding(finding, out))?;
+    }
     for path in written.unwrap_or_default() {
         writeln!(out, "table: {}", path.display())?;
     }
@@ -61,6 +74,53 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
         )?;
     }
     Ok(Exit::Good)
+}
+
+/// What a run's rows say without prices. `longest` is the longest request. Unit: tokens.
+fn decide<'a>(run: &'a ReadRun, claims: Option<&Claims>, memory: Option<Bytes>, longest: Option<u64>) -> Decided<'a> {
+    let mut decisions = run.tables.recommendations.clone();
+    if let Some(memory) = memory {
+        let allocated = &run.tables.kv_memory_empirical;
+        decisions.extend(for_memory(&run.folder.plan, &run.folder.manifest, allocated, memory, longest));
+    }
+    let claims = match claims {
+        Some(file) => judge(&file.claims, &Evidence::of(&run.tables, &run.folder.manifest)),
+        None => run.tables.claims.clone(),
+    };
+    Decided { run, decisions, claims }
+}
+
+/// Both tables; of several runs, with the run in the first column.
+fn tables(decided: &[Decided<'_>]) -> Result<Vec<csv_files::File>, CommandError> {
+    let several = decided.len() > 1;
+    let (mut decisions, mut claims) = (Vec::new(), Vec::new());
+    for of_run in decided {
+        let run = several.then_some(of_run.run.name.as_str());
+        decisions.extend(as_rows(&of_run.decisions)?.into_iter().map(|row| beside(run, row)));
+        claims.extend(as_rows(&of_run.claims)?.into_iter().map(|row| beside(run, row)));
+    }
+    Ok(vec![("decisions.csv", decisions), ("claims.csv", claims)])
+}
+
+/// A row behind the run that it is of. `None`: there is one run only.
+fn beside(run: Option<&str>, row: Value) -> Value {
+    match (run, row) {
+        (Some(run), Value::Object(columns)) => [("run".to_owned(), run.into())].into_iter().chain(columns).collect(),
+        (_, row) => row,
+    }
+}
+
+/// Of one run the decisions themselves, of several a list of runs.
+fn as_json(decided: &[Decided<'_>], across: &Across, missing: Option<&str>) -> Value {
+    match decided {
+        [only] => json!({ "decisions": only.decisions, "claims": only.claims, "missing_scenario": missing }),
+        runs => {
+            let of_run =
+                |run: &Decided<'_>| json!({ "run": run.run.name, "decisions": run.decisions, "claims": run.claims });
+            let runs: Vec<Value> = runs.iter().map(of_run).collect();
+            json!({ "runs": runs, "across": across, "missing_scenario": missing })
+        }
+    }
 }
 
 fn print(row: &RecommendationRow, out: &mut dyn Write) -> Result<(), CommandError> {

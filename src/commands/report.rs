@@ -7,21 +7,21 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::analysis::{self, Overview, Tables};
+use crate::analysis::{self, Overview};
 use crate::cli::ReportArgs;
 use crate::commands::CommandError;
 use crate::commands::csv_files::{self, rows};
 use crate::commands::error::BadReport;
 use crate::commands::order::Order;
+use crate::commands::runs::ReadRun;
 use crate::exit::Exit;
 use crate::report::document::{Block, Document, Finding};
 use crate::report::files::{self, PAGE};
 use crate::report::sections::costs::add_costs;
-use crate::report::sections::several::{MOST_RUNS, NamedRun, across_runs, compose_several};
+use crate::report::sections::several::{NamedRun, across_runs, compose_several};
 use crate::report::sections::{ReportedRun, compose};
 use crate::run_folder::RunFolder;
-use crate::scenario::naming::free_name;
-use crate::store::{MEASUREMENTS, TraceRow, io_error};
+use crate::store::{MEASUREMENTS, io_error};
 
 /// Makes the report; prints what it finds.
 ///
@@ -53,36 +53,14 @@ fn one(path: &Path, as_json_text: bool, out: &mut dyn Write) -> Result<Exit, Com
     Ok(Exit::Good)
 }
 
-/// A run with what is derived from it.
-struct Read {
-    name: String,
-    folder: RunFolder,
-    trace: Vec<TraceRow>,
-    tables: Tables,
-}
-
 /// Writes one report over all runs, with prices where they are given, into a folder of its own; the runs stay as they are.
 fn apart(paths: &[PathBuf], args: &ReportArgs, folder: &Path, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let order = args.pricing.as_deref().map(|path| Order::read(path, args.workload.as_deref())).transpose()?;
-    if paths.len() > MOST_RUNS {
-        return Err(BadReport::TooMany(paths.len()).into());
-    }
     if folder.join(MEASUREMENTS).exists() {
         return Err(BadReport::RunFolder(folder.display().to_string()).into());
     }
-    let mut read: Vec<Read> = Vec::new();
-    for path in paths {
-        let run = RunFolder::open(path)?;
-        let trace = run.trace()?;
-        let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
-        let called = path.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy());
-        let name = free_name(&called, |name| read.iter().any(|other| other.name == name));
-        read.push(Read { name, folder: run, trace, tables });
-    }
-    let runs: Vec<NamedRun<'_>> = read
-        .iter()
-        .map(|read| NamedRun { name: &read.name, run: ReportedRun::new(&read.folder, &read.trace, &read.tables) })
-        .collect();
+    let read = ReadRun::all(paths)?;
+    let runs: Vec<NamedRun<'_>> = read.iter().map(ReadRun::named).collect();
     let across = across_runs(&runs);
     let mut document = match &runs[..] {
         [only] => compose(&only.run),

@@ -71,6 +71,31 @@ fn runs_with_and_without_a_cache_are_one_report() {
     assert!(!here.path().join("cached/report.md").exists(), "the runs stay as they are");
 }
 
+/// Each run keeps its own decisions, and what two say together stands below them.
+#[test]
+fn decisions_of_two_runs_stand_beside_each_other() {
+    let here = tempfile::tempdir().unwrap();
+    run(here.path(), "cached", "prefill, kv_decode");
+    run(here.path(), "uncached", "generate_uncached");
+    let alone = phasebench(here.path(), &["decide", "cached", "--json"]);
+    let alone: Value = serde_json::from_slice(&alone.stdout).unwrap();
+    let output = phasebench(here.path(), &["decide", "cached", "uncached", "--json", "--out", "decided"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let runs = found["runs"].as_array().unwrap();
+    assert_eq!(runs.iter().map(|run| run["run"].as_str().unwrap()).collect::<Vec<_>>(), ["cached", "uncached"]);
+    assert!(!alone["decisions"].as_array().unwrap().is_empty());
+    assert_eq!((&runs[0]["decisions"], &runs[0]["claims"]), (&alone["decisions"], &alone["claims"]));
+    assert!(found["across"]["cells"].as_array().unwrap().iter().any(|row| row["statement"] == "cached"), "{found:#}");
+    let csv = fs::read_to_string(here.path().join("decided/decisions.csv")).unwrap();
+    assert!(csv.starts_with("run,topic,"), "{csv}");
+    assert!(csv.lines().any(|line| line.starts_with("uncached,")), "{csv}");
+    let told = text(&phasebench(here.path(), &["decide", "cached", "uncached"]).stdout);
+    for said in ["run cached:\n", "run uncached:\n", "together:\n", "How much does a KV cache help decode? ("] {
+        assert!(told.contains(said), "{said}:\n{told}");
+    }
+}
+
 /// With one engine there is nothing to choose, and the first card says what the workload costs on it.
 #[test]
 fn one_engine_with_prices_says_what_it_costs() {

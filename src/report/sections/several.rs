@@ -119,7 +119,8 @@ fn groups<'a>(cells: &'a [AcrossRow]) -> Vec<Vec<&'a AcrossRow>> {
 }
 
 /// A finding for whatever two runs say together.
-fn together(across: &Across) -> Vec<Finding> {
+#[must_use]
+pub fn together(across: &Across) -> Vec<Finding> {
     let cells = groups(&across.cells);
     let mut found: Vec<Finding> = cells.iter().map(|group| cells_finding(group)).collect();
     found.extend(across.growth.iter().map(growth_finding));

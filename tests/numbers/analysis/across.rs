@@ -2,8 +2,10 @@
 
 use phasebench::analysis::Tables;
 use phasebench::analysis::across::{Across, AcrossRun, Statement, Together, across};
-use phasebench::terms::Mode;
+use phasebench::record::Line;
+use phasebench::terms::{Mode, Phase};
 
+use super::compile::both;
 use super::run::{FOUR, Model, Run, Shape, model, shape};
 
 const SHAPES: [Shape; 1] = [shape("s", 16, 1, 32)];
@@ -25,6 +27,20 @@ fn group(mut run: Run) -> Run {
     }
     for call in run.calls() {
         call.weights_id = "others".to_owned();
+    }
+    run
+}
+
+/// Has every load ask for this compiler, and every call say that it ran.
+fn compile(mut run: Run, by: &str) -> Run {
+    for line in &mut run.lines {
+        match line {
+            Line::Load(load) if by != "eager" => {
+                load.compilers = [Phase::Prefill, Phase::KvDecode].map(|phase| (phase, by.to_owned())).into();
+            }
+            Line::Call(call) => call.compile = both(by, 32),
+            _ => {}
+        }
     }
     run
 }
@@ -53,6 +69,32 @@ fn grouped_heads_are_set_against_as_many_as_heads() {
     assert!((0.1385..0.141).contains(&reach), "{reach}");
     assert_eq!(row.reason, None);
     assert_ne!(row.first.weights, row.second.weights);
+}
+
+/// Whichever run is named first, the compiled one is set against the eager one, in both phases.
+#[test]
+fn compiled_code_in_one_run_is_set_against_eager_in_another() {
+    let (eager, compiled) = (compile(one(40.0), "eager"), compile(one(25.0), "inductor"));
+    for (found, names) in
+        [(held(&eager, &compiled), ["first", "second"]), (held(&compiled, &eager), ["second", "first"])]
+    {
+        let of: Vec<_> = found.cells.iter().map(|row| (row.statement, row.phase)).collect();
+        assert_eq!(of, [(Statement::Compiled, Mode::Prefill), (Statement::Compiled, Mode::KvDecode)]);
+        for (row, speed) in found.cells.iter().zip([1.0, 1.6]) {
+            assert_eq!([row.first.run.as_str(), row.second.run.as_str()], names, "{row:?}");
+            assert!((row.speed.unwrap() - speed).abs() < 1e-9, "{row:?}");
+            let is_told_apart = row.speed_low.unwrap() > 1.0;
+            assert_eq!(is_told_apart, row.phase == Mode::KvDecode, "{row:?}");
+        }
+    }
+    // What asked for a compiler and does not say that it ran is neither.
+    let mut unproven = compile(one(25.0), "inductor");
+    for evidence in unproven.calls().flat_map(|call| &mut call.compile) {
+        evidence.backend_actual = None;
+    }
+    assert!(held(&eager, &unproven).cells.is_empty());
+    // Two runs of the same kind have nothing to ask of each other.
+    assert!(held(&compiled, &compile(one(20.0), "inductor")).cells.is_empty());
 }
 
 #[test]

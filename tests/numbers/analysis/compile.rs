@@ -34,8 +34,9 @@ fn evidence(phase: Phase, requested: &str, steps: u64) -> CompileEvidence {
     }
 }
 
-fn both(requested: &str) -> Vec<CompileEvidence> {
-    vec![evidence(Phase::Prefill, requested, 1), evidence(Phase::KvDecode, requested, 16)]
+/// The same of a call's two phases.
+pub fn both(requested: &str, steps: u64) -> Vec<CompileEvidence> {
+    vec![evidence(Phase::Prefill, requested, 1), evidence(Phase::KvDecode, requested, steps)]
 }
 
 /// Shapes compiled after a load: prefill takes 2 s, decode 1 s for the first and nothing after.
@@ -71,10 +72,10 @@ pub fn run(factor: f64) -> Run {
     let mut run = Run::measured(&TWO, &SHAPES, TIMED, |_, _, i| (10.0 * wobble(i), 40.0 * wobble(i)));
     let mut beside = Run::measured(&TWO, &SHAPES, TIMED, |_, _, i| (10.0 * factor * wobble(i), 20.0 * wobble(i)));
     for call in run.calls() {
-        call.compile = both("eager");
+        call.compile = both("eager", 16);
     }
     for call in beside.calls() {
-        call.compile = both("inductor");
+        call.compile = both("inductor", 16);
     }
     rename(&mut beside);
     run.plan.sessions.append(&mut beside.plan.sessions);
