@@ -3,6 +3,7 @@
 mod load;
 mod models;
 mod money;
+mod slo;
 
 use serde::Serialize;
 
@@ -11,7 +12,7 @@ use crate::economics::figures::{DRAWS, Draws, Figures, SEED, Sum, Uncertain, sha
 use crate::economics::request_time::Reach;
 use crate::record::manifest::Manifest;
 use crate::scenario::pricing::Pricing;
-use crate::scenario::workload::{Bin, Bins, Latency, Requests, Slo, Workload};
+use crate::scenario::workload::{Bin, Bins, Requests, Workload};
 
 use super::engines::{Engine, EngineName, engines};
 use super::request::{self, Coverage, MeanRequest, by_mean_rates};
@@ -20,6 +21,7 @@ pub use models::ModelRow;
 use money::Drawn;
 pub(super) use money::rates;
 pub use money::{Money, percent, with_interval};
+pub use slo::SloRow;
 
 /// What a run costs.
 #[derive(Debug, Serialize)]
@@ -143,35 +145,6 @@ pub struct ShapeRow {
     pub cost: Option<Money>,
 }
 
-/// Whether answers are fast enough.
-#[derive(Debug, Serialize)]
-pub struct SloRow {
-    /// The engine.
-    pub engine: EngineName,
-    /// What of an answer.
-    pub of: Latency,
-    /// Unit: milliseconds.
-    pub within_ms: f64,
-    /// Of requests. Unit: percent.
-    pub percentile: f64,
-    /// What is found, waiting for a worker left out. Null: see `withheld`. Unit: milliseconds.
-    pub found_ms: Option<f64>,
-    /// Whether that is fast enough.
-    pub holds: Option<bool>,
-    /// Why nothing is found. Null: it is.
-    pub withheld: Option<String>,
-}
-
-impl SloRow {
-    /// Whether another row asks the same, of whatever engine.
-    #[must_use]
-    pub fn asks_the_same(&self, other: &Self) -> bool {
-        self.of == other.of
-            && self.within_ms.to_bits() == other.within_ms.to_bits()
-            && self.percentile.to_bits() == other.percentile.to_bits()
-    }
-}
-
 /// What hardware is held against hire for, where nothing else is said. Unit: months.
 pub const MONTHS: f64 = 36.0;
 
@@ -285,7 +258,9 @@ fn requests(
     for (place, of) in priced.iter().enumerate() {
         bill.requests.push(request_row(of, cheapest(&priced, place, order.pricing)));
         shapes(bill, of, (figures, draws), workload, order.pricing);
-        slos(bill, of, figures, workload, bins);
+        let answering =
+            slo::Answering { engine: of.engine, timed: of_engine(of.engine, workload), coverage: &of.request.coverage };
+        bill.slos.extend(slo::rows(&answering, figures, workload, bins));
         let Some(drawn) = &of.drawn else { continue };
         for tier in &order.pricing.tiers {
             bill.thousands.push(ThousandRow {
@@ -404,53 +379,4 @@ fn shapes(
             cost: drawn.map(|drawn| drawn.times(1000.0).cost(first, pricing.gco2e_per_kwh.is_some())),
         });
     }
-}
-
-fn slos(bill: &mut Bill, of: &Priced<'_>, figures: &Figures, workload: &Workload, bins: &[Bin]) {
-    for slo in &workload.slos {
-        let found = slo_ms(slo, of, figures, workload, bins);
-        let within_ms = slo.within.as_secs_f64() * 1e3;
-        bill.slos.push(SloRow {
-            engine: of.engine.name.clone(),
-            of: slo.of,
-            within_ms,
-            percentile: slo.percentile,
-            found_ms: found.as_ref().ok().copied(),
-            holds: found.as_ref().ok().map(|ms| *ms <= within_ms),
-            withheld: found.err(),
-        });
-    }
-}
-
-/// The time that so many of the requests do not exceed, if each took as long as 95 % of its calls.
-fn slo_ms(slo: &Slo, of: &Priced<'_>, figures: &Figures, workload: &Workload, bins: &[Bin]) -> Result<f64, String> {
-    if !of.request.coverage.is_enough() {
-        return Err("too little of the workload was measured".to_owned());
-    }
-    let Some((prefill_tail, decode_tail)) = of.engine.tails else {
-        return Err(format!("a cell has {} calls, and 20 are needed to know its 95th percentile", of.engine.calls));
-    };
-    let engine = of_engine(of.engine, workload);
-    let covered = bins.iter().filter(|bin| engine.reach(bin) == Reach::Covered);
-    let mut times: Vec<(f64, f64)> = covered
-        .map(|bin| {
-            let (prompt, steps) = (f64::from(bin.prompt), f64::from(bin.generated));
-            let prefill = engine.time.prefill(prompt).value(figures) * prefill_tail;
-            let decode = engine.time.decode(prompt, steps).value(figures) * decode_tail;
-            let time = match slo.of {
-                Latency::Ttft => prefill,
-                Latency::Tpot => decode / steps,
-                Latency::E2e => prefill + decode,
-            };
-            (time, bin.weight)
-        })
-        .collect();
-    times.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let wanted = slo.percentile / 100.0 * times.iter().map(|(_, weight)| weight).sum::<f64>();
-    let mut below = 0.0;
-    let reached = times.iter().find(|(_, weight)| {
-        below += weight;
-        below >= wanted * (1.0 - 1e-12)
-    });
-    reached.or(times.last()).map(|(time, _)| *time).ok_or_else(|| "nothing was measured".to_owned())
 }

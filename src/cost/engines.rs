@@ -132,9 +132,8 @@ fn engine(
 /// Time of each cell's call, of decode per step. Cells whose prompt is not known are left out.
 fn timed(rows: &[&SummaryRow], figures: &mut Figures) -> Vec<Measured> {
     let located: Vec<Located> = rows.iter().filter_map(|row| Located::of(row)).collect();
-    let errors = pooled(&located.iter().map(|cell| cell.error).collect::<Vec<_>>());
+    let errors = errors(&located.iter().map(|cell| cell.error).collect::<Vec<_>>());
     let cells = located.iter().zip(errors).map(|(cell, error)| {
-        let error = if cell.of_sessions { cell.own_error() } else { error };
         let figure = Figure { value: cell.ms, log_error: error.standard_error, df: Some(error.df) };
         Measured { prompt: cell.prompt, steps: cell.steps, figure: figures.add(figure) }
     });
@@ -147,9 +146,16 @@ struct Located {
     steps: f64,
     /// Of a call, of decode per step.
     ms: f64,
-    error: CellError,
-    /// Whether the error is that of sessions, which holds already what cells know of each other.
-    of_sessions: bool,
+    error: LocationError,
+}
+
+/// How far a cell's location is known.
+#[derive(Debug, Clone, Copy)]
+enum LocationError {
+    /// From its calls: how far one depends on the one before is estimated from all such cells together.
+    OfCalls(CellError),
+    /// From its sessions, whose interval holds already what cells know of each other.
+    OfSessions(KnownError),
 }
 
 impl Located {
@@ -157,18 +163,37 @@ impl Located {
     fn of(row: &SummaryRow) -> Option<Self> {
         let (prompt, steps) = (row.prompt_tokens.filter(|tokens| *tokens > 0.0)?, f64::from(row.key.gen_tokens));
         let per = if row.mode == Mode::KvDecode { steps } else { 1.0 };
-        let (value, high, n_effective) = (row.location_ms?, row.ci_high_ms?, row.n_effective?);
-        let standard_error = (high / value).ln() / student::critical(LEVEL, n_effective - 1.0)?;
-        let error = CellError { n: row.n, n_effective, rho1: row.rho1, standard_error };
-        Some(Self { prompt, steps, ms: value / per, error, of_sessions: row.interval_kind.is_of_sessions() })
+        let ms = row.location_ms? / per;
+        Some(Self { prompt, steps, ms, error: LocationError::of(row)? })
     }
 }
 
-impl Located {
-    /// The error of the cell alone.
-    fn own_error(&self) -> KnownError {
-        KnownError { standard_error: self.error.standard_error, df: self.error.n_effective - 1.0 }
+impl LocationError {
+    /// `None`: there is no interval.
+    fn of(row: &SummaryRow) -> Option<Self> {
+        let (value, high, n_effective) = (row.location_ms?, row.ci_high_ms?, row.n_effective?);
+        let df = n_effective - 1.0;
+        let standard_error = (high / value).ln() / student::critical(LEVEL, df)?;
+        Some(if row.interval_kind.is_of_sessions() {
+            Self::OfSessions(KnownError { standard_error, df })
+        } else {
+            Self::OfCalls(CellError { n: row.n, n_effective, rho1: row.rho1, standard_error })
+        })
     }
+}
+
+/// The errors of cells of one engine and phase, cell by cell.
+fn errors(cells: &[LocationError]) -> Vec<KnownError> {
+    let of_calls = cells.iter().filter_map(|error| match error {
+        LocationError::OfCalls(error) => Some(*error),
+        LocationError::OfSessions(_) => None,
+    });
+    let mut of_calls = pooled(&of_calls.collect::<Vec<_>>()).into_iter();
+    let known = cells.iter().filter_map(|error| match error {
+        LocationError::OfCalls(_) => of_calls.next(),
+        LocationError::OfSessions(known) => Some(*known),
+    });
+    known.collect()
 }
 
 /// The mean over cells of the time that a million tokens take: times are averaged, rates never.
@@ -285,6 +310,21 @@ fn owned(actual: Option<&str>, sensor: Option<&str>) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Sessions that differ by more than their calls do are few, however many calls they have.
+    #[test]
+    fn a_cell_of_sessions_keeps_their_few_degrees_of_freedom() {
+        let calls = CellError { n: 90, n_effective: 60.0, rho1: Some(0.1), standard_error: 0.001 };
+        let sessions = KnownError { standard_error: 0.02, df: 4.0 };
+        let mixed = [LocationError::OfCalls(calls), LocationError::OfSessions(sessions), LocationError::OfCalls(calls)];
+        let known = errors(&mixed);
+        assert_eq!(known[1], sessions);
+        assert_eq!(
+            [known[0], known[2]],
+            pooled(&[calls, calls])[..],
+            "a cell of sessions tells others nothing of calls"
+        );
+    }
 
     /// The reports' CPU rows hold 3.5 W, which is what the GPU draws while it idles.
     #[test]

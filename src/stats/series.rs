@@ -10,9 +10,9 @@ pub const PRIOR_RHO: f64 = 0.3;
 /// How many calls' worth of evidence [`PRIOR_RHO`] counts for.
 pub const PRIOR_WEIGHT: f64 = 10.0;
 /// A series of this length or less says nothing about its autocorrelation.
-const UNINFORMATIVE: usize = 6;
+pub(in crate::stats) const UNINFORMATIVE: usize = 6;
 /// Highest autocorrelation assumed; above it a series never has enough calls.
-const MAX_RHO: f64 = 0.95;
+pub(in crate::stats) const MAX_RHO: f64 = 0.95;
 
 /// Lag-1 autocorrelation about the mean, −1 to 1. Biased towards −1/n in short series.
 ///
@@ -56,26 +56,18 @@ pub(in crate::stats) fn persistence(r: f64, n: usize, fitted: usize) -> f64 {
     (n * corrected + PRIOR_WEIGHT * PRIOR_RHO) / (n + PRIOR_WEIGHT)
 }
 
-/// The autocorrelation to reckon with in every one of several series that share it, from the one found in each about its mean
-/// and its length: each corrected as in [`persistence`] and weighed by its length, one prior for all.
-pub(in crate::stats) fn pooled_persistence(found: impl Iterator<Item = (f64, usize)>) -> f64 {
-    let (mut sum, mut values) = (0.0, 0.0);
-    for (r, n) in found.filter(|(_, n)| *n > UNINFORMATIVE) {
-        let n = n as f64;
-        sum += n * (n * r + 1.0) / (n - 4.0);
-        values += n;
-    }
-    let corrected = if values > 0.0 { (sum / values).clamp(0.0, MAX_RHO) } else { 0.0 };
-    (values * corrected + PRIOR_WEIGHT * PRIOR_RHO) / (values + PRIOR_WEIGHT)
-}
-
 /// Variance of the mean of `n` AR(1) values over that of independent ones.
 pub(in crate::stats) fn mean_inflation(n: usize, rho: f64) -> f64 {
-    quadratic_form(&vec![1.0; n], rho) / n as f64
+    quadratic_form(std::iter::repeat_n(1.0, n), rho) / n as f64
+}
+
+/// Variance of the mean of `n` AR(1) values over that of one.
+pub(in crate::stats) fn variance_of_mean(n: usize, rho: f64) -> f64 {
+    mean_inflation(n, rho) / n as f64
 }
 
 /// `Σᵢⱼ aᵢ·aⱼ·rho^|i−j|`, the variance of `Σ aᵢ·xᵢ` for AR(1) x of unit variance.
-fn quadratic_form(weights: &[f64], rho: f64) -> f64 {
+fn quadratic_form(weights: impl IntoIterator<Item = f64>, rho: f64) -> f64 {
     let (mut sum, mut earlier) = (0.0, 0.0);
     for weight in weights {
         sum += weight * (weight + 2.0 * earlier);
@@ -117,7 +109,7 @@ pub fn drift(values: &[f64]) -> Result<Drift, InputError> {
     }
 
     let rho = persistence(lag_1(&residuals), n, 2);
-    let slope_inflation = quadratic_form(&order, rho) / order_squares;
+    let slope_inflation = quadratic_form(order, rho) / order_squares;
     // What AR(1) residuals keep of their variance once mean and slope are taken out.
     let kept = n as f64 - mean_inflation(n, rho) - slope_inflation;
     let variance = unexplained / kept * slope_inflation / order_squares;
@@ -140,7 +132,7 @@ mod tests {
                 sum += a * b * rho.powi(i.abs_diff(j) as i32);
             }
         }
-        assert!((quadratic_form(&weights, rho) - sum).abs() < 1e-12);
+        assert!((quadratic_form(weights, rho) - sum).abs() < 1e-12);
         assert!((mean_inflation(9, 0.0) - 1.0).abs() < 1e-12);
     }
 
