@@ -97,18 +97,10 @@ fn record(
     let cell = &setting.plan.cells[setting.task.cell];
     let answered = outcome.reply.is_some();
     let reply = outcome.reply.unwrap_or_default();
-    // A script says all that there was beside the call.
-    let scripted = reply.scripted_foreign_cpu.map(|share| Beside {
-        foreign_cpu: Some(share),
-        own_cpu: beside.own_cpu,
-        ..Beside::default()
-    });
+    let scripted = scripted(&reply, beside);
     let beside = scripted.as_ref().unwrap_or(beside);
-    let (status, detail) = match outcome.failure {
-        Some(failure) => (Status::Degraded(failure.kind), Some(failure.message)),
-        None => judge(setting, &reply, begin, end, in_process),
-    };
-    let wall = end.since(begin);
+    let failed = outcome.failure.map(|failure| (Status::Degraded(failure.kind), Some(failure.message)));
+    let (status, detail) = failed.unwrap_or_else(|| judge(setting, &reply, begin, end, in_process));
     CallRecord {
         call_id: setting.task.call_id(setting.plan),
         cell_id: cell.id.clone(),
@@ -136,7 +128,7 @@ fn record(
         tokens: tokens(cell, setting.call, &reply),
         spans: reply.spans.iter().map(span_record).collect(),
         begin_ns: begin,
-        total_wall_ns: wall,
+        total_wall_ns: end.since(begin),
         waited: setting.waited,
         in_vain: setting.task.in_vain,
         planted: None,
@@ -153,6 +145,12 @@ fn record(
         finish: reply.finish,
         session_lost: !outcome.session_usable,
     }
+}
+
+/// All that there was beside a call that a script tells of. `None`: none does, and what was seen holds.
+fn scripted(reply: &Reply, seen: &Beside) -> Option<Beside> {
+    let share = reply.scripted_foreign_cpu?;
+    Some(Beside { foreign_cpu: Some(share), own_cpu: seen.own_cpu, ..Beside::default() })
 }
 
 /// The engine's processes besides our own. `None`: it has some, and cannot tell which.

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::backend::{Backend, BackendError, CancelToken, Deadline, Prepared};
 use crate::clock::SharedClock;
 use crate::hash::seeded;
-use crate::measure::{LoopSetting, Setting, given_up, looped, measure};
+use crate::measure::{Setting, measure};
 use crate::record::plan::{Plan, SessionKey};
 use crate::record::{Finished, IdleRecord, IdleWhen, Line, LoadRecord, Opened, WaitRecord};
-use crate::schedule::{self, CallTask, LoadTask, LoopTask, Ordering, Recorded, ReferenceTask, Task};
+use crate::schedule::{self, CallTask, LoadTask, Ordering, Recorded, ReferenceTask, Task};
 use crate::store::{StoreError, Writer};
 use crate::telemetry::Watcher;
-use crate::terms::{Procedure, Regime, Role, Status};
+use crate::terms::{Regime, Role, Status};
 use crate::units::Nanos;
 
 mod beside;
@@ -22,6 +22,7 @@ pub mod power;
 pub mod prompts;
 mod quiet;
 mod reference;
+mod repeat;
 mod sessions;
 
 pub use beside::{PowerBeside, Rested};
@@ -36,9 +37,6 @@ const REWARM_STEPS: u32 = 4;
 
 /// So often everything is left alone at most, where a try is not usable.
 pub const IDLE_TRIES: u32 = 2;
-
-/// Why a loop is not made.
-const NO_RULE: &str = "no sensor of this process has its own timing for where the calls ran";
 
 /// Engines with what they load made ready.
 pub struct Engines {
@@ -391,50 +389,6 @@ impl<'a> Run<'a> {
     fn slowdown(&self, task: &CallTask) -> Option<f64> {
         let cell = &self.plan.cells[task.cell].id;
         self.plan.slowdown_of(cell, task.session_index).filter(|_| task.role == Role::Timed)
-    }
-
-    /// Repeats a procedure for the power sensor. `None`: cancelled.
-    fn repeat(&mut self, task: &LoopTask) -> Result<Option<Line>, RunError> {
-        let cell = &self.plan.cells[task.cell];
-        let session = self.ordering.session_of(task.cell);
-        let key = &self.plan.sessions[session].key;
-        let prepared = self.engines.prepared.get(key).ok_or_else(|| unprepared(key))?;
-        let co_resident = self.open.others();
-        let open = self.open.get_mut(session).ok_or_else(|| unprepared(key))?;
-        let on_board = self.recorded.cell(task.cell).on_board;
-        let rule = self.power.loop_rule(on_board);
-        let mut call = self.prompts.call(cell);
-        call.procedure = task.procedure;
-        if task.procedure == Procedure::Prefill {
-            call.steps = 0;
-        }
-        let id = task.loop_id(self.plan);
-        let seed = |number: u32| seeded(self.plan.seed, &[&id, &number.to_string()]);
-        let setting = LoopSetting {
-            plan: self.plan,
-            task,
-            call,
-            seed: &seed,
-            weights_id: &prepared.weights_id,
-            dtype: prepared.dtype,
-            epoch: self.epoch,
-            co_resident,
-        };
-        // Waiting for a sensor that this process does not have would leave the run unfinished for ever.
-        let Some(rule) = rule else {
-            return Ok(Some(Line::Loop(Box::new(given_up(&setting, NO_RULE, &**self.clock)))));
-        };
-        let session_ref = open.session.as_mut();
-        let mut record = looped(session_ref, &setting, &rule, &**self.clock, self.watcher.as_mut(), self.cancel);
-        self.power.write_and_flag(&mut record.flags, record.begin_ns, &record.attribution, &record.beside.boards)?;
-        self.last_end = Some(record.end_ns);
-        if self.cancel.is_cancelled() {
-            return Ok(None);
-        }
-        if record.session_lost {
-            self.open.lose(session);
-        }
-        Ok(Some(Line::Loop(Box::new(record))))
     }
 }
 

@@ -92,10 +92,7 @@ struct OfCall<'a> {
 }
 
 fn row(call: &ImportedCall, of_call: &OfCall<'_>, mode: Mode) -> MetricRow {
-    let batch = f64::from(of_call.cell.batch.max(1));
-    let ok = call.status.is_ok();
-    let latency_ms = call.time(mode).filter(|_| ok).map(Nanos::as_ms);
-    let steps = call.decode_steps.unwrap_or_default();
+    let latency_ms = call.time(mode).filter(|_| call.status.is_ok()).map(Nanos::as_ms);
     let (tokens, positions) = counts(call, of_call.cell, mode);
     let decode_ms = latency_ms.filter(|_| mode == Mode::KvDecode);
     MetricRow {
@@ -106,7 +103,7 @@ fn row(call: &ImportedCall, of_call: &OfCall<'_>, mode: Mode) -> MetricRow {
         index: call.index,
         attempt: 0,
         regime: Regime::Warm,
-        status: if ok { Standing::Ok } else { Standing::Degraded },
+        status: if call.status.is_ok() { Standing::Ok } else { Standing::Degraded },
         degraded_kind: call.status.degraded(),
         flags: Flags::default(),
         disturbed: false,
@@ -116,10 +113,10 @@ fn row(call: &ImportedCall, of_call: &OfCall<'_>, mode: Mode) -> MetricRow {
         requested: of_call.requested.clone(),
         actual: None,
         architecture: of_call.architecture,
-        prompt_tokens: call.prompt_tokens.map(|all| f64::from(all) / batch),
+        prompt_tokens: per_row(call.prompt_tokens, of_call.cell),
         prompt_padded: None,
-        decode_steps_timed: steps,
-        new_tokens: call.new_tokens.map(|all| f64::from(all) / batch),
+        decode_steps_timed: call.decode_steps.unwrap_or_default(),
+        new_tokens: per_row(call.new_tokens, of_call.cell),
         scaled: false,
         tokens: tokens.filter(|_| latency_ms.is_some()),
         latency_ms,
@@ -153,6 +150,11 @@ fn row(call: &ImportedCall, of_call: &OfCall<'_>, mode: Mode) -> MetricRow {
         epoch: 0,
         imported: Some(of_call.source.clone()),
     }
+}
+
+/// Tokens of all rows ÷ rows.
+fn per_row(all: Option<u32>, cell: &Cell) -> Option<f64> {
+    all.map(|all| f64::from(all) / f64::from(cell.batch.max(1)))
 }
 
 /// The longest time that a call has: of a request its whole.

@@ -79,8 +79,8 @@ pub(super) fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mod
     let timed = Timed::of(call, mode);
     let decode = DecodeTimes::of(call, mode);
     let outside = OutsideEngine::of(call, mode).filter(|_| timed.latency_ms.is_some());
-    let flags = of_call.flags(call, mode);
     MetricRow {
+        flags: of_call.flags(call, mode),
         call_id: call.call_id.clone(),
         key: of_call.key,
         mode,
@@ -90,7 +90,6 @@ pub(super) fn row(call: &CallRecord, of_call: OfCall, energy: EnergyColumns, mod
         regime: call.regime,
         status: if call.status.is_ok() { Standing::Ok } else { Standing::Degraded },
         degraded_kind: call.status.degraded(),
-        flags,
         disturbed: of_call.disturbed,
         made_again: of_call.made_again,
         finish: call.finish,
