@@ -58,7 +58,7 @@ const ALLOWED: &[(&str, &str)] = &[
     (
         "commands",
         "analysis backend cache calibrate cli clock comparison cost economics exit files hash history import kernels kv lock manifest model plan record report run run_folder schedule scenario \
-         secret signals speed stats store telemetry terminal terms units",
+         secret signals speed stats store telemetry terminal terms text units",
     ),
 ];
 

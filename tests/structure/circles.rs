@@ -32,6 +32,19 @@ fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     files.into_iter().map(read).collect()
 }
 
+/// Crates over this folder, taken as one: each declares modules, and one hands on those of another under the same paths.
+const ROOTS: [&str; 4] = ["lib", "ground", "live", "derived"];
+
+impl Module {
+    /// Adds what another root of a crate says.
+    fn join(&mut self, other: Self) {
+        self.code.push_str(&other.code);
+        self.defined.extend(other.defined);
+        self.children.extend(other.children);
+        self.imported.extend(other.imported);
+    }
+}
+
 fn modules(sources: &[(PathBuf, String)]) -> Modules {
     let mut found = Modules::new();
     for (file, text) in sources {
@@ -40,7 +53,7 @@ fn modules(sources: &[(PathBuf, String)]) -> Modules {
         if path == ["main"] {
             continue;
         }
-        if path == ["lib"] {
+        if matches!(&path[..], [root] if ROOTS.contains(&root.as_str())) {
             path.clear();
         }
         let code = code(text);
@@ -52,7 +65,14 @@ fn modules(sources: &[(PathBuf, String)]) -> Modules {
             code,
             test: false,
         };
-        found.insert(path, module);
+        match found.get_mut(&path) {
+            Some(whole) => whole.join(module),
+            None => drop(found.insert(path, module)),
+        }
+    }
+    if let Some(whole) = found.get_mut(&Vec::new()) {
+        // One crate hands on modules of another, which are looked at where they are.
+        whole.imported.retain(|(name, _)| !whole.children.contains(name));
     }
     let below = |(path, module): (&Vec<String>, &Module)| {
         let tests = children(&module.code, "#[cfg(test)] mod ").into_iter();
