@@ -33,7 +33,6 @@ pub mod moderated;
 mod moments;
 pub mod multiplicity;
 pub mod multivariate;
-mod persistence;
 pub mod pooled;
 pub mod rank;
 pub mod reuse;

@@ -17,15 +17,16 @@ use std::collections::BTreeMap;
 
 use crate::stats::location::LOOKING;
 use crate::stats::log_estimate::LogEstimate;
-use crate::stats::persistence::Persistence;
 use crate::stats::series::variance_of_mean;
 use crate::stats::{InputError, LEVEL, logs, moments, series, student};
 
+mod persistence;
 mod prior;
 pub mod ratio;
 #[cfg(test)]
 mod simulation;
 
+use persistence::Persistence;
 use prior::VariancePrior;
 
 /// One cell's values: by session in the order of time, and within it by call.

@@ -5,8 +5,7 @@
 //! many cells are added up, their number makes up for how little each knows of its spread, and the third remains. Cells of
 //! one engine and phase share what makes calls alike, so that here one autocorrelation is estimated for all.
 
-use crate::stats::persistence::Persistence;
-use crate::stats::series::{PRIOR_RHO, PRIOR_WEIGHT, UNINFORMATIVE, mean_inflation};
+use crate::stats::series::{mean_inflation, pooled_persistence};
 
 /// A cell's location with its error as the cell alone tells it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,10 +32,7 @@ pub struct KnownError {
 /// The errors of cells that share how far calls depend on the one before, cell by cell.
 #[must_use]
 pub fn pooled(cells: &[CellError]) -> Vec<KnownError> {
-    let found: Vec<(f64, usize)> = cells.iter().filter_map(|cell| Some((cell.rho1?, cell.n))).collect();
-    let telling = found.iter().copied().filter(|(_, n)| *n > UNINFORMATIVE);
-    let calls: usize = telling.clone().map(|(_, n)| n).sum();
-    let rho = Persistence::of_found(telling).drawn_towards(PRIOR_RHO, calls as f64, PRIOR_WEIGHT);
+    let rho = pooled_persistence(cells.iter().filter_map(|cell| Some((cell.rho1?, cell.n))));
     cells.iter().map(|cell| cell.with(rho)).collect()
 }
 

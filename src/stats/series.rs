@@ -10,7 +10,7 @@ pub const PRIOR_RHO: f64 = 0.3;
 /// How many calls' worth of evidence [`PRIOR_RHO`] counts for.
 pub const PRIOR_WEIGHT: f64 = 10.0;
 /// A series of this length or less says nothing about its autocorrelation.
-pub(in crate::stats) const UNINFORMATIVE: usize = 6;
+const UNINFORMATIVE: usize = 6;
 /// Highest autocorrelation assumed; above it a series never has enough calls.
 pub(in crate::stats) const MAX_RHO: f64 = 0.95;
 
@@ -54,6 +54,19 @@ pub(in crate::stats) fn persistence(r: f64, n: usize, fitted: usize) -> f64 {
     let n = n as f64;
     let corrected = ((n * r + fitted as f64) / (n - 4.0)).clamp(0.0, MAX_RHO);
     (n * corrected + PRIOR_WEIGHT * PRIOR_RHO) / (n + PRIOR_WEIGHT)
+}
+
+/// The autocorrelation to reckon with in every one of several series that share it, from the one found in each about its mean
+/// and its length: each corrected as in [`persistence`] and weighed by its length, one prior for all.
+pub(in crate::stats) fn pooled_persistence(found: impl Iterator<Item = (f64, usize)>) -> f64 {
+    let (mut sum, mut values) = (0.0, 0.0);
+    for (r, n) in found.filter(|(_, n)| *n > UNINFORMATIVE) {
+        let n = n as f64;
+        sum += n * (n * r + 1.0) / (n - 4.0);
+        values += n;
+    }
+    let corrected = if values > 0.0 { (sum / values).clamp(0.0, MAX_RHO) } else { 0.0 };
+    (values * corrected + PRIOR_WEIGHT * PRIOR_RHO) / (values + PRIOR_WEIGHT)
 }
 
 /// Variance of the mean of `n` AR(1) values over that of independent ones.

@@ -312,11 +312,11 @@ mod tests {
         let widest = lines.iter().map(|line| line.chars().count()).max();
         assert!(widest.is_some_and(|widest| widest <= 80), "{lines:#?}");
         let told = [
-            "prompt  engine         prefill        decode         ms per  load  RAM   memory",
-            "        model          tokens/s       tokens/s       token   s     MiB   speed",
-            "16      torch-compile  12346 ±1.2 %   12346 ±1.2 %   22.8    12.3  1234  87 %",
-            "        gpt2-25m       1.02× not      1.02× slower,",
-            "                       separated      extent open",
+            "prompt  engine         prefill       decode         ms per  load  RAM   memory",
+            "        model          tokens/s      tokens/s       token   s     MiB   speed",
+            "16      torch-compile  12346 ±1.2 %  12346 ±1.2 %   22.8    12.3  1234  87 %",
+            "        gpt2-25m       1.02× not     1.02× slower,",
+            "                       separated     extent open",
         ];
         assert_eq!(lines, told);
     }

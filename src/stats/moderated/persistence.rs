@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::series::{MAX_RHO, variance_of_mean};
+use crate::stats::series::{MAX_RHO, variance_of_mean};
 
 fn power(rho: f64, n: usize) -> f64 {
     rho.powi(i32::try_from(n).unwrap_or(i32::MAX))
 }
 
 /// Series of deviations from their own means, pooled.
-pub(in crate::stats) struct Persistence {
+pub(super) struct Persistence {
     /// Lag-1 products ÷ squares, over all series.
     found: f64,
     /// How many series there are of each length.
@@ -18,7 +18,7 @@ pub(in crate::stats) struct Persistence {
 
 impl Persistence {
     /// Of deviations, each series in order.
-    pub(in crate::stats) fn of(series: &[Vec<f64>]) -> Self {
+    pub(super) fn of(series: &[Vec<f64>]) -> Self {
         let products: f64 = series.iter().flat_map(|y| y.windows(2)).map(|pair| pair[0] * pair[1]).sum();
         let squares: f64 = series.iter().flatten().map(|d| d * d).sum();
         let mut lengths = BTreeMap::new();
@@ -28,22 +28,8 @@ impl Persistence {
         Self { found: if squares > 0.0 { products / squares } else { 0.0 }, lengths }
     }
 
-    /// Of what was found in each series about its own mean, and how long it is, where the values themselves are not at hand. They
-    /// count as if all varied alike.
-    pub(in crate::stats) fn of_found(found: impl Iterator<Item = (f64, usize)>) -> Self {
-        let (mut products, mut squares) = (0.0, 0.0);
-        let mut lengths = BTreeMap::new();
-        for (rho, length) in found.filter(|(_, length)| *length > 1) {
-            let of_series = length as f64 - 1.0;
-            products += of_series * rho;
-            squares += of_series;
-            *lengths.entry(length).or_insert(0.0) += 1.0;
-        }
-        Self { found: if squares > 0.0 { products / squares } else { 0.0 }, lengths }
-    }
-
     /// The autocorrelation of `evidence` values, never below 0, drawn towards `prior`, which counts for `weight` of them.
-    pub(in crate::stats) fn drawn_towards(&self, prior: f64, evidence: f64, weight: f64) -> f64 {
+    pub(super) fn drawn_towards(&self, prior: f64, evidence: f64, weight: f64) -> f64 {
         (evidence * self.estimate() + weight * prior) / (evidence + weight)
     }
 
@@ -94,15 +80,6 @@ mod tests {
         assert!((pooled.shown(rho) - products / squares).abs() < 1e-12);
         assert!((pooled.estimate() - rho).abs() < 1e-6);
         assert!((pooled.drawn_towards(0.0, 30.0, 10.0) - 0.45).abs() < 1e-6);
-    }
-
-    /// Series that vary alike say the same by what was found in each.
-    #[test]
-    fn what_was_found_in_each_will_do() {
-        let (slow, quick) = (vec![1.0, 1.0, -1.0, -1.0, 0.0], vec![1.0, -1.0, -1.0, 1.0, 0.0]);
-        let whole = Persistence::of(&[slow.clone(), slow, quick]);
-        let found = Persistence::of_found([(0.25, 5), (0.25, 5), (-0.25, 5)].into_iter());
-        assert_eq!((whole.found, &whole.lengths), (found.found, &found.lengths));
     }
 
     #[test]
