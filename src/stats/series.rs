@@ -57,7 +57,8 @@ pub(in crate::stats) fn persistence(r: f64, n: usize, fitted: usize) -> f64 {
 }
 
 /// The autocorrelation to reckon with in every one of several series that share it, from the one found in each about its mean
-/// and its length: each corrected as in [`persistence`] and weighed by its length, one prior for all.
+/// and its length: each corrected as in [`persistence`] and weighed by its length, one prior for all. What
+/// [`super::moderated`] does with the values themselves is no better here: intervals of a cost at 8 calls a cell then cover 92.9 %.
 pub(in crate::stats) fn pooled_persistence(found: impl Iterator<Item = (f64, usize)>) -> f64 {
     let (mut sum, mut values) = (0.0, 0.0);
     for (r, n) in found.filter(|(_, n)| *n > UNINFORMATIVE) {
