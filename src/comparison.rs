@@ -28,6 +28,7 @@ pub mod sessions;
 pub mod side;
 mod unlike;
 pub mod verdict;
+mod witness;
 pub mod words;
 
 use serde::Serialize;

@@ -17,6 +17,7 @@ use super::sessions::Sessions;
 use super::side::{SideCell, Sides, SidesKind, asks_alike, asks_the_same};
 use super::unlike::unlike;
 use super::verdict::{Settings, Verdict};
+use super::witness;
 use super::words::change;
 
 /// One cell in one mode on both sides. `None` in a figure: not compared.
@@ -96,6 +97,8 @@ pub struct Compared {
     pub row: CellRow,
     /// Its effect, with both sides' sessions. `None`: not compared.
     pub effect: Option<(Effect, Sessions, Sessions)>,
+    /// Whether the machine itself may have moved as far, so that how far the cell did is open.
+    pub doubted: bool,
 }
 
 /// What stands on both sides under one name.
@@ -137,6 +140,7 @@ pub fn rows(
     judged(&mut compared, settings, allowance)?;
     for cell in &mut compared {
         excuse(&mut cell.row, machine, settings);
+        doubt(cell, sides, machine, allowance);
         blame(&mut cell.row, settings);
     }
     Ok(compared)
@@ -256,7 +260,7 @@ impl<'s> Matched<'s> {
             p_failing: both.then_some(p_failing),
             clusters: None,
         };
-        Some(Compared { row, effect: effect.map(|effect| (*effect, a, b)) })
+        Some(Compared { row, effect: effect.map(|effect| (*effect, a, b)), doubted: false })
     }
 }
 
@@ -352,11 +356,7 @@ pub fn confirm(cells: &mut [Compared], fresh: &[Compared]) {
 
 /// A cell that moved with the machine, or beside other programs, is no change of the stack.
 fn excuse(row: &mut CellRow, machine: &[MachineRow], settings: &Settings) {
-    let slower = match row.verdict {
-        Verdict::Slower | Verdict::SlowerExtentOpen => true,
-        Verdict::Faster | Verdict::FasterExtentOpen => false,
-        _ => return,
-    };
+    let Some(slower) = row.verdict.direction() else { return };
     if let Some(kernel) = moved(machine, settings.rule.margin, slower) {
         let change = change(kernel.ratio, Some((kernel.low, kernel.high)));
         row.verdict = Verdict::NotComparable;
@@ -366,6 +366,17 @@ fn excuse(row: &mut CellRow, machine: &[MachineRow], settings: &Settings) {
     {
         row.verdict = Verdict::NotComparable;
         row.reason = Some(reason);
+    }
+}
+
+/// How far a cell moved stays open where the machine itself may have moved as far.
+fn doubt(cell: &mut Compared, sides: &Sides<'_>, machine: &[MachineRow], allowance: Option<&Allowance>) {
+    let row = &mut cell.row;
+    let Some(slower) = row.verdict.direction() else { return };
+    if let Some(reason) = witness::missing(row, slower, sides, machine, allowance) {
+        row.verdict = Verdict::extent_open(slower);
+        row.reason = Some(reason);
+        cell.doubted = true;
     }
 }
 

@@ -87,7 +87,6 @@ fn row(group: &[&Compared], found: Option<(Asked, Judged)>) -> GroupRow {
     for cell in group {
         *verdicts.entry(cell.row.verdict).or_default() += 1;
     }
-    let known = |verdict: Verdict| if rests_on_one_session(group) { Verdict::Undecided } else { verdict };
     GroupRow {
         backend: first.backend.clone(),
         backend_b: group.iter().find_map(|cell| cell.row.backend_b.clone()),
@@ -98,7 +97,18 @@ fn row(group: &[&Compared], found: Option<(Asked, Judged)>) -> GroupRow {
         ratio: found.map(|(asked, _)| asked.ratio.value()),
         ratio_low: interval.map(|interval| interval.low),
         ratio_high: interval.map(|interval| interval.high),
-        verdict: found.map_or(Verdict::NotComparable, |(_, judged)| known(judged.verdict.into())),
+        verdict: found.map_or(Verdict::NotComparable, |(_, judged)| known(group, judged.verdict.into())),
+    }
+}
+
+/// What may be said of a mean whose cells stand as they do: no more than of them.
+fn known(group: &[&Compared], verdict: Verdict) -> Verdict {
+    let mut compared = group.iter().filter(|cell| cell.effect.is_some());
+    match verdict.direction() {
+        _ if rests_on_one_session(group) => Verdict::Undecided,
+        Some(_) if compared.all(|cell| cell.row.verdict == Verdict::NotComparable) => Verdict::NotComparable,
+        Some(slower) if group.iter().any(|cell| cell.doubted) => Verdict::extent_open(slower),
+        _ => verdict,
     }
 }
 

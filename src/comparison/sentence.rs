@@ -13,6 +13,7 @@ use super::machine::MachineRow;
 use super::power::FINDS;
 use super::side::{OneSide, Sides};
 use super::verdict::{Settings, Verdict};
+use super::witness::NOTE;
 use super::words::{change, counted, percent, phase};
 
 /// Share of a side's calls from which on a reader must know that they were disturbed.
@@ -168,6 +169,7 @@ pub fn notes(cells: &[Compared], sides: &Sides<'_>, allowance: Option<&Allowance
         }
     }
     notes.extend(disturbed_note(cells, sides));
+    notes.extend(cells.iter().any(|cell| cell.doubted).then(|| NOTE.to_owned()));
     if cells.iter().all(|cell| cell.row.ratio.is_none()) {
         notes.push("Nothing was compared.".to_owned());
     }

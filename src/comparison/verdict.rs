@@ -53,6 +53,22 @@ impl Verdict {
         matches!(self, Self::Slower | Self::NewlyFailing)
     }
 
+    /// Whether it says slower, `true`, or faster, `false`. `None`: neither.
+    #[must_use]
+    pub fn direction(self) -> Option<bool> {
+        match self {
+            Self::Slower | Self::SlowerExtentOpen => Some(true),
+            Self::Faster | Self::FasterExtentOpen => Some(false),
+            Self::NewlyFailing | Self::Undecided | Self::Same | Self::NotComparable | Self::Missing => None,
+        }
+    }
+
+    /// Slower, or faster, by an extent that is open.
+    #[must_use]
+    pub fn extent_open(slower: bool) -> Self {
+        if slower { Self::SlowerExtentOpen } else { Self::FasterExtentOpen }
+    }
+
     /// Why it leaves open whether all is well. `None`: it does not, for better or worse.
     #[must_use]
     pub fn reason(self) -> Option<Reason> {

@@ -1,0 +1,46 @@
+//! Whether anything vouches for the machine between two runs of a virtual or shared one.
+//!
+//! What such a machine gives a program moves by half and more within minutes, when its neighbours start or stop, and no counter
+//! inside it shows that: one build called itself 37 % slower, 17 % at least, with 5 % allowed for drift. So the default allowance
+//! makes an interval, but no accusation: that takes readings of the machine's own speed, or an allowance that was measured.
+
+use super::allowance::{Allowance, AllowanceSource};
+use super::cells::CellRow;
+use super::machine::MachineRow;
+use super::side::{OneSide, Sides};
+use super::words::change;
+
+/// Why it stays open how much slower, or faster, a cell is: the machine itself may be. `None`: it is vouched for.
+pub(super) fn missing(
+    row: &CellRow,
+    slower: bool,
+    sides: &Sides<'_>,
+    machine: &[MachineRow],
+    allowance: Option<&Allowance>,
+) -> Option<String> {
+    allowance.filter(|allowance| allowance.source == AllowanceSource::Shared)?;
+    if is_scripted(row, &sides.baseline) && is_scripted(row, &sides.candidate) {
+        return None;
+    }
+    let Some(first) = machine.first() else {
+        return Some("nothing vouches for the machine".to_owned());
+    };
+    // How far the machine itself may have moved, and how far the cell has at least, both as factors above 1.
+    let may = |row: &MachineRow| if slower { row.high } else { 1.0 / row.low };
+    let has = if slower { row.ratio_low? } else { 1.0 / row.ratio_high? };
+    let far = machine.iter().fold(first, |far, row| if may(row) > may(far) { row } else { far });
+    (may(far) >= has).then(|| {
+        let moved = change(far.ratio, Some((far.low, far.high)));
+        format!("the machine itself may be as much: {moved} ({})", far.kernel)
+    })
+}
+
+/// What must be known where something is left open for that.
+pub(super) const NOTE: &str = "No cell is called slower or faster by a known extent where the machine is virtual or shared and may \
+     itself have moved as far. Runs of a few minutes read its speed often enough; --history DIR takes what earlier runs showed; \
+     both in one plan, compared with --between, need neither.";
+
+/// Whether a cell's time is scripted, so that no machine has a part in it.
+fn is_scripted(row: &CellRow, side: &OneSide<'_>) -> bool {
+    side.run.manifest.stack.backends.get(&row.backend).is_some_and(|entry| entry.virtual_clock)
+}
