@@ -1,6 +1,6 @@
 //! How fast this machine reads memory and computes now: two kernels that use nothing of any engine.
 //!
-//! [`Memory`] reads a buffer in sequence, [`Compute`] multiplies and adds in registers; both with the widest vectors that the
+//! [`Memory`] reads a buffer in sequence at a few places, [`Compute`] multiplies and adds in registers; both with the widest vectors that the
 //! processor has, found when the program runs. Each of several threads works for the time that is asked for, and what all
 //! have done is divided by the time from the first one's begin to the last one's end.
 //!

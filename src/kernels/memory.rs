@@ -1,4 +1,4 @@
-//! Reading a buffer in sequence.
+//! Reading a buffer in sequence, at a few places side by side.
 
 use std::hint::black_box;
 use std::io;
