@@ -2,6 +2,8 @@
 //!
 //! What one key says about itself is checked here; what keys say about each other in [`super::consistency`].
 
+use std::collections::{HashMap, hash_map};
+
 use super::node::{self, Entry, Node, Value, shortened};
 use super::problem::{Position, Problem, nearest};
 use super::quantity;
@@ -199,12 +201,18 @@ fn list(node: &mut Node, item: &Kind, min: usize, label: &str, problems: &mut Ve
 }
 
 fn repeated(node: &Node, label: &str, problems: &mut Vec<Problem>) {
-    let items = node.items();
-    for (i, item) in items.iter().enumerate() {
-        if let Some(first) = items[..i].iter().find(|other| other.value == item.value) {
-            let message = format!("{label} lists {} twice", item.shown());
-            let place = format!("line {}, column {}", first.at.line, first.at.column);
-            problems.push(Problem::new(item.at, message).help("first", place));
+    // Items are single values, which their text tells apart.
+    let mut known: HashMap<String, Position> = HashMap::new();
+    for item in node.items() {
+        match known.entry(format!("{:?}", item.value)) {
+            hash_map::Entry::Occupied(first) => {
+                let message = format!("{label} lists {} twice", item.shown());
+                let place = format!("line {}, column {}", first.get().line, first.get().column);
+                problems.push(Problem::new(item.at, message).help("first", place));
+            }
+            hash_map::Entry::Vacant(new) => {
+                new.insert(item.at);
+            }
         }
     }
 }

@@ -3,13 +3,16 @@
 //!
 //! Works on the tree, so that one broken value does not hide what is wrong elsewhere.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use super::node::Node;
-use super::problem::Problem;
+use super::problem::{Position, Problem};
+use super::reference::Names;
 use super::settings::Placed;
 use super::typed::{items, text};
-use super::{engine, quantity, reference};
+use super::{engine, quantity};
 use crate::units::Nanos;
 
 /// Reports every contradiction in a tree whose keys were checked.
@@ -30,16 +33,19 @@ pub fn check(root: &Node, problems: &mut Vec<Problem>) {
 
 /// Reports names that stand there more than once.
 pub(super) fn duplicates(items: &[Node], problems: &mut Vec<Problem>) {
-    for (i, item) in items.iter().enumerate() {
+    let mut taken: HashMap<&str, Position> = HashMap::new();
+    for item in items {
         let (Some(node), Some(name)) = (item.get("name"), text(item, "name")) else {
             continue;
         };
-        let first = items[..i].iter().find(|other| text(other, "name") == Some(name));
-        if let Some(first) = first.and_then(|first| first.get("name")) {
-            problems.push(
+        match taken.entry(name) {
+            Entry::Occupied(first) => problems.push(
                 Problem::new(node.at, format!("the name `{name}` is taken"))
-                    .help("first", format!("line {}", first.at.line)),
-            );
+                    .help("first", format!("line {}", first.get().line)),
+            ),
+            Entry::Vacant(free) => {
+                free.insert(node.at);
+            }
         }
     }
 }
@@ -124,36 +130,54 @@ fn telemetry(root: &Node, problems: &mut Vec<Problem>) {
 const SELECTORS: [(&str, &str); 3] = [("model", "models"), ("backend", "backends"), ("scenario", "scenarios")];
 
 fn skips(root: &Node, problems: &mut Vec<Problem>) {
-    let rules = items(root, "skip");
-    for (i, rule) in rules.iter().enumerate() {
+    let names = SELECTORS.map(|(selector, axis)| (selector, Names::of(root, axis)));
+    let mut earlier = EarlierRules::default();
+    for rule in items(root, "skip") {
         let mut selected = false;
-        for (selector, axis) in SELECTORS {
+        for (selector, names) in &names {
             selected |= rule.get(selector).is_some();
-            reference::check(root, rule, selector, axis, problems);
+            names.check(rule, selector, problems);
         }
         if !selected && text(rule, "reason").is_some() {
             let message = "a skip rule without model, backend or scenario would skip everything";
             problems.push(Problem::new(rule.at, message));
         }
-        if let Some(earlier) = rules[..i].iter().find(|earlier| covers(earlier, rule)) {
+        if let Some(first) = earlier.take(rule) {
             problems.push(
                 Problem::new(rule.at, "this rule skips nothing that an earlier one has not")
-                    .help("first", format!("line {}", earlier.at.line)),
+                    .help("first", format!("line {}", first.line)),
             );
         }
     }
 }
 
-/// Whether every combination of `rule` is one of `earlier`.
-fn covers(earlier: &Node, rule: &Node) -> bool {
-    let mut selects = false;
-    SELECTORS.iter().all(|(selector, _)| match text(earlier, selector) {
-        None => earlier.get(selector).is_none(),
-        Some(name) => {
-            selects = true;
-            text(rule, selector) == Some(name)
+/// What a skip rule selects by, in the order of [`SELECTORS`]. `None`: it takes all of that axis.
+type Selected<'a> = [Option<&'a str>; SELECTORS.len()];
+
+/// The skip rules so far, each with its number and where it stands.
+#[derive(Default)]
+struct EarlierRules<'a>(HashMap<Selected<'a>, (usize, Position)>);
+
+impl<'a> EarlierRules<'a> {
+    /// The first rule that every combination of this one is of already. `None`: there is none.
+    fn take(&mut self, rule: &'a Node) -> Option<Position> {
+        let own: Selected = SELECTORS.map(|(selector, _)| text(rule, selector));
+        // A rule that names less covers more: every way to leave some of the names out, but not all.
+        let wider = (0..1_usize << own.len()).map(|kept| {
+            let mut wider = own;
+            for (place, name) in wider.iter_mut().enumerate() {
+                *name = name.filter(|_| kept & (1 << place) != 0);
+            }
+            wider
+        });
+        let wider = wider.filter(|names| names.iter().any(Option::is_some));
+        let first = wider.filter_map(|names| self.0.get(&names)).min_by_key(|(number, _)| *number).copied();
+        if SELECTORS.iter().zip(own).all(|((selector, _), name)| name.is_some() || rule.get(selector).is_none()) {
+            let number = self.0.len();
+            self.0.entry(own).or_insert((number, rule.at));
         }
-    }) && selects
+        first.map(|(_, at)| at)
+    }
 }
 
 /// What engines say against themselves and the rest of the file.

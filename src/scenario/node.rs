@@ -3,6 +3,7 @@
 //! A typed parse stops at its first error; a tree can be checked whole. Only the shape of the text is decided
 //! here, what it means in [`super::check`].
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -215,6 +216,7 @@ fn node(raw: Spanned<Raw>, problems: &mut Vec<Problem>) -> Node {
 
 fn map(raw: Vec<(Spanned<Raw>, Spanned<Raw>)>, problems: &mut Vec<Problem>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::with_capacity(raw.len());
+    let mut first: HashMap<String, Position> = HashMap::with_capacity(raw.len());
     for (raw_key, raw_value) in raw {
         let key = node(raw_key, problems);
         let value = node(raw_value, problems);
@@ -223,11 +225,12 @@ fn map(raw: Vec<(Spanned<Raw>, Spanned<Raw>)>, problems: &mut Vec<Problem>) -> V
             problems.push(Problem::new(key.at, message).help("try", "put it in quotes"));
             continue;
         };
-        if let Some(first) = entries.iter().find(|e| e.key == name) {
+        if let Some(first) = first.get(&name) {
             let message = format!("`{name}` is given twice");
-            problems.push(Problem::new(key.at, message).help("first", format!("line {}", first.at.line)));
+            problems.push(Problem::new(key.at, message).help("first", format!("line {}", first.line)));
             continue;
         }
+        first.insert(name.clone(), key.at);
         entries.push(Entry { key: name, at: key.at, value });
     }
     entries

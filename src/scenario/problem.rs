@@ -43,7 +43,8 @@ impl Problem {
         if known.is_empty() {
             return self;
         }
-        let listed = self.help("known", known.join(", "));
+        let more = if known.len() > MOST_LISTED { format!(", … ({} in all)", known.len()) } else { String::new() };
+        let listed = self.help("known", known[..known.len().min(MOST_LISTED)].join(", ") + &more);
         match nearest(found, known) {
             Some(near) => listed.help("nearest", near),
             None => listed,
@@ -51,12 +52,25 @@ impl Problem {
     }
 }
 
-/// The known name that `found` was perhaps meant to be. `None`: nothing is near.
+/// Most names that are listed with every name that is none of them.
+const MOST_LISTED: usize = 50;
+
+/// Most names that another is compared with: a file may hold ten thousand names, and as many that are none of them.
+const MOST_COMPARED: usize = 200;
+
+/// Longest name that is compared. Unit: bytes.
+const LONGEST_COMPARED: usize = 200;
+
+/// The known name that `found` was perhaps meant to be. `None`: nothing is near, or there is too much to compare.
 #[must_use]
 pub fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
+    if found.len() > LONGEST_COMPARED || known.len() > MOST_COMPARED {
+        return None;
+    }
     let found = found.to_lowercase();
     known
         .iter()
+        .filter(|name| name.len() <= LONGEST_COMPARED)
         .map(|name| (strsim::jaro_winkler(&found, &name.to_lowercase()), *name))
         .filter(|(likeness, _)| *likeness >= 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))

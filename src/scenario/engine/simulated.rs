@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::limits::Limits;
 use crate::scenario::node::Node;
 use crate::scenario::problem::Problem;
-use crate::scenario::reference;
+use crate::scenario::reference::Names;
 use crate::scenario::section::{Kind, Section, default, number, optional, required, whole, words};
 use crate::scenario::settings::{EngineSettings, Placed};
 use crate::scenario::typed::{self, items, text, word};
@@ -161,9 +161,10 @@ impl EngineSettings for SimulatedSettings {
     }
 
     fn contradictions(placed: Placed<'_>, problems: &mut Vec<Problem>) {
+        let (models, scenarios) = (Names::of(placed.file, "models"), Names::of(placed.file, "scenarios"));
         for fault in items(placed.section, "faults") {
-            reference::check(placed.file, fault, "model", "models", problems);
-            reference::check(placed.file, fault, "scenario", "scenarios", problems);
+            models.check(fault, "model", problems);
+            scenarios.check(fault, "scenario", problems);
             if text(fault, "kind") == Some("load")
                 && let Some(scenario) = fault.get("scenario")
             {
