@@ -43,8 +43,10 @@ impl Axis {
         let (low, high) = extent(values)?;
         let pad = if high > low { 0.04 * (high - low) } else { (0.04 * low.abs()).max(0.5) };
         let ends = low - pad..high + pad;
-        let ticks =
-            linear_values(&ends, most).map(|(value, decimals)| Tick { value, label: label(value, decimals) }).collect();
+        let ticks = linear_values(&ends, most)
+            .into_iter()
+            .map(|(value, decimals)| Tick { value, label: label(value, decimals) })
+            .collect();
         Some(Self { log: false, ends, ticks })
     }
 
@@ -94,11 +96,13 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
+/// The smallest and the largest. `None`: no values, or they lie further apart than numbers reach.
 fn extent(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
-    values.into_iter().fold(None, |e, v| match e {
+    let ends = values.into_iter().fold(None, |e, v| match e {
         None => Some((v, v)),
         Some((low, high)) => Some((v.min(low), v.max(high))),
-    })
+    });
+    ends.filter(|(low, high): &(f64, f64)| (2.0 * (high - low)).is_finite() && (2.0 * low).is_finite())
 }
 
 /// Ticks for powers of ten from `range.start` to `range.end`: the densest familiar pattern that fits.
@@ -106,7 +110,7 @@ fn log_ticks(range: &Range<f64>, most: usize) -> Vec<Tick> {
     let values = if range.end - range.start < 0.6 {
         // Less than a factor of 4: round steps, as on a linear axis.
         let linear = 10f64.powf(range.start)..10f64.powf(range.end);
-        linear_values(&linear, most).map(|(v, _)| v).collect()
+        linear_values(&linear, most).into_iter().map(|(v, _)| v).collect()
     } else {
         // On a short range the usual three in a decade would leave two or three ticks in all.
         let usual = decade_values(range, &[1, 2, 5], 1).len();
@@ -145,8 +149,12 @@ fn decimal(mantissa: i32, exponent: i32) -> f64 {
     clippy::cast_precision_loss,
     reason = "a handful of ticks"
 )]
-fn linear_values(range: &Range<f64>, most: usize) -> impl Iterator<Item = (f64, usize)> + use<> {
+fn linear_values(range: &Range<f64>, most: usize) -> Vec<(f64, usize)> {
     let rough = (range.end - range.start) / most.max(2) as f64;
+    if !rough.is_normal() {
+        // Between neighbours among the smallest numbers there is nothing to name.
+        return Vec::new();
+    }
     let power = rough.log10().floor() as i32;
     let step = [(1, power), (2, power), (5, power), (1, power + 1)]
         .into_iter()
@@ -155,10 +163,8 @@ fn linear_values(range: &Range<f64>, most: usize) -> impl Iterator<Item = (f64, 
         .unwrap_or(rough);
     let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
     let (first, last) = ((range.start / step).ceil() as i64, (range.end / step).floor() as i64);
-    (first..=last).map(move |i| {
-        let exact = format!("{:.decimals$}", i as f64 * step);
-        (exact.parse().unwrap_or(0.0), decimals)
-    })
+    let exact = |i: i64| format!("{:.decimals$}", i as f64 * step).parse().unwrap_or(0.0);
+    (first..=last).map(|i| (exact(i), decimals)).collect()
 }
 
 /// `0.05`, `20`, `5000`, `20k`, `3M`; far ends as `1e-6`.
