@@ -13,8 +13,8 @@ use crate::terms::model::{Activation, Architecture, Biases, Dtype, Family, Rope,
 
 mod keys;
 
-const MAX_VOCAB: u64 = 1 << 24;
-const MAX_LAYERS: u64 = 1024;
+const MAX_VOCAB: u64 = crate::terms::model::LARGEST_VOCAB;
+const MAX_LAYERS: u64 = crate::terms::model::MOST_LAYERS;
 
 /// What transformers takes for `num_key_value_heads` of a qwen2 model whose file does not say.
 const QWEN2_KV_HEADS: usize = 32;
@@ -50,9 +50,13 @@ pub fn parse(path: &Path, text: &str) -> Result<Architecture> {
     for key in ["is_encoder_decoder", "add_cross_attention"] {
         config.only(key, &[json!(false)])?;
     }
-    match family {
+    let architecture = match family {
         Family::Gpt2 => gpt2(&config),
         Family::Llama | Family::Qwen2 | Family::Phi => rotary(&config, family),
+    }?;
+    match architecture.impossible() {
+        Some(why) => Err(Error::malformed(path, why)),
+        None => Ok(architecture),
     }
 }
 

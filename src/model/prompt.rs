@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokenizers::Tokenizer;
 
+use super::guarded::guarded;
 use super::{Error, Result, bounded, tokenizer};
 use crate::terms::model::Architecture;
 
@@ -43,7 +44,7 @@ pub fn random_ids(arch: &Architecture, n: usize, seed: u64) -> Result<Vec<u32>> 
 /// # Errors
 /// The tokenizer refuses, or nothing comes out.
 pub fn from_text(tokenizer: &Tokenizer, bos: Option<u32>, text: &str) -> Result<Vec<u32>> {
-    let encoded = tokenizer.encode_fast(text, false).map_err(|e| Error::Tokenizer(e.to_string()))?;
+    let encoded = guarded(|| tokenizer.encode_fast(text, false)).map_err(Error::Tokenizer)?;
     let ids: Vec<u32> = bos.into_iter().chain(encoded.get_ids().iter().copied()).collect();
     if ids.is_empty() {
         return Err(Error::PromptLength { wanted: 1, found: "the text has none".to_owned() });
@@ -127,7 +128,13 @@ pub fn within_vocabulary(tokenizer: &Tokenizer, arch: &Architecture, ids: &[u32]
 /// # Errors
 /// The tokenizer refuses.
 pub fn to_text(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String> {
-    tokenizer.decode(ids, true).map_err(|e| Error::Tokenizer(e.to_string()))
+    guarded(|| tokenizer.decode(ids, true)).map_err(Error::Tokenizer)
+}
+
+/// The text of one token, special or not. `None`: it has none.
+#[must_use]
+pub fn token_text(tokenizer: &Tokenizer, id: u32) -> Option<String> {
+    guarded(|| tokenizer.decode(&[id], false)).ok()
 }
 
 /// Ids that are neither special nor bytes, as far as a vocabulary has such; never empty.

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
+use super::guarded::guarded;
 use super::{Error, Result, bounded};
 
 /// Id of the token every sequence starts with.
@@ -35,7 +36,7 @@ pub const MAX_VOCAB: usize = FIRST_WORD as usize + LETTERS * (1 + LETTERS * (1 +
 /// The file is missing or the tokenizers crate refuses it.
 pub fn read(path: &Path) -> Result<Tokenizer> {
     let bytes = bounded::bytes(path, bounded::TOKENIZER)?;
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| Error::malformed(path, e))?;
+    let mut tokenizer = guarded(|| Tokenizer::from_bytes(bytes)).map_err(|why| Error::malformed(path, why))?;
     let refused = |e: tokenizers::Error| Error::malformed(path, e);
     tokenizer.with_truncation(None).map_err(refused)?.with_padding(None);
     Ok(tokenizer)

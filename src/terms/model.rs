@@ -199,7 +199,32 @@ pub struct Architecture {
     pub dtype: Dtype,
 }
 
+/// Most transformer blocks.
+pub const MOST_LAYERS: u64 = 1 << 10;
+/// Largest width of anything, and most heads.
+pub const LARGEST_SIZE: u64 = 1 << 20;
+/// Largest vocabulary, and longest context.
+pub const LARGEST_VOCAB: u64 = 1 << 24;
+
 impl Architecture {
+    /// What is taken for damage: a size that no model has. Within these bounds every count of parameters and bytes fits
+    /// 64 bits. `None`: nothing.
+    #[must_use]
+    pub fn impossible(&self) -> Option<String> {
+        let heads = |count: usize| count.saturating_mul(self.head_dim);
+        let sizes = [
+            ("n_layer", self.n_layer, MOST_LAYERS),
+            ("n_embd", self.n_embd, LARGEST_SIZE),
+            ("n_head × head_dim", heads(self.n_head), LARGEST_SIZE),
+            ("n_kv_head × head_dim", heads(self.n_kv_head), LARGEST_SIZE),
+            ("n_inner", self.n_inner, LARGEST_SIZE << 2),
+            ("vocab", self.vocab, LARGEST_VOCAB),
+            ("n_positions", self.n_positions, LARGEST_VOCAB),
+        ];
+        let wrong = sizes.into_iter().find(|(_, size, most)| *size == 0 || *size as u64 > *most);
+        wrong.map(|(name, size, most)| format!("{name} is {size}, allowed: 1 to {most}"))
+    }
+
     /// Parameters, the tied output embedding counted once, learned positions, biases and norms included: the same as the
     /// elements of all the tensors that the family's graph consists of.
     #[must_use]

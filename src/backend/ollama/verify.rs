@@ -126,7 +126,7 @@ fn ids_by_text(tokenizer: &Tokenizer) -> BTreeMap<String, Option<u32>> {
     let mut ids: BTreeMap<String, Option<u32>> = BTreeMap::new();
     let size = u32::try_from(tokenizer.get_vocab_size(true)).unwrap_or(u32::MAX);
     for id in 0..size {
-        let Ok(text) = tokenizer.decode(&[id], false) else { continue };
+        let Some(text) = prompt::token_text(tokenizer, id) else { continue };
         ids.entry(text).and_modify(|known| *known = None).or_insert(Some(id));
     }
     ids

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::model::{Error, Result};
 
-/// Larger sizes are taken for damage; the product of three still fits 64 bits.
-pub(super) const MAX_SIZE: u64 = 1 << 20;
+/// Larger sizes are taken for damage.
+pub(super) const MAX_SIZE: u64 = crate::terms::model::LARGEST_SIZE;
 
 /// A JSON object with typed access that names file, key and value when something is wrong.
 pub(super) struct Config<'a> {
