@@ -55,7 +55,11 @@ pub fn read(files: &[PathBuf], format: Option<Format>) -> Result<ImportedRun, Im
         None => Format::of(first)?,
     };
     let sheets = sources.iter().map(|source| format.sheets(source)).collect::<Result<Vec<_>, _>>()?;
-    assemble::run(format, &sources, sheets)
+    let run = assemble::run(format, &sources, sheets)?;
+    match run.plan.impossible() {
+        Some(why) => Err(first.error("", why, "what can have been measured")),
+        None => Ok(run),
+    }
 }
 
 /// Writes the run: all of it, or nothing.

@@ -7,7 +7,7 @@ use crate::record::{BesideRecord, CallRecord, MemoryRecord, SpanRecord, TokenCou
 use crate::schedule::CallTask;
 use crate::telemetry::{Beside, Watcher, is_slowed};
 use crate::terms::{Degraded, Dtype, Finish, Flag, Procedure, Status};
-use crate::units::Nanos;
+use crate::units::{Nanos, total};
 
 use planted::{labelled, plant};
 
@@ -222,13 +222,13 @@ fn tokens(cell: &Cell, call: &Call, reply: &Reply) -> TokenCounts {
     let longest = sent.iter().flatten().copied().max().unwrap_or_default();
     TokenCounts {
         prompt_requested: cell.prompt_tokens,
-        prompt_sent: sent.map(|rows| rows.iter().sum()),
+        prompt_sent: sent.map(total),
         prompt_evaluated: reply.prompt_evaluated(),
         prompt_cached: reply.prompt_cached,
         prompt_padded: call.padded_to.max(longest),
         steps_requested: call.steps,
         decode_steps_timed: reply.steps_timed,
-        new_tokens: (!reply.new_tokens.is_empty()).then(|| reply.new_tokens.iter().sum()),
+        new_tokens: (!reply.new_tokens.is_empty()).then(|| total(reply.new_tokens.iter().copied())),
     }
 }
 
@@ -294,7 +294,7 @@ fn contradiction(call: &Call, reply: &Reply, begin: Nanos, end: Nanos, in_proces
 
 /// Time that belongs to a phase.
 fn in_phases(reply: &Reply) -> Nanos {
-    Nanos(reply.spans.iter().map(|span| span.end.since(span.begin).0).sum())
+    reply.spans.iter().map(|span| span.end.since(span.begin)).sum()
 }
 
 /// Whether most of a call to another process, from its first phase on, belongs to no phase, and more than messages take there
@@ -313,7 +313,7 @@ fn wrong_tokens(call: &Call, reply: &Reply, in_process: bool) -> Option<String> 
     let rows = call.prompts.len();
     let made = match call.procedure {
         Procedure::Prefill => 1,
-        Procedure::PrefillDecode => reply.steps_timed + 1,
+        Procedure::PrefillDecode => reply.steps_timed.saturating_add(1),
         Procedure::Uncached => reply.steps_timed,
     };
     let told = in_process || !reply.tokens.is_empty();

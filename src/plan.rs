@@ -75,6 +75,9 @@ pub enum PlanError {
     /// The caller gave no facts about a model of the scenario file.
     #[error("nothing is known about model `{0}`")]
     NoFacts(String),
+    /// Numbers that nothing can go by.
+    #[error("the plan has {0}\n  try: fewer repetitions, or a part of it with --only")]
+    Impossible(String),
     /// A plan that JSON cannot hold.
     #[error("cannot write the plan as JSON: {0}")]
     Json(#[from] serde_json::Error),

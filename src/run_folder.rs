@@ -166,7 +166,10 @@ fn read_plan(run: &Path) -> Result<HashedPlan, StoreError> {
     if let Some(found) = format.filter(|&found| found != u64::from(plan::FORMAT)) {
         return Err(unusable(format!("format {found}, this version reads {}", plan::FORMAT)));
     }
-    let plan = serde_json::from_value(tree).map_err(malformed)?;
+    let plan: Plan = serde_json::from_value(tree).map_err(malformed)?;
+    if let Some(why) = plan.impossible() {
+        return Err(unusable(format!("not a plan that can be: {why}")));
+    }
     Ok(HashedPlan { plan, sha256: sha256_hex(&bytes) })
 }
 

@@ -153,7 +153,7 @@ impl Table for KvMemoryTheoretical {
 fn theory(model: &Known<'_>, element: &str, bytes: u64, context: u64) -> KvTheoryRow {
     let cache = Cache::of(model.shape, bytes);
     let held = cache.bytes(1, context) as f64;
-    let weights = (model.params * bytes) as f64;
+    let weights = model.params.saturating_mul(bytes) as f64;
     KvTheoryRow {
         model: model.name.to_owned(),
         element: element.to_owned(),

@@ -213,7 +213,7 @@ impl Timed {
         let (tokens, positions) = match mode {
             Mode::Prefill => (prompt, prompt.map(|tokens| tokens as f64 / f64::from(call.batch.max(1)))),
             Mode::KvDecode | Mode::GenerateUncached => (Some(made), Some(f64::from(steps))),
-            Mode::E2eKv => (prompt.map(|prompt| prompt + made), None),
+            Mode::E2eKv => (prompt.map(|prompt| prompt.saturating_add(made)), None),
             // No call of ours times these.
             Mode::Ttft | Mode::AfterFirst | Mode::Request | Mode::Whole => (None, None),
         };

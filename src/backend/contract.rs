@@ -17,7 +17,7 @@ use crate::clock::SharedClock;
 use crate::model::ModelSource;
 use crate::terms::model::ServedShape;
 use crate::terms::{Attribution, CompileEvidence, Dtype, Finish, Mode, Phase, Procedure};
-use crate::units::{Bytes, Nanos};
+use crate::units::{Bytes, Nanos, total};
 
 /// An engine, set one way, before any model.
 pub trait Backend {
@@ -300,7 +300,7 @@ impl Reply {
     /// Prompt tokens evaluated over all rows. `None`: the engine does not tell.
     #[must_use]
     pub fn prompt_evaluated(&self) -> Option<u32> {
-        let counted: u32 = self.prompt_tokens.as_ref()?.iter().sum();
+        let counted = total(self.prompt_tokens.as_ref()?.iter().copied());
         Some(counted.saturating_sub(self.prompt_cached.unwrap_or(0)))
     }
 }

@@ -19,7 +19,7 @@ use crate::model::{self, ModelSource};
 use crate::scenario::{Fault, FaultKind, Pace, SimulatedSettings};
 use crate::terms::model::Architecture;
 use crate::terms::{Attribution, Degraded, Dtype, Finish, Mode, Phase, Procedure};
-use crate::units::{Bytes, Nanos};
+use crate::units::{Bytes, Nanos, total};
 
 /// The scripted engine.
 pub struct SimulatedBackend {
@@ -120,6 +120,11 @@ impl Backend for SimulatedBackend {
             report: LoadReport { parts: vec![("load".to_owned(), time.into())], attribution, ..LoadReport::default() },
         }))
     }
+}
+
+/// A time so many times over; the longest there is where it would be longer.
+fn stretched(time: Duration, times: f64) -> Duration {
+    Duration::try_from_secs_f64(times * time.as_secs_f64()).unwrap_or(Duration::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "2^53 parameters are beyond any model")]
@@ -269,12 +274,14 @@ impl SimulatedSession {
     /// Scripted time of a phase before noise.
     fn truth(&self, phase: Phase, call: &Call, steps: u32) -> Duration {
         let rows = u32::try_from(call.prompts.len()).unwrap_or(u32::MAX);
-        let per_token = self.script.prefill_per_token.at(self.millions) * rows;
+        let per_token = self.script.prefill_per_token.at(self.millions).saturating_mul(rows);
         match phase {
-            Phase::Prefill => per_token * call.padded_to,
-            Phase::KvDecode => self.script.decode_per_step.at(self.millions) * steps,
+            Phase::Prefill => per_token.saturating_mul(call.padded_to),
+            Phase::KvDecode => self.script.decode_per_step.at(self.millions).saturating_mul(steps),
             // One full pass over a sequence that grows by a token a step.
-            Phase::GenerateUncached => per_token * (0..steps).map(|step| call.padded_to + step).sum::<u32>(),
+            Phase::GenerateUncached => {
+                per_token.saturating_mul(total((0..steps).map(|step| call.padded_to.saturating_add(step))))
+            }
         }
     }
 
@@ -295,7 +302,7 @@ impl SimulatedSession {
         let started = self.surroundings.clock.now();
         let mut reply = Reply { attribution: self.report.attribution.clone(), ..Reply::default() };
         for &phase in phases {
-            let time = self.truth(phase, call, steps).mul_f64(rested * self.noise(phase, random));
+            let time = stretched(self.truth(phase, call, steps), rested * self.noise(phase, random));
             let begin = self.surroundings.clock.now();
             let left = by.0.saturating_sub(begin.since(started).duration());
             let passed = pass(&self.script, &self.surroundings, time.min(left), cancel);

@@ -27,7 +27,7 @@ pub mod start;
 pub mod supervise;
 pub mod text;
 pub mod torch;
-mod words;
+pub mod words;
 
 pub use phasebench_proto as protocol;
 

@@ -41,7 +41,7 @@ impl Edges {
             let at = sample.at();
             if let Some((before, old)) = last {
                 let spacing = at.since(before);
-                let seen = !failed && spacing.0 <= LARGEST_SPACING * poll.0;
+                let seen = !failed && spacing.0 <= LARGEST_SPACING.saturating_mul(poll.0);
                 if value < old {
                     found.resets.push(at);
                 } else if value > old && seen {

@@ -24,7 +24,7 @@ const SESSION_OVERHEAD: u64 = 64 << 20;
 /// is left of the matrix. Cells come in file order: backend, model, scenario, decode steps, procedure.
 ///
 /// # Errors
-/// A model without facts.
+/// A model without facts; more calls than any run makes.
 pub fn expand(file: &ScenarioFile, facts: &[ModelFacts], budget: Bytes, only: &Only) -> Result<Plan, PlanError> {
     let mut plan = Plan {
         format: FORMAT,
@@ -52,6 +52,9 @@ pub fn expand(file: &ScenarioFile, facts: &[ModelFacts], budget: Bytes, only: &O
                 facts.iter().find(|f| f.name == model.name).ok_or_else(|| PlanError::NoFacts(model.name.clone()))?;
             session(&mut plan, file, backend, model, facts, only);
         }
+    }
+    if let Some(why) = plan.impossible() {
+        return Err(PlanError::Impossible(why));
     }
     let shortest = shortest_time(&plan, file, facts);
     if let Some(rule) = &mut plan.reference {

@@ -170,7 +170,7 @@ impl Calibration {
     /// A phase at least this long holds the ten updates that grade B asks for, whenever it begins, at a polling period.
     #[must_use]
     pub fn long_enough(&self, poll: Nanos) -> Nanos {
-        Nanos((UPDATES_FOR_B + 1) * self.counter_period_ns.max(poll).0)
+        Nanos((UPDATES_FOR_B + 1).saturating_mul(self.counter_period_ns.max(poll).0))
     }
 
     /// Time from the beginning of a phase until a reading shows nothing else.

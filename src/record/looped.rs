@@ -70,9 +70,13 @@ impl LoopRecord {
     #[expect(clippy::cast_precision_loss, reason = "counts of steps")]
     pub fn mean_steps(&self) -> f64 {
         let asked = |window: &WindowRecord| u64::from(window.repeats) * u64::from(self.decode_steps);
-        let steps: u64 = self.windows.iter().map(|window| window.steps_timed.unwrap_or_else(|| asked(window))).sum();
-        let repeats: u64 = self.windows.iter().map(|window| u64::from(window.repeats)).sum();
-        if repeats == 0 { f64::from(self.decode_steps) } else { steps as f64 / repeats as f64 }
+        let steps = |window: &WindowRecord| window.steps_timed.unwrap_or_else(|| asked(window)) as f64;
+        let repeats: f64 = self.windows.iter().map(|window| f64::from(window.repeats)).sum();
+        if repeats == 0.0 {
+            f64::from(self.decode_steps)
+        } else {
+            self.windows.iter().map(steps).sum::<f64>() / repeats
+        }
     }
 }
 

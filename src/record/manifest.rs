@@ -38,6 +38,14 @@ pub enum Error {
         /// The version it claims.
         found: u64,
     },
+    /// A model has a shape that none can have.
+    #[error("manifest.json: model `{model}`: {why}")]
+    Shape {
+        /// Its name.
+        model: String,
+        /// What is too large.
+        why: String,
+    },
     /// It does not parse.
     #[error("manifest.json: {0}")]
     Malformed(#[from] serde_json::Error),
@@ -166,7 +174,7 @@ impl PowerEntry {
         let measured = self.calibrations.iter().find(|one| one.sensor == sensor);
         let safe = measured.and_then(|one| one.calibration.safe_poll_ns).unwrap_or_default();
         let period = self.period_ns.0.max(1);
-        Nanos(safe.0.div_ceil(period).max(1) * period)
+        Nanos(safe.0.div_ceil(period).max(1).saturating_mul(period))
     }
 }
 
@@ -180,13 +188,23 @@ impl Manifest {
     /// Reads `manifest.json`.
     ///
     /// # Errors
-    /// [`Error::Format`] for another version, [`Error::Malformed`] for anything that is no manifest.
+    /// [`Error::Format`] for another version, [`Error::Shape`] for a model that cannot be, [`Error::Malformed`] for anything
+    /// that is no manifest.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
         // The version first: a newer file must be refused for its version, not for the first field it adds.
         let tree: serde_json::Value = serde_json::from_slice(bytes)?;
-        match tree.get("format").and_then(serde_json::Value::as_u64) {
-            Some(found) if found != u64::from(FORMAT) => Err(Error::Format { found }),
-            _ => Ok(serde_json::from_value(tree)?),
+        let format = tree.get("format").and_then(serde_json::Value::as_u64);
+        if let Some(found) = format.filter(|&found| found != u64::from(FORMAT)) {
+            return Err(Error::Format { found });
+        }
+        let manifest: Self = serde_json::from_value(tree)?;
+        let wrong = manifest.models.iter().find_map(|(name, model)| {
+            let why = model.architecture.as_ref()?.impossible()?;
+            Some(Error::Shape { model: name.clone(), why })
+        });
+        match wrong {
+            Some(error) => Err(error),
+            None => Ok(manifest),
         }
     }
 

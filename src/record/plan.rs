@@ -1,5 +1,7 @@
 //! What is written to `plan.json`: the matrix as cells with stable ids, and the rules that decide the rest.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::terms::{
@@ -57,7 +59,33 @@ pub struct Plan {
     pub skipped: Vec<SkippedCell>,
 }
 
+/// More timed calls than these no run makes. Their order is worked out at once, which takes 32 bytes for each.
+const MOST_CALLS: u64 = 20_000_000;
+
+/// More rows or tokens no plan asks for; the sum of two still fits.
+const LARGEST: u32 = 1 << 30;
+
 impl Plan {
+    /// Why nothing can go by these numbers, which no scenario file leads to. `None`: everything can.
+    #[must_use]
+    pub fn impossible(&self) -> Option<String> {
+        let sessions = self.session_count;
+        if sessions.min == 0 || sessions.min > sessions.max {
+            return Some(format!("{} to {} sessions of a cell", sessions.min, sessions.max));
+        }
+        let of_cell = u64::from(self.division().most_calls().max(sessions.max));
+        let calls = of_cell.saturating_mul(self.cells.len() as u64);
+        if calls > MOST_CALLS {
+            return Some(format!("{calls} timed calls, allowed: {MOST_CALLS}"));
+        }
+        let planned: BTreeSet<&SessionKey> = self.sessions.iter().map(|session| &session.key).collect();
+        if let Some(cell) = self.cells.iter().find(|cell| !planned.contains(&cell.session)) {
+            let SessionKey { backend, model } = &cell.session;
+            return Some(format!("cell {}: {model} on {backend} is none of its sessions", cell.id));
+        }
+        self.cells.iter().chain(self.skipped.iter().map(|skipped| &skipped.cell)).find_map(Cell::impossible)
+    }
+
     /// Which timed calls of a cell belong to which of its sessions.
     #[must_use]
     pub fn division(&self) -> Division {
@@ -196,6 +224,16 @@ pub struct Cell {
     pub gen_tokens: u32,
     /// What a call makes the engine do.
     pub procedure: Procedure,
+}
+
+impl Cell {
+    /// What is larger than anything can be. `None`: nothing.
+    fn impossible(&self) -> Option<String> {
+        let numbers =
+            [("rows", self.batch), ("prompt tokens", self.prompt_tokens.unwrap_or(0)), ("steps", self.gen_tokens)];
+        let found = numbers.into_iter().find(|(_, number)| *number > LARGEST);
+        found.map(|(what, number)| format!("cell {}: {number} {what}, allowed: {LARGEST}", self.id))
+    }
 }
 
 /// A cell's id.

@@ -33,7 +33,7 @@ impl OpenSessions {
 
     /// Memory that the plan counts for what is loaded.
     pub(super) fn planned_memory(&self, plan: &Plan) -> Bytes {
-        Bytes(self.0.keys().map(|&place| plan.sessions[place].resident_bytes.0).sum())
+        self.0.keys().map(|&place| plan.sessions[place].resident_bytes).sum()
     }
 
     /// Frees some of them.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::hash::seeded;
 use crate::record::plan::{Plan, SessionKey};
 use crate::terms::{Division, Order, Repetitions};
+use crate::units::Bytes;
 
 use super::passes;
 
@@ -192,9 +193,9 @@ fn residency_groups(plan: &Plan) -> Vec<usize> {
     for session in order {
         let candidate = &plan.sessions[session];
         let fits = |members: &Vec<usize>| {
-            let bytes: u64 = members.iter().map(|&m| plan.sessions[m].resident_bytes.0).sum();
+            let resident = || members.iter().map(|&m| plan.sessions[m].resident_bytes);
             let beside = members.iter().filter(|&&m| plan.sessions[m].key.backend == candidate.key.backend).count();
-            bytes + candidate.resident_bytes.0 <= plan.memory_budget_bytes.0
+            resident().chain([candidate.resident_bytes]).sum::<Bytes>() <= plan.memory_budget_bytes
                 && candidate.max_resident.is_none_or(|most| beside < most as usize)
         };
         match groups.iter_mut().find(|members| fits(members)) {

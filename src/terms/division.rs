@@ -88,7 +88,8 @@ impl Division {
     /// Fewest timed calls of a cell.
     #[must_use]
     pub fn fewest_calls(self) -> u32 {
-        self.block().map_or(self.repetitions.min(), |block| (block * self.sessions.min).min(self.repetitions.max()))
+        self.block()
+            .map_or(self.repetitions.min(), |block| block.saturating_mul(self.sessions.min).min(self.repetitions.max()))
     }
 
     /// Most timed calls of a cell.

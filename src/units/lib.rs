@@ -1,6 +1,7 @@
 //! Quantities with their unit in the type, and how people read them.
 
 use std::fmt;
+use std::iter::Sum;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
@@ -58,6 +59,12 @@ impl Add for Nanos {
     }
 }
 
+impl Sum for Nanos {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self(0), Self::add)
+    }
+}
+
 impl Sub for Nanos {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
@@ -89,6 +96,25 @@ impl fmt::Display for Nanos {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
+
+impl Add for Bytes {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sum for Bytes {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self(0), Self::add)
+    }
+}
+
+/// The sum of counts that somebody else made; the largest number where it would be larger.
+#[must_use]
+pub fn total(counts: impl IntoIterator<Item = u32>) -> u32 {
+    counts.into_iter().fold(0, u32::saturating_add)
+}
 
 /// `512 B`, `1.5 KiB`, `98.2 MiB`: binary units, as memory is counted.
 impl fmt::Display for Bytes {
@@ -137,6 +163,14 @@ mod tests {
         ] {
             assert_eq!(Nanos(ns).to_string(), text);
         }
+    }
+
+    #[test]
+    fn sums_end_at_the_largest_number() {
+        let (largest, one) = (u64::MAX, 1);
+        assert_eq!([Nanos(largest), Nanos(one)].into_iter().sum::<Nanos>(), Nanos(largest));
+        assert_eq!([Bytes(largest), Bytes(one)].into_iter().sum::<Bytes>(), Bytes(largest));
+        assert_eq!((total([u32::MAX, 1]), total([2, 3]), total([])), (u32::MAX, 5, 0));
     }
 
     #[test]

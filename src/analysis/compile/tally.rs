@@ -25,14 +25,14 @@ impl Add for Tally {
 
     fn add(self, other: Self) -> Self {
         Self {
-            calls: self.calls + other.calls,
-            executions: self.executions + other.executions,
-            unique_graphs: self.unique_graphs + other.unique_graphs,
-            graph_breaks: self.graph_breaks + other.graph_breaks,
-            recompiles: self.recompiles + other.recompiles,
-            guard_failures: self.guard_failures + other.guard_failures,
-            cache_hits: self.cache_hits + other.cache_hits,
-            cache_misses: self.cache_misses + other.cache_misses,
+            calls: self.calls.saturating_add(other.calls),
+            executions: self.executions.saturating_add(other.executions),
+            unique_graphs: self.unique_graphs.saturating_add(other.unique_graphs),
+            graph_breaks: self.graph_breaks.saturating_add(other.graph_breaks),
+            recompiles: self.recompiles.saturating_add(other.recompiles),
+            guard_failures: self.guard_failures.saturating_add(other.guard_failures),
+            cache_hits: self.cache_hits.saturating_add(other.cache_hits),
+            cache_misses: self.cache_misses.saturating_add(other.cache_misses),
             compile_time: self.compile_time + other.compile_time,
         }
     }

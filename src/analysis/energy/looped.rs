@@ -8,7 +8,7 @@ use crate::record::LoopRecord;
 use crate::store::Recording;
 use crate::terms::energy::{Grade, NoFigure};
 use crate::terms::{Phase, Procedure};
-use crate::units::Nanos;
+use crate::units::{Nanos, total};
 
 use super::rows::{EnergyEventRow, EnergyScope, U_SYS};
 use super::sensors::{Metered, Meters};
@@ -165,7 +165,7 @@ fn row(
         phase,
         role: None,
         scope: EnergyScope::Looped,
-        repeats: record.windows.iter().map(|window| window.repeats).sum(),
+        repeats: total(record.windows.iter().map(|window| window.repeats)),
         busy: busy(record),
         sensor: metered.map(|metered| metered.sensor.id.clone()),
         simulated: metered.map(|metered| metered.sensor.simulated),

@@ -164,7 +164,7 @@ pub struct BaselineRow {
 pub(super) fn tokens(call: &CallRecord, phase: Phase) -> Option<f64> {
     let tokens = match phase {
         Phase::Prefill => call.tokens.prompt_evaluated.or(call.tokens.prompt_sent)?,
-        Phase::KvDecode | Phase::GenerateUncached => call.tokens.decode_steps_timed * call.batch,
+        Phase::KvDecode | Phase::GenerateUncached => call.tokens.decode_steps_timed.saturating_mul(call.batch),
     };
     (tokens > 0).then(|| f64::from(tokens))
 }

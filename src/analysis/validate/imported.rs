@@ -31,7 +31,7 @@ pub(super) fn check(recording: &Recording, plan: &Plan, imported: &Imported) -> 
         if call.index != *expected {
             problems.push(format!("{id}: index {}, expected {expected}", call.index));
         }
-        *expected = call.index + 1;
+        *expected = call.index.saturating_add(1);
         problems.extend(stray(&cells, imported, &call.cell_id.0, call.file).map(|why| format!("{id}: {why}")));
         problems.extend(impossible(call).map(|why| format!("{id}: {why}")));
     }

@@ -97,7 +97,7 @@ impl Run<'_> {
             if call.index != expected {
                 problems.push(format!("{}: index {}, expected {expected}", call.call_id, call.index));
             }
-            *next = call.index + 1;
+            *next = call.index.saturating_add(1);
         }
         problems
     }
@@ -129,7 +129,8 @@ impl Run<'_> {
                 continue;
             }
             let before = last.insert(call.cell_id.0.as_str(), call);
-            let expected = before.filter(|before| self.made_again(before)).map_or(0, |before| before.attempt + 1);
+            let expected =
+                before.filter(|before| self.made_again(before)).map_or(0, |before| before.attempt.saturating_add(1));
             if attempt != expected {
                 problems.push(format!("{id}: try {attempt}, expected {expected}, {planned}"));
             }
@@ -339,7 +340,7 @@ fn wrong_tokens(run: &Run<'_>, call: &CallRecord) -> Option<String> {
         return Some(format!("{} decode steps asked for, the cell has {asked}", counts.steps_requested));
     }
     if let (Some(sent), Some(evaluated)) = (counts.prompt_sent, counts.prompt_evaluated)
-        && sent != evaluated + counts.prompt_cached.unwrap_or(0)
+        && sent != evaluated.saturating_add(counts.prompt_cached.unwrap_or(0))
     {
         return Some(format!("{sent} prompt tokens sent, {evaluated} evaluated"));
     }

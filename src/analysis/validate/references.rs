@@ -267,7 +267,7 @@ fn does_not_add_up(call: &CallRecord) -> Option<String> {
     let steps = call.tokens.decode_steps_timed;
     let made = match call.procedure {
         Procedure::Prefill => 1,
-        Procedure::PrefillDecode => steps + 1,
+        Procedure::PrefillDecode => steps.saturating_add(1),
         Procedure::Uncached => steps,
     };
     if !call.token_ids.is_empty() && call.token_ids.len() != made as usize {
@@ -284,7 +284,7 @@ fn does_not_add_up(call: &CallRecord) -> Option<String> {
     if call.step_ns.len() != steps as usize {
         return Some(format!("{} times of steps, {steps} steps timed", call.step_ns.len()));
     }
-    let all = Nanos(call.step_ns.iter().map(|step| step.0).sum());
+    let all = call.step_ns.iter().copied().sum::<Nanos>();
     let (length, slack) = (decode.duration(), decode.uncertainty_ns + decode.uncertainty_ns);
     let unexplained = Nanos::from_ms(UNEXPLAINED.0 * length.as_ms()).max(UNEXPLAINED.1) + slack;
     let apart = all > length + slack || length > all + unexplained;

@@ -267,12 +267,7 @@ impl Client {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        let reading = Reading {
-            exchange: shared.clone(),
-            clock: self.clock.clone(),
-            framing: Framing::new(LineEnd::Lf),
-            in_line: 0,
-        };
+        let reading = Reading { exchange: shared.clone(), clock: self.clock.clone(), arriving: Arriving::default() };
         let (finished, wake) = (done.clone(), cancel.clone());
         let sent = self.clock.now();
         let task = self.runtime.spawn(async move {
@@ -300,9 +295,45 @@ impl Client {
 struct Reading {
     exchange: Arc<Mutex<Exchange>>,
     clock: SharedClock,
+    arriving: Arriving,
+}
+
+/// A body that is still arriving: where its lines end, without a look at what is in them.
+#[derive(Debug)]
+pub struct Arriving {
     framing: Framing,
     /// Bytes since the last line ended.
     in_line: usize,
+}
+
+impl Default for Arriving {
+    fn default() -> Self {
+        Self { framing: Framing::new(LineEnd::Lf), in_line: 0 }
+    }
+}
+
+impl Arriving {
+    /// Keeps a chunk that arrived at `now` and stamps the lines it ends. `Some`: enough, the body or a line is too long.
+    pub fn take(&mut self, chunk: &[u8], now: Nanos, exchange: &mut Exchange) -> Option<ExchangeEnd> {
+        if exchange.body.len() + chunk.len() > LONGEST_BODY {
+            return Some(ExchangeEnd::TooLong("the body"));
+        }
+        let mut rest = chunk;
+        while let Some((piece, after)) = self.framing.next(rest) {
+            rest = after;
+            self.in_line += piece.bytes.len();
+            if self.in_line > LONGEST_LINE {
+                return Some(ExchangeEnd::TooLong("a line"));
+            }
+            if piece.ends {
+                self.in_line = 0;
+                exchange.first_line.get_or_insert(now);
+                exchange.last_line = Some(now);
+            }
+        }
+        exchange.body.extend_from_slice(chunk);
+        None
+    }
 }
 
 impl Reading {
@@ -338,28 +369,10 @@ impl Reading {
         }
     }
 
-    /// Keeps a chunk and stamps the lines it ends. `Some`: enough.
     fn take(&mut self, chunk: &[u8]) -> Option<ExchangeEnd> {
         let now = self.clock.now();
         let mut exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
-        if exchange.body.len() + chunk.len() > LONGEST_BODY {
-            return Some(ExchangeEnd::TooLong("the body"));
-        }
-        let mut rest = chunk;
-        while let Some((piece, after)) = self.framing.next(rest) {
-            rest = after;
-            self.in_line += piece.bytes.len();
-            if self.in_line > LONGEST_LINE {
-                return Some(ExchangeEnd::TooLong("a line"));
-            }
-            if piece.ends {
-                self.in_line = 0;
-                exchange.first_line.get_or_insert(now);
-                exchange.last_line = Some(now);
-            }
-        }
-        exchange.body.extend_from_slice(chunk);
-        None
+        self.arriving.take(chunk, now, &mut exchange)
     }
 }
 

@@ -152,15 +152,7 @@ impl Server {
     /// See [`ClientError`].
     pub fn resident(&self, cancel: &CancelToken) -> Result<Vec<Resident>, ClientError> {
         let reply = self.client.json(Method::GET, "/api/ps", None, SHORT, cancel)?;
-        let models = reply["models"].as_array().ok_or_else(|| malformed("/api/ps", "no list of `models`"))?;
-        let resident = |model: &Value| Resident {
-            name: clean(model["name"].as_str().unwrap_or_default()),
-            digest: clean(model["digest"].as_str().unwrap_or_default()),
-            size: model["size"].as_u64(),
-            size_vram: model["size_vram"].as_u64(),
-            context_length: model["context_length"].as_u64(),
-        };
-        Ok(models.iter().map(resident).collect())
+        residents(&reply).ok_or_else(|| malformed("/api/ps", "no list of `models`"))
     }
 
     /// What the server says about a model. `None`: it does not have it.
@@ -314,7 +306,22 @@ pub fn same_name(a: &str, b: &str) -> bool {
     a.strip_suffix(":latest").unwrap_or(a) == b.strip_suffix(":latest").unwrap_or(b)
 }
 
-fn shown(reply: &Value) -> Shown {
+/// What is loaded, by a server's reply. `None`: it lists no models.
+#[must_use]
+pub fn residents(reply: &Value) -> Option<Vec<Resident>> {
+    let resident = |model: &Value| Resident {
+        name: clean(model["name"].as_str().unwrap_or_default()),
+        digest: clean(model["digest"].as_str().unwrap_or_default()),
+        size: model["size"].as_u64(),
+        size_vram: model["size_vram"].as_u64(),
+        context_length: model["context_length"].as_u64(),
+    };
+    Some(reply["models"].as_array()?.iter().map(resident).collect())
+}
+
+/// What a server's reply says about a model.
+#[must_use]
+pub fn shown(reply: &Value) -> Shown {
     let text = |value: &Value| value.as_str().map(clean);
     let info = &reply["model_info"];
     let architecture = text(&info["general.architecture"]);

@@ -283,7 +283,8 @@ impl OllamaSession {
 
 /// The phases placed in the run's time: the last line comes when decoding ends. The rest of the request is how far
 /// they may be shifted.
-fn spans(metrics: &Metrics, exchange: &Exchange, steps: u32) -> Vec<Span> {
+#[must_use]
+pub fn spans(metrics: &Metrics, exchange: &Exchange, steps: u32) -> Vec<Span> {
     let end = exchange.last_line.unwrap_or(exchange.end);
     let parts = [metrics.load, metrics.prompt_eval, metrics.eval].into_iter().flatten();
     let known = parts.fold(Nanos(0), |sum, part| sum + part);
@@ -304,7 +305,8 @@ fn spans(metrics: &Metrics, exchange: &Exchange, steps: u32) -> Vec<Span> {
 }
 
 /// Every time there is, under the server's names and ours.
-fn durations(metrics: &Metrics, exchange: &Exchange) -> BTreeMap<String, Nanos> {
+#[must_use]
+pub fn durations(metrics: &Metrics, exchange: &Exchange) -> BTreeMap<String, Nanos> {
     let since = |at: Option<Nanos>| at.map(|at| at.since(exchange.sent));
     let named = [
         ("total_duration", metrics.total),

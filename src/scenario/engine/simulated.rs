@@ -59,7 +59,8 @@ impl Law {
     /// The law's time for a model of so many million parameters.
     #[must_use]
     pub fn at(&self, millions: f64) -> Duration {
-        self.base.mul_f64(millions.powf(self.exponent))
+        let seconds = self.base.as_secs_f64() * millions.powf(self.exponent);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 }
 

@@ -114,7 +114,7 @@ impl Recorded {
     /// The set after another load, which `changes` it or adds to it.
     #[must_use]
     pub fn next_residency(&self, changes: bool) -> u32 {
-        self.residency + u32::from(changes && self.any_load)
+        self.residency.saturating_add(u32::from(changes && self.any_load))
     }
 
     /// Place of a cell among the cells in order of their first call.
