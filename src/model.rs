@@ -12,6 +12,7 @@ mod content;
 mod error;
 pub mod folder;
 pub mod gguf;
+mod guarded;
 mod mistaken;
 pub mod onnx;
 mod precision;

@@ -1,0 +1,3 @@
+#![no_main]
+
+phasebench_fuzz::fuzz!(scenario_file);

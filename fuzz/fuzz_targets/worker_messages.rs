@@ -1,0 +1,3 @@
+#![no_main]
+
+phasebench_fuzz::fuzz!(worker_messages);
