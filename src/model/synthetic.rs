@@ -55,7 +55,9 @@ impl Synthetic {
     pub fn architecture(&self) -> Result<Architecture> {
         let n_kv_head = self.n_kv_head.unwrap_or(self.n_head);
         let gated = matches!(self.family, Family::Llama | Family::Qwen2);
-        let inner = if gated { (8 * self.n_embd).div_ceil(3).next_multiple_of(32) } else { 4 * self.n_embd };
+        // What is wider is refused below.
+        let width = self.n_embd.min(MAX_SIZE);
+        let inner = if gated { (8 * width).div_ceil(3).next_multiple_of(32) } else { 4 * width };
         let n_inner = self.n_inner.unwrap_or(inner);
         self.check(n_kv_head, n_inner)?;
         let head_dim = self.n_embd / self.n_head;
