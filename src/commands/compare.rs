@@ -22,6 +22,7 @@ use crate::exit::Exit;
 use super::CommandError;
 
 pub use gate::GateError;
+use opened::open_each;
 pub(super) use opened::{Opened, in_turns, open, open_planted, settings};
 pub use refused::CompareError;
 
@@ -84,7 +85,7 @@ fn check_count(args: &CompareArgs) -> Result<(), CompareError> {
 }
 
 fn open_all(paths: &[PathBuf]) -> Result<Vec<Opened>, CommandError> {
-    let opened: Vec<Opened> = paths.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
+    let opened = open_each(paths)?;
     for (place, a) in opened.iter().enumerate() {
         if let Some(b) = opened[place + 1..].iter().find(|b| is_same(a, b)) {
             let name = |run: &Opened| run.run.path.display().to_string();

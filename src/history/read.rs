@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::analysis::summary::Summary;
 use crate::analysis::{Sources, SummaryRow};
@@ -43,7 +46,7 @@ pub struct HistoryRun {
 /// # Errors
 /// A folder that is neither, or a run that cannot be read.
 pub fn read(folders: &[PathBuf]) -> Result<Vec<HistoryRun>, HistoryError> {
-    let (mut seen, mut runs) = (BTreeSet::new(), Vec::new());
+    let (mut seen, mut paths) = (BTreeSet::new(), Vec::new());
     for folder in folders {
         let found = runs_in(folder)?;
         if found.is_empty() {
@@ -51,8 +54,19 @@ pub fn read(folders: &[PathBuf]) -> Result<Vec<HistoryRun>, HistoryError> {
         }
         for path in found {
             if seen.insert(fs::canonicalize(&path).map_err(io_error(&path, "read"))?) {
-                runs.push(one(&path)?);
+                paths.push(path);
             }
+        }
+    }
+    let mut runs = Vec::with_capacity(paths.len());
+    // A run of each processor at a time: of a run that was read only its cells are kept.
+    for some in paths.chunks(thread::available_parallelism().map_or(1, NonZero::get)) {
+        let read: Vec<Result<HistoryRun, StoreError>> = thread::scope(|scope| {
+            let begun: Vec<_> = some.iter().map(|path| scope.spawn(move || one(path))).collect();
+            begun.into_iter().map(|reading| reading.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        for run in read {
+            runs.push(run?);
         }
     }
     Ok(runs)

@@ -10,6 +10,9 @@ use crate::report::document::{Block, Table, Text};
 use crate::report::format;
 use crate::terms::Mode;
 
+/// Rows of a chart: more of them are too small to be read on a printed page.
+const MOST_ROWS: usize = 40;
+
 /// Cells, those first that somebody should look at: by verdict, then by how much slower.
 #[must_use]
 pub fn by_concern(cells: &[CellRow]) -> Vec<&CellRow> {
@@ -99,20 +102,34 @@ pub(super) fn figures(number: usize, comparison: &Comparison) -> Vec<Block> {
             groups.push((&cell.backend, cell.mode));
         }
     }
-    let chart = |(place, (backend, mode)): (usize, &(&str, Mode))| {
+    let charts = |(place, (backend, mode)): (usize, &(&str, Mode))| {
         let of_group = |cell: &&CellRow| cell.backend == *backend && cell.mode == *mode;
         let mut cells: Vec<&CellRow> = comparison.cells.iter().filter(of_group).collect();
         cells.sort_by(|a, b| slowest_first(a, b));
-        let data = Forest {
-            title: format!("{} on {backend}", phase(*mode)),
-            x_name: format!("time after ÷ time before; shaded: within {} %", percent(comparison.margin)),
-            margin: comparison.margin,
-            rows: cells.iter().filter_map(|cell| row(cell, names)).collect(),
-        };
-        let caption = "Ratios with their 95 % intervals, the slowest first.";
-        Block::figure(&format!("forest_{number}_{place}_{}", mode.as_str()), caption.into(), forest(&data))
+        let rows: Vec<ForestRow> = cells.iter().filter_map(|cell| row(cell, names)).collect();
+        let title = format!("{} on {backend}", phase(*mode));
+        forests(&format!("forest_{number}_{place}_{}", mode.as_str()), &title, rows, comparison.margin)
     };
-    groups.iter().enumerate().map(chart).collect()
+    groups.iter().enumerate().flat_map(charts).collect()
+}
+
+/// Rows as charts that each fit onto a printed page.
+fn forests(id: &str, title: &str, rows: Vec<ForestRow>, margin: f64) -> Vec<Block> {
+    let all = rows.len();
+    let mut charts = Vec::new();
+    for (number, some) in rows.chunks(MOST_ROWS).enumerate() {
+        let first = number * MOST_ROWS + 1;
+        let place = format!(", {first} to {} of {all}", first + some.len() - 1);
+        let data = Forest {
+            title: format!("{title}{}", if all > MOST_ROWS { place.as_str() } else { "" }),
+            x_name: format!("time after ÷ time before; shaded: within {} %", percent(margin)),
+            margin,
+            rows: some.to_vec(),
+        };
+        let id = if number == 0 { id.to_owned() } else { format!("{id}_{}", number + 1) };
+        charts.push(Block::figure(&id, "Ratios with their 95 % intervals, the slowest first.".into(), forest(&data)));
+    }
+    charts
 }
 
 /// A change with its sign, which is shorter: `+1.6 % [−0.6, 3.9]`.
