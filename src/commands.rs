@@ -19,6 +19,7 @@ pub mod cost;
 mod csv_files;
 pub mod decide;
 pub mod doctor;
+mod elsewhere;
 pub mod error;
 pub mod fit;
 pub mod history;
@@ -41,6 +42,7 @@ pub mod setup;
 pub mod validate;
 pub mod worker;
 
+pub use elsewhere::advised;
 pub use error::CommandError;
 
 /// Keeps the cache from being trimmed, and removes what killed programs left in it; says where it is if nobody would look

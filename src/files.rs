@@ -74,6 +74,7 @@ impl UnfinishedFile {
             let file =
                 tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).permissions(mode).tempfile_in(folder)?;
             file.as_file().lock()?;
+            // A [`sweep`] may have come before the lock.
             if is_still(file.path(), file.as_file()) {
                 return Ok(Self(file));
             }
@@ -150,8 +151,9 @@ impl UnfinishedFolder {
     }
 }
 
-/// Whether a path still leads to an open file: between its making and its lock a [`sweep`] may have come.
-fn is_still(path: &Path, file: &File) -> bool {
+/// Whether a path still leads to an open file: somebody may have removed or moved it.
+#[must_use]
+pub fn is_still(path: &Path, file: &File) -> bool {
     let same = |found: fs::Metadata, open: fs::Metadata| (found.dev(), found.ino()) == (open.dev(), open.ino());
     fs::symlink_metadata(path).is_ok_and(|found| file.metadata().is_ok_and(|open| same(found, open)))
 }

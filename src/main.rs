@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use phasebench::cli::Cli;
+use phasebench::cli::{Cli, Command};
 use phasebench::commands::{self, CommandError};
 use phasebench::exit::Exit;
 use phasebench::record::manifest;
@@ -19,14 +19,14 @@ fn main() -> ExitCode {
         out.flush()?;
         Ok(exit)
     });
-    exit.unwrap_or_else(|error| report_error(&error)).into()
+    exit.unwrap_or_else(|error| report_error(&error, &cli.command)).into()
 }
 
 /// Says what went wrong, and which exit code that is.
-fn report_error(error: &CommandError) -> Exit {
+fn report_error(error: &CommandError, command: &Command) -> Exit {
     let exit = Exit::from(error);
     if exit != Exit::Good {
-        fail(&error.describe());
+        fail(&commands::advised(error, command));
     }
     exit
 }

@@ -44,7 +44,7 @@ pub enum StoreError {
         path: String,
     },
     /// A file could not be read or written.
-    #[error("{path}: {doing}: {source}{}", hint(.source))]
+    #[error("{path}: {doing}: {source}{}", hint(doing, .source))]
     Io {
         /// The file.
         path: String,
@@ -97,6 +97,21 @@ pub enum StoreError {
         /// How many times longer.
         factor: f64,
     },
+    /// The plan or scenario file has other line endings than the record was made with.
+    #[error(
+        "{path}: its line endings were changed since the run began, nothing else\n  try: `* -text` in the .gitattributes of \
+         the repository that holds the run, then check it out again: git turned LF into CRLF"
+    )]
+    LineEndings {
+        /// The file.
+        path: String,
+    },
+    /// The run's folder, or the record in it, is not there any more while it is being written.
+    #[error("{path}: is gone: somebody removed or moved it while the run was writing to it\n  try: the same run again")]
+    Gone {
+        /// The record.
+        path: String,
+    },
     /// The plan or scenario file in the folder is not the one the record was made with.
     #[error(
         "{path}: has changed since the run began (SHA-256 {found:.12}…, recorded {expected:.12}…)\n  try: restore it, or start a new run from the changed file"
@@ -123,6 +138,8 @@ impl StoreError {
             | Self::Link { .. }
             | Self::Locked { .. }
             | Self::Planted { .. }
+            | Self::LineEndings { .. }
+            | Self::Gone { .. }
             | Self::Changed { .. } => self.to_string(),
         }
     }
@@ -132,17 +149,25 @@ impl StoreError {
     pub const fn is_io(&self) -> bool {
         matches!(self, Self::Io { .. })
     }
+
+    /// Whether this user may not write where something was to be written.
+    #[must_use]
+    pub fn is_refused_write(&self) -> bool {
+        let refused = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
+        matches!(self, Self::Io { doing, source, .. } if *doing != "read" && refused.contains(&source.kind()))
+    }
 }
 
-fn hint(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\n  every call recorded so far is kept; free some space and go on with --resume"
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "\n  try: a folder that this user may write to, with --out"
-        }
-        _ => "",
+/// What a run does to its record and its trace while it goes on.
+const APPEND: &str = "append";
+
+/// What helps against a full disk. What helps where nobody may write depends on the command.
+fn hint(doing: &str, source: &io::Error) -> &'static str {
+    let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    match (full, doing) {
+        (true, APPEND) => "\n  every call recorded so far is kept; free some space and go on with --resume",
+        (true, _) => "\n  try: free some space, and the same again",
+        (false, _) => "",
     }
 }
 

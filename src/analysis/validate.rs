@@ -16,7 +16,8 @@ use crate::record::FORMAT;
 use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
 use crate::run_folder::Parts;
-use crate::store::{MANIFEST, MEASUREMENTS, PLAN, Recording, SPEC, StoreError};
+use crate::store::reader::differs_in_line_endings;
+use crate::store::{self, MANIFEST, MEASUREMENTS, PLAN, Recording, SPEC, StoreError};
 
 pub use check::{Check, Outcome};
 
@@ -36,6 +37,7 @@ pub fn validate(run: &Path) -> Vec<Check> {
     match (recording, manifest) {
         (Ok(recording), Ok(manifest)) => {
             let hashes = Hashes {
+                run,
                 scenario: scenario_sha256.as_ref().ok().map(String::as_str),
                 plan: plan.as_ref().ok().map(|file| file.sha256.as_str()),
             };
@@ -110,6 +112,7 @@ fn reads<T>(name: &str, read: &Result<T, StoreError>, good: impl Fn(&T) -> Strin
 
 /// Hashes of the files that others name by their hash. `None`: the file cannot be read.
 struct Hashes<'a> {
+    run: &'a Path,
     scenario: Option<&'a str>,
     plan: Option<&'a str>,
 }
@@ -126,9 +129,20 @@ impl Hashes<'_> {
         ];
         let wrong = comparisons.into_iter().filter_map(|(what, found, expected, by)| {
             let found = found?;
-            (found != expected).then(|| format!("{what} is {found:.12}…, {by} says {expected:.12}…"))
+            (found != expected).then(|| self.difference(what, found, expected, by))
         });
-        wrong.collect()
+        let mut wrong: Vec<String> = wrong.collect();
+        // Two files name the plan's hash, and its line endings are told once.
+        wrong.dedup();
+        wrong
+    }
+
+    fn difference(&self, what: &str, found: &str, expected: &str, by: &str) -> String {
+        let text = store::read_text(self.run, what);
+        if text.is_ok_and(|text| differs_in_line_endings(&text, expected)) {
+            return format!("the line endings of {what} were changed, nothing else");
+        }
+        format!("{what} is {found:.12}…, {by} says {expected:.12}…")
     }
 }
 

@@ -95,12 +95,9 @@ impl OllamaBackend {
         let client = Client::new("ollama", &self.settings.url, self.surroundings.clock.clone())
             .map_err(|why| self.unavailable(&why, "an address such as http://127.0.0.1:11434"))?;
         let server = Server::new(Arc::new(client));
-        let version = server.version(&CancelToken::default()).map_err(|error| {
-            self.unavailable(
-                &error.to_string(),
-                &format!("{}   (check with: phasebench doctor)", how_to_serve(&self.settings.url)),
-            )
-        })?;
+        let version = server
+            .version(&CancelToken::default())
+            .map_err(|error| self.unavailable(&error.to_string(), &what_helps(&error, &self.settings.url)))?;
         let known = version::release(&version).as_ref().and_then(version::clock);
         let clock = known.ok_or_else(|| {
             let what = format!("the server says its version is `{version}`, and what its durations cover is not known");
@@ -322,6 +319,21 @@ impl Backend for OllamaBackend {
             since_load: SinceLoad::default(),
             cancel: cancel.clone(),
         }))
+    }
+}
+
+/// What helps where a server does not tell its version. One that answers need not be started.
+fn what_helps(error: &ClientError, url: &str) -> String {
+    match error {
+        ClientError::Status { status: 401 | 403 | 407, .. } => {
+            "name and password in the address; the server, or something before it, asks for them".to_owned()
+        }
+        ClientError::Status { .. } | ClientError::Malformed { .. } => {
+            format!("another address: something answers at {url}, and it is no Ollama server")
+        }
+        ClientError::Unreachable { .. } | ClientError::TimedOut { .. } | ClientError::Cancelled => {
+            format!("{}   (check with: phasebench doctor)", how_to_serve(url))
+        }
     }
 }
 

@@ -184,6 +184,19 @@ impl CommandError {
         Self::While { doing: doing.into(), source: Box::new(self) }
     }
 
+    /// The run folder's error that this is. `None`: it is another.
+    #[must_use]
+    pub fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::While { source, .. } => source.store(),
+            Self::Store(error)
+            | Self::Run(RunError::Store(error))
+            | Self::Power(PowerError::Store(error))
+            | Self::Tables(WriteError::Store(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     /// An error as people read it: `error: what, where, what is allowed`, with its causes.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -195,8 +208,8 @@ impl CommandError {
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             let words = error.to_string();
-            // A transparent error repeats what it wraps.
-            if !text.ends_with(&words) {
+            // Some errors repeat what they hold.
+            if !text.contains(&words) {
                 text.push_str(": ");
                 text.push_str(&words);
             }

@@ -144,6 +144,12 @@ fn explained(error: &InputError, group: &Group, args: &FitArgs) -> String {
             format!("{} is {}, a logarithm needs positive values", place(axis, *index), brief(*value))
         }
         InputError::Constant { axis } => format!("all values of column `{}` are equal", column(axis)),
+        InputError::TooSmall { axis } => {
+            let column = column(axis);
+            format!(
+                "values of column `{column}` differ by less than 1e-152, whose squares are 0: give them in a smaller unit"
+            )
+        }
         InputError::Collinear
         | InputError::Setting { .. }
         | InputError::TooFew { .. }
@@ -218,9 +224,14 @@ fn two_predictors(group: &Group, x2: &[f64], args: &FitArgs) -> Fit {
     }
 }
 
+/// A figure as people read it: never hundreds of digits.
+fn short(value: f64) -> String {
+    let plain = value == 0.0 || !value.is_finite() || (1e-6..1e9).contains(&value.abs());
+    if plain { significant(value, 3) } else { format!("{value:.2e}") }
+}
+
 /// One fit in one line.
 fn described(fit: &Fit, args: &FitArgs) -> String {
-    let short = |value: f64| significant(value, 3);
     let interval = |ends: Option<[f64; 2]>| {
         ends.map_or_else(|| "-".to_owned(), |[low, high]| format!("[{}, {}]", short(low), short(high)))
     };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde_json::json;
 
 use self::allowed::Allowed;
 use crate::backend::Surroundings;
@@ -37,17 +38,27 @@ pub fn execute(command: &ModelsCommand, out: &mut dyn Write) -> Result<Exit, Com
         ModelsCommand::Synth(args) => synth(args, out),
         ModelsCommand::Export(args) => export(args, out),
         ModelsCommand::Inspect(args) => inspect(args, out),
-        ModelsCommand::Verify(args) => match (&args.backends, &args.folder) {
-            (Some(file), _) => backends::execute(args, file, out),
-            (None, Some(folder)) if args.ollama.is_some() || args.worker.is_some() => {
-                engines::execute(args, folder, out)
+        ModelsCommand::Verify(args) => {
+            let verified = verify_whatever(args, out);
+            if let (true, Err(error)) = (args.json, &verified) {
+                let result = json!({ "agrees": null, "error": error.describe() });
+                writeln!(out, "{result:#}")?;
             }
-            (None, Some(folder)) => verify(args, folder, out),
-            // The command line asks for one of them.
-            (None, None) => Ok(Exit::Usage),
-        },
+            verified
+        }
         ModelsCommand::Pull(args) => server::pull(args, out),
         ModelsCommand::Prune(args) => server::prune(args, out),
+    }
+}
+
+/// Verifies what is asked for: backends of a scenario file, a server or worker, or ONNX Runtime on a folder.
+fn verify_whatever(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    match (&args.backends, &args.folder) {
+        (Some(file), _) => backends::execute(args, file, out),
+        (None, Some(folder)) if args.ollama.is_some() || args.worker.is_some() => engines::execute(args, folder, out),
+        (None, Some(folder)) => verify(args, folder, out),
+        // The command line asks for one of them.
+        (None, None) => Ok(Exit::Usage),
     }
 }
 

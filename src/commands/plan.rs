@@ -190,7 +190,11 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
         tries(loaded),
     )?;
     let time = plan::time_range(plan, file, facts, &work);
-    if time.max == Nanos(0) && !plan.cells.is_empty() {
+    if plan.cells.is_empty() {
+        writeln!(out, "estimate: there is nothing to measure")?;
+        return Ok(());
+    }
+    if time.max == Nanos(0) {
         writeln!(out, "estimate: next to nothing, on a virtual clock")?;
         return Ok(());
     }

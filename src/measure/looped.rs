@@ -65,6 +65,7 @@ pub fn looped(
     mut watcher: Option<&mut Watcher>,
     cancel: &CancelToken,
 ) -> LoopRecord {
+    session.ready();
     let mark = watcher.as_mut().map(|w| w.start());
     let begin = clock.now();
     let mut work = Repeating {
@@ -193,9 +194,10 @@ impl Repeating<'_> {
         for number in 0..rule.windows {
             let Some(window) = self.window(setting, rule) else { break };
             windows.push(window);
-            let Some(paused) = self.inspect() else { break };
+            let another = number + 1 < rule.windows;
+            let Some(paused) = self.inspect(another) else { break };
             // The sensor has seen a pause: what it says next is still partly of that.
-            let again = paused > SHORT_PAUSE && number + 1 < rule.windows;
+            let again = another && paused > SHORT_PAUSE;
             if again && self.group(setting, rule.sensor.settling().duration().min(rule.settle)).is_none() {
                 break;
             }
@@ -264,13 +266,16 @@ impl Repeating<'_> {
         self.take_outcome(outcome)
     }
 
-    /// Asks what the last repetition can be proven to have done. How long that took; `None`: it broke.
-    fn inspect(&mut self) -> Option<Nanos> {
+    /// Asks what the last repetition can be proven to have done, and makes ready for `another` window. How long that took;
+    /// `None`: it broke.
+    fn inspect(&mut self, another: bool) -> Option<Nanos> {
         let begin = self.clock.now();
         let mut outcome = self.last.take()?;
         self.session.inspect(&mut outcome);
         self.take_outcome(outcome)?;
-        self.session.ready();
+        if another {
+            self.session.ready();
+        }
         Some(self.clock.now().since(begin))
     }
 

@@ -181,7 +181,7 @@ pub fn parse(text: &str, problems: &mut Vec<Problem>) -> Result<Node, Problem> {
         reject_unsupported_tags: true,
     };
     let raw: Spanned<Raw> = serde_yaml::from_str_with_options(text, options).map_err(|e| syntax_problem(&e))?;
-    Ok(node(raw, problems))
+    Ok(Tree { lines: text.lines().collect(), problems }.node(raw))
 }
 
 fn syntax_problem(error: &serde_yaml::Error) -> Problem {
@@ -204,36 +204,85 @@ fn position(location: Location) -> Position {
     Position { line: location.line().max(1), column: location.column().max(1) }
 }
 
-fn node(raw: Spanned<Raw>, problems: &mut Vec<Problem>) -> Node {
-    let at = position(raw.referenced);
-    let value = match raw.value {
-        Raw::Scalar(value) => value,
-        Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, problems)).collect()),
-        Raw::Map(entries) => Value::Map(map(entries, problems)),
-    };
-    Node { at, value }
+/// Longest line in which numbers are looked at as they are written. Unit: bytes.
+const LONGEST_LINE: usize = 1000;
+
+/// How YAML merges one mapping into another.
+const MERGE: &str = "<<";
+
+/// What nodes are made with.
+struct Tree<'a> {
+    /// The text.
+    lines: Vec<&'a str>,
+    /// What is wrong so far.
+    problems: &'a mut Vec<Problem>,
 }
 
-fn map(raw: Vec<(Spanned<Raw>, Spanned<Raw>)>, problems: &mut Vec<Problem>) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = Vec::with_capacity(raw.len());
-    let mut first: HashMap<String, Position> = HashMap::with_capacity(raw.len());
-    for (raw_key, raw_value) in raw {
-        let key = node(raw_key, problems);
-        let value = node(raw_value, problems);
-        let Value::Text(name) = key.value else {
-            let message = format!("a key must be text, not {}", key.described());
-            problems.push(Problem::new(key.at, message).help("try", "put it in quotes"));
-            continue;
+impl Tree<'_> {
+    fn node(&mut self, raw: Spanned<Raw>) -> Node {
+        let at = position(raw.referenced);
+        let value = match raw.value {
+            Raw::Scalar(Value::Number(x)) => self.number(x, at),
+            Raw::Scalar(value) => value,
+            Raw::List(items) => Value::List(items.into_iter().map(|item| self.node(item)).collect()),
+            Raw::Map(entries) => Value::Map(self.map(entries)),
         };
-        if let Some(first) = first.get(&name) {
-            let message = format!("`{name}` is given twice");
-            problems.push(Problem::new(key.at, message).help("first", format!("line {}", first.line)));
-            continue;
-        }
-        first.insert(name.clone(), key.at);
-        entries.push(Entry { key: name, at: key.at, value });
+        Node { at, value }
     }
-    entries
+
+    fn map(&mut self, raw: Vec<(Spanned<Raw>, Spanned<Raw>)>) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::with_capacity(raw.len());
+        let mut first: HashMap<String, Position> = HashMap::with_capacity(raw.len());
+        for (raw_key, raw_value) in raw {
+            let key = self.node(raw_key);
+            let value = self.node(raw_value);
+            let Value::Text(name) = key.value else {
+                let message = format!("a key must be text, not {}", key.described());
+                self.problems.push(Problem::new(key.at, message).help("try", "put it in quotes"));
+                continue;
+            };
+            if name == MERGE {
+                let message = "`<<` would merge another mapping into this one, which is not read here";
+                let instead = "write its keys out; `key: *name` repeats a whole value";
+                self.problems.push(Problem::new(key.at, message).help("try", instead));
+                continue;
+            }
+            if let Some(first) = first.get(&name) {
+                let message = format!("`{name}` is given twice");
+                self.problems.push(Problem::new(key.at, message).help("first", format!("line {}", first.line)));
+                continue;
+            }
+            first.insert(name.clone(), key.at);
+            entries.push(Entry { key: name, at: key.at, value });
+        }
+        entries
+    }
+
+    /// A number that is not whole to the parser. `010` is none either, and nobody knows whether 8 or 10 is meant.
+    fn number(&mut self, x: f64, at: Position) -> Value {
+        let written = self.written(at);
+        let digits = written.trim_start_matches(['+', '-']);
+        if !digits.starts_with('0') || !digits[1..].starts_with(|c: char| c.is_ascii_digit()) {
+            return Value::Number(x);
+        }
+        let message = format!("`{}` begins with 0: to some programs that is a number in base 8", shortened(written));
+        let instead = format!("{x}, or in quotes where a text is meant");
+        self.problems.push(Problem::new(at, message).help("try", instead));
+        // One problem is enough: where a whole number belongs, this is one.
+        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+        let value = if x.fract() == 0.0 && x.abs() < 9e15 { Value::Whole(x as i128) } else { Value::Number(x) };
+        value
+    }
+
+    /// What stands at a place, up to where a plain value ends at the latest. Empty: the line is longer than anybody writes, and
+    /// looking for places in it takes its time.
+    fn written(&self, at: Position) -> &str {
+        let place = |from_one: u64| usize::try_from(from_one.saturating_sub(1)).unwrap_or(usize::MAX);
+        let line = self.lines.get(place(at.line)).copied().filter(|line| line.len() <= LONGEST_LINE).unwrap_or_default();
+        let begin = line.char_indices().nth(place(at.column)).map_or(line.len(), |(begin, _)| begin);
+        let rest = &line[begin..];
+        &rest[..rest.find([' ', ',', ']', '}', '#']).unwrap_or(rest.len())]
+    }
 }
 
 /// A node as the parser hands it over, before keys are looked at.

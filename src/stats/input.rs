@@ -53,6 +53,12 @@ pub enum InputError {
         /// The column's name.
         axis: &'static str,
     },
+    /// A column whose values differ by so little that squares of the differences are 0.
+    #[error("values of {axis} differ by less than 1e-152, whose squares are 0: give them in a smaller unit")]
+    TooSmall {
+        /// The column's name.
+        axis: &'static str,
+    },
     /// One predictor is a linear function of the other.
     #[error("the predictors are collinear, their effects cannot be told apart")]
     Collinear,
@@ -107,8 +113,11 @@ pub(in crate::stats) fn paired(x: &[f64], y: &[f64], needed: usize) -> Result<()
 /// Refuses a column whose values differ by no more than rounding does.
 pub(in crate::stats) fn varied(axis: &'static str, values: &[f64]) -> Result<(), InputError> {
     let (low, high) = extremes(values);
-    let rounding = 1e-12 * low.abs().max(high.abs()).max(1.0 / LARGEST);
-    if high - low > rounding { Ok(()) } else { Err(InputError::Constant { axis }) }
+    let (spread, rounding) = (high - low, 1e-12 * low.abs().max(high.abs()));
+    if spread <= rounding {
+        return Err(InputError::Constant { axis });
+    }
+    if spread <= 1e-12 / LARGEST { Err(InputError::TooSmall { axis }) } else { Ok(()) }
 }
 
 /// Checks a confidence level.
@@ -117,5 +126,19 @@ pub(in crate::stats) fn level_in_range(level: f64) -> Result<(), InputError> {
         Ok(())
     } else {
         Err(InputError::Setting { what: "confidence level", value: level, allowed: "between 0 and 1" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_are_too_small_to_square_are_not_called_equal() {
+        let scaled = |by: f64| [by, 2.0 * by, 3.0 * by];
+        assert_eq!(varied("x", &scaled(1e-150)), Ok(()));
+        assert_eq!(varied("x", &scaled(1e-300)), Err(InputError::TooSmall { axis: "x" }));
+        assert_eq!(varied("x", &[1e-300; 3]), Err(InputError::Constant { axis: "x" }));
+        assert_eq!(varied("x", &[5.0, 5.0 + 1e-13, 5.0]), Err(InputError::Constant { axis: "x" }));
     }
 }

@@ -125,22 +125,35 @@ impl Recording {
     /// Which file changed.
     pub fn check(&self, folder: &Path, plan_json: &str) -> Result<(), StoreError> {
         let expected = self.header().map(|h| h.plan_sha256.clone()).unwrap_or_default();
-        let found = sha256_hex(plan_json.as_bytes());
-        if found != expected {
-            return Err(StoreError::Changed { path: folder.join(PLAN).display().to_string(), found, expected });
-        }
+        unchanged(&folder.join(PLAN), plan_json, expected)?;
         let manifest = read_text(folder, MANIFEST)?;
         let manifest: serde_json::Value = serde_json::from_str(&manifest).map_err(|e| StoreError::Content {
             path: folder.join(MANIFEST).display().to_string(),
             why: format!("not JSON: {e}"),
         })?;
         let expected = manifest.get("config_sha256").and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-        let found = sha256_hex(read_text(folder, SPEC)?.as_bytes());
-        if found != expected {
-            return Err(StoreError::Changed { path: folder.join(SPEC).display().to_string(), found, expected });
-        }
-        Ok(())
+        unchanged(&folder.join(SPEC), &read_text(folder, SPEC)?, expected)
     }
+}
+
+/// Whether a file has the recorded hash; says where only its line endings are others.
+fn unchanged(path: &Path, text: &str, expected: String) -> Result<(), StoreError> {
+    let found = sha256_hex(text.as_bytes());
+    let path = path.display().to_string();
+    if found == expected {
+        return Ok(());
+    }
+    if differs_in_line_endings(text, &expected) {
+        return Err(StoreError::LineEndings { path });
+    }
+    Err(StoreError::Changed { path, found, expected })
+}
+
+/// Whether a text that has not the recorded hash has it with other line endings.
+#[must_use]
+pub fn differs_in_line_endings(text: &str, expected: &str) -> bool {
+    let lf = text.replace("\r\n", "\n");
+    [lf.replace('\n', "\r\n"), lf].iter().any(|other| sha256_hex(other.as_bytes()) == expected)
 }
 
 /// Reads a run for analysis, and checks it.

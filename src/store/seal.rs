@@ -113,7 +113,9 @@ impl Seals {
             self.agreeing += 1;
         } else {
             let (first, last) = (self.last_sealed + 1, chain.lines);
-            self.broken.push(format!("lines {first} to {last} are not as they were written"));
+            // No line is written so; git does it to text files on some machines.
+            let why = if line.ends_with(b"\r\n") { ": their line endings were changed to CRLF" } else { "" };
+            self.broken.push(format!("lines {first} to {last} are not as they were written{why}"));
         }
         self.last_sealed = chain.lines + 1;
         self.unsealed = 0;
@@ -165,6 +167,14 @@ mod tests {
             assert!(!found.broken.is_empty(), "line {place}");
             assert_eq!(found.broken[0].starts_with("lines 1 to 64 "), place < 64, "{:?}", found.broken);
         }
+    }
+
+    #[test]
+    fn line_endings_that_were_changed_are_called_so() {
+        let crlf = |line: Vec<u8>| [&line[..line.len() - 1], b"\r\n"].concat();
+        let found = read(&written(70).into_iter().map(crlf).collect::<Vec<_>>());
+        let why = "are not as they were written: their line endings were changed to CRLF";
+        assert_eq!(found.broken, [format!("lines 1 to 64 {why}"), format!("lines 66 to 71 {why}")]);
     }
 
     #[test]

@@ -81,6 +81,49 @@ fn a_changed_plan_or_scenario_file_is_named() {
 }
 
 #[test]
+fn line_endings_that_git_changed_are_told_from_a_change() {
+    for (name, text) in [(PLAN, PLAN_JSON), (SPEC, SPEC_TEXT)] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        drop(create(&run));
+        fs::write(run.join(name), text.replace('\n', "\r\n")).unwrap();
+        for error in [read(&run).unwrap_err(), Writer::resume(&run).unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains(&format!("{name}: its line endings were changed since")), "{error}");
+            assert!(error.contains("* -text"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_removed_or_moved_while_it_is_written_ends_with_the_next_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let removed = folder.path().join("removed");
+    let mut writer = create(&removed);
+    fs::remove_dir_all(&removed).unwrap();
+    let error = writer.append(&opened(0)).unwrap_err();
+    assert!(matches!(&error, StoreError::Gone { path } if path.ends_with("removed/measurements.jsonl")), "{error}");
+    let moved = folder.path().join("moved");
+    let mut writer = create(&moved);
+    writer.append(&opened(0)).unwrap();
+    fs::rename(&moved, folder.path().join("elsewhere")).unwrap();
+    assert!(matches!(writer.append(&opened(1)), Err(StoreError::Gone { .. })));
+}
+
+#[test]
+fn only_a_run_that_goes_on_is_told_to_resume_on_a_full_disk() {
+    let full = |doing: &'static str| {
+        let error = io_error(Path::new("run/file"), doing)(io::ErrorKind::StorageFull.into());
+        assert!(!error.is_refused_write());
+        error.to_string()
+    };
+    assert!(full(APPEND).ends_with("every call recorded so far is kept; free some space and go on with --resume"));
+    assert!(full("write").ends_with("try: free some space, and the same again"));
+    let refused = |doing| io_error(Path::new("f"), doing)(io::ErrorKind::ReadOnlyFilesystem.into()).is_refused_write();
+    assert!(refused("create") && !refused("read"));
+}
+
+#[test]
 fn a_damaged_line_in_the_middle_is_an_error_with_its_number() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");

@@ -193,6 +193,9 @@ impl Writer {
             return Err(io_error(&path, "append")(source));
         }
         self.length += text.len() as u64;
+        if !files::is_still(&path, &self.file) {
+            return Err(StoreError::Gone { path: path.display().to_string() });
+        }
         Ok(())
     }
 

@@ -32,11 +32,17 @@ struct Scripted<'a> {
     inspections: Vec<(u32, Nanos)>,
     /// Number of the inspection, from 1, that finds fault.
     fails_at: usize,
+    /// Calls made before each time that it was made ready.
+    readied: Vec<u32>,
 }
 
 impl Session for Scripted<'_> {
     fn loaded(&self) -> &LoadReport {
         &self.report
+    }
+
+    fn ready(&mut self) {
+        self.readied.push(self.calls);
     }
 
     fn call(&mut self, call: &Call, _: Deadline, _: &CancelToken) -> Outcome {
@@ -119,9 +125,15 @@ fn with_setting<T>(act: impl FnOnce(&LoopSetting<'_>) -> T) -> T {
 
 /// Three windows of 100 ms, without pauses.
 fn made(steps: fn(u32) -> u32, fails_at: usize) -> (LoopRecord, Vec<(u32, Nanos)>) {
+    let (record, inspections, _) = made_ready(steps, fails_at);
+    (record, inspections)
+}
+
+/// As [`made`], with how many calls came before each time that the session was made ready.
+fn made_ready(steps: fn(u32) -> u32, fails_at: usize) -> (LoopRecord, Vec<(u32, Nanos)>, Vec<u32>) {
     let clock = VirtualClock::default();
-    let report = LoadReport::default();
-    let mut session = Scripted { clock: &clock, report, steps, calls: 0, inspections: Vec::new(), fails_at };
+    let (report, inspections, readied) = (LoadReport::default(), Vec::new(), Vec::new());
+    let mut session = Scripted { clock: &clock, report, steps, calls: 0, inspections, fails_at, readied };
     let rule = LoopRule {
         settle: Duration::from_millis(50),
         window: Duration::from_millis(100),
@@ -130,7 +142,15 @@ fn made(steps: fn(u32) -> u32, fails_at: usize) -> (LoopRecord, Vec<(u32, Nanos)
         sensor: Calibration { coverage: Coverage::Full, ..Calibration::assumed() },
     };
     let record = with_setting(|setting| looped(&mut session, setting, &rule, &clock, None, &CancelToken::default()));
-    (record, session.inspections)
+    (record, session.inspections, session.readied)
+}
+
+#[test]
+fn the_clock_is_read_before_the_first_repetition_and_before_each_further_window() {
+    let (record, inspections, readied) = made_ready(|_| STEPS, 0);
+    assert_eq!(record.windows.len(), 3);
+    let between: Vec<u32> = inspections[..2].iter().map(|(calls, _)| *calls).collect();
+    assert_eq!(readied, [&[0][..], &between].concat(), "and none after the last");
 }
 
 #[test]

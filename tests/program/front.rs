@@ -293,5 +293,12 @@ fn models_are_verified_against_their_reference() -> Outcome {
     let output = verify(folder.path(), &[])?;
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("reference.json: is not there"), "{}", text(&output.stderr));
+    let output = verify(folder.path(), &["--json"])?;
+    assert_eq!(output.status.code(), Some(2));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert!(
+        found["agrees"].is_null() && found["error"].to_string().contains("reference.json: is not there"),
+        "{found}"
+    );
     Ok(())
 }

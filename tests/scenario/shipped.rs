@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use phasebench::model::Form;
-use phasebench::plan::Only;
+use phasebench::plan::{self, Only};
 use phasebench::scenario::{
     self, ArgMax, CompileBackend, CompileMode, CompileSettings, Dynamic, Engine, Isolation, Launch, OllamaDevice,
     OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice, TorchSource,
     WorkerSource,
 };
+use phasebench::schedule;
 use phasebench::terms::{Disturbed, Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind, SessionCount};
 use phasebench::units::{Bytes, Nanos};
 
@@ -33,6 +34,37 @@ fn every_shipped_file_is_good_and_plans_alike_twice() {
         assert!(!plan.cells.is_empty() && !skipped_otherwise, "{}", path.display());
         assert_eq!(expand(&spec, &Only::default()), plan);
     }
+}
+
+/// `1 to 2 min; up to 4 beside other programs`: from 1 to 2. `None`: no figure, or one of another machine.
+fn printed_minutes(time: &str) -> Option<(f64, f64)> {
+    if ["there", "without"].iter().any(|word| time.contains(word)) {
+        return None;
+    }
+    let first = time.split(';').next()?;
+    let unit = if first.contains(" min") { 1.0 } else { 1.0 / 60.0 };
+    let figures: Vec<f64> = first.split(' ').filter_map(|word| Some(word.parse::<f64>().ok()? * unit)).collect();
+    Some((*figures.first()?, *figures.last()?))
+}
+
+#[test]
+fn the_times_of_the_page_are_what_plan_says() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/scenarios.md")).unwrap();
+    let mut compared = 0;
+    for path in yaml_files("scenarios") {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", stem(&path)))).unwrap();
+        let time = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
+        let Some((low, high)) = printed_minutes(time) else { continue };
+        let spec = scenario::read(&path).unwrap();
+        // Half of a machine's 24 GiB, which is what the program gives sessions there.
+        let plan = plan::expand(&spec, &facts(&spec), Bytes(12 << 30), &Only::default()).unwrap();
+        let range = plan::time_range(&plan, &spec, &facts(&spec), &schedule::work(&plan));
+        let (least, most) = (range.min.as_secs() / 60.0, range.max.as_secs() / 60.0);
+        let told = format!("{}: {time}, plan says {least:.2} to {most:.2} min", stem(&path));
+        assert!(least > 0.65 * low && least < 1.6 * low && most > 0.75 * high && most < 1.25 * high, "{told}");
+        compared += 1;
+    }
+    assert!(compared > 15, "{compared}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::store::{Recording, writer};
+use crate::store::reader::differs_in_line_endings;
+use crate::store::{self, Recording, writer};
 
 use super::Check;
 
@@ -25,6 +26,15 @@ pub(super) fn check(run: &Path, recording: &Recording) -> Check {
     Check::of(NAME, &problems, format!("{} seals agree{tail}", recording.seals.agreeing))
 }
 
+/// How a file is not as its seal says it was. `expected`: its hash then.
+fn difference(run: &Path, name: &str, expected: Option<&String>) -> String {
+    let (text, expected) = (store::read_text(run, name), expected.map_or("", String::as_str));
+    if text.is_ok_and(|text| differs_in_line_endings(&text, expected)) {
+        return format!("the line endings of {name} were changed, nothing else");
+    }
+    format!("{name} is not as it was when the run was finished")
+}
+
 /// What the seal that closes a finished run says against it.
 fn closing_problems(run: &Path, recording: &Recording) -> Vec<String> {
     let Some(seal) = &recording.seals.closing else {
@@ -37,7 +47,7 @@ fn closing_problems(run: &Path, recording: &Recording) -> Vec<String> {
         Ok(found) => {
             let names = seal.files.keys().chain(found.keys().filter(|name| !seal.files.contains_key(*name)));
             let changed = names.filter(|name| seal.files.get(*name) != found.get(*name));
-            changed.map(|name| format!("{name} is not as it was when the run was finished")).collect()
+            changed.map(|name| difference(run, name, seal.files.get(name))).collect()
         }
         Err(error) => vec![error.to_string()],
     }

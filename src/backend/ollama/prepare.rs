@@ -118,8 +118,12 @@ impl OllamaBackend {
             let by = Deadline(Duration::from_secs(600));
             let exchange = found.server.client().exchange(Method::POST, "/api/generate", Some(&body), by, cancel);
             found.server.client().succeeded("/api/generate", &exchange, by).map_err(|e| e.to_string())?;
-            let metrics = wire::read(exchange.lines()).metrics.and_then(|metrics| metrics.prompt_eval_count);
-            metrics.ok_or_else(|| format!("`{tag}` does not say how many tokens a prompt has"))
+            let reply = wire::read(exchange.lines());
+            if let Some(words) = reply.error.or(reply.malformed) {
+                return Err(format!("`{tag}` answers a prompt with: {words}"));
+            }
+            let counted = reply.metrics.and_then(|metrics| metrics.prompt_eval_count);
+            counted.ok_or_else(|| format!("`{tag}` does not say how many tokens a prompt has"))
         };
         let first = COMMON_WORDS[0];
         let alone = count(&[first])?;

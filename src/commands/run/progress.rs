@@ -1,4 +1,4 @@
-//! What a run shows while it goes on: the cell, the rate, the time left. A bar on a terminal, elsewhere plain lines, for a log:
+//! What a run shows while it goes on: the cell, the rate, the time left. One line on a terminal, elsewhere plain lines, for a log:
 //! one for each load of something new, and one every few seconds.
 
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ pub struct Preparing {
 impl Preparing {
     /// So many sessions. On a virtual clock there is nothing to wait for, and nothing is written into a log.
     pub fn new(sessions: usize, is_virtual: bool) -> Self {
-        let style = ProgressStyle::with_template("preparing {msg} [{pos}/{len}]")
+        let style = ProgressStyle::with_template("preparing [{pos}/{len}] {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         Self { bar: ProgressBar::new(sessions as u64).with_style(style), is_virtual }
     }
@@ -95,7 +95,8 @@ struct CellTime {
 impl Watching {
     /// Takes up where `lines` end. `is_virtual`: the run's clock is.
     pub fn new(plan: &Plan, lines: &[Line], is_virtual: bool) -> Self {
-        let style = ProgressStyle::with_template("[{elapsed}] {bar:24} {pos}/{len} calls {prefix} {wide_msg}")
+        // No bar: what stands before the message fits forty columns, and the message takes what is left.
+        let style = ProgressStyle::with_template("[{elapsed}] {pos}/{len} calls, {percent}% {prefix} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let done = lines.iter().filter(|l| matches!(l, Line::Call(_))).count();
         let bar = ProgressBar::new(u64::from(plan.division().most_calls()) * plan.cells.len() as u64).with_style(style);

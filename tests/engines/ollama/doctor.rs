@@ -6,6 +6,7 @@ use phasebench::backend::ollama::manage::how_to_serve;
 
 use crate::ollama::fixture::{Fixture, Scenario, assert_exit, printed};
 use crate::standin::Server;
+use crate::standin::fault::Fault;
 use crate::standin::scripted::model::{Model, Shape};
 use crate::standin::scripted::{Script, Scripted};
 
@@ -122,4 +123,30 @@ fn how_a_server_is_started_goes_by_where_it_is() {
     ] {
         assert_eq!(how_to_serve(url), command, "{url}");
     }
+}
+
+#[test]
+fn a_server_that_answers_is_not_told_to_be_started() {
+    let says = |status: u16| {
+        let server = Server::start(move |_, reply| reply.error(status, "who are you?")).unwrap();
+        let output = fixture(&server.url()).start().output().unwrap();
+        assert_exit(&output, 7);
+        printed(&output)
+    };
+    let asked = says(401);
+    assert!(asked.contains("HTTP 401: who are you?"), "{asked}");
+    assert!(asked.contains("try: name and password in the address; "), "{asked}");
+    let other = says(500);
+    assert!(other.contains("try: another address") && !other.contains("ollama serve"), "{other}");
+}
+
+#[test]
+fn what_a_server_says_while_prompts_are_prepared_is_repeated() {
+    let go_wrong = Box::new(|call| (call == 0).then(|| Fault::error_line("out of tape")));
+    let (_, server) = server(&["here:1b", "gone:2b"], Script { go_wrong, ..Script::default() });
+    let output = fixture(&server.url()).start().output().unwrap();
+    assert_exit(&output, 2);
+    let said = printed(&output);
+    assert!(said.contains("`here:1b` answers a prompt with: out of tape"), "{said}");
+    assert!(!said.contains("does not say how many"), "{said}");
 }

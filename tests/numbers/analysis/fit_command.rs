@@ -57,6 +57,18 @@ fn published_fits_are_found_again() {
 }
 
 #[test]
+fn values_too_small_to_square_are_called_so_and_no_figure_has_hundreds_of_digits() {
+    let rows: String = (1..9).map(|n| format!("{n}e-300,{}\n", 2 * n)).collect();
+    let (_folder, path) = table(&format!("x,y\n{rows}"));
+    let mut printed = Vec::new();
+    fit::execute(&FitArgs { json: false, ..args(&path, "x", "y") }, &mut printed).unwrap();
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(printed.contains("y = 2.00e300 * x^1.00"), "{printed}");
+    let why = "not identifiable: values of column `x` differ by less than 1e-152, whose squares are 0: give them in a smaller unit";
+    assert!(printed.contains(why) && !printed.contains("equal"), "{printed}");
+}
+
+#[test]
 fn every_interval_is_an_ordered_pair() {
     let fits = json(&args(&golden(), "params_millions", "prefill_ms"));
     for key in ["ci_t", "ci_bootstrap"] {

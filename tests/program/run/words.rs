@@ -38,9 +38,12 @@ fn a_run_with_nothing_left_to_measure_is_no_success() {
     let long = "{ name: short, prompt: { tokens: 5000 } }";
     let text = Scenario { models: 1, prompts: &[8], ..Scenario::default() }.text();
     let text = text.replace("{ name: p8, prompt: { tokens: 8 } }", long);
-    let output = Fixture::of(&text).run();
+    let fixture = Fixture::of(&text);
+    let output = fixture.run();
     assert_exit(&output, 3);
     assert!(harmless(&output).contains("context_exceeded"));
+    let planned = harmless(&fixture.command(&["plan", "scenario.yaml"]).output().unwrap());
+    assert!(planned.contains("estimate: there is nothing to measure\n") && !planned.contains("µs"), "{planned}");
 }
 
 #[test]
