@@ -46,6 +46,7 @@ fn one(path: &Path, as_json_text: bool, out: &mut dyn Write) -> Result<Exit, Com
     if as_json_text {
         let mut result = serde_json::to_value(Overview::new(&run, &tables, &written))?;
         result["findings"] = findings(&document).map(as_json).collect();
+        result["next"] = json!(next_step(&document));
         writeln!(out, "{result:#}")?;
     } else {
         print(&document, &run.path, out)?;
@@ -91,6 +92,14 @@ fn findings(document: &Document) -> impl Iterator<Item = &Finding> {
     blocks.flatten()
 }
 
+/// What a reader would do next. `None`: the report is of several runs.
+fn next_step(document: &Document) -> Option<String> {
+    document.verdict.iter().find_map(|block| match block {
+        Block::NextStep(next) => Some(next.to_string()),
+        _ => None,
+    })
+}
+
 fn print(document: &Document, folder: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
     for block in &document.verdict {
         if let Block::Note(note) = block {
@@ -99,6 +108,9 @@ fn print(document: &Document, folder: &Path, out: &mut dyn Write) -> Result<(), 
     }
     for finding in findings(document) {
         print_finding(finding, out)?;
+    }
+    if let Some(next) = next_step(document) {
+        writeln!(out, "\nnext: {next}")?;
     }
     writeln!(out, "\nreport: {}", folder.join(PAGE).display())?;
     Ok(())

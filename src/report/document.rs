@@ -55,6 +55,8 @@ pub enum Block {
     List(Vec<Text>),
     /// Something to know before the numbers are used.
     Note(Text),
+    /// What a reader would do next.
+    NextStep(Text),
     /// Questions with answers.
     Findings(Vec<Finding>),
     /// A table.

@@ -30,8 +30,9 @@ pub fn to_html(document: &Document) -> String {
                 style { (PreEscaped(theme::css())) (PreEscaped(STYLE)) }
             }
             body {
-                (header(document))
+                header { h1 { (one_line(&document.title)) } }
                 main {
+                    (facts(document))
                     section.verdict aria-label="Verdict" { (blocks(&document.verdict)) }
                     (contents(&document.sections))
                     @for section in &document.sections {
@@ -50,15 +51,12 @@ pub fn to_html(document: &Document) -> String {
     page
 }
 
-fn header(document: &Document) -> Markup {
+fn facts(document: &Document) -> Markup {
     html! {
-        header {
-            h1 { (one_line(&document.title)) }
-            @if !document.facts.is_empty() {
-                dl.facts {
-                    @for (name, value) in &document.facts {
-                        div { dt { (one_line(name)) } dd { (text(value)) } }
-                    }
+        @if !document.facts.is_empty() {
+            dl.facts {
+                @for (name, value) in &document.facts {
+                    div { dt { (one_line(name)) } dd { (text(value)) } }
                 }
             }
         }
@@ -103,6 +101,7 @@ fn block_markup(block: &Block) -> Markup {
     match block {
         Block::Paragraph(t) => html! { p { (text(t)) } },
         Block::Note(t) => html! { p.note { (text(t)) } },
+        Block::NextStep(t) => html! { p.next { strong { "Next: " } (text(t)) } },
         Block::List(items) => html! { ul { @for item in items { li { (text(item)) } } } },
         Block::Findings(findings) => findings_grid(findings),
         Block::Table(t) => table(t),

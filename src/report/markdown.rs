@@ -31,6 +31,9 @@ fn blocks(out: &mut String, blocks: &[Block]) {
             Block::Paragraph(text) => {
                 let _ = writeln!(out, "{}", line(text));
             }
+            Block::NextStep(text) => {
+                let _ = writeln!(out, "**Next:** {}", inline(text));
+            }
             Block::Note(text) => {
                 let _ = writeln!(out, "> {}", line(text));
             }

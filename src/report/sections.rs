@@ -65,21 +65,33 @@ const SECTIONS: &[fn(&ReportedRun<'_>, &Names) -> Option<Section>] = &[
 
 /// What a reader must know before any number, most general first. `None`: there is no need.
 const WARNINGS: &[fn(&ReportedRun<'_>) -> Option<Text>] =
-    &[unfinished, torn_record, contradicted, imported_figures, scripted_time, energy::warning, held_back, debug_build];
+    &[unfinished, torn_record, imported_figures, scripted_time, energy::warning, held_back, debug_build];
 
 /// The report of a run. The same tables give the same document.
 #[must_use]
 pub fn compose(run: &ReportedRun<'_>) -> Document {
     let names = Names::new(run.plan);
-    let warnings = WARNINGS.iter().filter_map(|warning| warning(run)).map(Block::Note);
-    let findings = Block::Findings(findings::findings(run, &names));
+    let contradicted = contradicted(run);
+    let findings = findings::findings(run, &names);
+    let next = match contradicted {
+        Some(_) => {
+            Some(Text::plain("find out what this record contradicts: ").code("phasebench validate RUN").and("."))
+        }
+        None => findings::next_step(run, &names, &findings),
+    };
+    let warnings = warnings(run, contradicted).map(Block::Note);
     Document {
         title: run.plan.name.clone(),
         facts: facts::facts(run),
-        verdict: warnings.chain([findings]).collect(),
+        verdict: warnings.chain(next.map(Block::NextStep)).chain([Block::Findings(findings)]).collect(),
         sections: SECTIONS.iter().filter_map(|section| section(run, &names)).collect(),
         made_by: format!("Made by phasebench {} from the run's own rows.", facts::tool(&Tool::this())),
     }
+}
+
+/// What a reader must know first: that the record contradicts itself, if it does, and the other warnings.
+fn warnings(run: &ReportedRun<'_>, contradicted: Option<Text>) -> impl Iterator<Item = Text> {
+    contradicted.into_iter().chain(WARNINGS.iter().filter_map(|warning| warning(run)))
 }
 
 /// What the first screen says of speed alone: which engine is faster, and how fast each is where too few sizes were measured

@@ -215,6 +215,7 @@ fn law(title: &str, scale: f64, slope: f64) -> Scaling {
         x_name: "parameters (millions)".to_owned(),
         y_name: "latency (ms)".to_owned(),
         series: (0..4).map(series).collect(),
+        reach: Vec::new(),
     }
 }
 
@@ -240,6 +241,7 @@ fn warmup_section() -> Section {
             Reference { ratio: 10.0, label: "warm pool needed".to_owned() },
         ],
         rows,
+        reach: Vec::new(),
     };
     Section {
         id: "warmup",
@@ -289,7 +291,11 @@ fn spread_section() -> Section {
             Block::figure(
                 "spread_prefill",
                 "Every timed call around its cell's median.".into(),
-                spread(&Spread { title: "Spread of prefill calls".to_owned(), rows: (0..13).map(cell).collect() }),
+                spread(&Spread {
+                    title: "Spread of prefill calls".to_owned(),
+                    rows: (0..13).map(cell).collect(),
+                    reach: Vec::new(),
+                }),
             ),
             Block::figure(
                 "drift_prefill",

@@ -96,6 +96,25 @@ fn decisions_of_two_runs_stand_beside_each_other() {
     }
 }
 
+#[test]
+fn a_run_with_and_without_a_cache_answers_by_itself_and_says_what_to_do_next() {
+    let here = tempfile::tempdir().unwrap();
+    run(here.path(), "ways", "prefill, kv_decode, generate_uncached");
+    let output = phasebench(here.path(), &["report", "ways", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = found["findings"].as_array().unwrap();
+    let cached =
+        findings.iter().find(|finding| finding["question"] == "How much does a KV cache help decode?").unwrap();
+    let said = cached["answer"].as_str().unwrap();
+    assert!(said.contains("× as fast with a KV cache as without, on sim; "), "{said}");
+    assert!(cached["grounds"].as_str().unwrap().starts_with("Cells of one run; in 2 of 2 cells"), "{cached}");
+    assert!(findings.iter().any(|finding| finding["question"] == "What do grouped heads change in decode?"));
+    assert_eq!(found["next"], "measure engines of this machine: phasebench init writes the scenario file.");
+    let page = fs::read_to_string(here.path().join("ways/report.md")).unwrap();
+    assert!(page.contains("\n**Next:** measure engines of this machine: `phasebench init` writes"), "{page}");
+}
+
 /// With one engine there is nothing to choose, and the first card says what the workload costs on it.
 #[test]
 fn one_engine_with_prices_says_what_it_costs() {

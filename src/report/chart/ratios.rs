@@ -25,6 +25,8 @@ pub struct Ratios {
     pub references: Vec<Reference>,
     /// One row each, top to bottom.
     pub rows: Vec<Ratio>,
+    /// Ratios that the axis reaches to, drawn or not: charts that are read beside each other have one scale.
+    pub reach: Vec<f64>,
 }
 
 /// A line at one ratio.
@@ -125,6 +127,9 @@ fn values(data: &Ratios) -> Result<Vec<f64>, ChartError> {
     let mut values = Vec::new();
     for r in &data.references {
         values.push(positive(&r.label, "reference ratio", r.ratio)?);
+    }
+    for &reach in &data.reach {
+        values.push(positive(&data.title, "ratio on its axis", reach)?);
     }
     for r in &data.rows {
         values.push(positive(&r.name, "ratio", r.ratio)?);

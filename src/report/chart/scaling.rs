@@ -29,6 +29,8 @@ pub struct Scaling {
     pub y_name: String,
     /// Scenarios or backends.
     pub series: Vec<ScalingSeries>,
+    /// Sizes and latencies that the axes reach to, drawn or not: charts that are read beside each other have one scale.
+    pub reach: Vec<(f64, f64)>,
 }
 
 /// One scenario or backend.
@@ -71,6 +73,18 @@ pub struct CurvePoint {
     pub fit_ms: f64,
     /// Its 95 % band there. `None`: no band is drawn at this size.
     pub band_ms: Option<Interval>,
+}
+
+/// The places of a chart that its axes reach to: points with their whiskers, and lines.
+#[must_use]
+pub fn scaling_reach(data: &Scaling) -> Vec<(f64, f64)> {
+    let ends = |p: &ScalingPoint| {
+        let whisker = p.interval_ms.into_iter().flat_map(|interval| [interval.low, interval.high]);
+        [p.median_ms].into_iter().chain(whisker).map(|y| (p.x, y)).collect::<Vec<_>>()
+    };
+    let points = data.series.iter().flat_map(|s| &s.points).flat_map(ends);
+    let curves = data.series.iter().flat_map(|s| &s.curve).map(|c| (c.x, c.fit_ms));
+    points.chain(curves).collect()
 }
 
 /// Draws points with whiskers, fitted lines and their bands.
@@ -125,23 +139,17 @@ fn draw_curve(plot: &Plot<'_>, series: &ScalingSeries, mark: Mark) -> Result<(),
 }
 
 fn x_axis(data: &Scaling) -> Option<Axis> {
-    let points = data.series.iter().flat_map(|s| &s.points).map(|p| p.x);
-    let curves = data.series.iter().flat_map(|s| &s.curve).map(|c| c.x);
-    Axis::log(points.chain(curves), 7)
+    Axis::log(scaling_reach(data).iter().chain(&data.reach).map(|(x, _)| *x), 7)
 }
 
 fn y_axis(data: &Scaling) -> Option<Axis> {
-    let ends = |i: &Interval| [i.low, i.high];
-    let points = data.series.iter().flat_map(|s| &s.points);
-    let whiskers = points.clone().filter_map(|p| p.interval_ms.as_ref());
     let curves = data.series.iter().flat_map(|s| &s.curve);
-    let seen: Vec<f64> =
-        points.map(|p| p.median_ms).chain(whiskers.flat_map(ends)).chain(curves.clone().map(|c| c.fit_ms)).collect();
+    let seen: Vec<f64> = scaling_reach(data).iter().chain(&data.reach).map(|(_, y)| *y).collect();
     let (low, high) = seen.iter().fold((f64::INFINITY, 0.0f64), |(l, h), v| (l.min(*v), h.max(*v)));
     let stretch = 10f64.powf(BAND_STRETCH);
     let band = curves
         .filter_map(|c| c.band_ms.as_ref())
-        .flat_map(ends)
+        .flat_map(|i| [i.low, i.high])
         .map(|v| v.clamp(low / stretch, high * stretch))
         .collect::<Vec<_>>();
     Axis::log(seen.into_iter().chain(band), 8)
@@ -152,6 +160,10 @@ fn validate(data: &Scaling) -> Result<(), ChartError> {
         return Err(ChartError::Empty { what: "medians" });
     }
     let positive = |name: &str, what, v| check(name, what, v, f64::MIN_POSITIVE.., "positive numbers").map(|_| ());
+    for &(x, y) in &data.reach {
+        positive(&data.title, "model size on its axis", x)?;
+        positive(&data.title, "latency in ms on its axis", y)?;
+    }
     for s in &data.series {
         for p in &s.points {
             positive(&s.name, "model size", p.x)?;

@@ -1,4 +1,4 @@
-//! Latency of every call in order: where calls compile, it shows.
+//! Every call in order, against what its cell usually takes: where calls compile, it shows.
 
 use std::fmt::Write as _;
 
@@ -36,8 +36,9 @@ pub struct SequenceSeries {
 pub struct SequenceCall {
     /// Number among the backend's calls of the model, from 1.
     pub number: u32,
-    /// How long the phase took.
-    pub latency_ms: f64,
+    /// How long the phase took, divided by the median of the cell's timed calls: cells of long and of short prompts lie on
+    /// one line.
+    pub of_median: f64,
     /// Whether something was compiled meanwhile.
     pub compiled: bool,
 }
@@ -45,17 +46,17 @@ pub struct SequenceCall {
 /// Draws one mark per call, on a logarithmic axis.
 ///
 /// # Errors
-/// [`ChartError::Empty`] without a call, [`ChartError::Value`] for a latency that is not positive.
+/// [`ChartError::Empty`] without a call, [`ChartError::Value`] for a time that is not positive.
 pub fn sequence(data: &Sequence) -> Result<Svg, ChartError> {
     for s in &data.series {
         for call in &s.calls {
-            check(&s.name, "latency in ms", call.latency_ms, f64::MIN_POSITIVE.., "positive numbers")?;
+            check(&s.name, "time against its cell", call.of_median, f64::MIN_POSITIVE.., "positive numbers")?;
         }
     }
     let calls = || data.series.iter().flat_map(|s| &s.calls);
     let numbers = calls().map(|call| f64::from(call.number));
-    let latencies = calls().map(|call| call.latency_ms);
-    let (Some(x), Some(y)) = (Axis::linear(numbers, 7, whole), Axis::log(latencies, 7)) else {
+    let times = calls().map(|call| call.of_median);
+    let (Some(x), Some(y)) = (Axis::linear(numbers, 7, whole), Axis::log(times, 7)) else {
         return Err(ChartError::Empty { what: "calls" });
     };
     let special = Mark::nth(data.series.len());
@@ -69,7 +70,7 @@ pub fn sequence(data: &Sequence) -> Result<Svg, ChartError> {
             x: &x,
             y: &y,
             x_name: "number of the call on its backend",
-            y_name: Some(("latency (ms)", 48)),
+            y_name: Some(("times its cell's median", 48)),
             ticks_on_top: false,
         };
         let plot = frame.draw(area)?;
@@ -77,7 +78,7 @@ pub fn sequence(data: &Sequence) -> Result<Svg, ChartError> {
         for (i, s) in data.series.iter().enumerate() {
             for call in &s.calls {
                 let (mark, radius) = if call.compiled { (special, 5) } else { (Mark::nth(i), 3) };
-                area.draw(&mark.at((f64::from(call.number), call.latency_ms), radius, 0.8))?;
+                area.draw(&mark.at((f64::from(call.number), call.of_median), radius, 0.8))?;
             }
         }
         Ok(())
@@ -90,16 +91,16 @@ fn whole(value: f64, _decimals: usize) -> String {
 }
 
 fn describe(data: &Sequence) -> String {
-    let mut text = String::from("Latency in milliseconds of every call in order.");
+    let mut text = String::from("Every call in order, as a multiple of the median of its cell's timed calls.");
     for s in &data.series {
         let compiled: Vec<&SequenceCall> = s.calls.iter().filter(|call| call.compiled).collect();
-        let longest = s.calls.iter().map(|call| call.latency_ms).fold(0.0, f64::max);
+        let longest = s.calls.iter().map(|call| call.of_median).fold(0.0, f64::max);
         let _ = write!(
             text,
-            " {}: {} calls, the longest {} ms, {} of them compiled;",
+            " {}: {} calls, the longest {} its cell's median, {} of them compiled;",
             one_line(&s.name),
             s.calls.len(),
-            format::ms(longest),
+            format::ratio(longest),
             compiled.len()
         );
     }

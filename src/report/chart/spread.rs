@@ -24,6 +24,8 @@ pub struct Spread {
     pub title: String,
     /// One row per cell, top to bottom.
     pub rows: Vec<SpreadRow>,
+    /// Deviations in percent that the axis reaches to, drawn or not: charts that are read beside each other have one scale.
+    pub reach: Vec<f64>,
 }
 
 /// One cell.
@@ -120,6 +122,17 @@ fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow) -> Result<(), Ch
 
 /// Wide enough for all but far outliers; 0 is always on it. `None` without a call.
 fn axis(data: &Spread) -> Option<Axis> {
+    let shown = spread_reach(data);
+    if shown.is_empty() {
+        return None;
+    }
+    let narrow = [-0.1, 0.0, 0.1];
+    Axis::linear(shown.into_iter().chain(data.reach.iter().copied()).chain(narrow), 7, percent_label)
+}
+
+/// The deviations that a chart's axis reaches to, in percent: far outliers are drawn at its end. Empty without a call.
+#[must_use]
+pub fn spread_reach(data: &Spread) -> Vec<f64> {
     let calls = || data.rows.iter().flat_map(|r| &r.calls);
     let reach = |outliers: bool| {
         calls().filter(|c| outliers || !c.outlier).map(|c| c.deviation_percent.abs()).fold(0.0, f64::max)
@@ -129,10 +142,7 @@ fn axis(data: &Spread) -> Option<Axis> {
         0.0 => all,
         usual => usual.max(1.0) * OUTLIER_STRETCH,
     };
-    calls().next()?;
-    let shown = calls().map(|c| c.deviation_percent.clamp(-limit, limit));
-    let narrow = [-0.1, 0.0, 0.1];
-    Axis::linear(shown.chain(narrow), 7, percent_label)
+    calls().map(|c| c.deviation_percent.clamp(-limit, limit)).collect()
 }
 
 fn describe(data: &Spread) -> String {

@@ -13,6 +13,7 @@ fn one_series(name: &str, points: Vec<ScalingPoint>) -> Scaling {
         x_name: "parameters (millions)".to_owned(),
         y_name: "latency (ms)".to_owned(),
         series: vec![ScalingSeries { name: name.to_owned(), points, curve: Vec::new() }],
+        reach: Vec::new(),
     }
 }
 
@@ -22,6 +23,7 @@ fn one_ratio(name: &str, ratio: f64) -> Ratios {
         x_name: "warmup ÷ timed".to_owned(),
         references: vec![Reference { ratio: 1.0, label: "no warmup".to_owned() }],
         rows: vec![super::Ratio { name: name.to_owned(), ratio, interval: None, is_mean: false }],
+        reach: Vec::new(),
     }
 }
 
@@ -39,6 +41,7 @@ fn one_spread(deviations: &[(f64, bool)]) -> Spread {
                 })
                 .collect(),
         }],
+        reach: Vec::new(),
     }
 }
 
@@ -129,9 +132,25 @@ fn far_outliers_are_named_at_the_edge_not_dropped() -> Result<(), ChartError> {
 }
 
 fn one_sequence(calls: &[(f64, bool)]) -> Sequence {
-    let call = |(number, &(latency_ms, compiled))| SequenceCall { number, latency_ms, compiled };
+    let call = |(number, &(of_median, compiled))| SequenceCall { number, of_median, compiled };
     let calls = (1..).zip(calls).map(call).collect();
     Sequence { title: "In order".to_owned(), series: vec![SequenceSeries { name: "eng".to_owned(), calls }] }
+}
+
+#[test]
+fn charts_that_reach_alike_have_one_scale() -> Result<(), ChartError> {
+    let (small, large) = (one_series("a", vec![point(5.0, 1.0)]), one_series("a", vec![point(90.0, 40.0)]));
+    let reach = [scaling_reach(&small), scaling_reach(&large)].concat();
+    let ticks = |data: &Scaling| -> Result<Vec<String>, ChartError> {
+        let svg = scaling(&Scaling { reach: reach.clone(), ..data.clone() })?.inline();
+        Ok(texts(&svg).into_iter().filter(|text| text.parse::<f64>().is_ok()).map(str::to_owned).collect())
+    };
+    assert_eq!(ticks(&small)?, ticks(&large)?);
+    let quiet = one_spread(&[(-1.0, false), (1.0, false)]);
+    let alone = spread(&quiet)?.inline();
+    let beside = spread(&Spread { reach: spread_reach(&one_spread(&[(30.0, false)])), ..quiet })?.inline();
+    assert!(!texts(&alone).contains(&"+30\u{a0}%") && texts(&beside).contains(&"+30\u{a0}%"), "{:?}", texts(&beside));
+    Ok(())
 }
 
 #[test]
@@ -147,7 +166,7 @@ fn calls_that_compiled_stand_out_and_are_told() -> Result<(), ChartError> {
     assert_eq!(marks(&spikes), (1 + 1, 2 + 1));
     let refused = |calls| sequence(&one_sequence(calls)).map_or_else(|e| e.to_string(), |_| "drawn".to_owned());
     assert_eq!(refused(&[]), "no calls to draw");
-    assert_eq!(refused(&[(0.0, true)]), "`eng` has a latency in ms of 0, allowed: positive numbers");
+    assert_eq!(refused(&[(0.0, true)]), "`eng` has a time against its cell of 0, allowed: positive numbers");
     Ok(())
 }
 

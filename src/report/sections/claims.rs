@@ -18,9 +18,11 @@ pub(super) fn section(run: &ReportedRun<'_>, _names: &Names) -> Option<Section> 
          your own: "
     ));
     let intro = intro.code("phasebench decide --claims FILE").and(".");
-    let caption = Text::plain("A claim is contradicted by one piece of evidence, and supported where all do. From ")
-        .code("analysis/claims.csv")
-        .and(".");
+    let caption = Text::plain(
+        "One piece of evidence against a claim contradicts it; it is supported where all of them speak for it. From ",
+    )
+    .code("analysis/claims.csv")
+    .and(".");
     let table = Table::of(tested)
         .words("claim", |row| row.text.as_str())
         .words("this run", |row| row.status.as_str())

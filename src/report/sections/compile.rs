@@ -99,8 +99,8 @@ fn every_call(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) 
             .collect(),
     };
     let caption = Text::plain(
-        "Cold, warmup and timed calls of all scenarios; what was compiled before the first call is not \
-         among them. From ",
+        "Cold, warmup and timed calls, each divided by the median of its own cell, so that long and short prompts lie on one \
+         line; what was compiled before the first call is not among them. From ",
     )
     .code("metrics.csv")
     .and(".");
@@ -122,9 +122,10 @@ fn calls(run: &ReportedRun<'_>, backend: &str, model: &str, timed: Mode) -> Vec<
     });
     let times = made.filter_map(|call| {
         let span = call.spans.iter().find(|span| span.phase.mode() == timed)?;
-        Some((span.duration().as_ms(), compiled(call, timed)))
+        let cell = run.tables.summary.iter().find(|row| row.mode == timed && row.key.cell_id == call.cell_id.0)?;
+        Some((span.duration().as_ms() / cell.median_ms, compiled(call, timed)))
     });
-    (1..).zip(times).map(|(number, (latency_ms, compiled))| SequenceCall { number, latency_ms, compiled }).collect()
+    (1..).zip(times).map(|(number, (of_median, compiled))| SequenceCall { number, of_median, compiled }).collect()
 }
 
 fn compiled(call: &CallRecord, timed: Mode) -> bool {

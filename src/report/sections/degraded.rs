@@ -24,31 +24,37 @@ const RULES: [(Rule, &str); 4] = [
 ];
 
 pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
-    let mut blocks = vec![degraded(run, names), skipped(run, names), decisions(run)];
-    blocks.extend(cells_given_up(run, names));
+    let told = [degraded(run, names), skipped(run, names), decisions(run), cells_given_up(run, names)];
+    let mut blocks: Vec<Block> = told.into_iter().flatten().collect();
+    if blocks.is_empty() {
+        let nothing =
+            "No call is degraded, no cell is skipped, and no rule stopped a cell before it had all its calls.";
+        blocks.push(Block::Paragraph(nothing.into()));
+    }
     Some(Section { id: "left-out", title: "Degraded, skipped, stopped".to_owned(), blocks })
 }
 
-fn degraded(run: &ReportedRun<'_>, names: &Names) -> Block {
+/// `None`: no call is.
+fn degraded(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
     let of_kind = |row: &&DegradedRow| row.kind.is_some() && row.degraded > 0;
     let rows: Vec<&DegradedRow> = run.tables.degraded.iter().filter(of_kind).collect();
     if rows.is_empty() {
-        return Block::Paragraph("No call is degraded.".into());
+        return None;
     }
     let early = run.tables.early_stop_summary.first().is_some_and(|run| run.early_stops > run.scaled);
     let but = if early { " but those about early stops" } else { "" };
     let caption = Text::plain(format!("Degraded calls stay in the record and out of every number above{but}. From "))
         .code("analysis/degraded.csv")
         .and(".");
-    Table::of(rows)
+    let table = Table::of(rows)
         .words("cell", |row| degraded_cell(names, row))
         .words("kind", |row| row.kind.map_or(ABSENT, |kind| kind.as_str()))
         .count("degraded", |row| row.degraded)
         .count("calls", |row| row.calls)
         .number("rate", "", |row| format::percent(row.rate))
         .words("what the first says", |row| shortened(row.first_detail.as_deref().unwrap_or(ABSENT)))
-        .captioned(caption)
-        .into()
+        .captioned(caption);
+    Some(table.into())
 }
 
 fn degraded_cell(names: &Names, row: &DegradedRow) -> Text {
@@ -85,8 +91,8 @@ impl Skipped<'_> {
     }
 }
 
-/// By rule and reason.
-fn skipped(run: &ReportedRun<'_>, names: &Names) -> Block {
+/// By rule and reason. `None`: no cell is.
+fn skipped(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
     let mut kinds: Vec<Skipped<'_>> = Vec::new();
     for row in &run.tables.skipped {
         let cell =
@@ -98,16 +104,16 @@ fn skipped(run: &ReportedRun<'_>, names: &Names) -> Block {
         }
     }
     if kinds.is_empty() {
-        return Block::Paragraph("No cell is skipped.".into());
+        return None;
     }
     let caption = Text::plain("Cells that were planned away. From ").code("analysis/skipped.csv").and(".");
-    Table::of(&kinds)
+    let table = Table::of(&kinds)
         .words("rule", |kind| kind.rule)
         .words("reason", |kind| kind.reason)
         .count("cells", |kind| kind.cells.len())
         .words("which", Skipped::some_names)
-        .captioned(caption)
-        .into()
+        .captioned(caption);
+    Some(table.into())
 }
 
 /// Cells stopped by one rule.
@@ -120,24 +126,24 @@ struct Stopped {
     widest_ci: Option<f64>,
 }
 
-/// Why cells took no further calls, counted by rule.
-fn decisions(run: &ReportedRun<'_>) -> Block {
+/// Why cells took no further calls, counted by rule. `None`: no rule stopped one.
+fn decisions(run: &ReportedRun<'_>) -> Option<Block> {
     if run.tables.decisions.is_empty() {
-        return Block::Paragraph("No rule stopped a cell before it had all its calls.".into());
+        return None;
     }
     let planned = counted(run.plan.cells.len(), "cell");
     let caption = Text::plain(format!("Rules that stopped cells; the plan has {planned}. From "))
         .code("analysis/decisions.csv")
         .and(".");
     let stopped: Vec<Stopped> = RULES.iter().filter_map(|(rule, why)| stopped_by(run, *rule, why)).collect();
-    Table::of(&stopped)
+    let table = Table::of(&stopped)
         .words("why cells stopped", |stopped| stopped.why)
         .count("cells", |stopped| stopped.cells)
         .count("fewest good calls", |stopped| stopped.fewest_ok)
         .count("most good calls", |stopped| stopped.most_ok)
         .words("widest interval", |stopped| format::half_width(stopped.widest_ci))
-        .captioned(caption)
-        .into()
+        .captioned(caption);
+    Some(table.into())
 }
 
 /// `None`: the rule stopped no cell.

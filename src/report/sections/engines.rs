@@ -77,6 +77,7 @@ fn forest(
         x_name: format!("time of {b} ÷ time of {a}"),
         references: vec![Reference { ratio: 1.0, label: "equal".to_owned() }],
         rows: [all].into_iter().chain(rows).collect(),
+        reach: reach(run, ranking),
     };
     let left_out = match cells.len() {
         n if n >= MOST_ROWS => format!(" Shown are the {} cells that differ most.", MOST_ROWS - 1),
@@ -90,6 +91,15 @@ fn forest(
     Block::figure(&format!("engines_{}_{number}", ranking.mode), caption, chart::ratios(&data))
 }
 
+/// Every ratio of the phase's charts, so that these are on one scale.
+fn reach(run: &ReportedRun<'_>, ranking: &Ranking<'_>) -> Vec<f64> {
+    let drawn = run.tables.engine_comparison.iter().filter(|cell| {
+        (cell.mode, cell.dtype) == (ranking.mode, Some(ranking.dtype))
+            && [cell.backend_a.as_str(), cell.backend_b.as_str()].contains(&ranking.fastest)
+    });
+    drawn.flat_map(|cell| [cell.ratio, cell.ratio_low, cell.ratio_high]).flatten().collect()
+}
+
 fn bounds(low: Option<f64>, high: Option<f64>) -> Option<Interval> {
     Some(Interval { low: low?, high: high? })
 }
@@ -98,8 +108,8 @@ fn pairs(run: &ReportedRun<'_>, names: &Names) -> Block {
     let mut compared: Vec<&EnginePairsRow> = run.tables.engine_pairs.iter().filter(|row| row.ratio.is_some()).collect();
     compared.sort_by_key(|row| row.mode);
     let caption = Text::plain(
-        "Over all cells of a phase: geometric mean of the cells' ratios. The cells are these; the interval says how well their \
-         mean is known, not what others would give. From ",
+        "Over all cells of a phase: geometric mean of the cells' ratios. The interval says how well the mean of these very cells is \
+         known, not what other cells would give. From ",
     )
     .code("analysis/engine_pairs.csv")
     .and(".");

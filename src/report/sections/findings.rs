@@ -5,11 +5,13 @@ mod caution;
 mod compiling;
 mod engines;
 mod growth;
+mod next_step;
 mod placement;
 mod roof;
 mod share;
 mod speed;
 mod steadiness;
+mod within;
 
 use crate::report::document::Finding;
 
@@ -18,14 +20,17 @@ use super::names::Names;
 
 pub(super) use calls::call_counts;
 pub(super) use growth::headlines;
+pub(super) use next_step::next_step;
 pub(super) use steadiness::{drifts, timed_summaries};
+pub(super) use within::cell_findings;
 
-/// Every question, in the order of the screen: which engine is faster, how fast each is or how it scales, what compiling
-/// did, then how far they may be trusted.
+/// Every question, in the order of the screen: which engine is faster, how fast each is or how it scales, what a cache,
+/// grouped heads and compiling did, then how far they may be trusted.
 /// Each gives a finding per backend or mode that it can be asked of.
 const QUESTIONS: &[fn(&ReportedRun<'_>, &Names) -> Vec<Finding>] = &[
     engines::findings,
     growth::findings,
+    within::findings,
     compiling::findings,
     roof::findings,
     calls::findings,

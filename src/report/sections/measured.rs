@@ -130,5 +130,8 @@ fn limits(run: &ReportedRun<'_>) -> Vec<Text> {
     if run.tables.batch_shift.is_empty() {
         limits.push("Other batches than the one here.".into());
     }
+    if run.tables.decode_length_shift.is_empty() {
+        limits.push("Other decode lengths than the one here: whether the law survives one is not tested.".into());
+    }
     limits
 }

@@ -31,8 +31,8 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
 
 fn overhead(run: &ReportedRun<'_>, names: &Names, rows: &[&OverheadRow]) -> Block {
     let caption = Text::plain(format!(
-        "Overhead plus compute, latency of a whole call = a + b · {}: how much of a middling model's time would be there with no model \
-         at all. From ",
+        "Overhead plus compute, latency of a whole call = a + b · {}: what share of a middle-sized model's time does not depend on \
+         size. From ",
         axis_title(run.plan.fit)
     ))
     .code("analysis/overhead_compute_fits.csv")

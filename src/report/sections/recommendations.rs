@@ -13,7 +13,7 @@ pub(super) fn section(run: &ReportedRun<'_>, _names: &Names) -> Option<Section> 
     if !advises {
         return None;
     }
-    let intro = "A question a row, with the answer that the rows below it allow. What they do not tell apart is said so. With prices \
+    let intro = "A question a row, with the answer that this run's figures allow; where they allow none, it says so. With prices \
                  and a workload: ";
     let caption = Text::plain("From ").code("analysis/recommendations.csv").and(".");
     let table = Table::of(rows)

@@ -24,14 +24,18 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
         return None;
     }
     let intro = "A line is drawn only for a fit that is actionable: at least 4 models, R² of at least 0.2, and both 95\u{a0}% \
-                 intervals of the slope exclude 0. The band is where the law itself lies at 95\u{a0}%.";
+                 intervals of the slope exclude 0. The band around it is the line's own 95\u{a0}% interval; single models may lie \
+                 outside of it.";
     let mut blocks = vec![Block::Paragraph(intro.into())];
     for mode in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
         let fits: Vec<&ScalingFitRow> = headlines(run).filter(|fit| fit.key.mode == mode).collect();
         blocks.extend(overview(run, names, mode, &fits));
-        for fit in fits {
-            blocks.extend(by_scenario(run, names, fit));
+        let mut apart: Vec<Apart> = fits.iter().filter_map(|fit| by_scenario(run, names, fit)).collect();
+        let reach: Vec<(f64, f64)> = apart.iter().flat_map(|chart| chart::scaling_reach(&chart.data)).collect();
+        for chart in &mut apart {
+            chart.data.reach.clone_from(&reach);
         }
+        blocks.extend(apart.into_iter().map(Apart::block));
     }
     blocks.extend(names.backends().iter().filter_map(|backend| fits::table(run, names, backend)));
     Some(Section { id: "scaling", title: "How latency scales".to_owned(), blocks })
@@ -55,6 +59,7 @@ fn overview(run: &ReportedRun<'_>, names: &Names, timed: Mode, fits: &[&ScalingF
         x_name: axis_title(run.plan.fit).to_owned(),
         y_name: y_name(timed).to_owned(),
         series: series.collect(),
+        reach: Vec::new(),
     };
     let caption = Text::plain("One point per model: the geometric mean of its scenarios' medians, from ")
         .code("analysis/scaling_residuals.csv")
@@ -62,8 +67,21 @@ fn overview(run: &ReportedRun<'_>, names: &Names, timed: Mode, fits: &[&ScalingF
     Some(Block::figure(&format!("scaling_{timed}"), caption, chart::scaling(&data)))
 }
 
+/// A chart of scenarios, before those of all engines share their axes.
+struct Apart {
+    id: String,
+    caption: Text,
+    data: Scaling,
+}
+
+impl Apart {
+    fn block(self) -> Block {
+        Block::figure(&self.id, self.caption, chart::scaling(&self.data))
+    }
+}
+
 /// The scenarios behind one aggregate, apart. `None`: there is but one.
-fn by_scenario(run: &ReportedRun<'_>, names: &Names, headline: &ScalingFitRow) -> Option<Block> {
+fn by_scenario(run: &ReportedRun<'_>, names: &Names, headline: &ScalingFitRow) -> Option<Apart> {
     let scenarios: Vec<&ScalingFitRow> =
         run.tables.scaling_fits.iter().filter(|fit| fit.key.scenario.is_some() && same_shape(fit, headline)).collect();
     if scenarios.len() < 2 {
@@ -81,15 +99,19 @@ fn by_scenario(run: &ReportedRun<'_>, names: &Names, headline: &ScalingFitRow) -
         x_name: axis_title(run.plan.fit).to_owned(),
         y_name: y_name(headline.key.mode).to_owned(),
         series: series.collect(),
+        reach: Vec::new(),
     };
     let mut caption = Text::plain("Points are medians, bars the 95\u{a0}% intervals of the location, from ")
         .code("analysis/summary_by_model_backend_mode.csv")
         .and(". Bands are left out where lines would hide each other.");
+    if names.several_backends() {
+        caption = caption.and(" The engines' charts have the same axes.");
+    }
     if left_out > 0 {
         caption = caption.and(format!(" {left_out} more scenarios are in the table of fits."));
     }
     let id = names.figure(&format!("scaling_{}_by_scenario", headline.key.mode), &headline.key.backend);
-    Some(Block::figure(&id, caption, chart::scaling(&data)))
+    Some(Apart { id, caption, data })
 }
 
 fn same_shape(a: &ScalingFitRow, b: &ScalingFitRow) -> bool {
@@ -100,7 +122,7 @@ fn same_shape(a: &ScalingFitRow, b: &ScalingFitRow) -> bool {
 fn y_name(timed: Mode) -> &'static str {
     match timed {
         Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => "latency (ms)",
-        Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => "latency per step (ms)",
+        Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => "latency (ms per step)",
     }
 }
 

@@ -1,16 +1,15 @@
 //! One report over runs of several scenarios: the first is the main one, shown whole; the others add what they say, and what two
 //! say together.
 
-use crate::analysis::across::{Across, AcrossRow, AcrossRun, GrowthRow, Law, Statement, Together, across};
+use crate::analysis::across::{Across, AcrossRow, AcrossRun, GrowthRow, Law, Together, across};
 use crate::record::manifest::Tool;
 use crate::report::document::{Assurance, Block, Document, Finding, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
-use crate::stats::summary::geometric_mean;
 use crate::terms::Mode;
 use crate::units::significant;
 
 use super::names::{Names, counted, mode};
-use super::{ReportedRun, SECTIONS, WARNINGS, facts, findings};
+use super::{ReportedRun, SECTIONS, contradicted, facts, findings, warnings};
 
 /// Names of the runs' sections in links; as many as a report may have runs.
 const IDS: [&str; 16] = [
@@ -47,7 +46,7 @@ pub fn compose_several(runs: &[NamedRun<'_>], across: &Across) -> Document {
     sections.extend(cells_section(&across.cells));
     sections.extend(growth_section(&across.growth));
     for (named, id) in runs.iter().zip(IDS) {
-        let notes = WARNINGS.iter().filter_map(|warning| warning(&named.run));
+        let notes = warnings(&named.run, contradicted(&named.run));
         verdict.extend(notes.map(|note| Block::Note(Text::plain(format!("{}: ", named.name)).and(note.to_string()))));
         sections.push(run_section(named, id));
     }
@@ -100,29 +99,10 @@ fn run_section(named: &NamedRun<'_>, id: &'static str) -> Section {
     Section { id, title: format!("Run {}", named.name), blocks }
 }
 
-/// Rows that say the same of the same two runs.
-fn groups<'a>(cells: &'a [AcrossRow]) -> Vec<Vec<&'a AcrossRow>> {
-    let mut groups: Vec<Vec<&'a AcrossRow>> = Vec::new();
-    for row in cells {
-        let alike = |group: &&mut Vec<&AcrossRow>| {
-            let first = group[0];
-            (first.statement, first.phase) == (row.statement, row.phase)
-                && (&first.first.run, &first.second.run) == (&row.first.run, &row.second.run)
-                && (&first.first.backend, &first.second.backend) == (&row.first.backend, &row.second.backend)
-        };
-        match groups.iter_mut().find(alike) {
-            Some(group) => group.push(row),
-            None => groups.push(vec![row]),
-        }
-    }
-    groups
-}
-
 /// A finding for whatever two runs say together.
 #[must_use]
 pub fn together(across: &Across) -> Vec<Finding> {
-    let cells = groups(&across.cells);
-    let mut found: Vec<Finding> = cells.iter().map(|group| cells_finding(group)).collect();
+    let mut found = findings::cell_findings(&across.cells);
     found.extend(across.growth.iter().map(growth_finding));
     if found.is_empty() {
         found.push(Finding {
@@ -139,56 +119,6 @@ pub fn together(across: &Across) -> Vec<Finding> {
 
 fn phase_name(phase: Mode) -> String {
     mode(phase).to_lowercase()
-}
-
-fn question(statement: Statement, phase: Mode) -> String {
-    match statement {
-        Statement::Cached => "How much does a KV cache help decode?".to_owned(),
-        Statement::Compiled => format!("Does compiling help {}?", phase_name(phase)),
-        Statement::Grouped => format!("What do grouped heads change in {}?", phase_name(phase)),
-    }
-}
-
-fn cells_finding(group: &[&AcrossRow]) -> Finding {
-    let first = group[0];
-    let speeds: Vec<f64> = group.iter().filter_map(|row| row.speed).collect();
-    let (a, b) = (&first.first, &first.second);
-    let runs = format!("{} ({}) against {} ({})", b.run, b.fingerprint, a.run, a.fingerprint);
-    let question = question(first.statement, first.phase);
-    let Some(mean) = geometric_mean(&speeds) else {
-        let reason = first.reason.as_deref().unwrap_or("a cell has no interval");
-        return Finding {
-            question,
-            assurance: Assurance::Withheld,
-            answer: format!("Set side by side below, and not against each other: {reason}.").into(),
-            grounds: runs.into(),
-        };
-    };
-    let (least, most) = speeds.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), s| (low.min(*s), high.max(*s)));
-    let is_known =
-        |row: &&&AcrossRow| row.speed_low.is_some_and(|low| low > 1.0) || row.speed_high.is_some_and(|high| high < 1.0);
-    let known = group.iter().filter(is_known).count();
-    let all_one_way = known == group.len() && (least > 1.0 || most < 1.0);
-    let assurance = match known {
-        0 => Assurance::Withheld,
-        _ if all_one_way && a.run == b.run => Assurance::Holds,
-        _ => Assurance::Caution,
-    };
-    let range = match speeds.len() {
-        1 => "one cell".to_owned(),
-        n => format!("{}× to {}× over {n} cells", significant(least, 3), significant(most, 3)),
-    };
-    let before = if known == 0 { "Not told apart: " } else { "" };
-    Finding {
-        question,
-        assurance,
-        answer: Text::plain(before).strong(format!("{}×", significant(mean, 3))).and(format!(
-            " as fast {}, on {}; {range}.",
-            first.statement.compared(),
-            b.backend
-        )),
-        grounds: format!("{runs}; in {known} of {} the interval leaves 1 out", counted(group.len(), "cell")).into(),
-    }
 }
 
 fn growth_finding(row: &GrowthRow) -> Finding {

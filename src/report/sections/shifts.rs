@@ -11,17 +11,23 @@ use super::names::{Names, counted, mode};
 pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
     let intro = "A fit says whether latency depends on size, and in which direction. That conclusion survives a shift \
                  where both fits are actionable with the same sign, or neither is and their intervals overlap.";
-    let mut blocks = vec![Block::Paragraph(intro.into())];
-    blocks.extend(shift(names, "batch", "analysis/batch_shift.csv", &run.tables.batch_shift));
-    blocks.extend(shift(names, "decode length", "analysis/decode_length_shift.csv", &run.tables.decode_length_shift));
+    let tested = [
+        shift(names, "batch", "analysis/batch_shift.csv", &run.tables.batch_shift),
+        shift(names, "decode length", "analysis/decode_length_shift.csv", &run.tables.decode_length_shift),
+    ];
+    if tested.iter().all(Vec::is_empty) {
+        // What a run does not measure stands at its end.
+        return None;
+    }
+    let blocks = [Block::Paragraph(intro.into())].into_iter().chain(tested.into_iter().flatten()).collect();
     Some(Section { id: "falsification", title: "Does it survive another batch or decode length?".to_owned(), blocks })
 }
 
-/// Aggregates where they can be compared, else scenarios.
+/// Aggregates where they can be compared, else scenarios. Empty: the plan has only one.
 fn shift(names: &Names, what: &str, file: &str, rows: &[ShiftRow]) -> Vec<Block> {
     let quoted = quoted(rows);
     if quoted.is_empty() {
-        return vec![Block::Paragraph(format!("Another {what}: not tested, the plan has only one.").into())];
+        return Vec::new();
     }
     vec![Block::Paragraph(verdict(what, &quoted)), table(names, file, &quoted)]
 }
@@ -51,9 +57,11 @@ fn quoted(rows: &[ShiftRow]) -> Vec<&ShiftRow> {
 }
 
 fn table(names: &Names, file: &str, rows: &[&ShiftRow]) -> Block {
-    let caption = Text::plain("Slopes of latency per step where there are steps, and how much longer it takes. From ")
-        .code(file)
-        .and(". Slopes of fits that are not identifiable are withheld.");
+    let caption = Text::plain(
+        "Slopes of the time of one step, of prefill of the whole phase, and how many times as long it takes. From ",
+    )
+    .code(file)
+    .and(". Slopes of fits that are not identifiable are withheld.");
     Table::of(rows)
         .when(names.several_backends(), |table| table.words("backend", |row| names.engine(&row.backend, row.dtype)))
         .words("mode", |row| mode(row.mode))

@@ -27,10 +27,8 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
     let intro = "Nothing is removed for being an outlier. A cell drifts where its calls change from first to last more \
                  than chance explains, with the level corrected for the number of cells looked at.";
     let mut blocks = vec![Block::Paragraph(intro.into())];
-    for backend in names.backends() {
-        for timed in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
-            blocks.extend(spread(run, names, backend, timed));
-        }
+    for timed in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
+        blocks.extend(spreads(run, names, timed));
     }
     blocks.extend(drift(run, names));
     blocks.extend(names.backends().iter().filter_map(|backend| dependence(run, names, backend)));
@@ -49,8 +47,26 @@ fn deviation_percent(cell: &SummaryRow, latency_ms: f64) -> f64 {
     (latency_ms / cell.median_ms - 1.0) * 100.0
 }
 
-/// `None`: the backend has no cell in this mode.
-fn spread(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> Option<Block> {
+/// A chart for each backend, all on one scale.
+fn spreads(run: &ReportedRun<'_>, names: &Names, timed: Mode) -> Vec<Block> {
+    let backends = names.backends().iter();
+    let mut charts: Vec<(&str, Spread, Text)> = backends
+        .filter_map(|backend| {
+            spread(run, names, backend, timed).map(|(data, caption)| (backend.as_str(), data, caption))
+        })
+        .collect();
+    let reach: Vec<f64> = charts.iter().flat_map(|(_, data, _)| chart::spread_reach(data)).collect();
+    for (_, data, _) in &mut charts {
+        data.reach.clone_from(&reach);
+    }
+    let figure = |(backend, data, caption): (&str, Spread, Text)| {
+        Block::figure(&names.figure(&format!("spread_{timed}"), backend), caption, chart::spread(&data))
+    };
+    charts.into_iter().map(figure).collect()
+}
+
+/// What is drawn of a backend, and what stands below it. `None`: it has no cell in this mode.
+fn spread(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> Option<(Spread, Text)> {
     let summary = run.tables.summary.iter();
     let cells: Vec<&SummaryRow> = summary.filter(|row| row.key.backend == backend && row.mode == timed).collect();
     if cells.is_empty() {
@@ -62,14 +78,14 @@ fn spread(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> O
     let data = Spread {
         title: format!("{} on {backend}: every timed call", mode(timed)),
         rows: shown.into_iter().map(|cell| spread_row(run, names, cell)).collect(),
+        reach: Vec::new(),
     };
     let choice = if too_many {
         format!("The {WORST} of {} cells with the largest CV. ", cells.len())
     } else {
         "Every cell. ".to_owned()
     };
-    let caption = Text::plain(format!("{choice}From ")).code("metrics.csv").and(".");
-    Some(Block::figure(&names.figure(&format!("spread_{timed}"), backend), caption, chart::spread(&data)))
+    Some((data, Text::plain(format!("{choice}From ")).code("metrics.csv").and(".")))
 }
 
 fn spread_row(run: &ReportedRun<'_>, names: &Names, cell: &SummaryRow) -> SpreadRow {

@@ -19,10 +19,8 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
     for backend in names.backends() {
         blocks.extend(decode_share(run, names, backend));
     }
-    for backend in names.backends() {
-        for timed in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
-            blocks.extend(ratios(run, names, backend, timed));
-        }
+    for timed in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
+        blocks.extend(names.backends().iter().filter_map(|backend| ratios(run, names, backend, timed)));
     }
     if run.tables.warmup_summary.is_empty() {
         blocks.push(Block::Note("No cell has both warmup calls and timed ones, so there is no warmup ratio.".into()));
@@ -75,6 +73,8 @@ fn ratios(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> O
         x_name: "median(cold + warmup) ÷ median(timed)".to_owned(),
         references,
         rows: shown.iter().filter_map(ratio).collect(),
+        // Of every backend, so that their charts are on one scale.
+        reach: run.tables.warmup_effect.iter().filter(|row| row.mode == timed).filter_map(|row| row.ratio).collect(),
     };
     let caption = Text::plain(format!(
         "From as few as {fewest} cold and warmup calls per cell: read as orders of magnitude. From "

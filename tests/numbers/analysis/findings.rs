@@ -48,6 +48,15 @@ fn finding(run: &Run, question: &str) -> (Assurance, String) {
     (found.assurance, format!("{} {}", text(&found.answer), text(&found.grounds)))
 }
 
+fn next(run: &Run) -> String {
+    let document = report(run);
+    let next = document.verdict.iter().find_map(|block| match block {
+        Block::NextStep(next) => Some(next.to_string()),
+        _ => None,
+    });
+    next.unwrap_or_else(|| panic!("no next step: {:?}", document.verdict))
+}
+
 fn on_d_long(m: Model, s: Shape) -> bool {
     m.name == "d" && s.scenario == "long"
 }
@@ -184,6 +193,22 @@ fn evidence(texts: &[(&str, &str)]) -> Evidence {
 
 fn page(run: &Run) -> String {
     markdown::to_markdown(&report(run)).replace('\u{a0}', " ")
+}
+
+/// The first screen ends in what its reader would do, most urgent first.
+#[test]
+fn what_to_do_next_follows_from_what_was_found() {
+    let mut quiet = measured(|_, _, _| 1.0);
+    assert_eq!(next(&quiet), "keep this run; after an upgrade phasebench rerun RUN says whether anything changed.");
+    let unsteady = measured(|m, s, i| if on_d_long(m, s) && i % 3 == 0 { 2.0 } else { 1.0 });
+    let said = next(&unsteady);
+    let again = "run again with sessions: 5 and more repetitions in the scenario file.";
+    assert_eq!(said, format!("for answers without the caution below, {again}"));
+    quiet.lines.retain(|line| !matches!(line, Line::Finished(_)));
+    assert_eq!(next(&quiet), "measure what is left: phasebench run --resume RUN.");
+    let first = quiet.lines.iter().find(|line| matches!(line, Line::Call(_))).unwrap().clone();
+    quiet.lines.push(first);
+    assert_eq!(next(&quiet), "find out what this record contradicts: phasebench validate RUN.");
 }
 
 #[test]

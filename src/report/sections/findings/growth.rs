@@ -153,7 +153,7 @@ fn power_law(fit_axis: FitAxis, slope: f64, (low, high): (f64, f64)) -> Text {
         () if high < 0.0 => ("falls", ""),
         () if high < 1.0 => ("grows", ", less than in proportion"),
         () if low > 1.0 => ("grows", ", more than in proportion"),
-        () => ("grows", "; in proportion is within the interval"),
+        () => ("grows", "; it may well be in proportion"),
     };
     let (factor, low_factor, high_factor) = (slope.exp2(), low.exp2(), high.exp2());
     let doubled = format!(

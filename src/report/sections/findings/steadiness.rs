@@ -92,6 +92,12 @@ fn sessions(cells: &[&SummaryRow]) -> String {
     }
 }
 
+/// Share of a run's calls that count beside which other programs were busy. `None`: what they did could not be seen.
+pub(super) fn share_of_calls_beside_others(run: &ReportedRun<'_>) -> Option<f64> {
+    let counted: Vec<&MetricRow> = run.tables.metrics.iter().filter(|row| row.counts()).collect();
+    share_beside_others(&counted)
+}
+
 /// Share of the calls whose surroundings could be seen that ran beside busy programs. `None`: none could be seen.
 fn share_beside_others(calls: &[&MetricRow]) -> Option<f64> {
     let seen = calls.iter().filter(|row| row.foreign_cpu.is_some()).count();

@@ -15,8 +15,8 @@ pub(super) fn table(run: &ReportedRun<'_>) -> Block {
         String::new()
     };
     let caption = Text::plain(
-        "Loads: from the request for a model until it can answer; the first phase of the first call comes on top. The last \
-         of the times says how many of that phase take as long as both together, once everything is warm. From ",
+        "Loads: from the request for a model until it can answer; the first phase of the first call comes on top. Warm is what \
+         that phase takes later, and beside it stands how many warm ones take as long as load and first phase together. From ",
     )
     .code("analysis/load_breakdown.csv")
     .and(format!(".{shortened}"));
