@@ -278,7 +278,8 @@ impl Tree<'_> {
     /// looking for places in it takes its time.
     fn written(&self, at: Position) -> &str {
         let place = |from_one: u64| usize::try_from(from_one.saturating_sub(1)).unwrap_or(usize::MAX);
-        let line = self.lines.get(place(at.line)).copied().filter(|line| line.len() <= LONGEST_LINE).unwrap_or_default();
+        let line =
+            self.lines.get(place(at.line)).copied().filter(|line| line.len() <= LONGEST_LINE).unwrap_or_default();
         let begin = line.char_indices().nth(place(at.column)).map_or(line.len(), |(begin, _)| begin);
         let rest = &line[begin..];
         &rest[..rest.find([' ', ',', ']', '}', '#']).unwrap_or(rest.len())]

@@ -18,6 +18,7 @@ mod kv;
 mod machine;
 #[path = "../support/not_run.rs"]
 mod not_run;
+mod printed;
 mod report;
 mod rerun;
 mod run;
