@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::stats::summary::quantiles;
@@ -104,6 +105,23 @@ impl Product {
     }
 }
 
+/// One of the products of a sum.
+struct Term<'a> {
+    /// Deviations of a figure in every draw, and the figure's power.
+    powers: Vec<(&'a [f64], f64)>,
+    value: f64,
+}
+
+impl Term<'_> {
+    fn drawn(&self, draw: usize, stretch: f64) -> f64 {
+        let deviation: f64 = self.powers.iter().map(|(deviations, power)| power * deviations[draw]).sum();
+        self.value * (stretch * deviation).exp()
+    }
+}
+
+/// Draws that a thread takes at once.
+const FEWEST_OF_A_THREAD: usize = 512;
+
 /// A sum of products, of millions if need be: what is drawn alike is added up before it is drawn.
 #[derive(Debug, Clone, Default)]
 pub struct Sum {
@@ -171,20 +189,17 @@ impl Sum {
         critical(df.min(1e6)).zip(critical(1e6)).map_or(1.0, |(t, z)| t / z)
     }
 
-    /// Its value in every draw.
+    /// Its value in every draw. Each is added up in the same order, however many threads there are.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a power of a few")]
     pub fn drawn(&self, figures: &Figures, draws: &Draws) -> Vec<f64> {
         let stretch = self.stretch(figures);
-        let mut sums = vec![0.0; draws.draws];
-        for (powers, value) in &self.alike {
-            for (draw, sum) in sums.iter_mut().enumerate() {
-                let deviation: f64 =
-                    powers.iter().map(|(id, step)| *step as f64 / STEPS * draws.deviations[id.0][draw]).sum();
-                *sum += value * (stretch * deviation).exp();
-            }
-        }
-        sums
+        let power = |(id, step): &(FigureId, i64)| (draws.deviations[id.0].as_slice(), *step as f64 / STEPS);
+        let term =
+            |(powers, value): (&Vec<_>, &f64)| Term { powers: powers.iter().map(power).collect(), value: *value };
+        let terms: Vec<Term<'_>> = self.alike.iter().map(term).collect();
+        let numbers = (0..draws.draws).into_par_iter().with_min_len(FEWEST_OF_A_THREAD);
+        numbers.map(|draw| terms.iter().fold(0.0, |sum, term| sum + term.drawn(draw, stretch))).collect()
     }
 }
 

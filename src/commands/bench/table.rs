@@ -182,7 +182,9 @@ const COLUMNS: [Column; 8] = [
     Column { titles: ["memory", "speed"], cell: |row| vec![share(row.memory_share)] },
 ];
 
-const LEGEND: &str = "±: half of the 95 % interval; ×: time ÷ the least time at this prompt length, and what engines with one model are to it;
+const LEGEND: &str = "±: half of the 95 % interval
+×: time ÷ the least time at this prompt length, and what engines with one
+model are to it
 memory speed: what decode reads at least, of what the machine reads meanwhile
 ";
 
