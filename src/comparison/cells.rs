@@ -373,7 +373,9 @@ fn excuse(row: &mut CellRow, machine: &[MachineRow], settings: &Settings) {
 fn doubt(cell: &mut Compared, sides: &Sides<'_>, machine: &[MachineRow], allowance: Option<&Allowance>) {
     let row = &mut cell.row;
     let Some(slower) = row.verdict.direction() else { return };
-    if let Some(reason) = witness::missing(row, slower, sides, machine, allowance) {
+    if let Some(reason) =
+        witness::missing(&row.backend, (row.ratio_low, row.ratio_high), slower, sides, machine, allowance)
+    {
         row.verdict = Verdict::extent_open(slower);
         row.reason = Some(reason);
         cell.doubted = true;

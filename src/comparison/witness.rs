@@ -5,21 +5,22 @@
 //! makes an interval, but no accusation: that takes readings of the machine's own speed, or an allowance that was measured.
 
 use super::allowance::{Allowance, AllowanceSource};
-use super::cells::CellRow;
 use super::machine::MachineRow;
 use super::side::{OneSide, Sides};
 use super::words::change;
 
-/// Why it stays open how much slower, or faster, a cell is: the machine itself may be. `None`: it is vouched for.
+/// Why it stays open how much slower, or faster, a cell of a backend is, whose ratio's interval has these ends: the machine itself
+/// may be. `None`: it is vouched for.
 pub(super) fn missing(
-    row: &CellRow,
+    backend: &str,
+    ratio: (Option<f64>, Option<f64>),
     slower: bool,
     sides: &Sides<'_>,
     machine: &[MachineRow],
     allowance: Option<&Allowance>,
 ) -> Option<String> {
     allowance.filter(|allowance| allowance.source == AllowanceSource::Shared)?;
-    if is_scripted(row, &sides.baseline) && is_scripted(row, &sides.candidate) {
+    if is_scripted(backend, &sides.baseline) && is_scripted(backend, &sides.candidate) {
         return None;
     }
     let Some(first) = machine.first() else {
@@ -27,7 +28,7 @@ pub(super) fn missing(
     };
     // How far the machine itself may have moved, and how far the cell has at least, both as factors above 1.
     let may = |row: &MachineRow| if slower { row.high } else { 1.0 / row.low };
-    let has = if slower { row.ratio_low? } else { 1.0 / row.ratio_high? };
+    let has = if slower { ratio.0? } else { 1.0 / ratio.1? };
     let far = machine.iter().fold(first, |far, row| if may(row) > may(far) { row } else { far });
     (may(far) >= has).then(|| {
         let moved = change(far.ratio, Some((far.low, far.high)));
@@ -41,6 +42,6 @@ pub(super) const NOTE: &str = "No cell is called slower or faster by a known ext
      both in one plan, compared with --between, need neither.";
 
 /// Whether a cell's time is scripted, so that no machine has a part in it.
-fn is_scripted(row: &CellRow, side: &OneSide<'_>) -> bool {
-    side.run.manifest.stack.backends.get(&row.backend).is_some_and(|entry| entry.virtual_clock)
+fn is_scripted(backend: &str, side: &OneSide<'_>) -> bool {
+    side.run.manifest.stack.backends.get(backend).is_some_and(|entry| entry.virtual_clock)
 }
