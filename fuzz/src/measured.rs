@@ -70,6 +70,7 @@ pub fn measured(outcome: Outcome, procedure: Procedure, rows: u32, steps: u32) {
         last_end: None,
         co_resident: 0,
         waited: None,
+        slowdown: None,
     };
     let mut session = Answering { outcome: Some(outcome), loaded: LoadReport::default() };
     let record = measure(&mut session, &setting, &RealClock::default(), None, &CancelToken::default());

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use phasebench::analysis::engines::Rule;
 use phasebench::analysis::{self, Tables, validate};
+use phasebench::comparison::measured::Taking;
 use phasebench::comparison::{Allowance, RunSide, Settings, Sides, compare};
 use phasebench::hash::sha256_hex;
 use phasebench::report::files::contents;
@@ -76,14 +77,12 @@ pub fn everything(folder: &Path) {
 
 /// The run against itself: every pair is one.
 fn compared(run: &RunFolder, tables: &Tables) {
-    let side = RunSide {
-        name: "run",
-        plan: &run.plan,
-        manifest: &run.manifest,
-        metrics: &tables.metrics,
-        audit: &tables.compile_audit,
-        kernels: &[],
-    };
+    let mut taking = Taking::new(&run.plan, false);
+    for call in run.recording.calls() {
+        taking.call(call);
+    }
+    let cells = taking.done().cells(&run.plan, &tables.compile_audit, run.manifest.imported.is_some());
+    let side = RunSide { name: "run", plan: &run.plan, manifest: &run.manifest, cells: &cells, kernels: &[] };
     let settings = Settings { rule: Rule::default(), allowance: Some(Allowance::supposed(&run.manifest)) };
     if let Ok(comparison) = compare(&Sides::of_runs(side, side), &settings) {
         drop(serde_json::to_string(&comparison));
