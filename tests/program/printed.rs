@@ -19,6 +19,8 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("scripts/quickstart", "builds a release and measures for minutes; scripts/check runs it"),
     ("scripts/check", "is what runs this test"),
     ("cargo test", "is what runs this test"),
+    ("cargo install", "downloads and compiles a fuzzer for minutes; scripts/check replays what it found"),
+    ("scripts/fuzz", "runs for minutes; what it found is replayed in tests/strangers"),
     ("INSTA_UPDATE=always cargo test", "writes into the repository"),
     ("sudo ", "writes into the system; what it installs is tested in tests/program/upgrade_check.rs"),
     ("phasebench setup ", "downloads; with a pip that downloads nothing in tests/program/front.rs"),
