@@ -97,7 +97,7 @@ pub use shifts::{Metric, ShiftRow};
 pub use summary::{CvBand, IntervalKind, Proof, SummaryRow};
 pub use table::Sources;
 pub use warmup::{WarmupRow, WarmupSummaryRow};
-pub use write::{WriteError, files, write};
+pub use write::{TableFile, WriteError, files, table_files, write};
 
 /// Derives every table. Calls of cells that the plan does not have are in `metrics` only.
 #[must_use]

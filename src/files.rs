@@ -30,11 +30,22 @@ pub fn is_unfinished(name: &str) -> bool {
 /// # Errors
 /// What the system says.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_by(path, |file| file.write_all(bytes))
+}
+
+/// As [`replace`], with what `write` writes.
+///
+/// # Errors
+/// What the system or `write` says; then the old content stays.
+pub fn replace_by<E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
     let folder = folder_of(path);
     let mut file = UnfinishedFile::new_in(folder)?;
-    file.write_all(bytes)?;
+    write(&mut file)?;
     file.finish(path)?;
-    sync_folder(folder)
+    Ok(sync_folder(folder)?)
 }
 
 /// Copies a file so that the copy is seen whole or not at all.

@@ -10,7 +10,7 @@ use crate::hash::seeded;
 use crate::measure::{Setting, measure};
 use crate::record::plan::{Plan, SessionKey};
 use crate::record::{Finished, IdleRecord, IdleWhen, Line, LoadRecord, Opened, WaitRecord};
-use crate::schedule::{self, CallTask, LoadTask, Ordering, Recorded, ReferenceTask, Task};
+use crate::schedule::{self, CallTask, LoadTask, Ordering, Recorded, ReferenceTask, Task, Turns};
 use crate::store::{StoreError, Writer};
 use crate::telemetry::Watcher;
 use crate::terms::{Regime, Role, Status};
@@ -114,6 +114,7 @@ pub struct Run<'a> {
     power: &'a mut PowerBeside,
     ordering: Ordering,
     recorded: Recorded,
+    turns: Turns,
     /// `None` on a virtual clock, beside which nothing happens.
     watcher: Option<Watcher>,
     open: OpenSessions,
@@ -138,8 +139,10 @@ impl<'a> Run<'a> {
         let prolonging = cancel.clone();
         let watch = || Watcher::new(move |unusable| prolonging.prolong(unusable.duration()));
         let watcher = (!clock.is_virtual()).then(watch);
+        let ordering = Ordering::new(plan);
         Self {
-            ordering: Ordering::new(plan),
+            turns: Turns::new(plan, &ordering, &recorded),
+            ordering,
             epoch: recorded.epochs(),
             plan,
             engines,
@@ -240,9 +243,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn next(&self) -> Option<Task> {
+    fn next(&mut self) -> Option<Task> {
         let idle = self.last_end.map_or(Nanos(0), |end| self.clock.now().since(end));
-        schedule::next(self.plan, &self.ordering, &self.recorded, idle)
+        schedule::next_in_turn(self.plan, &self.ordering, &self.recorded, &mut self.turns, idle)
     }
 
     /// Waits for a quiet machine where a timed call comes next, or the one that prepares it. False: there was no need.
@@ -268,6 +271,9 @@ impl<'a> Run<'a> {
     /// Writes a line down, and takes it into account.
     fn append(&mut self, line: Line, observer: &mut dyn Observer) -> Result<(), RunError> {
         self.writer.append(&line)?;
+        if let Some(event) = self.recorded.event(&line) {
+            self.turns.note(&event, &self.recorded);
+        }
         self.recorded.take(&line);
         self.degraded += u32::from(is_degraded(self.plan, &line));
         observer.recorded(self.plan, &self.recorded, &line);

@@ -149,6 +149,17 @@ impl Parts {
             recording: reader::read_lines(run),
         }
     }
+
+    /// The run, where every part can be used.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`].
+    pub fn into_folder(self, path: &Path) -> Result<RunFolder, StoreError> {
+        let (recording, plan, manifest) = (self.recording?, self.plan?.plan, self.manifest?);
+        recording.check(path, &store::read_text(path, PLAN)?)?;
+        not_planted(path, &plan)?;
+        Ok(RunFolder { path: path.to_owned(), plan, manifest, recording })
+    }
 }
 
 fn read_bytes(run: &Path, name: &str) -> Result<Vec<u8>, StoreError> {

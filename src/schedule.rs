@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::plan::Work;
+use crate::record::LoopBelow;
 use crate::record::plan::Plan;
-use crate::record::{Decision, LoopBelow, Rule};
 use crate::terms::{Order, Role};
 use crate::units::Nanos;
 
@@ -25,50 +25,53 @@ mod passes;
 pub mod recorded;
 mod references;
 mod task;
+mod turns;
+mod verdict;
 
-use enough::Stop;
 pub use event::Event;
 pub use order::Ordering;
-use recorded::CellState;
 pub use recorded::Recorded;
-use task::MOST_LOAD_FAILURES;
 pub use task::{CallTask, LONGEST_GAP, LoadTask, LoopTask, ReferenceTask, Task};
-
-/// So often a session that a cell's calls have ended is started again for it; after that the cell is given up.
-const MOST_RESTARTS: u32 = 1;
+pub use turns::Turns;
 
 /// The next task, or `None` when everything is measured or given up.
 ///
 /// `idle` is the time since the previous call ended, which is the one thing a record cannot tell.
 #[must_use]
 pub fn next(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos) -> Option<Task> {
-    let task = of_engines(plan, ordering, recorded, idle);
+    next_in_turn(plan, ordering, recorded, &mut Turns::new(plan, ordering, recorded), idle)
+}
+
+/// As [`next()`], for whoever asks again and again: `turns` is told of every event.
+#[must_use]
+pub fn next_in_turn(
+    plan: &Plan,
+    ordering: &Ordering,
+    recorded: &Recorded,
+    turns: &mut Turns,
+    idle: Nanos,
+) -> Option<Task> {
+    let task = of_engines(plan, ordering, recorded, turns, idle);
     let reference = references::before(plan, recorded.references(), task.as_ref());
     reference.map(Task::Reference).or(task)
 }
 
 /// The next task of an engine.
-fn of_engines(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos) -> Option<Task> {
-    let open: Vec<usize> = (0..plan.cells.len()).filter(|&c| recorded.is_open(plan, c)).collect();
-    if let Some(decision) = open.iter().find_map(|&c| verdict(plan, ordering, recorded, c)) {
+fn of_engines(plan: &Plan, ordering: &Ordering, recorded: &Recorded, turns: &mut Turns, idle: Nanos) -> Option<Task> {
+    turns.look_again(plan, ordering, recorded);
+    if let Some(decision) = turns.stopped(plan, ordering, recorded) {
         return Some(Task::Stop(decision));
     }
-    let Some(&target) = open.iter().min_by_key(|&&c| (ordering.key(c, recorded.cell(c).timed), c)) else {
+    let Some(target) = turns.target(plan, ordering, recorded) else {
         return looping::left(plan, ordering, recorded);
     };
     let wanted: BTreeSet<usize> = ordering.resident_for(target);
     let round = recorded.cell(target).timed;
     let session_index = ordering.session_index(round);
-    // Cells with calls in the sessions that are now open, or come next.
-    let due: Vec<usize> = open
-        .iter()
-        .copied()
-        .filter(|&c| ordering.session_index(recorded.cell(c).timed) == session_index)
-        .filter(|&c| wanted.contains(&ordering.session_of(c)))
-        .collect();
-    let unfinished = |session: &usize| due.iter().any(|&c| ordering.session_of(c) == *session);
+    let due = Due { plan, ordering, recorded, session_index };
+    let unfinished = |session: &usize| turns.of_session(*session).iter().any(|&cell| due.holds(cell));
 
-    let missing = wanted.iter().copied().filter(|s| unfinished(s) && !recorded.is_session(*s, session_index));
+    let missing = wanted.iter().copied().filter(|s| !recorded.is_session(*s, session_index) && unfinished(s));
     if let Some(session) = missing.min_by_key(|&s| ordering.session_rank(s)) {
         let stays = |s: &usize| wanted.contains(s) && recorded.is_session(*s, session_index);
         let evict: Vec<usize> = recorded.resident().filter(|s| !stays(s)).collect();
@@ -85,8 +88,46 @@ fn of_engines(plan: &Plan, ordering: &Ordering, recorded: &Recorded, idle: Nanos
             round,
         }));
     }
-    let call = next_call(plan, ordering, recorded, &due, target, idle);
-    Some(Task::Call(call))
+    let warming = match plan.order {
+        Order::Shuffled => Some(target).filter(|&cell| due.is_owed_warmup(cell)),
+        Order::Blocked | Order::Interleaved => warming(&due, turns, &wanted),
+    };
+    Some(Task::Call(next_call(plan, ordering, recorded, warming, target, idle)))
+}
+
+/// What is due in the sessions that are now open, or come next.
+struct Due<'a> {
+    plan: &'a Plan,
+    ordering: &'a Ordering,
+    recorded: &'a Recorded,
+    /// Number of these sessions.
+    session_index: u32,
+}
+
+impl Due<'_> {
+    /// Whether a cell has calls in them.
+    fn holds(&self, cell: usize) -> bool {
+        self.recorded.is_open(self.plan, cell)
+            && self.ordering.session_index(self.recorded.cell(cell).timed) == self.session_index
+    }
+
+    /// Whether it has, and is to be warmed up before.
+    fn is_owed_warmup(&self, cell: usize) -> bool {
+        let session = self.ordering.session_of(cell);
+        let planned = self.plan.sessions[session].warmups;
+        let first = self.recorded.session_calls(session) == 0;
+        self.holds(cell) && self.recorded.warmups(cell) < planned.max(u32::from(first))
+    }
+}
+
+/// The cell that is warmed up next, session by session. `None`: all are warm.
+fn warming(due: &Due<'_>, turns: &mut Turns, wanted: &BTreeSet<usize>) -> Option<usize> {
+    let mut sessions: Vec<usize> = wanted.iter().copied().collect();
+    sessions.sort_by_key(|&session| due.ordering.session_rank(session));
+    sessions.into_iter().find_map(|session| {
+        let load = due.recorded.load_of(session);
+        turns.warming(session, load, |cell| due.is_owed_warmup(cell))
+    })
 }
 
 /// The warmup still owed, a rewarm, or the timed call itself.
@@ -94,22 +135,10 @@ fn next_call(
     plan: &Plan,
     ordering: &Ordering,
     recorded: &Recorded,
-    due: &[usize],
+    warming: Option<usize>,
     target: usize,
     idle: Nanos,
 ) -> CallTask {
-    let owed = |c: &usize| {
-        let session = ordering.session_of(*c);
-        let planned = plan.sessions[session].warmups;
-        let first = recorded.session_calls(session) == 0;
-        recorded.warmups(*c) < planned.max(u32::from(first))
-    };
-    let warming = due
-        .iter()
-        .copied()
-        .filter(|c| plan.order != Order::Shuffled || *c == target)
-        .filter(owed)
-        .min_by_key(|&c| (ordering.session_rank(ordering.session_of(c)), ordering.warmup_rank(c)));
     let (cell, role) = match warming {
         Some(cell) if recorded.session_calls(ordering.session_of(cell)) == 0 => (cell, Role::Cold),
         Some(cell) => (cell, Role::Warmup),
@@ -136,32 +165,6 @@ fn next_call(
     }
 }
 
-/// Whether a cell is to take no further calls, and by which rule.
-fn verdict(plan: &Plan, ordering: &Ordering, recorded: &Recorded, cell: usize) -> Option<Decision> {
-    let state = recorded.cell(cell);
-    let load_failures = recorded.load_failures(ordering.session_of(cell));
-    let enough = || match plan.division() {
-        division if division.sessions.is_several() => enough::by_sessions(division, state),
-        _ => enough::by_calls(plan.repetitions, state),
-    };
-    let stop = broken(state, load_failures).or_else(enough)?;
-    let cell_id = plan.cells[cell].id.clone();
-    Some(Decision { cell_id, rule: stop.rule, calls_ok: state.good, relative_ci: stop.relative_ci, why: stop.why })
-}
-
-/// A cell whose session cannot be loaded, or does not survive its calls.
-fn broken(state: &CellState, load_failures: u32) -> Option<Stop> {
-    if load_failures >= MOST_LOAD_FAILURES {
-        let why = format!("its session failed to load {load_failures} times in a row");
-        return Some(Stop { rule: Rule::LoadFailed, relative_ci: None, why });
-    }
-    if state.losses > MOST_RESTARTS {
-        let why = format!("its calls ended the session {} times", state.losses);
-        return Some(Stop { rule: Rule::SessionLost, relative_ci: None, why });
-    }
-    None
-}
-
 /// A dry run: the tasks a plan leads to if every call succeeds, in order. An adaptive cell is shown with its fewest calls.
 #[must_use]
 pub fn preview(plan: &Plan) -> Vec<Task> {
@@ -177,8 +180,11 @@ fn dry_run(plan: &Plan, repetitions: u32) -> Vec<Task> {
     let mut recorded = Recorded::new(&plan);
     recorded.push(&Event::Opened { loop_below: LoopBelow::default() });
     let mut tasks = Vec::new();
-    while let Some(task) = next(&plan, &ordering, &recorded, Duration::ZERO.into()) {
-        recorded.push(&Event::expected(&task));
+    let mut turns = Turns::new(&plan, &ordering, &recorded);
+    while let Some(task) = next_in_turn(&plan, &ordering, &recorded, &mut turns, Duration::ZERO.into()) {
+        let event = Event::expected(&task);
+        turns.note(&event, &recorded);
+        recorded.push(&event);
         tasks.push(task);
     }
     tasks

@@ -193,12 +193,20 @@ fn sync_folder(folder: &Path) -> Result<(), StoreError> {
 /// # Errors
 /// A link, or what the system says, with the path.
 pub fn write_inside(folder: &Path, name: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    write_atomically(&place_inside(folder, name)?, bytes)
+}
+
+/// Where a file of a folder of ours is to be, in which no link leads to somebody else's; folders on the way are made.
+///
+/// # Errors
+/// A link, or what the system says, with the path.
+pub fn place_inside(folder: &Path, name: &Path) -> Result<PathBuf, StoreError> {
     refuse_link(folder, name)?;
     let path = folder.join(name);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(io_error(parent, "create"))?;
     }
-    write_atomically(&path, bytes)
+    Ok(path)
 }
 
 /// Whether a file below a folder is reached without a link. The folder itself may be one: whoever named it meant that.

@@ -1,5 +1,6 @@
 //! `degraded.csv`, `skipped.csv`, `decisions.csv`: what did not count, was not measured, or was stopped, and why.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::record::given_up;
@@ -68,10 +69,13 @@ impl Table for DegradedCalls {
     fn derive(from: &Sources<'_>) -> Vec<DegradedRow> {
         let imported = from.recording.imported().map(Outcome::from);
         let all: Vec<Outcome<'_>> = from.recording.calls().map(Outcome::from).chain(imported).collect();
+        let mut of_cells: HashMap<&CellId, Vec<Outcome<'_>>> = HashMap::new();
+        for call in &all {
+            of_cells.entry(call.cell_id).or_default().push(*call);
+        }
         let mut rows = kinds(None, &all);
         for cell in &from.plan.cells {
-            let own: Vec<Outcome<'_>> = all.iter().copied().filter(|call| *call.cell_id == cell.id).collect();
-            rows.extend(kinds(Some(cell), &own));
+            rows.extend(kinds(Some(cell), of_cells.get(&cell.id).map_or(&[], Vec::as_slice)));
         }
         rows
     }
@@ -146,9 +150,9 @@ impl Table for Decisions {
     const ABOUT: &'static str = "Why cells took no further calls, in the plan's order; decisions that stand.";
 
     fn derive(from: &Sources<'_>) -> Vec<DecisionRow> {
+        let standing = given_up::standing_by_cell(&from.recording.lines, from.plan);
         let of_cell = |cell: &Cell| {
-            let own =
-                given_up::standing(&from.recording.lines, from.plan).filter(|decision| decision.cell_id == cell.id);
+            let own = standing.get(&cell.id).into_iter().flatten();
             own.map(|decision| decision_row(cell, decision)).collect::<Vec<_>>()
         };
         from.plan.cells.iter().flat_map(of_cell).collect()

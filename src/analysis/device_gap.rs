@@ -45,8 +45,11 @@ impl Table for DeviceGap {
 
     fn derive(from: &Sources<'_>) -> Vec<DeviceGapRow> {
         let metrics = from.rows::<Metrics>();
-        let calls: BTreeMap<&str, &CallRecord> =
-            from.recording.calls().map(|call| (call.call_id.as_str(), call)).collect();
+        let on_devices = from.recording.calls().filter(|call| call.spans.iter().any(|span| span.device_ns.is_some()));
+        let calls: BTreeMap<&str, &CallRecord> = on_devices.map(|call| (call.call_id.as_str(), call)).collect();
+        if calls.is_empty() {
+            return Vec::new();
+        }
         by_cell(from.plan, metrics.iter()).iter().filter_map(|group| row(group, &calls)).collect()
     }
 }

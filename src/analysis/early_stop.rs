@@ -1,6 +1,6 @@
 //! `early_stop_summary.csv`: how often an engine ended a call before all decode steps were made, and what became of it.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::record::plan::{Cell, Plan};
 use crate::terms::{Degraded, EarlyStop, Mode, Role};
@@ -50,29 +50,32 @@ impl Table for EarlyStops {
 
     fn derive(from: &Sources<'_>) -> Vec<EarlyStopRow> {
         let metrics = from.rows::<Metrics>();
-        let calls: Vec<&MetricRow> = metrics.iter().filter(|row| is_decode(row.mode)).collect();
+        let mut calls: HashMap<Selection<'_>, Vec<&MetricRow>> = HashMap::new();
+        for call in metrics.iter().filter(|row| is_decode(row.mode)) {
+            for selection in Selection::of(call) {
+                calls.entry(selection).or_default().push(call);
+            }
+        }
+        let none = Vec::new();
         let scopes = scopes(from.plan);
-        scopes.iter().map(|scope| row(from.plan.early_stop, scope, &scope.among(&calls))).collect()
+        scopes.iter().map(|scope| row(from.plan.early_stop, scope, calls.get(scope).unwrap_or(&none))).collect()
     }
 }
 
 /// The calls that a row is about: all but those that a name excludes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Selection<'a> {
     backend: Option<&'a str>,
     model: Option<&'a str>,
     scenario: Option<&'a str>,
 }
 
-impl Selection<'_> {
-    fn among<'a>(&self, calls: &[&'a MetricRow]) -> Vec<&'a MetricRow> {
-        calls.iter().copied().filter(|call| self.holds(call)).collect()
-    }
-
-    fn holds(&self, call: &MetricRow) -> bool {
-        self.backend.is_none_or(|name| name == call.key.backend)
-            && self.model.is_none_or(|name| name == call.key.model)
-            && self.scenario.is_none_or(|name| name == call.key.scenario)
+impl<'a> Selection<'a> {
+    /// Those that a call is in.
+    fn of(call: &'a MetricRow) -> [Self; 3] {
+        let key = &call.key;
+        let of_backend = Self { backend: Some(&key.backend), ..Self::default() };
+        [Self::default(), of_backend, Self { model: Some(&key.model), scenario: Some(&key.scenario), ..of_backend }]
     }
 }
 
@@ -85,13 +88,9 @@ fn scopes(plan: &Plan) -> Vec<Selection<'_>> {
         model: Some(&cell.session.model),
         scenario: Some(&cell.scenario),
     });
-    let mut found = vec![Selection::default()];
-    for scope in backends.chain(scenarios) {
-        if !found.contains(&scope) {
-            found.push(scope);
-        }
-    }
-    found
+    let mut seen = HashSet::new();
+    let all = std::iter::once(Selection::default()).chain(backends).chain(scenarios);
+    all.filter(|scope| seen.insert(*scope)).collect()
 }
 
 fn decodes(cell: &Cell) -> bool {
@@ -111,7 +110,7 @@ fn is_left_out(row: &MetricRow) -> bool {
 /// The last try of every timed call.
 fn last_tries<'a>(calls: &[&'a MetricRow]) -> Vec<&'a MetricRow> {
     let timed = calls.iter().filter(|row| row.role == Role::Timed);
-    let by_call: BTreeMap<(&str, u32), &MetricRow> =
+    let by_call: HashMap<(&str, u32), &MetricRow> =
         timed.map(|row| ((row.key.cell_id.as_str(), row.index), *row)).collect();
     by_call.into_values().collect()
 }

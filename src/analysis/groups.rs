@@ -1,6 +1,6 @@
 //! Rows that may be pooled, in the plan's order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::record::plan::{Cell, Plan};
@@ -41,8 +41,16 @@ pub(super) fn by_cell<'a>(plan: &'a Plan, metrics: impl IntoIterator<Item = &'a 
     let position: BTreeMap<&str, usize> =
         plan.cells.iter().enumerate().map(|(index, cell)| (cell.id.0.as_str(), index)).collect();
     let mut of_cell: Vec<Vec<Group<'a>>> = plan.cells.iter().map(|_| Vec::new()).collect();
+    // Rows of one cell share their key: a million of them need not look for the cell by name.
+    let mut known: HashMap<*const CellKey, Option<usize>> = HashMap::new();
+    let mut last = (std::ptr::null(), None);
     for row in metrics {
-        let Some(&index) = position.get(row.key.cell_id.as_str()) else { continue };
+        let key = Arc::as_ptr(&row.key);
+        if key != last.0 {
+            let find = || position.get(row.key.cell_id.as_str()).copied();
+            last = (key, *known.entry(key).or_insert_with(find));
+        }
+        let Some(index) = last.1 else { continue };
         let groups = &mut of_cell[index];
         let (weights_id, dtype) = (&row.key.weights_id, row.key.dtype);
         let same = |group: &Group<'_>| {

@@ -1,8 +1,11 @@
 //! `load_breakdown.csv`, `load_parts.csv`: what loading took.
 
+use std::collections::HashMap;
+
+use crate::record::plan::SessionKey;
 use crate::record::{CallRecord, LoadRecord};
 use crate::stats::summary::median;
-use crate::terms::{Degraded, Phase, Regime, Role};
+use crate::terms::{Degraded, Mode, Phase, Regime, Role};
 use crate::units::Bytes;
 
 use super::columns::columns;
@@ -99,22 +102,38 @@ impl Table for LoadBreakdown {
 
     fn derive(from: &Sources<'_>) -> Vec<LoadRow> {
         let metrics = from.rows::<Metrics>();
-        let first_call = |load: &LoadRecord| {
-            from.recording.calls().find(|call| call.load_index == load.load_index && call.session == load.session)
-        };
+        let mut first_calls: HashMap<(u32, &SessionKey), &CallRecord> = HashMap::new();
+        for call in from.recording.calls() {
+            first_calls.entry((call.load_index, &call.session)).or_insert(call);
+        }
+        let cold = first_calls.values().copied().filter(|call| call.role == Role::Cold);
+        let warm = warm_latencies(cold.filter_map(first_phase), &metrics);
         let loads = from.recording.loads().map(|load| {
-            let first = first_call(load).filter(|call| call.role == Role::Cold);
-            row(load, first, first.and_then(|call| warm_ms(call, &metrics)))
+            let first = first_calls.get(&(load.load_index, &load.session)).copied();
+            let first = first.filter(|call| call.role == Role::Cold);
+            row(load, first, first.and_then(first_phase).and_then(|phase| median(warm.get(&phase)?)))
         });
         loads.collect()
     }
 }
 
-/// Median of a call's first phase over the calls of its cell that count.
-fn warm_ms(first: &CallRecord, metrics: &[MetricRow]) -> Option<f64> {
-    let mode = first.spans.first()?.phase.mode();
-    let same = |row: &&MetricRow| row.key.cell_id == first.cell_id.0 && row.mode == mode && row.counts();
-    median(&metrics.iter().filter(same).filter_map(|row| row.latency_ms).collect::<Vec<_>>())
+/// The cell of a call, and the mode of the first phase that it timed. `None`: it did not get so far.
+fn first_phase(call: &CallRecord) -> Option<(&str, Mode)> {
+    Some((&call.cell_id.0, call.spans.first()?.phase.mode()))
+}
+
+/// What these modes of these cells take in the calls that count.
+fn warm_latencies<'a>(
+    wanted: impl Iterator<Item = (&'a str, Mode)>,
+    metrics: &'a [MetricRow],
+) -> HashMap<(&'a str, Mode), Vec<f64>> {
+    let mut latencies: HashMap<(&str, Mode), Vec<f64>> = wanted.map(|phase| (phase, Vec::new())).collect();
+    for row in metrics.iter().filter(|row| row.counts()) {
+        if let Some(of_phase) = latencies.get_mut(&(row.key.cell_id.as_str(), row.mode)) {
+            of_phase.extend(row.latency_ms);
+        }
+    }
+    latencies
 }
 
 fn row(load: &LoadRecord, first_call: Option<&CallRecord>, warm_call_ms: Option<f64>) -> LoadRow {

@@ -1,6 +1,9 @@
 //! `decode_fraction.csv`, `decode_fraction_summary.csv`: how an answer's time divides into prefill and decode.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::stats::summary::median;
 use crate::terms::Dtype;
@@ -56,22 +59,28 @@ impl Table for DecodeFraction {
         let metrics = from.rows::<Metrics>();
         let of_call = |row: &&MetricRow| matches!(row.mode, Mode::KvDecode | Mode::E2eKv);
         let all = by_cell(from.plan, metrics.iter().filter(of_call));
-        let decodes = all.iter().filter(|group| group.mode == Mode::KvDecode);
-        let rows = decodes.filter_map(|decode| {
-            let same = |g: &&Group<'_>| g.key == decode.key;
-            let whole = all.iter().filter(|group| group.mode == Mode::E2eKv).find(same)?;
-            row(decode, &whole.counted())
-        });
-        rows.collect()
+        let cells: Vec<&[Group<'_>]> = all.chunk_by(|a, b| a.cell.id == b.cell.id).collect();
+        cells.par_iter().flat_map_iter(|groups| of_cell(groups)).collect()
     }
 }
 
+/// A row for every decode of a cell that has end-to-end times too.
+fn of_cell(groups: &[Group<'_>]) -> Vec<DecodeFractionRow> {
+    let decodes = groups.iter().filter(|group| group.mode == Mode::KvDecode);
+    let rows = decodes.filter_map(|decode| {
+        let whole = groups.iter().find(|group| group.mode == Mode::E2eKv && group.key == decode.key)?;
+        row(decode, &whole.counted())
+    });
+    rows.collect()
+}
+
 fn row(decode: &Group<'_>, whole: &[&MetricRow]) -> Option<DecodeFractionRow> {
+    let wholes: HashMap<&str, &MetricRow> = whole.iter().rev().map(|row| (row.call_id.as_str(), *row)).collect();
     let shares: Vec<f64> = decode
         .counted()
         .iter()
         .filter_map(|part| {
-            let whole = whole.iter().find(|row| row.call_id == part.call_id)?.latency_ms?;
+            let whole = wholes.get(part.call_id.as_str())?.latency_ms?;
             (whole > 0.0).then_some(part.latency_ms? / whole)
         })
         .collect();

@@ -1,5 +1,7 @@
 //! `multivariate_fits.csv`, `overhead_compute_fits.csv`, `architecture_correlations.csv`: which predictor holds.
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
 use crate::stats::fit::Line;
 use crate::stats::gate::judge;
 use crate::stats::interval::Interval;
@@ -194,7 +196,8 @@ impl Table for OverheadComputeFits {
 
     fn derive(from: &Sources<'_>) -> Vec<OverheadRow> {
         let summary = from.rows::<Summary>();
-        scopes(&summary).iter().map(|scope| overhead_and_compute(scope, from.plan.fit)).collect()
+        let axis = from.plan.fit;
+        scopes(&summary).par_iter().map(|scope| overhead_and_compute(scope, axis)).collect()
     }
 }
 

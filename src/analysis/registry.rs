@@ -2,9 +2,6 @@
 //!
 //! [`Tables`] holds their rows, [`write()`](super::write()) makes their files, [`descriptions()`] tells what is in them.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use crate::record::calibration::Measured;
 
 use super::aggregate::Aggregate;
@@ -34,7 +31,7 @@ use super::simulated;
 use super::summary::Summary;
 use super::table::{Description, Sources, Table};
 use super::warmup::{WarmupEffect, WarmupSummary};
-use super::write::{WriteError, csv};
+use super::write::{TableFile, csv};
 
 macro_rules! registry {
     ($($field:ident: $table:ty,)+) => {
@@ -65,15 +62,15 @@ macro_rules! registry {
                 }
             }
 
-            /// Every CSV file by path inside the run folder.
-            pub(super) fn csv_files(&self) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> {
-                let mut files = BTreeMap::new();
+            /// Every CSV file.
+            pub(super) fn csv_files(&self) -> Vec<TableFile<'_>> {
+                let mut files = Vec::new();
                 $(
                     if !<$table>::NEEDS_POWER || !self.energy_events.is_empty() {
-                        files.insert(PathBuf::from(<$table>::FILE), csv::<$table>(&self.$field)?);
+                        files.push(TableFile::new(<$table>::FILE, |out| csv::<$table>(&self.$field, out)));
                     }
                 )+
-                Ok(files)
+                files
             }
         }
 

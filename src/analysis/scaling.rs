@@ -1,5 +1,7 @@
 //! `scaling_fits.csv`, `scaling_fits_length_limited.csv`, `scaling_residuals.csv`: latency against model size.
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
 use crate::stats::bootstrap::Resampling;
 use crate::stats::fit::{self, ScalingFit};
 use crate::stats::measured::PointError;
@@ -198,7 +200,7 @@ fn fits(summary: &[SummaryRow], axis: FitAxis) -> Vec<ScalingFitRow> {
         let scope = scope.with(&[axis]);
         row(&scope, axis, fit::measured_scaling(&scope.column(axis), &scope.latencies(), scope.errors().as_deref()))
     };
-    scopes(summary).iter().map(of_scope).collect()
+    scopes(summary).par_iter().map(of_scope).collect()
 }
 
 fn row(scope: &Scope<'_>, axis: FitAxis, fitted: Result<ScalingFit, InputError>) -> ScalingFitRow {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 use crate::record::plan::Plan;
@@ -252,13 +253,13 @@ impl Table for Summary {
 /// One row per group with a call that counts, in the plan's order. `keep` leaves rows out beforehand.
 pub(super) fn summarise(plan: &Plan, metrics: &[MetricRow], keep: impl Fn(&MetricRow) -> bool) -> Vec<SummaryRow> {
     let groups = by_cell(plan, metrics.iter().filter(|row| keep(row)));
-    let pooled: Vec<Pooled<'_>> = groups.iter().map(Pooled::of).collect();
+    let pooled: Vec<Pooled<'_>> = groups.par_iter().map(Pooled::of).collect();
     let by_sessions = if plan.session_count.is_several() {
         session_locations(plan, &pooled.iter().map(|pooled| pooled.counted.as_slice()).collect::<Vec<_>>())
     } else {
         vec![None; pooled.len()]
     };
-    let located = groups.iter().zip(&pooled).zip(by_sessions);
+    let located = groups.par_iter().zip(&pooled).zip(by_sessions);
     located.filter_map(|((group, pooled), by_sessions)| row(group, pooled, plan.repetitions, by_sessions)).collect()
 }
 

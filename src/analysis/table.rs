@@ -17,7 +17,7 @@ use super::energy::sensors::Meters;
 /// One CSV file of the run folder.
 pub trait Table: Sized + 'static {
     /// Its rows.
-    type Row: Columns + Serialize + Clone + 'static;
+    type Row: Columns + Serialize + Clone + Sync + 'static;
 
     /// The file inside the run folder.
     const FILE: &'static str;

@@ -15,18 +15,77 @@ use crate::hash::sha256_hex;
 use crate::record::FORMAT;
 use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
-use crate::run_folder::Parts;
+use crate::run_folder::{Parts, RunFolder};
 use crate::store::reader::differs_in_line_endings;
-use crate::store::{self, MANIFEST, MEASUREMENTS, PLAN, Recording, SPEC, StoreError};
+use crate::store::{self, MANIFEST, MEASUREMENTS, PLAN, Recording, SPEC, StoreError, TraceRow, read_trace};
+
+use super::{Tables, derive};
 
 pub use check::{Check, Outcome};
+
+/// A run that was looked at.
+#[derive(Debug)]
+pub struct Examined {
+    /// What was found.
+    pub checks: Vec<Check>,
+    /// What it was made from and what is derived from it. `None`: a part of it cannot be read, or was changed.
+    pub derived: Option<Derived>,
+}
+
+/// A run with its trace and the tables derived from it.
+#[derive(Debug)]
+pub struct Derived {
+    /// The run.
+    pub run: RunFolder,
+    /// Its power trace.
+    pub trace: Vec<TraceRow>,
+    /// Its tables.
+    pub tables: Tables,
+}
 
 /// Looks at everything in a run folder. A folder that is no run fails, it is no error.
 #[must_use]
 pub fn validate(run: &Path) -> Vec<Check> {
+    examine(run).checks
+}
+
+/// As [`validate`], and gives what was read and derived to whoever goes on with it.
+#[must_use]
+pub fn examine(run: &Path) -> Examined {
     let parts = Parts::read(run);
-    let Parts { scenario_sha256, plan, manifest, recording } = &parts;
-    let mut checks = vec![Check::of("files present", &absent(&parts), "all four".to_owned())];
+    let mut checks = of_files(run, &parts);
+    let mut tables_with_trace = None;
+    match &parts {
+        Parts { recording: Ok(recording), plan: Ok(plan), manifest: Ok(manifest), .. } => {
+            let again = || {
+                let trace = read_trace(run)?;
+                let tables = derive(recording, &plan.plan, manifest, &trace);
+                Ok::<_, StoreError>((trace, tables))
+            };
+            let (checked, derived) = rayon::join(|| of_record(recording, &plan.plan, manifest), again);
+            checks.extend(checked);
+            checks.push(match &derived {
+                Ok((_, tables)) => tables::current(run, tables),
+                Err(error) => Check::of(tables::CURRENT, &[error.to_string()], String::new()),
+            });
+            tables_with_trace = derived.ok();
+        }
+        _ => {
+            let names = record::NAMES.iter().chain(&references::NAMES);
+            checks.extend(names.map(|name| Check::skip(name, UNREADABLE)));
+            checks.push(Check::skip(tables::CURRENT, UNREADABLE));
+        }
+    }
+    checks.push(tables::figures(run));
+    let derived = tables_with_trace
+        .and_then(|(trace, tables)| Some(Derived { run: parts.into_folder(run).ok()?, trace, tables }));
+    Examined { checks, derived }
+}
+
+/// What the files say each by itself, and of each other by their hashes.
+fn of_files(run: &Path, parts: &Parts) -> Vec<Check> {
+    let Parts { scenario_sha256, plan, manifest, recording } = parts;
+    let mut checks = vec![Check::of("files present", &absent(parts), "all four".to_owned())];
     checks.push(reads("plan reads", plan, |plan| format!("format {}", plan.plan.format)));
     checks.push(reads("manifest reads", manifest, |manifest| format!("format {}", manifest.format)));
     checks.push(reads("every record reads", recording, |recording| {
@@ -49,24 +108,14 @@ pub fn validate(run: &Path) -> Vec<Check> {
         Ok(recording) => sealed::check(run, recording),
         Err(_) => Check::skip(sealed::NAME, UNREADABLE),
     });
-    match (recording, plan, manifest) {
-        (Ok(recording), Ok(plan), Ok(manifest)) => {
-            checks.extend(of_record(recording, &plan.plan, manifest));
-            checks.push(tables::current(run, recording, &plan.plan, manifest));
-        }
-        _ => {
-            let names = record::NAMES.iter().chain(&references::NAMES);
-            checks.extend(names.map(|name| Check::skip(name, UNREADABLE)));
-            checks.push(Check::skip(tables::CURRENT, UNREADABLE));
-        }
-    }
-    checks.push(tables::figures(run));
     checks
 }
 
 /// The checks of the record's lines. Those of our own calls are not made where another tool made them.
 fn of_record(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Vec<Check> {
-    let own = [record::checks(recording, plan, manifest), references::checks(recording, plan, manifest)].concat();
+    let (of_plan, of_each_other) =
+        rayon::join(|| record::checks(recording, plan, manifest), || references::checks(recording, plan, manifest));
+    let own = [of_plan, of_each_other].concat();
     let Some(imported) = imported::of(recording, plan, manifest) else { return own };
     let still = [record::ONE_STACK, references::COUNTED];
     let kept = own.into_iter().map(|check| {

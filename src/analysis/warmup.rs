@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
 use crate::stats::summary::{Summary, median};
 use crate::terms::Dtype;
 use crate::terms::{Mode, Role};
@@ -78,7 +80,8 @@ impl Table for WarmupEffect {
 
     fn derive(from: &Sources<'_>) -> Vec<WarmupRow> {
         let metrics = from.rows::<Metrics>();
-        let rows = by_cell(from.plan, metrics.iter()).into_iter().map(|group| row(&group));
+        let groups = by_cell(from.plan, metrics.iter());
+        let rows = groups.par_iter().map(row);
         rows.filter(|row| row.n_warmup + row.n_timed > 0).collect()
     }
 }

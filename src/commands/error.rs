@@ -257,7 +257,7 @@ impl From<&CommandError> for Exit {
             | CommandError::Run(RunError::Backend(_) | RunError::Unprepared { .. })
             | CommandError::Power(PowerError::Thread(_))
             | CommandError::Calibrate(_)
-            | CommandError::Tables(WriteError::Csv { .. } | WriteError::Json { .. } | WriteError::Flush { .. })
+            | CommandError::Tables(WriteError::Csv { .. } | WriteError::Json { .. } | WriteError::Io(_))
             | CommandError::Client(_)
             | CommandError::BadUrl(_)
             | CommandError::Docker(_)

@@ -1,6 +1,6 @@
 //! `phasebench plan`: what a scenario file would measure, in which order, and roughly how long it takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
 use serde_json::{Value, json};
@@ -47,13 +47,16 @@ pub fn execute(args: &PlanArgs, out: &mut dyn Write) -> Result<Exit, CommandErro
 fn matrix(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
     let Loaded { file, plan, facts, .. } = loaded;
     writeln!(out, "{}: order {}, seed {}", plan.name, snake(&plan.order)?, plan.seed)?;
+    let places = Places::of(plan);
     for backend in &file.backends {
         let mut header = vec![format!("{} ({})", backend.name, backend.engine.limits().kind()), "params".to_owned()];
         header.extend(file.scenarios.iter().map(title));
         let mut rows = vec![header];
         for model in facts {
             let mut row = vec![model.name.clone(), model.params.map_or_else(|| "–".to_owned(), millions)];
-            row.extend(file.scenarios.iter().map(|scenario| place(plan, &backend.name, &model.name, &scenario.name)));
+            row.extend(
+                file.scenarios.iter().map(|scenario| places.timed((&backend.name, &model.name, &scenario.name))),
+            );
             rows.push(row);
         }
         writeln!(out)?;
@@ -77,12 +80,33 @@ fn millions(params: u64) -> String {
     format!("{} M", significant(params as f64 / 1e6, 3))
 }
 
-/// What is timed of one scenario on one model and backend.
-fn place(plan: &Plan, backend: &str, model: &str, scenario: &str) -> String {
-    let is_here =
-        |cell: &Cell| cell.session.backend == backend && cell.session.model == model && cell.scenario == scenario;
-    let cells = plan.cells.iter().filter(|cell| is_here(cell));
-    timed(cells, plan.skipped.iter().filter(|skipped| is_here(&skipped.cell)))
+/// Backend, model and scenario.
+type Place<'a> = (&'a str, &'a str, &'a str);
+
+/// Cells of a plan by the place in the matrix that they are in.
+struct Places<'a> {
+    cells: HashMap<Place<'a>, Vec<&'a Cell>>,
+    skipped: HashMap<Place<'a>, Vec<&'a SkippedCell>>,
+}
+
+impl<'a> Places<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        let place = |cell: &'a Cell| -> Place<'a> { (&cell.session.backend, &cell.session.model, &cell.scenario) };
+        let (mut cells, mut skipped) = (HashMap::new(), HashMap::new());
+        for cell in &plan.cells {
+            cells.entry(place(cell)).or_insert_with(Vec::new).push(cell);
+        }
+        for left_out in &plan.skipped {
+            skipped.entry(place(&left_out.cell)).or_insert_with(Vec::new).push(left_out);
+        }
+        Self { cells, skipped }
+    }
+
+    /// What is timed of one scenario on one model and backend.
+    fn timed(&self, place: Place<'_>) -> String {
+        let cells = self.cells.get(&place).into_iter().flatten().copied();
+        timed(cells, self.skipped.get(&place).into_iter().flatten().copied())
+    }
 }
 
 /// `p d8,16 u8,16`, or the rule that left all of it out.

@@ -6,14 +6,12 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::analysis;
-use crate::analysis::validate::{Check, Outcome, passed, validate};
+use crate::analysis::validate::{Check, Derived, Examined, Outcome, examine, passed};
 use crate::cli::RunFolderArgs;
 use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::report::files::{self, MARKDOWN, PAGE};
 use crate::report::sections::{ReportedRun, compose};
-use crate::run_folder::RunFolder;
 use crate::store::StoreError;
 
 /// Name of the check of the report.
@@ -28,8 +26,8 @@ pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> Result<Exit, Comman
         let why = "no such folder, a run folder is expected".to_owned();
         return Err(StoreError::Content { path: args.run.display().to_string(), why }.into());
     }
-    let mut checks = validate(&args.run);
-    checks.push(rebuilt(&args.run));
+    let Examined { mut checks, derived } = examine(&args.run);
+    checks.push(rebuilt(&args.run, derived.as_ref()));
     let good = passed(&checks);
     if args.json {
         writeln!(out, "{:#}", json!({ "passed": good, "checks": serde_json::to_value(&checks)? }))?;
@@ -51,18 +49,16 @@ pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> Result<Exit, Comman
 
 /// Builds the report again from the record and compares bytes. Only the version that made a report can tell whether it
 /// is the one that the record gives, so one of another version is not looked at.
-fn rebuilt(run: &Path) -> Check {
+fn rebuilt(run: &Path, derived: Option<&Derived>) -> Check {
     let read = |name: &str| fs::read_to_string(run.join(name)).ok();
     let (text, page) = (read(MARKDOWN), read(PAGE));
     if text.is_none() && page.is_none() {
         return Check::skip(REPORT, "there is none yet; phasebench report makes it");
     }
-    let opened = RunFolder::open(run).and_then(|opened| Ok((opened.trace()?, opened)));
-    let Ok((trace, opened)) = opened else {
+    let Some(Derived { run: opened, trace, tables }) = derived else {
         return Check::skip(REPORT, "plan, manifest and record are needed, and one of them cannot be read");
     };
-    let tables = analysis::derive(&opened.recording, &opened.plan, &opened.manifest, &trace);
-    let expected = files::contents(&compose(&ReportedRun::new(&opened, &trace, &tables)));
+    let expected = files::contents(&compose(&ReportedRun::new(opened, trace, tables)));
     let of = |name: &str| expected.iter().find(|(path, _)| path == name).map(|(_, bytes)| bytes.as_slice());
     // Either file tells: another version's name in one of them must not keep the other from being compared.
     let ours = [(text, MARKDOWN, END_OF_TEXT), (page, PAGE, END_OF_PAGE)]

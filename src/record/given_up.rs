@@ -1,6 +1,8 @@
 //! Cells that were given up because nothing could be measured on: what became of their loads and sessions.
 
-use crate::record::plan::{Cell, Plan, SessionKey};
+use std::collections::HashMap;
+
+use crate::record::plan::{Cell, CellId, Plan, SessionKey};
 use crate::record::{CallRecord, Decision, Line, LoadRecord, Rule};
 use crate::terms::{Degraded, Role, Status};
 
@@ -37,18 +39,31 @@ pub fn given_up<'a>(lines: &'a [Line], plan: &'a Plan) -> Vec<GivenUp<'a>> {
 
 /// The decisions that stand: one that gave a cell up while its engine was away is taken back by the next process that
 /// takes the run up.
-pub fn standing<'a>(lines: &'a [Line], plan: &'a Plan) -> impl Iterator<Item = &'a Decision> {
+pub fn standing<'a, 'p>(lines: &'a [Line], plan: &'p Plan) -> impl Iterator<Item = &'a Decision> + use<'a, 'p> {
     lines.iter().enumerate().filter_map(move |(at, line)| match line {
         Line::Decision(decision) if !is_taken_back(lines, plan, at, decision) => Some(decision),
         _ => None,
     })
 }
 
+/// The decisions that stand, by their cell.
+#[must_use]
+pub fn standing_by_cell<'a>(lines: &'a [Line], plan: &Plan) -> HashMap<&'a CellId, Vec<&'a Decision>> {
+    let mut by_cell: HashMap<&CellId, Vec<&Decision>> = HashMap::new();
+    for decision in standing(lines, plan) {
+        by_cell.entry(&decision.cell_id).or_default().push(decision);
+    }
+    by_cell
+}
+
 fn is_taken_back(lines: &[Line], plan: &Plan, at: usize, decision: &Decision) -> bool {
+    if decision.rule != Rule::LoadFailed {
+        return false;
+    }
     let session = plan.cells.iter().find(|cell| cell.id == decision.cell_id).map(|cell| &cell.session);
     let last = session.and_then(|session| failed_loads(&lines[..at], session).next());
     let away = last.is_some_and(|load| load.status == Status::Degraded(Degraded::Crashed));
-    decision.rule == Rule::LoadFailed && away && lines[at..].iter().any(|line| matches!(line, Line::Opened(_)))
+    away && lines[at..].iter().any(|line| matches!(line, Line::Opened(_)))
 }
 
 /// Sessions of a plan that have no cell left, in the plan's order.

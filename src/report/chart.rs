@@ -9,6 +9,7 @@
 mod axis;
 mod drift;
 mod forest;
+mod gathered;
 mod graded;
 mod history;
 mod mark;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::enough::{self, Stop};
 use super::event::{Event, Places};
 use super::references::References;
 use crate::record::plan::Plan;
@@ -38,6 +39,8 @@ pub struct CellState {
     pub on_board: Option<bool>,
     /// What was repeated for the power sensor.
     pub looped: BTreeSet<Procedure>,
+    /// Why it was called often enough, where it is measured in one session. `None`: it was not.
+    pub(super) enough: Option<Stop>,
     first_visit: Option<u32>,
 }
 
@@ -233,7 +236,9 @@ impl Recorded {
                 state.sessions.entry(*mode).or_default().entry(session).or_default().push(*ms);
             }
         }
-        if self.division.sessions.is_several() && self.division.ends_session(state.timed) {
+        if !self.division.sessions.is_several() {
+            state.enough = enough::by_calls(self.division.repetitions, state.timed, &state.series);
+        } else if self.division.ends_session(state.timed) {
             self.locate_again(self.cell_sessions[cell]);
         }
     }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::hash::seeded;
 use crate::record::plan::{Cell, CellId, PlannedSession, ReferencePlan, SessionKey};
-use crate::record::{IdleRecord, IdleWhen, Line, LoopBelow, ReferenceRecord, ReferenceWhen};
+use crate::record::{IdleRecord, IdleWhen, Line, LoopBelow, ReferenceRecord, ReferenceWhen, Rule};
 use crate::terms::{Disturbed, Dtype, EarlyStop, FitAxis, Mode, Procedure, Regime, Repetitions, SessionCount};
 use crate::units::Bytes;
 
@@ -126,6 +127,65 @@ proptest! {
         let expected: Vec<_> = (0..plan.cells.len()).flat_map(|c| (0..n).map(move |i| (c, i))).collect();
         prop_assert_eq!(calls, expected);
         prop_assert_eq!(&preview(&plan), &tasks, "the same seed, the same order");
+    }
+
+    /// Turns that are kept from the beginning lead to what turns made anew before every task lead to, whatever goes wrong.
+    #[test]
+    fn turns_that_are_kept_are_those_made_anew(
+        order in prop::sample::select(vec![Order::Blocked, Order::Interleaved, Order::Shuffled]),
+        several: bool, adaptive: bool, backends in 1_usize..3, models in 1_usize..4, scenarios in 1_usize..4, seed: u64,
+    ) {
+        let repetitions = match adaptive {
+            true => Repetitions::Adaptive { min: 2, max: 6, until_relative_ci: 0.05 },
+            false => Repetitions::Fixed(4),
+        };
+        let mut plan = plan(order, backends, models, scenarios, repetitions, seed);
+        if several {
+            plan.session_count = SessionCount { min: 2, max: if adaptive { 3 } else { 2 } };
+        }
+        let ordering = Ordering::new(&plan);
+        let mut recorded = Recorded::new(&plan);
+        let mut turns = Turns::new(&plan, &ordering, &recorded);
+        let opened = Event::Opened { loop_below: LoopBelow::default() };
+        let mut step = 0_u64;
+        let take = |event: Event, turns: &mut Turns, recorded: &mut Recorded| {
+            turns.note(&event, recorded);
+            recorded.push(&event);
+        };
+        take(opened.clone(), &mut turns, &mut recorded);
+        loop {
+            step += 1;
+            let idle = Duration::ZERO.into();
+            let anew = next(&plan, &ordering, &recorded, idle);
+            prop_assert_eq!(&next_in_turn(&plan, &ordering, &recorded, &mut turns, idle), &anew, "step {}", step);
+            let Some(task) = anew else { break };
+            let fate = |what: &str, of: u64| seeded(seed, &[what, &step.to_string()]).is_multiple_of(of);
+            if fate("resumed", 40) {
+                take(opened.clone(), &mut turns, &mut recorded);
+                continue;
+            }
+            let event = match (&task, Event::expected(&task)) {
+                (_, Event::Load { session, session_index, evicted, residency_id, .. }) => {
+                    let (ok, away, fresh) = (!fate("load", 4), fate("away", 8), fate("fresh", 2));
+                    Event::Load { session, session_index, evicted, residency_id, ok, away: away && !ok, fresh }
+                }
+                (Task::Call(call), Event::Call { cell, role, .. }) => {
+                    let timed = call.role == Role::Timed;
+                    let ms = 10.0 + (seeded(seed, &["ms", &step.to_string()]) % 100) as f64 / 100.0;
+                    let latencies = if timed { vec![(Mode::Prefill, ms)] } else { Vec::new() };
+                    let (ok, again, lost) = (!fate("bad", 9), timed && fate("again", 9), fate("lost", 30));
+                    let disturbed = timed.then_some(again);
+                    Event::Call { cell, role, ok, again, disturbed, lost, latencies, on_board: None }
+                }
+                (Task::Stop(decision), _) => {
+                    let place = plan.cells.iter().position(|cell| cell.id == decision.cell_id);
+                    Event::Stopped(place.unwrap())
+                }
+                (_, expected) => expected,
+            };
+            take(event, &mut turns, &mut recorded);
+            prop_assert!(step < 5_000, "it comes to an end");
+        }
     }
 
     /// Cells whose decode is too short for the sensor they are charged to are repeated, once and after all their calls, also where the run

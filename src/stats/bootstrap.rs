@@ -5,6 +5,7 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::stats::interval::Interval;
 use crate::stats::{InputError, level_in_range, paired, varied};
@@ -13,6 +14,11 @@ use crate::stats::{InputError, level_in_range, paired, varied};
 pub const EXACT_UP_TO: usize = 8;
 /// Resamples drawn above [`EXACT_UP_TO`].
 pub const RESAMPLES: usize = 10_000;
+/// Points beyond which [`FEWER_RESAMPLES`] are drawn: of so many the slopes of resamples are as good as normal, and what is left
+/// to chance in the ends of their interval is small beside it.
+pub const MANY_POINTS: usize = 10_000;
+/// Resamples drawn of more points than [`MANY_POINTS`].
+pub const FEWER_RESAMPLES: usize = 1_000;
 /// Seed of those draws.
 pub const SEED: u64 = 42;
 
@@ -46,6 +52,9 @@ pub struct SlopeBootstrap {
 /// # Errors
 /// Fewer than 3 points, columns of different length, a value that is not finite, x constant.
 pub fn slope(x: &[f64], y: &[f64], level: f64) -> Result<SlopeBootstrap, InputError> {
+    if x.len() > MANY_POINTS {
+        return sampled_at_once(x, y, level, FEWER_RESAMPLES, SEED);
+    }
     if x.len() > EXACT_UP_TO {
         return sampled(x, y, level, RESAMPLES, SEED);
     }
@@ -62,23 +71,55 @@ pub fn slope(x: &[f64], y: &[f64], level: f64) -> Result<SlopeBootstrap, InputEr
 pub fn sampled(x: &[f64], y: &[f64], level: f64, resamples: usize, seed: u64) -> Result<SlopeBootstrap, InputError> {
     let points = Points::new(x, y, level)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut slopes = Vec::with_capacity(resamples);
-    for _ in 0..resamples {
-        let mut sums = Sums::default();
-        for _ in 0..points.0.len() {
-            sums.add(points.0[rng.random_range(0..points.0.len())], 1);
-        }
-        slopes.extend(sums.slope().map(|slope| (slope, 1)));
-    }
-    if slopes.len() < 2 {
-        return Err(InputError::TooFew { n: slopes.len(), needed: 2 });
-    }
-    let resampling = Resampling::Sampled { resamples, seed };
-    Ok(points.interval(slopes, level, resampling, resamples as u64))
+    let slopes = (0..resamples).filter_map(|_| points.draw(&mut rng)).map(|slope| (slope, 1)).collect();
+    points.of_draws(slopes, level, resamples, seed)
+}
+
+/// As [`sampled`], with a stream of random numbers for every resample, so that all processors draw.
+fn sampled_at_once(
+    x: &[f64],
+    y: &[f64],
+    level: f64,
+    resamples: usize,
+    seed: u64,
+) -> Result<SlopeBootstrap, InputError> {
+    let points = Points::new(x, y, level)?;
+    let draw = |stream: usize| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream as u64);
+        points.draw(&mut rng)
+    };
+    let slopes = (0..resamples).into_par_iter().filter_map(draw).map(|slope| (slope, 1)).collect();
+    points.of_draws(slopes, level, resamples, seed)
 }
 
 /// Points relative to the first one, so that sums of squares keep their digits.
 struct Points(Vec<(f64, f64)>);
+
+impl Points {
+    /// The slope of as many points, drawn with replacement. `None`: all have one x.
+    fn draw(&self, rng: &mut ChaCha8Rng) -> Option<f64> {
+        let mut sums = Sums::default();
+        for _ in 0..self.0.len() {
+            sums.add(self.0[rng.random_range(0..self.0.len())], 1);
+        }
+        sums.slope()
+    }
+
+    fn of_draws(
+        &self,
+        slopes: Vec<(f64, u64)>,
+        level: f64,
+        resamples: usize,
+        seed: u64,
+    ) -> Result<SlopeBootstrap, InputError> {
+        if slopes.len() < 2 {
+            return Err(InputError::TooFew { n: slopes.len(), needed: 2 });
+        }
+        let resampling = Resampling::Sampled { resamples, seed };
+        Ok(self.interval(slopes, level, resampling, resamples as u64))
+    }
+}
 
 impl Points {
     fn new(x: &[f64], y: &[f64], level: f64) -> Result<Self, InputError> {
@@ -219,6 +260,19 @@ mod tests {
         assert!((exact.low - drawn.interval.low).abs() < 0.02, "{exact:?} {drawn:?}");
         assert!((exact.high - drawn.interval.high).abs() < 0.02, "{exact:?} {drawn:?}");
         assert_eq!(drawn, sampled(&X, &Y, 0.95, 20_000, 7).unwrap());
+    }
+
+    #[test]
+    fn of_many_points_fewer_resamples_give_the_interval_of_many() {
+        let x: Vec<f64> = (0..=MANY_POINTS).map(|i| i as f64).collect();
+        let y: Vec<f64> = x.iter().map(|x| 2.0 * x + (x * 12.9898).sin() * 5_000.0).collect();
+        let fewer = slope(&x, &y, 0.95).unwrap();
+        assert_eq!(fewer.resampling, Resampling::Sampled { resamples: FEWER_RESAMPLES, seed: SEED });
+        assert_eq!(fewer, slope(&x, &y, 0.95).unwrap());
+        let t = crate::stats::fit::line(&x, &y).unwrap().slope.interval;
+        let width = t.high - t.low;
+        let near = |a: f64, b: f64| (a - b).abs() < 0.1 * width;
+        assert!(near(fewer.interval.low, t.low) && near(fewer.interval.high, t.high), "{fewer:?} {t:?}");
     }
 
     #[test]

@@ -59,7 +59,8 @@ impl Audited<'_> {
 /// Every cell and mode whose calls carry evidence of a compiler, or of there being none, and every one that was to be
 /// compiled; in the plan's order.
 pub(super) fn audited<'a>(recording: &'a Recording, plan: &'a Plan, metrics: &'a [MetricRow]) -> Vec<Audited<'a>> {
-    let calls: BTreeMap<&str, &CallRecord> = recording.calls().map(|call| (call.call_id.as_str(), call)).collect();
+    let calls = recording.calls().filter(|call| !call.compile.is_empty());
+    let calls: BTreeMap<&str, &CallRecord> = calls.map(|call| (call.call_id.as_str(), call)).collect();
     let compilers = Compilers::of(recording);
     let mut all: Vec<Audited<'_>> = Vec::new();
     for group in by_cell(plan, metrics) {

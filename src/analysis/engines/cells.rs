@@ -1,6 +1,8 @@
 //! `engine_comparison.csv`: every cell on two engines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use crate::analysis::aggregate::distinct;
 use crate::analysis::columns::columns;
@@ -18,7 +20,7 @@ use crate::stats::{InputError, LEVEL};
 use crate::terms::{Dtype, Mode, Order, Repetitions};
 
 use super::by_session::{BySession, Pair, Pairing, by_session};
-use super::side::{FEWEST_CALLS, Side, sides};
+use super::side::{FEWEST_CALLS, Question, Side, sides};
 use super::verdict::{Asked, EngineVerdict, Rule, floor_ms, judge};
 
 /// What two engines that took turns cell by cell, and not round by round, may differ by because the machine did meanwhile: a
@@ -204,17 +206,19 @@ impl Table for EngineComparison {
         for (place, first) in backends.iter().enumerate() {
             for second in &backends[place + 1..] {
                 let of = |side: &&Side<'_>, backend: &str| side.cell.session.backend == backend;
+                let seconds = sides.iter().rev().filter(|side| of(side, second));
+                let asked: HashMap<Question<'_>, &Side<'_>> = seconds.map(|side| (side.question(), side)).collect();
                 for a in sides.iter().filter(|side| of(side, first)) {
-                    let b = sides.iter().filter(|side| of(side, second)).find(|b| a.asks_the_same(b));
-                    pairs.extend(b.map(|b| (a, b)));
+                    pairs.extend(asked.get(&a.question()).map(|b| (a, *b)));
                 }
             }
         }
         let by_session =
             if from.plan.session_count.is_several() { by_session(from.plan, &pairs) } else { vec![None; pairs.len()] };
-        let with_sessions = pairs.iter().zip(&by_session);
+        let with_sessions = pairs.par_iter().zip(&by_session);
+        let (plan, manifest) = (from.plan, from.manifest);
         let mut rows: Vec<EngineComparisonRow> =
-            with_sessions.map(|(pair, known)| row(*pair, from.plan, from.manifest, known.as_ref())).collect();
+            with_sessions.map(|(pair, known)| row(*pair, plan, manifest, known.as_ref())).collect();
         // No p is beyond 0 to 1, so that this cannot fail.
         judged(&mut rows).map_or_else(|_| Vec::new(), |()| rows)
     }

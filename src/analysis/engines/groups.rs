@@ -1,5 +1,7 @@
 //! `engine_groups.csv`: three engines or more at once.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::columns::columns;
@@ -12,7 +14,7 @@ use crate::stats::kruskal::kruskal_wallis;
 use crate::stats::summary::median;
 use crate::terms::{Dtype, Mode};
 
-use super::side::{Side, sides};
+use super::side::{Question, Side, sides};
 
 /// Engines from which on a test of all at once says more than one of two.
 const FEWEST_ENGINES: usize = 3;
@@ -108,12 +110,16 @@ impl Table for EngineGroups {
 /// The sides of every cell that can be compared with the first of them, where they are enough.
 fn cells<'a, 'b>(sides: &'b [Side<'a>], manifest: &Manifest) -> Vec<Vec<&'b Side<'a>>> {
     let mut cells: Vec<Vec<&Side<'_>>> = Vec::new();
+    let mut asking: HashMap<Question<'_>, Vec<usize>> = HashMap::new();
     for side in sides.iter().filter(|side| side.reason.is_none()) {
-        let same =
-            |cell: &&mut Vec<&Side<'_>>| cell[0].asks_the_same(side) && cell[0].differs_from(side, manifest).is_none();
-        match cells.iter_mut().find(same) {
-            Some(cell) => cell.push(side),
-            None => cells.push(vec![side]),
+        let known = asking.entry(side.question()).or_default();
+        let same = known.iter().copied().find(|&place| cells[place][0].differs_from(side, manifest).is_none());
+        match same {
+            Some(place) => cells[place].push(side),
+            None => {
+                known.push(cells.len());
+                cells.push(vec![side]);
+            }
         }
     }
     cells.retain(|cell| cell.len() >= FEWEST_ENGINES);

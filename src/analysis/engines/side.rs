@@ -7,7 +7,7 @@ use crate::analysis::groups::{Group, by_cell, latencies};
 use crate::analysis::metrics::MetricRow;
 use crate::record::manifest::Manifest;
 use crate::record::plan::{Cell, Plan};
-use crate::terms::{Dtype, Mode};
+use crate::terms::{Dtype, Mode, Procedure};
 
 /// Calls below which a side has no interval.
 pub const FEWEST_CALLS: usize = 3;
@@ -31,6 +31,17 @@ pub struct Side<'a> {
     pub reason: Option<String>,
 }
 
+/// What is asked for, whoever is asked: model, scenario, rows, decode steps, what a call does, and what is timed.
+pub(super) type Question<'a> = (&'a str, &'a str, u32, u32, Procedure, Mode);
+
+impl<'a> Side<'a> {
+    /// What the cell asks for.
+    pub(super) fn question(&self) -> Question<'a> {
+        let Cell { session, scenario, batch, gen_tokens, procedure, .. } = self.cell;
+        (&session.model, scenario, *batch, *gen_tokens, *procedure, self.mode)
+    }
+}
+
 impl Side<'_> {
     /// Their latencies.
     pub(super) fn latencies_ms(&self) -> Vec<f64> {
@@ -42,14 +53,6 @@ impl Side<'_> {
     pub fn actual(&self) -> Option<String> {
         let first = self.calls.first()?.actual.as_ref()?;
         self.calls.iter().all(|call| call.actual.as_ref() == Some(first)).then(|| first.clone())
-    }
-
-    /// Whether two cells ask for the same, whoever is asked.
-    pub(super) fn asks_the_same(&self, other: &Side<'_>) -> bool {
-        let (own, theirs) = (self.cell, other.cell);
-        (own.session.model == theirs.session.model && own.scenario == theirs.scenario)
-            && (own.batch, own.gen_tokens, own.procedure) == (theirs.batch, theirs.gen_tokens, theirs.procedure)
-            && self.mode == other.mode
     }
 
     /// Why two sides that ask for the same cannot be compared. `None`: they can.

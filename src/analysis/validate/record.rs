@@ -1,10 +1,10 @@
 //! Whether the record says what the plan asks for, and does not contradict itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::record::given_up;
 use crate::record::manifest::Manifest;
-use crate::record::plan::{Cell, Plan};
+use crate::record::plan::{Cell, CellId, Plan};
 use crate::record::{CallRecord, Decision, InVain, Line, Opened, Rule};
 use crate::stats::location::NEVER_BEFORE;
 use crate::stats::moderated::FEWEST_SESSIONS;
@@ -82,7 +82,7 @@ impl Run<'_> {
     }
 
     fn repeated_ids(&self) -> Vec<String> {
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         let again = self.recording.calls().filter(|call| !seen.insert(call.call_id.as_str()));
         again.map(|call| format!("{} is recorded twice", call.call_id)).collect()
     }
@@ -154,13 +154,17 @@ impl Run<'_> {
 
     /// In a finished run every cell has its calls, or a decision that says why not.
     fn repetitions(&self) -> Vec<String> {
+        let mut counted: HashMap<&CellId, (usize, usize)> = HashMap::new();
+        for call in self.timed().filter(|call| !self.made_again(call)) {
+            let (made, good) = counted.entry(&call.cell_id).or_default();
+            *made += 1;
+            *good += usize::from(call.status.went_well());
+        }
+        let standing = given_up::standing_by_cell(&self.recording.lines, self.plan);
         let problem = |cell: &Cell| {
-            let own = || self.timed().filter(|call| call.cell_id == cell.id);
-            let made = own().filter(|call| !self.made_again(call)).count();
-            let good = own().filter(|call| call.status.went_well() && !self.made_again(call)).count();
-            let decisions: Vec<&Decision> =
-                given_up::standing(&self.recording.lines, self.plan).filter(|d| d.cell_id == cell.id).collect();
-            let why = match decisions.as_slice() {
+            let (made, good) = counted.get(&cell.id).copied().unwrap_or_default();
+            let decisions = standing.get(&cell.id).map_or(&[][..], Vec::as_slice);
+            let why = match decisions {
                 [] => undecided(self.plan.repetitions, made),
                 [decision] => contradicted(self.plan.division(), decision, made, good),
                 _ => Some(format!("{} decisions, at most one is allowed", decisions.len())),

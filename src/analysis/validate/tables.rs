@@ -1,12 +1,10 @@
 //! Whether what was derived is what the record gives now.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::analysis::{derive, files};
-use crate::record::manifest::Manifest;
-use crate::record::plan::Plan;
-use crate::store::{Recording, read_trace};
+use crate::analysis::{TableFile, Tables, WriteError, table_files};
 
 use super::check::Check;
 
@@ -15,25 +13,58 @@ pub(super) const CURRENT: &str = "tables are what the record gives";
 /// Name of [`figures`].
 const FIGURES: &str = "figures of the report exist";
 
-/// Derives every table again and compares bytes.
-pub(super) fn current(run: &Path, recording: &Recording, plan: &Plan, manifest: &Manifest) -> Check {
-    let trace = match read_trace(run) {
-        Ok(trace) => trace,
-        Err(error) => return Check::of(CURRENT, &[error.to_string()], String::new()),
-    };
-    let expected = match files(&derive(recording, plan, manifest, &trace)) {
-        Ok(expected) => expected,
-        Err(error) => return Check::of(CURRENT, &[error.to_string()], String::new()),
-    };
-    if !expected.keys().any(|path| run.join(path).exists()) {
+/// Compares every table's file with what it is to hold.
+pub(super) fn current(run: &Path, tables: &Tables) -> Check {
+    let expected = table_files(tables);
+    if !expected.iter().any(|file| run.join(file.path()).exists()) {
         return Check::skip(CURRENT, "there are none yet; phasebench analyze makes them");
     }
-    let wrong = expected.iter().filter_map(|(path, bytes)| match fs::read(run.join(path)) {
-        Ok(found) if found == *bytes => None,
-        Ok(_) => Some(format!("{} differs; phasebench analyze makes it again", path.display())),
-        Err(error) => Some(format!("{}: {error}", path.display())),
-    });
-    Check::of(CURRENT, &wrong.collect::<Vec<_>>(), format!("{} files, byte for byte", expected.len()))
+    let mut problems = Vec::new();
+    for file in &expected {
+        match SameBytes::as_in(&run.join(file.path())).and_then(|found| found.all_of(file)) {
+            Ok(true) => {}
+            Ok(false) => problems.push(format!("{} differs; phasebench analyze makes it again", file.path().display())),
+            Err(error) => problems.push(format!("{}: {error}", file.path().display())),
+        }
+    }
+    Check::of(CURRENT, &problems, format!("{} files, byte for byte", expected.len()))
+}
+
+/// Takes bytes and looks whether a file holds the same.
+struct SameBytes {
+    file: BufReader<File>,
+    found: Vec<u8>,
+    same: bool,
+}
+
+impl SameBytes {
+    fn as_in(path: &Path) -> Result<Self, WriteError> {
+        Ok(Self { file: BufReader::with_capacity(1 << 16, File::open(path)?), found: Vec::new(), same: true })
+    }
+
+    /// Whether they are the bytes of this table, all of them and no more.
+    fn all_of(mut self, table: &TableFile<'_>) -> Result<bool, WriteError> {
+        table.fill(&mut self)?;
+        Ok(self.same && self.file.read(&mut [0])? == 0)
+    }
+}
+
+impl Write for SameBytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.same {
+            self.found.resize(bytes.len(), 0);
+            self.same = match self.file.read_exact(&mut self.found) {
+                Ok(()) => self.found == bytes,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Looks for every picture that `report.md` shows.

@@ -55,6 +55,8 @@ impl Preparing {
 pub struct Watching {
     bar: ProgressBar,
     cells: Vec<CellTime>,
+    /// The cell that is being called.
+    called: Option<usize>,
     /// Lines in the place of the bar. `None`: standard error is a terminal.
     log: Option<Log>,
 }
@@ -102,7 +104,7 @@ impl Watching {
         let bar = ProgressBar::new(u64::from(plan.division().most_calls()) * plan.cells.len() as u64).with_style(style);
         bar.set_position(done as u64);
         let log = bar.is_hidden().then(|| Log::new(is_virtual, Instant::now()));
-        Self { bar, cells: vec![CellTime::default(); plan.cells.len()], log }
+        Self { bar, cells: vec![CellTime::default(); plan.cells.len()], called: None, log }
     }
 
     /// Clears the line.
@@ -128,6 +130,7 @@ impl Watching {
 
 impl Observer for Watching {
     fn begins(&mut self, plan: &Plan, recorded: &Recorded, task: &Task) {
+        self.called = if let Task::Call(call) = task { Some(call.cell) } else { None };
         let now = Instant::now();
         if self.log.as_mut().is_some_and(|log| !log.is_due(task, now)) {
             return;
@@ -161,8 +164,7 @@ impl Observer for Watching {
 
     fn recorded(&mut self, plan: &Plan, recorded: &Recorded, line: &Line) {
         let Line::Call(call) = line else { return };
-        let cell = plan.cells.iter().position(|c| c.id == call.cell_id);
-        if let Some(time) = cell.and_then(|c| self.cells.get_mut(c)) {
+        if let Some(time) = self.called.and_then(|cell| self.cells.get_mut(cell)) {
             time.calls += 1;
             time.wall += call.total_wall_ns.duration();
         }

@@ -7,6 +7,7 @@ use plotters::element::PathElement;
 use plotters::style::Color;
 
 use super::axis::{Axis, percent_label};
+use super::gathered;
 use super::mark::Mark;
 use super::sheet::{Frame, Head, line, render};
 use super::svg::PX;
@@ -54,6 +55,8 @@ pub fn drift(data: &Drift) -> Result<Svg, ChartError> {
             check(&s.name, "deviation in percent", call.deviation_percent, .., "finite numbers")?;
         }
     }
+    let per_mark = gathered::per_mark(data.series.iter().map(|s| s.calls.len()).sum());
+    let paths: Vec<Vec<(f64, f64)>> = data.series.iter().map(|s| path(&s.calls, per_mark)).collect();
     let calls = || data.series.iter().flat_map(|s| &s.calls);
     let order = calls().map(|c| position(c.call_idx));
     let narrow = [-0.1, 0.0, 0.1].into_iter().take(calls().take(1).count() * 3);
@@ -62,8 +65,12 @@ pub fn drift(data: &Drift) -> Result<Svg, ChartError> {
         return Err(ChartError::Empty { what: "timed calls" });
     };
     let legend: Vec<_> = data.series.iter().enumerate().map(|(i, s)| (Mark::nth(i), s.name.clone())).collect();
-    let head = Head::new(&data.title, &legend);
-    render(&head, describe(data), BODY_PX, |area| {
+    let title = match per_mark {
+        1 => data.title.clone(),
+        _ => format!("{}, {}", data.title, gathered::told(per_mark, "means")),
+    };
+    let head = Head::new(&title, &legend);
+    render(&head, describe(data, per_mark), BODY_PX, |area| {
         let frame = Frame {
             x: &x,
             y: &y,
@@ -75,9 +82,8 @@ pub fn drift(data: &Drift) -> Result<Svg, ChartError> {
         let area = plot.plotting_area();
         let ends = x.range();
         area.draw(&line((ends.start, 0.0), (ends.end, 0.0), AXIS, 1))?;
-        for (i, s) in data.series.iter().enumerate() {
+        for (i, path) in paths.into_iter().enumerate() {
             let mark = Mark::nth(i);
-            let path: Vec<_> = s.calls.iter().map(|c| (position(c.call_idx), c.deviation_percent)).collect();
             let thin = mark.colour.light.mix(0.6).stroke_width(PX.unsigned_abs());
             area.draw(&PathElement::new(path.clone(), thin))?;
             for at in path {
@@ -86,6 +92,15 @@ pub fn drift(data: &Drift) -> Result<Svg, ChartError> {
         }
         Ok(())
     })
+}
+
+/// Where calls are drawn: each, or the mean of so many successive ones.
+fn path(calls: &[DriftCall], per_mark: usize) -> Vec<(f64, f64)> {
+    let mean_of = |calls: &[DriftCall]| {
+        let order = gathered::mean(calls.iter().map(|call| position(call.call_idx)));
+        (order, gathered::mean(calls.iter().map(|call| call.deviation_percent)))
+    };
+    calls.chunks(per_mark).map(mean_of).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a place on an axis")]
@@ -98,8 +113,11 @@ fn order_label(value: f64, _decimals: usize) -> String {
     if value.fract() == 0.0 { format::fixed(value, 0) } else { String::new() }
 }
 
-fn describe(data: &Drift) -> String {
+fn describe(data: &Drift, per_mark: usize) -> String {
     let mut text = String::from("Difference from the cell's median in percent, in order of calls.");
+    if per_mark > 1 {
+        let _ = write!(text, " Drawn are {}.", gathered::told(per_mark, "means"));
+    }
     for s in &data.series {
         let ends = (s.calls.first(), s.calls.last());
         let (first, last) = (ends.0.map(|c| c.deviation_percent), ends.1.map(|c| c.deviation_percent));

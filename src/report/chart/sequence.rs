@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::axis::Axis;
+use super::gathered;
 use super::mark::Mark;
 use super::sheet::{Frame, Head, render};
 use super::{ChartError, Svg, check};
@@ -53,6 +54,7 @@ pub fn sequence(data: &Sequence) -> Result<Svg, ChartError> {
             check(&s.name, "time against its cell", call.of_median, f64::MIN_POSITIVE.., "positive numbers")?;
         }
     }
+    let per_mark = gathered::per_mark(data.series.iter().map(|s| s.calls.len()).sum());
     let calls = || data.series.iter().flat_map(|s| &s.calls);
     let numbers = calls().map(|call| f64::from(call.number));
     let times = calls().map(|call| call.of_median);
@@ -64,8 +66,12 @@ pub fn sequence(data: &Sequence) -> Result<Svg, ChartError> {
     if calls().any(|call| call.compiled) {
         legend.push((special, COMPILED.to_owned()));
     }
-    let head = Head::new(&data.title, &legend);
-    render(&head, describe(data), BODY_PX, |area| {
+    let title = match per_mark {
+        1 => data.title.clone(),
+        _ => format!("{}, {}", data.title, gathered::told(per_mark, "the longest")),
+    };
+    let head = Head::new(&title, &legend);
+    render(&head, describe(data, per_mark), BODY_PX, |area| {
         let frame = Frame {
             x: &x,
             y: &y,
@@ -76,7 +82,7 @@ pub fn sequence(data: &Sequence) -> Result<Svg, ChartError> {
         let plot = frame.draw(area)?;
         let area = plot.plotting_area();
         for (i, s) in data.series.iter().enumerate() {
-            for call in &s.calls {
+            for call in s.calls.chunks(per_mark).filter_map(longest) {
                 let (mark, radius) = if call.compiled { (special, 5) } else { (Mark::nth(i), 3) };
                 area.draw(&mark.at((f64::from(call.number), call.of_median), radius, 0.8))?;
             }
@@ -85,13 +91,22 @@ pub fn sequence(data: &Sequence) -> Result<Svg, ChartError> {
     })
 }
 
+/// The longest of calls; of several it stands for, one that compiled if any did. `None`: no call.
+fn longest(calls: &[SequenceCall]) -> Option<SequenceCall> {
+    let longest = calls.iter().copied().max_by(|a, b| a.of_median.total_cmp(&b.of_median))?;
+    Some(SequenceCall { compiled: calls.iter().any(|call| call.compiled), ..longest })
+}
+
 /// Calls have whole numbers: ticks between them stay unnamed.
 fn whole(value: f64, _decimals: usize) -> String {
     if value.fract() == 0.0 { format::fixed(value, 0) } else { String::new() }
 }
 
-fn describe(data: &Sequence) -> String {
+fn describe(data: &Sequence, per_mark: usize) -> String {
     let mut text = String::from("Every call in order, as a multiple of the median of its cell's timed calls.");
+    if per_mark > 1 {
+        let _ = write!(text, " Drawn are {}.", gathered::told(per_mark, "the longest"));
+    }
     for s in &data.series {
         let compiled: Vec<&SequenceCall> = s.calls.iter().filter(|call| call.compiled).collect();
         let longest = s.calls.iter().map(|call| call.of_median).fold(0.0, f64::max);

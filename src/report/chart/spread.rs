@@ -5,6 +5,7 @@ use plotters::element::{EmptyElement, Text};
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, percent_label};
+use super::gathered::{MOST_MARKS, on_a_line};
 use super::mark::{Mark, Outline};
 use super::rows::{Label, Rows};
 use super::sheet::{Head, LABEL_PX, Plot, font, line, render};
@@ -63,18 +64,21 @@ pub fn spread(data: &Spread) -> Result<Svg, ChartError> {
     };
     let labels: Vec<_> = data.rows.iter().map(|r| Label { name: r.name.clone(), value: r.note.clone() }).collect();
     let rows = Rows { labels: &labels, x: &x, x_name: "difference from the cell's median (%)", room_px: 0 };
-    let mut legend = vec![(CALL, "timed call".to_owned())];
-    let mut calls = data.rows.iter().flat_map(|r| &r.calls);
-    if calls.any(|c| c.outlier) {
+    let calls = || data.rows.iter().flat_map(|r| &r.calls);
+    let gathers = calls().count() > MOST_MARKS;
+    let together = if gathers { ", many to a mark: the darker the more" } else { "" };
+    let mut legend = vec![(CALL, format!("timed call{together}"))];
+    if calls().any(|c| c.outlier) {
         legend.push((OUTLIER, "outlier (flagged, kept)".to_owned()));
     }
+    let places = gathers.then(|| MOST_MARKS / 2 / data.rows.len().max(1));
     let head = Head::new(&data.title, &legend);
-    render(&head, describe(data), rows.body_px(), |area| {
+    render(&head, describe(data, places), rows.body_px(), |area| {
         rows.draw(area, |plot| {
             let zero = ((0.0, rows.top()), (0.0, rows.bottom()));
             plot.plotting_area().draw(&line(zero.0, zero.1, AXIS, 1))?;
             for (i, row) in data.rows.iter().enumerate() {
-                draw_row(plot, &x, Rows::y(i), row)?;
+                draw_row(plot, &x, Rows::y(i), row, places)?;
             }
             Ok(())
         })
@@ -84,15 +88,38 @@ pub fn spread(data: &Spread) -> Result<Svg, ChartError> {
 const CALL: Mark = Mark { colour: SERIES[0], outline: Outline::Disc };
 const OUTLIER: Mark = Mark { colour: SERIES[1], outline: Outline::Cross };
 
-fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow) -> Result<(), ChartError> {
+/// Calls as marks: where they stand, and how opaque.
+fn marks(row: &SpreadRow, x: &Axis, places: Option<usize>) -> Vec<(Mark, f64, f64)> {
+    let ends = x.range();
+    let inside = row.calls.iter().filter(|call| ends.contains(&call.deviation_percent));
+    let Some(places) = places else {
+        let each = inside.map(|call| match call.outlier {
+            true => (OUTLIER, call.deviation_percent, 1.0),
+            false => (CALL, call.deviation_percent, 0.55),
+        });
+        return each.collect();
+    };
+    let kind = |outlier: bool| {
+        let values = inside.clone().filter(move |call| call.outlier == outlier).map(|call| call.deviation_percent);
+        on_a_line(values, (ends.start, ends.end), places)
+    };
+    let calls = kind(false);
+    let most = calls.iter().map(|gathered| gathered.count).max().unwrap_or(1);
+    let usual = calls.iter().map(|gathered| (CALL, gathered.at, darkness(gathered.count, most)));
+    usual.chain(kind(true).iter().map(|gathered| (OUTLIER, gathered.at, 1.0))).collect()
+}
+
+/// How opaque a mark is that stands for so many calls of at most so many.
+#[expect(clippy::cast_precision_loss, reason = "a shade")]
+fn darkness(count: usize, most: usize) -> f64 {
+    0.1 + 0.9 * count as f64 / most as f64
+}
+
+fn draw_row(plot: &Plot<'_>, x: &Axis, y: f64, row: &SpreadRow, places: Option<usize>) -> Result<(), ChartError> {
     let area = plot.plotting_area();
     let ends = x.range();
-    for call in &row.calls {
-        let at = (call.deviation_percent, y);
-        if ends.contains(&call.deviation_percent) {
-            let (mark, opacity) = if call.outlier { (OUTLIER, 1.0) } else { (CALL, 0.55) };
-            area.draw(&mark.at(at, 4, opacity))?;
-        }
+    for (mark, at, opacity) in marks(row, x, places) {
+        area.draw(&mark.at((at, y), 4, opacity))?;
     }
     for above in [false, true] {
         let beyond: Vec<f64> = row
@@ -145,7 +172,7 @@ pub fn spread_reach(data: &Spread) -> Vec<f64> {
     calls().map(|c| c.deviation_percent.clamp(-limit, limit)).collect()
 }
 
-fn describe(data: &Spread) -> String {
+fn describe(data: &Spread, places: Option<usize>) -> String {
     let rows: Vec<_> = data
         .rows
         .iter()
@@ -162,5 +189,8 @@ fn describe(data: &Spread) -> String {
             )
         })
         .collect();
-    format!("Each timed call's difference from its cell's median. {}.", rows.join("; "))
+    let gathered = places.map_or_else(String::new, |places| {
+        format!(" Calls are gathered: a row has at most {places} marks of each kind, which stand for all of its calls.")
+    });
+    format!("Each timed call's difference from its cell's median.{gathered} {}.", rows.join("; "))
 }

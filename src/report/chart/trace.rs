@@ -8,6 +8,7 @@ use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::Axis;
+use super::gathered::per_mark;
 use super::mark::Mark;
 use super::sheet::{Frame, Head, LABEL_PX, font, render, text_width};
 use super::svg::PX;
@@ -125,7 +126,7 @@ pub fn trace(data: &Trace) -> Result<Svg, ChartError> {
         for (i, line) in data.lines.iter().enumerate() {
             let mark = Mark::nth(i);
             let thin = mark.colour.light.mix(0.8).stroke_width(PX.unsigned_abs());
-            area.draw(&PathElement::new(line.points.clone(), thin))?;
+            area.draw(&PathElement::new(outline(&line.points), thin))?;
             // Marks of many readings would hide the lines, and each other.
             for &at in line.points.iter().filter(|_| line.points.len() <= MOST_MARKS) {
                 area.draw(&mark.at(at, 2, 1.0))?;
@@ -133,6 +134,22 @@ pub fn trace(data: &Trace) -> Result<Svg, ChartError> {
         }
         Ok(())
     })
+}
+
+/// A line that is drawn: of very many readings the lowest and the highest of so many successive ones.
+fn outline(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let together = per_mark(points.len());
+    if together == 1 {
+        return points.to_vec();
+    }
+    let ends_of = |points: &[(f64, f64)]| {
+        let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+        let (low, high) = (points.iter().min_by(by_value).copied(), points.iter().max_by(by_value).copied());
+        let mut ends: Vec<(f64, f64)> = low.into_iter().chain(high).collect();
+        ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+        ends
+    };
+    points.chunks(2 * together).flat_map(ends_of).collect()
 }
 
 fn describe(data: &Trace) -> String {
@@ -146,6 +163,9 @@ fn describe(data: &Trace) -> String {
         let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
         let (low, high) = (format::number(low, 3), format::number(high, 3));
         let _ = write!(text, " {}: {} readings, {low} to {high};", one_line(&line.name), line.points.len());
+        if per_mark(line.points.len()) > 1 {
+            let _ = write!(text, " drawn are the lowest and highest of {} each;", 2 * per_mark(line.points.len()));
+        }
     }
     text
 }

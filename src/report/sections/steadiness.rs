@@ -1,5 +1,7 @@
 //! How calls of one cell differ: spread and drift.
 
+use std::collections::HashMap;
+
 use crate::analysis::{MetricRow, SummaryRow};
 use crate::report::chart::{self, Drift, DriftCall, DriftSeries, Spread, SpreadCall, SpreadRow};
 use crate::report::document::{Block, Section, Table, Text};
@@ -27,10 +29,11 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
     let intro = "Nothing is removed for being an outlier. A cell drifts where its calls change from first to last more \
                  than chance explains, with the level corrected for the number of cells looked at.";
     let mut blocks = vec![Block::Paragraph(intro.into())];
+    let calls = Calls::of(run);
     for timed in [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached] {
-        blocks.extend(spreads(run, names, timed));
+        blocks.extend(spreads(run, &calls, names, timed));
     }
-    blocks.extend(drift(run, names));
+    blocks.extend(drift(run, &calls, names));
     blocks.extend(names.backends().iter().filter_map(|backend| dependence(run, names, backend)));
     if run.tables.summary.is_empty() {
         blocks.push(Block::Note("No call counts, so there is no spread.".into()));
@@ -38,9 +41,23 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
     Some(Section { id: "steadiness", title: "How steady the calls are".to_owned(), blocks })
 }
 
-/// The calls behind a summary's row, in call order, with their latency.
-fn calls<'a>(run: &ReportedRun<'a>, cell: &SummaryRow) -> Vec<(&'a MetricRow, f64)> {
-    run.tables.metrics.iter().filter(|row| cell.pools(row)).filter_map(|row| Some((row, row.latency_ms?))).collect()
+/// The calls of every cell and mode, in call order.
+struct Calls<'a>(HashMap<(&'a str, Mode), Vec<&'a MetricRow>>);
+
+impl<'a> Calls<'a> {
+    fn of(run: &ReportedRun<'a>) -> Self {
+        let mut calls: HashMap<(&str, Mode), Vec<&MetricRow>> = HashMap::new();
+        for row in &run.tables.metrics {
+            calls.entry((&row.key.cell_id, row.mode)).or_default().push(row);
+        }
+        Self(calls)
+    }
+
+    /// Those behind a summary's row, with their latency.
+    fn behind(&self, cell: &SummaryRow) -> Vec<(&'a MetricRow, f64)> {
+        let own = self.0.get(&(cell.key.cell_id.as_str(), cell.mode)).into_iter().flatten();
+        own.filter(|row| cell.pools(row)).filter_map(|row| Some((*row, row.latency_ms?))).collect()
+    }
 }
 
 fn deviation_percent(cell: &SummaryRow, latency_ms: f64) -> f64 {
@@ -48,11 +65,11 @@ fn deviation_percent(cell: &SummaryRow, latency_ms: f64) -> f64 {
 }
 
 /// A chart for each backend, all on one scale.
-fn spreads(run: &ReportedRun<'_>, names: &Names, timed: Mode) -> Vec<Block> {
+fn spreads(run: &ReportedRun<'_>, calls: &Calls<'_>, names: &Names, timed: Mode) -> Vec<Block> {
     let backends = names.backends().iter();
     let mut charts: Vec<(&str, Spread, Text)> = backends
         .filter_map(|backend| {
-            spread(run, names, backend, timed).map(|(data, caption)| (backend.as_str(), data, caption))
+            spread(run, calls, names, backend, timed).map(|(data, caption)| (backend.as_str(), data, caption))
         })
         .collect();
     let reach: Vec<f64> = charts.iter().flat_map(|(_, data, _)| chart::spread_reach(data)).collect();
@@ -66,7 +83,13 @@ fn spreads(run: &ReportedRun<'_>, names: &Names, timed: Mode) -> Vec<Block> {
 }
 
 /// What is drawn of a backend, and what stands below it. `None`: it has no cell in this mode.
-fn spread(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> Option<(Spread, Text)> {
+fn spread(
+    run: &ReportedRun<'_>,
+    calls: &Calls<'_>,
+    names: &Names,
+    backend: &str,
+    timed: Mode,
+) -> Option<(Spread, Text)> {
     let summary = run.tables.summary.iter();
     let cells: Vec<&SummaryRow> = summary.filter(|row| row.key.backend == backend && row.mode == timed).collect();
     if cells.is_empty() {
@@ -77,7 +100,7 @@ fn spread(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> O
     let shown = strongest(&cells, most, |row| row.cv.unwrap_or_default());
     let data = Spread {
         title: format!("{} on {backend}: every timed call", mode(timed)),
-        rows: shown.into_iter().map(|cell| spread_row(run, names, cell)).collect(),
+        rows: shown.into_iter().map(|cell| spread_row(calls, names, cell)).collect(),
         reach: Vec::new(),
     };
     let choice = if too_many {
@@ -88,8 +111,8 @@ fn spread(run: &ReportedRun<'_>, names: &Names, backend: &str, timed: Mode) -> O
     Some((data, Text::plain(format!("{choice}From ")).code("metrics.csv").and(".")))
 }
 
-fn spread_row(run: &ReportedRun<'_>, names: &Names, cell: &SummaryRow) -> SpreadRow {
-    let latencies: Vec<f64> = calls(run, cell).iter().map(|(_, latency)| *latency).collect();
+fn spread_row(calls: &Calls<'_>, names: &Names, cell: &SummaryRow) -> SpreadRow {
+    let latencies: Vec<f64> = calls.behind(cell).iter().map(|(_, latency)| *latency).collect();
     let fences = tukey_fences(&latencies);
     let call = |&latency: &f64| SpreadCall {
         deviation_percent: deviation_percent(cell, latency),
@@ -103,7 +126,7 @@ fn spread_row(run: &ReportedRun<'_>, names: &Names, cell: &SummaryRow) -> Spread
 }
 
 /// The cells in which drift is least likely chance. `None`: none was tested.
-fn drift(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
+fn drift(run: &ReportedRun<'_>, calls: &Calls<'_>, names: &Names) -> Option<Block> {
     let timed = timed_summaries(run.tables);
     let tested: Vec<&SummaryRow> = timed.iter().copied().filter(|row| row.drift_p.is_some()).collect();
     let likeliest = strongest(&tested, DRIFTING, |row| -row.drift_p.unwrap_or(1.0));
@@ -115,7 +138,7 @@ fn drift(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
         likeliest.iter().map(|row| format::change_percent(row.drift_relative.map(|share| share * 100.0))).collect();
     let data = Drift {
         title: "Drift: the likeliest cells".to_owned(),
-        series: likeliest.into_iter().map(|cell| drift_series(run, names, cell)).collect(),
+        series: likeliest.into_iter().map(|cell| drift_series(calls, names, cell)).collect(),
     };
     let caption = format!(
         "{drifting} of {} medians come from calls that drift. Shown are those with the smallest p; fitted change from \
@@ -126,7 +149,7 @@ fn drift(run: &ReportedRun<'_>, names: &Names) -> Option<Block> {
     Some(Block::figure("drift", caption.into(), chart::drift(&data)))
 }
 
-fn drift_series(run: &ReportedRun<'_>, names: &Names, cell: &SummaryRow) -> DriftSeries {
+fn drift_series(calls: &Calls<'_>, names: &Names, cell: &SummaryRow) -> DriftSeries {
     let mut name = names.cell(&cell.key.model, &cell.key.scenario, cell.key.batch, cell.key.gen_tokens);
     name = format!("{name} · {}", mode(cell.mode).to_lowercase());
     if names.several_backends() {
@@ -136,7 +159,7 @@ fn drift_series(run: &ReportedRun<'_>, names: &Names, cell: &SummaryRow) -> Drif
         call_idx: u64::from(row.call_idx),
         deviation_percent: deviation_percent(cell, *latency),
     };
-    DriftSeries { name, calls: calls(run, cell).iter().map(call).collect() }
+    DriftSeries { name, calls: calls.behind(cell).iter().map(call).collect() }
 }
 
 /// How far calls vary and depend on the one before: what the intervals rest on. `None`: the backend has no cell.

@@ -146,6 +146,11 @@ impl Recorded {
         })
     }
 
+    /// Whether the calls of one cell may decide that others have enough.
+    pub(in crate::schedule) fn is_judged_together(&self) -> bool {
+        self.division.sessions.is_several() && matches!(self.division.repetitions, Repetitions::Adaptive { .. })
+    }
+
     /// Whether a cell takes further calls.
     pub(in crate::schedule) fn is_open(&self, plan: &Plan, cell: usize) -> bool {
         let state = self.cell(cell);

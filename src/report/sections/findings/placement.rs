@@ -1,6 +1,6 @@
 //! Whether calls ran where they should.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use crate::analysis::MetricRow;
 use crate::analysis::aggregate::distinct;
@@ -52,7 +52,7 @@ fn proofs(run: &ReportedRun<'_>) -> String {
     if !of_loads.is_empty() {
         return of_loads;
     }
-    let counted: BTreeSet<&str> =
+    let counted: HashSet<&str> =
         run.tables.metrics.iter().filter(|row| row.counts()).map(|row| row.call_id.as_str()).collect();
     let calls = run.recording.calls().filter(|call| counted.contains(call.call_id.as_str()));
     evidence::in_one_line(calls.map(|call| &call.attribution.evidence))

@@ -63,15 +63,18 @@ pub(super) fn calls(run: &ReportedRun<'_>) -> Option<Block> {
 /// Loads or calls by session, what was asked for and where they ran, in the record's order.
 fn places<'a>(ran: impl Iterator<Item = (&'a SessionKey, &'a Attribution)>) -> Vec<Placed<'a>> {
     let mut found: Vec<Placed<'a>> = Vec::new();
+    let mut last = 0;
     for (session, attribution) in ran {
         let asked_for = attribution.requested.as_str();
         // A claim without evidence is none.
         let ran_on = attribution.actual.as_deref().filter(|_| attribution.is_proven());
-        let same = |place: &&mut Placed<'_>| {
-            place.session == session && place.asked_for == asked_for && place.ran_on == ran_on
-        };
-        match found.iter_mut().find(same) {
-            Some(place) => place.evidence.push(&attribution.evidence),
+        let same =
+            |place: &Placed<'_>| place.session == session && place.asked_for == asked_for && place.ran_on == ran_on;
+        // Most calls follow one of the same session.
+        let known = if found.get(last).is_some_and(same) { Some(last) } else { found.iter().position(same) };
+        last = known.unwrap_or(found.len());
+        match known {
+            Some(place) => found[place].evidence.push(&attribution.evidence),
             None => found.push(Placed { session, asked_for, ran_on, evidence: vec![&attribution.evidence] }),
         }
     }
