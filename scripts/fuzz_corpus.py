@@ -3,8 +3,8 @@
 
     scripts/fuzz_corpus.py TARGET_PROGRAM FOLDER... --into fuzz/corpus/TARGET
 
-Regressions stay: files whose names begin with `regression-`. Of the others, the input that reaches most that none before it did
-comes next, up to 50 inputs of at most 4 KiB.
+Regressions stay: files whose names begin with `regression-`. Of the others, the input that reaches most that none
+before it did comes next, up to 50 inputs of at most 4 KiB.
 """
 
 import argparse
