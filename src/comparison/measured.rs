@@ -106,7 +106,7 @@ impl<'a> Taking<'a> {
             self.measured.failures.entry((place, row.mode)).or_default().insert(row.index, degraded);
         }
         let (session, call) = self.measured.next;
-        self.measured.next = (session.max(row.session_index + 1), call.max(row.index + 1));
+        self.measured.next = (session.max(row.session_index.saturating_add(1)), call.max(row.index.saturating_add(1)));
         let group = Group::of(&mut self.measured.groups[place], row);
         if (row.status == Standing::Ok || planted)
             && row.would_count()
@@ -172,8 +172,10 @@ impl Measured {
         let (sessions, calls) = self.next;
         for (own, theirs) in self.groups.iter_mut().zip(&more.groups) {
             for group in theirs {
-                let moved =
-                    group.calls.iter().map(|call| Counted { session_index: call.session_index + sessions, ..*call });
+                let moved = group
+                    .calls
+                    .iter()
+                    .map(|call| Counted { session_index: call.session_index.saturating_add(sessions), ..*call });
                 match own.iter_mut().find(|own| own.is_of(group.mode, &group.weights_id, group.dtype)) {
                     Some(own) => own.extend(group, moved),
                     None => own.push(Group { calls: moved.collect(), ..group.clone() }),
@@ -181,14 +183,14 @@ impl Measured {
             }
         }
         for (key, asked) in &more.failures {
-            let moved = asked.iter().map(|(call, degraded)| (call + calls, *degraded));
+            let moved = asked.iter().map(|(call, degraded)| (call.saturating_add(calls), *degraded));
             self.failures.entry(*key).or_default().extend(moved);
         }
         for (key, (all, added)) in &more.planted {
             let own = self.planted.entry(key.clone()).or_default();
-            (own.0, own.1) = (own.0 + all, own.1 + added);
+            (own.0, own.1) = (own.0.saturating_add(*all), own.1.saturating_add(*added));
         }
-        self.next = (sessions + more.next.0, calls + more.next.1);
+        self.next = (sessions.saturating_add(more.next.0), calls.saturating_add(more.next.1));
     }
 
     /// Sessions so far: one more than the largest index.
