@@ -27,7 +27,7 @@ fn check(measured: &Measured) {
     assert!(measured.simulated && found.id.is_some() && measured.load.is_some());
     assert_eq!(measured.paces.len(), 4);
     assert!(measured.phases.len() >= 7 && measured.response.is_some(), "{measured:?}");
-    // A fit that a busy machine spoilt is not used; one that holds finds the window of 40 ms and no delay to speak of.
+    // A fit that a busy machine spoilt is not used; one that holds finds how late the board is, 20 ms in the mean.
     let assumed = Calibration::assumed();
     for (response, window, delay) in [
         (measured.response, Some(found.window_ns), Some(found.delay_ns)),
@@ -36,7 +36,10 @@ fn check(measured: &Measured) {
         let response = response.unwrap_or_else(|| panic!("{measured:?}"));
         if response.holds() {
             assert_eq!((window, delay), (Some(response.window_ns), Some(response.delay_ns)));
-            assert!(near(response.window_ns.as_ms(), 40.0, 30.0) && response.delay_ns.as_ms() < 60.0, "{response:?}");
+            // Beside other programs a window of 40 ms and a short one that comes 20 ms late look alike: both are as late in
+            // the mean.
+            let lateness = response.delay_ns.as_ms() + response.window_ns.as_ms() / 2.0;
+            assert!((5.0..60.0).contains(&lateness) && response.window_ns.as_ms() < 70.0, "{response:?}");
         } else {
             assert!(window.is_none_or(|window| window == assumed.window_ns), "{measured:?}");
         }
