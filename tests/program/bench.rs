@@ -21,8 +21,10 @@ fn a_folder_is_measured_without_a_scenario_file() {
     let output = phasebench(here.path(), &words);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
-    let rows: Vec<&str> = said.lines().filter(|line| line.contains("tiny-llama") && line.contains("onnx")).collect();
+    // The engine, and its model below it.
+    let rows: Vec<&str> = said.lines().filter(|line| line.contains("onnx  ")).collect();
     assert!(rows.len() >= 2 && rows[0].starts_with('4') && rows[1].starts_with('9'), "{said}");
+    assert_eq!(said.lines().filter(|line| line.trim() == "tiny-llama").count(), rows.len(), "{said}");
     assert!(said.contains("report: run/report.html"), "{said}");
 
     let validated = phasebench(here.path(), &["validate", "run"]);
