@@ -72,20 +72,8 @@ mod tests {
 
     /// A board of this number in the driver's library; it has no registers.
     fn board(number: u32) -> Sensor {
-        Sensor {
-            id: format!("nvml:{number}"),
-            kind: SensorKind::Nvml,
-            device: "a board".to_owned(),
-            uuid: Some(format!("GPU-{number}-abcd")),
-            driver: None,
-            simulated: false,
-            limit_w: None,
-            divided: None,
-            persistence: None,
-            field_ids: None,
-            registers: Vec::new(),
-            missing: BTreeMap::new(),
-        }
+        let uuid = Some(format!("GPU-{number}-abcd"));
+        Sensor { uuid, ..Sensor::new(format!("nvml:{number}"), SensorKind::Nvml, "a board".to_owned()) }
     }
 
     fn environment(visible: Option<&str>, order: Option<&str>) -> Environment {

@@ -307,22 +307,13 @@ mod tests {
     fn sensor() -> Sensor {
         let register = |name: &str, kind| Register { name: name.to_owned(), kind, range_j: None };
         Sensor {
-            id: "a".to_owned(),
-            kind: SensorKind::Nvml,
-            device: String::new(),
-            uuid: None,
-            driver: None,
             simulated: true,
-            limit_w: None,
-            divided: None,
-            persistence: None,
-            field_ids: None,
             registers: vec![
                 register("counter", RegisterKind::Counter),
                 register("instant", RegisterKind::Instant),
                 register("temperature_c", RegisterKind::State),
             ],
-            missing: BTreeMap::new(),
+            ..Sensor::new("a".to_owned(), SensorKind::Nvml, String::new())
         }
     }
 

@@ -68,20 +68,14 @@ pub struct Sensor {
 }
 
 impl Sensor {
-    /// Whether it has an energy counter.
+    /// A sensor that tells nothing but its name and where it sits.
     #[must_use]
-    pub fn counts(&self) -> bool {
-        self.registers.iter().any(|register| register.kind == RegisterKind::Counter)
-    }
-
-    /// A board of this number in the driver's library, for tests: it has no registers.
-    #[cfg(test)]
-    pub(crate) fn board(number: u32) -> Self {
+    pub fn new(id: String, kind: SensorKind, device: String) -> Self {
         Self {
-            id: format!("nvml:{number}"),
-            kind: SensorKind::Nvml,
-            device: "a board".to_owned(),
-            uuid: Some(format!("GPU-{number}-abcd")),
+            id,
+            kind,
+            device,
+            uuid: None,
             driver: None,
             simulated: false,
             limit_w: None,
@@ -91,6 +85,19 @@ impl Sensor {
             registers: Vec::new(),
             missing: BTreeMap::new(),
         }
+    }
+
+    /// Whether it has an energy counter.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.registers.iter().any(|register| register.kind == RegisterKind::Counter)
+    }
+
+    /// A board of this number in the driver's library, for tests: it has no registers.
+    #[cfg(test)]
+    pub(crate) fn board(number: u32) -> Self {
+        let uuid = Some(format!("GPU-{number}-abcd"));
+        Self { uuid, ..Self::new(format!("nvml:{number}"), SensorKind::Nvml, "a board".to_owned()) }
     }
 }
 

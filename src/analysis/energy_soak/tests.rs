@@ -7,22 +7,13 @@ const S: u64 = 1_000_000_000;
 fn sensor() -> Sensor {
     let register = |name: &str, kind| Register { name: name.to_owned(), kind, range_j: None };
     Sensor {
-        id: "board".to_owned(),
-        kind: SensorKind::Nvml,
-        device: String::new(),
-        uuid: None,
-        driver: None,
         simulated: true,
-        limit_w: None,
-        divided: None,
-        persistence: None,
-        field_ids: None,
         registers: vec![
             register("counter", RegisterKind::Counter),
             register("memory_temperature_c", RegisterKind::State),
             register("temperature_c", RegisterKind::State),
         ],
-        missing: BTreeMap::new(),
+        ..Sensor::new("board".to_owned(), SensorKind::Nvml, String::new())
     }
 }
 

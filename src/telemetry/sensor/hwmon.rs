@@ -78,20 +78,15 @@ fn board(folder: &Path, number: u32) -> Option<Hwmon> {
     }
     let limit_w = limit_w(folder, &driver).map_err(|reason| missing.insert("limit_w".to_owned(), reason)).ok();
     let device = folder.join("device");
+    let name = device_name(&device).unwrap_or(driver);
     let sensor = Sensor {
-        id: format!("hwmon:{number}"),
-        kind: SensorKind::Hwmon,
-        device: device_name(&device).unwrap_or(driver),
         // AMD's driver; 64 bits in hexadecimal.
         uuid: line(&device.join("unique_id")),
         driver: line(&device.join("driver/module/version")),
-        simulated: false,
         limit_w,
-        divided: None,
-        persistence: None,
-        field_ids: None,
         registers,
         missing,
+        ..Sensor::new(format!("hwmon:{number}"), SensorKind::Hwmon, name)
     };
     Some(Hwmon { sensor, channels })
 }

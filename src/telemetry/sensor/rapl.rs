@@ -196,20 +196,9 @@ impl OpenedCounters {
         }
         let (registers, files) =
             self.counters.into_iter().map(|Counter { register, file, .. }| (register, file)).unzip();
-        let sensor = Sensor {
-            id: "rapl".to_owned(),
-            kind: SensorKind::Rapl,
-            device: processor().unwrap_or_else(|| "processor".to_owned()),
-            uuid: None,
-            driver: None,
-            simulated: false,
-            limit_w: None,
-            divided: None,
-            persistence: None,
-            field_ids: None,
-            registers,
-            missing: self.missing,
-        };
+        let device = processor().unwrap_or_else(|| "processor".to_owned());
+        let sensor =
+            Sensor { registers, missing: self.missing, ..Sensor::new("rapl".to_owned(), SensorKind::Rapl, device) };
         Rapl { sensor, files }
     }
 }
