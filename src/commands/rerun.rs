@@ -8,7 +8,7 @@ mod slowdown;
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -16,14 +16,13 @@ use crate::analysis::engines::Rule;
 use crate::cli::RerunArgs;
 use crate::comparison::{Comparison, Gate, Outcome, Settings, Sides, compare, compare_confirmed};
 use crate::exit::Exit;
-use crate::manifest;
 use crate::record::manifest::{Stack, Weight};
 use crate::record::plan::{Plan, SkippedCell};
 
 use super::CommandError;
 use super::compare::{self, CompareError, Opened};
 use super::run;
-use measured::{measure_into, together};
+use measured::{default_folder, measure_into, together};
 
 /// Chance of a false alarm at each of three looks, so that all of them together have 5 %: Pocock 1977.
 const THREE_LOOKS: f64 = 0.0221;
@@ -44,7 +43,7 @@ pub fn execute(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
     if args.if_changed && is_unchanged(&baseline.run.manifest.stack, &stack) {
         return unchanged(args, out);
     }
-    let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, &stack));
+    let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, "rerun", &stack));
     let settings = compare::settings(&args.judge, &baseline)?;
     let rerun = Rerun { args, baseline: &baseline, folder: &folder, settings };
     let Some(stages) = rerun.stages()? else { return Ok(Exit::Interrupted) };
@@ -64,13 +63,6 @@ fn unchanged(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandError
         writeln!(out, "nothing that can change speed changed since {}: nothing measured", args.run.display())?;
     }
     Ok(Exit::Good)
-}
-
-/// Beside the run, named after the stack, so that the same command finds it again and the next upgrade does not.
-fn default_folder(run: &Path, stack: &Stack) -> PathBuf {
-    let hash = manifest::stack_sha256(stack);
-    let name = run.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    run.with_file_name(format!("{name}-rerun-{}", &hash[..8]))
 }
 
 /// A run that is measured again.

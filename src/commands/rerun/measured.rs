@@ -1,14 +1,23 @@
 //! Runs of a plan: measured into a folder, taken up there, or found there; and several of them as one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::commands::CommandError;
 use crate::commands::compare::Opened;
 use crate::commands::run::{self, Asked};
+use crate::manifest;
+use crate::record::manifest::Stack;
 use crate::record::plan::Plan;
 use crate::run_folder::RunFolder;
 use crate::store::StoreError;
 use crate::terminal::warn;
+
+/// Beside the run, named after what is measured and the stack, so that the same command finds it again and the next upgrade does not.
+pub(super) fn default_folder(run: &Path, kind: &str, stack: &Stack) -> PathBuf {
+    let hash = manifest::stack_sha256(stack);
+    let name = run.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    run.with_file_name(format!("{name}-{kind}-{}", &hash[..8]))
+}
 
 /// Measures a plan of a run into a folder, takes it up there, or finds it finished. False: interrupted.
 pub(super) fn measure_into(folder: &Path, baseline: &Path, plan: Plan, json: bool) -> Result<bool, CommandError> {

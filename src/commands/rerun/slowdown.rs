@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -21,7 +21,6 @@ use crate::comparison::{CellRow, Settings};
 use crate::exit::Exit;
 use crate::files;
 use crate::hash::seeded;
-use crate::manifest;
 use crate::record::plan::{CellId, Plan, PlantedSlowdown};
 use crate::report::comparison::{CellNames, names, said};
 use crate::report::document::{Table, Text};
@@ -30,7 +29,7 @@ use crate::store::io_error;
 use crate::terminal::warn;
 use crate::terms::{Repetitions, SessionCount};
 
-use super::measured::{measure_into, together};
+use super::measured::{default_folder, measure_into, together};
 
 /// Sessions a side that tell how much sessions differ.
 const FEWEST: u32 = 3;
@@ -47,8 +46,9 @@ pub(super) fn execute(args: &RerunArgs, factor: f64, out: &mut dyn Write) -> Res
     }
     let baseline = compare::open(&args.run)?;
     let (loaded, _) = run::again(&args.run, baseline.run.plan.clone())?;
-    let stack_sha256 = manifest::stack_sha256(&run::stack_now(loaded)?);
-    let folder = args.out.clone().unwrap_or_else(|| default_folder(args, factor, &stack_sha256));
+    let stack = run::stack_now(loaded)?;
+    let kind = format!("slowdown-{factor}-seed-{}", args.seed);
+    let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, &kind, &stack));
     let settings = compare::settings(&args.judge, &baseline)?;
     let planting = Planting { args, factor, plan: &baseline.run.plan, folder: &folder, settings };
     let Some(found) = planting.stages()? else { return Ok(Exit::Interrupted) };
@@ -62,12 +62,6 @@ pub(super) fn execute(args: &RerunArgs, factor: f64, out: &mut dyn Write) -> Res
         print(&found, args.seed, out)?;
     }
     Ok(if found.passed() { Exit::Good } else { Exit::Undecided })
-}
-
-/// Beside the run, named after the stack, the factor and the seed, so that the same command finds it again.
-fn default_folder(args: &RerunArgs, factor: f64, stack_sha256: &str) -> PathBuf {
-    let name = args.run.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    args.run.with_file_name(format!("{name}-slowdown-{factor}-seed-{}-{}", args.seed, &stack_sha256[..8]))
 }
 
 /// A slowdown that is being planted.
