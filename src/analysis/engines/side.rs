@@ -50,7 +50,7 @@ impl Side<'_> {
 
     /// The device or provider that all of them ran on. `None`: not the same for all.
     #[must_use]
-    pub fn actual(&self) -> Option<String> {
+    pub(super) fn actual(&self) -> Option<String> {
         let first = self.calls.first()?.actual.as_ref()?;
         self.calls.iter().all(|call| call.actual.as_ref() == Some(first)).then(|| first.clone())
     }
@@ -82,7 +82,7 @@ impl Side<'_> {
 
     /// Prompt tokens of a row. `None`: no call, or not told.
     #[must_use]
-    pub fn prompt_tokens(&self) -> Option<f64> {
+    fn prompt_tokens(&self) -> Option<f64> {
         self.calls.first()?.prompt_tokens
     }
 }
