@@ -50,13 +50,7 @@ pub fn rows(
     settings: &Settings,
     allowance: Option<&Allowance>,
 ) -> Result<Vec<GroupRow>, InputError> {
-    let mut groups: Vec<Vec<&Compared>> = Vec::new();
-    for cell in cells {
-        match groups.iter_mut().find(|group| key(group[0]) == key(cell)) {
-            Some(group) => group.push(cell),
-            None => groups.push(vec![cell]),
-        }
-    }
+    let groups = of(cells);
     let asked: Vec<Option<Asked>> = groups.iter().map(|group| asked(group, allowance)).collect();
     let mut judged = judge(&asked.iter().copied().flatten().collect::<Vec<_>>(), settings.rule)?.into_iter();
     let rows = groups.iter().zip(asked).map(|(group, asked)| {
@@ -64,6 +58,18 @@ pub fn rows(
         row(group, found)
     });
     Ok(rows.collect())
+}
+
+/// Cells by backend and phase, in the cells' order.
+pub(super) fn of(cells: &[Compared]) -> Vec<Vec<&Compared>> {
+    let mut groups: Vec<Vec<&Compared>> = Vec::new();
+    for cell in cells {
+        match groups.iter_mut().find(|group| key(group[0]) == key(cell)) {
+            Some(group) => group.push(cell),
+            None => groups.push(vec![cell]),
+        }
+    }
+    groups
 }
 
 fn key(cell: &Compared) -> (&str, Mode) {

@@ -48,7 +48,7 @@ pub fn of(
 fn moved(cells: &[Compared], allowance: Option<&Allowance>) -> Vec<String> {
     let mut parts = Vec::new();
     for verdict in [Verdict::Slower, Verdict::NewlyFailing, Verdict::Faster] {
-        for group in by_group(cells) {
+        for group in groups::of(cells) {
             let own: Vec<&Compared> = group.iter().copied().filter(|cell| cell.row.verdict == verdict).collect();
             let Some(first) = own.first() else { continue };
             let what = format!("{} on {}", phase(first.row.mode), backends(first));
@@ -66,20 +66,6 @@ fn moved(cells: &[Compared], allowance: Option<&Allowance>) -> Vec<String> {
         }
     }
     parts
-}
-
-fn by_group(cells: &[Compared]) -> Vec<Vec<&Compared>> {
-    let mut groups: Vec<Vec<&Compared>> = Vec::new();
-    for cell in cells {
-        let same = |group: &&mut Vec<&Compared>| {
-            (&group[0].row.backend, group[0].row.mode) == (&cell.row.backend, cell.row.mode)
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.push(cell),
-            None => groups.push(vec![cell]),
-        }
-    }
-    groups
 }
 
 fn backends(cell: &Compared) -> String {
@@ -202,10 +188,8 @@ fn disturbed_note(cells: &[Compared], sides: &Sides<'_>) -> Option<String> {
     let of = |count: fn(&CellRow) -> (u64, usize), side: &OneSide<'_>| {
         let compared = cells.iter().map(|cell| count(&cell.row));
         let (disturbed, calls) = compared.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
-        (
-            disturbed::share(disturbed, calls),
-            format!("{:.0} % of the calls of {}", 100.0 * disturbed::share(disturbed, calls), side.name),
-        )
+        let share = disturbed::share(disturbed, calls);
+        (share, format!("{:.0} % of the calls of {}", 100.0 * share, side.name))
     };
     let baseline = of(|row| (row.disturbed_a, row.calls_a), &sides.baseline);
     let candidate = of(|row| (row.disturbed_b, row.calls_b), &sides.candidate);
