@@ -98,7 +98,7 @@ impl Parts<'_> {
     fn figures(&self, without_figure: EnergyColumns) -> EnergyColumns {
         let energy = self.sum(|event| event.energy_j);
         let net = self.sum(|event| event.energy_net_j);
-        let seconds = self.sum(|event| Some((event.end_ns - event.begin_ns) as f64 / 1e9));
+        let seconds = self.sum(|event| Some(event.span().as_secs()));
         // What two phases leave open by themselves is independent; idle power is the same in both, so its part adds up.
         let own_uncertainty = self.each(|event| Some(event.u_stat? * event.energy_j?)).map(|parts| together(&parts));
         let idle_uncertainty = self.sum(EnergyEventRow::u_idle_j);

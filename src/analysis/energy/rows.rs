@@ -12,6 +12,7 @@ use crate::energy::{Idle, together};
 use crate::record::CallRecord;
 use crate::terms::energy::{Grade, IdleKind, Method, NoFigure};
 use crate::terms::{Flag, Phase, Role};
+use crate::units::Nanos;
 
 /// Relative systematic uncertainty of a board's sensor that was never held against a meter: published sheets find gains
 /// from 5.5 % low to 11 % high.
@@ -128,6 +129,11 @@ impl EnergyEventRow {
         if drifts {
             self.flags.add(&[Flag::IdleDrift]);
         }
+    }
+
+    /// From begin to end. Zero where a clock went back between them.
+    pub(crate) fn span(&self) -> Nanos {
+        Nanos(self.end_ns).since(Nanos(self.begin_ns))
     }
 
     /// What idle power leaves open of the net energy, in joules. `None`: no net energy.

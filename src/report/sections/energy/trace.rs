@@ -74,7 +74,7 @@ pub(super) fn block(run: &ReportedRun<'_>) -> Option<Block> {
     let timed = run.tables.energy_events.iter().filter(|event| event.role == Some(Role::Timed));
     let best = timed
         .filter(|event| event.sensor.is_some())
-        .min_by_key(|event| (event.grade.map_or(9, |grade| grade as u8), Reverse(event.end_ns - event.begin_ns)))?;
+        .min_by_key(|event| (event.grade.map_or(9, |grade| grade as u8), Reverse(event.span())))?;
     let call = run.recording.calls().find(|call| call.call_id == best.call_id)?;
     let sensor = best.sensor.as_deref()?;
     let trace = CallTrace::of(run, call, sensor, best.epoch);
