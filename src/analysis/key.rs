@@ -90,10 +90,11 @@ impl PlannedKey {
 }
 
 /// The keys given out so far, so that all rows of a cell share one.
+#[derive(Debug)]
 pub(super) struct CellKeys<'a> {
     planned: HashMap<&'a str, &'a Cell>,
     /// By cell. More than one: weights or element type changed on the way.
-    given: HashMap<&'a str, Vec<Arc<CellKey>>>,
+    given: HashMap<String, Vec<Arc<CellKey>>>,
 }
 
 impl<'a> CellKeys<'a> {
@@ -104,9 +105,9 @@ impl<'a> CellKeys<'a> {
     }
 
     /// The key of a call.
-    pub(super) fn of_call(&mut self, call: &'a CallRecord) -> Arc<CellKey> {
+    pub(super) fn of_call(&mut self, call: &CallRecord) -> Arc<CellKey> {
         let gen_tokens = self.gen_tokens(&call.cell_id.0).unwrap_or(call.tokens.steps_requested);
-        let given = self.given.entry(&call.cell_id.0).or_default();
+        let given = self.given.entry(call.cell_id.0.clone()).or_default();
         let same = |key: &&Arc<CellKey>| {
             (&key.weights_id, key.dtype, key.batch) == (&call.weights_id, call.dtype, call.batch)
                 && (&key.backend, &key.model, &key.scenario)
@@ -131,8 +132,8 @@ impl<'a> CellKeys<'a> {
     }
 
     /// The key of a cell as another tool measured it.
-    pub(super) fn of_planned(&mut self, cell: &'a Cell, weights_id: &str) -> Arc<CellKey> {
-        let given = self.given.entry(&cell.id.0).or_default();
+    pub(super) fn of_planned(&mut self, cell: &Cell, weights_id: &str) -> Arc<CellKey> {
+        let given = self.given.entry(cell.id.0.clone()).or_default();
         if let Some(key) = given.iter().find(|key| key.weights_id == weights_id) {
             return Arc::clone(key);
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::record::plan::Plan;
 use crate::record::{CallRecord, SpanRecord};
 use crate::terms::{Flag, Mode, Phase};
 use crate::units::Nanos;
@@ -36,12 +37,10 @@ impl Table for Metrics {
         let mut rows = imported::rows(from, &mut keys);
         for call in from.recording.calls() {
             let of_call = OfCall {
-                key: keys.of_call(call),
                 architecture: ArchitectureColumns::measured(from.manifest, &call.session.model, &call.weights_id),
                 board: boards.beside(call),
                 suspect: suspects.contains(call.call_id.as_str()),
-                disturbed: !call.disturbances(from.plan.disturbed).is_empty(),
-                made_again: call.is_made_again(from.plan.retries()),
+                ..OfCall::alone(call, from.plan, keys.of_call(call))
             };
             for &mode in call.procedure.modes() {
                 rows.push(row(call, of_call.clone(), EnergyColumns::of(call, mode, &events), mode));
@@ -66,6 +65,18 @@ pub(super) struct OfCall {
 }
 
 impl OfCall {
+    /// What a call says without the rest of the record.
+    pub(super) fn alone(call: &CallRecord, plan: &Plan, key: Arc<CellKey>) -> Self {
+        Self {
+            key,
+            architecture: ArchitectureColumns::default(),
+            board: BoardColumns::default(),
+            suspect: false,
+            disturbed: !call.disturbances(plan.disturbed).is_empty(),
+            made_again: call.is_made_again(plan.retries()),
+        }
+    }
+
     fn flags(&self, call: &CallRecord, mode: Mode) -> Flags {
         let mut flags = Flags::from(call.flags.as_slice());
         if self.suspect && mode.phases().contains(&Phase::Prefill) {

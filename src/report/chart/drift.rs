@@ -65,10 +65,7 @@ pub fn drift(data: &Drift) -> Result<Svg, ChartError> {
         return Err(ChartError::Empty { what: "timed calls" });
     };
     let legend: Vec<_> = data.series.iter().enumerate().map(|(i, s)| (Mark::nth(i), s.name.clone())).collect();
-    let title = match per_mark {
-        1 => data.title.clone(),
-        _ => format!("{}, {}", data.title, gathered::told(per_mark, "means")),
-    };
+    let title = gathered::titled(&data.title, per_mark, "means");
     let head = Head::new(&title, &legend);
     render(&head, describe(data, per_mark), BODY_PX, |area| {
         let frame = Frame {
@@ -115,9 +112,7 @@ fn order_label(value: f64, _decimals: usize) -> String {
 
 fn describe(data: &Drift, per_mark: usize) -> String {
     let mut text = String::from("Difference from the cell's median in percent, in order of calls.");
-    if per_mark > 1 {
-        let _ = write!(text, " Drawn are {}.", gathered::told(per_mark, "means"));
-    }
+    text.push_str(&gathered::drawn(per_mark, "means"));
     for s in &data.series {
         let ends = (s.calls.first(), s.calls.last());
         let (first, last) = (ends.0.map(|c| c.deviation_percent), ends.1.map(|c| c.deviation_percent));

@@ -8,9 +8,19 @@ pub(super) fn per_mark(values: usize) -> usize {
     values.div_ceil(MOST_MARKS).max(1)
 }
 
-/// What a legend adds to a name, and a description to what it says. Empty: every mark is one call.
-pub(super) fn told(per_mark: usize, what: &str) -> String {
-    if per_mark == 1 { String::new() } else { format!("{what} of {per_mark} successive calls each") }
+/// A title with what a mark stands for, where that is not one call.
+pub(super) fn titled(title: &str, per_mark: usize, what: &str) -> String {
+    told(per_mark, what).map_or_else(|| title.to_owned(), |told| format!("{title}, {told}"))
+}
+
+/// The same as a sentence of a description, after another. Empty: every mark is one call.
+pub(super) fn drawn(per_mark: usize, what: &str) -> String {
+    told(per_mark, what).map_or_else(String::new, |told| format!(" Drawn are {told}."))
+}
+
+/// What a mark stands for. `None`: one call.
+fn told(per_mark: usize, what: &str) -> Option<String> {
+    (per_mark > 1).then(|| format!("{what} of {per_mark} successive calls each"))
 }
 
 /// The mean of values. 0 of none.

@@ -66,10 +66,7 @@ pub fn sequence(data: &Sequence) -> Result<Svg, ChartError> {
     if calls().any(|call| call.compiled) {
         legend.push((special, COMPILED.to_owned()));
     }
-    let title = match per_mark {
-        1 => data.title.clone(),
-        _ => format!("{}, {}", data.title, gathered::told(per_mark, "the longest")),
-    };
+    let title = gathered::titled(&data.title, per_mark, "the longest");
     let head = Head::new(&title, &legend);
     render(&head, describe(data, per_mark), BODY_PX, |area| {
         let frame = Frame {
@@ -104,9 +101,7 @@ fn whole(value: f64, _decimals: usize) -> String {
 
 fn describe(data: &Sequence, per_mark: usize) -> String {
     let mut text = String::from("Every call in order, as a multiple of the median of its cell's timed calls.");
-    if per_mark > 1 {
-        let _ = write!(text, " Drawn are {}.", gathered::told(per_mark, "the longest"));
-    }
+    text.push_str(&gathered::drawn(per_mark, "the longest"));
     for s in &data.series {
         let compiled: Vec<&SequenceCall> = s.calls.iter().filter(|call| call.compiled).collect();
         let longest = s.calls.iter().map(|call| call.of_median).fold(0.0, f64::max);

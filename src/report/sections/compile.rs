@@ -1,5 +1,7 @@
 //! What was asked of a compiler, what proves that it ran, and whether it paid.
 
+use std::collections::HashMap;
+
 use crate::analysis::CompileAuditRow;
 use crate::record::CallRecord;
 use crate::report::chart::{self, Sequence, SequenceCall, SequenceSeries};
@@ -120,10 +122,12 @@ fn calls(run: &ReportedRun<'_>, backend: &str, model: &str, timed: Mode) -> Vec<
             && call.role != Role::Rewarm
             && call.status.is_ok()
     });
+    let cells = run.tables.summary.iter().rev().filter(|row| row.mode == timed);
+    let medians: HashMap<&str, f64> = cells.map(|row| (row.key.cell_id.as_str(), row.median_ms)).collect();
     let times = made.filter_map(|call| {
         let span = call.spans.iter().find(|span| span.phase.mode() == timed)?;
-        let cell = run.tables.summary.iter().find(|row| row.mode == timed && row.key.cell_id == call.cell_id.0)?;
-        Some((span.duration().as_ms() / cell.median_ms, compiled(call, timed)))
+        let median_ms = medians.get(call.cell_id.0.as_str())?;
+        Some((span.duration().as_ms() / median_ms, compiled(call, timed)))
     });
     (1..).zip(times).map(|(number, (of_median, compiled))| SequenceCall { number, of_median, compiled }).collect()
 }
