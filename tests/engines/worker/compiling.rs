@@ -3,7 +3,7 @@
 use std::fs;
 
 use phasebench::record::{CompileRecord, Decision, Line, Rule};
-use phasebench::terms::{Degraded, Phase, Status};
+use phasebench::terms::{Degraded, Phase, Role, Status};
 
 use crate::worker::fixture::{Fixture, REPETITIONS, Recorded, assert_exit};
 
@@ -33,7 +33,9 @@ fn ahead_or_inside_the_calls_as_the_worker_is_set() {
     let graphs = |recorded: &Recorded| {
         let calls = recorded.calls("worker");
         assert!(calls.iter().all(|call| call.status.is_ok()), "{:?}", recorded.failures());
-        calls.iter().map(|call| call.compile.iter().map(|phase| phase.unique_graphs).sum()).collect::<Vec<u64>>()
+        // Where the machine paused, a short call comes before a timed one.
+        let planned = calls.iter().filter(|call| call.role != Role::Rewarm);
+        planned.map(|call| call.compile.iter().map(|phase| phase.unique_graphs).sum()).collect::<Vec<u64>>()
     };
     let ahead = Fixture::new(COMPILED, "compile").complete();
     assert_eq!(steps(&ahead).len(), 1);
@@ -53,7 +55,8 @@ fn the_evidence_of_a_broken_graph_is_kept() {
     let breaks: Vec<_> = step.phases.iter().map(|phase| (phase.phase, phase.graph_breaks)).collect();
     assert_eq!(breaks, [(Phase::Prefill, 3), (Phase::KvDecode, 3)]);
     let failures = recorded.failures();
-    assert_eq!(failures.len(), 1 + REPETITIONS, "the calls show what runs instead");
+    let (calls, timed) = (recorded.calls("worker"), recorded.timed("worker"));
+    assert_eq!((failures.len(), timed.len()), (calls.len(), REPETITIONS), "the calls show what runs instead");
     let said = "nothing proves it; said when it was compiled: graph break: print";
     assert!(failures.iter().all(|failure| failure.starts_with("fallback: ") && failure.contains(said)), "{failures:?}");
     let audit = table(&fixture, "compile_audit.csv");
