@@ -1,22 +1,28 @@
 //! Reads a run's record, whole or torn.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, Read};
 use std::path::Path;
+
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
 
 use crate::hash::sha256_hex;
 use crate::record::{
     CallRecord, Decision, FORMAT, Header, IdleRecord, ImportedCall, Line, LoadRecord, LoopRecord, OLDEST,
     ReferenceRecord, SEALED, StatedFigure,
 };
-use crate::store::seal::{Chain, Seals};
+use crate::store::seal::{Chain, Seals, is_seal};
 use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, read_text};
 
 /// What the header calls the file.
 pub const FILE_KIND: &str = "phasebench-measurements";
 
 /// Bytes that are read at a time.
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 1 << 22;
+
+/// Lines that one thread parses at a time.
+const LINES: usize = 64;
 
 /// Everything recorded of a run.
 #[derive(Debug, Clone, Default)]
@@ -199,40 +205,90 @@ pub(super) fn read_file(folder: &Path) -> Result<Recording, StoreError> {
 
 fn read_keeping(folder: &Path, keeps: &mut dyn FnMut(&Line) -> bool) -> Result<Recording, StoreError> {
     let path = folder.join(MEASUREMENTS);
-    let mut file = BufReader::with_capacity(BLOCK, File::open(&path).map_err(io_error(&path, "read"))?);
-    let (mut recording, mut chain) = (Recording::default(), Chain::default());
-    let mut bytes = Vec::new();
-    for number in 0.. {
-        bytes.clear();
-        if file.read_until(b'\n', &mut bytes).map_err(io_error(&path, "read"))? == 0 {
-            break;
-        }
-        let line = bytes.as_slice();
-        if line.last() != Some(&b'\n') {
-            recording.torn = true;
-            break;
-        }
-        let damaged = |e: serde_json::Error| StoreError::Line {
-            path: path.display().to_string(),
-            line: number + 1,
-            why: e.to_string(),
-        };
-        if !recording.seals.look(&chain, line).map_err(damaged)? {
-            let parsed: Line = serde_json::from_slice(line).map_err(damaged)?;
-            if number == 0 {
-                check_header(&path, &parsed)?;
+    let mut file = File::open(&path).map_err(io_error(&path, "read"))?;
+    let mut reading = Reading::of(&path);
+    let mut bytes = Vec::with_capacity(2 * BLOCK);
+    while read_block(&mut file, &mut bytes).map_err(io_error(&path, "read"))? > 0 {
+        // The last line may go on in the next block.
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        reading.take(&bytes[..whole], keeps)?;
+        bytes.drain(..whole);
+    }
+    Ok(reading.finish(!bytes.is_empty()))
+}
+
+/// Appends the next bytes of a file. How many; 0 at its end.
+fn read_block(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    file.take(BLOCK as u64).read_to_end(bytes)
+}
+
+/// A record on the way of being read.
+struct Reading<'a> {
+    path: &'a Path,
+    recording: Recording,
+    chain: Chain,
+    /// Lines so far.
+    lines: usize,
+}
+
+impl<'a> Reading<'a> {
+    fn of(path: &'a Path) -> Self {
+        Self { path, recording: Recording::default(), chain: Chain::default(), lines: 0 }
+    }
+
+    /// Takes whole lines: they are hashed while they are parsed.
+    fn take(&mut self, bytes: &[u8], keeps: &mut dyn FnMut(&Line) -> bool) -> Result<(), StoreError> {
+        let lines: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
+        let (seals, chain) = (&mut self.recording.seals, &mut self.chain);
+        let (sealed, parsed) = rayon::join(|| look(seals, chain, &lines), || parse(&lines));
+        // What is told of a damaged record is its first damage.
+        let no_seal = sealed.as_ref().err().map(|(place, _)| *place);
+        for (place, line) in parsed.into_iter().enumerate().take_while(|(place, _)| no_seal != Some(*place)) {
+            let Some(line) = line.map_err(|error| self.damaged(place, &error))? else { continue };
+            if self.lines + place == 0 {
+                check_header(self.path, &line)?;
             }
-            recording.lines.extend(keeps(&parsed).then_some(parsed));
+            self.recording.lines.extend(keeps(&line).then_some(line));
         }
+        sealed.map_err(|(place, error)| self.damaged(place, &error))?;
+        self.recording.length += bytes.len() as u64;
+        self.lines += lines.len();
+        Ok(())
+    }
+
+    fn damaged(&self, place: usize, error: &serde_json::Error) -> StoreError {
+        StoreError::Line { path: self.path.display().to_string(), line: self.lines + place + 1, why: error.to_string() }
+    }
+
+    fn finish(mut self, torn: bool) -> Recording {
+        self.recording.torn = torn;
+        if !self.recording.is_sealed() {
+            // Nobody said that there would be seals.
+            self.recording.seals = Seals::default();
+        }
+        self.recording.chain = self.chain;
+        self.recording
+    }
+}
+
+/// Looks at the seals among lines and hashes all. Its error is the place of one that is no seal, and why.
+fn look(seals: &mut Seals, chain: &mut Chain, lines: &[&[u8]]) -> Result<(), (usize, serde_json::Error)> {
+    for (place, line) in lines.iter().enumerate() {
+        seals.look(chain, line).map_err(|error| (place, error))?;
         chain.take(line);
-        recording.length += line.len() as u64;
     }
-    if !recording.is_sealed() {
-        // Nobody said that there would be seals.
-        recording.seals = Seals::default();
-    }
-    recording.chain = chain;
-    Ok(recording)
+    Ok(())
+}
+
+/// Parses lines, some on every processor. `None`: a seal.
+fn parse(lines: &[&[u8]]) -> Vec<Result<Option<Line>, serde_json::Error>> {
+    let of_lines = |lines: &[&[u8]]| lines.iter().map(|line| parse_line(line)).collect::<Vec<_>>();
+    lines.par_chunks(LINES).flat_map_iter(of_lines).collect()
+}
+
+/// A line. `None`: it is a seal.
+fn parse_line(line: &[u8]) -> Result<Option<Line>, serde_json::Error> {
+    if is_seal(line) { Ok(None) } else { serde_json::from_slice(line).map(Some) }
 }
 
 fn check_header(path: &Path, first: &Line) -> Result<(), StoreError> {
