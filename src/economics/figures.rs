@@ -1,6 +1,6 @@
 //! Measured figures, quantities made of them, and how sure those are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -105,17 +105,44 @@ impl Product {
     }
 }
 
-/// One of the products of a sum.
-struct Term<'a> {
-    /// Deviations of a figure in every draw, and the figure's power.
-    powers: Vec<(&'a [f64], f64)>,
-    value: f64,
+/// The products of a sum as they are drawn: a few powers of a few figures are the factors of all of them, and each is worked
+/// out once in a draw.
+struct Terms<'a> {
+    /// Deviations of a figure in every draw, and the steps of its power, ascending.
+    figures: Vec<(&'a [f64], Vec<i32>)>,
+    /// The value of each product, and the places of its factors among all powers of all figures.
+    products: Vec<(f64, Vec<usize>)>,
 }
 
-impl Term<'_> {
-    fn drawn(&self, draw: usize, stretch: f64) -> f64 {
-        let deviation: f64 = self.powers.iter().map(|(deviations, power)| power * deviations[draw]).sum();
-        self.value * (stretch * deviation).exp()
+impl<'a> Terms<'a> {
+    fn of(alike: &BTreeMap<Vec<(FigureId, i32)>, f64>, draws: &'a Draws) -> Self {
+        let powers: BTreeSet<(FigureId, i32)> = alike.keys().flatten().copied().collect();
+        let places: BTreeMap<(FigureId, i32), usize> = powers.iter().copied().zip(0..).collect();
+        let mut steps: BTreeMap<FigureId, Vec<i32>> = BTreeMap::new();
+        for (id, step) in powers {
+            steps.entry(id).or_default().push(step);
+        }
+        let product = |(factors, value): (&Vec<_>, &f64)| (*value, factors.iter().map(|power| places[power]).collect());
+        Self {
+            figures: steps.into_iter().map(|(id, steps)| (draws.deviations[id.0].as_slice(), steps)).collect(),
+            products: alike.iter().map(product).collect(),
+        }
+    }
+
+    /// The sum in one draw. `factors` is room for its factors.
+    fn drawn(&self, draw: usize, stretch: f64, factors: &mut Vec<f64>) -> f64 {
+        factors.clear();
+        for (deviations, steps) in &self.figures {
+            let one_step = (stretch * deviations[draw] / STEPS).exp();
+            let (mut reached, mut power) = (0, 1.0);
+            for step in steps {
+                power *= one_step.powi(step - reached);
+                reached = *step;
+                factors.push(power);
+            }
+        }
+        let product = |(value, places): &(f64, Vec<usize>)| places.iter().fold(*value, |all, place| all * factors[*place]);
+        self.products.iter().map(product).fold(0.0, |sum, value| sum + value)
     }
 }
 
@@ -126,7 +153,7 @@ const FEWEST_OF_A_THREAD: usize = 512;
 #[derive(Debug, Clone, Default)]
 pub struct Sum {
     value: f64,
-    alike: BTreeMap<Vec<(FigureId, i64)>, f64>,
+    alike: BTreeMap<Vec<(FigureId, i32)>, f64>,
 }
 
 impl Sum {
@@ -135,7 +162,7 @@ impl Sum {
     pub fn add(&mut self, product: &Product, figures: &Figures) {
         let value = product.value(figures);
         self.value += value;
-        let step = |power: f64| (power * STEPS).round() as i64;
+        let step = |power: f64| (power * STEPS).round() as i32;
         let key = product.powers.iter().map(|(id, power)| (*id, step(*power))).filter(|(_, step)| *step != 0);
         *self.alike.entry(key.collect()).or_default() += value;
     }
@@ -168,12 +195,11 @@ impl Sum {
     /// interval is then that figure's own.
     ///
     /// Source: Student's t over the normal quantile, at the degrees of freedom of Welch and Satterthwaite.
-    #[expect(clippy::cast_precision_loss, reason = "a power of a few")]
     fn stretch(&self, figures: &Figures) -> f64 {
         let mut slopes: BTreeMap<FigureId, f64> = BTreeMap::new();
         for (powers, value) in &self.alike {
             for (id, step) in powers {
-                *slopes.entry(*id).or_default() += value * *step as f64 / STEPS;
+                *slopes.entry(*id).or_default() += value * f64::from(*step) / STEPS;
             }
         }
         let (mut variance, mut squares) = (0.0, 0.0);
@@ -191,15 +217,11 @@ impl Sum {
 
     /// Its value in every draw. Each is added up in the same order, however many threads there are.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a power of a few")]
     pub fn drawn(&self, figures: &Figures, draws: &Draws) -> Vec<f64> {
         let stretch = self.stretch(figures);
-        let power = |(id, step): &(FigureId, i64)| (draws.deviations[id.0].as_slice(), *step as f64 / STEPS);
-        let term =
-            |(powers, value): (&Vec<_>, &f64)| Term { powers: powers.iter().map(power).collect(), value: *value };
-        let terms: Vec<Term<'_>> = self.alike.iter().map(term).collect();
+        let terms = Terms::of(&self.alike, draws);
         let numbers = (0..draws.draws).into_par_iter().with_min_len(FEWEST_OF_A_THREAD);
-        numbers.map(|draw| terms.iter().fold(0.0, |sum, term| sum + term.drawn(draw, stretch))).collect()
+        numbers.map_init(Vec::new, |factors, draw| terms.drawn(draw, stretch, factors)).collect()
     }
 }
 
