@@ -141,7 +141,8 @@ impl<'a> Terms<'a> {
                 factors.push(power);
             }
         }
-        let product = |(value, places): &(f64, Vec<usize>)| places.iter().fold(*value, |all, place| all * factors[*place]);
+        let product =
+            |(value, places): &(f64, Vec<usize>)| places.iter().fold(*value, |all, place| all * factors[*place]);
         self.products.iter().map(product).fold(0.0, |sum, value| sum + value)
     }
 }
