@@ -1,6 +1,6 @@
 //! Measured figures, quantities made of them, and how sure those are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -15,8 +15,9 @@ use crate::stats::{LEVEL, student};
 pub const DRAWS: usize = 10_000;
 /// Seed of the draws.
 pub const SEED: u64 = 42;
-/// Powers are told apart in steps of this share of 1, where deviations are drawn; values are exact.
-const STEPS: f64 = 64.0;
+/// Powers of a figure that round to the same multiple of this are drawn as one, at their mean: by how far they differ from
+/// it enters squared, with the square of the figure's error. Values are exact.
+const ALIKE: f64 = 0.125;
 
 /// A positive figure with the error of its logarithm.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,45 +106,38 @@ impl Product {
     }
 }
 
-/// The products of a sum as they are drawn: a few powers of a few figures are the factors of all of them, and each is worked
-/// out once in a draw.
-struct Terms<'a> {
-    /// Deviations of a figure in every draw, and the steps of its power, ascending.
-    figures: Vec<(&'a [f64], Vec<i32>)>,
-    /// The value of each product, and the places of its factors among all powers of all figures.
-    products: Vec<(f64, Vec<usize>)>,
+/// Products of a sum that are drawn as one.
+#[derive(Debug, Clone)]
+struct Alike {
+    /// All together.
+    value: f64,
+    /// Of each figure, the sum of value × power.
+    weighted: Vec<f64>,
 }
 
-impl<'a> Terms<'a> {
-    fn of(alike: &BTreeMap<Vec<(FigureId, i32)>, f64>, draws: &'a Draws) -> Self {
-        let powers: BTreeSet<(FigureId, i32)> = alike.keys().flatten().copied().collect();
-        let places: BTreeMap<(FigureId, i32), usize> = powers.iter().copied().zip(0..).collect();
-        let mut steps: BTreeMap<FigureId, Vec<i32>> = BTreeMap::new();
-        for (id, step) in powers {
-            steps.entry(id).or_default().push(step);
-        }
-        let product = |(factors, value): (&Vec<_>, &f64)| (*value, factors.iter().map(|power| places[power]).collect());
-        Self {
-            figures: steps.into_iter().map(|(id, steps)| (draws.deviations[id.0].as_slice(), steps)).collect(),
-            products: alike.iter().map(product).collect(),
-        }
+impl Alike {
+    /// No product yet, of so many figures.
+    fn none(figures: usize) -> Self {
+        Self { value: 0.0, weighted: vec![0.0; figures] }
     }
 
-    /// The sum in one draw. `factors` is room for its factors.
-    fn drawn(&self, draw: usize, stretch: f64, factors: &mut Vec<f64>) -> f64 {
-        factors.clear();
-        for (deviations, steps) in &self.figures {
-            let one_step = (stretch * deviations[draw] / STEPS).exp();
-            let (mut reached, mut power) = (0, 1.0);
-            for step in steps {
-                power *= one_step.powi(step - reached);
-                reached = *step;
-                factors.push(power);
-            }
-        }
-        let product =
-            |(value, places): &(f64, Vec<usize>)| places.iter().fold(*value, |all, place| all * factors[*place]);
-        self.products.iter().map(product).fold(0.0, |sum, value| sum + value)
+    fn add(&mut self, value: f64, weighted: impl Iterator<Item = f64>) {
+        self.value += value;
+        self.weighted.iter_mut().zip(weighted).for_each(|(all, one)| *all += one);
+    }
+}
+
+/// What is alike, as it is drawn: at the mean of its powers.
+struct Term<'a> {
+    value: f64,
+    /// Deviations of a figure in every draw, and the figure's power.
+    powers: Vec<(&'a [f64], f64)>,
+}
+
+impl Term<'_> {
+    fn drawn(&self, draw: usize, stretch: f64) -> f64 {
+        let deviation: f64 = self.powers.iter().map(|(deviations, power)| power * deviations[draw]).sum();
+        self.value * (stretch * deviation).exp()
     }
 }
 
@@ -154,7 +148,7 @@ const FEWEST_OF_A_THREAD: usize = 512;
 #[derive(Debug, Clone, Default)]
 pub struct Sum {
     value: f64,
-    alike: BTreeMap<Vec<(FigureId, i32)>, f64>,
+    alike: BTreeMap<Vec<(FigureId, i32)>, Alike>,
 }
 
 impl Sum {
@@ -163,9 +157,11 @@ impl Sum {
     pub fn add(&mut self, product: &Product, figures: &Figures) {
         let value = product.value(figures);
         self.value += value;
-        let step = |power: f64| (power * STEPS).round() as i32;
-        let key = product.powers.iter().map(|(id, power)| (*id, step(*power))).filter(|(_, step)| *step != 0);
-        *self.alike.entry(key.collect()).or_default() += value;
+        let powers: Vec<(FigureId, f64)> =
+            product.powers.iter().copied().filter(|(_, power)| *power != 0.0 && value != 0.0).collect();
+        let key = powers.iter().map(|(id, power)| (*id, (power / ALIKE).round() as i32)).collect();
+        let alike = self.alike.entry(key).or_insert_with(|| Alike::none(powers.len()));
+        alike.add(value, powers.iter().map(|(_, power)| value * power));
     }
 
     /// Its value.
@@ -178,7 +174,10 @@ impl Sum {
     #[must_use]
     pub fn times(mut self, factor: f64) -> Self {
         self.value *= factor;
-        self.alike.values_mut().for_each(|value| *value *= factor);
+        for alike in self.alike.values_mut() {
+            alike.value *= factor;
+            alike.weighted.iter_mut().for_each(|weighted| *weighted *= factor);
+        }
         self
     }
 
@@ -186,8 +185,9 @@ impl Sum {
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
         self.value += other.value;
-        for (powers, value) in &other.alike {
-            *self.alike.entry(powers.clone()).or_default() += value;
+        for (key, more) in &other.alike {
+            let alike = self.alike.entry(key.clone()).or_insert_with(|| Alike::none(key.len()));
+            alike.add(more.value, more.weighted.iter().copied());
         }
         self
     }
@@ -198,9 +198,9 @@ impl Sum {
     /// Source: Student's t over the normal quantile, at the degrees of freedom of Welch and Satterthwaite.
     fn stretch(&self, figures: &Figures) -> f64 {
         let mut slopes: BTreeMap<FigureId, f64> = BTreeMap::new();
-        for (powers, value) in &self.alike {
-            for (id, step) in powers {
-                *slopes.entry(*id).or_default() += value * f64::from(*step) / STEPS;
+        for (key, alike) in &self.alike {
+            for ((id, _), weighted) in key.iter().zip(&alike.weighted) {
+                *slopes.entry(*id).or_default() += weighted;
             }
         }
         let (mut variance, mut squares) = (0.0, 0.0);
@@ -216,13 +216,21 @@ impl Sum {
         critical(df.min(1e6)).zip(critical(1e6)).map_or(1.0, |(t, z)| t / z)
     }
 
+    fn terms<'a>(&self, draws: &'a Draws) -> Vec<Term<'a>> {
+        let of = |(key, alike): (&Vec<(FigureId, i32)>, &Alike)| {
+            let figures = key.iter().map(|(id, _)| draws.deviations[id.0].as_slice());
+            let means = alike.weighted.iter().map(|weighted| weighted / alike.value);
+            Term { value: alike.value, powers: figures.zip(means).collect() }
+        };
+        self.alike.iter().filter(|(_, alike)| alike.value != 0.0).map(of).collect()
+    }
+
     /// Its value in every draw. Each is added up in the same order, however many threads there are.
     #[must_use]
     pub fn drawn(&self, figures: &Figures, draws: &Draws) -> Vec<f64> {
-        let stretch = self.stretch(figures);
-        let terms = Terms::of(&self.alike, draws);
+        let (stretch, terms) = (self.stretch(figures), self.terms(draws));
         let numbers = (0..draws.draws).into_par_iter().with_min_len(FEWEST_OF_A_THREAD);
-        numbers.map_init(Vec::new, |factors, draw| terms.drawn(draw, stretch, factors)).collect()
+        numbers.map(|draw| terms.iter().fold(0.0, |sum, term| sum + term.drawn(draw, stretch))).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the intervals of money promise, on simulated cells whose truth is known. Every case is seeded by its number.
 
 use phasebench::cost::request::Engine;
-use phasebench::economics::figures::{Figure, FigureId, Figures, Uncertain, share_of_least};
+use phasebench::economics::figures::{Figure, FigureId, Figures, Sum, Uncertain, share_of_least};
 use phasebench::economics::price::{Rates, Work};
 use phasebench::economics::request_time::{Measured, RequestTime};
 use phasebench::scenario::workload::Bin;
@@ -10,7 +10,7 @@ use phasebench::stats::location::log_location;
 use phasebench::stats::pooled::{CellError, pooled};
 use phasebench::stats::series::autocorrelation;
 use phasebench::stats::student;
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -187,4 +187,40 @@ fn the_probability_of_being_cheapest_is_calibrated() {
             }
         }
     }
+}
+
+/// Requests of many lengths are drawn in groups. A draw of all of them is the sum of the draws of each.
+#[test]
+fn requests_that_are_drawn_together_cost_what_they_cost_one_by_one() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let mut figures = Figures::default();
+    let mut cells = |value: f64| -> Vec<Measured> {
+        let lengths =
+            [32.0_f64, 128.0, 512.0].into_iter().flat_map(|prompt| [16.0, 64.0, 256.0].map(|steps| (prompt, steps)));
+        lengths
+            .map(|(prompt, steps)| {
+                let figure = figures.add(Figure { value: value * prompt.powf(0.9), log_error: 0.05, df: None });
+                Measured { prompt, steps, figure }
+            })
+            .collect()
+    };
+    let time = RequestTime::new(&cells(0.1), &cells(0.02), None).unwrap();
+    let draws = figures.draw(500, 11);
+    let (mut together, mut one_by_one) = (Sum::default(), vec![0.0; 500]);
+    for _ in 0..2000 {
+        let (prompt, steps) = (rng.random_range(32.0_f64..512.0).round(), rng.random_range(16.0_f64..256.0).round());
+        for product in [time.prefill(prompt), time.decode(prompt, steps)] {
+            together.add(&product, &figures);
+            let mut alone = Sum::default();
+            alone.add(&product, &figures);
+            for (all, one) in one_by_one.iter_mut().zip(alone.drawn(&figures, &draws)) {
+                *all += one;
+            }
+        }
+    }
+    let differences =
+        together.drawn(&figures, &draws).into_iter().zip(one_by_one).map(|(all, sum)| (all / sum - 1.0).abs());
+    let largest = differences.fold(0.0, f64::max);
+    assert!(largest < 2e-5, "{largest}");
+    assert_eq!(together.times(0.0).drawn(&figures, &draws), vec![0.0; 500]);
 }
