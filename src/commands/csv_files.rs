@@ -1,5 +1,6 @@
 //! Rows as they stand in JSON, as CSV files.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,16 +47,7 @@ pub fn write(tables: Vec<File>, folder: &Path) -> Result<Vec<PathBuf>, CommandEr
 /// Never for rows of plain values.
 pub fn csv(rows: &[Value]) -> Result<Vec<u8>, CommandError> {
     let flat: Vec<Map<String, Value>> = rows.iter().map(flattened).collect();
-    let mut columns: Vec<&str> = Vec::new();
-    for row in &flat {
-        for name in row.keys() {
-            // What is null in one row has parts in another: the parts are the columns.
-            let has_parts = flat.iter().any(|other| other.keys().any(|key| is_part(key, name)));
-            if !has_parts && !columns.contains(&name.as_str()) {
-                columns.push(name);
-            }
-        }
-    }
+    let columns = columns(&flat);
     let mut writer = csv::Writer::from_writer(Vec::new());
     let failed = |error: csv::Error| CommandError::from(std::io::Error::other(error));
     writer.write_record(&columns).map_err(failed)?;
@@ -65,9 +57,17 @@ pub fn csv(rows: &[Value]) -> Result<Vec<u8>, CommandError> {
     writer.into_inner().map_err(|error| CommandError::from(error.into_error()))
 }
 
-/// Whether a column holds a part of another.
-fn is_part(column: &str, of: &str) -> bool {
-    column.strip_prefix(of).is_some_and(|rest| ["_value", "_infrastructure_value", "_total_value"].contains(&rest))
+/// What a figure's parts are called after it.
+const PARTS: [&str; 3] = ["_value", "_infrastructure_value", "_total_value"];
+
+/// The names that rows have, in the order in which they first come. What is null in one row has parts in another: the parts
+/// are the columns.
+fn columns(rows: &[Map<String, Value>]) -> Vec<&str> {
+    let mut known: HashSet<&str> = HashSet::new();
+    let mut names: Vec<&str> = rows.iter().flat_map(Map::keys).map(String::as_str).collect();
+    names.retain(|name| known.insert(name));
+    names.retain(|name| !PARTS.iter().any(|part| known.contains(format!("{name}{part}").as_str())));
+    names
 }
 
 /// A row whose parts are columns: `engine.model` is `engine_model`.

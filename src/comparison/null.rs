@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::stats::InputError;
@@ -43,19 +44,40 @@ pub fn null(run: RunSide<'_>, splits: u32, settings: &Settings) -> Result<Option
     if indices.len() < FEWEST_SESSIONS {
         return Ok(None);
     }
-    let mut found = Null { sessions: indices.len(), cells: 0, splits, called: 0, different: 0, same: 0 };
-    for seed in 0..splits {
-        let mut shuffled = indices.clone();
-        shuffled.shuffle(&mut ChaCha8Rng::seed_from_u64(u64::from(seed)));
-        let half = &shuffled[..shuffled.len() / 2];
-        let sides = Sides::of_halves(run, ("one half", "the other"), &|index| half.contains(&index));
-        let rows = cells::rows(&sides, settings, None, &[])?;
-        let any = |wanted: &[Verdict]| rows.iter().any(|cell| wanted.contains(&cell.row.verdict));
-        let beyond = [Verdict::Slower, Verdict::Faster];
-        found.called += u32::from(any(&beyond));
-        found.different += u32::from(any(&beyond) || any(&[Verdict::SlowerExtentOpen, Verdict::FasterExtentOpen]));
-        found.same += rows.iter().filter(|cell| cell.row.verdict == Verdict::Same).count() as u64;
-        found.cells = rows.iter().filter(|cell| cell.effect.is_some()).count();
-    }
-    Ok(Some(found))
+    let one = |seed: u32| split(run, &indices, seed, settings);
+    let all: Vec<Split> = (0..splits).into_par_iter().map(one).collect::<Result<_, _>>()?;
+    let count =
+        |of: fn(&Split) -> bool| u32::try_from(all.iter().filter(|split| of(split)).count()).unwrap_or(u32::MAX);
+    Ok(Some(Null {
+        sessions: indices.len(),
+        cells: all.last().map_or(0, |split| split.cells),
+        splits,
+        called: count(|split| split.called),
+        different: count(|split| split.different),
+        same: all.iter().map(|split| split.same).sum(),
+    }))
+}
+
+/// What came of one split.
+struct Split {
+    cells: usize,
+    called: bool,
+    different: bool,
+    same: u64,
+}
+
+fn split(run: RunSide<'_>, sessions: &[u32], seed: u32, settings: &Settings) -> Result<Split, InputError> {
+    let mut shuffled = sessions.to_vec();
+    shuffled.shuffle(&mut ChaCha8Rng::seed_from_u64(u64::from(seed)));
+    let half = &shuffled[..shuffled.len() / 2];
+    let sides = Sides::of_halves(run, ("one half", "the other"), &|index| half.contains(&index));
+    let rows = cells::rows(&sides, settings, None, &[])?;
+    let any = |wanted: &[Verdict]| rows.iter().any(|cell| wanted.contains(&cell.row.verdict));
+    let called = any(&[Verdict::Slower, Verdict::Faster]);
+    Ok(Split {
+        cells: rows.iter().filter(|cell| cell.effect.is_some()).count(),
+        called,
+        different: called || any(&[Verdict::SlowerExtentOpen, Verdict::FasterExtentOpen]),
+        same: rows.iter().filter(|cell| cell.row.verdict == Verdict::Same).count() as u64,
+    })
 }
