@@ -51,31 +51,39 @@ fn sentences(rows: &[&RooflineRow], names: &Names) -> Vec<Text> {
 pub(super) fn sentence(row: &RooflineRow, names: &Names) -> Option<Text> {
     let what = names.cell(&row.key.model, &row.key.scenario, row.key.batch, row.key.gen_tokens);
     let of = format!("{} of {what} on {}:", mode(row.mode), row.key.backend);
-    let measured = format!("{} tokens/s", format::number(row.tokens_per_s, 3));
-    let ceiling = format!("{} tokens/s", format::number(row.ceiling_tokens_per_s, 3));
+    let of_roof = of_roof(row);
     let answer = match row.held_by? {
         HeldBy::Memory => format!(
-            "{measured} of at most {ceiling}; it is held by memory, which it reads at {} of the machine's speed. Fewer bytes help: a smaller \
+            "{of_roof}; it is held by memory, which it reads at {} of the machine's speed. Fewer bytes help: a smaller \
              model or a narrower element type; a faster processor does not",
             share(row.memory_share, row.memory_share_low, row.memory_share_high)
         ),
         HeldBy::MemoryPlain => format!(
-            "{measured} of at most {ceiling}; it is held by memory on plain pages, which are read at {} of the speed of huge ones here. Huge \
+            "{of_roof}; it is held by memory on plain pages, which are read at {} of the speed of huge ones here. Huge \
              pages or fewer bytes help; a faster processor does not",
             format::percent(row.memory_plain_roof.zip(row.memory_roof).map(|(plain, huge)| plain / huge))
         ),
         HeldBy::Compute => format!(
-            "{measured} of at most {ceiling}; it is held by the processor's arithmetic, of which it uses {}. More or faster cores help; faster \
+            "{of_roof}; it is held by the processor's arithmetic, of which it uses {}. More or faster cores help; faster \
              memory does not",
             share(row.compute_share, row.compute_share_low, row.compute_share_high)
         ),
         HeldBy::Overhead => format!(
-            "{measured} of at most {ceiling}; neither memory nor arithmetic holds it ({}): what is left is the engine's own work, which \
+            "{of_roof}; neither memory nor arithmetic holds it ({}): what is left is the engine's own work, which \
              shrinks with neither",
             both_shares(row)
         ),
     };
     Some(Text::default().strong(of).and(format!(" {answer}.")))
+}
+
+/// What is reached, and what the nearer roof allows. Both were measured, so that the first can come out a little above.
+fn of_roof(row: &RooflineRow) -> String {
+    let (reached, roof) = (format::number(row.tokens_per_s, 3), format::number(row.ceiling_tokens_per_s, 3));
+    if row.ceiling_tokens_per_s.is_some_and(|ceiling| row.tokens_per_s > ceiling) {
+        return format!("{reached} tokens/s, at the roof of {roof} tokens/s");
+    }
+    format!("{reached} tokens/s of at most {roof} tokens/s")
 }
 
 fn both_shares(row: &RooflineRow) -> String {
