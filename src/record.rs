@@ -16,14 +16,18 @@ mod looped;
 pub mod manifest;
 pub mod plan;
 mod reference;
+mod shared;
+mod steps;
 
 pub use beside::BesideRecord;
-pub use call::{CallRecord, MemoryRecord, PlantedDelay, SpanRecord, TokenCounts, WaitRecord};
+pub use call::{CallRecord, KnownParts, MemoryRecord, PlantedDelay, SpanRecord, TokenCounts, WaitRecord};
 pub use imported::{ImportedCall, ImportedTime, StatedFigure, Statistic};
 pub use in_vain::InVain;
 pub use load::{CompileRecord, LoadRecord};
 pub use looped::{LoopRecord, WindowRecord};
 pub use reference::{ReferenceRecord, ReferenceWhen, SpeedRecord};
+pub use shared::Shared;
+pub use steps::StepTimes;
 
 use crate::record::plan::CellId;
 use crate::units::Nanos;
@@ -39,20 +43,20 @@ pub const OLDEST: u32 = 1;
 /// The first version whose lines are sealed.
 pub const SEALED: u32 = 2;
 
-/// One line.
+/// One line. Records have millions of them, so that all but the shortest content is held apart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Line {
     /// The first line of the file.
-    Header(Header),
+    Header(Box<Header>),
     /// A process began or resumed the run; whatever was loaded before is gone.
-    Opened(Opened),
+    Opened(Box<Opened>),
     /// A session was loaded, or failed to.
     Load(Box<LoadRecord>),
     /// Everything was left alone.
-    Idle(IdleRecord),
+    Idle(Box<IdleRecord>),
     /// A call was made.
-    Call(Box<CallRecord>),
+    Call(Shared<CallRecord>),
     /// One procedure was repeated without pause, for a power sensor.
     Loop(Box<LoopRecord>),
     /// Another tool made a call.
@@ -62,7 +66,7 @@ pub enum Line {
     /// The machine itself was measured.
     Reference(Box<ReferenceRecord>),
     /// A cell takes no further calls.
-    Decision(Decision),
+    Decision(Box<Decision>),
     /// Nothing is left to do.
     Finished(Finished),
 }

@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
         }
         let (epoch, stack_sha256) = (self.epoch, self.stack_sha256.to_owned());
         let opened = Opened { epoch, unix_ns, stack_sha256, loop_below: self.power.loop_below() };
-        self.append(Line::Opened(opened), observer)?;
+        self.append(Line::Opened(opened.into()), observer)?;
         self.leave_alone(IdleWhen::Before, None, observer)?;
         let ended = self.work(observer);
         self.open.close()?;
@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
             let contexts = if stretch.untouched { own_boards.map(|_| Vec::new()) } else { own_boards };
             let (begin_ns, end_ns) = (stretch.begin, stretch.end);
             let idle = IdleRecord { when, epoch: self.epoch, load_index, begin_ns, end_ns, contexts, frozen_ns };
-            self.append(Line::Idle(idle), observer)?;
+            self.append(Line::Idle(idle.into()), observer)?;
             if frozen_ns.is_none() {
                 break;
             }
@@ -230,7 +230,7 @@ impl<'a> Run<'a> {
                 Task::Call(call) => self.call(call)?,
                 Task::Loop(task) => self.repeat(task)?,
                 Task::Reference(task) => self.reference(*task),
-                Task::Stop(decision) => Some(Line::Decision(decision.clone())),
+                Task::Stop(decision) => Some(Line::Decision(decision.clone().into())),
             };
             let Some(line) = line else { return Ok(false) };
             let loaded = matches!(&line, Line::Load(load) if load.status.is_ok());
@@ -388,7 +388,7 @@ impl<'a> Run<'a> {
         if record.session_lost {
             self.open.lose(session);
         }
-        Ok(Some(Line::Call(Box::new(record))))
+        Ok(Some(Line::Call(record.into())))
     }
 
     /// How many times longer a call is made to take on purpose. `None`: it is left alone.

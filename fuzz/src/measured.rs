@@ -74,7 +74,7 @@ pub fn measured(outcome: Outcome, procedure: Procedure, rows: u32, steps: u32) {
     };
     let mut session = Answering { outcome: Some(outcome), loaded: LoadReport::default() };
     let record = measure(&mut session, &setting, &RealClock::default(), None, &CancelToken::default());
-    drop(serde_json::to_vec(&Line::Call(Box::new(record))));
+    drop(serde_json::to_vec(&Line::Call(record.into())));
 }
 
 fn task() -> CallTask {

@@ -109,9 +109,9 @@ impl<'a> CellKeys<'a> {
         let gen_tokens = self.gen_tokens(&call.cell_id.0).unwrap_or(call.tokens.steps_requested);
         let given = self.given.entry(call.cell_id.0.clone()).or_default();
         let same = |key: &&Arc<CellKey>| {
-            (&key.weights_id, key.dtype, key.batch) == (&call.weights_id, call.dtype, call.batch)
+            (&key.weights_id, key.dtype, key.batch) == (&*call.weights_id, call.dtype, call.batch)
                 && (&key.backend, &key.model, &key.scenario)
-                    == (&call.session.backend, &call.session.model, &call.scenario)
+                    == (&call.session.backend, &call.session.model, &*call.scenario)
                 && key.gen_tokens == gen_tokens
         };
         if let Some(key) = given.iter().find(same) {
@@ -121,9 +121,9 @@ impl<'a> CellKeys<'a> {
             cell_id: call.cell_id.0.clone(),
             backend: call.session.backend.clone(),
             model: call.session.model.clone(),
-            weights_id: call.weights_id.clone(),
+            weights_id: String::clone(&call.weights_id),
             dtype: call.dtype,
-            scenario: call.scenario.clone(),
+            scenario: String::clone(&call.scenario),
             batch: call.batch,
             gen_tokens,
         });

@@ -104,7 +104,7 @@ impl Table for LoadBreakdown {
         let metrics = from.rows::<Metrics>();
         let mut first_calls: HashMap<(u32, &SessionKey), &CallRecord> = HashMap::new();
         for call in from.recording.calls() {
-            first_calls.entry((call.load_index, &call.session)).or_insert(call);
+            first_calls.entry((call.load_index, &*call.session)).or_insert(call);
         }
         let cold = first_calls.values().copied().filter(|call| call.role == Role::Cold);
         let warm = warm_latencies(cold.filter_map(first_phase), &metrics);

@@ -217,7 +217,7 @@ impl Timed {
         };
         let latency_ms: f64 = spans.iter().map(length).sum();
         let energy: Option<f64> = spans.iter().map(|s| Some(s.power_mean_w? * length(s))).sum();
-        let counts = call.tokens;
+        let counts = *call.tokens;
         let prompt = counts.prompt_evaluated.or(counts.prompt_sent).map(u64::from);
         let steps = if scale.is_some() { counts.steps_requested } else { counts.decode_steps_timed };
         let made = u64::from(steps) * u64::from(call.batch);

@@ -90,7 +90,7 @@ impl<'a> Taking<'a> {
         }
         let Some(planted) = &call.planted else { return };
         for (span, pause) in call.spans.iter().zip(&planted.pause_ns) {
-            let key = (call.cell_id.clone(), span.phase.mode());
+            let key = (CellId::clone(&call.cell_id), span.phase.mode());
             let (all, added) = self.measured.planted.entry(key).or_default();
             *all += span.duration().0;
             *added += pause.0;

@@ -299,5 +299,5 @@ fn lines(run: Assembled, manifest: &Manifest, started_unix_ns: u64) -> Vec<Line>
     let finished = Finished { calls: count(run.calls.len()), degraded: count(degraded), made_again: 0 };
     let calls = run.calls.into_iter().map(|call| Line::Imported(Box::new(call)));
     let stated = run.stated.into_iter().map(|figure| Line::Stated(Box::new(figure)));
-    [Line::Opened(opened)].into_iter().chain(calls).chain(stated).chain([Line::Finished(finished)]).collect()
+    [Line::Opened(opened.into())].into_iter().chain(calls).chain(stated).chain([Line::Finished(finished)]).collect()
 }

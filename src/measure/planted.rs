@@ -77,5 +77,10 @@ pub(super) fn labelled(record: CallRecord, planted: PlantedDelay) -> CallRecord 
     }
     let pause = Nanos(planted.pause_ns.iter().map(|pause| pause.0).sum());
     let detail = format!("a self-test made it take {} times as long, {pause} of waiting", planted.factor);
-    CallRecord { status: Status::Degraded(Degraded::Planted), detail: Some(detail), planted: Some(planted), ..record }
+    CallRecord {
+        status: Status::Degraded(Degraded::Planted),
+        detail: Some(detail),
+        planted: Some(planted.into()),
+        ..record
+    }
 }

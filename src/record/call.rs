@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::beside::BesideRecord;
 use super::plan::{CellId, SessionKey};
+use super::shared::{Known, Shared};
+use super::steps::StepTimes;
 use crate::terms::disturbed::STEAL_LIMIT;
 use crate::terms::{
     Attribution, CompileEvidence, Degraded, Disturbance, Disturbed, Dtype, Finish, Flag, Phase, Procedure, Regime,
@@ -20,7 +22,7 @@ pub struct CallRecord {
     /// Unique in the file: cell, role, index; a warmup's also names the load, a further try its number.
     pub call_id: String,
     /// The cell.
-    pub cell_id: CellId,
+    pub cell_id: Shared<CellId>,
     /// Why it was made.
     pub role: Role,
     /// Number among the cell's calls of this role (for warmups: of this load), from 0.
@@ -48,13 +50,13 @@ pub struct CallRecord {
     pub epoch: u32,
 
     /// Backend and model.
-    pub session: SessionKey,
+    pub session: Shared<SessionKey>,
     /// Hash of the weights.
-    pub weights_id: String,
+    pub weights_id: Shared<String>,
     /// Element type.
     pub dtype: Dtype,
     /// Scenario name.
-    pub scenario: String,
+    pub scenario: Shared<String>,
     /// Rows.
     pub batch: u32,
     /// What the engine was asked to do.
@@ -65,12 +67,12 @@ pub struct CallRecord {
     /// Why not, in the engine's or our words.
     pub detail: Option<String>,
     /// What went on beside it.
-    pub flags: Vec<Flag>,
+    pub flags: Shared<Vec<Flag>>,
     /// Where it ran.
-    pub attribution: Attribution,
+    pub attribution: Shared<Attribution>,
 
     /// Tokens, asked for and made.
-    pub tokens: TokenCounts,
+    pub tokens: Shared<TokenCounts>,
     /// The timed stretches in order.
     pub spans: Vec<SpanRecord>,
     /// When the call began.
@@ -87,7 +89,7 @@ pub struct CallRecord {
     pub in_vain: Option<u32>,
     /// What a self-test added to it on purpose. `None`: nothing, as in every call that is a measurement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub planted: Option<PlantedDelay>,
+    pub planted: Option<Box<PlantedDelay>>,
     /// Time since the previous call ended. `None`: first call of the process.
     pub since_last_call_ns: Option<Nanos>,
     /// Time since the session was loaded.
@@ -97,18 +99,18 @@ pub struct CallRecord {
     /// Time of the decode phase not spent inside the engine. `None`: cannot be told apart.
     pub outside_engine_ns: Option<Nanos>,
     /// Duration of every decode step. Empty: not told.
-    pub step_ns: Vec<Nanos>,
+    pub step_ns: StepTimes,
     /// Engine durations under the engine's own names.
-    pub engine_ns: BTreeMap<String, Nanos>,
+    pub engine_ns: Shared<BTreeMap<String, Nanos>>,
     /// Memory.
-    pub memory: MemoryRecord,
+    pub memory: Shared<MemoryRecord>,
     /// What ran beside it.
-    pub beside: BesideRecord,
+    pub beside: Shared<BesideRecord>,
     /// What a compiler did, one entry per phase. Empty: the engine has none.
     #[serde(default)]
-    pub compile: Vec<CompileEvidence>,
+    pub compile: Shared<Vec<CompileEvidence>>,
     /// New token ids of the first row: equal for equal weights and prompts.
-    pub token_ids: Vec<u32>,
+    pub token_ids: Shared<Vec<u32>>,
     /// How generation ended. `None`: the engine did not tell.
     pub finish: Option<Finish>,
     /// True where the session did not survive the call.
@@ -191,7 +193,7 @@ pub struct PlantedDelay {
 }
 
 /// Tokens of a call. Counts are per row; a batch multiplies them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenCounts {
     /// Prompt tokens the scenario asked for. `None`: it gave text.
@@ -244,7 +246,7 @@ impl SpanRecord {
 }
 
 /// Memory around a call; every field `None` where it cannot be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryRecord {
     /// Resident set of the engine's process at the end.
@@ -255,4 +257,49 @@ pub struct MemoryRecord {
     pub device_used_bytes: Option<Bytes>,
     /// KV cache really allocated at the end, all rows.
     pub kv_bytes: Option<Bytes>,
+}
+
+/// What calls that were read so far have in common.
+#[derive(Debug, Default)]
+pub struct KnownParts {
+    cells: Known<CellId>,
+    sessions: Known<SessionKey>,
+    weights: Known<String>,
+    scenarios: Known<String>,
+    attributions: Known<Attribution>,
+    tokens: Known<TokenCounts>,
+    memories: Known<MemoryRecord>,
+    flags: Known<Vec<Flag>>,
+    token_ids: Known<Vec<u32>>,
+    no_durations: Shared<BTreeMap<String, Nanos>>,
+    no_compiler: Shared<Vec<CompileEvidence>>,
+    /// Of the last call: most of what is in it has no end of values.
+    beside: Shared<BesideRecord>,
+}
+
+impl KnownParts {
+    /// Lets a call that was read hold what others hold too, and no more room than it needs.
+    pub fn share(&mut self, call: &mut CallRecord) {
+        self.cells.share(&mut call.cell_id);
+        self.sessions.share(&mut call.session);
+        self.weights.share(&mut call.weights_id);
+        self.scenarios.share(&mut call.scenario);
+        self.attributions.share(&mut call.attribution);
+        self.tokens.share(&mut call.tokens);
+        self.memories.share(&mut call.memory);
+        self.flags.share(&mut call.flags);
+        self.token_ids.share(&mut call.token_ids);
+        call.spans.shrink_to_fit();
+        if call.engine_ns.is_empty() {
+            call.engine_ns = self.no_durations.clone();
+        }
+        if call.compile.is_empty() {
+            call.compile = self.no_compiler.clone();
+        }
+        if self.beside == call.beside {
+            call.beside = self.beside.clone();
+        } else {
+            self.beside = call.beside.clone();
+        }
+    }
 }

@@ -41,7 +41,7 @@ pub fn given_up<'a>(lines: &'a [Line], plan: &'a Plan) -> Vec<GivenUp<'a>> {
 /// takes the run up.
 pub fn standing<'a, 'p>(lines: &'a [Line], plan: &'p Plan) -> impl Iterator<Item = &'a Decision> + use<'a, 'p> {
     lines.iter().enumerate().filter_map(move |(at, line)| match line {
-        Line::Decision(decision) if !is_taken_back(lines, plan, at, decision) => Some(decision),
+        Line::Decision(decision) if !is_taken_back(lines, plan, at, decision) => Some(&**decision),
         _ => None,
     })
 }

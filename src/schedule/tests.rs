@@ -549,7 +549,7 @@ fn timeline(plan: &Plan, task_takes: Nanos, (first, later): (Nanos, Nanos)) -> (
             })));
         } else {
             let (when, load_index, contexts) = (IdleWhen::Before, None, None);
-            recorded.note(&Line::Idle(IdleRecord {
+            recorded.note(&Line::Idle(Box::new(IdleRecord {
                 when,
                 epoch: 0,
                 load_index,
@@ -557,7 +557,7 @@ fn timeline(plan: &Plan, task_takes: Nanos, (first, later): (Nanos, Nanos)) -> (
                 end_ns,
                 contexts,
                 frozen_ns: None,
-            }));
+            })));
         }
     }
     (found, spent.as_secs() / now.as_secs())

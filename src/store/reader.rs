@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 
 use crate::hash::sha256_hex;
 use crate::record::{
-    CallRecord, Decision, FORMAT, Header, IdleRecord, ImportedCall, Line, LoadRecord, LoopRecord, OLDEST,
+    CallRecord, Decision, FORMAT, Header, IdleRecord, ImportedCall, KnownParts, Line, LoadRecord, LoopRecord, OLDEST,
     ReferenceRecord, SEALED, StatedFigure,
 };
 use crate::store::seal::{Chain, Seals, is_seal};
@@ -59,7 +60,7 @@ impl Recording {
     /// The decisions in order.
     pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
         self.lines.iter().filter_map(|line| match line {
-            Line::Decision(decision) => Some(decision),
+            Line::Decision(decision) => Some(&**decision),
             _ => None,
         })
     }
@@ -75,7 +76,7 @@ impl Recording {
     /// The stretches in which everything was left alone, in order.
     pub fn idles(&self) -> impl Iterator<Item = &IdleRecord> {
         self.lines.iter().filter_map(|line| match line {
-            Line::Idle(idle) => Some(idle),
+            Line::Idle(idle) => Some(&**idle),
             _ => None,
         })
     }
@@ -108,7 +109,7 @@ impl Recording {
     #[must_use]
     pub fn header(&self) -> Option<&Header> {
         match self.lines.first() {
-            Some(Line::Header(header)) => Some(header),
+            Some(Line::Header(header)) => Some(&**header),
             _ => None,
         }
     }
@@ -229,18 +230,33 @@ struct Reading<'a> {
     chain: Chain,
     /// Lines so far.
     lines: usize,
+    known: Known,
+}
+
+/// What lines have in common that were parsed so far: as many as threads parse at a time.
+#[derive(Default)]
+struct Known(Mutex<Vec<KnownParts>>);
+
+impl Known {
+    fn take(&self) -> KnownParts {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, parts: KnownParts) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(parts);
+    }
 }
 
 impl<'a> Reading<'a> {
     fn of(path: &'a Path) -> Self {
-        Self { path, recording: Recording::default(), chain: Chain::default(), lines: 0 }
+        Self { path, recording: Recording::default(), chain: Chain::default(), lines: 0, known: Known::default() }
     }
 
     /// Takes whole lines: they are hashed while they are parsed.
     fn take(&mut self, bytes: &[u8], keeps: &mut dyn FnMut(&Line) -> bool) -> Result<(), StoreError> {
         let lines: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
-        let (seals, chain) = (&mut self.recording.seals, &mut self.chain);
-        let (sealed, parsed) = rayon::join(|| look(seals, chain, &lines), || parse(&lines));
+        let (seals, chain, known) = (&mut self.recording.seals, &mut self.chain, &self.known);
+        let (sealed, parsed) = rayon::join(|| look(seals, chain, &lines), || parse(&lines, known));
         // What is told of a damaged record is its first damage.
         let no_seal = sealed.as_ref().err().map(|(place, _)| *place);
         for (place, line) in parsed.into_iter().enumerate().take_while(|(place, _)| no_seal != Some(*place)) {
@@ -281,14 +297,26 @@ fn look(seals: &mut Seals, chain: &mut Chain, lines: &[&[u8]]) -> Result<(), (us
 }
 
 /// Parses lines, some on every processor. `None`: a seal.
-fn parse(lines: &[&[u8]]) -> Vec<Result<Option<Line>, serde_json::Error>> {
-    let of_lines = |lines: &[&[u8]]| lines.iter().map(|line| parse_line(line)).collect::<Vec<_>>();
+fn parse(lines: &[&[u8]], known: &Known) -> Vec<Result<Option<Line>, serde_json::Error>> {
+    let of_lines = |lines: &[&[u8]]| {
+        let mut parts = known.take();
+        let parsed: Vec<_> = lines.iter().map(|line| parse_line(line, &mut parts)).collect();
+        known.give_back(parts);
+        parsed
+    };
     lines.par_chunks(LINES).flat_map_iter(of_lines).collect()
 }
 
 /// A line. `None`: it is a seal.
-fn parse_line(line: &[u8]) -> Result<Option<Line>, serde_json::Error> {
-    if is_seal(line) { Ok(None) } else { serde_json::from_slice(line).map(Some) }
+fn parse_line(line: &[u8], parts: &mut KnownParts) -> Result<Option<Line>, serde_json::Error> {
+    if is_seal(line) {
+        return Ok(None);
+    }
+    let mut parsed = serde_json::from_slice(line)?;
+    if let Line::Call(call) = &mut parsed {
+        parts.share(call);
+    }
+    Ok(Some(parsed))
 }
 
 fn check_header(path: &Path, first: &Line) -> Result<(), StoreError> {

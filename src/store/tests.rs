@@ -13,12 +13,12 @@ const PLAN_JSON: &str = "{}\n";
 const SPEC_TEXT: &str = "version: 1\n";
 
 fn opened(epoch: u32) -> Line {
-    Line::Opened(Opened {
+    Line::Opened(Box::new(Opened {
         epoch,
         unix_ns: 1_700_000_000_000_000_000,
         stack_sha256: "s".repeat(64),
         loop_below: LoopBelow::default(),
-    })
+    }))
 }
 
 fn manifest() -> String {

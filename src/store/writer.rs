@@ -57,7 +57,7 @@ impl Writer {
             closing: None,
             _lock: lock,
         };
-        writer.append(&Line::Header(header(plan_json)))?;
+        writer.append(&Line::Header(header(plan_json).into()))?;
         sync_folder(folder)?;
         Ok(writer)
     }
@@ -100,7 +100,7 @@ impl Writer {
         let plan_json = super::read_text(folder, PLAN)?;
         if recording.lines.is_empty() {
             // Killed before the first line was complete: nothing was measured yet.
-            let first = Line::Header(header(&plan_json));
+            let first = Line::Header(header(&plan_json).into());
             writer.append(&first)?;
             recording.lines.push(first);
         }

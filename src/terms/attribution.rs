@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// What proves where the work ran.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attribution {
     /// What the scenario asked for, e.g. `CUDAExecutionProvider`.
@@ -34,7 +34,7 @@ impl Attribution {
     /// Whether something proves where the work ran: a claim without any evidence proves nothing.
     #[must_use]
     pub fn is_proven(&self) -> bool {
-        self.actual.is_some() && !self.evidence.texts().is_empty()
+        self.actual.is_some() && !self.evidence.is_empty()
     }
 
     /// How what ran contradicts what was asked for: the processor for a GPU, a GPU for the processor, or another GPU where
@@ -59,7 +59,7 @@ impl Attribution {
 }
 
 /// What proves where work ran: by name, as text, for it is the engine's to say. What the program itself goes by has a field.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Evidence {
     /// `device`: the device by the engine's own name for it, e.g. `cuda:1`. `None`: not told.
@@ -76,6 +76,13 @@ impl Evidence {
     const DEVICE: &'static str = "device";
     const DEVICE_UUID: &'static str = "device.uuid";
     const OFF_PROVIDER_OPS: &'static str = "off_provider_ops";
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let told = [&self.device, &self.device_uuid, &self.off_provider_ops];
+        self.shown.is_empty() && told.into_iter().all(Option::is_none)
+    }
 
     /// All of it by name.
     #[must_use]

@@ -131,7 +131,7 @@ fn a_run_resumed_between_two_loops_has_decode_all_the_same(fixture: &Fixture) {
     let again: Vec<TraceRow> = files.trace.iter().map(|row| TraceRow { epoch: 1, ..row.clone() }).collect();
     files.trace.extend(again);
     let idles: Vec<Line> =
-        files.recording.idles().map(|idle| Line::Idle(IdleRecord { epoch: 1, ..idle.clone() })).collect();
+        files.recording.idles().map(|idle| Line::Idle(IdleRecord { epoch: 1, ..idle.clone() }.into())).collect();
     files.recording.lines.extend(idles);
     files.loops().filter(|record| record.procedure == Procedure::PrefillDecode).for_each(|record| record.epoch = 1);
     let after = files.decode();

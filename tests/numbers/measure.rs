@@ -177,7 +177,7 @@ fn a_planted_delay_passes_inside_the_call_and_is_told_with_it() {
     let lengths: Vec<f64> = call.spans.iter().map(|span| span.duration().as_ms()).collect();
     assert_eq!(lengths, [12.5, 20.0]);
     assert_eq!((call.spans[1].begin_ns, call.total_wall_ns), (Nanos::from_ms(12.5), Nanos::from_ms(32.5)));
-    assert_eq!(call.step_ns, vec![Nanos::from_ms(1.25); 16]);
+    assert_eq!(call.step_ns, vec![Nanos::from_ms(1.25); 16].into());
     assert_eq!(call.outside_engine_ns, Some(Nanos::from_ms(6.0)));
     assert_eq!(call.status, Status::Degraded(Degraded::Planted));
     assert_eq!(call.detail.as_deref(), Some("a self-test made it take 1.25 times as long, 6.50 ms of waiting"));

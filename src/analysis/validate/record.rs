@@ -191,7 +191,7 @@ impl Run<'_> {
                 Role::Cold | Role::Warmup => *made += 1,
                 Role::Rewarm => {}
                 Role::Timed => {
-                    let needed = planned.get(&call.session).copied().unwrap_or(0);
+                    let needed = planned.get(&*call.session).copied().unwrap_or(0);
                     if *made < needed {
                         problems.push(format!("{}: after {made} warmups of {needed}", call.call_id));
                     }
@@ -203,7 +203,7 @@ impl Run<'_> {
 
     fn other_weights(&self) -> Vec<String> {
         let problem = |call: &CallRecord| {
-            let (id, model, found) = (&call.call_id, &call.session.model, &call.weights_id);
+            let (id, model, found) = (&call.call_id, &call.session.model, &*call.weights_id);
             let Some(entry) = self.manifest.models.get(model) else {
                 return Some(format!("{id}: the manifest has no model `{model}`"));
             };
@@ -219,7 +219,7 @@ impl Run<'_> {
             .lines
             .iter()
             .filter_map(|line| match line {
-                Line::Opened(opened) => Some(opened),
+                Line::Opened(opened) => Some(&**opened),
                 _ => None,
             })
             .collect();
@@ -281,8 +281,8 @@ fn foreign(run: &Run<'_>, call: &CallRecord) -> Option<String> {
     let Some(cell) = run.cells.get(call.cell_id.0.as_str()) else {
         return Some(format!("cell {} is not in the plan", call.cell_id));
     };
-    let same = cell.session == call.session
-        && cell.scenario == call.scenario
+    let same = call.session == cell.session
+        && call.scenario == cell.scenario
         && cell.batch == call.batch
         && cell.procedure == call.procedure;
     if !same {
@@ -334,7 +334,7 @@ fn wrong_tokens(run: &Run<'_>, call: &CallRecord) -> Option<String> {
     if !call.status.went_well() {
         return None;
     }
-    let counts = call.tokens;
+    let counts = *call.tokens;
     let asked = run.cells.get(call.cell_id.0.as_str()).map_or(counts.steps_requested, |cell| cell.gen_tokens);
     if counts.decode_steps_timed != counts.steps_requested && !scaled(run, call) {
         return Some(format!("{} decode steps timed of {}", counts.decode_steps_timed, counts.steps_requested));

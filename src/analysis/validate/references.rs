@@ -189,7 +189,7 @@ impl<'a> Walk<'a> {
             self.times.push(format!("{id}: {why}"));
         }
         self.begun.insert(call.load_index);
-        self.last = Some((&call.session, call.role));
+        self.last = Some((&*call.session, call.role));
         self.last_end = Some(call.begin_ns + call.total_wall_ns);
         if call.session_lost {
             self.close(&call.session);
@@ -247,7 +247,7 @@ impl<'a> Walk<'a> {
     /// Whether a timed call came without the short call that the order demands before it.
     fn not_rewarmed(&self, call: &CallRecord) -> Option<String> {
         let (session, role) = self.last.filter(|_| call.role == Role::Timed)?;
-        if *session != call.session {
+        if call.session != *session {
             return Some(format!("is timed right after a call of {}", name(session)));
         }
         let idle = call.since_last_call_ns.filter(|&idle| role != Role::Rewarm && idle > LONG_IDLE)?;
@@ -284,7 +284,7 @@ fn does_not_add_up(call: &CallRecord) -> Option<String> {
     if call.step_ns.len() != steps as usize {
         return Some(format!("{} times of steps, {steps} steps timed", call.step_ns.len()));
     }
-    let all = call.step_ns.iter().copied().sum::<Nanos>();
+    let all = call.step_ns.total();
     let (length, slack) = (decode.duration(), decode.uncertainty_ns + decode.uncertainty_ns);
     let unexplained = Nanos::from_ms(UNEXPLAINED.0 * length.as_ms()).max(UNEXPLAINED.1) + slack;
     let apart = all > length + slack || length > all + unexplained;

@@ -7,7 +7,13 @@ use crate::terms::Evidence;
 /// Every name with the values under it: `nodes.CPU = 96 to 312, threads = 2`. Empty: there is no evidence.
 pub(super) fn in_one_line<'a>(all: impl IntoIterator<Item = &'a Evidence>) -> String {
     let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut last: Option<&Evidence> = None;
     for evidence in all {
+        // Calls share their evidence: what was just looked at says nothing new.
+        if last.is_some_and(|last| std::ptr::eq(last, evidence)) {
+            continue;
+        }
+        last = Some(evidence);
         for (name, value) in evidence.texts() {
             found.entry(name).or_default().insert(value);
         }

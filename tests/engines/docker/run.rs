@@ -84,7 +84,7 @@ impl Fixture {
             Status::Degraded(kind) => Some((kind, detail.unwrap_or_default())),
         };
         let of = |line: Line| match line {
-            Line::Call(call) if call.session.backend == "torch" => said(call.status, call.detail),
+            Line::Call(call) if call.session.backend == "torch" => said(call.status, call.detail.clone()),
             Line::Load(load) if load.session.backend == "torch" => said(load.status, load.detail),
             _ => None,
         };

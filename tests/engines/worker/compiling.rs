@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use phasebench::record::{CompileRecord, Decision, Line, Rule};
+use phasebench::record::{CompileRecord, Line, Rule};
 use phasebench::terms::{Degraded, Phase, Role, Status};
 
 use crate::worker::fixture::{Fixture, REPETITIONS, Recorded, assert_exit};
@@ -15,7 +15,7 @@ fn steps(recorded: &Recorded) -> Vec<&CompileRecord> {
 
 fn gave_up(recorded: &Recorded) -> Vec<Rule> {
     let decided = recorded.lines().iter().filter_map(|line| match line {
-        Line::Decision(Decision { rule, .. }) => Some(*rule),
+        Line::Decision(decision) => Some(decision.rule),
         _ => None,
     });
     decided.collect()

@@ -1,6 +1,6 @@
 //! What may happen to a worker, each in a run of the program: recorded, the run goes on, and nothing is left running.
 
-use phasebench::record::{Decision, Line, Rule};
+use phasebench::record::{Line, Rule};
 use phasebench::terms::Degraded;
 
 use crate::worker::fixture::{Fixture, REPETITIONS, Recorded, assert_exit};
@@ -184,7 +184,7 @@ fn another_clock_is_mapped_and_said_to_be() {
 #[test]
 fn is_started_again_only_so_often() {
     let gave_up = |recorded: &Recorded, rule: Rule| {
-        let decided = |line: &&Line| matches!(line, Line::Decision(Decision { rule: found, .. }) if *found == rule);
+        let decided = |line: &&Line| matches!(line, Line::Decision(decision) if decision.rule == rule);
         recorded.lines().iter().filter(decided).count()
     };
     let recorded = Fixture::torch("good,exit").complete_with(3);

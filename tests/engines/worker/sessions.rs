@@ -46,7 +46,7 @@ fn is_in_two_sessions(folder: &std::path::Path, command: impl Fn(&[&str]) -> Com
     for call in &calls {
         assert!(call.status.is_ok(), "{call:?}");
         let load = loads.iter().find(|load| load.load_index == call.load_index).unwrap();
-        assert_eq!((&load.session, load.session_index), (&call.session, call.session_index), "{}", call.call_id);
+        assert_eq!((&load.session, load.session_index), (&*call.session, call.session_index), "{}", call.call_id);
         match call.role {
             Role::Cold => assert_eq!(call.regime, Regime::ColdProcess, "{}", call.call_id),
             Role::Timed => timed.entry((&call.session.model, call.session_index)).or_default().push(call.index),

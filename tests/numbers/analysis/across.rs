@@ -26,7 +26,7 @@ fn group(mut run: Run) -> Run {
         entry.weights_id = "others".to_owned();
     }
     for call in run.calls() {
-        call.weights_id = "others".to_owned();
+        call.weights_id = "others".to_owned().into();
     }
     run
 }
@@ -38,7 +38,7 @@ fn compile(mut run: Run, by: &str) -> Run {
             Line::Load(load) if by != "eager" => {
                 load.compilers = [Phase::Prefill, Phase::KvDecode].map(|phase| (phase, by.to_owned())).into();
             }
-            Line::Call(call) => call.compile = both(by, 32),
+            Line::Call(call) => call.compile = both(by, 32).into(),
             _ => {}
         }
     }
@@ -89,7 +89,7 @@ fn compiled_code_in_one_run_is_set_against_eager_in_another() {
     }
     // What asked for a compiler and does not say that it ran is neither.
     let mut unproven = compile(one(25.0), "inductor");
-    for evidence in unproven.calls().flat_map(|call| &mut call.compile) {
+    for evidence in unproven.calls().flat_map(|call| call.compile.iter_mut()) {
         evidence.backend_actual = None;
     }
     assert!(held(&eager, &unproven).cells.is_empty());

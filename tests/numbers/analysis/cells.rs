@@ -117,7 +117,7 @@ fn rewarm_cold_and_flagged_calls() {
     let mut run = one_cell();
     run.call(FOUR[0], shape("s", 8, 1, 50), Role::Rewarm, 0, 0, (5000.0, 5000.0));
     run.find("a-s-1-50-timed-0000").regime = Regime::ColdShape;
-    run.find("a-s-1-50-timed-0001").flags = vec![Flag::ForeignLoad, Flag::CoResident];
+    run.find("a-s-1-50-timed-0001").flags = vec![Flag::ForeignLoad, Flag::CoResident].into();
     let tables = run.tables();
     let row = summary(&tables, "a-s-1-50", Mode::Prefill);
     // Left: 14, 12, 20. A flag removes nothing, a regime that is not warm does.
@@ -163,7 +163,7 @@ fn a_cell_without_any_proof_is_labelled_and_in_no_aggregate() {
 #[test]
 fn other_weights_than_the_manifests_are_not_described_by_it() {
     let mut run = one_cell();
-    run.find("a-s-1-50-timed-0002").weights_id = "stray".to_owned();
+    run.find("a-s-1-50-timed-0002").weights_id = "stray".to_owned().into();
     let tables = run.tables();
     let rows: Vec<&SummaryRow> = tables.summary.iter().filter(|row| row.mode == Mode::Prefill).collect();
     assert_eq!(
@@ -253,13 +253,9 @@ fn what_did_not_count_is_counted() {
     let cell = run.plan.cells[0].clone();
     let skipped = SkippedCell { cell: cell.clone(), rule: "skip".to_owned(), reason: "minutes per call".to_owned() };
     run.plan.skipped.push(skipped);
-    run.lines.push(Line::Decision(Decision {
-        cell_id: cell.id,
-        rule: Rule::SessionLost,
-        calls_ok: 1,
-        relative_ci: None,
-        why: "gone".to_owned(),
-    }));
+    let decision =
+        Decision { cell_id: cell.id, rule: Rule::SessionLost, calls_ok: 1, relative_ci: None, why: "gone".to_owned() };
+    run.lines.push(Line::Decision(decision.into()));
     let tables = run.tables();
     let rows: Vec<_> = tables.degraded.iter().map(|r| (r.key.is_some(), r.kind, r.calls, r.degraded)).collect();
     assert_eq!(

@@ -72,10 +72,10 @@ pub fn run(factor: f64) -> Run {
     let mut run = Run::measured(&TWO, &SHAPES, TIMED, |_, _, i| (10.0 * wobble(i), 40.0 * wobble(i)));
     let mut beside = Run::measured(&TWO, &SHAPES, TIMED, |_, _, i| (10.0 * factor * wobble(i), 20.0 * wobble(i)));
     for call in run.calls() {
-        call.compile = both("eager", 16);
+        call.compile = both("eager", 16).into();
     }
     for call in beside.calls() {
-        call.compile = both("inductor", 16);
+        call.compile = both("inductor", 16).into();
     }
     rename(&mut beside);
     run.plan.sessions.append(&mut beside.plan.sessions);

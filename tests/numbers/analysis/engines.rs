@@ -205,7 +205,7 @@ fn what_is_not_alike_is_not_compared() {
     for (reason, change) in [
         (
             "weights differ",
-            &(|call: &mut CallRecord| call.weights_id = "others".to_owned()) as &dyn Fn(&mut CallRecord),
+            &(|call: &mut CallRecord| call.weights_id = "others".to_owned().into()) as &dyn Fn(&mut CallRecord),
         ),
         ("element types differ: f32 and f16", &|call| call.dtype = Dtype::F16),
         ("nothing proves where the calls on two ran", &|call| call.attribution.actual = None),
@@ -218,7 +218,7 @@ fn what_is_not_alike_is_not_compared() {
         }),
         ("weights or element type changed during the run on two", &|call| {
             if call.index > 7 {
-                call.weights_id = "others".to_owned();
+                call.weights_id = "others".to_owned().into();
             }
         }),
     ] {
@@ -295,7 +295,7 @@ struct Said {
 fn retime(run: &mut Run, backend: &str, law: Law<'_>) {
     for call in run.calls().filter(|call| call.role == Role::Timed && call.session.backend == backend) {
         let model = TWO.into_iter().find(|model| model.name == call.session.model).unwrap();
-        let shape = SHAPES.into_iter().find(|shape| shape.scenario == call.scenario).unwrap();
+        let shape = SHAPES.into_iter().find(|shape| call.scenario == shape.scenario).unwrap();
         let (prefill, decode) = law(model, shape, call.round);
         let first = call.begin_ns + Nanos::from_ms(prefill);
         let end = first + Nanos::from_ms(decode);

@@ -121,7 +121,7 @@ fn without_turns_the_card_says_what_the_interval_allows_for() {
 fn what_is_not_compared_is_listed_with_its_reason() {
     let mut run = interleaved(&[("one", &steady), ("two", &quicker)]);
     for call in run.calls().filter(|call| call.session.backend == "two") {
-        call.weights_id = "others".to_owned();
+        call.weights_id = "others".to_owned().into();
     }
     let (assurance, answer, grounds) = said(&run, "Which engine is faster?");
     assert_eq!((assurance, answer.as_str()), (Assurance::Withheld, "No cell can be compared between engines."));

@@ -176,7 +176,7 @@ fn the_proof_of_calls_is_shown() {
     assert_eq!(standing, Assurance::Holds, "{text}");
     assert!(text.contains("Proof: nodes = 7 to 9, nonce = 128 different values."), "{text}");
     let page = markdown::to_markdown(&report(&run)).split_whitespace().collect::<Vec<_>>().join(" ");
-    let place = run.calls().next().unwrap().attribution.clone();
+    let place = (*run.calls().next().unwrap().attribution).clone();
     let (asked, ran) = (place.requested, place.actual.unwrap());
     assert!(
         page.contains(&format!("| a | eng | {asked} | not proven | – |")),
@@ -242,7 +242,7 @@ fn an_interval_wider_than_its_estimate_is_no_figure_to_quote() {
     let cell_id = run.plan.cells[0].id.clone();
     let (rule, why) = (Rule::MaxCalls, "30 calls made, CI beyond ±100 %".to_owned());
     let decision = Decision { cell_id, rule, calls_ok: 30, relative_ci: Some(81.1961), why };
-    run.lines.insert(run.lines.len() - 1, Line::Decision(decision));
+    run.lines.insert(run.lines.len() - 1, Line::Decision(decision.into()));
     let page = page(&run);
     assert!(page.contains("a factor of 162 either way: not quotable") && !page.contains("8119"), "{page}");
 }

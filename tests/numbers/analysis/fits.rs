@@ -171,7 +171,7 @@ fn a_predictor_that_does_not_vary_is_named() {
 fn the_same_weights_count_once() {
     let mut run = Run::measured(&FOUR, &[MICRO], 3, power);
     for call in run.calls().filter(|call| call.session.model == "d") {
-        call.weights_id = "weights-a".to_owned();
+        call.weights_id = "weights-a".to_owned().into();
     }
     run.manifest.models.get_mut("d").unwrap().weights_id = "weights-a".to_owned();
     let fit = fits(&run.tables(), Mode::Prefill, ScopeKind::Aggregate)[0].clone();

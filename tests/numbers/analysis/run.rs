@@ -12,7 +12,7 @@ use phasebench::record::manifest::{Manifest, ModelEntry, ModelForm, ModelOrigin}
 use phasebench::record::plan::{Cell, CellId, FORMAT as PLAN_FORMAT, Plan, PlannedSession, SessionKey};
 use phasebench::record::{
     BesideRecord, CallRecord, Finished, Header, Line, LoadRecord, LoopBelow, MemoryRecord, OLDEST, Opened, SpanRecord,
-    TokenCounts,
+    StepTimes, TokenCounts,
 };
 use phasebench::store::{self, Recording};
 use phasebench::terms::model::{Family, Synthetic};
@@ -72,7 +72,8 @@ impl Run {
     pub fn measured(models: &[Model], shapes: &[Shape], n: u32, law: impl Fn(Model, Shape, u32) -> (f64, f64)) -> Self {
         let mut run = Self::planned(models, shapes, n);
         let stack_sha256 = run.manifest.stack_sha256.clone();
-        run.lines.push(Line::Opened(Opened { epoch: 0, unix_ns: 7, stack_sha256, loop_below: LoopBelow::default() }));
+        let opened = Opened { epoch: 0, unix_ns: 7, stack_sha256, loop_below: LoopBelow::default() };
+        run.lines.push(Line::Opened(opened.into()));
         for (load, model) in (0..).zip(models) {
             run.load(load, *model);
             for (place, shape) in shapes.iter().enumerate() {
@@ -129,7 +130,7 @@ impl Run {
             plan_sha256: sha256_hex(&plan_json),
             tool_version: "0".to_owned(),
         };
-        Self { plan, manifest, lines: vec![Line::Header(header)], now: Nanos(0), last_end: None, calls: 0 }
+        Self { plan, manifest, lines: vec![Line::Header(header.into())], now: Nanos(0), last_end: None, calls: 0 }
     }
 
     fn load(&mut self, load_index: u32, model: Model) {
@@ -169,9 +170,9 @@ impl Run {
         let first = begin + Nanos::from_ms(latency_ms.0);
         let end = first + Nanos::from_ms(latency_ms.1);
         self.now = end;
-        self.lines.push(Line::Call(Box::new(CallRecord {
+        let record = CallRecord {
             call_id,
-            cell_id: cell.id.clone(),
+            cell_id: cell.id.into(),
             role,
             index,
             attempt: 0,
@@ -187,16 +188,16 @@ impl Run {
             load_index: load,
             session_index: 0,
             epoch: 0,
-            session: cell.session,
-            weights_id: weights(model.name),
+            session: cell.session.into(),
+            weights_id: weights(model.name).into(),
             dtype: Dtype::F32,
-            scenario: cell.scenario,
+            scenario: cell.scenario.into(),
             batch: shape.batch,
             procedure: Procedure::PrefillDecode,
             status: Status::Ok,
             detail: None,
-            flags: Vec::new(),
-            attribution: attribution(),
+            flags: Vec::new().into(),
+            attribution: attribution().into(),
             tokens: TokenCounts {
                 prompt_requested: Some(shape.prompt),
                 prompt_sent: Some(shape.prompt * shape.batch),
@@ -206,7 +207,8 @@ impl Run {
                 steps_requested: shape.steps,
                 decode_steps_timed: shape.steps,
                 new_tokens: Some((shape.steps + 1) * shape.batch),
-            },
+            }
+            .into(),
             spans: vec![span(Phase::Prefill, begin, first), span(Phase::KvDecode, first, end)],
             begin_ns: begin,
             total_wall_ns: end - begin,
@@ -217,15 +219,16 @@ impl Run {
             session_age_ns: Nanos(0),
             client_cpu_ns: None,
             outside_engine_ns: None,
-            step_ns: Vec::new(),
-            engine_ns: BTreeMap::new(),
-            memory: MemoryRecord::default(),
-            beside: BesideRecord::default(),
-            compile: Vec::new(),
-            token_ids: Vec::new(),
+            step_ns: StepTimes::default(),
+            engine_ns: BTreeMap::new().into(),
+            memory: MemoryRecord::default().into(),
+            beside: BesideRecord::default().into(),
+            compile: Vec::new().into(),
+            token_ids: Vec::new().into(),
             finish: None,
             session_lost: false,
-        })));
+        };
+        self.lines.push(Line::Call(record.into()));
         self.last_end = Some(end);
         self.calls += 1;
     }
@@ -240,6 +243,7 @@ impl Run {
                     now = now + load.duration_ns;
                 }
                 Line::Call(call) => {
+                    let call = &mut **call;
                     for span in &mut call.spans {
                         span.begin_ns = now + span.begin_ns.since(call.begin_ns);
                         span.end_ns = now + span.end_ns.since(call.begin_ns);

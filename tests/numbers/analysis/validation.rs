@@ -46,7 +46,7 @@ type Case = (fn(&mut Run), &'static str, &'static str);
 
 const CASES: [Case; 23] = [
     (|run| run.find(TIMED).call_id = "a-s-1-50-timed-0000".to_owned(), "call ids are unique", "recorded twice"),
-    (|run| run.find(TIMED).scenario = "other".to_owned(), "calls belong to the plan", "is not its cell's"),
+    (|run| run.find(TIMED).scenario = "other".to_owned().into(), "calls belong to the plan", "is not its cell's"),
     (|run| run.find(TIMED).index = 2, "timed calls are numbered without gaps", "index 2, expected 1"),
     (|run| run.find(TIMED).attempt = 1, "timed calls are numbered without gaps", "index 1, expected 0"),
     (|run| run.find(TIMED).attempt = 1, "tries are in order and within the limit", "try 1, expected 0"),
@@ -120,7 +120,7 @@ const CASES: [Case; 23] = [
         "what counts as compiled ran compiled",
         "kv_decode: 49 executions of compiled code in 50 calls",
     ),
-    (|run| run.find(TIMED).weights_id = "stray".to_owned(), "weights are the manifest's", "stray"),
+    (|run| run.find(TIMED).weights_id = "stray".to_owned().into(), "weights are the manifest's", "stray"),
     (
         |run| {
             for line in &mut run.lines {
@@ -148,7 +148,7 @@ fn is(line: &Line, call_id: &str) -> bool {
 fn decide(run: &mut Run, rule: Rule, calls_ok: u32) {
     let cell_id = run.plan.cells[0].id.clone();
     let decision = Decision { cell_id, rule, calls_ok, relative_ci: None, why: String::new() };
-    run.lines.insert(run.lines.len() - 1, Line::Decision(decision));
+    run.lines.insert(run.lines.len() - 1, Line::Decision(decision.into()));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn tries_in_order_pass() {
         tried.finish = Some(Finish::Stop);
         (tried.tokens.decode_steps_timed, tried.tokens.new_tokens) = (5, Some(6));
         degrade(&mut tried, Degraded::TooShort, "5 of 50 decode steps were made");
-        run.lines.insert(place, Line::Call(Box::new(tried)));
+        run.lines.insert(place, Line::Call(tried.into()));
     }
     stop_early(run.find(TIMED), 40, 3);
     run.find(TIMED).tokens.new_tokens = Some(41);

@@ -142,7 +142,7 @@ fn in_order_as_far_as_both_go(fixture: &Fixture, undisturbed: &[String], what: &
     assert_eq!(common, expected, "{what}");
     let mut made: BTreeMap<String, Vec<u32>> = BTreeMap::new();
     for call in fixture.calls().into_iter().filter(|call| call.role == Role::Timed) {
-        made.entry(call.cell_id.0).or_default().push(call.index);
+        made.entry(call.cell_id.0.clone()).or_default().push(call.index);
     }
     assert_eq!(made.len(), 4, "{what}: every cell is measured");
     let lines = fixture.lines();

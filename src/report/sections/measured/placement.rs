@@ -42,7 +42,7 @@ pub(super) fn loads(run: &ReportedRun<'_>) -> Block {
 
 /// Where its calls ran. `None`: none was made.
 pub(super) fn calls(run: &ReportedRun<'_>) -> Option<Block> {
-    let placed = places(run.recording.calls().map(|call| (&call.session, &call.attribution)));
+    let placed = places(run.recording.calls().map(|call| (&*call.session, &*call.attribution)));
     let caption = Text::plain(
         "Where the calls ran, of every role and outcome, and what proves it call by call: the least and the most where it \
          is a number, how many there are where it is a word. From ",
