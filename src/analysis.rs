@@ -83,7 +83,7 @@ pub use kv_memory::{KvCrossoverRow, KvEmpiricalRow, KvTheoryRow};
 pub use linearity::{DecodeLinearityRow, DecodeProjectionErrorRow};
 pub use loads::{LoadPartRow, LoadRow};
 pub use machine::MachineRow;
-pub use metrics::{MetricRow, Standing};
+pub use metrics::{Extras, MetricColumns, MetricRow, Standing, Told};
 pub use models::{ArchitectureColumns, ModelRow};
 pub use overview::Overview;
 pub use phases::{DecodeFractionRow, DecodeFractionSummaryRow};

@@ -78,7 +78,7 @@ pub fn everything(folder: &Path) {
 /// The run against itself: every pair is one.
 fn compared(run: &RunFolder, tables: &Tables) {
     let mut taking = Taking::new(&run.plan, false);
-    for call in run.recording.calls() {
+    for call in run.recording.shared_calls() {
         taking.call(call);
     }
     let cells = taking.done().cells(&run.plan, &tables.compile_audit, run.manifest.imported.is_some());

@@ -8,17 +8,14 @@ use std::sync::Arc;
 
 use crate::record::manifest::Imported;
 use crate::record::plan::Cell;
-use crate::record::{ImportedCall, StatedFigure, Statistic};
+use crate::record::{CallRecord, ImportedCall, Shared, StatedFigure, Statistic, StepTimes, TokenCounts};
 use crate::stats::{LEVEL, student};
-use crate::terms::{Mode, Regime, Role};
+use crate::terms::{Attribution, Mode, Regime, Role};
 use crate::units::Nanos;
 
-use super::board::BoardColumns;
 use super::columns::columns;
-use super::energy::EnergyColumns;
-use super::flags::Flags;
 use super::key::{CellKey, CellKeys};
-use super::metric_row::{MetricRow, Standing, tokens_per_s};
+use super::metric_row::{Extras, MetricRow, Standing, Told};
 use super::models::ArchitectureColumns;
 use super::table::{Sources, Table};
 
@@ -40,13 +37,13 @@ pub(super) fn rows<'a>(from: &Sources<'a>, keys: &mut CellKeys<'a>) -> Vec<Metri
     let mut rows = Vec::new();
     for (call, call_idx) in from.recording.imported().zip(0..) {
         let Some(&cell) = cells.get(call.cell_id.0.as_str()) else { continue };
+        let weights_id = weights(from, cell);
         let of_call = OfCall {
             cell,
-            key: keys.of_planned(cell, weights(from, cell)),
-            architecture: ArchitectureColumns::measured(from.manifest, &cell.session.model, weights(from, cell)),
-            requested: device(from, cell),
+            key: keys.of_planned(cell, weights_id),
+            architecture: ArchitectureColumns::measured(from.manifest, &cell.session.model, weights_id).into(),
+            record: record(call, cell, weights_id, device(from, cell), call_idx).into(),
             source: source(imported, call.file, &call.place),
-            call_idx,
         };
         // A call that failed has no time; it is missing in every mode that its cell has.
         for &mode in timed.get(call.cell_id.0.as_str()).into_iter().flatten() {
@@ -85,76 +82,90 @@ pub const DEVICE: &str = "device";
 struct OfCall<'a> {
     cell: &'a Cell,
     key: Arc<CellKey>,
-    architecture: ArchitectureColumns,
-    requested: String,
+    architecture: Arc<ArchitectureColumns>,
+    record: Shared<CallRecord>,
     source: String,
-    call_idx: u32,
 }
 
 fn row(call: &ImportedCall, of_call: &OfCall<'_>, mode: Mode) -> MetricRow {
     let latency_ms = call.time(mode).filter(|_| call.status.is_ok()).map(Nanos::as_ms);
     let (tokens, positions) = counts(call, of_call.cell, mode);
-    let decode_ms = latency_ms.filter(|_| mode == Mode::KvDecode);
+    let told = Told {
+        source: of_call.source.clone(),
+        total_wall: whole(call),
+        tokens: tokens.filter(|_| latency_ms.is_some()),
+        positions,
+    };
     MetricRow {
-        call_id: call.call_id.clone(),
+        call: of_call.record.clone(),
         key: Arc::clone(&of_call.key),
+        architecture: Arc::clone(&of_call.architecture),
+        extras: Extras { told: Some(told), ..Extras::default() }.into(),
+        flags: Arc::default(),
+        latency_ms,
         mode,
+        status: if call.status.is_ok() { Standing::Ok } else { Standing::Degraded },
+        degraded_kind: call.status.degraded(),
+        disturbed: false,
+        made_again: false,
+        attributed: false,
+        scaled: false,
+    }
+}
+
+/// What is known of another tool's call, as if it were one of ours. What it does not tell is 0 where there is no `None`, and no
+/// row shows it.
+fn record(call: &ImportedCall, cell: &Cell, weights_id: &str, requested: String, call_idx: u32) -> CallRecord {
+    let tokens = TokenCounts {
+        prompt_sent: call.prompt_tokens,
+        decode_steps_timed: call.decode_steps.unwrap_or_default(),
+        new_tokens: call.new_tokens,
+        ..TokenCounts::default()
+    };
+    CallRecord {
+        call_id: call.call_id.clone(),
+        cell_id: cell.id.clone().into(),
         role: Role::Timed,
         index: call.index,
         attempt: 0,
         regime: Regime::Warm,
-        status: if call.status.is_ok() { Standing::Ok } else { Standing::Degraded },
-        degraded_kind: call.status.degraded(),
-        flags: Flags::default(),
-        disturbed: false,
-        made_again: false,
-        finish: None,
-        attributed: false,
-        requested: of_call.requested.clone(),
-        actual: None,
-        architecture: of_call.architecture,
-        prompt_tokens: per_row(call.prompt_tokens, of_call.cell),
-        prompt_padded: None,
-        decode_steps_timed: call.decode_steps.unwrap_or_default(),
-        new_tokens: per_row(call.new_tokens, of_call.cell),
-        scaled: false,
-        tokens: tokens.filter(|_| latency_ms.is_some()),
-        latency_ms,
-        decode_measured_ms: decode_ms,
-        kv_decode_ms_equiv_step: decode_ms,
-        kv_decode_ms_equiv_proportional: None,
-        ms_per_token: latency_ms.zip(positions).filter(|(_, n)| *n > 0.0).map(|(latency, n)| latency / n),
-        tokens_per_s: latency_ms.zip(tokens).and_then(|(latency, n)| tokens_per_s(n as f64, latency)),
-        total_wall_ms: whole(call).map(Nanos::as_ms),
-        since_last_call_ms: None,
-        session_age_ms: None,
-        client_cpu_ms: None,
-        outside_engine_ms: None,
-        outside_engine_us_per_step: None,
-        kv_bytes: None,
-        host_rss_bytes: None,
-        host_peak_bytes: None,
-        device_used_bytes: None,
-        power_mean_w: None,
-        energy: EnergyColumns::default(),
-        foreign_cpu: None,
-        steal: None,
-        load_1min: None,
-        cpu_mhz: None,
-        board: BoardColumns::default(),
         task_idx: call.session_index,
-        call_idx: of_call.call_idx,
+        call_idx,
         round: call.session_index,
+        residency_id: 0,
         load_index: call.session_index,
         session_index: call.session_index,
         epoch: 0,
-        imported: Some(of_call.source.clone()),
+        session: cell.session.clone().into(),
+        weights_id: weights_id.to_owned().into(),
+        dtype: cell.dtype,
+        scenario: cell.scenario.clone().into(),
+        batch: cell.batch,
+        procedure: cell.procedure,
+        status: call.status,
+        detail: call.detail.clone(),
+        flags: Shared::default(),
+        attribution: Attribution { requested, ..Attribution::default() }.into(),
+        tokens: tokens.into(),
+        spans: Vec::new(),
+        begin_ns: Nanos(0),
+        total_wall_ns: Nanos(0),
+        waited: None,
+        in_vain: None,
+        planted: None,
+        since_last_call_ns: None,
+        session_age_ns: Nanos(0),
+        client_cpu_ns: None,
+        outside_engine_ns: None,
+        step_ns: StepTimes::default(),
+        engine_ns: Shared::default(),
+        memory: Shared::default(),
+        beside: Shared::default(),
+        compile: Shared::default(),
+        token_ids: Shared::default(),
+        finish: None,
+        session_lost: false,
     }
-}
-
-/// Tokens of all rows ÷ rows.
-fn per_row(all: Option<u32>, cell: &Cell) -> Option<f64> {
-    all.map(|all| f64::from(all) / f64::from(cell.batch.max(1)))
 }
 
 /// The longest time that a call has: of a request its whole.

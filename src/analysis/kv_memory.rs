@@ -188,10 +188,10 @@ impl Table for KvMemoryEmpirical {
 fn empirical(group: &Group<'_>, manifest: &Manifest) -> Option<KvEmpiricalRow> {
     let counted = group.counted();
     let told: Vec<&MetricRow> =
-        counted.iter().copied().filter(|row| row.kv_bytes.is_some_and(|bytes| bytes > 0)).collect();
-    let allocated = told.iter().filter_map(|row| row.kv_bytes).max()?;
+        counted.iter().copied().filter(|row| row.kv_bytes().is_some_and(|bytes| bytes > 0)).collect();
+    let allocated = told.iter().filter_map(|row| row.kv_bytes()).max()?;
     let held =
-        told.iter().map(|row| Some(u64::from(row.prompt_padded?) + u64::from(row.decode_steps_timed))).max()??;
+        told.iter().map(|row| Some(u64::from(row.prompt_padded()?) + u64::from(row.decode_steps_timed()))).max()??;
     let shape = manifest.models.get(&group.key.model).and_then(|entry| entry.architecture.as_ref());
     let theory = shape.zip(group.key.dtype.bytes()).map(|(shape, bytes)| Cache::of(shape, bytes));
     let theory = theory.map(|cache| cache.bytes(u64::from(group.key.batch), held));

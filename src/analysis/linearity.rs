@@ -167,7 +167,7 @@ fn is_looked_at(row: &MetricRow) -> bool {
     row.role == Role::Timed
         && row.regime == Regime::Warm
         && (row.status == Standing::Ok && !row.made_again || ended_early)
-        && row.decode_steps_timed > 0
+        && row.decode_steps_timed() > 0
 }
 
 /// Pools the cells whose decode must follow the same form; none without a call.
@@ -197,7 +197,7 @@ impl<'a> Calls<'a> {
         let mut points = Vec::new();
         for cell in pool {
             let prompt = scenarios.iter().position(|name| *name == cell.cell.scenario)?;
-            let measured = cell.rows.iter().filter_map(|row| row.new_tokens.zip(row.decode_measured_ms));
+            let measured = cell.rows.iter().filter_map(|row| row.new_tokens().zip(row.decode_measured_ms()));
             points.extend(measured.map(|(count, ms)| Point { count, ms, prompt }));
         }
         let like = pool.first().copied()?;

@@ -1,10 +1,13 @@
 //! A row of `metrics.csv`, whoever made the call.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::terms::{Degraded, Finish, Mode, Regime, Role};
+use crate::record::{CallRecord, Shared};
+use crate::terms::{Degraded, Finish, Mode, Phase, Regime, Role};
+use crate::units::Nanos;
 
 use super::board::BoardColumns;
 use super::columns::columns;
@@ -15,7 +18,7 @@ use super::models::ArchitectureColumns;
 
 columns! {
     /// One call in one mode, of any role and status. Times are of the mode unless the name says otherwise.
-    pub struct MetricRow {
+    pub struct MetricColumns {
         /// The call's id in `measurements.jsonl`.
         call_id: String,
         ..key: Arc<CellKey>,
@@ -144,6 +147,72 @@ pub enum Standing {
     Degraded,
 }
 
+/// One call in one mode, as tables are made from it: what only a file shows is worked out while it is written, for a million calls
+/// have millions of rows.
+///
+/// What the record says of the call stands under its own name: `row.role`, `row.round`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricRow {
+    /// The call; of another tool's, what is known of it.
+    pub call: Shared<CallRecord>,
+    /// Its cell.
+    pub key: Arc<CellKey>,
+    /// Its model.
+    pub architecture: Arc<ArchitectureColumns>,
+    /// What few runs have.
+    pub extras: Arc<Extras>,
+    /// What went on beside the call.
+    pub flags: Arc<Flags>,
+    /// See [`MetricColumns::latency_ms`].
+    pub latency_ms: Option<f64>,
+    /// What is timed.
+    pub mode: Mode,
+    /// Whether the row counts.
+    pub status: Standing,
+    /// Why it does not. `None`: it does.
+    pub degraded_kind: Option<Degraded>,
+    /// Whether something outside disturbed the call, by the scenario file's rule.
+    pub disturbed: bool,
+    /// Whether the call was made again: this try is in no figure.
+    pub made_again: bool,
+    /// Whether something proves where the work ran.
+    pub attributed: bool,
+    /// Whether the call ended early and its decode time is scaled by step to the steps asked for.
+    pub scaled: bool,
+}
+
+/// What few runs have beside their calls.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Extras {
+    /// Empty: no power was recorded.
+    pub energy: EnergyColumns,
+    /// Empty: no state of a board was.
+    pub board: BoardColumns,
+    /// What another tool told. `None`: this program measured the call.
+    pub told: Option<Told>,
+}
+
+/// What another tool told of its call in one mode.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// See [`MetricColumns::imported`].
+    pub source: String,
+    /// How long the whole call took. `None`: the tool does not tell.
+    pub total_wall: Option<Nanos>,
+    /// Tokens of the mode over all rows. `None`: not told, or there is no time to go with them.
+    pub tokens: Option<u64>,
+    /// Positions of one row. `None`: not told, or the mode has two kinds of them.
+    pub positions: Option<f64>,
+}
+
+impl Deref for MetricRow {
+    type Target = CallRecord;
+
+    fn deref(&self) -> &CallRecord {
+        &self.call
+    }
+}
+
 impl MetricRow {
     /// Whether the row enters aggregates of its cell: timed, on a warm engine, not degraded, with a latency.
     #[must_use]
@@ -154,13 +223,78 @@ impl MetricRow {
     /// Whether it would if it were not degraded.
     #[must_use]
     pub fn would_count(&self) -> bool {
-        self.role == Role::Timed && self.regime == Regime::Warm && !self.made_again && self.latency_ms.is_some()
+        !self.made_again && self.latency_ms.is_some() && self.role == Role::Timed && self.regime == Regime::Warm
     }
 
     /// Whether the row is a cold or planned warmup call that went well.
     #[must_use]
     pub fn warms_up(&self) -> bool {
         matches!(self.role, Role::Cold | Role::Warmup) && self.status == Standing::Ok && self.latency_ms.is_some()
+    }
+
+    /// Whether another tool made the call.
+    #[must_use]
+    pub fn is_imported(&self) -> bool {
+        self.extras.told.is_some()
+    }
+
+    /// Energy of the mode. Empty: no power was recorded.
+    #[must_use]
+    pub fn energy(&self) -> &EnergyColumns {
+        &self.extras.energy
+    }
+
+    /// See [`MetricColumns::actual`].
+    #[must_use]
+    pub fn actual(&self) -> Option<&str> {
+        self.attribution.actual.as_deref().filter(|_| self.attributed)
+    }
+
+    /// See [`MetricColumns::prompt_tokens`].
+    #[must_use]
+    pub fn prompt_tokens(&self) -> Option<f64> {
+        self.per_row(self.call.tokens.prompt_sent)
+    }
+
+    /// See [`MetricColumns::prompt_padded`].
+    #[must_use]
+    pub fn prompt_padded(&self) -> Option<u32> {
+        (!self.is_imported()).then_some(self.call.tokens.prompt_padded)
+    }
+
+    /// See [`MetricColumns::decode_steps_timed`].
+    #[must_use]
+    pub fn decode_steps_timed(&self) -> u32 {
+        self.call.tokens.decode_steps_timed
+    }
+
+    /// See [`MetricColumns::new_tokens`].
+    #[must_use]
+    pub fn new_tokens(&self) -> Option<f64> {
+        self.per_row(self.call.tokens.new_tokens)
+    }
+
+    /// See [`MetricColumns::decode_measured_ms`].
+    #[must_use]
+    pub fn decode_measured_ms(&self) -> Option<f64> {
+        if self.mode != Mode::KvDecode {
+            return None;
+        }
+        if self.is_imported() {
+            return self.latency_ms;
+        }
+        self.spans.iter().find(|span| span.phase == Phase::KvDecode).map(|span| span.duration().as_ms())
+    }
+
+    /// See [`MetricColumns::kv_bytes`].
+    #[must_use]
+    pub fn kv_bytes(&self) -> Option<u64> {
+        self.memory.kv_bytes.map(|bytes| bytes.0)
+    }
+
+    /// Tokens of all rows ÷ rows.
+    fn per_row(&self, all: Option<u32>) -> Option<f64> {
+        all.map(|all| f64::from(all) / f64::from(self.batch.max(1)))
     }
 }
 

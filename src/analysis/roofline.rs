@@ -158,7 +158,7 @@ impl<'a> Cells<'a> {
             return None;
         }
         let shape = self.manifest.models.get(&key.model)?.architecture.as_ref()?;
-        let prompt = group.counted().iter().filter_map(|row| row.prompt_padded).max()?;
+        let prompt = group.counted().iter().filter_map(|row| row.prompt_padded()).max()?;
         let steps = key.gen_tokens;
         let of = Use { element_bytes: key.dtype.bytes()?, batch: key.batch, prompt, steps };
         let (demand, times, tokens) = demand_of(group.mode, shape, of)?;

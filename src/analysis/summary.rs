@@ -277,7 +277,7 @@ impl<'a> Pooled<'a> {
         let n_unattributed = unproven.len();
         let unaccounted = proven.iter().filter(|row| row.flags.contains(Flag::Unaccounted)).count();
         let (attribution, counted) = match proven.len() {
-            0 if unproven.iter().any(|row| row.imported.is_some()) => (Proof::Imported, unproven),
+            0 if unproven.iter().any(|row| row.is_imported()) => (Proof::Imported, unproven),
             0 => (Proof::Unattributed, unproven),
             calls if 2 * unaccounted > calls => (Proof::Unaccounted, proven),
             _ => (Proof::Attributed, proven),
@@ -347,16 +347,16 @@ fn row(
     let (interval_kind, location) = Located::of(&values, repetitions, by_sessions);
     let drift = series::drift(&values).ok();
     let mean_over_median = (summary.median > 0.0).then(|| summary.mean / summary.median);
-    let per_token: Vec<f64> = counted.iter().filter_map(|row| row.ms_per_token).collect();
+    let per_token: Vec<f64> = counted.iter().filter_map(|row| row.ms_per_token()).collect();
     let degraded = |row: &&&MetricRow| row.role == Role::Timed && row.status == Standing::Degraded;
     Some(SummaryRow {
         key: group.key(),
         mode: group.mode,
         regime: Regime::Warm,
         attribution: pooled.attribution,
-        actual: first.actual.clone().filter(|_| counted.iter().all(|row| row.actual == first.actual)),
-        architecture: first.architecture,
-        prompt_tokens: first.prompt_tokens,
+        actual: first.actual().filter(|_| counted.iter().all(|row| row.actual() == first.actual())).map(str::to_owned),
+        architecture: *first.architecture,
+        prompt_tokens: first.prompt_tokens(),
         n: summary.n,
         n_degraded: group.rows.iter().filter(degraded).count(),
         n_unattributed: if pooled.attribution == Proof::Imported { 0 } else { pooled.n_unattributed },
@@ -386,8 +386,8 @@ fn row(
         outliers: summary.outliers,
         mean_over_median,
         skewed: mean_over_median.is_some_and(|ratio| (ratio - 1.0).abs() > SKEW),
-        tokens: first.tokens,
-        tokens_per_s: first.tokens.and_then(|tokens| tokens_per_s(tokens as f64, summary.median)),
+        tokens: first.tokens(),
+        tokens_per_s: first.tokens().and_then(|tokens| tokens_per_s(tokens as f64, summary.median)),
         ms_per_token: stats::summary::median(&per_token),
     })
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::analysis::engines::{Counts, FEWEST_CALLS, MODES, why_not_compared};
 use crate::analysis::{CallRows, CompileAuditRow, MetricRow, Standing};
-use crate::record::CallRecord;
 use crate::record::plan::{Cell, CellId, Plan};
+use crate::record::{CallRecord, Shared};
 use crate::terms::{Degraded, Dtype, Mode, Role};
 
 use super::failing::Failures;
@@ -84,7 +84,7 @@ impl<'a> Taking<'a> {
     }
 
     /// Takes a call of ours in every mode that it times.
-    pub fn call(&mut self, call: &CallRecord) {
+    pub fn call(&mut self, call: &Shared<CallRecord>) {
         for row in self.rows.of(call) {
             self.row(&row);
         }
@@ -149,17 +149,17 @@ impl Group {
 
     fn take(&mut self, call: Counted, row: &MetricRow) {
         // Imported rows prove nothing, and are compared with their like.
-        if call.may_be_compared() || row.imported.is_some() {
-            self.ran(row.prompt_tokens, row.actual.as_ref(), 1);
+        if call.may_be_compared() || row.is_imported() {
+            self.ran(row.prompt_tokens(), row.actual(), 1);
         }
         self.calls.push(call);
     }
 
     /// Notes what so many more calls that may be compared were sent, and where they ran.
-    fn ran(&mut self, prompt_tokens: Option<f64>, actual: Option<&String>, calls: usize) {
+    fn ran(&mut self, prompt_tokens: Option<f64>, actual: Option<&str>, calls: usize) {
         if self.compared == 0 {
-            (self.prompt_tokens, self.actual) = (prompt_tokens, actual.cloned());
-        } else if calls > 0 && self.actual.as_ref() != actual {
+            (self.prompt_tokens, self.actual) = (prompt_tokens, actual.map(str::to_owned));
+        } else if calls > 0 && self.actual.as_deref() != actual {
             self.actual = None;
         }
         self.compared += calls;
@@ -236,7 +236,7 @@ impl Measured {
 
 impl Group {
     fn extend(&mut self, more: &Self, calls: impl Iterator<Item = Counted>) {
-        self.ran(more.prompt_tokens, more.actual.as_ref(), more.compared);
+        self.ran(more.prompt_tokens, more.actual.as_deref(), more.compared);
         self.calls.extend(calls);
     }
 

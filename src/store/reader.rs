@@ -11,7 +11,7 @@ use rayon::slice::ParallelSlice;
 use crate::hash::sha256_hex;
 use crate::record::{
     CallRecord, Decision, FORMAT, Header, IdleRecord, ImportedCall, KnownParts, Line, LoadRecord, LoopRecord, OLDEST,
-    ReferenceRecord, SEALED, StatedFigure,
+    ReferenceRecord, SEALED, Shared, StatedFigure,
 };
 use crate::store::seal::{Chain, Seals, is_seal};
 use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, read_text};
@@ -43,8 +43,13 @@ pub struct Recording {
 impl Recording {
     /// The calls in order.
     pub fn calls(&self) -> impl Iterator<Item = &CallRecord> {
+        self.shared_calls().map(|call| &**call)
+    }
+
+    /// The same, for whoever holds on to them.
+    pub fn shared_calls(&self) -> impl Iterator<Item = &Shared<CallRecord>> {
         self.lines.iter().filter_map(|line| match line {
-            Line::Call(call) => Some(&**call),
+            Line::Call(call) => Some(call),
             _ => None,
         })
     }

@@ -108,7 +108,7 @@ fn row(cells: &[&Audited<'_>], n_loads: usize, steps: &[&CompileEvidence]) -> Co
 /// What a compiler may make a graph of its own for: rows, and in a prefill its columns.
 fn shape(call: &AuditedCall<'_>) -> (u32, u32) {
     let columns = match call.row.mode {
-        Mode::Prefill => call.evidence.bucket.or(call.row.prompt_padded).unwrap_or(0),
+        Mode::Prefill => call.evidence.bucket.or(call.row.prompt_padded()).unwrap_or(0),
         Mode::KvDecode | Mode::E2eKv | Mode::GenerateUncached => 0,
         // A compiler of ours never ran for what another tool timed.
         Mode::Ttft | Mode::AfterFirst | Mode::Request | Mode::Whole => 0,

@@ -65,7 +65,7 @@ impl Spent {
 /// The compile steps of the cell's shape and mode, each with its load.
 pub(super) fn steps<'a>(cell: &Audited<'_>, recording: &'a Recording) -> Vec<(u32, &'a CompileEvidence)> {
     let planned = cell.group.cell;
-    let padded = cell.calls.first().and_then(|call| call.row.prompt_padded).or(planned.prompt_tokens);
+    let padded = cell.calls.first().and_then(|call| call.row.prompt_padded()).or(planned.prompt_tokens);
     let same = |step: &&CompileRecord| {
         step.procedure == planned.procedure
             && (step.batch, Some(step.prompt_tokens), step.steps) == (planned.batch, padded, planned.gen_tokens)

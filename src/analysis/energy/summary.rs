@@ -205,31 +205,31 @@ fn natural(plan: &Plan, metrics: &[MetricRow], events: &[EnergyEventRow]) -> Vec
 /// The row of a cell's calls in one mode. `None`: no power was recorded beside them.
 fn of_calls(group: &Group<'_>, events: &ByCall<'_>) -> Option<EnergySummaryRow> {
     let counted = group.counted();
-    let has_power = |row: &&&MetricRow| row.energy.energy_sensor.is_some() || row.energy.energy_reason.is_some();
+    let has_power = |row: &&&MetricRow| row.energy().energy_sensor.is_some() || row.energy().energy_reason.is_some();
     let first = *counted.iter().find(has_power)?;
     let (throttled, cool): (Vec<&MetricRow>, Vec<&MetricRow>) =
         counted.iter().copied().partition(|row| row.flags.contains(Flag::Throttled));
     let graded: Vec<&MetricRow> =
-        cool.iter().copied().filter(|row| row.energy.energy_grade.is_some_and(|grade| grade <= Grade::C)).collect();
+        cool.iter().copied().filter(|row| row.energy().energy_grade.is_some_and(|grade| grade <= Grade::C)).collect();
     let phase = group.mode.phases()[0];
     let calls = graded.iter().filter_map(|row| CallFigures::of(row, events.get(&(row.call_id.as_str(), phase))?));
     let figures = Figures::of(&calls.collect::<Vec<_>>());
     let energy = Interval::of(figures.energy, figures.u_stat);
     let net = Interval::of(figures.net, figures.u_net);
     let per_token = Interval::of(figures.j_per_token, figures.u_stat);
-    let methods = graded.iter().filter_map(|row| row.energy.energy_method);
-    let idle_kinds = graded.iter().filter(|_| figures.net.is_some()).filter_map(|row| row.energy.energy_idle_kind);
+    let methods = graded.iter().filter_map(|row| row.energy().energy_method);
+    let idle_kinds = graded.iter().filter(|_| figures.net.is_some()).filter_map(|row| row.energy().energy_idle_kind);
     Some(EnergySummaryRow {
         key: group.key(),
         params_millions: first.architecture.params_millions,
         mode: group.mode,
         scope: EnergyScope::Natural,
-        sensor: first.energy.energy_sensor.clone(),
-        simulated: first.energy.energy_simulated,
+        sensor: first.energy().energy_sensor.clone(),
+        simulated: first.energy().energy_simulated,
         calls: counted.len(),
         throttled: throttled.len(),
         graded: graded.len(),
-        grade: graded.iter().filter_map(|row| row.energy.energy_grade).max(),
+        grade: graded.iter().filter_map(|row| row.energy().energy_grade).max(),
         energy_j: figures.energy,
         energy_low_j: energy.low,
         energy_high_j: energy.high,
@@ -243,7 +243,7 @@ fn of_calls(group: &Group<'_>, events: &ByCall<'_>) -> Option<EnergySummaryRow> 
         j_per_token_high: per_token.high,
         u_stat: figures.u_stat,
         u_net: figures.u_net,
-        updates: graded.iter().filter_map(|row| row.energy.energy_updates).min(),
+        updates: graded.iter().filter_map(|row| row.energy().energy_updates).min(),
         methods: frequent(methods.map(|method| method.as_str())),
         reasons: if cool.is_empty() {
             THROTTLED.to_owned()
@@ -255,7 +255,7 @@ fn of_calls(group: &Group<'_>, events: &ByCall<'_>) -> Option<EnergySummaryRow> 
 
 /// Why a call gives no figure, or one too uncertain to count. `None`: it gives one.
 fn reason(row: &MetricRow) -> Option<&'static str> {
-    match (row.energy.energy_grade, row.energy.energy_reason) {
+    match (row.energy().energy_grade, row.energy().energy_reason) {
         (Some(Grade::D), _) => Some(GRADE_D),
         (_, reason) => reason.map(|reason| reason.as_str()),
     }
@@ -279,13 +279,13 @@ struct CallFigures {
 impl CallFigures {
     /// Of a row and the event it is from. `None`: no figure.
     fn of(row: &MetricRow, event: &EnergyEventRow) -> Option<Self> {
-        let energy = row.energy.energy_j?;
+        let energy = row.energy().energy_j?;
         let (u_stat, u_shared) = (event.u_stat?, event.u_shared?);
         Some(Self {
             energy,
-            net: row.energy.energy_net_j,
-            power: row.energy.energy_power_w,
-            j_per_token: row.energy.j_per_token,
+            net: row.energy().energy_net_j,
+            power: row.energy().energy_power_w,
+            j_per_token: row.energy().j_per_token,
             random: (u_stat.powi(2) - u_shared.powi(2)).max(0.0).sqrt() * energy,
             shared: u_shared * energy,
             // The row's energy may be scaled.

@@ -51,8 +51,8 @@ impl Side<'_> {
     /// The device or provider that all of them ran on. `None`: not the same for all.
     #[must_use]
     pub(super) fn actual(&self) -> Option<String> {
-        let first = self.calls.first()?.actual.as_ref()?;
-        self.calls.iter().all(|call| call.actual.as_ref() == Some(first)).then(|| first.clone())
+        let first = self.calls.first()?.actual()?;
+        self.calls.iter().all(|call| call.actual() == Some(first)).then(|| first.to_owned())
     }
 
     /// Why two sides that ask for the same cannot be compared. `None`: they can.
@@ -83,7 +83,7 @@ impl Side<'_> {
     /// Prompt tokens of a row. `None`: no call, or not told.
     #[must_use]
     fn prompt_tokens(&self) -> Option<f64> {
-        self.calls.first()?.prompt_tokens
+        self.calls.first()?.prompt_tokens()
     }
 }
 

@@ -74,7 +74,7 @@ fn opened(path: &Path, planted: bool) -> Result<Opened, StoreError> {
     })?;
     let sources = Sources::new(&recording, &run.plan, &run.manifest, &[]);
     let audit = sources.rows::<CompileAudit>().to_vec();
-    for row in sources.rows::<Metrics>().iter().filter(|row| row.imported.is_some()) {
+    for row in sources.rows::<Metrics>().iter().filter(|row| row.is_imported()) {
         taking.row(row);
     }
     drop(sources);

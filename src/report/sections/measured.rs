@@ -119,12 +119,12 @@ fn limits(run: &ReportedRun<'_>) -> Vec<Text> {
         "Several requests at once: one call runs at a time.".into(),
         "Quality of what is generated: decode runs for a fixed number of steps, whatever the tokens are.".into(),
     ];
-    let powered = |row: &MetricRow| row.power_mean_w.is_some() || row.energy.energy_j.is_some();
+    let powered = |row: &MetricRow| row.power_mean_w().is_some() || row.energy().energy_j.is_some();
     let energy = run.tables.energy_events.iter().any(|event| event.energy_j.is_some());
     if !energy && !run.tables.metrics.iter().any(powered) {
         limits.push("Energy and cost: no power was recorded.".into());
     }
-    if run.tables.metrics.iter().all(|row| row.foreign_cpu.is_none()) {
+    if run.tables.metrics.iter().all(|row| row.beside.foreign_cpu.is_none()) {
         limits.push("What other programs did beside the calls.".into());
     }
     if run.tables.batch_shift.is_empty() {

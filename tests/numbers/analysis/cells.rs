@@ -1,6 +1,6 @@
 //! Per call and per cell: what counts, and what is made of it.
 
-use phasebench::analysis::{CvBand, IntervalKind, MetricRow, Proof, Standing, SummaryRow, Tables};
+use phasebench::analysis::{CvBand, IntervalKind, MetricColumns, MetricRow, Proof, Standing, SummaryRow, Tables};
 use phasebench::record::plan::SkippedCell;
 use phasebench::record::{Decision, Line, Rule};
 use phasebench::stats::location::{adaptive_location, log_location};
@@ -64,7 +64,7 @@ fn adaptive_repetitions_have_the_wider_interval() {
 fn modes_are_apart_and_the_whole_is_their_sum() {
     let run = Run::measured(&FOUR[..1], &[shape("s", 8, 3, 50)], 1, |_, _, _| (12.0, 100.0));
     let tables = run.tables();
-    let of = |mode| metric(&tables, "a-s-3-50-timed-0000", mode);
+    let of = |mode| MetricColumns::of(metric(&tables, "a-s-3-50-timed-0000", mode));
     assert_eq!(of(Mode::Prefill).latency_ms, Some(12.0));
     assert_eq!(of(Mode::Prefill).tokens, Some(24));
     close(of(Mode::Prefill).ms_per_token.unwrap(), 1.5);
@@ -88,7 +88,7 @@ fn rows_of_different_length_count_what_was_sent() {
     run.find("a-s-2-4-timed-0000").tokens.prompt_sent = Some(11);
     let tables = run.tables();
     let row = metric(&tables, "a-s-2-4-timed-0000", Mode::Prefill);
-    assert_eq!((row.tokens, row.prompt_tokens, row.prompt_padded), (Some(11), Some(5.5), Some(8)));
+    assert_eq!((row.tokens(), row.prompt_tokens(), row.prompt_padded()), (Some(11), Some(5.5), Some(8)));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_failed_call_keeps_what_it_proved_and_counts_nowhere() {
     assert_eq!((kept.status, kept.degraded_kind), (Standing::Degraded, Some(Degraded::Timeout)));
     assert_eq!(kept.latency_ms, Some(20.0));
     for mode in [Mode::KvDecode, Mode::E2eKv] {
-        let lost = metric(&tables, "a-s-1-50-timed-0003", mode);
+        let lost = MetricColumns::of(metric(&tables, "a-s-1-50-timed-0003", mode));
         assert_eq!((lost.latency_ms, lost.tokens, lost.tokens_per_s, lost.ms_per_token), (None, None, None, None));
     }
     for mode in [Mode::Prefill, Mode::KvDecode, Mode::E2eKv] {
@@ -235,13 +235,13 @@ fn power_and_work_outside_the_engine_go_with_their_phase() {
     call.memory.kv_bytes = Some(Bytes(7));
     call.memory.device_used_bytes = Some(Bytes(9));
     let tables = run.tables();
-    let of = |mode| metric(&tables, "a-s-1-50-timed-0000", mode);
+    let of = |mode| MetricColumns::of(metric(&tables, "a-s-1-50-timed-0000", mode));
     assert_eq!((of(Mode::Prefill).power_mean_w, of(Mode::KvDecode).power_mean_w), (Some(20.0), Some(31.0)));
     close(of(Mode::E2eKv).power_mean_w.unwrap(), (10.0 * 20.0 + 100.0 * 31.0) / 110.0);
     assert_eq!(of(Mode::KvDecode).outside_engine_us_per_step, Some(100.0));
     assert_eq!((of(Mode::Prefill).outside_engine_ms, of(Mode::E2eKv).outside_engine_ms), (None, None));
     assert_eq!((of(Mode::Prefill).kv_bytes, of(Mode::Prefill).device_used_bytes), (Some(7), Some(9)));
-    assert_eq!(metric(&tables, "a-s-1-50-timed-0001", Mode::E2eKv).power_mean_w, None);
+    assert_eq!(metric(&tables, "a-s-1-50-timed-0001", Mode::E2eKv).power_mean_w(), None);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn answer(run: &ReportedRun<'_>) -> (Assurance, String) {
         return (Assurance::Withheld, "No call counts.".to_owned());
     }
     if proven == rows.len() {
-        let places = distinct(rows.iter().filter_map(|row| row.actual.as_deref()));
+        let places = distinct(rows.iter().filter_map(|row| row.actual()));
         return (Assurance::Holds, format!("Every call that counts proves it ran on {}.", places.join(", ")));
     }
     let share = format::percent(share_of(proven, rows.len()));

@@ -100,7 +100,7 @@ pub(super) fn share_of_calls_beside_others(run: &ReportedRun<'_>) -> Option<f64>
 
 /// Share of the calls whose surroundings could be seen that ran beside busy programs. `None`: none could be seen.
 fn share_beside_others(calls: &[&MetricRow]) -> Option<f64> {
-    let seen = calls.iter().filter(|row| row.foreign_cpu.is_some()).count();
+    let seen = calls.iter().filter(|row| row.beside.foreign_cpu.is_some()).count();
     let beside = calls.iter().filter(|row| ran_beside_others(row)).count();
     share_of(beside, seen)
 }
