@@ -50,15 +50,20 @@ impl Table for EarlyStops {
 
     fn derive(from: &Sources<'_>) -> Vec<EarlyStopRow> {
         let metrics = from.rows::<Metrics>();
-        let mut calls: HashMap<Selection<'_>, Vec<&MetricRow>> = HashMap::new();
+        let mut of_cells: HashMap<(&str, Selection<'_>), Vec<&MetricRow>> = HashMap::new();
         for call in metrics.iter().filter(|row| is_decode(row.mode)) {
-            for selection in Selection::of(call) {
-                calls.entry(selection).or_default().push(call);
+            let [.., own] = Selection::of(call);
+            of_cells.entry((&call.key.cell_id, own)).or_default().push(call);
+        }
+        let mut counts: HashMap<Selection<'_>, Counts> = HashMap::new();
+        for calls in of_cells.values() {
+            let of_cell = Counts::of(from.plan.early_stop, calls);
+            for selection in Selection::of(calls[0]) {
+                counts.entry(selection).or_default().add(of_cell);
             }
         }
-        let none = Vec::new();
         let scopes = scopes(from.plan);
-        scopes.iter().map(|scope| row(from.plan.early_stop, scope, calls.get(scope).unwrap_or(&none))).collect()
+        scopes.iter().map(|scope| row(scope, counts.get(scope).copied().unwrap_or_default())).collect()
     }
 }
 
@@ -107,35 +112,65 @@ fn is_left_out(row: &MetricRow) -> bool {
     matches!(row.degraded_kind, Some(Degraded::EarlyStop | Degraded::TooShort))
 }
 
-/// The last try of every timed call.
-fn last_tries<'a>(calls: &[&'a MetricRow]) -> Vec<&'a MetricRow> {
-    let timed = calls.iter().filter(|row| row.role == Role::Timed);
-    let by_call: HashMap<(&str, u32), &MetricRow> =
-        timed.map(|row| ((row.key.cell_id.as_str(), row.index), *row)).collect();
-    by_call.into_values().collect()
-}
-
 fn share(part: usize, whole: usize) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-fn row(rule: EarlyStop, scope: &Selection<'_>, calls: &[&MetricRow]) -> EarlyStopRow {
-    let early_stops = calls.iter().filter(|row| row.scaled || is_left_out(row)).count();
-    // Tries that something outside disturbed are none of this.
-    let disturbed = |row: &MetricRow| row.made_again && !is_left_out(row);
-    let tries = calls.iter().filter(|row| row.role == Role::Timed && !disturbed(row)).count();
-    let last = last_tries(calls);
+/// What is counted of calls.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    calls: usize,
+    early_stops: usize,
+    /// Tries of timed calls, those that something outside disturbed aside.
+    tries: usize,
+    timed_calls: usize,
+    scaled: usize,
+    too_short: usize,
+    unfinished: usize,
+}
+
+impl Counts {
+    /// Of the calls of one cell.
+    fn of(rule: EarlyStop, calls: &[&MetricRow]) -> Self {
+        // Tries that something outside disturbed are none of this.
+        let disturbed = |row: &MetricRow| row.made_again && !is_left_out(row);
+        let timed = calls.iter().filter(|row| row.role == Role::Timed);
+        // The last try of every timed call.
+        let last: HashMap<u32, &MetricRow> = timed.clone().map(|row| (row.index, *row)).collect();
+        Self {
+            calls: calls.len(),
+            early_stops: calls.iter().filter(|row| row.scaled || is_left_out(row)).count(),
+            tries: timed.filter(|row| !disturbed(row)).count(),
+            timed_calls: last.len(),
+            scaled: calls.iter().filter(|row| row.scaled).count(),
+            too_short: calls.iter().filter(|row| row.degraded_kind == Some(Degraded::TooShort)).count(),
+            unfinished: last.values().filter(|row| is_left_out(row) && row.attempt >= rule.retries).count(),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.early_stops += other.early_stops;
+        self.tries += other.tries;
+        self.timed_calls += other.timed_calls;
+        self.scaled += other.scaled;
+        self.too_short += other.too_short;
+        self.unfinished += other.unfinished;
+    }
+}
+
+fn row(scope: &Selection<'_>, counts: Counts) -> EarlyStopRow {
     EarlyStopRow {
         backend: scope.backend.map(str::to_owned),
         model: scope.model.map(str::to_owned),
         scenario: scope.scenario.map(str::to_owned),
-        calls: calls.len(),
-        early_stops,
-        share: share(early_stops, calls.len()),
-        timed_calls: last.len(),
-        tries_per_timed_call: share(tries, last.len()),
-        scaled: calls.iter().filter(|row| row.scaled).count(),
-        too_short: calls.iter().filter(|row| row.degraded_kind == Some(Degraded::TooShort)).count(),
-        unfinished: last.iter().filter(|row| is_left_out(row) && row.attempt >= rule.retries).count(),
+        calls: counts.calls,
+        early_stops: counts.early_stops,
+        share: share(counts.early_stops, counts.calls),
+        timed_calls: counts.timed_calls,
+        tries_per_timed_call: share(counts.tries, counts.timed_calls),
+        scaled: counts.scaled,
+        too_short: counts.too_short,
+        unfinished: counts.unfinished,
     }
 }

@@ -1,9 +1,12 @@
 //! Why a fit that is actionable is to be used with caution all the same.
 
-use crate::analysis::{ScalingFitRow, ScopeKind, SummaryRow, summary};
+use std::collections::HashMap;
+
+use crate::analysis::{MetricRow, ScalingFitRow, ScopeKind, SummaryRow, summary};
 use crate::report::format;
 use crate::report::sections::ReportedRun;
 use crate::report::sections::names::{Names, counted};
+use crate::terms::Mode;
 
 use super::share::share_of;
 use super::steadiness::{BUSY, FOREIGN_SHARE, drifts, percent_or_all, ran_beside_others, timed_summaries};
@@ -162,9 +165,19 @@ fn worst<'a>(cells: &[&'a SummaryRow], figure: impl Fn(&SummaryRow) -> Option<f6
 
 /// Other programs beside many of the calls.
 fn beside_other_programs(run: &ReportedRun<'_>, cells: &[&SummaryRow]) -> Option<String> {
-    let metrics = run.tables.metrics.iter();
-    let calls: Vec<_> = metrics.filter(|call| cells.iter().any(|row| row.pools(call))).collect();
-    let beside = calls.iter().filter(|call| ran_beside_others(call)).count();
-    let share = share_of(beside, calls.len()).filter(|share| *share > FOREIGN_SHARE)?;
+    let mut of_cell: HashMap<(&str, Mode), Vec<&SummaryRow>> = HashMap::new();
+    for &row in cells {
+        of_cell.entry((&row.key.cell_id, row.mode)).or_default().push(row);
+    }
+    let is_pooled = |call: &&MetricRow| {
+        let mut rows = of_cell.get(&(call.key.cell_id.as_str(), call.mode)).into_iter().flatten();
+        call.counts() && rows.any(|row| row.pools(call))
+    };
+    let (mut calls, mut beside) = (0, 0);
+    for call in run.tables.metrics.iter().filter(is_pooled) {
+        calls += 1;
+        beside += usize::from(ran_beside_others(call));
+    }
+    let share = share_of(beside, calls).filter(|share| *share > FOREIGN_SHARE)?;
     Some(format!("{BUSY} during {} of its calls.", percent_or_all(share)))
 }
