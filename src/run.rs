@@ -51,7 +51,7 @@ pub struct Job {
     /// What to do.
     pub plan: Plan,
     /// What is recorded of it already.
-    pub lines: Vec<Line>,
+    pub recorded: Recorded,
     /// What does it.
     pub engines: Engines,
     /// What is asked.
@@ -113,7 +113,7 @@ pub struct Run<'a> {
     stack_sha256: &'a str,
     power: &'a mut PowerBeside,
     ordering: Ordering,
-    recorded: Recorded,
+    recorded: &'a mut Recorded,
     turns: Turns,
     /// `None` on a virtual clock, beside which nothing happens.
     watcher: Option<Watcher>,
@@ -125,23 +125,20 @@ pub struct Run<'a> {
     waited: Option<WaitRecord>,
     /// Whether something disturbed the last call.
     disturbed: bool,
-    degraded: u32,
     epoch: u32,
 }
 
 impl<'a> Run<'a> {
-    /// Takes up a job where its lines end.
+    /// Takes up a job where its record ends.
     #[must_use]
     pub fn new(job: &'a mut Job, power: &'a mut PowerBeside) -> Self {
-        let Job { plan, lines, engines, prompts, writer, clock, cancel, stack_sha256 } = job;
-        let recorded = Recorded::of(plan, lines);
-        let degraded = lines.iter().map(|line| u32::from(is_degraded(plan, line))).sum();
+        let Job { plan, recorded, engines, prompts, writer, clock, cancel, stack_sha256 } = job;
         let prolonging = cancel.clone();
         let watch = || Watcher::new(move |unusable| prolonging.prolong(unusable.duration()));
         let watcher = (!clock.is_virtual()).then(watch);
         let ordering = Ordering::new(plan);
         Self {
-            turns: Turns::new(plan, &ordering, &recorded),
+            turns: Turns::new(plan, &ordering, recorded),
             ordering,
             epoch: recorded.epochs(),
             plan,
@@ -160,7 +157,6 @@ impl<'a> Run<'a> {
             quiet: Quiet::new(plan.disturbed),
             waited: None,
             disturbed: false,
-            degraded,
         }
     }
 
@@ -224,7 +220,7 @@ impl<'a> Run<'a> {
                 let Some(after) = self.next() else { return Ok(true) };
                 task = after;
             }
-            observer.begins(self.plan, &self.recorded, &task);
+            observer.begins(self.plan, self.recorded, &task);
             let line = match &task {
                 Task::Load(load) => self.load(load)?,
                 Task::Call(call) => self.call(call)?,
@@ -245,7 +241,7 @@ impl<'a> Run<'a> {
 
     fn next(&mut self) -> Option<Task> {
         let idle = self.last_end.map_or(Nanos(0), |end| self.clock.now().since(end));
-        schedule::next_in_turn(self.plan, &self.ordering, &self.recorded, &mut self.turns, idle)
+        schedule::next_in_turn(self.plan, &self.ordering, self.recorded, &mut self.turns, idle)
     }
 
     /// Waits for a quiet machine where a timed call comes next, or the one that prepares it. False: there was no need.
@@ -265,18 +261,18 @@ impl<'a> Run<'a> {
     }
 
     fn tally(&self) -> Finished {
-        Finished { calls: self.recorded.calls(), degraded: self.degraded, made_again: self.recorded.made_again() }
+        let recorded = &self.recorded;
+        Finished { calls: recorded.calls(), degraded: recorded.degraded(), made_again: recorded.made_again() }
     }
 
     /// Writes a line down, and takes it into account.
     fn append(&mut self, line: Line, observer: &mut dyn Observer) -> Result<(), RunError> {
         self.writer.append(&line)?;
         if let Some(event) = self.recorded.event(&line) {
-            self.turns.note(&event, &self.recorded);
+            self.turns.note(&event, self.recorded);
         }
         self.recorded.take(&line);
-        self.degraded += u32::from(is_degraded(self.plan, &line));
-        observer.recorded(self.plan, &self.recorded, &line);
+        observer.recorded(self.plan, self.recorded, &line);
         Ok(())
     }
 
@@ -400,9 +396,4 @@ impl<'a> Run<'a> {
 
 fn unprepared(key: &SessionKey) -> RunError {
     RunError::Unprepared { backend: key.backend.clone(), model: key.model.clone() }
-}
-
-/// Whether a line is a degraded call that is not made again.
-fn is_degraded(plan: &Plan, line: &Line) -> bool {
-    matches!(line, Line::Call(call) if !call.status.went_well() && !call.is_made_again(plan.retries()))
 }

@@ -46,13 +46,20 @@ impl RunFolder {
         Ok(Self { path: path.to_owned(), plan, manifest, recording })
     }
 
-    /// Reads a run and takes it up: nobody else writes to it while the writer lives.
+    /// Reads a run and takes it up: nobody else writes to it while the writer lives. `takes` is shown the plan and every line of
+    /// the record; its calls are not kept, for nothing is asked of them but what comes next.
     ///
     /// # Errors
     /// As [`open`](Self::open), and another process writes to it; a record without a line is none.
-    pub fn resume(path: &Path) -> Result<(Writer, Self), StoreError> {
-        let (writer, recording) = Writer::resume(path)?;
-        let (plan, manifest) = (read_plan(path)?.plan, read_manifest(path)?);
+    pub fn resume(path: &Path, takes: &mut dyn FnMut(&Plan, &Line)) -> Result<(Writer, Self), StoreError> {
+        let plan = read_plan(path);
+        let (writer, recording) = Writer::resume(path, &mut |line| {
+            if let Ok(file) = &plan {
+                takes(&file.plan, line);
+            }
+            !matches!(line, Line::Call(_))
+        })?;
+        let (plan, manifest) = (plan?.plan, read_manifest(path)?);
         Ok((writer, Self { path: path.to_owned(), plan, manifest, recording }))
     }
 

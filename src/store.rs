@@ -16,7 +16,7 @@ pub mod seal;
 pub mod trace;
 pub mod writer;
 
-pub use reader::{Recording, read};
+pub use reader::{Recording, read, read_some};
 pub use reserved::Reserved;
 pub use trace::{POWER_TRACE, TraceRow, TraceWriter, read_trace};
 pub use writer::Writer;

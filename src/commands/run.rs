@@ -15,9 +15,9 @@ use crate::exit::Exit;
 use crate::hash::sha256_hex;
 use crate::manifest;
 use crate::plan;
+use crate::record::Finished;
 use crate::record::manifest::{Change, Manifest, Stack};
 use crate::record::plan::Plan;
-use crate::record::{Finished, Line};
 use crate::run::{Engines, Job, PowerBeside, Prompts, Run, RunEnd};
 use crate::run_folder::RunFolder;
 use crate::scenario::{ScenarioFile, TelemetrySettings};
@@ -166,7 +166,8 @@ pub(super) fn begin(loaded: Loaded, asked: &Asked<'_>) -> Result<Begun, CommandE
     manifest.models = ready.models.clone();
     manifest.residency = residency(&plan);
     let writer = reserved.begin(&archived, &plan_json, &manifest.to_json()?)?;
-    Ok(Begun::Ready(Box::new(BegunRun::new(ready, plan, Vec::new(), prompts, writer, manifest))))
+    let recorded = Recorded::new(&plan);
+    Ok(Begun::Ready(Box::new(BegunRun::new(ready, plan, recorded, prompts, writer, manifest))))
 }
 
 /// Keeps a folder for a run, with what resuming it needs of this machine.
@@ -198,8 +199,12 @@ fn left(folder: &Path, json: bool) {
 
 /// Takes up a run where it was left.
 pub(super) fn resume(folder: &Path, json: bool) -> Result<Begun, CommandError> {
-    let (writer, run) = RunFolder::resume(folder)?;
-    let RunFolder { plan, mut manifest, recording, .. } = run;
+    let mut recorded = None;
+    let (writer, run) = RunFolder::resume(folder, &mut |plan, line| {
+        recorded.get_or_insert_with(|| Recorded::new(plan)).take(line);
+    })?;
+    let RunFolder { plan, mut manifest, .. } = run;
+    let recorded = recorded.unwrap_or_else(|| Recorded::new(&plan));
     if manifest.imported.is_some() {
         let why = "was imported from another tool's files, and there is no scenario file to go on with".to_owned();
         return Err(StoreError::Content { path: folder.display().to_string(), why }.into());
@@ -215,11 +220,11 @@ pub(super) fn resume(folder: &Path, json: bool) -> Result<Begun, CommandError> {
     let prompts = reached.prompts(&plan)?;
     let Some(ready) = reached.prepare(&plan)? else { return Ok(Begun::Interrupted(folder.to_owned())) };
     unchanged(folder, &manifest, &ready)?;
-    if !Recorded::of(&plan, &recording.lines).finished() {
+    if !recorded.finished() {
         manifest::resume(&mut manifest, ready.stack.clone(), unix_ns());
         writer.write_manifest(&manifest.to_json()?)?;
     }
-    Ok(Begun::Ready(Box::new(BegunRun::new(ready, plan, recording.lines, prompts, writer, manifest))))
+    Ok(Begun::Ready(Box::new(BegunRun::new(ready, plan, recorded, prompts, writer, manifest))))
 }
 
 /// A run that a self-test slows is gone on with by the self-test alone.
@@ -345,10 +350,10 @@ fn nothing_left(plan: &Plan) -> Begun {
 }
 
 impl BegunRun {
-    fn new(ready: Ready, plan: Plan, lines: Vec<Line>, prompts: Prompts, writer: Writer, manifest: Manifest) -> Self {
+    fn new(ready: Ready, plan: Plan, recorded: Recorded, prompts: Prompts, writer: Writer, manifest: Manifest) -> Self {
         let Ready { engines, stack, clock, cancel, telemetry, .. } = ready;
         let stack_sha256 = manifest::stack_sha256(&stack);
-        Self { job: Job { plan, lines, engines, prompts, writer, clock, cancel, stack_sha256 }, manifest, telemetry }
+        Self { job: Job { plan, recorded, engines, prompts, writer, clock, cancel, stack_sha256 }, manifest, telemetry }
     }
 
     /// Its folder.
@@ -364,7 +369,7 @@ impl BegunRun {
     /// Does what is left to do.
     fn measure(&mut self, power: &mut PowerBeside) -> Result<RunEnd, CommandError> {
         let is_virtual = self.job.clock.is_virtual();
-        let mut watching = progress::Watching::new(&self.job.plan, &self.job.lines, is_virtual);
+        let mut watching = progress::Watching::new(&self.job.plan, &self.job.recorded, is_virtual);
         // The calendar time at which the run's clock stood at 0.
         let clock = &self.job.clock;
         let start = unix_ns().saturating_sub(if clock.is_virtual() { 0 } else { clock.now().0 });

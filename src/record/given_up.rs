@@ -19,9 +19,38 @@ pub struct GivenUp<'a> {
     pub missing: u32,
 }
 
+/// How many timed calls cells have, those that were made again aside.
+#[derive(Debug, Default)]
+pub struct TimedCalls(HashMap<CellId, u32>);
+
+impl TimedCalls {
+    /// Counts one more call.
+    pub fn count(&mut self, call: &CallRecord, plan: &Plan) {
+        if call.role != Role::Timed || call.is_made_again(plan.retries()) {
+            return;
+        }
+        match self.0.get_mut(&*call.cell_id) {
+            Some(count) => *count = count.saturating_add(1),
+            None => drop(self.0.insert(CellId::clone(&call.cell_id), 1)),
+        }
+    }
+
+    fn of(&self, cell: &Cell) -> u32 {
+        self.0.get(&cell.id).copied().unwrap_or(0)
+    }
+}
+
 /// The cells of a plan that were given up, in the plan's order.
 #[must_use]
 pub fn given_up<'a>(lines: &'a [Line], plan: &'a Plan) -> Vec<GivenUp<'a>> {
+    let mut timed = TimedCalls::default();
+    calls(lines).for_each(|call| timed.count(call, plan));
+    given_up_of(lines, plan, &timed)
+}
+
+/// As [`given_up`], of lines from which calls may be missing that did not end their session; `timed` has counted all.
+#[must_use]
+pub fn given_up_of<'a>(lines: &'a [Line], plan: &'a Plan, timed: &TimedCalls) -> Vec<GivenUp<'a>> {
     let decisions: Vec<&Decision> = standing(lines, plan).collect();
     let of_cell = |cell: &'a Cell| {
         let gives_up = |decision: &&&Decision| matches!(decision.rule, Rule::LoadFailed | Rule::SessionLost);
@@ -31,7 +60,7 @@ pub fn given_up<'a>(lines: &'a [Line], plan: &'a Plan) -> Vec<GivenUp<'a>> {
             Rule::SessionLost => last_loss(lines, cell),
             Rule::NarrowEnough | Rule::MaxCalls => None,
         };
-        let missing = plan.division().fewest_calls().saturating_sub(timed(lines, plan, cell));
+        let missing = plan.division().fewest_calls().saturating_sub(timed.of(cell));
         Some(GivenUp { cell, decision, words, missing })
     };
     plan.cells.iter().filter_map(of_cell).collect()
@@ -92,12 +121,6 @@ fn failed_loads<'a>(lines: &'a [Line], session: &SessionKey) -> impl Iterator<It
 fn last_loss<'a>(lines: &'a [Line], cell: &Cell) -> Option<&'a str> {
     let lost = |call: &&CallRecord| call.cell_id == cell.id && call.session_lost;
     calls(lines).rev().filter(lost).find_map(|call| call.detail.as_deref())
-}
-
-fn timed(lines: &[Line], plan: &Plan, cell: &Cell) -> u32 {
-    let counts =
-        |call: &&CallRecord| call.cell_id == cell.id && call.role == Role::Timed && !call.is_made_again(plan.retries());
-    u32::try_from(calls(lines).filter(counts).count()).unwrap_or(u32::MAX)
 }
 
 fn calls(lines: &[Line]) -> impl DoubleEndedIterator<Item = &CallRecord> {

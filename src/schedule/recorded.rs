@@ -76,6 +76,7 @@ pub struct Recorded {
     last: Option<(usize, Role)>,
     loads: u32,
     calls: u32,
+    degraded: u32,
     made_again: u32,
     in_vain: InVain<usize>,
     visits: u32,
@@ -108,6 +109,7 @@ impl Recorded {
             last: None,
             loads: 0,
             calls: 0,
+            degraded: 0,
             made_again: 0,
             in_vain: InVain::new(plan.disturbed),
             visits: 0,
@@ -198,6 +200,7 @@ impl Recorded {
                 if *ok && *role == Role::Timed {
                     self.cells[*cell].on_board = *on_board;
                 }
+                self.degraded += u32::from(!*ok && !*again);
                 self.push_timed(*cell, *role, *ok, *again, latencies);
                 self.push_call(*cell, *role, *lost);
             }

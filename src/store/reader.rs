@@ -196,7 +196,7 @@ pub fn read_some(folder: &Path, keeps: &mut dyn FnMut(&Line) -> bool) -> Result<
 /// # Errors
 /// It is not there, is damaged, was written in another format, or holds no complete line.
 pub fn read_lines(folder: &Path) -> Result<Recording, StoreError> {
-    let recording = read_file(folder)?;
+    let recording = read_keeping(folder, &mut |_| true)?;
     if recording.lines.is_empty() {
         let path = folder.join(MEASUREMENTS).display().to_string();
         return Err(StoreError::Content { path, why: "holds no complete line: nothing was measured".to_owned() });
@@ -204,12 +204,8 @@ pub fn read_lines(folder: &Path) -> Result<Recording, StoreError> {
     Ok(recording)
 }
 
-/// Reads the record alone.
-pub(super) fn read_file(folder: &Path) -> Result<Recording, StoreError> {
-    read_keeping(folder, &mut |_| true)
-}
-
-fn read_keeping(folder: &Path, keeps: &mut dyn FnMut(&Line) -> bool) -> Result<Recording, StoreError> {
+/// Reads the record alone, and keeps the lines that `keeps` says. It is shown every line.
+pub(super) fn read_keeping(folder: &Path, keeps: &mut dyn FnMut(&Line) -> bool) -> Result<Recording, StoreError> {
     let path = folder.join(MEASUREMENTS);
     let mut file = File::open(&path).map_err(io_error(&path, "read"))?;
     let mut reading = Reading::of(&path);

@@ -21,6 +21,10 @@ fn opened(epoch: u32) -> Line {
     }))
 }
 
+fn resume(run: &Path) -> Result<(Writer, Recording), StoreError> {
+    Writer::resume(run, &mut |_| true)
+}
+
 fn manifest() -> String {
     format!("{{\"config_sha256\": \"{}\"}}", sha256_hex(SPEC_TEXT.as_bytes()))
 }
@@ -48,13 +52,13 @@ fn a_second_writer_is_refused_and_told_who_holds_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let writer = create(&run);
-    let error = Writer::resume(&run).unwrap_err().to_string();
+    let error = resume(&run).unwrap_err().to_string();
     assert_eq!(
         error,
         format!("{}: another process is writing to this run (process {})", run.display(), std::process::id())
     );
     drop(writer);
-    Writer::resume(&run).unwrap();
+    resume(&run).unwrap();
 }
 
 #[test]
@@ -73,7 +77,7 @@ fn a_changed_plan_or_scenario_file_is_named() {
         let run = folder.path().join("run");
         drop(create(&run));
         fs::write(run.join(name), text).unwrap();
-        for error in [read(&run).unwrap_err(), Writer::resume(&run).unwrap_err()] {
+        for error in [read(&run).unwrap_err(), resume(&run).unwrap_err()] {
             let error = error.to_string();
             assert!(error.contains(&format!("{name}: has changed since the run began")), "{error}");
         }
@@ -87,7 +91,7 @@ fn line_endings_that_git_changed_are_told_from_a_change() {
         let run = folder.path().join("run");
         drop(create(&run));
         fs::write(run.join(name), text.replace('\n', "\r\n")).unwrap();
-        for error in [read(&run).unwrap_err(), Writer::resume(&run).unwrap_err()] {
+        for error in [read(&run).unwrap_err(), resume(&run).unwrap_err()] {
             let error = error.to_string();
             assert!(error.contains(&format!("{name}: its line endings were changed since")), "{error}");
             assert!(error.contains("* -text"), "{error}");
@@ -169,7 +173,7 @@ proptest! {
         let whole_lines = whole[..cut].split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n"));
         let complete = whole_lines.filter(|line| !seal::is_seal(line)).count();
 
-        let (mut writer, recording) = Writer::resume(&run).unwrap();
+        let (mut writer, recording) = resume(&run).unwrap();
         prop_assert_eq!(recording.lines.len(), complete.max(1), "a lost header is written again");
         writer.append(&opened(9)).unwrap();
         let again = read(&run).unwrap();

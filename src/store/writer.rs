@@ -63,11 +63,14 @@ impl Writer {
     }
 
     /// Takes up a run: locks it, checks that scenario file and plan are the ones it began with, cuts off a torn
-    /// last line, and returns what is recorded.
+    /// last line, and returns those of the lines recorded that `keeps` says; it is shown every line.
     ///
     /// # Errors
     /// The folder is no run, is locked, was changed, or its record is damaged anywhere but at the end.
-    pub fn resume(folder: &Path) -> Result<(Self, reader::Recording), StoreError> {
+    pub fn resume(
+        folder: &Path,
+        keeps: &mut dyn FnMut(&Line) -> bool,
+    ) -> Result<(Self, reader::Recording), StoreError> {
         if let Some(missing) = [PLAN, MANIFEST].into_iter().find(|name| !folder.join(name).exists()) {
             let path = folder.display().to_string();
             let why = if folder.join(LOCK).exists() && !folder.join(MEASUREMENTS).exists() {
@@ -84,7 +87,7 @@ impl Writer {
         let path = folder.join(MEASUREMENTS);
         let file =
             OpenOptions::new().append(true).read(true).create(true).open(&path).map_err(io_error(&path, "open"))?;
-        let mut recording = reader::read_file(folder)?;
+        let mut recording = reader::read_keeping(folder, keeps)?;
         file.set_len(recording.length).map_err(io_error(&path, "cut off the torn last line"))?;
         let mut writer = Self {
             folder: folder.to_owned(),

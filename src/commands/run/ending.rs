@@ -10,24 +10,28 @@ use crate::analysis;
 use crate::commands::CommandError;
 use crate::commands::report::print_finding;
 use crate::exit::Exit;
-use crate::record::given_up::{GivenUp, given_up, sessions_given_up};
+use crate::record::given_up::{GivenUp, TimedCalls, given_up_of, sessions_given_up};
 use crate::record::plan::{Cell, Plan};
-use crate::record::{Finished, Line};
+use crate::record::{CallRecord, Finished, Line};
 use crate::report::sections::{ReportedRun, speeds};
 use crate::run_folder::RunFolder;
-use crate::store::Recording;
+use crate::store::{self, Recording};
 use crate::terminal::warn;
 use crate::terms::{Degraded, Procedure, Role, Status};
 
 /// Longest piece of an engine's words on one line of standard error, in characters.
 const WORDS: usize = 200;
 
+/// Calls of a run beyond which it does not say at its end how fast engines are: every table is made for that, and of so many
+/// calls that takes longer, and more memory, than anything of the run itself. Its report says it.
+const MOST_CALLS: u32 = 100_000;
+
 /// The exit code of a complete run; says on standard error what it lacks.
 pub(super) fn judge(plan: &Plan, folder: &Path, finished: Finished) -> Result<Exit, CommandError> {
-    let recording = crate::store::read(folder)?;
-    let gone = given_up(&recording.lines, plan);
+    let (made, recording) = CallsMade::read(plan, folder)?;
+    let gone = given_up_of(&recording.lines, plan, &made.timed);
     warn_of(&gone);
-    Ok(Tally::new(plan, &recording, finished, &gone).judge(plan, most_frequent(&recording.lines, plan).as_ref()))
+    Ok(Tally::new(plan, &made, finished, &gone).judge(plan, made.most_often_degraded()))
 }
 
 fn warn_of(gone: &[GivenUp<'_>]) {
@@ -44,17 +48,19 @@ pub(super) fn complete(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, CommandError> {
-    let recording = crate::store::read(folder)?;
-    let gone = given_up(&recording.lines, plan);
-    let tally = Tally::new(plan, &recording, finished, &gone);
-    let most_often = most_frequent(&recording.lines, plan);
+    let (made, recording) = CallsMade::read(plan, folder)?;
+    let gone = given_up_of(&recording.lines, plan, &made.timed);
+    let tally = Tally::new(plan, &made, finished, &gone);
+    let most_often = made.most_often_degraded();
     if !json {
         tally.print(folder, gone.len(), out)?;
-        print_speeds(folder, out)?;
+        if finished.calls <= MOST_CALLS {
+            print_speeds(folder, out)?;
+        }
         writeln!(out, "  next: phasebench report {}", folder.display())?;
     }
     warn_of(&gone);
-    let exit = tally.judge(plan, most_often.as_ref());
+    let exit = tally.judge(plan, most_often);
     if json {
         let gone: Vec<Value> = gone.iter().map(as_json).collect();
         let Finished { calls, degraded, made_again } = finished;
@@ -145,34 +151,63 @@ fn name(cell: &Cell) -> String {
     format!("{} × {} × {} × {what}", key.backend, key.model, cell.scenario)
 }
 
-/// How calls degraded most often.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct MostFrequent<'a> {
-    kind: Degraded,
-    calls: u32,
-    /// What the engine said the first time. `None`: nothing.
-    words: Option<&'a str>,
+/// What is counted of a record's calls while it is read: there may be more of them than fit into memory.
+#[derive(Default)]
+struct CallsMade {
+    timed: TimedCalls,
+    /// How calls degraded that were not made again, in the order in which it first happened.
+    degraded: Vec<DegradedCalls>,
+    /// Calls that were made again since something disturbed them.
+    disturbed: usize,
+    /// Timed calls that count although something disturbed every try.
+    disturbed_for_good: usize,
 }
 
-/// The kind that most of the degraded calls are of, of equals the one that came first. `None`: no call is degraded.
-fn most_frequent<'a>(lines: &'a [Line], plan: &Plan) -> Option<MostFrequent<'a>> {
-    let mut found: Vec<MostFrequent<'a>> = Vec::new();
-    for line in lines {
-        let Line::Call(call) = line else { continue };
-        let Status::Degraded(kind) = call.status else { continue };
-        if call.is_made_again(plan.retries()) {
-            continue;
+/// Calls that degraded alike.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct DegradedCalls {
+    kind: Degraded,
+    calls: u32,
+    /// What the engine said the first time it said anything. `None`: nothing.
+    words: Option<String>,
+}
+
+impl CallsMade {
+    /// Reads a run's record, and keeps of its calls those that ended their session.
+    fn read(plan: &Plan, folder: &Path) -> Result<(Self, Recording), CommandError> {
+        let mut made = Self::default();
+        let recording = store::read_some(folder, &mut |line| {
+            let Line::Call(call) = line else { return true };
+            made.count(call, plan);
+            call.session_lost
+        })?;
+        Ok((made, recording))
+    }
+
+    fn count(&mut self, call: &CallRecord, plan: &Plan) {
+        self.timed.count(call, plan);
+        let again = call.is_made_again(plan.retries());
+        if call.role == Role::Timed && !call.ended_early() && !call.disturbances(plan.disturbed).is_empty() {
+            *(if again { &mut self.disturbed } else { &mut self.disturbed_for_good }) += 1;
         }
-        match found.iter_mut().find(|other| other.kind == kind) {
+        let Status::Degraded(kind) = call.status else { return };
+        if again {
+            return;
+        }
+        match self.degraded.iter_mut().find(|other| other.kind == kind) {
             Some(known) => {
                 known.calls += 1;
-                known.words = known.words.or(call.detail.as_deref());
+                known.words = known.words.take().or_else(|| call.detail.clone());
             }
-            None => found.push(MostFrequent { kind, calls: 1, words: call.detail.as_deref() }),
+            None => self.degraded.push(DegradedCalls { kind, calls: 1, words: call.detail.clone() }),
         }
     }
-    // `max_by_key` takes the last of equals.
-    found.into_iter().rev().max_by_key(|kind| kind.calls)
+
+    /// The kind that most of the degraded calls are of, of equals the one that came first. `None`: no call is degraded.
+    fn most_often_degraded(&self) -> Option<&DegradedCalls> {
+        // `max_by_key` takes the last of equals.
+        self.degraded.iter().rev().max_by_key(|kind| kind.calls)
+    }
 }
 
 /// The engine's words as the end of a line.
@@ -204,15 +239,12 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(plan: &Plan, recording: &Recording, finished: Finished, gone: &[GivenUp<'_>]) -> Self {
+    fn new(plan: &Plan, made: &CallsMade, finished: Finished, gone: &[GivenUp<'_>]) -> Self {
         let sessions = sessions_given_up(gone, plan);
-        let timed = recording.calls().filter(|call| call.role == Role::Timed && !call.ended_early());
-        let disturbed = timed.filter(|call| !call.disturbances(plan.disturbed).is_empty());
-        let (again, kept): (Vec<_>, Vec<_>) = disturbed.partition(|call| call.is_made_again(plan.retries()));
         Self {
             finished,
-            disturbed: again.len(),
-            disturbed_for_good: kept.len(),
+            disturbed: made.disturbed,
+            disturbed_for_good: made.disturbed_for_good,
             skipped: plan.skipped.len(),
             missing: gone.iter().map(|cell| cell.missing).sum(),
             sessions: sessions.iter().map(|key| format!("{} × {}", key.backend, key.model)).collect(),
@@ -242,7 +274,7 @@ impl Tally {
     }
 
     /// Calls that were never made count as degraded ones.
-    fn judge(&self, plan: &Plan, most_often: Option<&MostFrequent<'_>>) -> Exit {
+    fn judge(&self, plan: &Plan, most_often: Option<&DegradedCalls>) -> Exit {
         let degraded = self.finished.degraded;
         let rate = self.finished.degraded_rate(self.missing);
         let beyond = rate > plan.degraded_rate;
@@ -251,7 +283,12 @@ impl Tally {
             let never = if self.missing > 0 { " or could not be made" } else { "" };
             warn(&format!("{} of the calls are degraded{never}, more than the limit of {limit}", percent(rate)));
             if let Some(most) = most_often {
-                warn(&format!("most often {}, {} of {degraded}{}", most.kind, most.calls, words(most.words)));
+                warn(&format!(
+                    "most often {}, {} of {degraded}{}",
+                    most.kind,
+                    most.calls,
+                    words(most.words.as_deref())
+                ));
             }
         }
         for session in &self.sessions {

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use crate::backend::CancelToken;
 use crate::calibrate::{Calibrator, by_sensor};
 use crate::clock::SharedClock;
-use crate::record::Line;
 use crate::record::calibration::{Calibration, Measured};
 use crate::record::manifest::PowerEntry;
 use crate::run::{IDLE_TRIES, Power, PowerBeside, Rested};
 use crate::scenario::TelemetrySettings;
-use crate::schedule::Recorded;
 use crate::signals::Guarded;
 use crate::telemetry::sensor::rapl;
 use crate::telemetry::{Watcher, sampler};
@@ -33,7 +31,7 @@ impl BegunRun {
     pub(super) fn record_power(&mut self, json: bool) -> Result<PowerBeside, CommandError> {
         let folder = self.folder().to_owned();
         let _guarded = Guarded::new(&self.job.cancel, move || left(&folder, json));
-        let finished = Recorded::of(&self.job.plan, &self.job.lines).finished();
+        let finished = self.job.recorded.finished();
         // On a virtual clock nothing draws power.
         let wanted = !finished && !self.job.clock.is_virtual();
         let Some(settings) = self.telemetry.clone().filter(|_| wanted) else { return Ok(PowerBeside::default()) };
@@ -52,9 +50,7 @@ impl BegunRun {
         timings: BTreeMap<String, Calibration>,
     ) -> Result<Power, CommandError> {
         let job = &self.job;
-        let epochs = job.lines.iter().filter(|line| matches!(line, Line::Opened(_))).count();
-        let epoch = u32::try_from(epochs).unwrap_or(u32::MAX);
-        Ok(Power::start(settings, timings, &job.writer, epoch, job.clock.clone())?)
+        Ok(Power::start(settings, timings, &job.writer, job.recorded.epochs(), job.clock.clone())?)
     }
 
     /// Rests, then measures the sensors: the load of a calibration leaves a context on the device until this process ends,

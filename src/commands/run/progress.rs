@@ -95,14 +95,13 @@ struct CellTime {
 }
 
 impl Watching {
-    /// Takes up where `lines` end. `is_virtual`: the run's clock is.
-    pub fn new(plan: &Plan, lines: &[Line], is_virtual: bool) -> Self {
+    /// Takes up where `recorded` ends. `is_virtual`: the run's clock is.
+    pub fn new(plan: &Plan, recorded: &Recorded, is_virtual: bool) -> Self {
         // No bar: what stands before the message fits forty columns, and the message takes what is left.
         let style = ProgressStyle::with_template("[{elapsed}] {pos}/{len} calls, {percent}% {prefix} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let done = lines.iter().filter(|l| matches!(l, Line::Call(_))).count();
         let bar = ProgressBar::new(u64::from(plan.division().most_calls()) * plan.cells.len() as u64).with_style(style);
-        bar.set_position(done as u64);
+        bar.set_position(u64::from(recorded.calls()));
         let log = bar.is_hidden().then(|| Log::new(is_virtual, Instant::now()));
         Self { bar, cells: vec![CellTime::default(); plan.cells.len()], called: None, log }
     }

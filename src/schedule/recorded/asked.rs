@@ -44,6 +44,12 @@ impl Recorded {
         self.calls
     }
 
+    /// Calls so far that are degraded and not made again.
+    #[must_use]
+    pub fn degraded(&self) -> u32 {
+        self.degraded
+    }
+
     /// Calls so far that are made again and do not count as a cell's timed call.
     #[must_use]
     pub fn made_again(&self) -> u32 {

@@ -39,8 +39,8 @@ fn decode_times(spec: &ScenarioFile, folder: &std::path::Path) -> Vec<f64> {
     let prompts = Prompts::build(spec, &plan).unwrap();
     let run = folder.join(spec.seed.to_string());
     let writer = Writer::create(&run, "", "{}", "{}").unwrap();
-    let (lines, cancel, stack_sha256) = (Vec::new(), CancelToken::default(), String::new());
-    let mut job = Job { plan, lines, engines, prompts, writer, clock, cancel, stack_sha256 };
+    let (recorded, cancel, stack_sha256) = (Recorded::new(&plan), CancelToken::default(), String::new());
+    let mut job = Job { plan, recorded, engines, prompts, writer, clock, cancel, stack_sha256 };
     let ended = Run::new(&mut job, &mut PowerBeside::default()).execute(0, &mut Silent).unwrap();
     assert!(matches!(ended, RunEnd::Complete(_)));
     let text = std::fs::read_to_string(run.join("measurements.jsonl")).unwrap();
