@@ -107,17 +107,16 @@ impl<'a> CellKeys<'a> {
     /// The key of a call.
     pub(super) fn of_call(&mut self, call: &CallRecord) -> Arc<CellKey> {
         let gen_tokens = self.gen_tokens(&call.cell_id.0).unwrap_or(call.tokens.steps_requested);
-        let given = self.given.entry(call.cell_id.0.clone()).or_default();
         let same = |key: &&Arc<CellKey>| {
             (&key.weights_id, key.dtype, key.batch) == (&*call.weights_id, call.dtype, call.batch)
                 && (&key.backend, &key.model, &key.scenario)
                     == (&call.session.backend, &call.session.model, &*call.scenario)
                 && key.gen_tokens == gen_tokens
         };
-        if let Some(key) = given.iter().find(same) {
+        if let Some(key) = self.given(&call.cell_id.0).iter().find(same) {
             return Arc::clone(key);
         }
-        let key = Arc::new(CellKey {
+        self.give(CellKey {
             cell_id: call.cell_id.0.clone(),
             backend: call.session.backend.clone(),
             model: call.session.model.clone(),
@@ -126,20 +125,25 @@ impl<'a> CellKeys<'a> {
             scenario: String::clone(&call.scenario),
             batch: call.batch,
             gen_tokens,
-        });
-        given.push(Arc::clone(&key));
+        })
+    }
+
+    fn given(&self, cell_id: &str) -> &[Arc<CellKey>] {
+        self.given.get(cell_id).map_or(&[], Vec::as_slice)
+    }
+
+    fn give(&mut self, key: impl Into<Arc<CellKey>>) -> Arc<CellKey> {
+        let key = key.into();
+        self.given.entry(key.cell_id.clone()).or_default().push(Arc::clone(&key));
         key
     }
 
     /// The key of a cell as another tool measured it.
     pub(super) fn of_planned(&mut self, cell: &Cell, weights_id: &str) -> Arc<CellKey> {
-        let given = self.given.entry(cell.id.0.clone()).or_default();
-        if let Some(key) = given.iter().find(|key| key.weights_id == weights_id) {
+        if let Some(key) = self.given(&cell.id.0).iter().find(|key| key.weights_id == weights_id) {
             return Arc::clone(key);
         }
-        let key = CellKey::of(cell, weights_id, cell.dtype);
-        given.push(Arc::clone(&key));
-        key
+        self.give(CellKey::of(cell, weights_id, cell.dtype))
     }
 
     /// The key of a loop for the sensor.

@@ -156,7 +156,7 @@ impl MetricColumns {
     #[must_use]
     pub fn of(row: &MetricRow) -> Self {
         let (call, told) = (&*row.call, row.extras.told.as_ref());
-        let decode = DecodeTimes::of(row);
+        let (timed, decode) = (row.timed(), DecodeTimes::of(row));
         let outside = OutsideEngine::of(call, row.mode).filter(|_| row.latency_ms.is_some());
         let total_wall = told.map_or(Some(call.total_wall_ns), |told| told.total_wall);
         let bytes = |size: Option<Bytes>| size.map(|size| size.0);
@@ -183,13 +183,13 @@ impl MetricColumns {
             decode_steps_timed: row.decode_steps_timed(),
             new_tokens: row.new_tokens(),
             scaled: row.scaled,
-            tokens: row.tokens(),
+            tokens: timed.tokens,
             latency_ms: row.latency_ms,
             decode_measured_ms: decode.as_ref().map(|decode| decode.measured_ms),
             kv_decode_ms_equiv_step: decode.as_ref().and_then(|decode| decode.by_steps_ms),
             kv_decode_ms_equiv_proportional: decode.as_ref().and_then(|decode| decode.by_tokens_ms),
-            ms_per_token: row.ms_per_token(),
-            tokens_per_s: row.tokens().zip(row.latency_ms).and_then(|(tokens, ms)| tokens_per_s(tokens as f64, ms)),
+            ms_per_token: timed.ms_per_token(),
+            tokens_per_s: timed.tokens_per_s(),
             total_wall_ms: total_wall.map(Nanos::as_ms),
             since_last_call_ms: call.since_last_call_ns.map(Nanos::as_ms),
             session_age_ms: told.is_none().then(|| call.session_age_ns.as_ms()),
@@ -200,7 +200,7 @@ impl MetricColumns {
             host_rss_bytes: bytes(call.memory.host_rss_bytes),
             host_peak_bytes: bytes(call.memory.host_peak_bytes),
             device_used_bytes: bytes(call.memory.device_used_bytes),
-            power_mean_w: row.power_mean_w(),
+            power_mean_w: timed.power_mean_w,
             energy: row.extras.energy.clone(),
             foreign_cpu: call.beside.foreign_cpu,
             steal: call.beside.steal,
@@ -246,8 +246,7 @@ impl MetricRow {
     /// See [`MetricColumns::ms_per_token`].
     #[must_use]
     pub fn ms_per_token(&self) -> Option<f64> {
-        let positions = self.timed().positions.filter(|&positions| positions > 0.0)?;
-        Some(self.latency_ms? / positions)
+        self.timed().ms_per_token()
     }
 
     /// See [`MetricColumns::power_mean_w`].
@@ -350,6 +349,15 @@ impl Timed {
             positions,
             power_mean_w: energy.filter(|_| latency_ms > 0.0).map(|energy| energy / latency_ms),
         }
+    }
+
+    fn ms_per_token(&self) -> Option<f64> {
+        let positions = self.positions.filter(|&positions| positions > 0.0)?;
+        Some(self.latency_ms? / positions)
+    }
+
+    fn tokens_per_s(&self) -> Option<f64> {
+        tokens_per_s(self.tokens? as f64, self.latency_ms?)
     }
 }
 

@@ -46,9 +46,9 @@ pub fn of(
 
 /// What is slower, fails, or is faster, by backend and phase: the worst first.
 fn moved(cells: &[Compared], allowance: Option<&Allowance>) -> Vec<String> {
-    let mut parts = Vec::new();
+    let (groups, mut parts) = (groups::of(cells), Vec::new());
     for verdict in [Verdict::Slower, Verdict::NewlyFailing, Verdict::Faster] {
-        for group in groups::of(cells) {
+        for group in &groups {
             let own: Vec<&Compared> = group.iter().copied().filter(|cell| cell.row.verdict == verdict).collect();
             let Some(first) = own.first() else { continue };
             let what = format!("{} on {}", phase(first.row.mode), backends(first));

@@ -157,8 +157,7 @@ impl Sum {
     pub fn add(&mut self, product: &Product, figures: &Figures) {
         let value = product.value(figures);
         self.value += value;
-        let powers: Vec<(FigureId, f64)> =
-            product.powers.iter().copied().filter(|(_, power)| *power != 0.0 && value != 0.0).collect();
+        let powers: Vec<(FigureId, f64)> = product.powers.iter().copied().filter(|(_, power)| *power != 0.0).collect();
         let key = powers.iter().map(|(id, power)| (*id, (power / ALIKE).round() as i32)).collect();
         let alike = self.alike.entry(key).or_insert_with(|| Alike::none(powers.len()));
         alike.add(value, powers.iter().map(|(_, power)| value * power));

@@ -210,13 +210,16 @@ pub(super) fn read_keeping(folder: &Path, keeps: &mut dyn FnMut(&Line) -> bool) 
     let mut file = File::open(&path).map_err(io_error(&path, "read"))?;
     let mut reading = Reading::of(&path);
     let mut bytes = Vec::with_capacity(2 * BLOCK);
-    while read_block(&mut file, &mut bytes).map_err(io_error(&path, "read"))? > 0 {
-        // The last line may go on in the next block.
-        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        reading.take(&bytes[..whole], keeps)?;
-        bytes.drain(..whole);
+    loop {
+        // The last line of a block may go on in the next: what is left of it has no end.
+        let left = bytes.len();
+        if read_block(&mut file, &mut bytes).map_err(io_error(&path, "read"))? == 0 {
+            return Ok(reading.finish(left > 0));
+        }
+        let Some(end) = bytes[left..].iter().rposition(|&byte| byte == b'\n') else { continue };
+        reading.take(&bytes[..=left + end], keeps)?;
+        bytes.drain(..=left + end);
     }
-    Ok(reading.finish(!bytes.is_empty()))
 }
 
 /// Appends the next bytes of a file. How many; 0 at its end.
@@ -231,14 +234,14 @@ struct Reading<'a> {
     chain: Chain,
     /// Lines so far.
     lines: usize,
-    known: Known,
+    known: ThreadParts,
 }
 
 /// What lines have in common that were parsed so far: as many as threads parse at a time.
 #[derive(Default)]
-struct Known(Mutex<Vec<KnownParts>>);
+struct ThreadParts(Mutex<Vec<KnownParts>>);
 
-impl Known {
+impl ThreadParts {
     fn take(&self) -> KnownParts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
@@ -250,7 +253,7 @@ impl Known {
 
 impl<'a> Reading<'a> {
     fn of(path: &'a Path) -> Self {
-        Self { path, recording: Recording::default(), chain: Chain::default(), lines: 0, known: Known::default() }
+        Self { path, recording: Recording::default(), chain: Chain::default(), lines: 0, known: ThreadParts::default() }
     }
 
     /// Takes whole lines: they are hashed while they are parsed.
@@ -298,7 +301,7 @@ fn look(seals: &mut Seals, chain: &mut Chain, lines: &[&[u8]]) -> Result<(), (us
 }
 
 /// Parses lines, some on every processor. `None`: a seal.
-fn parse(lines: &[&[u8]], known: &Known) -> Vec<Result<Option<Line>, serde_json::Error>> {
+fn parse(lines: &[&[u8]], known: &ThreadParts) -> Vec<Result<Option<Line>, serde_json::Error>> {
     let of_lines = |lines: &[&[u8]]| {
         let mut parts = known.take();
         let parsed: Vec<_> = lines.iter().map(|line| parse_line(line, &mut parts)).collect();

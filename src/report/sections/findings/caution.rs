@@ -171,7 +171,7 @@ fn beside_other_programs(run: &ReportedRun<'_>, cells: &[&SummaryRow]) -> Option
     }
     let is_pooled = |call: &&MetricRow| {
         let mut rows = of_cell.get(&(call.key.cell_id.as_str(), call.mode)).into_iter().flatten();
-        call.counts() && rows.any(|row| row.pools(call))
+        rows.any(|row| row.pools(call))
     };
     let (mut calls, mut beside) = (0, 0);
     for call in run.tables.metrics.iter().filter(is_pooled) {
