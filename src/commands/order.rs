@@ -88,6 +88,6 @@ impl Order {
             scenario: &scenario,
             success,
         };
-        Ok(bill::of_run(tables, &run.manifest, order))
+        Ok(bill::of_run(tables, &run.manifest, &run.plan, order))
     }
 }

@@ -11,6 +11,7 @@ use crate::analysis::Tables;
 use crate::economics::figures::{DRAWS, Draws, Figures, SEED, Sum, Uncertain, share_of_least};
 use crate::economics::request_time::Reach;
 use crate::record::manifest::Manifest;
+use crate::record::plan::Plan;
 use crate::scenario::pricing::Pricing;
 use crate::scenario::workload::{Bin, Bins, Requests, Workload};
 
@@ -172,8 +173,8 @@ struct Priced<'a> {
 
 /// Makes the bill of a run.
 #[must_use]
-pub fn of_run(tables: &Tables, manifest: &Manifest, order: Order<'_>) -> Bill {
-    let (engines, figures) = engines(tables, manifest);
+pub fn of_run(tables: &Tables, manifest: &Manifest, plan: &Plan, order: Order<'_>) -> Bill {
+    let (engines, figures) = engines(tables, manifest, plan);
     let draws = figures.draw(DRAWS, SEED);
     let mut bill = Bill::empty(order);
     bill.notes.extend(tables.simulated.is_some().then(|| {
@@ -183,6 +184,13 @@ pub fn of_run(tables: &Tables, manifest: &Manifest, order: Order<'_>) -> Bill {
         bill.notes
             .push("no engine has cells of both phases with three calls that count and prove where they ran".to_owned());
     }
+    bill.notes.extend(engines.iter().find_map(|engine| engine.drift_allowance).map(|allowance| {
+        let percent = percent(allowance);
+        format!(
+            "the engines were not measured in turns: {percent} of standard deviation in each one's times is allowed for the \
+             machine's drift; `order: interleaved` or `sessions: 5` needs none"
+        )
+    }));
     phases(&mut bill, &engines, (&figures, &draws), order);
     if let Some((workload, Some(bins))) = order.workload {
         let read = Read {

@@ -10,14 +10,18 @@ from pathlib import Path
 # In a process of its own, whose memory holds nothing of other tests.
 PROGRAM = """
 import mmap, sys, transformers
-from phasebench_torch.model import touch
+from phasebench_torch.model import load
+from phasebench_torch.settings import CompileSettings, EngineSettings
+from phasebench_torch.weights import inspect
 
-folder, touched = sys.argv[1], sys.argv[2] == "touched"
+folder, loaded = sys.argv[1], sys.argv[2] == "loaded"
 config = transformers.GPT2Config(n_layer=2, n_embd=256, n_head=4, vocab_size=9000, bos_token_id=0, eos_token_id=1)
 transformers.GPT2LMHeadModel(config).save_pretrained(folder)
-model = transformers.AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True)
-if touched:
-    touch(model)
+if loaded:
+    settings = EngineSettings(device="cpu", dtype="f32", threads=None, compile=CompileSettings())
+    model = load(inspect(folder), settings, lambda name, duration_ns: None).module
+else:
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True)
 missing = 0
 with open("/proc/self/pagemap", "rb") as pagemap:
     for weights in model.parameters():
@@ -45,4 +49,4 @@ def missing_pages(folder: Path, how: str) -> int:
 
 def test_a_load_ends_with_every_page_of_the_weights_in_memory(tmp_path: Path) -> None:
     assert missing_pages(tmp_path, "mapped") > 0, "a mapped file is read only where it is used"
-    assert missing_pages(tmp_path, "touched") == 0
+    assert missing_pages(tmp_path, "loaded") == 0

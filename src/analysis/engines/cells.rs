@@ -27,6 +27,13 @@ use super::verdict::{Asked, EngineVerdict, Rule, floor_ms, judge};
 /// standard deviation of either side's logarithm. Runs of one build on a virtual machine differ by so much.
 pub const DRIFT_ALLOWANCE: f64 = 0.05;
 
+/// [`DRIFT_ALLOWANCE`] where a run's engines took their turns neither in rounds nor in sessions. `None`: they did.
+#[must_use]
+pub fn drift_allowance(plan: &Plan) -> Option<f64> {
+    let in_turns = plan.order == Order::Interleaved || plan.session_count.is_several();
+    (!in_turns).then_some(DRIFT_ALLOWANCE)
+}
+
 columns! {
     /// One cell in one mode on two engines. Samples are calls of one process of each engine, and how processes of one engine
     /// differ is in no figure; unless cells were measured in several sessions, which then are what is compared.

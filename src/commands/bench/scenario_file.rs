@@ -10,8 +10,8 @@ use crate::scenario::naming::free_name;
 use super::shapes;
 use super::target::{Target, TargetEngine, TargetModel};
 
-/// Calls of a cell: at least, at most, and how narrow the interval is when they stop.
-const REPETITIONS: &str = "{ min: 5, max: 12, until_relative_ci: 0.03 }";
+/// Calls of a cell: as many as the fewest after which an interval may decide that they are enough.
+const REPETITIONS: &str = "{ fixed: 8 }";
 
 /// The file that measures these targets and nothing else.
 #[must_use]

@@ -68,6 +68,7 @@ fn bill(run: &Run, tables: &Tables) -> Bill {
     of_run(
         tables,
         &run.manifest,
+        &run.plan,
         Order { pricing: &pricing, workload: asked, months: 12.0, scenario: "", success: &[] },
     )
 }

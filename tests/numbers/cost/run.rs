@@ -5,6 +5,7 @@ use std::path::Path;
 
 use phasebench::analysis::Tables;
 use phasebench::cost::bill::{Bill, Order, of_run};
+use phasebench::economics::figures::Uncertain;
 use phasebench::economics::request_time::Reach;
 use phasebench::scenario::workload::{Bins, Requests};
 use phasebench::scenario::{Pricing, Workload, pricing, workload};
@@ -48,6 +49,7 @@ fn bill(n: u32, asked: &str) -> Bill {
     of_run(
         &tables,
         &run.manifest,
+        &run.plan,
         Order { pricing: &pricing, workload: asked, months: 10.0, scenario: SCENARIO, success: &[] },
     )
 }
@@ -155,7 +157,7 @@ fn a_dearer_model_must_succeed_more_often() {
     let success = [("small".to_owned(), 0.7), ("big".to_owned(), 0.9), ("other".to_owned(), 0.5)];
     let asked = Some((&workload, bins.as_ref()));
     let order = Order { pricing: &pricing, workload: asked, months: 10.0, scenario: SCENARIO, success: &success };
-    let bill = of_run(&tables, &run.manifest, order);
+    let bill = of_run(&tables, &run.manifest, &run.plan, order);
     let [row] = bill.models.as_slice() else { panic!("{:?}", bill.models) };
     assert_eq!((row.dearer.model.as_str(), row.cheaper.model.as_str()), ("big", "small"));
     assert!((row.ratio.value - 4.0).abs() < 1e-9 && row.ratio.low.unwrap() < 4.0 && row.ratio.high.unwrap() > 4.0);
@@ -165,6 +167,38 @@ fn a_dearer_model_must_succeed_more_often() {
         bill.thousands.iter().filter(|of| of.tier == "hired").map(|of| of.cost.total.value / 1e3).collect();
     assert!((row.value_of_failure.unwrap().value / ((costs[1] - costs[0]) / 0.2) - 1.0).abs() < 1e-9);
     assert_eq!(bill.notes, ["--success: there is no model `other` with figures in this run"]);
+}
+
+/// One after the other, engines are known to no better than the machine's drift between them; in turns they are, and an engine
+/// alone has nothing to be compared with.
+#[test]
+fn what_was_not_measured_in_turns_is_allowed_its_drift() {
+    let half_width = |models: &[Model], order: phasebench::terms::Order| {
+        let shapes = [shape("short", 16, 1, 32), shape("long", 256, 1, 32)];
+        let mut run = Run::measured(models, &shapes, 8, law);
+        run.plan.order = order;
+        let (workload, bins) = workload("mix: [{ name: a, share: 1, prompt: 16, gen: 32 }]");
+        let (pricing, tables) = (prices(), run.tables());
+        let asked = Some((&workload, bins.as_ref()));
+        let order = Order { pricing: &pricing, workload: asked, months: 10.0, scenario: SCENARIO, success: &[] };
+        let bill = of_run(&tables, &run.manifest, &run.plan, order);
+        let seconds = bill.requests[0].seconds.unwrap();
+        let of_phase = bill.phases[0].seconds;
+        let of = |found: Uncertain| (found.high.unwrap() / found.low.unwrap()).ln() / 2.0;
+        (of(seconds), of(of_phase), bill.notes)
+    };
+    let both = [model("small", 4.0, 2), model("big", 16.0, 2)];
+    let (blocked, interleaved) = (phasebench::terms::Order::Blocked, phasebench::terms::Order::Interleaved);
+    for (models, order, allowed) in
+        [(&both[..], blocked, true), (&both[..], interleaved, false), (&both[..1], blocked, false)]
+    {
+        let (request, phase, notes) = half_width(models, order);
+        println!("{order:?}, {} engines: ±{request:.4} and ±{phase:.4}, {notes:?}", models.len());
+        // A standard deviation of 5 %, twice.
+        let wide = 0.09..0.11;
+        assert_eq!([wide.contains(&request), wide.contains(&phase)], [allowed; 2], "{request} {phase}");
+        assert_eq!(notes.iter().any(|note| note.contains("not measured in turns: 5.0")), allowed, "{notes:?}");
+    }
 }
 
 #[test]
@@ -210,7 +244,7 @@ fn a_million_logged_requests_are_priced() {
         scenario: SCENARIO,
         success: &[],
     };
-    let bill = of_run(&tables, &run.manifest, order);
+    let bill = of_run(&tables, &run.manifest, &run.plan, order);
     println!("read in {read:?}, priced in {:?}", begin.elapsed());
     let read = bill.requests_read.unwrap();
     assert_eq!((read.rows, read.distinct, read.without_counts), (1_000_000, 256 * 14, 0));

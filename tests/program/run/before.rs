@@ -151,11 +151,15 @@ fn a_signal_is_heard_within_a_second_while_a_model_is_made() {
     }
 }
 
-/// From the signal to the end of the program.
+/// From the signal to the end of the program, which begins to make the model each time.
 fn signalled_while_a_model_is_made(fixture: &Fixture, signal: i32) -> Duration {
+    let cache = fixture.path().join("cache");
+    if cache.exists() {
+        fs::remove_dir_all(&cache).unwrap();
+    }
     let mut command = with_runtime(fixture.command(&["run", "scenario.yaml", "--out", "run", "--json"]));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let models = fixture.path().join("cache/models");
+    let models = cache.join("models");
     wait_for(&mut child, "the folder was kept", || fixture.run.join("lock").exists());
     wait_for(&mut child, "the model was begun", || {
         fs::read_dir(&models).is_ok_and(|mut entries| entries.next().is_some())
