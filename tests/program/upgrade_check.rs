@@ -55,6 +55,27 @@ fn the_script_keeps_runs_compares_and_writes_their_history() {
     assert!(words(&usage).contains("upgrade-check SCENARIO FOLDER"));
 }
 
+/// Calls that begin to fail end the run with 3, the check with 5; the run is no baseline, and the next that goes well is compared
+/// with the one before it.
+#[test]
+fn calls_that_begin_to_fail_are_an_alarm_and_no_baseline() {
+    let folder = tempfile::tempdir().unwrap();
+    let (scenario, kept) = (folder.path().join("mine.yaml"), folder.path().join("kept"));
+    let well = SCENARIO.replace("fixed: 5", "fixed: 20");
+    let failing = well.replace("simulated: {", "simulated: { faults: [{ kind: error, every: 2 }],");
+    assert_ne!(well, failing);
+    let runs = |of: &str| fs::read_dir(kept.join(of)).map_or(0, Iterator::count);
+    for (text, code, good, bad) in [(&failing, 3, 0, 1), (&well, 0, 1, 1), (&failing, 5, 1, 2), (&well, 0, 2, 2)] {
+        fs::write(&scenario, text).unwrap();
+        let mut command = Command::new("sh");
+        command.arg(example("upgrade-check")).arg(&scenario).arg(&kept);
+        let output = command.env("PHASEBENCH", env!("CARGO_BIN_EXE_phasebench")).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", words(&output));
+        assert_eq!((runs("runs"), runs("failed"), runs("begun")), (good, bad, 0), "{}", words(&output));
+        assert_eq!(words(&output).contains("newly failing"), code == 5, "{}", words(&output));
+    }
+}
+
 #[test]
 fn systemd_takes_the_units() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
