@@ -98,7 +98,8 @@ impl Pair<'_> {
     }
 
     fn of_calls(&self) -> Result<Effect, InputError> {
-        let ratio = LogEstimate::unpaired(&self.b.calls_ms(), &self.a.calls_ms())?;
+        let stated = self.b.stated_alone().zip(self.a.stated_alone()).map(|(b, a)| b.over(a));
+        let ratio = stated.map_or_else(|| LogEstimate::unpaired(&self.b.calls_ms(), &self.a.calls_ms()), Ok)?;
         Ok(Effect { ratio, basis: Basis::OneSession, variance: None })
     }
 }

@@ -175,5 +175,5 @@ fn together<'a>(cells: impl Iterator<Item = &'a Sessions>) -> Option<Sessions> {
     let common = means.iter().map(indices).reduce(|a, b| &a & &b)?;
     let mean = |index: &u32| means.iter().filter_map(|cell| cell.get(index)).sum::<f64>() / n;
     let by_session = common.iter().map(|index| (*index, vec![mean(index).exp()])).collect();
-    (!common.is_empty()).then_some(Sessions { by_session })
+    (!common.is_empty()).then_some(Sessions { by_session, stated: None })
 }

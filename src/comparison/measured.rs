@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::analysis::engines::{Counts, FEWEST_CALLS, MODES, why_not_compared};
-use crate::analysis::{CallRows, CompileAuditRow, MetricRow, Standing};
+use crate::analysis::{CallRows, CompileAuditRow, MetricRow, Standing, StatedRow};
 use crate::record::plan::{Cell, CellId, Plan};
 use crate::record::{CallRecord, Shared};
 use crate::terms::{Degraded, Dtype, Mode, Role};
 
 use super::failing::Failures;
-use super::sessions::Sessions;
+use super::sessions::{Sessions, StatedSession};
 use super::side::SideCell;
 
 /// What was measured of a plan's cells, filled call by call.
@@ -40,6 +40,8 @@ struct Group {
     compared: usize,
     /// Those that count.
     calls: Vec<Counted>,
+    /// What another tool's files state without samples.
+    stated: Vec<StatedSession>,
 }
 
 /// A call that counts.
@@ -107,7 +109,7 @@ impl<'a> Taking<'a> {
         }
         let (session, call) = self.measured.next;
         self.measured.next = (session.max(row.session_index.saturating_add(1)), call.max(row.index.saturating_add(1)));
-        let group = Group::of(&mut self.measured.groups[place], row);
+        let group = Group::of(&mut self.measured.groups[place], row.mode, &row.key.weights_id, row.key.dtype);
         if (row.status == Standing::Ok || planted)
             && row.would_count()
             && let Some(latency_ms) = row.latency_ms
@@ -115,6 +117,19 @@ impl<'a> Taking<'a> {
             let (session_index, proven, scaled) = (row.session_index, row.attributed, row.scaled);
             group.take(Counted { session_index, latency_ms, proven, scaled, disturbed: row.disturbed }, row);
         }
+    }
+
+    /// Takes a figure that another tool's file states without its samples.
+    pub fn stated(&mut self, row: &StatedRow) {
+        let Some(&place) = self.places.get(row.key.cell_id.as_str()) else { return };
+        let group = Group::of(&mut self.measured.groups[place], row.mode, &row.key.weights_id, row.key.dtype);
+        group.stated.push(StatedSession {
+            index: row.session_index,
+            statistic: row.statistic,
+            value_ms: row.value_ms,
+            sd_ms: row.sd_ms,
+            calls: row.n,
+        });
     }
 
     /// All that was taken.
@@ -125,18 +140,19 @@ impl<'a> Taking<'a> {
 }
 
 impl Group {
-    /// The one that a row belongs to, new if there is none yet.
-    fn of<'g>(groups: &'g mut Vec<Self>, row: &MetricRow) -> &'g mut Self {
-        let same = |group: &Self| group.is_of(row.mode, &row.key.weights_id, row.key.dtype);
+    /// The one of a mode with these weights and element type, new if there is none yet.
+    fn of<'g>(groups: &'g mut Vec<Self>, mode: Mode, weights_id: &str, dtype: Dtype) -> &'g mut Self {
+        let same = |group: &Self| group.is_of(mode, weights_id, dtype);
         let place = groups.iter().position(same).unwrap_or_else(|| {
             groups.push(Self {
-                mode: row.mode,
-                weights_id: row.key.weights_id.clone(),
-                dtype: row.key.dtype,
+                mode,
+                weights_id: weights_id.to_owned(),
+                dtype,
                 prompt_tokens: None,
                 actual: None,
                 compared: 0,
                 calls: Vec::new(),
+                stated: Vec::new(),
             });
             groups.len() - 1
         });
@@ -285,6 +301,9 @@ fn own_cell(cell: &Cell, mode: Mode, groups: &[&Group], compiled: bool, failures
 
 /// A cell that another tool measured. Nothing proves where it ran, so it may stand against imported cells only.
 fn imported_cell(cell: &Cell, group: &Group, failures: Failures) -> SideCell {
+    if group.calls.is_empty() && !group.stated.is_empty() {
+        return stated_cell(cell, group, failures);
+    }
     let calls = group.calls.len();
     let few = calls < FEWEST_CALLS;
     SideCell {
@@ -292,6 +311,21 @@ fn imported_cell(cell: &Cell, group: &Group, failures: Failures) -> SideCell {
         prompt_tokens: group.prompt_tokens,
         reason: few.then(|| format!("{calls} calls count, at least {FEWEST_CALLS} are needed")),
         sessions: group.sessions(|_| true),
+        failures,
+        ..SideCell::without_calls(cell, group.mode)
+    }
+}
+
+/// A cell of which another tool states figures without samples: one per session. Of one session alone nothing is known but what is
+/// stated beside it.
+fn stated_cell(cell: &Cell, group: &Group, failures: Failures) -> SideCell {
+    let sessions = Sessions::of_stated(&group.stated);
+    let unknown = sessions.count() < 2 && sessions.stated_alone().is_none();
+    let reason = "stated without samples, and without a standard deviation and a number of calls: several files would be sessions";
+    SideCell {
+        measured_as: Some((group.weights_id.clone(), group.dtype)),
+        reason: unknown.then(|| reason.to_owned()),
+        sessions,
         failures,
         ..SideCell::without_calls(cell, group.mode)
     }

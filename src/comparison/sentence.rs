@@ -149,6 +149,14 @@ pub fn notes(cells: &[Compared], sides: &Sides<'_>, allowance: Option<&Allowance
                 .to_owned(),
         );
     }
+    let is_stated = |cell: &&Compared| cell.effect.as_ref().is_some_and(|(_, a, _)| a.stated.is_some());
+    let stated = cells.iter().filter(is_stated).count();
+    if stated > 0 {
+        notes.push(format!(
+            "Without samples: of {} the files state figures alone, which nothing here can check.",
+            counted(stated, "cell")
+        ));
+    }
     for side in [&sides.baseline, &sides.candidate] {
         if !side.run.manifest.one_stack() {
             notes.push(format!("The stack changed during {}: its calls are of more than one.", side.name));

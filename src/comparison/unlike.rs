@@ -1,5 +1,6 @@
 //! Why two cells of one name are not the same thing.
 
+use crate::record::Statistic;
 use crate::record::manifest::{BackendEntry, Manifest};
 use crate::terms::Mode;
 
@@ -12,6 +13,10 @@ const CLOCK: &str = "clock";
 pub(super) fn unlike(a: &SideCell, b: &SideCell, of: (&OneSide<'_>, &OneSide<'_>)) -> Option<String> {
     if let Some(reason) = unlike_tools(of.0.run.manifest, of.1.run.manifest) {
         return Some(reason);
+    }
+    let known_by = (known_by(a), known_by(b));
+    if known_by.0 != known_by.1 {
+        return Some(format!("one side has {}, the other {}", known_by.0, known_by.1));
     }
     let ((a_weights, a_type), (b_weights, b_type)) = a.measured_as.as_ref().zip(b.measured_as.as_ref())?;
     if a_type != b_type {
@@ -53,6 +58,16 @@ fn unlike_tools(a: &Manifest, b: &Manifest) -> Option<String> {
     };
     let (own, theirs) = (tool(a), tool(b));
     (own != theirs).then(|| format!("one side is {own}, the other {theirs}"))
+}
+
+/// What a cell's time is known by: a mean, a median and the location of samples are not the same of the same calls.
+fn known_by(cell: &SideCell) -> &'static str {
+    match cell.sessions.stated.map(|stated| stated.statistic) {
+        None => "samples",
+        Some(Statistic::Mean) => "a stated mean without samples",
+        Some(Statistic::HarmonicMean) => "a stated mean of rates without samples",
+        Some(Statistic::Median) => "a stated median without samples",
+    }
 }
 
 fn entry<'a>(side: &OneSide<'a>, cell: &SideCell) -> Option<&'a BackendEntry> {

@@ -255,3 +255,113 @@ fn imported_runs_are_compared_with_each_other_and_with_nothing_else() -> Outcome
     assert_eq!(output.status.code(), Some(8), "{}", String::from_utf8_lossy(&output.stdout));
     Ok(())
 }
+
+/// AIPerf's file tells the most requests that were under way together, and not how many were asked for.
+#[test]
+fn the_peak_that_aiperf_saw_is_no_part_of_a_cell() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let run = |name: &str, peak: u64, factor: f64| -> Result<String, Box<dyn std::error::Error>> {
+        let mut files = Vec::new();
+        for session in 0..3_u32 {
+            let mut text = String::new();
+            for request in 0..24_u32 {
+                // As many begin together as the peak says, and all end before the next ones begin.
+                let begin = 1_000_000_000 * (1 + u64::from(request) / peak);
+                let wobble = factor * (1.0 + 0.002 * f64::from((session * 5 + request * 3) % 7));
+                let line = serde_json::json!({
+                    "metadata": { "request_start_ns": begin, "request_end_ns": begin + 500_000_000,
+                        "benchmark_phase": "profiling" },
+                    "metrics": {
+                        "input_sequence_length": { "value": 128, "unit": "tokens" },
+                        "output_sequence_length": { "value": 32, "unit": "tokens" },
+                        "time_to_first_token": { "value": 40.0 * wobble, "unit": "ms" },
+                        "request_latency": { "value": 400.0 * wobble, "unit": "ms" },
+                    },
+                    "error": null,
+                });
+                text.push_str(&format!("{line}\n"));
+            }
+            let file = folder.path().join(format!("{name}-{session}.jsonl"));
+            fs::write(&file, text)?;
+            files.push(file.display().to_string());
+        }
+        let out = folder.path().join(name).display().to_string();
+        let arguments: Vec<&str> =
+            ["import"].into_iter().chain(files.iter().map(String::as_str)).chain(["--out", &out, "--json"]).collect();
+        let told = good(&arguments)?;
+        let seen = format!("up to {peak} requests at once");
+        assert_eq!(told.contains(&seen), peak > 1, "{told}");
+        Ok(out)
+    };
+    let (seven, eight, one) = (run("seven", 7, 1.0)?, run("eight", 8, 1.3)?, run("one", 1, 1.3)?);
+    let output = phasebench(&["compare", &seven, &eight, "--drift", "0.5", "--json"])?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let verdicts: Vec<_> = told["comparisons"][0]["cells"].as_array().ok_or("no cells")?.iter().collect();
+    assert_eq!(output.status.code(), Some(5), "{told:#}");
+    assert!(verdicts.iter().all(|cell| cell["verdict"] == "slower"), "{told:#}");
+    assert_eq!(verdicts[0]["scenario"], "128→32 tokens, several at once");
+    let output = phasebench(&["compare", &seven, &one])?;
+    assert_eq!(output.status.code(), Some(8), "{}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
+
+/// Files that state a mean, a standard deviation and a number of calls: one a side shows the interval that follows, several a side
+/// are sessions. What is stated without them is nothing for one file alone.
+#[test]
+fn what_is_stated_without_samples_is_compared_as_far_as_it_goes() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let import = |name: &str, texts: &[String], ending: &str| -> Result<String, Box<dyn std::error::Error>> {
+        let mut files = Vec::new();
+        for (session, text) in texts.iter().enumerate() {
+            let file = folder.path().join(format!("{name}-{session}.{ending}"));
+            fs::write(&file, text)?;
+            files.push(file.display().to_string());
+        }
+        let out = folder.path().join(name).display().to_string();
+        let arguments: Vec<&str> =
+            ["import"].into_iter().chain(files.iter().map(String::as_str)).chain(["--out", &out]).collect();
+        good(&arguments)?;
+        Ok(out)
+    };
+    let compared = |a: &str, b: &str| -> Result<(Option<i32>, serde_json::Value), Box<dyn std::error::Error>> {
+        let output = phasebench(&["compare", a, b, "--drift", "0.1", "--json"])?;
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        Ok((output.status.code(), told["comparisons"][0].clone()))
+    };
+    let sglang = |ttft: f64| {
+        format!(
+            "{{\"backend\": \"sglang\", \"dataset_name\": \"sharegpt\", \"request_rate\": 4.0, \"max_concurrency\": null, \
+             \"completed\": 200, \"mean_ttft_ms\": {ttft}, \"std_ttft_ms\": 8.0}}\n"
+        )
+    };
+    let (old, new) = (import("old", &[sglang(40.0)], "jsonl")?, import("new", &[sglang(50.0)], "jsonl")?);
+    let (code, told) = compared(&old, &new)?;
+    let cell = &told["cells"][0];
+    let number = |key: &str| cell[key].as_f64().ok_or(key.to_owned());
+    assert_eq!((code, &cell["verdict"], &cell["basis"]), (Some(8), &"undecided".into(), &"one_session".into()));
+    assert!((number("ratio")? - 1.25).abs() < 1e-12 && cell["calls_a"] == 200, "{cell:#}");
+    // Standard errors of the logarithms: 8 ÷ (mean × √200), as a sample's deviation, with the drift of 0.1 % of either side.
+    let of_mean = |mean: f64| 8.0 * (200.0_f64 / 199.0).sqrt() / (mean * 200.0_f64.sqrt());
+    let error = (of_mean(40.0).powi(2) + of_mean(50.0).powi(2) + 2.0 * 0.000_999_5_f64.powi(2)).sqrt();
+    let half = (number("ratio_high")? / number("ratio_low")?).ln() / 2.0;
+    assert!((half / error - 1.966).abs() < 0.004, "{} standard errors", half / error);
+    assert!(told["notes"].to_string().contains("Without samples: of 1 cell"), "{told:#}");
+    // Five files a side differ as sessions do.
+    let five = |ttft: f64| [0.0, 0.1, -0.1, 0.2, -0.2].map(|by| sglang(ttft + by)).to_vec();
+    let (old, new) = (import("old5", &five(40.0), "jsonl")?, import("new5", &five(50.0), "jsonl")?);
+    let (code, told) = compared(&old, &new)?;
+    assert_eq!((code, &told["cells"][0]["verdict"]), (Some(5), &"slower".into()), "{told:#}");
+
+    let markdown = fs::read_to_string(format!("{DATA}/llama-bench/gpt2-25m.md"))?;
+    let decoding = |rate: u32| markdown.replace(" 624.00 ", &format!(" {rate}.00 "));
+    let (old, new) = (import("md", &[decoding(624)], "md")?, import("md-new", &[decoding(934)], "md")?);
+    let (code, told) = compared(&old, &new)?;
+    let reason = told["cells"][0]["reason"].as_str().ok_or("no reason")?;
+    assert!(code == Some(8) && reason.contains("stated without samples, and without a standard deviation"), "{told:#}");
+    let four = |rate: u32| [0, 1, 2, 3].map(|more| decoding(rate + more)).to_vec();
+    let (old, new) = (import("md4", &four(624), "md")?, import("md4-new", &four(934), "md")?);
+    let (code, told) = compared(&old, &new)?;
+    let decode = told["cells"].as_array().and_then(|cells| cells.iter().find(|cell| cell["scenario"] == "tg64"));
+    assert_eq!((code, &decode.ok_or("no tg64")?["verdict"]), (Some(0), &"faster".into()), "{told:#}");
+    Ok(())
+}

@@ -8,6 +8,7 @@ use std::thread;
 
 use crate::analysis::compile::CompileAudit;
 use crate::analysis::engines::Rule;
+use crate::analysis::imported::StatedFigures;
 use crate::analysis::metrics::Metrics;
 use crate::analysis::{CompileAuditRow, Sources};
 use crate::cache;
@@ -76,6 +77,9 @@ fn opened(path: &Path, planted: bool) -> Result<Opened, StoreError> {
     let audit = sources.rows::<CompileAudit>().to_vec();
     for row in sources.rows::<Metrics>().iter().filter(|row| row.is_imported()) {
         taking.row(row);
+    }
+    for row in sources.rows::<StatedFigures>().iter() {
+        taking.stated(row);
     }
     drop(sources);
     let measured = taking.done();
