@@ -72,7 +72,7 @@ fn of_engines(plan: &Plan, ordering: &Ordering, recorded: &Recorded, turns: &mut
     let unfinished = |session: &usize| turns.of_session(*session).iter().any(|&cell| due.holds(cell));
 
     let missing = wanted.iter().copied().filter(|s| !recorded.is_session(*s, session_index) && unfinished(s));
-    if let Some(session) = missing.min_by_key(|&s| ordering.session_rank(s)) {
+    if let Some(session) = missing.min_by_key(|&s| ordering.session_rank(s, session_index as usize)) {
         let stays = |s: &usize| wanted.contains(s) && recorded.is_session(*s, session_index);
         let evict: Vec<usize> = recorded.resident().filter(|s| !stays(s)).collect();
         if let Some(task) = looping::on(plan, ordering, recorded, evict.iter().copied()) {
@@ -123,10 +123,11 @@ impl Due<'_> {
 /// The cell that is warmed up next, session by session. `None`: all are warm.
 fn warming(due: &Due<'_>, turns: &mut Turns, wanted: &BTreeSet<usize>) -> Option<usize> {
     let mut sessions: Vec<usize> = wanted.iter().copied().collect();
-    sessions.sort_by_key(|&session| due.ordering.session_rank(session));
+    let pass = due.session_index as usize;
+    sessions.sort_by_key(|&session| due.ordering.session_rank(session, pass));
     sessions.into_iter().find_map(|session| {
         let load = due.recorded.load_of(session);
-        turns.warming(session, load, |cell| due.is_owed_warmup(cell))
+        turns.warming(session, pass, load, |cell| due.is_owed_warmup(cell))
     })
 }
 

@@ -2,8 +2,8 @@
 //! heads against one key-value head per head, and whether a law of size holds in each.
 //!
 //! Only runs of one host are set against each other, cell by cell, and cells of the same weights where the weights are not what
-//! is asked about; others stand side by side with the reason. Runs were measured at different times: every ratio between two
-//! runs allows for [`DRIFT_ALLOWANCE`] on either side.
+//! is asked about; others stand side by side with the reason. Every ratio between two runs, which were measured at different
+//! times, or between cells of one session each, allows for [`PROCESS_ALLOWANCE`] on either side.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::stats::LEVEL;
 use crate::stats::student;
 use crate::terms::Mode;
 
-use super::engines::DRIFT_ALLOWANCE;
+use super::engines::PROCESS_ALLOWANCE;
 use super::registry::Tables;
 use super::scaling::ScalingFitRow;
 use super::summary::SummaryRow;
@@ -355,10 +355,11 @@ fn same_host(a: &Manifest, b: &Manifest) -> bool {
 fn speed(a: &Known<'_>, b: &Known<'_>, same_run: bool) -> Option<(f64, f64)> {
     let ratio = a.row.location_ms? / b.row.location_ms?;
     let of_cells = a.half_width()?.hypot(b.half_width()?);
-    let allowance = if same_run {
+    let knows_processes = [a, b].iter().all(|known| known.row.interval_kind.is_of_sessions());
+    let allowance = if same_run && knows_processes {
         0.0
     } else {
-        student::critical(LEVEL, f64::INFINITY)? * DRIFT_ALLOWANCE * std::f64::consts::SQRT_2
+        student::critical(LEVEL, f64::INFINITY)? * PROCESS_ALLOWANCE * std::f64::consts::SQRT_2
     };
     Some((ratio, of_cells.hypot(allowance)))
 }

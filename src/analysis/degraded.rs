@@ -150,7 +150,7 @@ impl Table for Decisions {
     const ABOUT: &'static str = "Why cells took no further calls, in the plan's order; decisions that stand.";
 
     fn derive(from: &Sources<'_>) -> Vec<DecisionRow> {
-        let standing = given_up::standing_by_cell(&from.recording.lines, from.plan);
+        let standing = given_up::standing_by_cell(&from.recording.lines);
         let of_cell = |cell: &Cell| {
             let own = standing.get(&cell.id).into_iter().flatten();
             own.map(|decision| decision_row(cell, decision)).collect::<Vec<_>>()

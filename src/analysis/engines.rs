@@ -16,7 +16,7 @@ mod side;
 mod verdict;
 
 pub use by_session::Pairing;
-pub use cells::{DRIFT_ALLOWANCE, EngineComparison, EngineComparisonRow, drift_allowance};
+pub use cells::{EngineComparison, EngineComparisonRow, PROCESS_ALLOWANCE, process_allowance};
 pub use groups::{EngineGroups, EngineGroupsRow, Samples};
 pub use pairs::{EnginePairs, EnginePairsRow};
 pub use side::{Counts, FEWEST_CALLS, MODES, why_not_compared};

@@ -43,6 +43,7 @@ use super::{
 };
 use crate::hash::seeded;
 use crate::model::{Form, ModelSource};
+use crate::record::manifest::LOAD_CLOCK;
 use crate::scenario::OllamaSettings;
 use crate::terms::{Degraded, Mode, Procedure};
 use crate::units::{Bytes, Nanos};
@@ -51,7 +52,7 @@ use crate::units::{Bytes, Nanos};
 const RESIDENT_BY_DEFAULT: u32 = 3;
 
 /// What a load's time is worth. Read from the server's source.
-const LOAD_CLOCK: &str =
+const LOAD_STEPS: &str =
     "a server looks every 250 ms whether a model that it loads is there: the times of loads are steps of that";
 
 /// How often a server that is away is asked whether it is back.
@@ -225,7 +226,7 @@ impl Backend for OllamaBackend {
         if let Some(arguments) = found.process.as_ref().and_then(|process| process.arguments.as_ref()) {
             facts.insert("server_arguments".to_owned(), arguments.join(" "));
         }
-        facts.insert("load_clock".to_owned(), LOAD_CLOCK.to_owned());
+        facts.insert(LOAD_CLOCK.to_owned(), LOAD_STEPS.to_owned());
         let set = settings.unwrap_or_default();
         let kept = set.get("OLLAMA_MAX_LOADED_MODELS").and_then(|n| n.parse().ok()).filter(|&n: &u32| n > 0);
         facts.extend(set.into_iter().map(|(name, value)| (format!("env.{name}"), value)));

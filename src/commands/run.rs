@@ -148,6 +148,7 @@ pub(super) fn begin(loaded: Loaded, asked: &Asked<'_>) -> Result<Begun, CommandE
     if plan.cells.is_empty() {
         return Ok(nothing_left(&plan));
     }
+    reached.check_weights(&plan, asked.origin)?;
     // All that can be wrong with the prompts and the run's folder comes out before models are made, which takes minutes.
     let prompts = reached.prompts(&plan)?;
     let plan_json = String::from_utf8_lossy(&plan::to_json(&plan)?).into_owned();

@@ -1,7 +1,7 @@
 //! From a scenario file on disk to its plan; shared by `plan` and `run`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
@@ -12,7 +12,7 @@ use crate::model;
 use crate::plan::{self, ModelFacts, Only};
 use crate::record::plan::Plan;
 use crate::run::prompts::text_tokens;
-use crate::scenario::{self, Problem, Prompt, Scenario, ScenarioError, ScenarioFile};
+use crate::scenario::{self, Position, Problem, Prompt, Scenario, ScenarioError, ScenarioFile};
 use crate::units::Bytes;
 
 /// A scenario file with its plan.
@@ -83,6 +83,26 @@ fn facts(file: &ScenarioFile, path: &Path) -> Result<Vec<ModelFacts>, ScenarioEr
         }
     }
     if problems.is_empty() { Ok(facts) } else { Err(ScenarioError::Invalid { path: path.to_owned(), problems }) }
+}
+
+/// Holds what lies on disk of the models that a plan measures against their configurations, before any of them is made
+/// ready, which takes minutes. Numbers are not read.
+///
+/// # Errors
+/// Every model whose weights are missing, damaged, or another model's, at its place in the file at `path`.
+pub fn check_weights(file: &ScenarioFile, plan: &Plan, path: &Path, cache: &Path) -> Result<(), ScenarioError> {
+    let reads = |name: &str| file.backends.iter().any(|of| of.name == name && of.engine.limits().reads_weights());
+    let is_read = |name: &str| plan.sessions.iter().any(|of| of.key.model == name && reads(&of.key.backend));
+    let folders = file.models.iter().zip(&file.model_places).filter_map(|(source, &at)| match &source.form {
+        model::Form::Folder(folder) if is_read(&source.name) => Some((&source.name, at, folder)),
+        _ => None,
+    });
+    let problem = |(name, at, folder): (&String, Position, &PathBuf)| {
+        let why = model::Folder::open(folder, cache).err()?;
+        Some(Problem::new(at, format!("model `{name}`: {why}")))
+    };
+    let problems: Vec<Problem> = folders.filter_map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(ScenarioError::Invalid { path: path.to_owned(), problems }) }
 }
 
 /// The shortest context that an engine allocates.

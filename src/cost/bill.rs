@@ -184,11 +184,11 @@ pub fn of_run(tables: &Tables, manifest: &Manifest, plan: &Plan, order: Order<'_
         bill.notes
             .push("no engine has cells of both phases with three calls that count and prove where they ran".to_owned());
     }
-    bill.notes.extend(engines.iter().find_map(|engine| engine.drift_allowance).map(|allowance| {
+    bill.notes.extend(engines.iter().find_map(|engine| engine.process_allowance).map(|allowance| {
         let percent = percent(allowance);
         format!(
-            "the engines were not measured in turns: {percent} of standard deviation in each one's times is allowed for the \
-             machine's drift; `order: interleaved` or `sessions: 5` needs none"
+            "one process of each engine was measured, and the next one may be faster or slower: {percent} of standard deviation is \
+             in all times of each; with `sessions: 5` it is measured"
         )
     }));
     phases(&mut bill, &engines, (&figures, &draws), order);

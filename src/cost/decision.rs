@@ -125,9 +125,7 @@ fn engine_for(bill: &Bill, model: &str) -> Option<RecommendationRow> {
         advice,
         figures: (!costs.is_empty()).then(|| costs.join("; ")),
         rows: ROWS.to_owned(),
-        overturned_by:
-            "other prices or another mix; another run: the draws know the calls of one process of each engine"
-                .to_owned(),
+        overturned_by: "other prices or another mix; another run, in several sessions at best".to_owned(),
     })
 }
 

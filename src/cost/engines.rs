@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::analysis::energy::{EnergyScope, U_SYS};
-use crate::analysis::engines::drift_allowance;
+use crate::analysis::engines::process_allowance;
 use crate::analysis::{EnergySummaryRow, SummaryRow, Tables};
 use crate::economics::figures::{Figure, FigureId, Figures, Product, Sum};
 use crate::economics::request_time::{Measured, RequestTime};
@@ -48,9 +48,9 @@ pub struct Engine {
     pub decode_million_s: Sum,
     /// Time of a call. Unit: milliseconds.
     pub time: RequestTime,
-    /// What all its times may be off by against those of the others, which were measured before or after: a standard
-    /// deviation of the logarithm, in the draws. `None`: they took turns, or there is no other.
-    pub drift_allowance: Option<f64>,
+    /// What all its times may be off by against those of the others, since one process of each was measured: a standard
+    /// deviation of the logarithm, in the draws. `None`: several sessions were, or there is no other.
+    pub process_allowance: Option<f64>,
     /// Arithmetic means of the cells' rates, as the published rule wants them. Unit: tokens per second.
     pub mean_rates: (f64, f64),
     /// Energy, or why none is counted.
@@ -92,10 +92,10 @@ pub fn engines(tables: &Tables, manifest: &Manifest, plan: &Plan) -> (Vec<Engine
             names.push(name);
         }
     }
-    let drift = drift_allowance(plan).filter(|_| names.len() > 1);
+    let allowance = process_allowance(plan).filter(|_| names.len() > 1);
     let of = |wanted: EngineName| {
         let rows = usable.iter().copied().filter(|row| name(row) == wanted);
-        engine(wanted.clone(), &rows.collect::<Vec<_>>(), (tables, manifest), drift, &mut figures, &mut gains)
+        engine(wanted.clone(), &rows.collect::<Vec<_>>(), (tables, manifest), allowance, &mut figures, &mut gains)
     };
     let found = names.into_iter().filter_map(of).collect();
     (found, figures)
@@ -110,23 +110,23 @@ fn engine(
     name: EngineName,
     rows: &[&SummaryRow],
     (tables, manifest): (&Tables, &Manifest),
-    drift_allowance: Option<f64>,
+    process_allowance: Option<f64>,
     figures: &mut Figures,
     gains: &mut BTreeMap<String, FigureId>,
 ) -> Option<Engine> {
     let of_mode = |mode: Mode| rows.iter().copied().filter(move |row| row.mode == mode).collect::<Vec<_>>();
     let (prefill, decode) = (of_mode(Mode::Prefill), of_mode(Mode::KvDecode));
     let (prefill_ms, decode_ms) = (timed(&prefill, figures), timed(&decode, figures));
-    let drift = drift_allowance.map(|log_error| figures.add(Figure { value: 1.0, log_error, df: None }));
-    let time = RequestTime::new(&prefill_ms, &decode_ms, drift)?;
+    let process = process_allowance.map(|log_error| figures.add(Figure { value: 1.0, log_error, df: None }));
+    let time = RequestTime::new(&prefill_ms, &decode_ms, process)?;
     let energy = energy(&prefill, &decode, tables, figures, gains);
     let architecture = manifest.models.get(&name.model).and_then(|entry| entry.architecture.as_ref());
     let served = manifest.models.get(&name.model).and_then(|entry| entry.served.as_ref()?.n_positions);
     Some(Engine {
-        prefill_million_s: million_s(&prefill, &prefill_ms, drift, figures),
-        decode_million_s: million_s(&decode, &decode_ms, drift, figures),
+        prefill_million_s: million_s(&prefill, &prefill_ms, process, figures),
+        decode_million_s: million_s(&decode, &decode_ms, process, figures),
         time,
-        drift_allowance,
+        process_allowance,
         mean_rates: (mean_rate(&prefill)?, mean_rate(&decode)?),
         energy,
         longest_context: architecture.map(|shape| shape.n_positions as u64).or(served),
@@ -206,14 +206,14 @@ fn errors(cells: &[LocationError]) -> Vec<KnownError> {
 
 /// The mean over cells of the time that a million tokens take: times are averaged, rates never.
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens and cells")]
-fn million_s(rows: &[&SummaryRow], cells: &[Measured], drift: Option<FigureId>, figures: &Figures) -> Sum {
+fn million_s(rows: &[&SummaryRow], cells: &[Measured], process: Option<FigureId>, figures: &Figures) -> Sum {
     let mut sum = Sum::default();
     let known = rows.iter().filter(|row| row.prompt_tokens.is_some_and(|tokens| tokens > 0.0));
     for (row, cell) in known.zip(cells) {
         let steps = if row.mode == Mode::KvDecode { cell.steps } else { 1.0 };
         let Some(tokens) = row.tokens.filter(|tokens| *tokens > 0) else { continue };
         let scale = 1e3 * steps / tokens as f64 / cells.len() as f64;
-        let powers = [Some(cell.figure), drift].into_iter().flatten().map(|figure| (figure, 1.0)).collect();
+        let powers = [Some(cell.figure), process].into_iter().flatten().map(|figure| (figure, 1.0)).collect();
         sum.add(&Product { scale, powers }, figures);
     }
     sum

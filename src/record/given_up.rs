@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::record::plan::{Cell, CellId, Plan, SessionKey};
 use crate::record::{CallRecord, Decision, Line, LoadRecord, Rule};
-use crate::terms::{Degraded, Role, Status};
+use crate::terms::Role;
 
 /// A cell that was given up.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +51,7 @@ pub fn given_up<'a>(lines: &'a [Line], plan: &'a Plan) -> Vec<GivenUp<'a>> {
 /// As [`given_up`], of lines from which calls may be missing that did not end their session; `timed` has counted all.
 #[must_use]
 pub fn given_up_of<'a>(lines: &'a [Line], plan: &'a Plan, timed: &TimedCalls) -> Vec<GivenUp<'a>> {
-    let decisions: Vec<&Decision> = standing(lines, plan).collect();
+    let decisions: Vec<&Decision> = standing(lines).collect();
     let of_cell = |cell: &'a Cell| {
         let gives_up = |decision: &&&Decision| matches!(decision.rule, Rule::LoadFailed | Rule::SessionLost);
         let decision = decisions.iter().filter(gives_up).find(|decision| decision.cell_id == cell.id)?;
@@ -66,33 +66,24 @@ pub fn given_up_of<'a>(lines: &'a [Line], plan: &'a Plan, timed: &TimedCalls) ->
     plan.cells.iter().filter_map(of_cell).collect()
 }
 
-/// The decisions that stand: one that gave a cell up while its engine was away is taken back by the next process that
+/// The decisions that stand: one that gave a cell up since its session did not load is taken back by the next process that
 /// takes the run up.
-pub fn standing<'a, 'p>(lines: &'a [Line], plan: &'p Plan) -> impl Iterator<Item = &'a Decision> + use<'a, 'p> {
+pub fn standing(lines: &[Line]) -> impl Iterator<Item = &Decision> {
+    let last_opened = lines.iter().rposition(|line| matches!(line, Line::Opened(_)));
     lines.iter().enumerate().filter_map(move |(at, line)| match line {
-        Line::Decision(decision) if !is_taken_back(lines, plan, at, decision) => Some(&**decision),
+        Line::Decision(decision) if decision.rule != Rule::LoadFailed || Some(at) > last_opened => Some(&**decision),
         _ => None,
     })
 }
 
 /// The decisions that stand, by their cell.
 #[must_use]
-pub fn standing_by_cell<'a>(lines: &'a [Line], plan: &Plan) -> HashMap<&'a CellId, Vec<&'a Decision>> {
+pub fn standing_by_cell(lines: &[Line]) -> HashMap<&CellId, Vec<&Decision>> {
     let mut by_cell: HashMap<&CellId, Vec<&Decision>> = HashMap::new();
-    for decision in standing(lines, plan) {
+    for decision in standing(lines) {
         by_cell.entry(&decision.cell_id).or_default().push(decision);
     }
     by_cell
-}
-
-fn is_taken_back(lines: &[Line], plan: &Plan, at: usize, decision: &Decision) -> bool {
-    if decision.rule != Rule::LoadFailed {
-        return false;
-    }
-    let session = plan.cells.iter().find(|cell| cell.id == decision.cell_id).map(|cell| &cell.session);
-    let last = session.and_then(|session| failed_loads(&lines[..at], session).next());
-    let away = last.is_some_and(|load| load.status == Status::Degraded(Degraded::Crashed));
-    away && lines[at..].iter().any(|line| matches!(line, Line::Opened(_)))
 }
 
 /// Sessions of a plan that have no cell left, in the plan's order.

@@ -29,6 +29,11 @@ pub trait Limits {
         true
     }
 
+    /// Whether it computes with a model's weights, and not by a script.
+    fn reads_weights(&self) -> bool {
+        true
+    }
+
     /// Whether a call may end at a stop token.
     fn may_stop_early(&self) -> bool {
         false

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::task::Task;
 use crate::record::plan::{CellId, Plan, SessionKey};
 use crate::record::{CallRecord, Line, LoopBelow};
-use crate::terms::{Degraded, Mode, Phase, Procedure, Regime, Retries, Role, Status};
+use crate::terms::{Mode, Phase, Procedure, Regime, Retries, Role};
 
 /// The part of a line that matters for what comes next.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,8 +27,6 @@ pub enum Event {
         residency_id: u32,
         /// Whether it worked.
         ok: bool,
-        /// Whether it did not because the engine was away or died, which may be over when the run is taken up again.
-        away: bool,
         /// Whether it began a fresh process of the engine.
         fresh: bool,
     },
@@ -79,7 +77,6 @@ impl Event {
                 evicted: load.evict.clone(),
                 residency_id: load.residency_id,
                 ok: true,
-                away: false,
                 fresh: false,
             },
             Task::Call(call) => {
@@ -139,7 +136,6 @@ impl Places {
                 evicted: load.evicted.iter().filter_map(|gone| self.session(gone)).collect(),
                 residency_id: load.residency_id,
                 ok: load.status.is_ok(),
-                away: load.status == Status::Degraded(Degraded::Crashed),
                 fresh: load.regime == Regime::ColdProcess,
             }),
             Line::Call(call) => Some(Event::Call {

@@ -61,7 +61,7 @@ fn first(
     recorded: &Recorded,
     among: impl Fn(usize) -> bool,
 ) -> Option<(usize, Procedure)> {
-    let rank = |cell: usize| (ordering.session_rank(ordering.session_of(cell)), ordering.warmup_rank(cell));
+    let rank = |cell: usize| (ordering.session_rank(ordering.session_of(cell), 0), ordering.warmup_rank(cell, 0));
     (0..plan.cells.len())
         .filter(|&cell| among(ordering.session_of(cell)) && !recorded.is_open(plan, cell))
         .filter(|&cell| recorded.load_failures(ordering.session_of(cell)) < MOST_LOAD_FAILURES)

@@ -24,9 +24,27 @@ pub(super) fn places(seed: u64, passes: u32, units: usize) -> Vec<Vec<u64>> {
     all
 }
 
+/// For every pass the place of each unit: drawn anew for every pair of passes, and backwards in the second of the two, so
+/// that no unit is before another in more passes than after it but one. `drawn` gives the places of the pair of this number.
+pub(super) fn there_and_back(passes: u32, drawn: impl Fn(u32) -> Vec<u64>) -> Vec<Vec<u64>> {
+    let of_pass = |pass: u32| -> Vec<u64> {
+        let places = drawn(pass / 2);
+        let last = (places.len() as u64).saturating_sub(1);
+        if pass.is_multiple_of(2) { places } else { places.into_iter().map(|place| last - place).collect() }
+    };
+    (0..passes).map(of_pass).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_first_comes_last_in_the_next_pass() {
+        let drawn = |pair: u32| if pair == 0 { vec![2, 0, 1] } else { vec![0, 1, 2] };
+        assert_eq!(there_and_back(3, drawn), [[2, 0, 1], [0, 2, 1], [0, 1, 2]]);
+        assert_eq!(there_and_back(2, |_| Vec::new()), [[0_u64; 0]; 2]);
+    }
 
     #[test]
     fn no_unit_is_measured_twice_in_a_row() {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::enough::{self, Stop};
 use super::event::{Event, Places};
 use super::references::References;
+use super::task::MOST_LOAD_FAILURES;
 use crate::record::plan::Plan;
 use crate::record::{InVain, Line, LoopBelow};
 use crate::stats::LEVEL;
@@ -24,8 +25,8 @@ pub struct CellState {
     pub good: u32,
     /// A rule has stopped it.
     pub stopped: bool,
-    /// It was stopped since its engine was away: a process that takes the run up tries it again.
-    pub away: bool,
+    /// It was stopped since its session did not load: a process that takes the run up tries it again.
+    pub unloaded: bool,
     /// Calls that ended the session.
     pub losses: u32,
     /// Latencies of the good calls in order, per timed mode, in milliseconds.
@@ -65,8 +66,6 @@ pub struct Recorded {
     cells: Vec<CellState>,
     resident: BTreeMap<usize, Resident>,
     load_failures: BTreeMap<usize, u32>,
-    /// Sessions whose last load failed since the engine was away.
-    away: BTreeSet<usize>,
     started: BTreeSet<String>,
     /// Backends that loaded something in this process.
     loaded: BTreeSet<String>,
@@ -102,7 +101,6 @@ impl Recorded {
             cells: vec![CellState::default(); plan.cells.len()],
             resident: BTreeMap::new(),
             load_failures: BTreeMap::new(),
-            away: BTreeSet::new(),
             started: BTreeSet::new(),
             loaded: BTreeSet::new(),
             of_own_process: BTreeSet::new(),
@@ -158,9 +156,8 @@ impl Recorded {
                 self.loop_below = *loop_below;
                 self.resident.clear();
                 self.load_failures.clear();
-                self.away.clear();
-                for cell in self.cells.iter_mut().filter(|cell| cell.away) {
-                    (cell.stopped, cell.away, cell.losses) = (false, false, 0);
+                for cell in self.cells.iter_mut().filter(|cell| cell.unloaded) {
+                    (cell.stopped, cell.unloaded, cell.losses) = (false, false, 0);
                 }
                 self.started.clear();
                 self.loaded.clear();
@@ -169,7 +166,7 @@ impl Recorded {
                 self.epochs += 1;
                 self.finished = false;
             }
-            Event::Load { session, session_index, evicted, residency_id, ok, away, fresh } => {
+            Event::Load { session, session_index, evicted, residency_id, ok, fresh } => {
                 let backend = &self.backends[*session];
                 if !self.loaded.insert(backend.clone()) && *fresh {
                     self.of_own_process.insert(backend.clone());
@@ -179,11 +176,6 @@ impl Recorded {
                 }
                 self.residency = *residency_id;
                 self.any_load = true;
-                if *away {
-                    self.away.insert(*session);
-                } else {
-                    self.away.remove(session);
-                }
                 if *ok {
                     self.load_failures.remove(session);
                     let (load_index, session_index) = (self.loads, *session_index);
@@ -209,9 +201,9 @@ impl Recorded {
                 self.push_use(*cell, Role::Warmup, *lost);
             }
             Event::Stopped(cell) => {
-                let away = self.away.contains(&self.cell_sessions[*cell]);
+                let unloaded = self.load_failures(self.cell_sessions[*cell]) >= MOST_LOAD_FAILURES;
                 let state = &mut self.cells[*cell];
-                (state.stopped, state.away) = (true, away);
+                (state.stopped, state.unloaded) = (true, unloaded);
             }
             Event::Referenced => self.references.measure(),
             Event::Finished => self.finished = true,

@@ -166,8 +166,8 @@ proptest! {
             }
             let event = match (&task, Event::expected(&task)) {
                 (_, Event::Load { session, session_index, evicted, residency_id, .. }) => {
-                    let (ok, away, fresh) = (!fate("load", 4), fate("away", 8), fate("fresh", 2));
-                    Event::Load { session, session_index, evicted, residency_id, ok, away: away && !ok, fresh }
+                    let (ok, fresh) = (!fate("load", 4), fate("fresh", 2));
+                    Event::Load { session, session_index, evicted, residency_id, ok, fresh }
                 }
                 (Task::Call(call), Event::Call { cell, role, .. }) => {
                     let timed = call.role == Role::Timed;
@@ -418,7 +418,6 @@ fn a_session_that_does_not_load_is_given_up_and_the_rest_measured() {
                 evicted: load.evict.clone(),
                 residency_id: load.residency_id,
                 ok: false,
-                away: false,
                 fresh: false,
             },
             Task::Stop(decision) => {

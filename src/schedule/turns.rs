@@ -18,8 +18,8 @@ pub struct Turns {
     ranked: BinaryHeap<Reverse<(Key, usize)>>,
     /// Cells that a rule may stop now.
     doubtful: BTreeSet<usize>,
-    /// Cells of each session in the order of warmups.
-    of_session: Vec<Vec<usize>>,
+    /// Cells of each session, pass by pass in the order of its warmups.
+    of_session: Vec<Vec<Vec<usize>>>,
     /// Of each session a load, and how many of its cells are owed no warmup on it any more.
     warmed: Vec<Option<(u32, usize)>>,
     /// Something happened that may change any cell.
@@ -30,18 +30,21 @@ impl Turns {
     /// As plan and record are now.
     #[must_use]
     pub fn new(plan: &Plan, ordering: &Ordering, recorded: &Recorded) -> Self {
-        let mut of_session: Vec<Vec<usize>> = plan.sessions.iter().map(|_| Vec::new()).collect();
-        for cell in 0..plan.cells.len() {
-            of_session[ordering.session_of(cell)].push(cell);
-        }
-        for cells in &mut of_session {
-            cells.sort_by_key(|&cell| ordering.warmup_rank(cell));
-        }
+        let in_pass = |pass: usize| {
+            let mut of_session: Vec<Vec<usize>> = plan.sessions.iter().map(|_| Vec::new()).collect();
+            for cell in 0..plan.cells.len() {
+                of_session[ordering.session_of(cell)].push(cell);
+            }
+            for cells in &mut of_session {
+                cells.sort_by_key(|&cell| ordering.warmup_rank(cell, pass));
+            }
+            of_session
+        };
         let mut turns = Self {
             ranked: BinaryHeap::new(),
             doubtful: BTreeSet::new(),
-            warmed: vec![None; of_session.len()],
-            of_session,
+            warmed: vec![None; plan.sessions.len()],
+            of_session: (0..ordering.pass_count()).map(in_pass).collect(),
             outdated: true,
         };
         turns.look_again(plan, ordering, recorded);
@@ -103,15 +106,21 @@ impl Turns {
         None
     }
 
-    /// Cells of a session in the order of warmups.
+    /// Cells of a session.
     pub(super) fn of_session(&self, session: usize) -> &[usize] {
-        &self.of_session[session]
+        &self.of_session[0][session]
     }
 
-    /// The first cell of a session that is owed a warmup on its present load. What is owed none now is owed none until the
-    /// next load.
-    pub(super) fn warming(&mut self, session: usize, load: u32, is_owed: impl Fn(usize) -> bool) -> Option<usize> {
-        let cells = &self.of_session[session];
+    /// The first cell of a session that is owed a warmup on its present load, which is one of this pass. What is owed none
+    /// now is owed none until the next load.
+    pub(super) fn warming(
+        &mut self,
+        session: usize,
+        pass: usize,
+        load: u32,
+        is_owed: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let cells = &self.of_session[pass][session];
         let (_, warmed) = self.warmed[session].filter(|(known, _)| *known == load).unwrap_or((load, 0));
         let next = (warmed..cells.len()).find(|&place| is_owed(cells[place]));
         self.warmed[session] = Some((load, next.unwrap_or(cells.len())));

@@ -1,7 +1,7 @@
 //! A cell's latency with its interval, and when enough calls were made.
 
 use crate::stats::interval::Interval;
-use crate::stats::log_mean::{LogMean, welch_df};
+use crate::stats::log_mean::LogMean;
 use crate::stats::{InputError, level_in_range, student};
 
 /// Calls before which no series is called narrow: its spread and autocorrelation are unknown.
@@ -61,32 +61,6 @@ fn locate(values: &[f64], level: f64, widening: f64) -> Result<LogLocation, Inpu
         n_effective: log.n_effective,
         rho1: log.rho1,
     })
-}
-
-/// How many times longer one series takes than another.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LogRatio {
-    /// Ratio of the geometric means, first ÷ second.
-    pub ratio: f64,
-    /// Its interval.
-    pub interval: Interval,
-}
-
-/// Compares two series of positive values, each in call order: Welch's t interval of the difference of their mean
-/// logarithms, either side's variance and degrees of freedom corrected for autocorrelation as in [`log_location`].
-///
-/// # Errors
-/// Fewer than 3 values on a side, one not finite or not positive, `level` not between 0 and 1.
-pub fn log_ratio(values: &[f64], reference: &[f64], level: f64) -> Result<LogRatio, InputError> {
-    let (a, b) = (LogMean::of(values)?, LogMean::of(reference)?);
-    level_in_range(level)?;
-    let variance = a.variance_of_mean + b.variance_of_mean;
-    let df = welch_df(&a, &b);
-    // Two series without any spread have no degrees of freedom, and need none.
-    let critical = if variance > 0.0 { student::critical(level, df) } else { Some(0.0) };
-    let critical = critical.ok_or(InputError::TooFew { n: a.n.min(b.n), needed: 3 })?;
-    let interval = Interval::around(a.mean - b.mean, critical * variance.sqrt()).map(f64::exp);
-    Ok(LogRatio { ratio: (a.mean - b.mean).exp(), interval })
 }
 
 /// Whether a cell has enough calls.

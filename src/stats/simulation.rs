@@ -5,7 +5,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{ChiSquared, Distribution, StandardNormal};
 
-use crate::stats::location::{StopDecision, StopReason, adaptive_location, log_location, log_ratio, narrow_enough};
+use crate::stats::location::{StopDecision, StopReason, adaptive_location, log_location, narrow_enough};
+use crate::stats::log_estimate::LogEstimate;
 use crate::stats::measured::PointError;
 use crate::stats::{LEVEL, bootstrap, fit, series, summary};
 
@@ -251,7 +252,7 @@ fn the_interval_of_a_ratio_covers_it_though_one_side_is_noisier() {
                 .filter(|seed| {
                     let calls: Vec<f64> = latencies(4.0, 0.10, rho, 2 * seed).take(n).collect();
                     let reference: Vec<f64> = latencies(8.0, 0.03, rho, 2 * seed + 1).take(m).collect();
-                    log_ratio(&calls, &reference, LEVEL).unwrap().interval.contains(0.5)
+                    LogEstimate::unpaired(&calls, &reference).unwrap().interval(LEVEL).unwrap().contains(0.5)
                 })
                 .count();
             let coverage = covered as f64 / RUNS as f64;

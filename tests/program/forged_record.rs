@@ -28,9 +28,14 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// The example, its record without seals: what is looked for is what its lines say of each other.
 fn example() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("results/example"), folder.path());
+    let mut lines = lines(folder.path());
+    lines.retain(|line| line.get("seal").is_none());
+    lines[0]["header"]["format"] = json!(1);
+    write(folder.path(), &lines);
     folder
 }
 

@@ -163,7 +163,7 @@ fn the_end_of_the_quickstart_is_as_the_readme_prints_it() {
     }
     let checked = place.run("phasebench validate mine");
     let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
-    let printed = format!("27 {}", block(&readme, "27 "));
+    let printed = format!("28 {}", block(&readme, "28 "));
     let (passed, report) = printed.trim_end().split_once("\n…\n").unwrap();
     assert_eq!(shape(checked.lines().last().unwrap()), shape(passed));
     // Each of these lines is the script's own: `report: $report   (the same as text: …)`.

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::columns::columns;
+use crate::analysis::engines::process_allowance;
 use crate::analysis::groups::{Group, latencies};
 use crate::analysis::key::CellKey;
 use crate::analysis::metrics::Metrics;
 use crate::analysis::metrics::Standing;
+use crate::analysis::session_locations::sessions;
 use crate::analysis::table::{Sources, Table};
 use crate::stats::LEVEL;
-use crate::stats::location::log_ratio;
+use crate::stats::log_estimate::LogEstimate;
+use crate::stats::moderated::{Sessions, locations};
 use crate::stats::summary::{P95_NEEDS, P99_NEEDS, median, quantile};
 use crate::store::Recording;
 use crate::terms::{Degraded, Mode, Role, Status};
@@ -86,7 +89,7 @@ columns! {
         /// 99th percentile. `None`: fewer than 100.
         reference_served_p99_ms: Option<f64>,
         /// Compiled ÷ not compiled, of warm timed calls. `None`: too few calls on a side.
-        /// Source: ratio of geometric means; Welch's t interval of the difference of mean logarithms.
+        /// Source: ratio of geometric means; Welch's t interval of the difference of mean logarithms, from several sessions of those of their means (Smyth 2004).
         /// Unit: ratio.
         ratio: Option<f64>,
         /// Lower end of its 95 % interval.
@@ -95,6 +98,10 @@ columns! {
         /// Upper end.
         /// Unit: ratio.
         ratio_high: Option<f64>,
+        /// What the logarithm of either side may be off by because one process of each was measured: a standard deviation, in
+        /// the interval. `None`: sessions are compared, which tell it themselves.
+        /// Unit: natural logarithm.
+        process_allowance_ln: Option<f64>,
         /// What a call of this cell saves. `None`: the ratio's interval is not below 1, so nothing is known to be saved.
         saved_ms: Option<f64>,
         /// Calls of this cell after which the charged compile time is earned back: that time ÷ what a call saves, rounded up.
@@ -136,7 +143,9 @@ impl Table for CompileAudit {
         let metrics = from.rows::<Metrics>();
         let audited = audited(from.recording, from.plan, &metrics);
         let compiled = audited.iter().filter(|cell| cell.compiles());
-        let mut rows: Vec<_> = compiled.map(|cell| row(cell, reference(cell, &audited), from.recording)).collect();
+        let allowance = process_allowance(from.plan);
+        let of = |cell| row(cell, reference(cell, &audited), from.recording, allowance);
+        let mut rows: Vec<_> = compiled.map(of).collect();
         charge(&mut rows);
         rows
     }
@@ -147,6 +156,8 @@ impl Table for CompileAudit {
 struct Latencies {
     /// Of warm timed calls that count.
     counted: Vec<f64>,
+    /// The same by session.
+    sessions: Sessions,
     /// Of timed calls that went well, those of a new shape too: what a caller waits.
     served: Vec<f64>,
 }
@@ -154,7 +165,22 @@ struct Latencies {
 impl Latencies {
     fn of(group: &Group<'_>) -> Self {
         let served = group.rows.iter().filter(|row| row.role == Role::Timed && row.status == Standing::Ok);
-        Self { counted: latencies(&group.counted()), served: served.filter_map(|row| row.latency_ms).collect() }
+        let counted = group.counted();
+        Self {
+            counted: latencies(&counted),
+            sessions: sessions(&counted),
+            served: served.filter_map(|row| row.latency_ms).collect(),
+        }
+    }
+
+    /// How many times as long as `reference`. `None`: too few calls, or sessions, on a side.
+    fn over(&self, reference: &Self, process_allowance_ln: Option<f64>) -> Option<LogEstimate> {
+        if let Some(of_a_side) = process_allowance_ln {
+            let ratio = LogEstimate::unpaired(&self.counted, &reference.counted).ok()?;
+            return Some(ratio.with_error(of_a_side * std::f64::consts::SQRT_2));
+        }
+        let located = |of: &Self| locations(std::slice::from_ref(&of.sessions)).pop()?.ok();
+        Some(located(self)?.location.over(located(reference)?.location))
     }
 
     /// A high quantile of what callers waited. `None`: fewer calls than it needs.
@@ -171,7 +197,12 @@ impl Latencies {
     }
 }
 
-fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording: &Recording) -> CompileAuditRow {
+fn row(
+    cell: &Audited<'_>,
+    reference: Option<&Audited<'_>>,
+    recording: &Recording,
+    process_allowance_ln: Option<f64>,
+) -> CompileAuditRow {
     let steps = steps(cell, recording);
     let in_steps: Tally = steps.iter().map(|&(_, evidence)| Tally::from(evidence)).sum();
     let in_calls: Tally = cell.calls.iter().map(AuditedCall::tally).sum();
@@ -183,8 +214,9 @@ fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording: &Recordin
     let own = Latencies::of(&cell.group);
     let theirs = reference.map(|other| Latencies::of(&other.group)).unwrap_or_default();
     let (median_ms, reference_median_ms) = (median(&own.counted), median(&theirs.counted));
-    let ratio = log_ratio(&own.counted, &theirs.counted, LEVEL).ok();
-    let is_faster = ratio.is_some_and(|ratio| ratio.interval.high < 1.0);
+    let ratio = own.over(&theirs, process_allowance_ln);
+    let interval = ratio.and_then(|ratio| ratio.interval(LEVEL));
+    let is_faster = interval.is_some_and(|interval| interval.high < 1.0);
     let saved_ms = reference_median_ms.zip(median_ms).map(|(theirs, own)| theirs - own);
     CompileAuditRow {
         key: cell.group.key(),
@@ -215,9 +247,10 @@ fn row(cell: &Audited<'_>, reference: Option<&Audited<'_>>, recording: &Recordin
         reference_median_ms,
         reference_served_p95_ms: theirs.p95(),
         reference_served_p99_ms: theirs.p99(),
-        ratio: ratio.map(|ratio| ratio.ratio),
-        ratio_low: ratio.map(|ratio| ratio.interval.low),
-        ratio_high: ratio.map(|ratio| ratio.interval.high),
+        ratio: ratio.map(|ratio| ratio.value()),
+        ratio_low: interval.map(|interval| interval.low),
+        ratio_high: interval.map(|interval| interval.high),
+        process_allowance_ln: process_allowance_ln.filter(|_| ratio.is_some()),
         saved_ms: saved_ms.filter(|saved| is_faster && *saved > 0.0),
         break_even_calls: None,
     }

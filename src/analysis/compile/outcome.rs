@@ -40,7 +40,7 @@ columns! {
         /// Unit: ratio.
         ratio: Option<f64>,
         /// Lower end of its 95 % t interval over cells; of the one cell's own interval where there is but one.
-        /// Source: Student's t over the logarithms of the cells' ratios.
+        /// Source: Student's t over the logarithms of the cells' ratios, wider by what processes of one engine differ by where one of each was measured.
         /// Unit: ratio.
         ratio_low: Option<f64>,
         /// Upper end.
@@ -131,7 +131,7 @@ fn outcome(cells: &[&CompileAuditRow]) -> CompileOutcomeRow {
         _ => {
             let logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
             let estimate = stats::interval::mean(&logs).ok();
-            estimate.map(|mean| (mean.interval.low.exp(), mean.interval.high.exp()))
+            estimate.and_then(|mean| Some(with_processes(mean, of_processes(&compared)?)))
         }
     };
     let break_even: Option<Vec<u64>> = compared.iter().map(|cell| cell.break_even_calls).collect();
@@ -165,6 +165,19 @@ fn outcome(cells: &[&CompileAuditRow]) -> CompileOutcomeRow {
             None => CompileVerdict::NotResolved,
         },
     }
+}
+
+/// Half the width of the interval, of the logarithm, of what processes of one engine differ by: the cells share them, so that
+/// it does not get smaller with their number. 0 where sessions tell it.
+fn of_processes(cells: &[&CompileAuditRow]) -> Option<f64> {
+    let allowance = cells.iter().filter_map(|cell| cell.process_allowance_ln).reduce(f64::max).unwrap_or_default();
+    Some(stats::student::critical(stats::LEVEL, f64::INFINITY)? * allowance * std::f64::consts::SQRT_2)
+}
+
+/// The ends of the interval of a ratio whose logarithm is estimated.
+fn with_processes(mean: stats::interval::Estimate, half_width_of_processes: f64) -> (f64, f64) {
+    let half_width = (mean.interval.high - mean.value).hypot(half_width_of_processes);
+    ((mean.value - half_width).exp(), (mean.value + half_width).exp())
 }
 
 /// Geometric mean over cells of a tail against the reference's.

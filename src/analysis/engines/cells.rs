@@ -23,20 +23,20 @@ use super::by_session::{BySession, Pair, Pairing, by_session};
 use super::side::{FEWEST_CALLS, Question, Side, sides};
 use super::verdict::{Asked, EngineVerdict, Rule, floor_ms, judge};
 
-/// What two engines that took turns cell by cell, and not round by round, may differ by because the machine did meanwhile: a
-/// standard deviation of either side's logarithm. Runs of one build on a virtual machine differ by so much.
-pub const DRIFT_ALLOWANCE: f64 = 0.05;
+/// What an engine that is known from one process may be off by, since the next process of the same engine is faster or
+/// slower: a standard deviation of its times' logarithm. Two equal ONNX Runtimes that took turns on a virtual machine of two
+/// cores differed by 10 % on average, 15 % at most, for as long as they lived (16 pairs of processes).
+pub const PROCESS_ALLOWANCE: f64 = 0.07;
 
-/// [`DRIFT_ALLOWANCE`] where a run's engines took their turns neither in rounds nor in sessions. `None`: they did.
+/// [`PROCESS_ALLOWANCE`] where a run measured its engines in one session. `None`: in several, which tell it themselves.
 #[must_use]
-pub fn drift_allowance(plan: &Plan) -> Option<f64> {
-    let in_turns = plan.order == Order::Interleaved || plan.session_count.is_several();
-    (!in_turns).then_some(DRIFT_ALLOWANCE)
+pub fn process_allowance(plan: &Plan) -> Option<f64> {
+    (!plan.session_count.is_several()).then_some(PROCESS_ALLOWANCE)
 }
 
 columns! {
     /// One cell in one mode on two engines. Samples are calls of one process of each engine, and how processes of one engine
-    /// differ is in no figure; unless cells were measured in several sessions, which then are what is compared.
+    /// differ is allowed for; unless cells were measured in several sessions, which then are what is compared.
     pub struct EngineComparisonRow {
         /// The engine that the plan names first.
         backend_a: String,
@@ -89,10 +89,10 @@ columns! {
         /// Degrees of freedom of that error.
         /// Unit: degrees of freedom.
         df: Option<f64>,
-        /// What the logarithm of either side may be off by because the engines were not measured in turns: a standard
-        /// deviation, in the interval. `None`: calls or sessions are paired.
+        /// What the logarithm of either side may be off by because one process of each engine was measured: a standard
+        /// deviation, in the interval. `None`: sessions are compared, which tell it themselves.
         /// Unit: natural logarithm.
-        drift_allowance_ln: Option<f64>,
+        process_allowance_ln: Option<f64>,
         /// Smallest ratio above 1 that would have been told from 1 with 95 % power at the interval's level, this one row apart.
         /// Source: critical value of t and the quantile of the power, times the error.
         /// Unit: ratio.
@@ -167,7 +167,7 @@ impl EngineComparisonRow {
             ratio_high: None,
             standard_error_ln: None,
             df: None,
-            drift_allowance_ln: None,
+            process_allowance_ln: None,
             detectable_ratio: None,
             p: None,
             p_holm: None,
@@ -276,8 +276,8 @@ fn measure(
     row.ratio = Some(known.value());
     row.standard_error_ln = Some(known.standard_error);
     row.df = Some(known.df);
-    row.drift_allowance_ln = (row.pairing == Some(Pairing::Unpaired)).then_some(DRIFT_ALLOWANCE);
-    let judged = allowed_for(known, row.drift_allowance_ln);
+    row.process_allowance_ln = by_session.is_none().then_some(PROCESS_ALLOWANCE);
+    let judged = allowed_for(known, row.process_allowance_ln);
     row.detectable_ratio = judged.detectable();
     let interval = judged.interval(LEVEL);
     row.ratio_low = interval.map(|interval| interval.low);
@@ -320,8 +320,8 @@ fn of_calls(row: &mut EngineComparisonRow, a: &Side<'_>, b: &Side<'_>, plan: &Pl
 }
 
 /// A ratio with what both sides may be off by.
-pub(super) fn allowed_for(ratio: LogEstimate, drift_allowance_ln: Option<f64>) -> LogEstimate {
-    match drift_allowance_ln {
+pub(super) fn allowed_for(ratio: LogEstimate, process_allowance_ln: Option<f64>) -> LogEstimate {
+    match process_allowance_ln {
         Some(of_a_side) => ratio.with_error(of_a_side * std::f64::consts::SQRT_2),
         None => ratio,
     }
@@ -345,7 +345,7 @@ fn by_round(a: &Side<'_>, b: &Side<'_>, order: Order) -> Option<(Vec<f64>, Vec<f
 /// Judges all rows that are compared together.
 fn judged(rows: &mut [EngineComparisonRow]) -> Result<(), InputError> {
     let asked = |row: &EngineComparisonRow| {
-        let ratio = allowed_for(row.known_ratio()?, row.drift_allowance_ln);
+        let ratio = allowed_for(row.known_ratio()?, row.process_allowance_ln);
         Some(Asked { ratio, first_ms: row.first_ms()?, floor_ms: floor_ms(row.mode) })
     };
     let compared: Vec<(&mut EngineComparisonRow, Asked)> =

@@ -42,7 +42,7 @@ columns! {
         /// Unit: ratio.
         ratio: Option<f64>,
         /// Lower end of its 95 % interval.
-        /// Source: Student's t on the mean of the cells' logarithms with their own errors, degrees of freedom after Welch and Satterthwaite; the allowance of cells that are not paired is not made smaller by their number.
+        /// Source: Student's t on the mean of the cells' logarithms with their own errors, degrees of freedom after Welch and Satterthwaite; the allowance for one process of each engine is not made smaller by the number of cells.
         /// Unit: ratio.
         ratio_low: Option<f64>,
         /// Upper end.
@@ -106,7 +106,7 @@ fn same_pair(a: &EngineComparisonRow, b: &EngineComparisonRow) -> bool {
 fn mean(cells: &[&EngineComparisonRow], of_sessions: bool) -> Option<Asked> {
     let ratios: Vec<LogEstimate> = cells.iter().filter_map(|cell| cell.known_ratio()).collect();
     let first_ms: Vec<f64> = cells.iter().filter_map(|cell| cell.first_ms()).collect();
-    let allowance = cells.iter().filter_map(|cell| cell.drift_allowance_ln).reduce(f64::max);
+    let allowance = cells.iter().filter_map(|cell| cell.process_allowance_ln).reduce(f64::max);
     let mean = if of_sessions { LogEstimate::mean_of_dependent(&ratios)? } else { LogEstimate::mean(&ratios)? };
     Some(Asked {
         ratio: allowed_for(mean, allowance),

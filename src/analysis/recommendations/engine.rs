@@ -12,8 +12,7 @@ use super::row::{RecommendationRow, Standing, Topic};
 /// Phases that an engine is chosen for.
 pub(super) const PHASES: [Mode; 3] = [Mode::Prefill, Mode::KvDecode, Mode::GenerateUncached];
 /// What no interval of one run knows.
-const OVERTURNED: &str =
-    "another run: the intervals know the calls of one process of each engine; cells that were not measured";
+const OVERTURNED: &str = "several sessions: one process of each engine was measured; cells that were not measured";
 
 /// What no interval of one run of several sessions knows.
 const OVERTURNED_SESSIONS: &str =

@@ -160,7 +160,7 @@ impl Run<'_> {
             *made += 1;
             *good += usize::from(call.status.went_well());
         }
-        let standing = given_up::standing_by_cell(&self.recording.lines, self.plan);
+        let standing = given_up::standing_by_cell(&self.recording.lines);
         let problem = |cell: &Cell| {
             let (made, good) = counted.get(&cell.id).copied().unwrap_or_default();
             let decisions = standing.get(&cell.id).map_or(&[][..], Vec::as_slice);

@@ -9,6 +9,7 @@ use crate::cache;
 use crate::clock::{RealClock, SharedClock, VirtualClock};
 use crate::commands::CommandError;
 use crate::commands::error::Missing;
+use crate::commands::scenario;
 
 use crate::manifest;
 use crate::record::manifest::{ModelEntry, Stack};
@@ -127,6 +128,14 @@ impl Reached {
                 session.max_resident = description.max_resident;
             }
         }
+    }
+
+    /// See [`scenario::check_weights`]; `path` is the scenario file.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn check_weights(&self, plan: &Plan, path: &Path) -> Result<(), CommandError> {
+        Ok(scenario::check_weights(&self.file, plan, path, &self.surroundings.cache)?)
     }
 
     /// Makes the prompts of a plan.

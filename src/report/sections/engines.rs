@@ -16,8 +16,8 @@ pub(super) use ranking::{Ranking, Standing, rankings};
 
 const INTRO: &str = "Time of one engine ÷ time of the other, of the same cells with the same weights, from calls that prove where they \
      ran. Where rounds are interleaved each call is set against the other engine's of the same round, so that what slows \
-     both cancels; else all calls against all, and the interval allows for what the machine may do meanwhile. Faster and \
-     slower mean by more than 3\u{a0}%, corrected for how many cells are looked at (Holm), and by more than 20\u{a0}µs a step \
+     both cancels; else all calls against all. Where one process of each engine was measured, the interval allows for what the \
+     next may differ by. Faster and slower mean by more than 3\u{a0}%, corrected for how many cells are looked at (Holm), and by more than 20\u{a0}µs a step \
      or 100\u{a0}µs a prefill. Same means that the difference is known to be smaller. What each timed region includes stands \
      under what was measured.";
 

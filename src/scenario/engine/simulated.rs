@@ -219,6 +219,10 @@ impl Limits for SimulatedSettings {
         self.disturbances.is_some()
     }
 
+    fn reads_weights(&self) -> bool {
+        false
+    }
+
     fn max_resident(&self) -> Option<u32> {
         self.max_resident
     }

@@ -74,10 +74,10 @@ impl Recorded {
         self.loop_below
     }
 
-    /// Whether the record is complete: nothing is left to do, and no cell was given up since its engine was away.
+    /// Whether the record is complete: nothing is left to do, and no cell was given up since its session did not load.
     #[must_use]
     pub fn finished(&self) -> bool {
-        self.finished && !self.cells.iter().any(|cell| cell.away)
+        self.finished && !self.cells.iter().any(|cell| cell.unloaded)
     }
 
     /// Calls on a session since it was loaded.

@@ -82,6 +82,27 @@ proptest! {
 
     /// Killed again and again, before or after any line: every timed call exactly once, in the order of a run that nobody
     /// disturbs, each on a load of its own session, and looped phases once.
+    /// Which of two engines is loaded first may decide which is faster, and is no property of either.
+    #[test]
+    fn engines_in_turns_are_loaded_before_each_other_as_often(backends in 2_usize..4, pairs in 1_u32..4, seed: u64) {
+        let sessions = 2 * pairs;
+        let plan = several(plan(Order::Interleaved, backends, 1, 2, Repetitions::Fixed(sessions), seed), sessions, sessions);
+        let tasks = preview(&plan);
+        let loads = loads(&tasks);
+        prop_assert_eq!(loads.len(), backends * sessions as usize, "all fit into memory together");
+        let place = |session: usize, pass: u32| loads.iter().position(|load| *load == (session, pass));
+        let warmups: Vec<&CallTask> = calls(&tasks).filter(|call| call.role != Role::Timed).collect();
+        let warmed = |cell: usize, pass: u32| {
+            warmups.iter().position(|call| (call.cell, call.session_index) == (cell, pass))
+        };
+        for (one, other) in [(0, 1), (0, backends - 1)] {
+            let before = (0..sessions).filter(|&pass| place(one, pass) < place(other, pass)).count();
+            prop_assert_eq!(before, pairs as usize, "sessions {} and {}, seed {}", one, other, seed);
+        }
+        let before = (0..sessions).filter(|&pass| warmed(0, pass) < warmed(1, pass)).count();
+        prop_assert_eq!(before, pairs as usize, "warmups of one session, seed {}", seed);
+    }
+
     #[test]
     fn a_run_that_is_killed_at_any_moments_makes_the_same_timed_calls(
         order in prop::sample::select(ORDERS.to_vec()),

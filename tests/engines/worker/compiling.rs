@@ -95,3 +95,20 @@ fn a_compile_without_end_is_given_up_with_its_own_failure() {
     let outcome = table(&fixture, "compile_outcome.csv");
     assert!(outcome.lines().skip(1).all(|row| row.ends_with("not_proven")), "{outcome}");
 }
+
+/// What kept a session from being loaded may be over when somebody takes the run up: a compiler that hung, memory that was
+/// short, a worker that was busy.
+#[test]
+fn what_did_not_load_is_tried_again_on_resume() {
+    let fixture = Fixture::new(COMPILED, "good,compile-hang,compile-hang,good,compile");
+    let recorded = fixture.complete_with(3);
+    assert_eq!((gave_up(&recorded), recorded.calls("worker").len()), (vec![Rule::LoadFailed], 0));
+    let resume = || fixture.command(&["run", "--resume", "run"]).output().unwrap();
+    assert_exit(&resume(), 0);
+    let recorded = fixture.recorded();
+    let timed = recorded.timed("worker");
+    assert!(timed.len() == REPETITIONS && timed.iter().all(|call| call.status.is_ok()), "{:?}", recorded.failures());
+    let before = fs::read(fixture.run.join("measurements.jsonl")).unwrap();
+    assert_exit(&resume(), 0);
+    assert_eq!(fs::read(fixture.run.join("measurements.jsonl")).unwrap(), before, "nothing is left to do");
+}

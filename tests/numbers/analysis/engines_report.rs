@@ -5,7 +5,7 @@ use phasebench::report::markdown;
 use phasebench::report::sections::{ReportedRun, compose, speeds};
 use phasebench::terms::{Flag, Mode, Order};
 
-use super::engines::{interleaved, quicker, steady};
+use super::engines::{in_one_session, interleaved, quicker, steady};
 use super::run::{Model, Run, Shape, model, shape};
 
 fn document(run: &Run) -> Document {
@@ -43,14 +43,14 @@ fn said(run: &Run, question: &str) -> (Assurance, String, String) {
 fn the_first_card_says_which_engine_is_faster() {
     let run = interleaved(&[("one", &steady), ("two", &quicker)]);
     let (assurance, answer, grounds) = said(&run, "Decode: which engine is faster?");
-    assert_eq!(answer, "two decodes 1.25× [1.25, 1.25] as fast as one, on these 2 models.");
+    assert_eq!(answer, "two decodes 1.25× [1.24, 1.26] as fast as one, on these 2 models.");
     assert_eq!(assurance, Assurance::Holds, "{grounds}");
     assert!(
-        grounds.starts_with("Faster in 4 of 4 cells against one. Calls are paired by round. One process"),
+        grounds.starts_with("Faster in 4 of 4 cells against one. Calls are paired by round. Sessions, loads in"),
         "{grounds}"
     );
     let (assurance, answer, _) = said(&run, "Prefill: which engine is faster?");
-    assert!(answer.contains("are the same within 3 %: 1.00× [1.00, 1.00], on these 2 models."), "{answer}");
+    assert!(answer.contains("are the same within 3 %: 1.00× [0.99, 1.01], on these 2 models."), "{answer}");
     assert_eq!(assurance, Assurance::Holds);
     let document = document(&run);
     assert_eq!(findings(&document)[0].question, "Prefill: which engine is faster?", "the first of the screen");
@@ -72,7 +72,7 @@ fn three_engines_are_told_in_one_sentence_the_nearest_first() {
     let (_, answer, _) = said(&run, "Decode: which engine is faster?");
     assert_eq!(
         answer,
-        "two decodes 1.25× [1.25, 1.25] as fast as one, 2.00× [2.00, 2.00] as fast as slow, on these 2 models."
+        "two decodes 1.25× [1.24, 1.26] as fast as one, 2.00× [2.00, 2.00] as fast as slow, on these 2 models."
     );
     let page = markdown::to_markdown(&document(&run));
     let charts = page.matches("plots/engines_").count();
@@ -106,14 +106,19 @@ fn other_programs_beside_the_calls_lower_the_standing() {
 }
 
 #[test]
-fn without_turns_the_card_says_what_the_interval_allows_for() {
-    let mut run = interleaved(&[("one", &steady), ("two", &quicker)]);
-    run.plan.order = Order::Blocked;
+fn of_one_process_each_the_card_says_what_the_interval_allows_for() {
+    let mut run = in_one_session(interleaved(&[("one", &steady), ("two", &quicker)]));
     let (assurance, answer, grounds) = said(&run, "Prefill: which engine is faster?");
     assert!(answer.starts_with("Not separated: "), "{answer}");
     assert_eq!(assurance, Assurance::Caution);
-    // 3.6 standard deviations of two sides of 5 % each make 29 %; calls that are slowed for all do the rest.
-    assert!(grounds.contains(" a difference of 33 % would have been seen."), "{grounds}");
+    // 3.6 standard deviations of two sides of 7 % each.
+    assert!(grounds.contains(" a difference of 43 % would have been seen."), "{grounds}");
+    assert!(
+        grounds.contains("the interval allows for what the next may differ by (sessions: 5 measures it)"),
+        "{grounds}"
+    );
+    run.plan.order = Order::Blocked;
+    let (_, _, grounds) = said(&run, "Prefill: which engine is faster?");
     assert!(grounds.contains("Engines were not measured in turns"), "{grounds}");
 }
 

@@ -79,7 +79,7 @@ fn engines_are_compared_by_session() {
     in_sessions(&mut run, calls);
     let tables = run.tables();
     for row in &tables.engine_comparison {
-        assert_eq!((row.pairing, row.drift_allowance_ln), (Some(Pairing::ByRound), None));
+        assert_eq!((row.pairing, row.process_allowance_ln), (Some(Pairing::ByRound), None));
         let ratio = row.ratio.unwrap();
         assert!((ratio - 2.0).abs() < 0.01, "{row:?}");
         match row.mode {
@@ -91,6 +91,6 @@ fn engines_are_compared_by_session() {
     run.plan.order = phasebench::terms::Order::Blocked;
     let blocked = run.tables();
     let row = &blocked.engine_comparison[0];
-    assert_eq!((row.pairing, row.n_pairs, row.drift_allowance_ln), (Some(Pairing::BySession), Some(3), None));
+    assert_eq!((row.pairing, row.n_pairs, row.process_allowance_ln), (Some(Pairing::BySession), Some(3), None));
     assert!((row.ratio.unwrap() - 2.0).abs() < 0.01, "{row:?}");
 }

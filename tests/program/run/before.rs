@@ -233,3 +233,36 @@ fn a_run_prints_json() {
     let (code, found) = json(&fixture, &["run", "scenario.yaml", "--out", "run", "--json"]);
     assert_eq!((code, &found["ended"], &found["run"]), (Some(3), &"nothing_to_measure".into(), &Value::Null));
 }
+
+/// Pointers that nobody fetched, of two models, are told together with their places, before anything is made or reserved; by
+/// an engine that reads no weights they are not missed.
+#[test]
+fn every_model_whose_weights_are_none_is_told_at_once() {
+    let fixture = made("{ tokens: 8 }", &["n_layer: 2, n_embd: 8, n_head: 2, vocab: 300"]);
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    for name in ["one", "two"] {
+        let folder = fixture.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::copy("tests/data/same-weights/tiny-gpt2/config.json", folder.join("config.json")).unwrap();
+        fs::write(folder.join("model.safetensors"), pointer).unwrap();
+    }
+    let scenario = |backend: &str| {
+        let text = format!(
+            "version: 1\nname: s\nscenarios: [{{ name: a, prompt: {{ tokens: 8 }} }}]\ngen_tokens: [2]\n\
+             repetitions: {{ fixed: 3 }}\nmodels:\n  - {{ name: one, huggingface: one }}\n  \
+             - {{ name: two, huggingface: two }}\nbackends: [{{ name: b, {backend} }}]\n"
+        );
+        fs::write(fixture.path().join("scenario.yaml"), text).unwrap();
+        with_runtime(fixture.start()).output().unwrap()
+    };
+    let output = scenario("onnx: {}");
+    assert_exit(&output, 2);
+    let said = stderr(&output);
+    let words = "is a Git LFS pointer, not the weights: fetch them with `git lfs pull`";
+    for (place, name) in [("7:5", "one"), ("8:5", "two")] {
+        let begin = format!("error: scenario.yaml:{place}: model `{name}`: ");
+        assert!(said.lines().any(|line| line.starts_with(&begin) && line.ends_with(words)), "{said}");
+    }
+    assert!(!fixture.run.exists() && models_made(&fixture) == 0);
+    assert_exit(&scenario("simulated: {}"), 0);
+}

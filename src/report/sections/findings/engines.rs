@@ -12,7 +12,8 @@ use super::share::share_of;
 use super::steadiness::{BUSY, FOREIGN_SHARE, percent_or_all, ran_beside_others};
 
 /// What every comparison inside a run leaves open.
-const ONE_PROCESS: &str = "One process of each engine: what differs between processes is not in the interval.";
+const ONE_PROCESS: &str =
+    "One process of each engine: the interval allows for what the next may differ by (sessions: 5 measures it).";
 
 /// How sessions are set against each other where rounds are not interleaved.
 const TURNS: &str =
@@ -192,11 +193,8 @@ fn pairing(ranking: &Ranking<'_>) -> &'static str {
         (paired + standing.pair.n_paired, compared + standing.pair.n_compared)
     });
     match paired {
-        0 => {
-            "Engines were not measured in turns, so the interval allows for what the machine may do meanwhile \
-             (order: interleaved pairs their calls)."
-        }
+        0 => "Engines were not measured in turns (order: interleaved pairs their calls).",
         n if n == compared => "Calls are paired by round.",
-        _ => "Some calls are paired by round; the interval allows for what the machine may do beside the others.",
+        _ => "Some calls are paired by round.",
     }
 }

@@ -1,6 +1,7 @@
 //! What loads cost.
 
 use crate::analysis::LoadRow;
+use crate::record::manifest::LOAD_CLOCK;
 use crate::report::document::{Block, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::report::sections::{MOST_ROWS, ReportedRun, strongest};
@@ -19,7 +20,7 @@ pub(super) fn table(run: &ReportedRun<'_>) -> Block {
          that phase takes later, and beside it stands how many warm ones take as long as load and first phase together. From ",
     )
     .code("analysis/load_breakdown.csv")
-    .and(format!(".{shortened}"));
+    .and(format!(".{shortened}{}", coarse_clocks(run)));
     Table::of(strongest(loads, MOST_ROWS, |row| row.duration_ms))
         .words("model", |row| row.model.as_str())
         .words("backend", |row| row.backend.as_str())
@@ -38,6 +39,13 @@ pub(super) fn table(run: &ReportedRun<'_>) -> Block {
         })
         .captioned(caption)
         .into()
+}
+
+/// What backends say of a clock that tells their loads in steps.
+fn coarse_clocks(run: &ReportedRun<'_>) -> String {
+    let backends = run.manifest.stack.backends.iter();
+    let said = backends.filter_map(|(name, backend)| Some((name, backend.facts.get(LOAD_CLOCK)?)));
+    said.map(|(name, clock)| format!(" Of {name}: {clock}.")).collect()
 }
 
 /// How many warm phases take as long as a load with the first one: `56 prefills`.
