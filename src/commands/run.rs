@@ -260,16 +260,19 @@ pub(super) fn stack_now(loaded: Loaded) -> Result<Stack, CommandError> {
     Ok(reached.stack())
 }
 
-/// Engines and prompts of a scenario whose calls are made without a run. `None`: someone cancelled.
+/// Engines and prompts of a scenario whose calls are made without a run, and the stack that they are on. `None`: someone cancelled.
 ///
 /// # Errors
 /// Backends that are not there, models that cannot be made.
-pub(super) fn engines(loaded: Loaded, cancel: &CancelToken) -> Result<Option<(Plan, Prompts, Engines)>, CommandError> {
+pub(super) fn engines(
+    loaded: Loaded,
+    cancel: &CancelToken,
+) -> Result<Option<(Plan, Prompts, Engines, Stack)>, CommandError> {
     let mut reached = Reached::open(loaded.file, &loaded.plan, cancel.clone());
     reached.require_all()?;
     let prompts = reached.prompts(&loaded.plan)?;
     let ready = reached.prepare(&loaded.plan)?;
-    Ok(ready.map(|ready| (loaded.plan, prompts, ready.engines)))
+    Ok(ready.map(|ready| (loaded.plan, prompts, ready.engines, ready.stack)))
 }
 
 /// Whether a run began with this scenario file.

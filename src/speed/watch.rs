@@ -20,7 +20,7 @@ pub const FORMAT: u32 = 1;
 /// Looks within so many seconds are one run.
 const RUN_S: u64 = 60;
 /// Fewest runs that tell how much runs differ.
-const FEWEST_RUNS: usize = 5;
+pub const FEWEST_RUNS: usize = 5;
 
 /// What was seen of one machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,11 +38,14 @@ pub struct Watched {
 }
 
 /// A small model at one moment, in a session of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelLook {
     /// Calendar time, in seconds since 1970.
     pub unix_s: u64,
+    /// Hash of the engine, the program and the system that it ran on. Empty: an earlier version looked.
+    #[serde(default)]
+    pub stack: String,
     /// Geometric mean of what its calls took. Unit: milliseconds.
     pub ms: f64,
 }
@@ -57,11 +60,14 @@ pub struct RunToRun {
 }
 
 /// The machine at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Look {
     /// Calendar time, in seconds since 1970.
     pub unix_s: u64,
+    /// Hash of the program and the system that it ran on. Empty: an earlier version looked.
+    #[serde(default)]
+    pub stack: String,
     /// What was measured.
     pub kernel: Kernel,
     /// How fast it was. Unit: see [`Kernel`].
@@ -97,31 +103,35 @@ pub fn keep(cache: &Path, key: &str, watched: &Watched) -> io::Result<()> {
 
 impl Watched {
     /// How much runs of a minute differ from each other: the standard deviation of their mean logarithms, of the kernel that
-    /// differs more. Unit: fraction. `None`: fewer than five such minutes.
+    /// differs more. Unit: fraction. `None`: fewer than [`FEWEST_RUNS`] such minutes of one stack.
     #[must_use]
     pub fn run_to_run_sd(&self) -> Option<f64> {
         let of_kernel = |kernel: Kernel| {
             let looks = self.looks.iter().filter(move |look| look.kernel == kernel);
-            run_to_run(looks.map(|look| (look.unix_s, look.per_second)))
+            run_to_run(looks.map(|look| (look.stack.as_str(), look.unix_s, look.per_second)), FEWEST_RUNS)
         };
         Kernel::ALL.iter().filter_map(|kernel| of_kernel(*kernel)).map(|found| found.ln).reduce(f64::max)
     }
 
-    /// The same of the small model: engines move more than kernels do. `None`: fewer than five minutes, or there was none.
+    /// The same of the small model: engines move more than kernels do. `None`: fewer minutes of one stack than `fewest`, or there
+    /// was no model.
     #[must_use]
-    pub fn model_run_to_run(&self) -> Option<RunToRun> {
-        run_to_run(self.model.iter().map(|look| (look.unix_s, look.ms)))
+    pub fn model_run_to_run(&self, fewest: usize) -> Option<RunToRun> {
+        run_to_run(self.model.iter().map(|look| (look.stack.as_str(), look.unix_s, look.ms)), fewest)
     }
 }
 
-/// Of values with the seconds at which they were seen. `None`: fewer than five minutes.
-fn run_to_run(looks: impl Iterator<Item = (u64, f64)>) -> Option<RunToRun> {
-    let mut runs: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-    for (unix_s, value) in looks.filter(|(_, value)| *value > 0.0) {
-        runs.entry(unix_s / RUN_S).or_default().push(value.ln());
+/// Of values with the stack and the seconds at which they were seen: of the stack that was seen last of those with enough minutes.
+/// Two stacks differ by more than a machine does. `None`: none has as many, [`FEWEST_RUNS`] at least.
+fn run_to_run<'a>(looks: impl Iterator<Item = (&'a str, u64, f64)>, fewest: usize) -> Option<RunToRun> {
+    let mut stacks: BTreeMap<&str, BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
+    for (stack, unix_s, value) in looks.filter(|(.., value)| *value > 0.0) {
+        stacks.entry(stack).or_default().entry(unix_s / RUN_S).or_default().push(value.ln());
     }
-    let means: Vec<f64> = runs.values().filter_map(|logs| Some(Summary::of(logs).ok()?.mean)).collect();
-    let found = Summary::of(&means).ok().filter(|found| found.n >= FEWEST_RUNS)?;
+    let enough = stacks.into_values().filter(|runs| runs.len() >= fewest.max(FEWEST_RUNS));
+    let latest = enough.max_by_key(|runs| runs.keys().next_back().copied())?;
+    let means: Vec<f64> = latest.values().filter_map(|logs| Some(Summary::of(logs).ok()?.mean)).collect();
+    let found = Summary::of(&means).ok()?;
     Some(RunToRun { ln: found.sd?, minutes: found.n })
 }
 
@@ -130,26 +140,50 @@ fn run_to_run(looks: impl Iterator<Item = (u64, f64)>) -> Option<RunToRun> {
 mod tests {
     use super::*;
 
-    /// Six minutes of three looks each.
+    /// Minutes of three looks each, on one stack.
     fn watched(minutes: &[f64]) -> Watched {
-        let looks = minutes.iter().zip(0_u64..).flat_map(|(speed, minute)| {
-            let look = move |second| Look { unix_s: 60 * minute + second, kernel: Kernel::Memory, per_second: *speed };
-            [0, 20, 40].map(look)
+        watched_on("a", 0, minutes)
+    }
+
+    fn watched_on(stack: &str, begin: u64, minutes: &[f64]) -> Watched {
+        let stack = || stack.to_owned();
+        let seconds = || minutes.iter().zip(begin..).map(|(value, minute)| (*value, 60 * minute));
+        let looks = seconds().flat_map(|(speed, begin)| {
+            let look =
+                |second| Look { unix_s: begin + second, stack: stack(), kernel: Kernel::Memory, per_second: speed };
+            [look(0), look(20), look(40)]
         });
-        let model = minutes.iter().zip(0_u64..).map(|(ms, minute)| ModelLook { unix_s: 60 * minute, ms: ms.sqrt() });
+        let model = seconds().map(|(ms, begin)| ModelLook { unix_s: begin, stack: stack(), ms: ms.sqrt() });
         Watched { format: FORMAT, threads: 2, looks: looks.collect(), model: model.collect() }
     }
 
     #[test]
     fn minutes_are_runs() {
         let ratio = 0.05_f64.exp();
-        let found = watched(&[1e9, 1e9 * ratio, 1e9, 1e9 * ratio, 1e9, 1e9 * ratio]).run_to_run_sd().unwrap();
+        let seen = watched(&[1e9, 1e9 * ratio, 1e9, 1e9 * ratio, 1e9, 1e9 * ratio]);
+        let found = seen.run_to_run_sd().unwrap();
         // Half of the logarithms are 0.05: their sample standard deviation is 0.025 · √(6/5).
         assert!((found - 0.025 * 1.2_f64.sqrt()).abs() < 1e-9, "{found}");
         assert_eq!(watched(&[1e9; 4]).run_to_run_sd(), None);
-        let model = watched(&[1e9, 1e9 * ratio, 1e9, 1e9 * ratio, 1e9, 1e9 * ratio]).model_run_to_run().unwrap();
+        let model = seen.model_run_to_run(FEWEST_RUNS).unwrap();
         assert!((model.ln - found / 2.0).abs() < 1e-9 && model.minutes == 6, "{model:?}");
-        assert_eq!(watched(&[1e9; 4]).model_run_to_run(), None);
+        assert_eq!(seen.model_run_to_run(7), None);
+        assert_eq!(watched(&[1e9; 4]).model_run_to_run(FEWEST_RUNS), None);
+    }
+
+    /// An engine that becomes twice as fast is no drift of the machine.
+    #[test]
+    fn stacks_are_not_mixed() {
+        let minutes = |level: f64| [1.0, 1.01, 0.99, 1.0, 1.01, 0.99].map(|by| level * by);
+        let (before, after) = (watched_on("a", 0, &minutes(4e9)), watched_on("b", 6, &minutes(1e9)));
+        let mut both = before.clone();
+        both.looks.extend(after.looks.iter().cloned());
+        both.model.extend(after.model.iter().cloned());
+        assert_eq!(both.run_to_run_sd(), after.run_to_run_sd());
+        assert_eq!(both.model_run_to_run(FEWEST_RUNS), after.model_run_to_run(FEWEST_RUNS));
+        // Of a stack that was only just begun with nothing is known: what the one before showed of the machine is taken.
+        both.model.truncate(before.model.len() + 2);
+        assert_eq!(both.model_run_to_run(FEWEST_RUNS), before.model_run_to_run(FEWEST_RUNS));
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn watched(manifest: &Manifest) -> Option<Allowance> {
         return None;
     }
     let watched = watch::read(&cache::root(), &key_of(&manifest.stack.machine))?;
-    let found = watched.model_run_to_run().filter(|found| found.minutes >= WATCHED_MINUTES)?;
+    let found = watched.model_run_to_run(WATCHED_MINUTES)?;
     Some(Allowance::of_watch(found.ln, found.minutes))
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::backend::{CallShape, CancelToken, Deadline};
 use crate::commands::error::CommandError;
 use crate::commands::{run, scenario};
+use crate::manifest;
 use crate::record::plan::Plan;
 use crate::run::{Engines, Prompts};
 use crate::stats::summary::geometric_mean;
@@ -21,6 +22,8 @@ scenarios: [ { name: short, prompt: { tokens: 32 } } ]
 models: [ { name: small, synthetic: { family: gpt2, n_layer: 4, n_embd: 256, n_head: 4, vocab: 8192 } } ]
 backends: [ { name: onnx, onnx: {} } ]
 ";
+/// Digits of a stack's hash that are kept.
+const SHOWN: usize = 12;
 /// Calls of a session that are not counted, and those that are.
 const WARMUPS: usize = 2;
 const CALLS: usize = 10;
@@ -31,6 +34,8 @@ pub(super) struct SmallModel {
     prompts: Prompts,
     engines: Engines,
     cancel: CancelToken,
+    /// Hash of engine, program and system.
+    pub(super) stack: String,
 }
 
 impl SmallModel {
@@ -41,9 +46,10 @@ impl SmallModel {
     pub(super) fn ready(cancel: &CancelToken) -> Result<Option<Self>, CommandError> {
         let loaded = scenario::of_text(SCENARIO.to_owned(), Path::new(CALLED), &[])?;
         match run::engines(loaded, cancel) {
-            Ok(ready) => {
-                Ok(ready.map(|(plan, prompts, engines)| Self { plan, prompts, engines, cancel: cancel.clone() }))
-            }
+            Ok(ready) => Ok(ready.map(|(plan, prompts, engines, stack)| {
+                let stack = manifest::stack_sha256(&stack)[..SHOWN].to_owned();
+                Self { plan, prompts, engines, cancel: cancel.clone(), stack }
+            })),
             Err(CommandError::Missing(missing)) => {
                 warn(&format!("no small model is measured beside the kernels: {missing}"));
                 Ok(None)

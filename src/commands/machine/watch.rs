@@ -9,10 +9,10 @@ use crate::commands::CommandError;
 use crate::commands::scenario::machine_memory;
 use crate::exit::Exit;
 use crate::manifest;
-use crate::record::manifest::Machine;
+use crate::record::manifest::{Machine, Tool};
 use crate::report::format;
 use crate::signals::cancelled_by_signals;
-use crate::speed::watch::{FORMAT, Look, ModelLook, Watched, keep, key, read};
+use crate::speed::watch::{FEWEST_RUNS, FORMAT, Look, ModelLook, Watched, keep, key, read};
 use crate::speed::{self, Effort, caches};
 use crate::terms::Kernel;
 
@@ -31,6 +31,13 @@ pub(in crate::commands) fn key_of(machine: &Machine) -> String {
     key(&[processor, &cores, &memory, machine.firmware.as_deref().unwrap_or_default()])
 }
 
+/// What tells this program on this system from others: what they see is not mixed.
+fn program(machine: &Machine) -> String {
+    let Tool { version, commit, profile, .. } = Tool::this();
+    let told = |value: Option<String>| value.unwrap_or_default();
+    key(&[&version, &told(commit), &told(profile), machine.kernel.as_deref().unwrap_or_default()])
+}
+
 /// Looks every ten seconds, at the kernels and at a small model; whatever ends it, what was seen is kept.
 ///
 /// # Errors
@@ -46,16 +53,20 @@ pub(super) fn execute(time: Duration, out: &mut dyn Write) -> Result<Exit, Comma
     let mut watched = earlier.unwrap_or(Watched { format: FORMAT, threads, looks: Vec::new(), model: Vec::new() });
     let cancel = cancelled_by_signals()?;
     let mut model = SmallModel::ready(&cancel)?;
+    let program = program(&machine);
     let begin = Instant::now();
     while !cancel.is_cancelled() {
         let unix_s = unix_ns() / 1_000_000_000;
         let located = speed::measure(&effort, buffer)?;
-        let looks = located
-            .iter()
-            .filter_map(|speed| Some(Look { unix_s, kernel: speed.kernel, per_second: speed.location()?.value }));
-        watched.looks.extend(looks);
-        let took = model.as_mut().and_then(SmallModel::look);
-        watched.model.extend(took.map(|ms| ModelLook { unix_s, ms }));
+        watched.looks.extend(located.iter().filter_map(|speed| {
+            let per_second = speed.location()?.value;
+            Some(Look { unix_s, stack: program.clone(), kernel: speed.kernel, per_second })
+        }));
+        if let Some(model) = &mut model
+            && let Some(ms) = model.look()
+        {
+            watched.model.push(ModelLook { unix_s, stack: model.stack.clone(), ms });
+        }
         keep(&cache, &own, &watched)?;
         if begin.elapsed() + PAUSE > time {
             break;
@@ -69,7 +80,7 @@ pub(super) fn execute(time: Duration, out: &mut dyn Write) -> Result<Exit, Comma
         }
         None => writeln!(out, "{looks} looks are kept; how much minutes differ takes at least five of them to tell")?,
     }
-    if let Some(found) = watched.model_run_to_run() {
+    if let Some(found) = watched.model_run_to_run(FEWEST_RUNS) {
         let (minutes, sd) = (found.minutes, format::percent(found.ln));
         writeln!(out, "a small model on ONNX Runtime: {minutes} minutes, which differ by {sd}")?;
     }
