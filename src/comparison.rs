@@ -83,21 +83,27 @@ pub fn compare(sides: &Sides<'_>, settings: &Settings) -> Result<Comparison, Inp
     compare_confirmed(sides, None, settings)
 }
 
-/// Compares two sides, where those cells that look worse were measured afresh: of them the fresh side alone decides.
+/// Compares two sides, where cells that look worse were measured afresh, in one run or several: of a cell that a fresh run
+/// planned that run alone decides. One that looks worse and was planned in none of them stays what it is, and says so.
 ///
 /// # Errors
 /// As [`compare`].
 pub fn compare_confirmed(
     sides: &Sides<'_>,
-    afresh: Option<(&Sides<'_>, &Settings)>,
+    afresh: Option<(&[Sides<'_>], &Settings)>,
     settings: &Settings,
 ) -> Result<Comparison, InputError> {
     let machine = machine::rows(sides);
     let allowance = settings.allowance.clone().filter(|_| !sides.interleaved);
     let mut cells = cells::rows(sides, settings, allowance.as_ref(), &machine)?;
     if let Some((fresh, settings)) = afresh {
-        let fresh = cells::rows(fresh, settings, allowance.as_ref(), &machine::rows(fresh))?;
-        cells::confirm(&mut cells, &fresh);
+        let mut found = Vec::new();
+        for sides in fresh {
+            let rows = cells::rows(sides, settings, allowance.as_ref(), &machine::rows(sides))?;
+            let planned = &sides.candidate.run.plan.cells;
+            found.extend(rows.into_iter().filter(|fresh| planned.iter().any(|cell| fresh.row.is_of(cell))));
+        }
+        cells::confirm(&mut cells, &found);
     }
     let groups = groups::rows(&cells, settings, allowance.as_ref())?;
     let changes = changes::between(sides);

@@ -12,6 +12,6 @@ mod tables;
 
 pub use cells::{CellName, Change, Level, Point, Series};
 pub use page::page;
-pub use read::{HistoryError, HistoryRun, read};
+pub use read::{HistoryError, HistoryRun, read, read_without};
 pub use side_by_side::{History, NOISE_NEEDS, Newest, Noise, RunInHistory, StackMark};
 pub use tables::{ChangeTableRow, RunTableRow, change_rows, run_rows};

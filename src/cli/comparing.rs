@@ -66,7 +66,7 @@ pub struct RerunArgs {
     /// With --slowdown: which cells and sessions are slowed
     #[arg(long, value_name = "SEED", default_value_t = 1, requires = "slowdown")]
     pub seed: u64,
-    /// Measure again so often at most, until every cell is decided
+    /// Measure again so often at most: until a cell is worse, all are the same or faster, or more sessions would decide none
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3))]
     pub stages: u32,
     /// The folder of the new runs and of the page; beside the run and named after the stack if not given
@@ -87,7 +87,7 @@ pub struct JudgeArgs {
     /// of the machine if not given
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub drift: Option<f64>,
-    /// Runs, or folders of runs: how much those of the baseline's stack differ, five at least, is what is allowed for
+    /// Runs, or folders of runs: how much those of the baseline's stack and cells differ, five at least, is what is allowed for
     #[arg(long, value_name = "DIR", conflicts_with = "drift")]
     pub history: Vec<PathBuf>,
     /// Only cells where these hold decide the exit code, e.g. backend=ort-cpu,mode=kv_decode
@@ -100,7 +100,7 @@ pub struct JudgeArgs {
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// Print GitHub annotations, and add a summary to the file that GITHUB_STEP_SUMMARY names
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub github: bool,
     /// Print JSON
     #[arg(long)]

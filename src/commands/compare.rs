@@ -21,6 +21,7 @@ use crate::exit::Exit;
 
 use super::CommandError;
 
+pub(super) use files::not_a_run;
 pub use gate::GateError;
 use opened::open_each;
 pub(super) use opened::{Opened, in_turns, open, open_planted, settings};
@@ -32,6 +33,7 @@ pub use refused::CompareError;
 /// A run folder that cannot be read, runs that cannot be compared, files that cannot be written.
 pub fn execute(args: &CompareArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     check_count(args)?;
+    args.out.as_deref().map_or(Ok(()), not_a_run)?;
     let opened = open_all(&args.runs)?;
     if let Some(times) = args.null {
         return null::execute(&opened[0], times, args, out);
@@ -47,7 +49,9 @@ pub(super) fn tell(
     out: &mut dyn Write,
 ) -> Result<Exit, CommandError> {
     let (gate, allowed) = (gate_of(args, comparisons)?, allowed(args));
-    let outcome = worst(comparisons.iter().map(|comparison| Outcome::of(&comparison.cells, &gate, &allowed)));
+    let outcomes: Vec<Outcome> =
+        comparisons.iter().map(|comparison| Outcome::of(&comparison.cells, &gate, &allowed)).collect();
+    let outcome = worst(outcomes.iter().copied());
     if let Some(folder) = folder {
         files::write(comparisons, outcome, folder)?;
     }
@@ -57,7 +61,7 @@ pub(super) fn tell(
     if args.json {
         writeln!(out, "{:#}", json!({ "outcome": outcome, "comparisons": comparisons }))?;
     } else if args.github {
-        github::annotate(comparisons, outcome, &gate, out)?;
+        github::annotate(comparisons, &outcomes, outcome, &gate, out)?;
     } else {
         terminal::print(comparisons, outcome, out)?;
     }
@@ -111,11 +115,12 @@ fn comparisons(args: &CompareArgs, opened: &[Opened]) -> Result<Vec<Comparison>,
         check_backends(baseline, [a, b])?;
         let sides = Sides::of_backends(baseline.side(), a, b);
         // What took turns needs no allowance, and no history is read for one.
-        let settings = if sides.interleaved { in_turns(&args.judge) } else { settings(&args.judge, baseline)? };
+        let settings = if sides.interleaved { in_turns(&args.judge) } else { settings(&args.judge, baseline, &[])? };
         return Ok(vec![compare(&sides, &settings).map_err(CompareError::from)?]);
     }
     let candidates = &opened[1..];
-    let settings = settings(&args.judge, baseline)?;
+    let own: Vec<&Path> = candidates.iter().map(|candidate| candidate.run.path.as_path()).collect();
+    let settings = settings(&args.judge, baseline, &own)?;
     let settings = settings.at(settings.rule.alpha / candidates.len().max(1) as f64);
     let of = |candidate: &Opened| {
         let sides = Sides::of_runs(baseline.side(), candidate.side());

@@ -9,13 +9,14 @@ use serde::Serialize;
 use crate::cli::HistoryArgs;
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
+use crate::commands::compare::not_a_run;
 use crate::commands::report::print_finding;
 use crate::exit::Exit;
 use crate::history::{self, Change, History, Level, Series};
 use crate::report::document::{Block, Document, Table, Text};
 use crate::report::files::{self, PAGE};
 use crate::report::format;
-use crate::store::{self, StoreError, io_error, write_inside};
+use crate::store::{StoreError, io_error, write_inside};
 
 /// The files beside the page.
 const RUNS: &str = "history.csv";
@@ -27,6 +28,7 @@ const JSON: &str = "history.json";
 /// # Errors
 /// A folder that is no run and holds none, a run that is damaged, a folder that cannot be written.
 pub fn execute(args: &HistoryArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    args.out.as_deref().map_or(Ok(()), not_a_run)?;
     let history = History::of(history::read(&args.runs)?);
     let document = history::page(&history);
     let written = args.out.as_deref().map(|folder| write(&history, &document, folder)).transpose()?;
@@ -105,12 +107,8 @@ fn print_change(
     Ok(())
 }
 
-/// Page, charts, tables and JSON. A run's own folder is refused: its report has the same names.
+/// Page, charts, tables and JSON.
 fn write(history: &History, document: &Document, folder: &Path) -> Result<PathBuf, CommandError> {
-    if folder.join(store::PLAN).exists() {
-        let why = "is a run, whose own report has these names\n  try: another --out".to_owned();
-        return Err(StoreError::Content { path: folder.display().to_string(), why }.into());
-    }
     fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
     files::write(document, folder)?;
     write_inside(folder, Path::new(RUNS), &csv(folder, RUNS, &history::run_rows(history))?)?;

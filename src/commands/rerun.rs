@@ -1,7 +1,8 @@
 //! `phasebench rerun`: a run's plan on today's stack, in stages, and what changed.
 //!
 //! Everything lies in one folder, named after the stack it was measured on: `stage-1` to `stage-3`, and `confirm`, each a run
-//! folder. What is there is not measured again, so that the command, given again, goes on where it was ended.
+//! folder; `confirm-2` and so on where the command was given again in other words, by which more cells look worse. What is there is
+//! not measured again, so that the command, given again, goes on where it was ended.
 
 mod measured;
 mod slowdown;
@@ -14,20 +15,25 @@ use serde_json::json;
 
 use crate::analysis::engines::Rule;
 use crate::cli::RerunArgs;
-use crate::comparison::{Comparison, Gate, Outcome, Settings, Sides, compare, compare_confirmed};
+use crate::comparison::{CellRow, Comparison, Gate, Outcome, Settings, Sides, compare, compare_confirmed};
 use crate::exit::Exit;
 use crate::record::manifest::{Stack, Weight};
-use crate::record::plan::{Plan, SkippedCell};
+use crate::record::plan::{Cell, Plan, SkippedCell};
+use crate::terminal::warn;
 
 use super::CommandError;
 use super::compare::{self, CompareError, Opened};
 use super::run;
-use measured::{default_folder, measure_into, together};
+use measured::{default_folder, measure_into, planned_in, together};
 
 /// Chance of a false alarm at each of three looks, so that all of them together have 5 %: Pocock 1977.
 const THREE_LOOKS: f64 = 0.0221;
 /// The same at each of two looks.
 const TWO_LOOKS: f64 = 0.0294;
+/// No rerun has more stages.
+const MOST_STAGES: u32 = 3;
+/// What fresh runs of cells that look worse are called; from the second on a number follows.
+const CONFIRM: &str = "confirm";
 
 /// Measures again, compares, and says by the exit code whether anything is worse.
 ///
@@ -44,11 +50,24 @@ pub fn execute(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
         return unchanged(args, out);
     }
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, "rerun", &stack));
-    let settings = compare::settings(&args.judge, &baseline)?;
+    compare::not_a_run(&folder)?;
+    let settings = compare::settings(&args.judge, &baseline, &[&folder])?;
+    if baseline.run.plan.session_count.is_one() {
+        warn(&one_session(&args.run));
+    }
     let rerun = Rerun { args, baseline: &baseline, folder: &folder, settings };
     let Some(stages) = rerun.stages()? else { return Ok(Exit::Interrupted) };
     let Some(comparison) = rerun.confirmed(&stages)? else { return Ok(Exit::Interrupted) };
     compare::tell(&[comparison], &args.judge, Some(&folder), out)
+}
+
+/// What must be known before a run of one session a cell is measured again.
+fn one_session(run: &Path) -> String {
+    format!(
+        "{run} has one session of every cell: what differs between processes is unknown, so no cell can be more than undecided \
+         (exit code 8), unless its calls fail\n  try: `sessions: 5` in the scenario file, and a new run of it to begin with",
+        run = run.display()
+    )
 }
 
 /// Whether nothing changed that can change speed.
@@ -74,7 +93,8 @@ struct Rerun<'a> {
 }
 
 impl Rerun<'_> {
-    /// Measures stage after stage until every cell that counts is decided. `None`: interrupted.
+    /// Measures stage after stage, until a cell that counts is worse, all of them are known to be well, or more sessions would
+    /// decide none of them. `None`: interrupted.
     fn stages(&self) -> Result<Option<Vec<Opened>>, CommandError> {
         let mut stages = Vec::new();
         for number in 1..=self.args.stages {
@@ -87,44 +107,61 @@ impl Rerun<'_> {
             stages.push(stage);
             let comparison = compare(&self.sides(&together(&stages)), &self.settings.at(self.looks()))
                 .map_err(CompareError::from)?;
-            if self.outcome(&comparison)? != Outcome::Open || !could_be_decided(&comparison) {
+            if self.outcome(&comparison)? != Outcome::Open || !self.could_be_decided(&comparison)? {
                 break;
             }
         }
         Ok(Some(stages))
     }
 
-    /// What the stages say, where what looks worse was measured afresh. `None`: interrupted.
+    /// What the stages say, where what looks worse and counts was measured afresh. `None`: interrupted.
     fn confirmed(&self, stages: &[Opened]) -> Result<Option<Comparison>, CommandError> {
         let all = together(stages);
         let settings = self.settings.at(self.looks());
         let sides = self.sides(&all);
         let comparison = compare(&sides, &settings).map_err(CompareError::from)?;
-        let Some(plan) = self.suspects(&comparison)? else { return Ok(Some(comparison)) };
-        let Some(fresh) = self.measured(&self.folder.join("confirm"), plan)? else { return Ok(None) };
+        let gate = self.gate(&comparison)?;
+        let counts = |cell: &CellRow| cell.verdict.is_worse() && gate.holds(cell);
+        let suspects = comparison.cells.into_iter().filter(counts).collect();
+        let Some(fresh) = self.measured_afresh(suspects)? else { return Ok(None) };
+        let fresh: Vec<Sides<'_>> = fresh.iter().map(|run| self.sides(run)).collect();
         let once = self.settings.at(Rule::default().alpha);
-        let fresh_sides = self.sides(&fresh);
-        let found = compare_confirmed(&sides, Some((&fresh_sides, &once)), &settings);
+        let found = compare_confirmed(&sides, Some((fresh.as_slice(), &once)), &settings);
         Ok(Some(found.map_err(CompareError::from)?))
     }
 
-    /// The plan with those cells alone that look worse. `None`: none does.
-    fn suspects(&self, comparison: &Comparison) -> Result<Option<Plan>, CommandError> {
-        let gate = self.gate(comparison)?;
-        let worse: Vec<_> =
-            comparison.cells.iter().filter(|cell| cell.verdict.is_worse() && gate.holds(cell)).collect();
-        if worse.is_empty() {
-            return Ok(None);
+    /// Fresh runs of cells that look worse: those that are there already, and one of what none of them planned. Which cells look
+    /// worse depends on what the command is told, so one that is given again may need more of them. `None`: interrupted.
+    fn measured_afresh(&self, mut suspects: Vec<CellRow>) -> Result<Option<Vec<Opened>>, CommandError> {
+        let mut fresh = Vec::new();
+        for number in 1.. {
+            if suspects.is_empty() {
+                break;
+            }
+            let folder = self.folder.join(if number == 1 { CONFIRM.to_owned() } else { format!("{CONFIRM}-{number}") });
+            let wanted = self.plan_of(&suspects, number);
+            let there = planned_in(&folder, &wanted)?;
+            let is_new = there.is_none();
+            let plan = there.unwrap_or(wanted);
+            let left: Vec<CellRow> =
+                suspects.iter().filter(|row| !plan.cells.iter().any(|cell| row.is_of(cell))).cloned().collect();
+            if is_new || left.len() < suspects.len() {
+                let Some(run) = self.measured(&folder, plan)? else { return Ok(None) };
+                fresh.push(run);
+            }
+            if is_new {
+                break;
+            }
+            suspects = left;
         }
+        Ok(Some(fresh))
+    }
+
+    /// The plan with those cells alone that look worse, in an order that neither a stage nor another fresh run has.
+    fn plan_of(&self, suspects: &[CellRow], number: u32) -> Plan {
         let mut plan = self.baseline.run.plan.clone();
-        plan.seed = plan.seed.wrapping_add(u64::from(self.args.stages));
-        let is_suspect = |cell: &crate::record::plan::Cell| {
-            worse.iter().any(|row| {
-                (&row.backend, &row.model, &row.scenario)
-                    == (&cell.session.backend, &cell.session.model, &cell.scenario)
-                    && (row.batch, row.gen_tokens) == (cell.batch, cell.gen_tokens)
-            })
-        };
+        plan.seed = plan.seed.wrapping_add(u64::from(MOST_STAGES + number) - 1);
+        let is_suspect = |cell: &Cell| suspects.iter().any(|row| row.is_of(cell));
         let left: Vec<_> = plan.cells.extract_if(.., |cell| !is_suspect(cell)).collect();
         let kept: BTreeSet<_> = plan.cells.iter().map(|cell| cell.session.clone()).collect();
         plan.sessions.retain(|session| kept.contains(&session.key));
@@ -134,7 +171,7 @@ impl Rerun<'_> {
             rule: "only".to_owned(),
             reason: reason.to_owned(),
         }));
-        Ok(Some(plan))
+        plan
     }
 
     /// A run of a plan in a folder: measured, taken up again, or found there. `None`: interrupted.
@@ -164,9 +201,10 @@ impl Rerun<'_> {
     fn outcome(&self, comparison: &Comparison) -> Result<Outcome, CommandError> {
         Ok(Outcome::of(&comparison.cells, &self.gate(comparison)?, &compare::allowed(&self.args.judge)))
     }
-}
 
-/// Whether more sessions would decide any cell.
-fn could_be_decided(comparison: &Comparison) -> bool {
-    comparison.cells.iter().any(|cell| cell.sessions_to_decide.is_some())
+    /// Whether more sessions would decide any cell that counts.
+    fn could_be_decided(&self, comparison: &Comparison) -> Result<bool, CommandError> {
+        let gate = self.gate(comparison)?;
+        Ok(comparison.cells.iter().any(|cell| gate.holds(cell) && cell.sessions_to_decide.is_some()))
+    }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::analysis::engines::{Asked, Judged, floor_ms, judge};
+use crate::record::plan::Cell;
 use crate::stats::{InputError, LEVEL};
 use crate::terms::Mode;
 
@@ -271,6 +272,15 @@ impl CellRow {
             && (self.batch, self.gen_tokens, self.mode) == (other.batch, other.gen_tokens, other.mode)
     }
 
+    /// Whether it is about this cell of a plan.
+    #[must_use]
+    pub fn is_of(&self, cell: &Cell) -> bool {
+        let session = &cell.session;
+        (&self.backend, &self.model, &self.scenario) == (&session.backend, &session.model, &cell.scenario)
+            && (self.batch, self.gen_tokens) == (cell.batch, cell.gen_tokens)
+            && cell.procedure.modes().contains(&self.mode)
+    }
+
     /// What the baseline takes per decode step, or per prefill. `None`: nothing measured.
     #[must_use]
     pub fn first_ms(&self) -> Option<f64> {
@@ -339,10 +349,16 @@ fn two_kinds(side: &str, sessions: &Sessions, settings: &Settings) -> Option<Str
     Some(format!("{side}: {} sessions fast, {} slower by a factor of {:.2}", found.fast, found.slow, found.ratio))
 }
 
-/// Puts what was measured afresh in the place of what looked worse, which is why it was measured again.
+/// Puts what was measured afresh in the place of what looked worse, which is why it was measured again. `fresh`: those cells
+/// alone that were to be.
 pub fn confirm(cells: &mut [Compared], fresh: &[Compared]) {
     for cell in cells.iter_mut().filter(|cell| cell.row.verdict.is_worse()) {
-        let Some(found) = fresh.iter().find(|fresh| fresh.row.is_same_cell(&cell.row)) else { continue };
+        let Some(found) = fresh.iter().find(|fresh| fresh.row.is_same_cell(&cell.row)) else {
+            let words = "not measured afresh".to_owned();
+            let reason = cell.row.reason.take();
+            cell.row.reason = Some(reason.map_or(words.clone(), |reason| format!("{words}; {reason}")));
+            continue;
+        };
         let before = cell.row.verdict;
         *cell = found.clone();
         let words = if found.row.verdict == before {

@@ -22,8 +22,10 @@ pub const FEWEST_SESSIONS: usize = 4;
 pub struct Null {
     /// Sessions that were split.
     pub sessions: usize,
-    /// Cells that were compared each time.
+    /// Cells that were compared each time; where cells have different numbers of sessions, most at a time.
     pub cells: usize,
+    /// Cells that were compared, over all splits.
+    pub compared: u64,
     /// How many splits.
     pub splits: u32,
     /// Splits in which any cell was called slower or faster.
@@ -50,7 +52,8 @@ pub fn null(run: RunSide<'_>, splits: u32, settings: &Settings) -> Result<Option
         |of: fn(&Split) -> bool| u32::try_from(all.iter().filter(|split| of(split)).count()).unwrap_or(u32::MAX);
     Ok(Some(Null {
         sessions: indices.len(),
-        cells: all.last().map_or(0, |split| split.cells),
+        cells: all.iter().map(|split| split.cells).max().unwrap_or(0),
+        compared: all.iter().map(|split| split.cells as u64).sum(),
         splits,
         called: count(|split| split.called),
         different: count(|split| split.different),

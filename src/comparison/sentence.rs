@@ -40,6 +40,9 @@ pub fn of(
     if !sides.is_one_run() {
         parts.push(of_machine(machine, settings.rule));
     }
+    if !sides.interleaved {
+        parts.push("not interleaved".to_owned());
+    }
     parts.push(of_changes(changes, sides));
     format!("{}.", parts.join("; "))
 }

@@ -127,7 +127,8 @@ impl<'a> Sides<'a> {
         Self { baseline, candidate, kind: SidesKind::Backends, interleaved }
     }
 
-    /// Some sessions of a run against its others; which, `is_candidate` says by their index.
+    /// Some sessions of a run against its others; which, `is_candidate` says by their index. A cell of which that leaves one side
+    /// without any, or both with one alone, is not compared: cells may have stopped after different numbers of sessions.
     #[must_use]
     pub fn of_halves(run: RunSide<'a>, names: (&str, &str), is_candidate: &dyn Fn(u32) -> bool) -> Self {
         let side = |name: &str, wanted: bool| {
@@ -140,7 +141,13 @@ impl<'a> Sides<'a> {
             }
             OneSide { name: name.to_owned(), run, cells }
         };
-        let (baseline, candidate) = (side(names.0, false), side(names.1, true));
+        let (mut baseline, candidate) = (side(names.0, false), side(names.1, true));
+        for (own, other) in baseline.cells.iter_mut().zip(&candidate.cells) {
+            let (own_sessions, others) = (own.sessions.count(), other.sessions.count());
+            if own.reason.is_none() && (own_sessions.min(others) == 0 || own_sessions + others == 2) {
+                own.reason = Some(format!("{own_sessions} of its sessions, {others} on the other side"));
+            }
+        }
         Self { baseline, candidate, kind: SidesKind::Halves, interleaved: true }
     }
 

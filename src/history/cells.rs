@@ -152,7 +152,18 @@ pub(super) fn series(runs: &[&HistoryRun]) -> Vec<Series> {
     series.collect()
 }
 
+/// The last level of a cell's points. `None`: there are none.
+pub(super) fn last_level(points: &[Point]) -> Option<Level> {
+    if points.is_empty() { None } else { levels(points).0.pop() }
+}
+
 fn followed(cell: CellName, points: Vec<Point>) -> Series {
+    let (levels, changes) = levels(&points);
+    Series { cell, points, levels, changes }
+}
+
+/// The levels of a cell's points, of which there is one at least, and where each but the first begins.
+fn levels(points: &[Point]) -> (Vec<Level>, Vec<Change>) {
     let logs: Vec<f64> = points.iter().map(|point| point.ms.ln()).collect();
     let found = change_points(&logs, FEWEST, P);
     let ends: Vec<usize> = found.iter().map(|change| change.at).chain([logs.len()]).collect();
@@ -171,7 +182,7 @@ fn followed(cell: CellName, points: Vec<Point>) -> Series {
         begin = end;
     }
     let changes = found.iter().map(|change| of_point(change, points[change.at].run)).collect();
-    Series { cell, points, levels, changes }
+    (levels, changes)
 }
 
 fn of_point(change: &ChangePoint, run: usize) -> Change {

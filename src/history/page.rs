@@ -6,7 +6,7 @@ use crate::report::document::{Assurance, Block, Document, Finding, Section, Tabl
 use crate::report::format::{self, ABSENT};
 
 use super::cells::{Change, Level, Point, Series};
-use super::side_by_side::{History, NOISE_NEEDS};
+use super::side_by_side::{History, NOISE_NEEDS, Noise};
 use super::tables::time;
 
 /// Most charts of a page; all cells stand in `history.csv`.
@@ -56,8 +56,10 @@ pub(super) fn changed(history: &History) -> Finding {
 /// Whether the newest run is one of its level.
 pub(super) fn newest(history: &History) -> Finding {
     let question = "Is the newest run like those before it?".to_owned();
-    let Some(noise) = history.noise else {
-        let grounds = format!("Fewer than {NOISE_NEEDS} runs have its stack, so how much these differ is not known.");
+    let Some(noise) = &history.noise else {
+        let grounds = format!(
+            "Of no stack do {NOISE_NEEDS} runs before it have its cells, so how much runs differ is not known."
+        );
         return Finding {
             question,
             assurance: Assurance::Withheld,
@@ -68,7 +70,6 @@ pub(super) fn newest(history: &History) -> Finding {
     let judged: Vec<_> = history.series.iter().filter_map(|series| Some((series, history.newest(series)?))).collect();
     let outside: Vec<_> = judged.iter().filter(|(_, newest)| !newest.within).collect();
     let (assurance, answer) = match outside.first() {
-        None if judged.is_empty() => (Assurance::Withheld, "It has no cell that was there before.".to_owned()),
         None => (Assurance::Holds, format!("Yes, in all of {} cells.", judged.len())),
         Some((series, newest)) => {
             let by = format::percent(newest.ratio - 1.0);
@@ -77,13 +78,26 @@ pub(super) fn newest(history: &History) -> Finding {
         }
     };
     let grounds = format!(
-        "{} runs of its stack differ by {} (standard deviation, levels apart, {:.0} degrees of freedom); 99 of 100 runs of an unchanged \
+        "{} differ by {} (standard deviation, levels apart, {:.0} degrees of freedom); 99 of 100 runs of an unchanged \
          cell lie where it is looked for. One run alone can always be one of the hundred.",
-        noise.runs,
+        whose(history, noise),
         format::percent(noise.ln),
         noise.df
     );
     Finding { question, assurance, answer: answer.into(), grounds: grounds.into() }
+}
+
+/// Which runs the noise is from, in words.
+fn whose(history: &History, noise: &Noise) -> String {
+    let before = &history.runs[..history.runs.len().saturating_sub(1)];
+    let last = before.iter().rposition(|run| run.stack_sha256 == noise.stack_sha256).map_or(0, |place| place + 1);
+    match history.runs.last() {
+        Some(newest) if newest.stack_sha256 != noise.stack_sha256 => format!(
+            "{} runs of the stack that run {last} has (of its own there are fewer than {NOISE_NEEDS} before it)",
+            noise.runs
+        ),
+        _ => format!("{} earlier runs of its stack", noise.runs),
+    }
 }
 
 /// One line of the table of changes.

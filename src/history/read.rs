@@ -46,6 +46,17 @@ pub struct HistoryRun {
 /// # Errors
 /// A folder that is neither, or a run that cannot be read.
 pub fn read(folders: &[PathBuf]) -> Result<Vec<HistoryRun>, HistoryError> {
+    read_without(folders, &[])
+}
+
+/// The same without those that are one of the folders `left_out`, or lie in one: what is to be judged tells nothing of how runs
+/// differ.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_without(folders: &[PathBuf], left_out: &[&Path]) -> Result<Vec<HistoryRun>, HistoryError> {
+    // One that is not there yet holds no run.
+    let left_out: Vec<PathBuf> = left_out.iter().filter_map(|folder| fs::canonicalize(folder).ok()).collect();
     let (mut seen, mut paths) = (BTreeSet::new(), Vec::new());
     for folder in folders {
         let found = runs_in(folder)?;
@@ -53,7 +64,9 @@ pub fn read(folders: &[PathBuf]) -> Result<Vec<HistoryRun>, HistoryError> {
             return Err(HistoryError::NoRun(folder.display().to_string()));
         }
         for path in found {
-            if seen.insert(fs::canonicalize(&path).map_err(io_error(&path, "read"))?) {
+            let real = fs::canonicalize(&path).map_err(io_error(&path, "read"))?;
+            let is_left_out = left_out.iter().any(|folder| real.starts_with(folder));
+            if !is_left_out && seen.insert(real) {
                 paths.push(path);
             }
         }

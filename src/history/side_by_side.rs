@@ -1,11 +1,13 @@
 //! Runs side by side: their stacks, their cells, and how runs of one stack differ.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::record::manifest::{Change, Stack};
 use crate::stats::student;
 
-use super::cells::{self, Series};
+use super::cells::{self, CellName, Series};
 use super::read::HistoryRun;
 
 /// Fewest runs of one stack from which its noise is known.
@@ -26,7 +28,8 @@ pub struct History {
     pub marks: Vec<StackMark>,
     /// Every cell that at least one run has, in the order of the first run that has it.
     pub series: Vec<Series>,
-    /// How runs of the newest stack differ among each other. `None`: fewer than [`NOISE_NEEDS`] of it.
+    /// How runs before the newest differ among each other that have its cells: those of its own stack, else of the latest one
+    /// before it of which there are enough. `None`: of none there are [`NOISE_NEEDS`].
     pub noise: Option<Noise>,
 }
 
@@ -53,9 +56,11 @@ pub struct StackMark {
 }
 
 /// How runs of one unchanged stack differ among each other.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Noise {
-    /// Runs that it is from.
+    /// SHA-256 of the stack.
+    pub stack_sha256: String,
+    /// Runs that it is from: as many as have the rarest of its cells.
     pub runs: usize,
     /// Standard deviation of a run's logarithm about its cell's level, all cells together. Unit: natural logarithm.
     pub ln: f64,
@@ -64,24 +69,50 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Of the runs of one stack. Levels that change without the stack are taken apart first: they are no noise.
+    /// Of those of these cells that at least [`NOISE_NEEDS`] runs of one stack have. Runs of other plans have none of them, and do
+    /// not count. Levels that change without the stack are taken apart first: they are no noise.
     ///
-    /// `None`: fewer than [`NOISE_NEEDS`] runs have this stack, or no cell has two of them.
+    /// `None`: there is no such cell.
     #[must_use]
-    pub fn of_stack(runs: &[HistoryRun], stack_sha256: &str) -> Option<Self> {
-        let of_stack: Vec<&HistoryRun> = runs.iter().filter(|run| run.stack_sha256 == stack_sha256).collect();
-        if of_stack.len() < NOISE_NEEDS {
-            return None;
-        }
+    pub fn of_stack(runs: &[HistoryRun], stack_sha256: &str, of: &BTreeSet<CellName>) -> Option<Self> {
+        let series = series_of_stack(runs, stack_sha256, of);
+        let known: Vec<&Series> = series.iter().filter(|series| series.points.len() >= NOISE_NEEDS).collect();
+        let runs = known.iter().map(|series| series.points.len()).min()?;
         let (mut squares, mut df) = (0.0, 0.0);
-        for series in cells::series(&of_stack) {
-            for level in &series.levels {
-                squares += level.squares;
-                df += (level.runs - 1) as f64;
+        for level in known.iter().flat_map(|series| &series.levels) {
+            squares += level.squares;
+            df += (level.runs - 1) as f64;
+        }
+        (df > 0.0).then(|| Self { stack_sha256: stack_sha256.to_owned(), runs, ln: (squares / df).sqrt(), df })
+    }
+
+    /// How many runs of one stack have the one of these cells that most of them have.
+    #[must_use]
+    pub fn runs_of_stack(runs: &[HistoryRun], stack_sha256: &str, of: &BTreeSet<CellName>) -> usize {
+        series_of_stack(runs, stack_sha256, of).iter().map(|series| series.points.len()).max().unwrap_or(0)
+    }
+
+    /// What is known before the newest run of its cells: runs of its own stack first, then of those before it, the latest first. The
+    /// newest itself is what is to be judged.
+    fn before(runs: &[HistoryRun]) -> Option<Self> {
+        let (newest, before) = runs.split_last()?;
+        let own: BTreeSet<CellName> = cells::series(&[newest]).into_iter().map(|series| series.cell).collect();
+        let mut stacks = vec![newest.stack_sha256.as_str()];
+        for run in before.iter().rev() {
+            if !stacks.contains(&run.stack_sha256.as_str()) {
+                stacks.push(&run.stack_sha256);
             }
         }
-        (df > 0.0).then(|| Self { runs: of_stack.len(), ln: (squares / df).sqrt(), df })
+        stacks.into_iter().find_map(|stack| Self::of_stack(before, stack, &own))
     }
+}
+
+/// These cells through the runs of one stack.
+fn series_of_stack(runs: &[HistoryRun], stack_sha256: &str, of: &BTreeSet<CellName>) -> Vec<Series> {
+    let of_stack: Vec<&HistoryRun> = runs.iter().filter(|run| run.stack_sha256 == stack_sha256).collect();
+    let mut series = cells::series(&of_stack);
+    series.retain(|series| of.contains(&series.cell));
+    series
 }
 
 impl History {
@@ -90,7 +121,7 @@ impl History {
     pub fn of(mut runs: Vec<HistoryRun>) -> Self {
         runs.sort_by(|a, b| a.started_unix_ns.cmp(&b.started_unix_ns).then_with(|| a.folder.cmp(&b.folder)));
         let marks = marks(&runs);
-        let noise = runs.last().and_then(|newest| Noise::of_stack(&runs, &newest.stack_sha256));
+        let noise = Noise::before(&runs);
         let mut series = cells::series(&runs.iter().collect::<Vec<_>>());
         for series in &mut series {
             for change in &mut series.changes {
@@ -115,25 +146,17 @@ impl History {
         mark.map_or(&[], |mark| &mark.changes)
     }
 
-    /// Whether the newest run of a cell lies where runs of its level do. `None`: its noise is not known, or the level has
-    /// no earlier run.
+    /// Whether the newest run of a cell lies where the runs before it at its last level do. `None`: its noise is not known, or no
+    /// earlier run has it.
     #[must_use]
     pub fn newest(&self, series: &Series) -> Option<Newest> {
-        let noise = self.noise?;
-        let (last, level) = (series.points.last()?, series.levels.last()?);
-        let earlier: Vec<f64> = series
-            .points
-            .iter()
-            .filter(|point| point.run >= level.first_run && point.run < last.run)
-            .map(|p| p.ms.ln())
-            .collect();
-        if earlier.is_empty() || last.run + 1 != self.runs.len() {
-            return None;
-        }
-        let n = earlier.len() as f64;
-        let mean = earlier.iter().sum::<f64>() / n;
+        let noise = self.noise.as_ref()?;
+        let (last, earlier) = series.points.split_last()?;
+        // The newest run has no part in the level that it is held against.
+        let level = cells::last_level(earlier).filter(|_| last.run + 1 == self.runs.len())?;
+        let n = level.runs as f64;
         let half = student::critical(LEVEL, noise.df)? * noise.ln * (1.0 + 1.0 / n).sqrt();
-        let difference = last.ms.ln() - mean;
+        let difference = (last.ms / level.ms).ln();
         Some(Newest { ratio: difference.exp(), low: (-half).exp(), high: half.exp(), within: difference.abs() <= half })
     }
 }

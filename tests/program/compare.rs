@@ -119,7 +119,7 @@ fn what_became_slower_is_found_and_nothing_else() {
     assert!(
         sentence(&found).starts_with("Nothing is known to be slower or faster; of 16 cells: 16 the same within 3 %")
     );
-    assert!(sentence(&found).ends_with("nothing in the stack changed."), "{}", sentence(&found));
+    assert!(sentence(&found).ends_with("; not interleaved; nothing in the stack changed."), "{}", sentence(&found));
 
     let (code, found) = compare(folder, &["a", "slower", "--drift", "0.1"]);
     assert_eq!(code, Some(5), "{found:#}");
@@ -136,6 +136,7 @@ fn what_became_slower_is_found_and_nothing_else() {
     // In one plan they took turns.
     let (code, found) = compare(folder, &["slower", "--between", "backend=x,y"]);
     assert_eq!((code, found["comparisons"][0]["allowance"].is_null()), (Some(5), true), "{found:#}");
+    assert!(!sentence(&found).contains("interleaved"), "{}", sentence(&found));
     assert_eq!(verdicts(&found, "kv_decode"), ["slower"; 4]);
     assert_eq!(verdicts(&found, "prefill"), ["same"; 4]);
     assert!(cells(&found).iter().all(|cell| cell["basis"] == "blocks"));
@@ -335,6 +336,17 @@ fn files_and_annotations_say_what_the_terminal_says() {
     }
     assert_eq!((cases, failures), (16, 4), "{xml}");
 
+    // Of several candidates each is as serious as it is itself.
+    run(folder, "same", &scenario(2, 2, PLAIN));
+    let output = phasebench(folder, &["compare", "a", "same", "b", "--drift", "0.1", "--github"]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.starts_with("::notice title=same against a::Nothing is known to be slower"), "{said}");
+    assert!(said.contains("\n::error title=b against a::Decode on y is 15 %25 slower"), "{said}");
+    let both = phasebench(folder, &["compare", "a", "b", "--github", "--json"]);
+    assert_eq!(both.status.code(), Some(2));
+    assert!(text(&both.stderr).contains("cannot be used with"), "{}", text(&both.stderr));
+
     let terminal = text(&phasebench(folder, &["compare", "a", "b", "--drift", "0.1"]).stdout);
     assert!(terminal.starts_with("b against a\n  Decode on y is 15 % slower"), "{terminal}");
     assert!(terminal.ends_with("outcome: worse\n"), "{terminal}");
@@ -349,9 +361,18 @@ fn earlier_runs_say_how_much_runs_differ() {
     }
     run(folder, "after", &scenario(6, 1, [("x", SLOWER_DECODE), ("y", SLOWER_DECODE)]));
     let few = phasebench(folder, &["compare", "runs/1", "after", "--history", "runs"]);
-    let words = "phasebench: --history: 4 runs of the stack of 1, 5 are needed: the default of";
+    let words = "phasebench: --history: 4 runs of the stack of 1 have its cells, 5 are needed: the default of";
     assert!(text(&few.stderr).starts_with(words), "{}", text(&few.stderr));
     assert!(text(&few.stdout).contains("the default of a"), "{}", text(&few.stdout));
+
+    // Runs of another plan on the same stack tell nothing of these cells, nor does what is to be judged.
+    let other = |seed: u32| scenario(seed, 1, PLAIN).replace("{ name: m1", "{ name: other");
+    run(folder, "runs/other-1", &other(7));
+    run(folder, "runs/other-2", &other(8));
+    run(folder, "runs/candidate", &scenario(9, 1, PLAIN));
+    let few = phasebench(folder, &["compare", "runs/1", "runs/candidate", "--history", "runs"]);
+    assert!(text(&few.stderr).starts_with(words), "{}", text(&few.stderr));
+    fs::rename(folder.join("runs/candidate"), folder.join("candidate")).unwrap();
 
     run(folder, "runs/5", &scenario(5, 1, PLAIN));
     let (code, found) = compare(folder, &["runs/1", "after", "--history", "runs"]);
@@ -363,6 +384,10 @@ fn earlier_runs_say_how_much_runs_differ() {
     assert_eq!(code, Some(5), "{found:#}");
     let told = text(&phasebench(folder, &["compare", "runs/1", "after", "--history", "runs"]).stdout);
     assert!(told.contains("measured over 5 runs of one stack"), "{told}");
+    // In the folder that it is judged by it has no part in that.
+    fs::rename(folder.join("after"), folder.join("runs/after")).unwrap();
+    let (code, again) = compare(folder, &["runs/1", "runs/after", "--history", "runs"]);
+    assert_eq!((code, &again["comparisons"][0]["allowance"]), (Some(5), allowance), "{again:#}");
 }
 
 #[test]
@@ -375,6 +400,47 @@ fn halves_of_one_run_are_seldom_called_different() {
     let null = &found["null"];
     assert_eq!((output.status.code(), null["sessions"].as_u64(), null["cells"].as_u64()), (Some(0), Some(5), Some(24)));
     assert!(null["different"].as_u64().unwrap() <= 20, "{found:#}");
+}
+
+/// Cells that stopped after three sessions and after ten: a split that leaves the former without any on one side leaves it out.
+#[test]
+fn halves_of_cells_with_different_numbers_of_sessions_are_compared_where_they_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let a = run(folder, "a", &scenario(1, 1, PLAIN));
+    edit_lines(&a, |line| {
+        if let Some(call) = line.get_mut("call").filter(|call| call["role"] == "timed") {
+            let sessions = if call["scenario"] == "short" { 3 } else { 10 };
+            call["session_index"] = json!(call["index"].as_u64().unwrap() % sessions);
+        }
+    });
+    let output = phasebench(folder, &["compare", "a", "--null", "200", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let null = &found["null"];
+    assert_eq!((null["sessions"].as_u64(), null["cells"].as_u64()), (Some(10), Some(8)), "{found:#}");
+    // Three of ten fall on one side in one split of six; the other half of the cells is compared in all.
+    let compared = null["compared"].as_u64().unwrap();
+    assert!((4 * 200 + 4 * 120..4 * 200 + 4 * 200).contains(&compared), "{found:#}");
+    let told = text(&phasebench(folder, &["compare", "a", "--null", "200"]).stdout);
+    assert!(told.starts_with("200 random splits of 10 sessions, up to 8 cells each: "), "{told}");
+}
+
+/// A run's own report has the names of what is written.
+#[test]
+fn no_run_is_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (a, b) = (run(folder, "a", &scenario(1, 1, PLAIN)), run(folder, "b", &scenario(2, 1, PLAIN)));
+    for run in [&a, &b] {
+        let report = run.join("report.html");
+        let before = fs::read(&report).ok();
+        let out = run.display().to_string();
+        let output = phasebench(folder, &["compare", "a", "b", "--out", &out]);
+        assert_eq!((output.status.code(), fs::read(&report).ok()), (Some(4), before));
+        let said = text(&output.stderr);
+        assert!(said.contains("is a run, whose own report has these names\n  try: another --out"), "{said}");
+    }
 }
 
 #[test]

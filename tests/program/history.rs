@@ -19,14 +19,25 @@ fn phasebench(arguments: &[&str]) -> Output {
     output
 }
 
-/// Run `number` of a series, imported from a file whose date is its place in time. `factor`: by how much it is slower.
+/// Run `number` of a series of a model, imported from a file whose date is its place in time. `factor`: by how much it is slower.
 fn run(folder: &Path, number: usize, version: &str, factor: impl Fn(&str) -> f64, random: &mut ChaCha8Rng) {
+    run_of("m", folder, number, version, factor, random);
+}
+
+fn run_of(
+    model: &str,
+    folder: &Path,
+    number: usize,
+    version: &str,
+    factor: impl Fn(&str) -> f64,
+    random: &mut ChaCha8Rng,
+) {
     let mut normal = || -> f64 { StandardNormal.sample(random) };
     let mut text = String::from("engine,version,model,mode,scenario,latency_ms\n");
     for (mode, base) in [("prefill", 5.0), ("kv_decode", 100.0)] {
         let level: f64 = base * factor(mode) * (BETWEEN * normal()).exp();
         for _ in 0..10 {
-            text.push_str(&format!("mine,{version},m,{mode},s,{:.6}\n", level * (WITHIN * normal()).exp()));
+            text.push_str(&format!("mine,{version},{model},{mode},s,{:.6}\n", level * (WITHIN * normal()).exp()));
         }
     }
     let file = folder.join(format!("{number}.csv"));
@@ -75,7 +86,7 @@ fn planted_changes_are_found_within_two_runs_and_no_others() {
     let noise = json["noise"]["ln"].as_f64().unwrap();
     let truth = (BETWEEN * BETWEEN + WITHIN * WITHIN / 10.0).sqrt();
     assert!((noise / truth - 1.0).abs() < 0.25, "{noise}, planted {truth}");
-    assert_eq!(json["noise"]["runs"], 40);
+    assert_eq!(json["noise"]["runs"], 39, "of the newest stack, without the newest run");
     let page = fs::read_to_string(out.join("report.md")).unwrap();
     assert!(page.contains("2 changes of level in 1 of 2 cells."), "{page}");
     assert!(page.contains("![") && out.join("plots/history_1.svg").exists());
@@ -110,6 +121,40 @@ fn a_newest_run_is_judged_by_those_of_its_stack() {
     assert!(refused(&["history", &empty.path().display().to_string()]).contains("neither a run nor a folder of runs"));
     let own = refused(&["history", &path, "--out", &format!("{path}/003")]);
     assert!(own.contains("is a run, whose own report has these names"), "{own}");
+}
+
+/// The newest run has no part in what it is judged by: six runs are enough where all cells of the sixth moved, and after an
+/// upgrade the runs before it tell how much runs differ.
+#[test]
+fn a_newest_run_is_judged_by_those_before_it() {
+    for (upgraded, whose) in [
+        ("1.0", "5 earlier runs of its stack differ by "),
+        ("1.1", "5 runs of the stack that run 5 has (of its own there are fewer than 5 before it) differ by "),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut random = ChaCha8Rng::seed_from_u64(6);
+        for number in 0..5 {
+            run(folder.path(), number, "1.0", |_| 1.0, &mut random);
+        }
+        run(folder.path(), 5, upgraded, |_| 1.15, &mut random);
+        let path = folder.path().join("runs").display().to_string();
+        let told = String::from_utf8(phasebench(&["history", &path]).stdout).unwrap();
+        assert!(told.contains("Not in 2 of 2 cells, first mine · m · s · prefill (imported): "), "{told}");
+        assert!(told.contains(whose), "{told}");
+    }
+}
+
+/// Runs of other plans do not make up for runs that have the newest one's cells.
+#[test]
+fn runs_without_its_cells_tell_nothing_of_a_newest_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    for (number, model) in ["m", "other", "other", "other", "other", "other", "m"].into_iter().enumerate() {
+        run_of(model, folder.path(), number, "1.0", |_| 1.0, &mut random);
+    }
+    let path = folder.path().join("runs").display().to_string();
+    let told = String::from_utf8(phasebench(&["history", &path]).stdout).unwrap();
+    assert!(told.contains("Not known.") && told.contains("Of no stack do 5 runs before it have its cells"), "{told}");
 }
 
 /// The time is held against a limit of 10 seconds for a release build by hand; here it is shown.

@@ -79,6 +79,95 @@ fn what_is_slower_is_confirmed_in_fresh_sessions() {
     assert_eq!(fs::metadata(folder.join("again/confirm/measurements.jsonl")).unwrap().modified().unwrap(), before);
 }
 
+/// Two engines and what a step of each takes.
+fn two(x_us: u32, y_us: u32) -> String {
+    let (x, y) = (scenario(x_us, ""), scenario(y_us, ""));
+    format!("{x}{}\n", y.lines().last().unwrap().replace("name: x", "name: y"))
+}
+
+/// Verdicts and reasons of an engine's decode cells.
+fn decode_of<'a>(found: &'a Value, backend: &str) -> Vec<(&'a str, Option<&'a str>)> {
+    let own = cells(found).iter().filter(|cell| cell["mode"] == "kv_decode" && cell["backend"] == backend);
+    own.map(|cell| (cell["verdict"].as_str().unwrap(), cell["reason"].as_str())).collect()
+}
+
+/// What was planned for the fresh sessions is confirmed there and nothing else is, whatever looks worse at another time.
+#[test]
+fn what_was_not_measured_afresh_is_neither_confirmed_nor_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    upgraded(folder, &two(300, 300), &two(345, 345));
+    let (code, found) = rerun(folder, &["--out", "again", "--gate", "backend=x"]);
+    assert_eq!(code, Some(5), "{found:#}");
+    assert_eq!(decode_of(&found, "x"), [("slower", Some("confirmed in fresh sessions")); 2], "{found:#}");
+    assert_eq!(decode_of(&found, "y"), [("slower", Some("not measured afresh")); 2], "{found:#}");
+    let planned = |run: &str| -> BTreeSet<String> {
+        let plan = fs::read(folder.join("again").join(run).join("plan.json")).unwrap();
+        let plan: Value = serde_json::from_slice(&plan).unwrap();
+        let of_cell = |cell: &Value| cell["session"]["backend"].as_str().unwrap().to_owned();
+        plan["cells"].as_array().unwrap().iter().map(of_cell).collect()
+    };
+    assert_eq!(planned("confirm"), BTreeSet::from(["x".to_owned()]));
+    let record = || fs::read(folder.join("again/confirm/measurements.jsonl")).unwrap();
+    let before = record();
+    // Without the gate the others count too: they alone are measured afresh, in a run of their own.
+    let (code, found) = rerun(folder, &["--out", "again"]);
+    assert_eq!(code, Some(5), "{found:#}");
+    for backend in ["x", "y"] {
+        assert_eq!(decode_of(&found, backend), [("slower", Some("confirmed in fresh sessions")); 2], "{found:#}");
+    }
+    assert_eq!((record(), planned("confirm-2")), (before, BTreeSet::from(["y".to_owned()])));
+    // Where nothing looks worse nothing is taken of them, and given again nothing is measured again.
+    assert_eq!(rerun(folder, &["--out", "again", "--margin", "30"]).0, Some(0));
+    assert_eq!(rerun(folder, &["--out", "again"]), (Some(5), found));
+    assert!(!folder.join("again/confirm-3").exists());
+}
+
+/// What a narrower margin newly calls slower is confirmed as well, beside what a wider one had.
+#[test]
+fn a_narrower_margin_confirms_what_it_newly_calls_slower() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    upgraded(folder, &two(300, 300), &two(345, 318));
+    let (code, found) = rerun(folder, &["--out", "again", "--margin", "10"]);
+    assert_eq!((code, decode_of(&found, "y")), (Some(5), vec![("same", None); 2]), "{found:#}");
+    let (code, found) = rerun(folder, &["--out", "again", "--margin", "3"]);
+    assert_eq!(code, Some(5), "{found:#}");
+    for backend in ["x", "y"] {
+        assert_eq!(decode_of(&found, backend), [("slower", Some("confirmed in fresh sessions")); 2], "{found:#}");
+    }
+    // And where the gate holds those cells alone: 8 would say that nothing is known to be worse.
+    let (code, _) = rerun(folder, &["--out", "again", "--margin", "3", "--gate", "backend=y"]);
+    assert_eq!(code, Some(5));
+}
+
+#[test]
+fn one_session_is_told_of_before_anything_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let one = |us: u32| scenario(us, "").replace("sessions: 5\n", "");
+    upgraded(folder, &one(300), &one(345));
+    let output = phasebench(folder, &["rerun", "a", "--out", "again"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(8), "{said}");
+    assert!(
+        said.starts_with("phasebench: a has one session of every cell: what differs between processes is unknown"),
+        "{said}"
+    );
+    assert!(said.contains("  try: `sessions: 5` in the scenario file"), "{said}");
+}
+
+#[test]
+fn a_run_is_not_measured_again_into_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    upgraded(folder, &scenario(300, ""), &scenario(300, ""));
+    let output = phasebench(folder, &["rerun", "a", "--out", "a"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("a: is a run, whose own report has these names"), "{}", text(&output.stderr));
+    assert!(!folder.join("a/stage-1").exists());
+}
+
 #[test]
 fn without_a_change_there_is_nothing_to_do_or_nothing_to_find() {
     let folder = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use crate::comparison::{CellRow, Comparison, Outcome};
 use crate::files;
 use crate::report::comparison::compose;
 use crate::report::files::write as write_report;
-use crate::store::io_error;
+use crate::store::{self, StoreError, io_error};
 
 /// Every figure of every cell.
 const CSV: &str = "comparison.csv";
@@ -25,6 +25,18 @@ struct Row<'a> {
     candidate: &'a str,
     #[serde(flatten)]
     cell: &'a CellRow,
+}
+
+/// Refuses the folder of a run: its own report has the same names as what is written.
+///
+/// # Errors
+/// The folder is a run.
+pub(in crate::commands) fn not_a_run(folder: &Path) -> Result<(), StoreError> {
+    if !folder.join(store::PLAN).exists() {
+        return Ok(());
+    }
+    let why = "is a run, whose own report has these names\n  try: another --out".to_owned();
+    Err(StoreError::Content { path: folder.display().to_string(), why })
 }
 
 /// Writes them into a folder, which is made where it is not there.

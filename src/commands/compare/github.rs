@@ -17,15 +17,16 @@ const MOST: usize = 10;
 /// Where a step's summary goes.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
-/// Prints an annotation for the answer and for each cell that is worse or not decided, and adds the summary where GitHub
-/// says to.
+/// Prints an annotation for each candidate's answer, as serious as that candidate's `outcomes` is, and one for each cell that is
+/// worse; and adds the summary, of all of them together, where GitHub says to.
 pub(super) fn annotate(
     comparisons: &[Comparison],
-    outcome: Outcome,
+    outcomes: &[Outcome],
+    together: Outcome,
     gate: &Gate,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    for comparison in comparisons {
+    for (comparison, outcome) in comparisons.iter().zip(outcomes) {
         let level = match outcome {
             Outcome::Worse => "error",
             Outcome::Open => "warning",
@@ -46,7 +47,7 @@ pub(super) fn annotate(
     if let Some(path) = env::var_os(SUMMARY).filter(|path| !path.is_empty()) {
         let path = Path::new(&path);
         let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(io_error(path, "write"))?;
-        file.write_all(to_markdown(&summarise(comparisons, outcome)).as_bytes()).map_err(io_error(path, "write"))?;
+        file.write_all(to_markdown(&summarise(comparisons, together)).as_bytes()).map_err(io_error(path, "write"))?;
     }
     Ok(())
 }

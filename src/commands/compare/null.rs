@@ -35,17 +35,18 @@ pub(super) fn execute(run: &Opened, times: u32, args: &CompareArgs, out: &mut dy
 /// A line for the README of whoever sets up the gate.
 fn line(found: &Null) -> String {
     let percent = |n: u32| 100.0 * f64::from(n) / f64::from(found.splits.max(1));
-    let all = found.cells as u64 * u64::from(found.splits);
+    let some_left_out = found.compared < found.cells as u64 * u64::from(found.splits);
     format!(
-        "{} random splits of {} sessions, {} cells each: any cell called slower or faster in {} ({:.1} %), different by \
+        "{} random splits of {} sessions, {}{} cells each: any cell called slower or faster in {} ({:.1} %), different by \
          whatever extent in {} ({:.1} %); {:.1} % of all cells were called the same.",
         found.splits,
         found.sessions,
+        if some_left_out { "up to " } else { "" },
         found.cells,
         found.called,
         percent(found.called),
         found.different,
         percent(found.different),
-        100.0 * found.same as f64 / all.max(1) as f64
+        100.0 * found.same as f64 / found.compared.max(1) as f64
     )
 }

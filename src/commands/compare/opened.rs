@@ -1,5 +1,6 @@
 //! A run as `compare` and `rerun` read it.
 
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use crate::commands::CommandError;
 use crate::commands::machine::key_of;
 use crate::comparison::kernels::KernelReading;
 use crate::comparison::{Allowance, AllowanceSource, Measured, RunSide, Settings, SideCell, Taking};
-use crate::history::{self, NOISE_NEEDS, Noise};
+use crate::history::{self, CellName, NOISE_NEEDS, Noise};
 use crate::record::manifest::Manifest;
 use crate::record::{Line, SpeedRecord};
 use crate::run_folder::UnreadRun;
@@ -111,6 +112,26 @@ impl Opened {
         }
     }
 
+    /// Its cells as a history follows them.
+    fn cell_names(&self) -> BTreeSet<CellName> {
+        let imported = self.run.manifest.imported.is_some();
+        let named = self.cells.iter().filter_map(|side| {
+            let (cell, (weights_id, dtype)) = (&side.cell, side.measured_as.as_ref()?);
+            Some(CellName {
+                backend: cell.session.backend.clone(),
+                model: cell.session.model.clone(),
+                weights_id: weights_id.clone(),
+                dtype: dtype.as_str().to_owned(),
+                scenario: cell.scenario.clone(),
+                batch: cell.batch,
+                gen_tokens: cell.gen_tokens,
+                mode: side.mode,
+                imported,
+            })
+        });
+        named.collect()
+    }
+
     /// The same with what another run of the same plan measured, as further sessions.
     pub(in crate::commands) fn with(mut self, more: &Self) -> Self {
         self.measured.extend(&more.measured);
@@ -120,12 +141,16 @@ impl Opened {
     }
 }
 
-/// How runs at different times are judged.
+/// How runs at different times are judged. `judged`: folders of what is judged, which tell nothing of how runs differ.
 ///
 /// # Errors
 /// Runs of a history that cannot be read.
-pub(in crate::commands) fn settings(args: &JudgeArgs, baseline: &Opened) -> Result<Settings, CommandError> {
-    Ok(Settings { rule: rule(args), allowance: Some(allowance(args, baseline)?) })
+pub(in crate::commands) fn settings(
+    args: &JudgeArgs,
+    baseline: &Opened,
+    judged: &[&Path],
+) -> Result<Settings, CommandError> {
+    Ok(Settings { rule: rule(args), allowance: Some(allowance(args, baseline, judged)?) })
 }
 
 /// How sides that took turns are judged: there is no drift to allow for.
@@ -151,9 +176,9 @@ fn rule(args: &JudgeArgs) -> Rule {
     Rule { margin: args.margin, ..Rule::default() }
 }
 
-/// What runs at different times may differ by: as given, as enough runs of the baseline's stack show, as its machine was watched
-/// to move, or as is supposed of it.
-fn allowance(args: &JudgeArgs, baseline: &Opened) -> Result<Allowance, CommandError> {
+/// What runs at different times may differ by: as given, as enough runs of the baseline's cells on its stack show, as its machine
+/// was watched to move, or as is supposed of it.
+fn allowance(args: &JudgeArgs, baseline: &Opened, judged: &[&Path]) -> Result<Allowance, CommandError> {
     if let Some(factor) = args.drift {
         return Ok(Allowance { ln: factor.ln(), source: AllowanceSource::Given });
     }
@@ -162,14 +187,15 @@ fn allowance(args: &JudgeArgs, baseline: &Opened) -> Result<Allowance, CommandEr
     if args.history.is_empty() {
         return Ok(known());
     }
-    let runs = history::read(&args.history)?;
-    if let Some(noise) = Noise::of_stack(&runs, &manifest.stack_sha256) {
+    let runs = history::read_without(&args.history, judged)?;
+    let (stack, cells) = (&manifest.stack_sha256, baseline.cell_names());
+    if let Some(noise) = Noise::of_stack(&runs, stack, &cells) {
         return Ok(Allowance::of_history(noise.ln, noise.runs));
     }
-    let found = runs.iter().filter(|run| run.stack_sha256 == manifest.stack_sha256).count();
+    let found = Noise::runs_of_stack(&runs, stack, &cells);
     let supposed = known();
     warn(&format!(
-        "--history: {found} runs of the stack of {}, {NOISE_NEEDS} are needed: {} is allowed for",
+        "--history: {found} runs of the stack of {} have its cells, {NOISE_NEEDS} are needed: {} is allowed for",
         baseline.name,
         supposed.because()
     ));

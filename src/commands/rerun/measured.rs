@@ -1,5 +1,6 @@
 //! Runs of a plan: measured into a folder, taken up there, or found there; and several of them as one.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::commands::CommandError;
@@ -7,8 +8,8 @@ use crate::commands::compare::Opened;
 use crate::commands::run::{self, Asked};
 use crate::manifest;
 use crate::record::manifest::Stack;
-use crate::record::plan::Plan;
-use crate::run_folder::RunFolder;
+use crate::record::plan::{CellId, Plan};
+use crate::run_folder::{RunFolder, UnreadRun};
 use crate::store::StoreError;
 use crate::terminal::warn;
 
@@ -43,15 +44,29 @@ pub(super) fn measure_into(folder: &Path, baseline: &Path, plan: Plan, json: boo
     }
 }
 
-/// Whether what lies in a folder was measured by this plan; cells that its engines do not offer are not asked after.
+/// The plan of the run that lies in a folder, which is of the rerun that this plan is of, whichever cells either measures.
+/// `None`: there is no run.
+pub(super) fn planned_in(folder: &Path, wanted: &Plan) -> Result<Option<Plan>, StoreError> {
+    let Ok(there) = UnreadRun::open(folder, true) else { return Ok(None) };
+    check_plan(folder, &there.plan, wanted)?;
+    Ok(Some(there.plan))
+}
+
+/// Whether what lies in a folder was measured by this plan; which of its cells are left out is not asked after.
 fn check_plan(folder: &Path, there: &Plan, wanted: &Plan) -> Result<(), StoreError> {
     let same = (&there.name, there.seed, there.session_count) == (&wanted.name, wanted.seed, wanted.session_count)
-        && there.slowdown == wanted.slowdown;
+        && there.slowdown == wanted.slowdown
+        && asked(there) == asked(wanted);
     if same {
         return Ok(());
     }
     let why = "is of another rerun: of another plan or seed, or with another slowdown\n  try: another --out".to_owned();
     Err(StoreError::Content { path: folder.display().to_string(), why })
+}
+
+/// Every cell that a plan was asked for, those that are left out among them.
+fn asked(plan: &Plan) -> BTreeSet<&CellId> {
+    plan.cells.iter().chain(plan.skipped.iter().map(|skipped| &skipped.cell)).map(|cell| &cell.id).collect()
 }
 
 /// Stages as one run: their sessions follow each other.
