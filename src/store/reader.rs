@@ -283,8 +283,7 @@ impl<'a> Reading<'a> {
     fn finish(mut self, torn: bool) -> Recording {
         self.recording.torn = torn;
         if !self.recording.is_sealed() {
-            // Nobody said that there would be seals.
-            self.recording.seals = Seals::default();
+            self.recording.seals = std::mem::take(&mut self.recording.seals).of_an_unsealed_format();
         }
         self.recording.chain = self.chain;
         self.recording

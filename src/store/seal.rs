@@ -94,10 +94,20 @@ pub struct Seals {
     pub closing: Option<Seal>,
     /// Lines after the last seal.
     pub unsealed: u64,
+    /// Number of the last line that is a seal. 0: there is none.
     last_sealed: u64,
 }
 
 impl Seals {
+    /// What they say of a record whose format has none: a seal in it tells that its first line was changed.
+    #[must_use]
+    pub(super) fn of_an_unsealed_format(self) -> Self {
+        let why = "its format is 1, which has no seals, and it holds some: the format in its first line is not the one it was \
+                   written with";
+        let broken = if self.last_sealed > 0 { vec![why.to_owned()] } else { Vec::new() };
+        Self { broken, ..Self::default() }
+    }
+
     /// Looks at one more line. Whether it was a seal.
     pub(super) fn look(&mut self, chain: &Chain, line: &[u8]) -> Result<bool, serde_json::Error> {
         if !is_seal(line) {
@@ -167,6 +177,15 @@ mod tests {
             assert!(!found.broken.is_empty(), "line {place}");
             assert_eq!(found.broken[0].starts_with("lines 1 to 64 "), place < 64, "{:?}", found.broken);
         }
+    }
+
+    #[test]
+    fn a_format_without_seals_has_none() {
+        let unsealed: Vec<_> = written(150).into_iter().filter(|line| !is_seal(line)).collect();
+        assert_eq!(read(&unsealed).of_an_unsealed_format().broken, [""; 0]);
+        let found = read(&written(150)).of_an_unsealed_format();
+        assert_eq!((found.broken.len(), found.agreeing, found.unsealed), (1, 0, 0));
+        assert!(found.broken[0].starts_with("its format is 1, which has no seals"), "{:?}", found.broken);
     }
 
     #[test]

@@ -221,3 +221,25 @@ fn a_bit_that_flips_anywhere_in_a_finished_run_is_noticed() {
     assert!(passes());
     println!("500 flips, {in_record} of them in the record, seed {SEED}: all noticed");
 }
+
+/// The bit that turns format 3 into format 1, which has no seals, does not hide what else was changed.
+#[test]
+fn a_record_that_calls_itself_older_than_its_seals_fails() {
+    let fixture = Fixture::new(&Scenario { repetitions: "{ fixed: 3 }", ..Scenario::default() });
+    assert!(fixture.run().status.success());
+    let measurements = fixture.run.join("measurements.jsonl");
+    let good = fs::read_to_string(&measurements).unwrap();
+    assert!(good.contains("{\"seal\":"), "{good}");
+    let older = good.replacen("\"format\":3", "\"format\":1", 1);
+    assert_ne!(older, good);
+    fs::write(&measurements, &older).unwrap();
+    let output = fixture.command(&["validate", "run"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let check = said.lines().find(|line| line.contains("the record is as it was written")).unwrap();
+    assert!(
+        check.to_lowercase().starts_with("fail") && check.contains("its format is 1, which has no seals"),
+        "{said}"
+    );
+    assert!(contradictions(&fixture.run).iter().any(|found| found.contains("its format is 1")));
+}
