@@ -26,7 +26,7 @@ use crate::schedule::order::residency;
 use crate::secret::{lacks_a_password, without_passwords};
 use crate::signals::{Guarded, cancelled_by_signals, end_at_once};
 use crate::store::{self, Reserved, StoreError, Writer};
-use crate::terminal::warn;
+use crate::terminal::{Hidden, Results, warn};
 use crate::terms::continuity::Continuity;
 
 use super::CommandError;
@@ -183,19 +183,25 @@ fn reserve(asked: &Asked<'_>, plan: &Plan, plan_json: &str) -> Result<Reserved, 
 
 /// Someone cancelled before anything was measured, and what was being done did not hear of it.
 fn never_began(json: bool) {
-    // The other thread has standard output locked.
-    if let Ok(out) = std::io::stdout().as_fd().try_clone_to_owned() {
-        drop(ending::not_begun(Exit::Interrupted, json, &mut File::from(out)));
+    if let Some(mut out) = unlocked_results() {
+        drop(ending::not_begun(Exit::Interrupted, json, &mut out));
     }
     end_at_once();
 }
 
 /// Someone cancelled a run that can be resumed, and what was being done did not hear of it.
 fn left(folder: &Path, json: bool) {
-    if let Ok(out) = std::io::stdout().as_fd().try_clone_to_owned() {
-        drop(ending::interrupted(folder, json, &mut File::from(out)));
+    if let Some(mut out) = unlocked_results() {
+        drop(ending::interrupted(folder, json, &mut out));
     }
     end_at_once();
+}
+
+/// For JSON, which is all that is printed so, while the other thread has standard output locked. `None`: the system gives no
+/// second way to it.
+fn unlocked_results() -> Option<Results<File>> {
+    let out = std::io::stdout().as_fd().try_clone_to_owned().ok()?;
+    Some(Results::new(File::from(out), Hidden::Escaped))
 }
 
 /// Takes up a run where it was left.

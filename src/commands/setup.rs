@@ -13,6 +13,7 @@ use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::scenario::{Provider, is_version};
 use crate::telemetry::nvml;
+use crate::terminal::{Hidden, Results};
 use crate::units::Bytes;
 
 mod error;
@@ -35,7 +36,7 @@ pub fn execute(command: &SetupCommand, out: &mut dyn Write) -> Result<Exit, Comm
 
 fn execute_onnxruntime(args: &SetupOnnxruntimeArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let cache = crate::cache::root();
-    let done = onnxruntime(args, &cache, &mut io::stderr())
+    let done = onnxruntime(args, &cache, &mut progress())
         .map_err(|error| unavailable(&cache, "onnx", error.to_string(), error.fix()))?;
     let Ready { library, before, selected } = done;
     let build = [(Provider::Cuda, " with CUDA"), (Provider::Openvino, " with OpenVINO")];
@@ -56,7 +57,7 @@ fn execute_onnxruntime(args: &SetupOnnxruntimeArgs, out: &mut dyn Write) -> Resu
 
 fn execute_torch(args: &SetupTorchArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let cache = crate::cache::root();
-    let (ready, before) = torch::setup(args, &cache, &mut io::stderr())
+    let (ready, before) = torch::setup(args, &cache, &mut progress())
         .map_err(|error| unavailable(&cache, "torch", error.to_string(), error.fix()))?;
     match ready {
         torch::Ready::Environment(environment) => {
@@ -79,6 +80,11 @@ fn execute_torch(args: &SetupTorchArgs, out: &mut dyn Write) -> Result<Exit, Com
         }
     }
     Ok(Exit::Good)
+}
+
+/// Where people are told what is being done.
+fn progress() -> impl Write {
+    Results::new(io::stderr(), Hidden::Removed)
 }
 
 /// Why a runtime was not set up: the cache where nothing can be written into it, whatever came of that.

@@ -71,6 +71,37 @@ fn a_missing_model_is_named_with_the_command_that_fetches_it() {
     assert!(!after.contains("is not on the server") && after.contains("gone:2b: 1250432 parameters"), "{after}");
 }
 
+/// Whatever is printed of an address: results, findings, what helps, JSON, errors.
+#[test]
+fn no_command_shows_the_password_of_an_address() {
+    let (_, server) = server(
+        &["here:1b", "phasebench/a:f32-1"],
+        Script { registry: vec![Model::new("gone:2b", &SHAPE)], ..Script::default() },
+    );
+    let with = |url: &str| url.replace("http://", "http://me:hunter2@");
+    let (there, gone) = (with(&server.url()), with("http://127.0.0.1:1"));
+    let fixture = fixture(&there);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/same-weights/tiny-llama");
+    for (command, code) in [
+        // What helps names the address too.
+        (&["doctor", "scenario.yaml"][..], 7),
+        (&["doctor", "scenario.yaml", "--json"], 7),
+        (&["models", "pull", "gone:2b", "--url", &there], 0),
+        (&["models", "prune", "--url", &there], 0),
+        (&["models", "pull", "gone:2b", "--url", &gone], 7),
+        (&["models", "verify", folder, "--ollama", &gone], 7),
+        (&["models", "verify", folder, "--ollama", &gone, "--json"], 7),
+        (&["worker", "check", &there, "--dtype", &there], 2),
+    ] {
+        let output = fixture.command(command).output().unwrap();
+        assert_exit(&output, code);
+        let said = printed(&output);
+        assert!(!said.contains("hunter2"), "{command:?}: {said}");
+    }
+    let doctor = printed(&fixture.command(&["doctor", "scenario.yaml", "--json"]).output().unwrap());
+    assert!(doctor.contains("http://me:***@127.0.0.1:"), "{doctor}");
+}
+
 #[test]
 fn what_the_library_cannot_do_is_said_in_the_servers_words() {
     let (_, server) = server(&["here:1b"], Script::default());
