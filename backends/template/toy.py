@@ -68,6 +68,9 @@ class Toy(Engine):
         x = x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(1e-5))
         return x * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
 
+    def unload(self):
+        self.weights = self.cache = self.real = None
+
     def placed(self):
         kinds = {type(tensor).__name__ for tensor in (*self.weights.values(), *self.cache[0])}
         if kinds != {"ndarray"}:

@@ -54,11 +54,16 @@ class Engine:
         """The same after one more token of each row, on the cache that `prefill` began."""
         raise NotImplementedError
 
+    def unload(self) -> None:
+        """Frees the model: what was loaded, and what calls have left of it."""
+        raise NotImplementedError
+
     def placed(self) -> tuple[str | None, dict[str, str]]:
         """Where it ran, and what proves that: looked up, not repeated from the settings. `(None, {})`: nothing does."""
         return None, {}
 
 
+BOOT_ID, OFFSETS = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/timens_offsets")
 LISTENING, GREETED, PREPARED, LOADED = range(4)
 STATES = {"Describe": (GREETED, PREPARED, LOADED), "Prepare": (GREETED, PREPARED), "Load": (PREPARED,)}
 
@@ -75,12 +80,10 @@ class Worker(rpc.WorkerServicer):
         if request.protocol_version < 1:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this worker speaks version 1 of the protocol")
         self.state = max(self.state, GREETED)
-        boot = Path("/proc/sys/kernel/random/boot_id")
-        kind = pb.ClockSource.MONOTONIC if boot.exists() else pb.ClockSource.OTHER
         return pb.HelloReply(
             protocol_version=1, worker=Path(__file__).parent.name, worker_version=self.engine.version, pid=os.getpid(),
             capabilities=pb.Capabilities(procedures=[pb.PREFILL, pb.PREFILL_DECODE], step_times=True, logprobs=True),
-            clock=pb.ClockSource(kind=kind, boot_id=boot.read_text().strip() if boot.exists() else ""),
+            clock=clock(),
         )  # fmt: skip
 
     def ReadClock(self, request, context):
@@ -106,8 +109,11 @@ class Worker(rpc.WorkerServicer):
         return self.run(context, "Prepare", prepare, lambda e: pb.PrepareReply(error=wire(e)))
 
     def Load(self, request, context):
-        def load(_):
+        def load(cancelled):
             self.engine.load(self.asked.path, self.asked.settings)
+            if cancelled.is_set():
+                self.engine.unload()
+                raise Refused(pb.Error.CANCELLED, "cancelled")
             self.state = LOADED
             return pb.LoadReply(attribution=pb.Attribution(requested=self.asked.settings.device))
 
@@ -131,6 +137,7 @@ class Worker(rpc.WorkerServicer):
 
     def Unload(self, request, context):
         def unload(_):
+            self.engine.unload()
             self.state = PREPARED
             return pb.UnloadReply()
 
@@ -212,6 +219,17 @@ class Worker(rpc.WorkerServicer):
             self.in_flight = None
 
 
+def clock():
+    """Which clock `time.monotonic_ns` reads: the kernel's, moved by the time namespace, where there is a `/proc`."""
+    if not BOOT_ID.exists():
+        return pb.ClockSource(kind=pb.ClockSource.OTHER)
+    lines = OFFSETS.read_text().splitlines() if OFFSETS.exists() else []
+    moved = [line.split()[1:] for line in lines if line.startswith("monotonic")]
+    offset = sum(int(seconds) * 1_000_000_000 + int(nanoseconds) for seconds, nanoseconds in moved)
+    boot_id = BOOT_ID.read_text().strip()
+    return pb.ClockSource(kind=pb.ClockSource.MONOTONIC, boot_id=boot_id, namespace_offset_ns=offset)
+
+
 def wire(error):
     return pb.Error(kind=error.kind, message=error.message)
 
@@ -259,8 +277,9 @@ def serve(engine: Engine) -> None:
     )
     worker = Worker(engine)
     rpc.add_WorkerServicer_to_server(worker, server)
-    os.umask(0o177)  # The socket is its user's alone.
+    before = os.umask(0o177)  # The socket is its user's alone; what the engine makes is as its user wants it.
     port = server.add_insecure_port(asked.listen if kind == "unix" else place)
+    os.umask(before)
     server.start()
     ready = asked.listen if kind == "unix" else f"tcp:127.0.0.1:{port}"
     os.write(1, f"phasebench-worker ready {ready}\n".encode())

@@ -106,13 +106,16 @@ pub struct InspectArgs {
 
 /// `models verify`
 #[derive(Debug, Args)]
-#[command(after_help = "Example: phasebench models verify models/small --ollama")]
+#[command(
+    group(ArgGroup::new("foreign").args(["worker", "command"])),
+    after_help = "Example: phasebench models verify models/small --ollama"
+)]
 pub struct VerifyArgs {
     /// The model folder; reference.json in it is what an independent implementation computed
     #[arg(required_unless_present = "backends")]
     pub folder: Option<PathBuf>,
     /// Compare the backends of this scenario file with each other instead, on the folder, or on the file's models
-    #[arg(long, value_name = "SCENARIO", conflicts_with_all = ["ollama", "worker", "dtype"])]
+    #[arg(long, value_name = "SCENARIO", conflicts_with_all = ["ollama", "foreign", "dtype"])]
     pub backends: Option<PathBuf>,
     /// Element type of the exported model
     #[arg(long, value_parser = one_of(&EXPORTED), default_value = "f32")]
@@ -129,6 +132,12 @@ pub struct VerifyArgs {
     /// Compare a worker at this address too: unix:/PATH or tcp:127.0.0.1:PORT
     #[arg(long, value_name = "ADDRESS", conflicts_with = "ollama")]
     pub worker: Option<String>,
+    /// The worker's device by its engine's name
+    #[arg(long, default_value = "cpu", requires = "foreign")]
+    pub device: String,
+    /// A setting of the worker's own; again for more
+    #[arg(long = "option", value_name = "KEY=VALUE", value_parser = key_and_value, requires = "foreign")]
+    pub options: Vec<(String, String)>,
     /// Environment variable that holds the token the worker wants
     #[arg(long, value_name = "NAME", requires = "worker")]
     pub token_env: Option<String>,
@@ -138,6 +147,9 @@ pub struct VerifyArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// A worker to start and compare, with its arguments; --listen and --exit-on-stdin-close are added
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "ollama")]
+    pub command: Vec<String>,
 }
 
 /// `models pull`
@@ -176,4 +188,10 @@ pub(super) fn one_of<T: Copy + Default + Send + Sync>(
     let value =
         |name: String| all.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).unwrap_or_default();
     PossibleValuesParser::new(all.iter().map(|(name, _)| *name)).map(value)
+}
+
+/// A setting of a worker's own.
+pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }

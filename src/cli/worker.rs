@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::models::{EXPORTED, one_of};
+use super::models::{EXPORTED, key_and_value, one_of};
 use crate::terms::Dtype;
 
 /// `worker`
@@ -48,11 +48,6 @@ pub struct CheckArgs {
     /// A program to start instead, with its arguments; --listen and --exit-on-stdin-close are added
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
-}
-
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// `worker onnx`

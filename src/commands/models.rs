@@ -55,7 +55,9 @@ pub fn execute(command: &ModelsCommand, out: &mut dyn Write) -> Result<Exit, Com
 fn verify_whatever(args: &VerifyArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     match (&args.backends, &args.folder) {
         (Some(file), _) => backends::execute(args, file, out),
-        (None, Some(folder)) if args.ollama.is_some() || args.worker.is_some() => engines::execute(args, folder, out),
+        (None, Some(folder)) if args.ollama.is_some() || worker::asked(args).is_some() => {
+            engines::execute(args, folder, out)
+        }
         (None, Some(folder)) => verify(args, folder, out),
         // The command line asks for one of them.
         (None, None) => Ok(Exit::Usage),

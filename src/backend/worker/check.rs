@@ -1,12 +1,13 @@
 //! Whether a worker keeps to `docs/worker-protocol.md`, rule by rule: what `phasebench worker check` tries.
 //!
 //! - [`mod@bench`] is the worker with a model in it, and how it is asked; `starting` is about a program that is started here.
-//! - `order`, `refusals`, `clock`, `calls`, `stopping` and `reference` hold the rules.
+//! - `order`, `refusals`, `clock`, `calls`, `stopping`, `loading` and `reference` hold the rules.
 
 pub mod bench;
 mod calls;
 mod clock;
 mod finding;
+mod loading;
 mod order;
 mod reference;
 mod refusals;
@@ -108,7 +109,7 @@ macro_rules! rules {
 }
 
 /// In the order in which they are tried.
-const RULES: [Rule; 18] = rules!(
+const RULES: [Rule; 19] = rules!(
     "hello": order::hello,
     "token": order::token,
     "describe": order::describe,
@@ -127,4 +128,5 @@ const RULES: [Rule; 18] = rules!(
     "answers": stopping::answers,
     "cancel": stopping::cancel,
     "leaving": stopping::leaving,
+    "loading": loading::loading,
 );

@@ -51,14 +51,15 @@ pub fn execute(args: &VerifyArgs, folder: &Path, out: &mut dyn Write) -> Result<
     let references = if reference.is_file() { read(&reference)? } else { Vec::new() };
     let prompts = prompts(&source, &references)?;
     let surroundings = Surroundings::new(Arc::new(RealClock::default()), crate::cache::root(), 0);
-    let (engine, greedy) = match &args.worker {
-        Some(address) => worker::greedy(args, address, &source, &prompts, &surroundings)?,
+    let asked = worker::asked(args);
+    let (engine, greedy) = match &asked {
+        Some(settings) => worker::greedy(settings, &source, &prompts, args.steps, &surroundings)?,
         None => of_server(args, &source, &prompts, &surroundings)?,
     };
     let fed: Vec<_> = greedy.iter().map(|g| (g.prompt_ids.clone(), all_but_last(g))).collect();
     let runtime = OnnxSettings { dtype: args.dtype, ..OnnxSettings::default() };
     let logits = onnx::logits_along(&source, &fed, runtime, surroundings)?;
-    let allowed = match args.worker {
+    let allowed = match asked {
         Some(_) => Allowed::of(args.dtype).difference,
         None => ALLOWED.max(Allowed::of(args.dtype).difference),
     };

@@ -18,28 +18,41 @@ const TOP: u32 = 8;
 /// Long enough for any of it.
 const BY: Deadline = Deadline(Duration::from_secs(600));
 
+/// The worker that is asked for: at an address, or to be started. `None`: none is.
+pub(super) fn asked(args: &VerifyArgs) -> Option<ConnectSettings> {
+    let source = match &args.worker {
+        Some(address) => WorkerSource::Address { address: address.clone(), token_env: args.token_env.clone() },
+        None if args.command.is_empty() => return None,
+        None => WorkerSource::Command(args.command.clone()),
+    };
+    let (device, options) = (args.device.clone(), args.options.clone());
+    Some(ConnectSettings { source, device, dtype: args.dtype, threads: None, options })
+}
+
 /// Its greedy tokens with their log-probabilities, and what its engine is called.
 ///
 /// # Errors
 /// It does not answer, cannot load the model, or tells no log-probabilities.
 pub(super) fn greedy(
-    args: &VerifyArgs,
-    address: &str,
+    settings: &ConnectSettings,
     source: &ModelSource,
     prompts: &[Vec<u32>],
+    steps: u32,
     surroundings: &Surroundings,
 ) -> Result<(String, Vec<Greedy>), CommandError> {
-    let source_of = WorkerSource::Address { address: address.to_owned(), token_env: args.token_env.clone() };
-    let settings = ConnectSettings { source: source_of, dtype: args.dtype, ..ConnectSettings::at(address) };
-    let mut backend = WorkerBackend::new(address, Workers::of_others(&settings), surroundings);
+    let name = match &settings.source {
+        WorkerSource::Address { address, .. } => address.clone(),
+        WorkerSource::Command(command) => command.join(" "),
+    };
+    let mut backend = WorkerBackend::new(&name, Workers::of_others(settings), surroundings);
     let described = backend.describe()?;
     let prepared = backend.prepare(source)?;
     let refused = |why: &dyn std::fmt::Display| BackendError::Prepare {
         model: source.name.clone(),
-        backend: address.to_owned(),
+        backend: name.clone(),
         why: why.to_string(),
     };
-    let calls: Vec<Call> = prompts.iter().map(|prompt| call(prompt, args.steps)).collect();
+    let calls: Vec<Call> = prompts.iter().map(|prompt| call(prompt, steps)).collect();
     let shapes: Vec<_> = calls.iter().map(Call::shape).collect();
     let loaded = backend.load(&prepared, &shapes, BY, &CancelToken::default());
     let mut session = loaded.map_err(|failure| refused(&failure))?;

@@ -1,10 +1,12 @@
 //! `worker check`: our own worker keeps every rule, and one that lies in one respect breaks the rule of that name.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use phasebench::backend::onnx::{OnnxBackend, library};
@@ -20,6 +22,7 @@ use phasebench::clock::RealClock;
 use phasebench::model::{Form, ModelSource};
 use phasebench::scenario::ConnectSettings;
 use phasebench::terms::model::{Family, Synthetic};
+use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
 use tonic::{Code, Request, Response, Status};
@@ -47,8 +50,10 @@ fn surroundings() -> Surroundings {
 /// ONNX Runtime behind the protocol, with one lie.
 struct Liar {
     lie: &'static str,
-    honest: Service,
+    honest: Arc<Service>,
     began: u64,
+    /// Whether a load is under way.
+    loading: AtomicBool,
     /// The last call that was answered.
     answered: Mutex<CallReply>,
 }
@@ -85,7 +90,11 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl Worker for Liar {
     async fn hello(&self, request: Request<HelloRequest>) -> Answer<HelloReply> {
-        self.honest.hello(request).await
+        let mut answer = self.honest.hello(request).await?;
+        if ["no repeat", "stays"].contains(&self.lie) {
+            answer.get_mut().capabilities.iter_mut().for_each(|offered| offered.repeat = false);
+        }
+        Ok(answer)
     }
 
     async fn read_clock(&self, _: Request<ReadClockRequest>) -> Answer<ReadClockReply> {
@@ -95,7 +104,11 @@ impl Worker for Liar {
     }
 
     async fn describe(&self, request: Request<DescribeRequest>) -> Answer<DescribeReply> {
-        self.honest.describe(request).await
+        let mut answer = self.honest.describe(request).await?;
+        if self.lie == "unknown option" {
+            answer.get_mut().error.iter_mut().for_each(|error| error.set_kind(error::Kind::Unsupported));
+        }
+        Ok(answer)
     }
 
     async fn prepare(&self, request: Request<PrepareRequest>) -> Answer<PrepareReply> {
@@ -103,7 +116,10 @@ impl Worker for Liar {
     }
 
     async fn load(&self, request: Request<LoadRequest>) -> Answer<LoadReply> {
-        match self.honest.load(request).await {
+        self.loading.store(true, Ordering::Relaxed);
+        let answer = self.honest.load(request).await;
+        self.loading.store(false, Ordering::Relaxed);
+        match answer {
             Err(_) if self.lie == "state" => Ok(Response::new(LoadReply::default())),
             answer => answer,
         }
@@ -114,6 +130,11 @@ impl Worker for Liar {
     }
 
     async fn call(&self, request: Request<CallRequest>) -> Answer<CallReply> {
+        if self.lie == "stays" {
+            // It goes on, whoever waits for it.
+            let honest = self.honest.clone();
+            return tokio::spawn(async move { honest.call(request).await }).await.unwrap();
+        }
         match self.honest.call(request).await {
             // Two calls at once, as it seems.
             Err(status) if self.lie == "second client" && status.message().contains("in flight") => {
@@ -130,6 +151,9 @@ impl Worker for Liar {
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Answer<CancelReply> {
         if self.lie == "cancel ignored" && request.get_ref().call_id != u64::MAX {
+            return Ok(Response::new(CancelReply { in_flight: true }));
+        }
+        if self.lie == "load goes on" && self.loading.load(Ordering::Relaxed) {
             return Ok(Response::new(CancelReply { in_flight: true }));
         }
         self.honest.cancel(request).await
@@ -156,7 +180,8 @@ fn served(lie: &'static str, folder: &Path) -> String {
             Ok(Box::new(backend) as Box<dyn Backend>)
         };
         let honest = Service::start(Box::new(make), Arc::new(Notify::new())).unwrap();
-        let liar = Liar { lie, honest, began: kernel(), answered: Mutex::default() };
+        let (honest, loading) = (Arc::new(honest), AtomicBool::new(false));
+        let liar = Liar { lie, honest, began: kernel(), loading, answered: Mutex::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = Incoming(UnixListener::bind(&at).unwrap());
@@ -178,10 +203,13 @@ fn checked(lie: &'static str) -> Vec<Finding> {
 
 #[test]
 fn our_own_worker_keeps_every_rule() {
-    let findings = checked("none");
-    let not_kept: Vec<_> = findings.iter().filter(|finding| finding.verdict != Verdict::Pass).collect();
-    assert_eq!(not_kept.iter().map(|finding| finding.rule).collect::<Vec<_>>(), ["token"], "{not_kept:#?}");
-    assert!(findings.len() > 15, "{findings:#?}");
+    // Also one of which no call goes on for ever: it is left, and stopped, in its longest.
+    for what in ["none", "no repeat"] {
+        let findings = checked(what);
+        let not_kept: Vec<_> = findings.iter().filter(|finding| finding.verdict != Verdict::Pass).collect();
+        assert_eq!(not_kept.iter().map(|finding| finding.rule).collect::<Vec<_>>(), ["token"], "{not_kept:#?}");
+        assert!(findings.len() > 15, "{findings:#?}");
+    }
 }
 
 /// The rule that a lie breaks, and what is said.
@@ -195,7 +223,7 @@ fn breaks(lie: &'static str, rule: &str, words: &str) {
     let beside: &[&str] = match lie {
         "clock 0.99" => &["spans"],
         "token range" => &["repeatable", "reference", "padding"],
-        "cancel ignored" => &["leaving"],
+        "cancel ignored" => &["leaving", "loading"],
         _ => &[],
     };
     let others: Vec<_> = broken.iter().filter(|other| **other != rule && !beside.contains(other)).collect();
@@ -219,6 +247,9 @@ lies! {
     a_token_beyond_the_vocabulary: "token range" breaks "tokens", "the id 4000000000, and the model knows 500";
     a_load_too_many: "state" breaks "order", "Load while a model is loaded is answered, expected FAILED_PRECONDITION";
     a_cancel_ignored: "cancel ignored" breaks "cancel", "the call did not end within 2 s";
+    a_client_that_left_unheard: "stays" breaks "leaving", "goes on although its client has closed the connection";
+    a_load_that_goes_on: "load goes on" breaks "loading", "Cancel of a Load said `in flight`, and it came to its end";
+    an_unknown_option_called_unsupported: "unknown option" breaks "invalid", "UNSUPPORTED";
     a_second_client: "second client" breaks "one client", "a second client's Call is answered";
     steps_left_out: "steps" breaks "steps", "4 steps timed, 5 asked for";
     log_probabilities_of_another_model: "log-probabilities" breaks "reference", "differ from ONNX Runtime's by at most 0.1";
@@ -243,6 +274,28 @@ fn a_worker_s_log_probabilities_are_verified() {
     }
 }
 
+/// A worker that is started for it, set as asked.
+#[test]
+fn a_program_s_log_probabilities_are_verified_on_the_device_that_is_asked_for() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/same-weights/tiny-gpt2");
+    let verified = |more: &[&str], code: i32| {
+        let mut command = Command::new(PHASEBENCH);
+        command.args(["models", "verify"]).arg(&model).args(more).args(["--", PHASEBENCH, "worker", "onnx"]);
+        let output = command.env("PHASEBENCH_CACHE", surroundings().cache).output().unwrap();
+        assert_exit(&output, code);
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let said = verified(&["--option", "optimisation=basic"], 0);
+    assert!(said.contains("ONNX Runtime, f32") && !said.contains("NO"), "{said}");
+    for (more, words) in [
+        (["--device", "tpu"], "unknown device `tpu`"),
+        (["--option", "arg_max=both"], "option arg_max is `both`, known: outside, inside"),
+    ] {
+        let said = verified(&more, 7);
+        assert!(said.contains(words), "{said}");
+    }
+}
+
 /// What is refused says why it is, for a status alone tells nobody what to do.
 #[test]
 fn a_status_is_a_refusal_only_where_it_is_one_for_the_order() {
@@ -262,29 +315,41 @@ fn the_page_shows_the_template_as_it_is() {
     assert!(template.contains(sample), "docs/worker-protocol.md shows something else than backends/template/worker.py");
 }
 
-/// The template, a toy engine on it, keeps every rule: from the protocol and its two files alone, in a fresh folder.
+/// A fresh folder with the template, the toy on it, and the protocol's code: from three files alone.
+fn on_the_template(python: &str) -> TempDir {
+    let (folder, root) = (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")));
+    for file in ["backends/template/worker.py", "backends/template/toy.py", "backends/proto/worker.proto"] {
+        let path = root.join(file);
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let made = ["-m", "grpc_tools.protoc", "-I.", "--python_out=.", "--grpc_python_out=.", "worker.proto"];
+    said_in(&folder, python, &made, 0);
+    folder
+}
+
+/// What a program prints that is started in a folder.
+#[track_caller]
+fn said_in(folder: &TempDir, program: &str, arguments: &[&str], code: i32) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder.path()).env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = command.output().unwrap();
+    assert_exit(&output, code);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+const PHASEBENCH: &str = env!("CARGO_BIN_EXE_phasebench");
+
+/// The template, a toy engine on it, keeps every rule.
 #[test]
 fn a_toy_on_the_template_keeps_every_rule_and_is_measured_beside_onnx() {
     if let Err(why) = asked_for(TEMPLATE) {
         return not_asked_for("a toy engine on the template", &why);
     }
-    let (python, folder) = (std::env::var(TEMPLATE).unwrap(), tempfile::tempdir().unwrap());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for file in ["backends/template/worker.py", "backends/template/toy.py", "backends/proto/worker.proto"] {
-        let path = root.join(file);
-        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-    }
-    let run = |program: &str, arguments: &[&str], code: i32| {
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir(folder.path()).env("PYTHONDONTWRITEBYTECODE", "1");
-        let output = command.output().unwrap();
-        assert_exit(&output, code);
-        String::from_utf8(output.stdout).unwrap()
-    };
-    run(&python, &["-m", "grpc_tools.protoc", "-I.", "--python_out=.", "--grpc_python_out=.", "worker.proto"], 0);
-    let phasebench = env!("CARGO_BIN_EXE_phasebench");
-    let said = run(phasebench, &["worker", "check", "--", &python, "toy.py"], 0);
-    assert!(said.contains("PASS  reference") && said.contains(" 0 broken"), "{said}");
+    let python = std::env::var(TEMPLATE).unwrap();
+    let folder = on_the_template(&python);
+    let run = |arguments: &[&str]| said_in(&folder, PHASEBENCH, arguments, 0);
+    let said = run(&["worker", "check", "--", &python, "toy.py"]);
+    assert!(said.contains("PASS  reference") && said.contains(" 0 broken, 0 not tried"), "{said}");
     let scenario = format!(
         "version: 1\nname: toy\nseed: 1\nwarmups: 1\nrepetitions: {{ fixed: 5 }}\ngen_tokens: [8]\n\
          scenarios: [{{ name: p, prompt: {{ tokens: 8 }} }}]\n\
@@ -292,10 +357,58 @@ fn a_toy_on_the_template_keeps_every_rule_and_is_measured_beside_onnx() {
          backends:\n  - {{ name: toy, worker: {{ command: [\"{python}\", toy.py] }} }}\n  - {{ name: onnx, onnx: {{}} }}\n"
     );
     std::fs::write(folder.path().join("toy.yaml"), scenario).unwrap();
-    run(phasebench, &["run", "toy.yaml", "--out", "run"], 0);
-    run(phasebench, &["analyze", "run"], 0);
-    run(phasebench, &["validate", "run"], 0);
+    run(&["run", "toy.yaml", "--out", "run"]);
+    run(&["analyze", "run"]);
+    run(&["validate", "run"]);
     let table = std::fs::read_to_string(folder.path().join("run/analysis/summary_by_model_backend_mode.csv")).unwrap();
     let rows: Vec<_> = table.lines().filter(|line| line.contains(",toy,")).collect();
     assert!(rows.len() == 3 && rows.iter().all(|row| row.contains(",attributed,")), "{table}");
+}
+
+/// An engine that makes a folder when it loads, and tells whether its weights were freed.
+const CAREFUL: &str = "
+import os, weakref
+from pathlib import Path
+from toy import Toy
+from worker import serve
+
+class Careful(Toy):
+    def load(self, path, settings):
+        super().load(path, settings)
+        self.held = weakref.ref(self.weights['wte.weight'])
+        os.makedirs('made', exist_ok=True)
+
+    def unload(self):
+        super().unload()
+        Path('made/freed').write_text(str(self.held() is None))
+
+serve(Careful())
+";
+
+#[test]
+fn a_toy_on_the_template_frees_its_model_and_leaves_files_to_its_user() {
+    if let Err(why) = asked_for(TEMPLATE) {
+        return not_asked_for("a toy engine that frees its model", &why);
+    }
+    let python = std::env::var(TEMPLATE).unwrap();
+    let folder = on_the_template(&python);
+    std::fs::write(folder.path().join("careful.py"), CAREFUL).unwrap();
+    said_in(&folder, PHASEBENCH, &["worker", "check", "--", &python, "careful.py"], 0);
+    let made = folder.path().join("made");
+    assert_eq!(std::fs::read_to_string(made.join("freed")).unwrap(), "True");
+    let mode = std::fs::metadata(&made).unwrap().permissions().mode();
+    assert_eq!(mode & 0o700, 0o700, "{mode:o}");
+}
+
+/// In a time namespace the clock is the kernel's, moved by what the namespace says.
+#[test]
+fn a_toy_on_the_template_tells_its_time_namespace() {
+    if let Err(why) = asked_for(TEMPLATE) {
+        return not_asked_for("the template in a time namespace", &why);
+    }
+    let python = std::env::var(TEMPLATE).unwrap();
+    let folder = on_the_template(&python);
+    std::fs::write(folder.path().join("offsets"), "monotonic  -3 250000000\nboottime  7 0\n").unwrap();
+    let program = "import worker; worker.OFFSETS = worker.Path('offsets'); print(worker.clock().namespace_offset_ns)";
+    assert_eq!(said_in(&folder, &python, &["-c", program], 0), "-2750000000\n");
 }

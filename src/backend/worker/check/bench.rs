@@ -143,8 +143,14 @@ impl Bench {
     /// In the worker's words.
     pub async fn load(&self) -> Result<(), String> {
         let mut client = self.client();
-        let loaded = patiently("Load", client.load(LoadRequest { longest_sequence: self.longest() })).await?;
+        let loaded = patiently("Load", client.load(self.loading())).await?;
         loaded.error.map_or(Ok(()), |error| Err(format!("Load: {}", clean(&error.message))))
+    }
+
+    /// A load of what was prepared.
+    #[must_use]
+    pub fn loading(&self) -> LoadRequest {
+        LoadRequest { longest_sequence: self.longest() }
     }
 
     /// Longest sequence of any call.

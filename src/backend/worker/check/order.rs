@@ -144,7 +144,8 @@ async fn compiles(bench: &Bench) -> Result<(), String> {
     Ok(())
 }
 
-fn compiling(bench: &Bench) -> CompileRequest {
+/// A compilation for a small shape.
+pub fn compiling(bench: &Bench) -> CompileRequest {
     let request = bench.request(bench.procedure(), 2, 0);
     let shape =
         Shape { procedure: request.procedure, batch: 1, prompt_tokens: request.padded_to, steps: request.steps };

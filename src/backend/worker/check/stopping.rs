@@ -17,10 +17,13 @@ use crate::backend::worker::protocol::{
 const TRIES: u32 = 4;
 
 /// A call must take so long to be interrupted.
-const INTERRUPTED: Duration = Duration::from_millis(10);
+pub const INTERRUPTED: Duration = Duration::from_millis(10);
+
+/// A call must take so long for it to show whether it ends before it would have.
+const LEFT: Duration = Duration::from_millis(30);
 
 /// How long a worker may take to stop.
-const STOPS_WITHIN: Duration = Duration::from_secs(2);
+pub const STOPS_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether a call has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -222,20 +225,51 @@ async fn stopped(bench: &Bench, call: &mut UnderWay) -> Moment {
     }
 }
 
-/// A client that closes its connection stops its call.
+/// A client that closes its connection stops its call, and the model takes the next one.
 pub async fn leaving(bench: &Bench) -> Tried {
-    if !bench.live.who.capabilities.repeat {
-        return Tried::Not("no call here goes on for ever: `capabilities.repeat` is false".to_owned());
+    let mut found = Tried::Not("the calls end too soon for their client to leave".to_owned());
+    for _ in 0..TRIES {
+        let call = match under_way(bench).await {
+            Ok(call) => call,
+            Err(tried) => return tried,
+        };
+        match left(bench, call).await {
+            Moment::Kept(words) => {
+                let next = bench.good(bench.request(bench.procedure(), 3, 1)).await;
+                return match next {
+                    Ok(_) => Tried::Pass(words),
+                    Err(why) => Tried::Fail(format!("after a client has left: {why}")),
+                };
+            }
+            Moment::Broken(words) => found = Tried::Fail(words),
+            Moment::Missed => {}
+        }
     }
-    let call = match under_way(bench).await {
-        Ok(call) => call,
-        Err(tried) => return tried,
-    };
+    found
+}
+
+/// Leaves a call that is under way.
+async fn left(bench: &Bench, call: UnderWay) -> Moment {
+    if call.answer.is_finished() || call.usual.is_some_and(|usual| usual < LEFT) {
+        settle(bench, call).await;
+        return Moment::Missed;
+    }
     call.answer.abort();
     let begin = Instant::now();
-    if idle(bench).await {
-        return Tried::Pass(format!("free again {} ms after its client left", begin.elapsed().as_millis()));
+    let free = idle(bench).await;
+    let took = begin.elapsed();
+    if !free {
+        drop(promptly(bench.client().cancel(CancelRequest { call_id: 0 })).await);
+        idle(bench).await;
+        return Moment::Broken("a call goes on although its client has closed the connection".to_owned());
     }
-    drop(promptly(bench.client().cancel(CancelRequest { call_id: 0 })).await);
-    Tried::Fail("a call goes on although its client has closed the connection".to_owned())
+    match call.usual {
+        // It came to its end, and nobody wanted it.
+        Some(usual) if took > usual / 2 => Moment::Broken(format!(
+            "a call of {} ms goes on although its client has closed the connection: free again {} ms later",
+            usual.as_millis(),
+            took.as_millis()
+        )),
+        _ => Moment::Kept(format!("free again {} ms after its client left", took.as_millis())),
+    }
 }
