@@ -56,7 +56,7 @@ pub enum SetupCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: phasebench setup onnxruntime --cuda")]
 pub struct SetupOnnxruntimeArgs {
-    /// The build with CUDA, and the NVIDIA libraries it needs
+    /// The build with CUDA, of the pinned version, and the NVIDIA libraries it needs
     #[arg(long, conflicts_with_all = ["library", "openvino"])]
     pub cuda: bool,
     /// The build with OpenVINO

@@ -124,6 +124,10 @@ impl LibraryError {
     #[must_use]
     pub fn fix(&self) -> String {
         match self {
+            Self::NoVersion { version, build: Build::Cuda, .. } if version != PINNED => format!(
+                "in the scenario file, an environment that has it: onnx: {{ python: PATH }}, with onnxruntime-gpu {version}\n  \
+                 or the version that is fetched with CUDA: {FIX} --version {PINNED} --cuda"
+            ),
             Self::NoVersion { version, build, .. } => format!("{FIX} --version {version}{}", build.flag()),
             Self::Python { .. } => {
                 "name the interpreter of an environment with onnxruntime 1.20 or later (its bin/python)".to_owned()
@@ -289,13 +293,13 @@ fn write(selection: &Path, inspected: &Inspected) -> io::Result<()> {
     files::replace(selection, &text)
 }
 
-/// Loads NVIDIA's libraries that the setup command put beside a runtime, so that its CUDA provider finds them
-/// wherever the cache is. What is not there is left to the system's loader.
+/// Libraries of NVIDIA's that ONNX Runtime needs, as their names begin. An environment has more of them, for others.
+const NEEDED: [&str; 7] = ["libcublas", "libcudart", "libcudnn", "libcufft", "libcurand", "libnvrtc", "libnvJitLink"];
+
+/// Loads NVIDIA's libraries that the setup command put beside a runtime, or pip into the environment that it is of, so that
+/// its CUDA provider finds them wherever they are. What is not there is left to the system's loader.
 pub fn preload_nvidia(library: &Path) {
-    let mut waiting = Vec::new();
-    for above in library.ancestors().skip(1).take(2) {
-        collect_libraries(&above.join("nvidia"), 5, &mut waiting);
-    }
+    let mut waiting = nvidia_libraries(library);
     // They need each other in an order that changes from version to version: repeat while one more loads.
     loop {
         let before = waiting.len();
@@ -304,6 +308,22 @@ pub fn preload_nvidia(library: &Path) {
             return;
         }
     }
+}
+
+/// Those that lie beside a runtime, or where pip puts them for the package `onnxruntime`.
+fn nvidia_libraries(library: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for above in library.ancestors().skip(1).take(2) {
+        collect_libraries(&above.join("nvidia"), 5, &mut found);
+    }
+    let capi = library.parent().filter(|folder| folder.ends_with("onnxruntime/capi"));
+    if let Some(packages) = capi.and_then(|capi| capi.ancestors().nth(2)) {
+        let mut all = Vec::new();
+        collect_libraries(&packages.join("nvidia"), 5, &mut all);
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        found.extend(all.into_iter().filter(|path| NEEDED.iter().any(|needed| name(path).starts_with(needed))));
+    }
+    found
 }
 
 fn collect_libraries(folder: &Path, depth: u32, found: &mut Vec<PathBuf>) {
@@ -350,6 +370,31 @@ mod tests {
         let libc = maps.split_whitespace().find(|word| word.contains("libc.so")).unwrap();
         let error = inspect(Path::new(libc)).unwrap_err();
         assert!(matches!(error, LibraryError::NotOnnxRuntime { .. }), "{error}");
+    }
+
+    #[test]
+    fn nvidias_libraries_are_found_where_the_setup_command_and_pip_put_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let touch = |path: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            path
+        };
+        let fetched = touch("1.31.1-cuda/libonnxruntime.so.1.31.1");
+        let beside = touch("1.31.1-cuda/nvidia/libcudart.so.13");
+        let packaged = touch("site-packages/onnxruntime/capi/libonnxruntime.so.1.30.0");
+        let in_packages = [
+            touch("site-packages/nvidia/cu13/lib/libcublas.so.13"),
+            touch("site-packages/nvidia/cudnn/lib/libcudnn_graph.so.9"),
+        ];
+        touch("site-packages/nvidia/nccl/lib/libnccl.so.2");
+        touch("site-packages/torch/lib/libcublas.so.13");
+        assert_eq!(nvidia_libraries(&fetched), [beside]);
+        assert_eq!(nvidia_libraries(&packaged), in_packages);
+        // A library that is no package's has no environment.
+        touch("opt/nvidia/libcudart.so.13");
+        assert_eq!(nvidia_libraries(&touch("opt/lib/ort/libonnxruntime.so")), [] as [PathBuf; 0]);
     }
 
     #[test]

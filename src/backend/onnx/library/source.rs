@@ -131,6 +131,7 @@ fn runtime(cache: &Path, name: &str) -> Option<Fetched> {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::backend::onnx::library::PINNED;
 
     fn unpacked(cache: &Path, version: &str, build: Build) -> PathBuf {
         let folder = folder(cache, version, build);
@@ -154,7 +155,14 @@ mod tests {
         assert_eq!(of("1.24.1", Provider::Openvino).unwrap().path, openvino);
         let error = of("1.24.1", Provider::Tensorrt).unwrap_err();
         assert!(error.to_string().contains("ONNX Runtime 1.24.1 (cuda) was not fetched"), "{error}");
-        assert!(error.fix().starts_with("phasebench setup onnxruntime --version 1.24.1 --cuda"), "{}", error.fix());
+        // With CUDA only one version is fetched: what is advised can be done.
+        let fix = error.fix();
+        assert!(fix.contains("onnx: { python: PATH }, with onnxruntime-gpu 1.24.1"), "{fix}");
+        assert!(fix.ends_with(&format!("phasebench setup onnxruntime --version {PINNED} --cuda")), "{fix}");
+        let fix = of(PINNED, Provider::Cuda).unwrap_err().fix();
+        assert_eq!(fix, format!("phasebench setup onnxruntime --version {PINNED} --cuda"));
+        let fix = of("1.30.0", Provider::Openvino).unwrap_err().fix();
+        assert_eq!(fix, "phasebench setup onnxruntime --version 1.30.0 --openvino");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::pip::{self, Python};
 use super::requirements::{self, Requirement};
 use super::wheels::{Missing, Target};
 use crate::backend::worker::launch::{installed, package};
-use crate::backend::worker::torch::beside::{self, Packages};
+use crate::backend::worker::torch::beside::{self, Packages, Unusable};
 use crate::files::UnfinishedFolder;
 use crate::scenario::is_version;
 use crate::units::Bytes;
@@ -30,7 +30,7 @@ pub fn packages(
     cache: &Path,
     progress: &mut dyn Write,
 ) -> Result<(Packages, bool), TorchError> {
-    let version = if pip::is_new_enough(asked) { asked.to_owned() } else { beside::ask(Path::new(asked))?.version };
+    let version = version_of(asked)?;
     let packages = Packages::of(cache, &version);
     if packages.is_complete() {
         return Ok((packages, true));
@@ -55,6 +55,21 @@ pub fn packages(
         Err(_) if packages.is_complete() => Ok((packages, true)),
         Err(error) => Err(TorchError::io("create", &packages.folder, &error)),
         Ok(()) => Ok((packages, false)),
+    }
+}
+
+/// The version of a Python by its path, by a name that the shell would find, or by itself.
+fn version_of(asked: &str) -> Result<String, TorchError> {
+    match pip::number(asked) {
+        Some((major, minor)) if pip::is_new_enough(asked) => Ok(format!("{major}.{minor}")),
+        Some(_) => {
+            let (major, minor) = beside::OLDEST_PYTHON;
+            let what = format!("the worker needs {major}.{minor} or newer");
+            let fix = "--beside with the environment's own python, such as /opt/serving/bin/python or python3.12, or with the \
+                       version of an image's Python, such as 3.12";
+            Err(Unusable { whose: format!("Python {asked}"), what, fix: fix.to_owned() }.into())
+        }
+        None => Ok(beside::ask(Path::new(asked))?.version),
     }
 }
 
@@ -134,4 +149,24 @@ pub fn version(
     beside::ask(&interpreter)?;
     Packages::complete(&folder).map_err(|error| TorchError::io("write", &folder, &error))?;
     Ok((interpreter, false))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_no_path_and_a_name_is_looked_up() {
+        assert_eq!(version_of("3.12").unwrap(), "3.12");
+        assert_eq!(version_of("3.12.4").unwrap(), "3.12");
+        let old = version_of("3.10").unwrap_err();
+        assert_eq!(old.to_string(), "Python 3.10: the worker needs 3.11 or newer");
+        assert!(old.fix().contains("the environment's own python, such as"), "{}", old.fix());
+        // Whatever it lacks: it was found, and asked.
+        let found = version_of("python3").map_err(|error| error.to_string());
+        assert!(!found.is_err_and(|error| error.contains("it does not run")));
+        let none = version_of("python3.no").unwrap_err().to_string();
+        assert!(none.starts_with("python3.no: it does not run: "), "{none}");
+    }
 }

@@ -78,7 +78,7 @@ pub fn is_new_enough(version: &str) -> bool {
 }
 
 /// `23.2.1` as (23, 2). `None`: no version.
-fn number(version: &str) -> Option<(u32, u32)> {
+pub fn number(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.split('.').map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??))
 }
