@@ -220,3 +220,38 @@ fn links_of_pages_lead_somewhere() {
     }
     assert!(wrong.is_empty(), "not there:\n{}", wrong.join("\n"));
 }
+
+/// The check that a line of `scripts/check` makes. `None`: none.
+fn check_of(line: &str) -> Option<&str> {
+    let (before, rest) = line.split_once("step ")?;
+    if !["", "if ", "if ! ", "elif ", "elif ! "].contains(&before.trim_start()) {
+        return None;
+    }
+    match rest.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => rest.split(' ').next(),
+    }
+}
+
+/// What `scripts/check` does not run, because nothing was built or because it is to be fast, is listed as not run.
+#[test]
+fn checks_that_are_left_out_are_listed() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/check")).unwrap();
+    let (_, rest) = text.split_once("\nif step \"build\"").unwrap();
+    let (need_the_build, rest) = rest.split_once("\nelse\n").unwrap();
+    let (without_it, rest) = rest.split_once("\nfi\n").unwrap();
+    let (when_fast, rest) = rest.split_once("\nelse\n").unwrap();
+    let (take_long, _) = rest.split_once("\nfi\n").unwrap();
+    let mut missing = Vec::new();
+    for (made, listed) in [(need_the_build, without_it), (take_long, when_fast)] {
+        let checks: Vec<&str> = made.lines().filter_map(check_of).collect();
+        assert!(checks.len() > 5, "{checks:?}");
+        let is_listed = |name: &str| {
+            // Those on the way to Docker stand for it.
+            let name = if name.starts_with("Docker ") { "Docker" } else { name };
+            listed.contains(&format!("\"{name}\"")) || listed.split_whitespace().any(|word| word == name)
+        };
+        missing.extend(checks.into_iter().filter(|name| !is_listed(name)));
+    }
+    assert!(missing.is_empty(), "not listed as not run: {missing:?}");
+}
