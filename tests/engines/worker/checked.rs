@@ -54,6 +54,8 @@ struct Liar {
     began: u64,
     /// Whether a load is under way.
     loading: AtomicBool,
+    /// What the loaded model was compiled for.
+    compiled: Mutex<Vec<Shape>>,
     /// The last call that was answered.
     answered: Mutex<CallReply>,
 }
@@ -94,6 +96,9 @@ impl Worker for Liar {
         if ["no repeat", "stays"].contains(&self.lie) {
             answer.get_mut().capabilities.iter_mut().for_each(|offered| offered.repeat = false);
         }
+        if self.lie == "compiles ahead" {
+            answer.get_mut().capabilities.iter_mut().for_each(|offered| offered.compiles = true);
+        }
         Ok(answer)
     }
 
@@ -116,6 +121,7 @@ impl Worker for Liar {
     }
 
     async fn load(&self, request: Request<LoadRequest>) -> Answer<LoadReply> {
+        self.compiled.lock().unwrap().clear();
         self.loading.store(true, Ordering::Relaxed);
         let answer = self.honest.load(request).await;
         self.loading.store(false, Ordering::Relaxed);
@@ -126,6 +132,7 @@ impl Worker for Liar {
     }
 
     async fn compile(&self, request: Request<CompileRequest>) -> Answer<CompileReply> {
+        self.compiled.lock().unwrap().extend(request.get_ref().shape);
         self.honest.compile(request).await
     }
 
@@ -135,7 +142,18 @@ impl Worker for Liar {
             let honest = self.honest.clone();
             return tokio::spawn(async move { honest.call(request).await }).await.unwrap();
         }
+        let shape = Shape {
+            procedure: request.get_ref().procedure,
+            batch: u32::try_from(request.get_ref().prompts.len()).unwrap(),
+            prompt_tokens: request.get_ref().padded_to,
+            steps: request.get_ref().steps,
+        };
+        let is_compiled = self.lie != "compiles ahead" || self.compiled.lock().unwrap().contains(&shape);
         match self.honest.call(request).await {
+            Ok(answer) if answer.get_ref().error.is_none() && !is_compiled => {
+                let why = Error { kind: error::Kind::Recompile.into(), message: format!("not compiled: {shape:?}") };
+                Ok(Response::new(CallReply { error: Some(why), session_usable: true, ..CallReply::default() }))
+            }
             // Two calls at once, as it seems.
             Err(status) if self.lie == "second client" && status.message().contains("in flight") => {
                 Ok(Response::new(self.answered.lock().unwrap().clone()))
@@ -181,7 +199,8 @@ fn served(lie: &'static str, folder: &Path) -> String {
         };
         let honest = Service::start(Box::new(make), Arc::new(Notify::new())).unwrap();
         let (honest, loading) = (Arc::new(honest), AtomicBool::new(false));
-        let liar = Liar { lie, honest, began: kernel(), loading, answered: Mutex::default() };
+        let liar =
+            Liar { lie, honest, began: kernel(), loading, compiled: Mutex::default(), answered: Mutex::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = Incoming(UnixListener::bind(&at).unwrap());
@@ -203,8 +222,8 @@ fn checked(lie: &'static str) -> Vec<Finding> {
 
 #[test]
 fn our_own_worker_keeps_every_rule() {
-    // Also one of which no call goes on for ever: it is left, and stopped, in its longest.
-    for what in ["none", "no repeat"] {
+    // Also one of which no call goes on for ever, which is left, and stopped, in its longest; and one that has to compile first.
+    for what in ["none", "no repeat", "compiles ahead"] {
         let findings = checked(what);
         let not_kept: Vec<_> = findings.iter().filter(|finding| finding.verdict != Verdict::Pass).collect();
         assert_eq!(not_kept.iter().map(|finding| finding.rule).collect::<Vec<_>>(), ["token"], "{not_kept:#?}");

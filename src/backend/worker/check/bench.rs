@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tonic::{Code, Response, Status};
 
 use crate::backend::worker::clock::Mapping;
 use crate::backend::worker::connection::{self, Client, promptly, status_text};
 use crate::backend::worker::load::end;
 use crate::backend::worker::protocol::{
-    CallReply, CallRequest, LoadRequest, PrepareRequest, Procedure, Prompt, Settings, ShutdownRequest, UnloadRequest,
+    CallReply, CallRequest, CompileRequest, LoadRequest, PrepareRequest, Procedure, Prompt, Settings, Shape,
+    ShutdownRequest, UnloadRequest,
 };
 use crate::backend::worker::start::{Live, Start, Trouble};
 use crate::backend::worker::text::clean;
@@ -62,6 +64,8 @@ pub struct Bench {
     /// Where it sees the model.
     inside: String,
     calls: AtomicU64,
+    /// Shapes that were compiled since the model was loaded.
+    compiled: Mutex<Vec<Shape>>,
 }
 
 /// An answer to a call, with when it was sent and when it was there, on the run's clock.
@@ -87,7 +91,8 @@ impl Bench {
             let token = running.token().map(str::to_owned);
             (running.address().clone(), token, running.inside(&model.path).to_string_lossy().into_owned())
         };
-        let bench = Self { start, live, settings, model, address, token, inside, calls: AtomicU64::new(0) };
+        let (calls, compiled) = (AtomicU64::new(0), Mutex::default());
+        let bench = Self { start, live, settings, model, address, token, inside, calls, compiled };
         drop(promptly(bench.client().unload(UnloadRequest {})).await);
         bench.client_with(bench.token.as_deref()).map_err(|why| Trouble::new(Degraded::Error, why))?;
         Ok(bench)
@@ -144,7 +149,26 @@ impl Bench {
     pub async fn load(&self) -> Result<(), String> {
         let mut client = self.client();
         let loaded = patiently("Load", client.load(self.loading())).await?;
+        self.compiled.lock().await.clear();
         loaded.error.map_or(Ok(()), |error| Err(format!("Load: {}", clean(&error.message))))
+    }
+
+    /// Has the shape of a call compiled, where the worker compiles and has not done it yet.
+    ///
+    /// # Errors
+    /// In the worker's words.
+    pub async fn make_ready(&self, request: &CallRequest) -> Result<(), String> {
+        let (shape, mut compiled) = (shape(request), self.compiled.lock().await);
+        if !self.live.who.capabilities.compiles || compiled.contains(&shape) {
+            return Ok(());
+        }
+        let request = CompileRequest { shape: Some(shape) };
+        let answer = patiently("Compile", self.client().compile(request)).await?;
+        if let Some(error) = answer.error {
+            return Err(format!("Compile: {}", clean(&error.message)));
+        }
+        compiled.push(shape);
+        Ok(())
     }
 
     /// A load of what was prepared.
@@ -221,6 +245,7 @@ impl Bench {
     /// # Errors
     /// It was not answered.
     pub async fn answered(&self, request: CallRequest) -> Result<Answered, String> {
+        self.make_ready(&request).await?;
         let mut client = self.client();
         let mapping = self.start.map(&mut client, &self.live.who).await?;
         let sent = self.start.clock.now();
@@ -245,6 +270,13 @@ impl Bench {
         }
         end(&self.live, &self.start).await;
     }
+}
+
+/// What a call is compiled for.
+#[must_use]
+pub fn shape(request: &CallRequest) -> Shape {
+    let batch = u32::try_from(request.prompts.len()).unwrap_or(u32::MAX);
+    Shape { procedure: request.procedure, batch, prompt_tokens: request.padded_to, steps: request.steps }
 }
 
 /// An answer to a request that takes its time.

@@ -2,11 +2,11 @@
 
 use tonic::Code;
 
-use super::bench::{Bench, out_of_order, patiently};
+use super::bench::{Bench, out_of_order, patiently, shape};
 use super::finding::Tried;
 use crate::backend::worker::connection::{VERSION, promptly, status_text};
 use crate::backend::worker::protocol::{
-    CompileRequest, DescribeRequest, HelloRequest, LoadRequest, Procedure, ReadClockRequest, Shape, UnloadRequest,
+    CompileRequest, DescribeRequest, HelloRequest, LoadRequest, Procedure, ReadClockRequest, UnloadRequest,
 };
 use crate::backend::worker::text::clean;
 use crate::terms::Mode;
@@ -146,8 +146,5 @@ async fn compiles(bench: &Bench) -> Result<(), String> {
 
 /// A compilation for a small shape.
 pub fn compiling(bench: &Bench) -> CompileRequest {
-    let request = bench.request(bench.procedure(), 2, 0);
-    let shape =
-        Shape { procedure: request.procedure, batch: 1, prompt_tokens: request.padded_to, steps: request.steps };
-    CompileRequest { shape: Some(shape) }
+    CompileRequest { shape: Some(shape(&bench.request(bench.procedure(), 2, 0))) }
 }
