@@ -29,6 +29,9 @@ pub use dtype::Dtype;
 pub use early_stop::{EarlyStop, Retries};
 pub use rules::{FitAxis, Order, Repetitions};
 
+/// The fact of a backend that says in which steps the time of its loads is known.
+pub const LOAD_CLOCK: &str = "load_clock";
+
 /// Gives an enum its serialized name as `as_str`, `Display` and a list of all values.
 macro_rules! named {
     ($type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {

@@ -8,6 +8,7 @@
 //! A ratio is time of the second engine ÷ time of the first, the first being the one that the plan names first. Prefill and
 //! decode together follow from the two apart and are not compared.
 
+mod allowance;
 mod by_session;
 mod cells;
 mod groups;
@@ -15,8 +16,9 @@ mod pairs;
 mod side;
 mod verdict;
 
+pub use allowance::{PROCESS_ALLOWANCE, process_allowance};
 pub use by_session::Pairing;
-pub use cells::{EngineComparison, EngineComparisonRow, PROCESS_ALLOWANCE, process_allowance};
+pub use cells::{EngineComparison, EngineComparisonRow};
 pub use groups::{EngineGroups, EngineGroupsRow, Samples};
 pub use pairs::{EnginePairs, EnginePairsRow};
 pub use side::{Counts, FEWEST_CALLS, MODES, why_not_compared};

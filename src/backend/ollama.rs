@@ -43,9 +43,8 @@ use super::{
 };
 use crate::hash::seeded;
 use crate::model::{Form, ModelSource};
-use crate::record::manifest::LOAD_CLOCK;
 use crate::scenario::OllamaSettings;
-use crate::terms::{Degraded, Mode, Procedure};
+use crate::terms::{Degraded, LOAD_CLOCK, Mode, Procedure};
 use crate::units::{Bytes, Nanos};
 
 /// Models a server keeps resident if nothing is set.

@@ -26,9 +26,6 @@ pub use imported::{Imported, ImportedFile};
 pub use machine::{Gpu, Gpus, Machine, listed};
 pub use models::{ModelEntry, ModelForm, ModelOrigin};
 
-/// The fact of a backend that says in which steps the time of its loads is known.
-pub const LOAD_CLOCK: &str = "load_clock";
-
 /// Version of this format. A reader refuses others.
 pub const FORMAT: u32 = 1;
 

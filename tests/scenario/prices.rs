@@ -21,7 +21,7 @@ fn work(text: &str) -> Result<Workload, String> {
 #[test]
 fn shipped_files_are_good_and_obey_their_schemas() {
     let (pricing_files, workloads) = (yaml_files("scenarios/pricing"), yaml_files("scenarios/workloads"));
-    assert_eq!((pricing_files.len(), workloads.len()), (2, 3));
+    assert_eq!((pricing_files.len(), workloads.len()), (2, 4));
     for path in pricing_files {
         let found = pricing::read(&path).unwrap();
         assert_eq!(found.name, super::stem(&path));

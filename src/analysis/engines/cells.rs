@@ -19,20 +19,10 @@ use crate::stats::summary::geometric_mean;
 use crate::stats::{InputError, LEVEL};
 use crate::terms::{Dtype, Mode, Order, Repetitions};
 
+use super::allowance::{PROCESS_ALLOWANCE, allowed_for};
 use super::by_session::{BySession, Pair, Pairing, by_session};
 use super::side::{FEWEST_CALLS, Question, Side, sides};
 use super::verdict::{Asked, EngineVerdict, Rule, floor_ms, judge};
-
-/// What an engine that is known from one process may be off by, since the next process of the same engine is faster or
-/// slower: a standard deviation of its times' logarithm. Two equal ONNX Runtimes that took turns on a virtual machine of two
-/// cores differed by 10 % on average, 15 % at most, for as long as they lived (16 pairs of processes).
-pub const PROCESS_ALLOWANCE: f64 = 0.07;
-
-/// [`PROCESS_ALLOWANCE`] where a run measured its engines in one session. `None`: in several, which tell it themselves.
-#[must_use]
-pub fn process_allowance(plan: &Plan) -> Option<f64> {
-    (!plan.session_count.is_several()).then_some(PROCESS_ALLOWANCE)
-}
 
 columns! {
     /// One cell in one mode on two engines. Samples are calls of one process of each engine, and how processes of one engine
@@ -317,14 +307,6 @@ fn of_calls(row: &mut EngineComparisonRow, a: &Side<'_>, b: &Side<'_>, plan: &Pl
         Repetitions::Fixed(_) => known,
         Repetitions::Adaptive { .. } => known.widened(LOOKING),
     })
-}
-
-/// A ratio with what both sides may be off by.
-pub(super) fn allowed_for(ratio: LogEstimate, process_allowance_ln: Option<f64>) -> LogEstimate {
-    match process_allowance_ln {
-        Some(of_a_side) => ratio.with_error(of_a_side * std::f64::consts::SQRT_2),
-        None => ratio,
-    }
 }
 
 /// Latencies of both engines round by round, where the order has rounds: rounds that have a call of each. `None`: it has

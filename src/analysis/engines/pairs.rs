@@ -8,7 +8,8 @@ use crate::stats::log_estimate::LogEstimate;
 use crate::stats::summary::geometric_mean;
 use crate::terms::{Dtype, Mode};
 
-use super::cells::{EngineComparison, EngineComparisonRow, allowed_for};
+use super::allowance::allowed_for;
+use super::cells::{EngineComparison, EngineComparisonRow};
 use super::verdict::{Asked, EngineVerdict, Judged, Rule, floor_ms, judge};
 
 columns! {

@@ -1,11 +1,10 @@
 //! What loads cost.
 
 use crate::analysis::LoadRow;
-use crate::record::manifest::LOAD_CLOCK;
 use crate::report::document::{Block, Table, Text};
 use crate::report::format::{self, ABSENT};
 use crate::report::sections::{MOST_ROWS, ReportedRun, strongest};
-use crate::terms::Phase;
+use crate::terms::{LOAD_CLOCK, Phase};
 
 /// The longest loads.
 pub(super) fn table(run: &ReportedRun<'_>) -> Block {
