@@ -48,7 +48,7 @@ fn row(mode: Mode, dtype: Dtype, pairs: &[&EnginePairsRow]) -> RecommendationRow
     let (standing, advice) = match names[..] {
         [] => (Standing::NotSeparated, "no engine is known to be fastest: take any, or measure longer".to_owned()),
         [one] => (Standing::Decided, format!("use {one}")),
-        _ => (Standing::Decided, format!("use any of {}: they take the same time", names.join(", "))),
+        _ => (Standing::Decided, format!("use any of {}: over all cells they take the same time", names.join(", "))),
     };
     let speeds: Vec<String> = match defaults.first() {
         Some(default) => pairs.iter().filter_map(|pair| speed(pair, default)).collect(),
@@ -65,8 +65,8 @@ fn row(mode: Mode, dtype: Dtype, pairs: &[&EnginePairsRow]) -> RecommendationRow
     }
 }
 
-/// Engines that are faster than every other or the same, in the plan's order.
-pub(super) fn defaults(pairs: &[&EnginePairsRow]) -> Vec<String> {
+/// Engines that are compared, in the plan's order.
+fn engines<'a>(pairs: &[&'a EnginePairsRow]) -> Vec<&'a str> {
     let mut engines: Vec<&str> = Vec::new();
     for pair in pairs.iter().filter(|pair| pair.ratio.is_some()) {
         for name in [pair.backend_a.as_str(), pair.backend_b.as_str()] {
@@ -75,6 +75,31 @@ pub(super) fn defaults(pairs: &[&EnginePairsRow]) -> Vec<String> {
             }
         }
     }
+    engines
+}
+
+/// The engine that takes the least time over all cells, known to or not: what anything else must be better than. Of two that
+/// take as long the one that the plan names first. `None`: nothing is compared.
+pub(super) fn fastest(pairs: &[&EnginePairsRow]) -> Option<String> {
+    // Over the others, the sum of the logarithms of its time ÷ theirs.
+    let time = |engine: &str| -> f64 {
+        let own = pairs.iter().filter_map(|pair| {
+            let ln = pair.ratio?.ln();
+            match (pair.backend_a == engine, pair.backend_b == engine) {
+                (true, _) => Some(-ln),
+                (_, true) => Some(ln),
+                _ => None,
+            }
+        });
+        own.sum()
+    };
+    let engines = engines(pairs).into_iter();
+    engines.min_by(|a, b| time(a).total_cmp(&time(b))).map(str::to_owned)
+}
+
+/// Engines that are faster than every other or the same, in the plan's order.
+pub(super) fn defaults(pairs: &[&EnginePairsRow]) -> Vec<String> {
+    let engines = engines(pairs);
     let not_slower = |engine: &str| {
         let others = engines.iter().filter(|other| **other != engine);
         others.clone().all(|other| {

@@ -10,19 +10,26 @@ use crate::analysis::table::{Sources, Table as _};
 use crate::stats::summary::geometric_mean;
 use crate::terms::{Dtype, Mode};
 
-use super::engine::{PHASES, defaults, dtypes};
+use super::engine::{PHASES, defaults, dtypes, fastest};
 use super::row::{RecommendationRow, Standing, Topic};
 
-/// One row per phase and element type that has one default engine.
+/// One row per phase and element type that has one default engine, or scenarios in which another engine than the fastest of
+/// several is faster.
 pub(super) fn recommend(from: &Sources<'_>) -> Vec<RecommendationRow> {
     let (pairs, cells) = (from.rows::<EnginePairs>(), from.rows::<EngineComparison>());
     let mut rows = Vec::new();
     for mode in PHASES {
         for dtype in dtypes(&pairs, mode) {
             let of: Vec<_> = pairs.iter().filter(|pair| pair.mode == mode && pair.dtype == Some(dtype)).collect();
-            if let [default] = &defaults(&of)[..] {
-                let cells = cells.iter().filter(|cell| cell.mode == mode && cell.dtype == Some(dtype));
-                rows.push(row(mode, dtype, default, &cells.collect::<Vec<_>>()));
+            let cells = cells.iter().filter(|cell| cell.mode == mode && cell.dtype == Some(dtype));
+            let cells: Vec<_> = cells.collect();
+            // Engines that are alike over all cells, or not told apart there, may differ in each: the fastest stands for them.
+            match (&defaults(&of)[..], fastest(&of)) {
+                ([default], _) => rows.push(row(mode, dtype, default, &cells)),
+                (_, Some(best)) if cells.iter().any(|cell| Exception::of(cell, &best).is_some()) => {
+                    rows.push(row(mode, dtype, &best, &cells));
+                }
+                _ => {}
             }
         }
     }

@@ -50,7 +50,35 @@ fn a_winner_that_flips_in_batches_is_the_default_with_its_exceptions() {
     assert_eq!(exceptions.len(), 4, "both models, both prompts, in batches: {exceptions:?}");
     assert!(exceptions.iter().all(|row| row.contains("batch 8: one takes 0.80 of the time")), "{exceptions:?}");
     let decode = advice(&run, Topic::DefaultEngine, "kv_decode");
-    assert_eq!(decode.advice, "use any of one, two: they take the same time");
+    assert_eq!(decode.advice, "use any of one, two: over all cells they take the same time");
+}
+
+/// As [`steady`], prefill in 0.8 of its time alone, and in 1.25 of it in batches: as long over all.
+fn quicker_alone_by_as_much(model: Model, shape: Shape, round: u32) -> (f64, f64) {
+    let (prefill, decode) = steady(model, shape, round);
+    let wobble = 1.0 + 0.002 * (f64::from(round % 3) - 1.0);
+    let factor = if shape.batch > 1 { 1.25 } else { 0.8 };
+    (prefill * factor * wobble, decode)
+}
+
+/// No engine is faster over all, and each is in half of the cells: there is a rule all the same.
+#[test]
+fn engines_that_are_alike_over_all_are_routed_between() {
+    for order in [["one", "two"], ["two", "one"]] {
+        let law =
+            |name: &str| -> super::engines::Law<'_> { if name == "one" { &steady } else { &quicker_alone_by_as_much } };
+        let run = interleaved_over(&SHAPES, &order.map(|name| (name, law(name))));
+        let default = advice(&run, Topic::DefaultEngine, "prefill");
+        assert!(!["use one", "use two"].contains(&default.advice.as_str()), "{default:?}");
+        let routing = advice(&run, Topic::Routing, "prefill");
+        assert_eq!(routing.standing, Standing::Decided, "{routing:?}");
+        // Half of the cells in 0.8 of the time: 1 − √0.8.
+        assert!(routing.advice.starts_with("route: it takes 10.6 % off what "), "{routing:?}");
+        assert_eq!(routing.figures.unwrap().split("; ").count(), 4, "both models, both prompts");
+        // Decode is alike in every cell: nothing to route.
+        let rows = run.tables().recommendations;
+        assert!(!rows.iter().any(|row| row.topic == Topic::Routing && row.about.starts_with("kv_decode")), "{rows:#?}");
+    }
 }
 
 /// Flips in one scenario only: a hint, whatever it would gain.
