@@ -21,6 +21,7 @@ import yaml
 TOLERANCE = 1e-9
 BEYOND = 1.25
 ENOUGH = 0.9
+DECODES = ("kv_decode", "generate_uncached")
 HOURS = 720.0
 MONTH_S = HOURS * 3600.0
 
@@ -34,7 +35,10 @@ def last_tries(run):
 
 
 def cells(run):
-    """Locations in ms by engine: prefill and decode cells as (prompt, steps, location, tokens of a call, median)."""
+    """Locations in ms by engine: prefill and decode cells as (prompt, steps, location, tokens of a call, median).
+
+    Decode with a KV cache and without one are two modes; an engine has the second where it has none of the first.
+    """
     order = [cell["id"] for cell in json.loads((run / "plan.json").read_text())["cells"]]
     samples = {}
     for call in last_tries(run):
@@ -46,17 +50,21 @@ def cells(run):
         lengths = {span["phase"]: (span["end_ns"] - span["begin_ns"]) / 1e6 for span in call["spans"]}
         engine = (call["session"]["model"], call["session"]["backend"], call["dtype"], batch)
         prompt, steps = tokens["prompt_sent"] / batch, tokens["steps_requested"]
-        made = {"prefill": tokens["prompt_evaluated"] or tokens["prompt_sent"], "kv_decode": steps * batch}
-        for phase in ("prefill", "kv_decode"):
+        for phase, ms in lengths.items():
+            made = (tokens["prompt_evaluated"] or tokens["prompt_sent"]) if phase == "prefill" else steps * batch
             key = (order.index(call["cell_id"]), engine, phase)
-            samples.setdefault(key, (prompt, steps, made[phase], []))[3].append(lengths[phase])
+            samples.setdefault(key, (prompt, steps, made, []))[3].append(ms)
     found = {}
     for (_, engine, phase), (prompt, steps, made, times) in sorted(samples.items()):
         if len(times) >= 3:
             location = math.exp(sum(math.log(ms) for ms in times) / len(times))
-            row = (prompt, steps, location, made, median(times))
-            found.setdefault(engine, {"prefill": [], "kv_decode": []})[phase].append(row)
-    return {engine: phases for engine, phases in found.items() if phases["prefill"] and phases["kv_decode"]}
+            found.setdefault(engine, {}).setdefault(phase, []).append((prompt, steps, location, made, median(times)))
+    engines = {}
+    for engine, phases in found.items():
+        decode = next((phase for phase in DECODES if phase in phases), None)
+        if decode and "prefill" in phases:
+            engines[(*engine, decode)] = {"prefill": phases["prefill"], "decode": phases[decode]}
+    return engines
 
 
 def median(values):
@@ -87,34 +95,51 @@ def context(prompt, steps):
     return prompt + (1 + steps) / 2
 
 
+def near(x, xs):
+    """Whether x is among what was measured, or outside by no more than the factor."""
+    return min(xs) / BEYOND <= x <= max(xs) * BEYOND
+
+
 class Engine:
     """Request times of one engine."""
 
     def __init__(self, phases):
         self.prefill = knots([(prompt, ms) for prompt, _, ms, _, _ in phases["prefill"]])
-        lengths = sorted({steps for _, steps, *_ in phases["kv_decode"]})
-        self.decode = [
-            (length, knots([(context(p, s), ms / s) for p, s, ms, _, _ in phases["kv_decode"] if s == length]))
-            for length in lengths
+        self.decode, self.prompts = {}, {}
+        for length in {steps for _, steps, *_ in phases["decode"]}:
+            cells = [(prompt, ms / length) for prompt, steps, ms, *_ in phases["decode"] if steps == length]
+            self.decode[length] = knots([(context(prompt, length), ms) for prompt, ms in cells])
+            self.prompts[length] = [prompt for prompt, _ in cells]
+
+    def known_at(self, prompt, steps):
+        """The decode lengths that were measured after such a prompt, or in the context that the request has."""
+        seen = context(prompt, steps)
+        return [
+            length
+            for length, curve in self.decode.items()
+            if near(prompt, self.prompts[length]) or near(seen, [x for x, _ in curve])
         ]
-        self.contexts = [x for _, curve in self.decode for x, _ in curve]
 
     def covers(self, prompt, steps):
-        ranges = [
-            (prompt, [x for x, _ in self.prefill]),
-            (steps, [length for length, _ in self.decode]),
-            (context(prompt, steps), self.contexts),
-        ]
-        return all(min(xs) / BEYOND <= x <= max(xs) * BEYOND for x, xs in ranges)
+        if not near(prompt, [x for x, _ in self.prefill]) or not near(steps, list(self.decode)):
+            return False
+        lengths = self.known_at(prompt, steps)
+        return bool(lengths) and near(steps, lengths)
 
     def seconds(self, prompt, steps):
-        def step(curve):
-            inside = min(max(context(prompt, steps), curve[0][0] / BEYOND), curve[-1][0] * BEYOND)
-            return math.log(between(curve, inside, 0))
-
-        logs = [(length, step(curve)) for length, curve in self.decode]
-        inside = min(max(steps, logs[0][0]), logs[-1][0])
-        per_step = between(logs, inside, 0)
+        lengths = self.known_at(prompt, steps)
+        below = max([length for length in lengths if length <= steps], default=min(lengths))
+        above = min([length for length in lengths if length >= steps], default=max(lengths))
+        seen = context(prompt, steps)
+        points = []
+        for length in sorted({below, above}):
+            curve = self.decode[length]
+            inside = min(max(seen, curve[0][0] / BEYOND), curve[-1][0] * BEYOND)
+            points.append((length, math.log(between(curve, inside, 0))))
+        if len(points) == 1:
+            per_step = math.exp(points[0][1])
+        else:
+            per_step = between(points, steps, 0)
         return (between(self.prefill, prompt, 1) + steps * per_step) / 1e3
 
 
@@ -132,12 +157,12 @@ class Compared:
 
 
 def of_engine(rows, engine):
-    names = ("model", "backend", "dtype", "batch")
+    names = ("model", "backend", "dtype", "batch", "decode")
     return [row for row in rows if tuple(row["engine"][name] for name in names) == engine]
 
 
 def phases(compared, bill, engine, cells_of, pricing):
-    for phase, cells in (("prefill", cells_of["prefill"]), ("decode", cells_of["kv_decode"])):
+    for phase, cells in cells_of.items():
         seconds = sum(1e3 * ms / tokens for _, _, ms, tokens, _ in cells) / len(cells)
         for tier in pricing["tiers"]:
             wanted = (phase, tier["name"])
@@ -146,14 +171,17 @@ def phases(compared, bill, engine, cells_of, pricing):
             compared.same(f"{engine} {phase} {tier['name']}", row["cost"]["total"]["value"], price)
 
 
-def load(compared, bill, engine, seconds, times, pricing, workload):
-    """Workers, waiting, months and break-even of the mean request."""
+def load(compared, bill, engine, seconds, times, pricing, workload, measured):
+    """Workers, waiting, months and break-even of the mean request, each with the share that was measured."""
     rate, share = workload.get("requests_per_second"), pricing.get("utilisation", 1.0)
     if rate is None:
         return
     exactly = rate * seconds / share * workload.get("burst_factor", 1.0)
     workers = math.ceil(exactly * (1 - 1e-12))
     row = of_engine(bill["capacity"], engine)[0]
+    for table in ("capacity", "months", "break_even", "tco"):
+        for other in of_engine(bill[table], engine):
+            compared.same(f"{engine} {table} covered", other["coverage"], measured)
     compared.same(f"{engine} workers exactly", row["workers_exactly"], exactly)
     compared.same(f"{engine} workers", row["workers"]["value"], workers)
     busy = rate / workers * seconds
@@ -195,7 +223,8 @@ def main(program, run, pricing_file, workload_file):
         covered = [of for of in shapes if of[0] + of[1] <= longest and times_of.covers(of[0], of[1])]
         weight = sum(share for *_, share in covered)
         row = of_engine(bill["requests"], engine)[0]
-        compared.same(f"{engine} covered", row["coverage"]["share"], weight / sum(share for *_, share in shapes))
+        measured = weight / sum(share for *_, share in shapes)
+        compared.same(f"{engine} covered", row["coverage"]["share"], measured)
         if not covered:
             continue
         times = [(times_of.seconds(prompt, steps) / engine[3], share / weight) for prompt, steps, share in covered]
@@ -203,7 +232,7 @@ def main(program, run, pricing_file, workload_file):
         compared.same(f"{engine} request", row["seconds"]["value"], seconds)
         rates = [
             sum(tokens / middle * 1e3 for *_, tokens, middle in cells_of[phase]) / len(cells_of[phase])
-            for phase in ("prefill", "kv_decode")
+            for phase in ("prefill", "decode")
         ]
         mean = [sum(of[i] * of[2] for of in covered) / weight for i in (0, 1)]
         compared.same(f"{engine} by mean rates", row["by_mean_rates_s"], mean[0] / rates[0] + mean[1] / rates[1])
@@ -211,8 +240,8 @@ def main(program, run, pricing_file, workload_file):
             tier = next(tier for tier in pricing["tiers"] if tier["name"] == row["tier"])
             thousand = 1000 * seconds / 3600 * tier["per_hour"]
             compared.same(f"{engine} {row['tier']} thousand", row["cost"]["total"]["value"], thousand)
-        if weight / sum(share for *_, share in shapes) >= ENOUGH:
-            load(compared, bill, engine, seconds, times, pricing, workload)
+        if measured >= ENOUGH:
+            load(compared, bill, engine, seconds, times, pricing, workload, measured)
     compared.same("engines", float(len(bill["requests"])), float(len(engines)))
     print(f"{compared.figures} figures of {len(engines)} engines, {len(compared.differences)} differ")
     for difference in compared.differences:

@@ -6,6 +6,7 @@
 //! - [`decision`]: what a bill advises.
 //! - [`rates`]: the same of any table of rates, also by the published reports' own rule.
 //! - [`missing`]: the scenario file that would measure what a workload lacks.
+//! - `tails`: how long the slow ones among calls take.
 
 pub mod bill;
 pub mod decision;
@@ -13,3 +14,4 @@ pub mod engines;
 pub mod missing;
 pub mod rates;
 pub mod request;
+mod tails;

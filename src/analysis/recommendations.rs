@@ -53,7 +53,9 @@ fn validity(from: &Sources<'_>) -> Option<RecommendationRow> {
         topic: Topic::Validity,
         about: "all of the above".to_owned(),
         standing: Standing::Decided,
-        advice: "measure again when one of these changes, or prompts and answers leave the measured lengths".to_owned(),
+        advice: "measure again when one of these changes (phasebench rerun RUN --if-changed), or prompts and \
+                 answers leave the measured lengths"
+            .to_owned(),
         figures: Some(parts.join("; ")),
         rows: "manifest.json; plan.json".to_owned(),
         overturned_by: "any change of an engine, a driver, the kernel, the machine or the weights".to_owned(),

@@ -57,6 +57,9 @@ pub struct DecideArgs {
     /// How fast answers must be, such as ttft=500ms@95, besides what the workload says; may be given more than once
     #[arg(long, value_name = "OF=TIME@PERCENTILE", value_parser = slo, requires = "workload")]
     pub slo: Vec<Slo>,
+    /// Success rate of a model, 0 to 1, such as small=0.7: what a dearer model must reach; may be given more than once
+    #[arg(long, value_name = "MODEL=RATE", value_parser = success, requires = "workload")]
+    pub success: Vec<(String, f64)>,
     /// What weights and KV cache may take together: longest contexts and largest batches
     #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
     pub memory: Option<Bytes>,

@@ -6,8 +6,9 @@ use crate::analysis;
 use crate::cli::{CostArgs, CostRule};
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
-use crate::commands::csv_files::{self, rows};
-use crate::commands::order::Order;
+use crate::commands::csv_files;
+use crate::commands::error::NoUse;
+use crate::commands::order::{self, Order};
 use crate::cost::bill::{Bill, Money, percent, with_interval};
 use crate::cost::rates::{self, PricedTable, Rule, Wanted};
 use crate::cost::request::{Coverage, ENOUGH};
@@ -25,7 +26,44 @@ use crate::units::significant;
 pub fn execute(args: &CostArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let mut order = Order::read(&args.pricing, args.workload.as_deref())?;
     order.keep_tiers(&args.tier)?;
-    if args.of.is_dir() { run(args, &order, out) } else { table(args, &order, out) }
+    if args.of.is_dir() {
+        none_of(["a run", "tables"], args, &OF_TABLES)?;
+        run(args, &order, out)
+    } else {
+        none_of(["a table", "runs"], args, &OF_RUNS)?;
+        table(args, &order, out)
+    }
+}
+
+/// An option, and whether it was given.
+type Asked = (&'static str, fn(&CostArgs) -> bool);
+
+/// Options that only a run has a use for.
+const OF_RUNS: [Asked; 3] = [
+    ("--months", |args| args.months.is_some()),
+    ("--success", |args| !args.success.is_empty()),
+    ("--out", |args| args.out.is_some()),
+];
+
+/// Options that only a table has a use for.
+const OF_TABLES: [Asked; 5] = [
+    ("--group", |args| !args.group.is_empty()),
+    ("--prefill", |args| args.prefill.is_some()),
+    ("--decode", |args| args.decode.is_some()),
+    ("--rate", |args| args.rate.is_some()),
+    ("--sensor", |args| args.sensor.is_some()),
+];
+
+/// # Errors
+/// An option was given that what is priced has no use for.
+fn none_of([priced, takers]: [&'static str; 2], args: &CostArgs, options: &[Asked]) -> Result<(), NoUse> {
+    let given: Vec<&str> = options.iter().filter(|(_, is_given)| is_given(args)).map(|(name, _)| *name).collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    let theirs: Vec<&str> = options.iter().map(|(name, _)| *name).collect();
+    let path = args.of.display().to_string();
+    Err(NoUse { path, priced, given: given.join(", "), takers, theirs: theirs.join(", ") })
 }
 
 fn run(args: &CostArgs, order: &Order, out: &mut dyn Write) -> Result<Exit, CommandError> {
@@ -34,7 +72,7 @@ fn run(args: &CostArgs, order: &Order, out: &mut dyn Write) -> Result<Exit, Comm
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
     let bill = order.bill(&run, &tables, args.months, &args.success)?;
     let pricing = &order.pricing;
-    let written = args.out.as_deref().map(|folder| csv_files::write(files(&bill)?, folder)).transpose()?;
+    let written = args.out.as_deref().map(|folder| csv_files::write(order::files(&bill)?, folder)).transpose()?;
     if args.json {
         writeln!(out, "{:#}", serde_json::to_value(&bill)?)?;
     } else {
@@ -44,22 +82,6 @@ fn run(args: &CostArgs, order: &Order, out: &mut dyn Write) -> Result<Exit, Comm
         }
     }
     Ok(Exit::Good)
-}
-
-/// Every table of a bill.
-fn files(bill: &Bill) -> Result<Vec<csv_files::File>, CommandError> {
-    Ok(vec![
-        ("cost_table_all_tiers.csv", rows(&bill.phases)?),
-        ("request_time.csv", rows(&bill.requests)?),
-        ("cost_per_request.csv", rows(&bill.thousands)?),
-        ("cost_per_shape.csv", rows(&bill.shapes)?),
-        ("slos.csv", rows(&bill.slos)?),
-        ("capacity.csv", rows(&bill.capacity)?),
-        ("cost_per_month.csv", rows(&bill.months)?),
-        ("break_even.csv", rows(&bill.break_even)?),
-        ("tco.csv", rows(&bill.tco)?),
-        ("models.csv", rows(&bill.models)?),
-    ])
 }
 
 fn table(args: &CostArgs, order: &Order, out: &mut dyn Write) -> Result<Exit, CommandError> {
@@ -132,13 +154,6 @@ impl Printed<'_> {
         let workload = bill.workload.as_deref().map(|name| format!(", workload {name}")).unwrap_or_default();
         writeln!(self.out, "prices {} in {}{workload}; brackets are 95 % intervals", bill.pricing, bill.currency)?;
         self.notes(&bill.notes)?;
-        if let Some(read) = bill.requests_read {
-            writeln!(
-                self.out,
-                "{} rows read: {} lengths, {} without a weight, {} without both counts",
-                read.rows, read.distinct, read.weightless, read.without_counts
-            )?;
-        }
         self.phases(bill)?;
         self.requests(bill)?;
         self.decision(bill)?;
@@ -147,8 +162,7 @@ impl Printed<'_> {
         let Some(file) = &bill.missing_scenario else { return Ok(()) };
         writeln!(
             self.out,
-            "\nThis scenario file reaches all of the workload that the models' contexts hold. Save it beside the one that the run was \
-             made from:\n\n{file}"
+            "\nThis scenario file measures what the workload lacks. Save it beside the one that the run was made from:\n\n{file}"
         )?;
         Ok(())
     }
@@ -178,13 +192,6 @@ impl Printed<'_> {
             .words("covered", |row| covered(&row.coverage))
             .captioned(Text::default());
         self.lines("the mean request that was measured", &table)?;
-        for row in bill.requests.iter().filter(|row| row.proportional) {
-            writeln!(
-                self.out,
-                "  note: {}: one prompt length was measured, prefill is taken in proportion",
-                row.engine
-            )?;
-        }
         let mut said: Vec<&str> = Vec::new();
         for row in &bill.requests {
             let Some(why) = row.no_energy.as_deref().filter(|why| !said.contains(why)) else { continue };
@@ -220,6 +227,7 @@ impl Printed<'_> {
                 (Some(false), _) => "missed".to_owned(),
                 (None, why) => format!("withheld: {}", why.as_deref().unwrap_or_default()),
             })
+            .number("covered", "", |row| percent(row.coverage))
             .captioned(Text::default());
         self.lines("how fast answers are", &table)
     }
@@ -253,6 +261,7 @@ impl Printed<'_> {
             .number("mean wait by M/G/1", "s", |row| {
                 row.mean_wait_model_s.map_or_else(|| "-".to_owned(), |s| significant(s, 3))
             })
+            .number("covered", "", |row| percent(row.coverage))
             .captioned(Text::default());
         let load = bill.capacity.first().map(|row| {
             let limit = percent(pricing.utilisation);
@@ -267,6 +276,7 @@ impl Printed<'_> {
             .number("for whole workers", "", |row| with_interval(row.hired))
             .number("energy of idle time", "", |row| or_dash(row.idle_energy))
             .words("", |row| row.scope.to_string())
+            .number("covered", "", |row| percent(row.coverage))
             .captioned(Text::default());
         self.lines(&format!("a month of 30 days, {}", self.currency), &table)?;
         let table = Table::of(&bill.break_even)
@@ -278,6 +288,7 @@ impl Printed<'_> {
             .number("hired, a month", "", |row| with_interval(row.hired_month))
             .number("pays after", "months", |row| row.months.map_or_else(|| "never".to_owned(), with_interval))
             .words("", |row| if row.pays { "" } else { "not within its life" })
+            .number("covered", "", |row| percent(row.coverage))
             .captioned(Text::default());
         self.lines(&format!("a machine of one's own, {}", self.currency), &table)?;
         let months = bill.tco.first().map(|row| row.months).unwrap_or_default();
@@ -286,25 +297,22 @@ impl Printed<'_> {
             .words("tier", |row| row.tier.as_str())
             .number("total", "", |row| with_interval(row.total))
             .words("", |row| row.scope.to_string())
+            .number("covered", "", |row| percent(row.coverage))
             .captioned(Text::default());
         self.lines(&format!("over {} months, {}", significant(months, 3), self.currency), &table)
     }
 
     fn models(&mut self, bill: &Bill) -> Result<(), CommandError> {
         let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), percent);
-        let of_hundred = |value: Uncertain| Uncertain {
-            value: 100.0 * value.value,
-            low: value.low.map(|low| 100.0 * low),
-            high: value.high.map(|high| 100.0 * high),
-        };
         let table = Table::of(&bill.models)
             .words("dearer", |row| row.dearer.to_string())
             .words("cheaper", |row| row.cheaper.to_string())
             .number("times the cost", "", |row| with_interval(row.ratio))
             .number("cheaper succeeds in", "", |row| rate(row.success_of_cheaper))
-            .number("dearer must in", "%", |row| or_dash(row.needed.map(of_hundred)))
+            .number("dearer must in", "%", |row| or_dash(row.needed.map(|needed| needed.times(100.0))))
             .number("or a failure cost", "", |row| or_dash(row.value_of_failure))
             .words("", |row| if row.feasible == Some(false) { "no success rate is as high" } else { "" })
+            .number("covered", "", |row| percent(row.coverage))
             .captioned(Text::default());
         self.lines(
             &format!("a dearer model per request, {} on {}; quality is not measured", self.currency, self.tier),

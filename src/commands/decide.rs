@@ -40,18 +40,21 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
     let longest = order.as_ref().and_then(Order::longest_request);
     let mut decided: Vec<Decided<'_>> =
         runs.iter().map(|run| decide(run, claims.as_ref(), args.memory, longest)).collect();
-    let mut missing = None;
+    let (mut notes, mut missing) = (Vec::new(), None);
     if let (Some(order), Some(main)) = (&mut order, decided.first_mut()) {
         order.demand(&args.slo);
-        let bill = order.bill(&main.run.folder, &main.run.tables, None, &[])?;
+        let bill = order.bill(&main.run.folder, &main.run.tables, None, &args.success)?;
         main.decisions.splice(0..0, decision::recommend(&bill));
-        missing = bill.missing_scenario;
+        (notes, missing) = (bill.notes, bill.missing_scenario);
     }
     let across = across_runs(&runs.iter().map(ReadRun::named).collect::<Vec<_>>());
     let written = args.out.as_deref().map(|folder| csv_files::write(tables(&decided)?, folder)).transpose()?;
     if args.json {
-        writeln!(out, "{:#}", as_json(&decided, &across, missing.as_deref()))?;
+        writeln!(out, "{:#}", as_json(&decided, &across, &notes, missing.as_deref()))?;
         return Ok(Exit::Good);
+    }
+    for note in &notes {
+        writeln!(out, "note: {note}")?;
     }
     for of_run in &decided {
         if runs.len() > 1 {
@@ -110,15 +113,17 @@ fn beside(run: Option<&str>, row: Value) -> Value {
     }
 }
 
-/// Of one run the decisions themselves, of several a list of runs.
-fn as_json(decided: &[Decided<'_>], across: &Across, missing: Option<&str>) -> Value {
+/// Of one run the decisions themselves, of several a list of runs. `notes` are what must be known before the prices.
+fn as_json(decided: &[Decided<'_>], across: &Across, notes: &[String], missing: Option<&str>) -> Value {
     match decided {
-        [only] => json!({ "decisions": only.decisions, "claims": only.claims, "missing_scenario": missing }),
+        [only] => json!({
+            "notes": notes, "decisions": only.decisions, "claims": only.claims, "missing_scenario": missing
+        }),
         runs => {
             let of_run =
                 |run: &Decided<'_>| json!({ "run": run.run.name, "decisions": run.decisions, "claims": run.claims });
             let runs: Vec<Value> = runs.iter().map(of_run).collect();
-            json!({ "runs": runs, "across": across, "missing_scenario": missing })
+            json!({ "notes": notes, "runs": runs, "across": across, "missing_scenario": missing })
         }
     }
 }

@@ -57,6 +57,17 @@ pub struct NoTier {
     pub(super) known: String,
 }
 
+/// Options of `cost` that what is priced has no use for.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} is {priced}, where {given} would change nothing\n  only {takers} take: {theirs}")]
+pub struct NoUse {
+    pub(super) path: String,
+    pub(super) priced: &'static str,
+    pub(super) given: String,
+    pub(super) takers: &'static str,
+    pub(super) theirs: String,
+}
+
 /// Where a report of several runs cannot go.
 #[derive(Debug, thiserror::Error)]
 pub enum BadReport {
@@ -117,6 +128,8 @@ pub enum CommandError {
     Target(#[from] BadTarget),
     #[error(transparent)]
     Tier(#[from] NoTier),
+    #[error(transparent)]
+    NoUse(#[from] NoUse),
     #[error(transparent)]
     Report(#[from] BadReport),
     #[error(transparent)]
@@ -233,6 +246,7 @@ impl From<&CommandError> for Exit {
             | CommandError::Requests(_)
             | CommandError::Target(_)
             | CommandError::Tier(_)
+            | CommandError::NoUse(_)
             | CommandError::Report(_)
             | CommandError::Import(_)
             | CommandError::Exists(_)

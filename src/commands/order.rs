@@ -1,9 +1,10 @@
-//! Prices and workload as a user names them: what `cost` and `decide` price a run with.
+//! Prices and workload as a user names them: what `cost`, `decide` and `report` price a run with, and the tables of it.
 
 use std::path::Path;
 
 use crate::analysis::Tables;
 use crate::commands::CommandError;
+use crate::commands::csv_files::{self, rows};
 use crate::commands::error::NoTier;
 use crate::cost::bill::{self, Bill};
 use crate::run_folder::RunFolder;
@@ -90,4 +91,23 @@ impl Order {
         };
         Ok(bill::of_run(tables, &run.manifest, &run.plan, order))
     }
+}
+
+/// Every table of a bill, as files.
+///
+/// # Errors
+/// Never for rows of plain values.
+pub fn files(bill: &Bill) -> Result<Vec<csv_files::File>, CommandError> {
+    Ok(vec![
+        ("cost_table_all_tiers.csv", rows(&bill.phases)?),
+        ("request_time.csv", rows(&bill.requests)?),
+        ("cost_per_request.csv", rows(&bill.thousands)?),
+        ("cost_per_shape.csv", rows(&bill.shapes)?),
+        ("slos.csv", rows(&bill.slos)?),
+        ("capacity.csv", rows(&bill.capacity)?),
+        ("cost_per_month.csv", rows(&bill.months)?),
+        ("break_even.csv", rows(&bill.break_even)?),
+        ("tco.csv", rows(&bill.tco)?),
+        ("models.csv", rows(&bill.models)?),
+    ])
 }

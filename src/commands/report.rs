@@ -12,8 +12,9 @@ use crate::cli::ReportArgs;
 use crate::commands::CommandError;
 use crate::commands::csv_files::{self, rows};
 use crate::commands::error::BadReport;
-use crate::commands::order::Order;
+use crate::commands::order::{self, Order};
 use crate::commands::runs::ReadRun;
+use crate::cost::decision;
 use crate::exit::Exit;
 use crate::report::document::{Block, Document, Finding};
 use crate::report::files::{self, PAGE};
@@ -67,11 +68,15 @@ fn apart(paths: &[PathBuf], args: &ReportArgs, folder: &Path, out: &mut dyn Writ
         [only] => compose(&only.run),
         _ => compose_several(&runs, &across),
     };
+    let mut tables = vec![("across_runs.csv", rows(&across.cells)?), ("growth_across_runs.csv", rows(&across.growth)?)];
     if let (Some(order), Some(main)) = (&order, read.first()) {
-        add_costs(&mut document, &order.bill(&main.folder, &main.tables, None, &[])?);
+        let bill = order.bill(&main.folder, &main.tables, None, &[])?;
+        add_costs(&mut document, &bill);
+        tables.extend(order::files(&bill)?);
+        let decisions = [decision::recommend(&bill), main.tables.recommendations.clone()].concat();
+        tables.push(("decisions.csv", rows(&decisions)?));
     }
     fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
-    let tables = vec![("across_runs.csv", rows(&across.cells)?), ("growth_across_runs.csv", rows(&across.growth)?)];
     csv_files::write(tables, folder)?;
     files::write(&document, folder)?;
     if args.json {

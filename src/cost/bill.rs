@@ -5,6 +5,8 @@ mod models;
 mod money;
 mod slo;
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::analysis::Tables;
@@ -15,7 +17,8 @@ use crate::record::plan::Plan;
 use crate::scenario::pricing::Pricing;
 use crate::scenario::workload::{Bin, Bins, Requests, Workload};
 
-use super::engines::{Engine, EngineName, engines};
+use super::engines::{Engine, EngineName, engines, why_none};
+use super::missing::Wanted;
 use super::request::{self, Coverage, MeanRequest, by_mean_rates};
 pub use load::{BreakEvenRow, CapacityRow, MonthRow, TcoRow};
 pub use models::ModelRow;
@@ -72,6 +75,16 @@ pub struct Read {
     pub weightless: u64,
     /// Rows without both counts, such as requests that failed.
     pub without_counts: u64,
+}
+
+impl fmt::Display for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rows, distinct, weightless, without_counts } = self;
+        write!(
+            f,
+            "{rows} rows read: {distinct} lengths, {weightless} without a weight, {without_counts} without both counts"
+        )
+    }
 }
 
 /// A million tokens of a phase.
@@ -180,10 +193,7 @@ pub fn of_run(tables: &Tables, manifest: &Manifest, plan: &Plan, order: Order<'_
     bill.notes.extend(tables.simulated.is_some().then(|| {
         "something in this run is scripted: what comes of it is money for nothing that was measured".to_owned()
     }));
-    if engines.is_empty() {
-        bill.notes
-            .push("no engine has cells of both phases with three calls that count and prove where they ran".to_owned());
-    }
+    bill.notes.extend(engines.is_empty().then(|| why_none(tables)));
     bill.notes.extend(engines.iter().find_map(|engine| engine.process_allowance).map(|allowance| {
         let percent = percent(allowance);
         format!(
@@ -200,6 +210,7 @@ pub fn of_run(tables: &Tables, manifest: &Manifest, plan: &Plan, order: Order<'_
             without_counts: bins.without_counts,
         };
         bill.requests_read = matches!(workload.requests, Requests::Histogram(_) | Requests::Log(_)).then_some(read);
+        bill.notes.extend(bill.requests_read.map(|read| read.to_string()));
         requests(&mut bill, &engines, (&figures, &draws), order, (workload, &bins.bins));
     }
     bill
@@ -279,7 +290,12 @@ fn requests(
             });
         }
         if of.request.coverage.is_enough() {
-            let carrier = load::Carrier { engine: &of.engine.name, service: of.request.service, request: drawn };
+            let carrier = load::Carrier {
+                engine: &of.engine.name,
+                coverage: of.request.coverage.share,
+                service: of.request.service,
+                request: drawn,
+            };
             if let Some(rows) = load::rows(carrier, order.pricing, workload, order.months) {
                 bill.capacity.push(rows.capacity);
                 bill.months.extend(rows.months);
@@ -290,17 +306,35 @@ fn requests(
     }
     let candidates = priced.iter().filter(|of| of.request.coverage.is_enough());
     let candidates: Vec<models::Candidate<'_>> = candidates
-        .filter_map(|of| Some(models::Candidate { engine: &of.engine.name, request: of.drawn.as_ref()? }))
+        .filter_map(|of| {
+            let (engine, coverage) = (&of.engine.name, of.request.coverage.share);
+            Some(models::Candidate { engine, coverage, request: of.drawn.as_ref()? })
+        })
         .collect();
     bill.models = models::rows(&candidates, rates(order.pricing, &order.pricing.tiers[0]), order.success);
     let unknown = order.success.iter().filter(|(model, _)| !engines.iter().any(|engine| engine.name.model == *model));
     bill.notes
         .extend(unknown.map(|(model, _)| format!("--success: there is no model `{model}` with figures in this run")));
-    let lacking = priced.iter().find(|of| !of.request.coverage.is_enough());
-    bill.missing_scenario = lacking.and_then(|of| {
-        let longest = longest_context(of.engine, workload);
-        super::missing::scenario_file(order.scenario, bins, longest)
-    });
+    let in_proportion = engines.iter().filter(|engine| engine.time.is_proportional());
+    bill.notes.extend(
+        in_proportion
+            .map(|engine| format!("{}: one prompt length was measured, prefill is taken in proportion", engine.name)),
+    );
+    missing(bill, &priced, order, (workload, bins));
+}
+
+/// The scenario file that would measure what is missing, or why there is none.
+fn missing(bill: &mut Bill, priced: &[Priced<'_>], order: Order<'_>, (workload, bins): (&Workload, &[Bin])) {
+    let lacking: Vec<&Priced<'_>> = priced.iter().filter(|of| !of.request.coverage.is_enough()).collect();
+    let Some(first) = lacking.first() else { return };
+    let mut batches: Vec<u32> = lacking.iter().map(|of| of.engine.name.batch).collect();
+    batches.sort_unstable();
+    batches.dedup();
+    let wanted = Wanted { bins, batches: &batches, longest_context: longest_context(first.engine, workload) };
+    match super::missing::scenario_file(order.scenario, wanted) {
+        Ok(file) => bill.missing_scenario = Some(file),
+        Err(why) => bill.notes.push(format!("no scenario file is proposed for what was not measured: {why}")),
+    }
 }
 
 fn longest_context(engine: &Engine, workload: &Workload) -> Option<u64> {

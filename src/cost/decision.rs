@@ -4,31 +4,26 @@ use crate::analysis::RecommendationRow;
 use crate::analysis::recommendations::{Standing, Topic};
 use crate::units::significant;
 
-use super::bill::{Bill, RequestRow, SloRow, ThousandRow, with_interval};
+use super::bill::{Bill, ModelRow, RequestRow, SloRow, ThousandRow, percent, with_interval};
 use super::engines::EngineName;
-use super::request::ENOUGH;
 
 /// An engine is the cheapest if it is in so many of the draws.
 const SURE: f64 = 0.95;
 /// Where the figures are printed.
 const ROWS: &str = "phasebench cost";
 
-/// A row for every model on two engines or more, and for every engine with two models or more.
+/// A row for every model on two engines or more, for everything asked of answers, and for every model beside the next cheaper.
 #[must_use]
 pub fn recommend(bill: &Bill) -> Vec<RecommendationRow> {
     let mut models: Vec<&str> = Vec::new();
-    let mut backends: Vec<&str> = Vec::new();
     for row in &bill.requests {
         if !models.contains(&row.engine.model.as_str()) {
             models.push(&row.engine.model);
         }
-        if !backends.contains(&row.engine.backend.as_str()) {
-            backends.push(&row.engine.backend);
-        }
     }
     let engines = models.iter().filter_map(|model| engine_for(bill, model));
     let slos = models.iter().flat_map(|model| slos_of(bill, model));
-    let tiers = backends.iter().filter_map(|backend| tier_on(bill, backend));
+    let tiers = bill.models.iter().map(|row| tier(bill, row));
     engines.chain(slos).chain(tiers).collect()
 }
 
@@ -59,7 +54,12 @@ fn slo_row(bill: &Bill, slo: &SloRow, of_model: &[&SloRow]) -> RecommendationRow
         (None, why) => format!("{}: {}", on(&row.engine), why.as_deref().unwrap_or("not found")),
     });
     let (within, of) = (significant(slo.within_ms, 4), slo.of.as_str());
-    let known = rows.iter().any(|row| row.holds.is_some());
+    let known = rows.iter().filter(|row| row.holds.is_some()).count();
+    let standing = match known {
+        0 => Standing::NoData,
+        known if known < rows.len() => Standing::Hint,
+        _ => Standing::Decided,
+    };
     RecommendationRow {
         topic: Topic::Slo,
         about: format!(
@@ -68,18 +68,46 @@ fn slo_row(bill: &Bill, slo: &SloRow, of_model: &[&SloRow]) -> RecommendationRow
             slo.engine.model,
             bill.workload.as_deref().unwrap_or("no workload")
         ),
-        standing: if known { Standing::Decided } else { Standing::NoData },
+        standing,
         advice: told.join("; "),
         figures: Some(found.collect::<Vec<_>>().join("; ")),
         rows: ROWS.to_owned(),
-        overturned_by: "waiting for a worker, which is in none of these; a longer tail than 95 % of the calls showed"
+        overturned_by: "waiting for a worker, which is in none of these; a longer tail than the calls showed"
             .to_owned(),
     }
 }
 
 /// An engine where the model is known.
 fn on(engine: &EngineName) -> String {
-    if engine.batch == 1 { engine.backend.clone() } else { format!("{} × {}", engine.backend, engine.batch) }
+    format!("{}{}", engine.backend, engine.peculiarity())
+}
+
+/// What of the workload a figure is of. `None`: of all of it.
+fn part_of(coverage: f64) -> Option<String> {
+    // Shares add up to 1 but for their last digits.
+    (coverage < 1.0 - 1e-9).then(|| format!("of the {} that were measured", percent(coverage)))
+}
+
+/// Whether an engine answers as fast as is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    InTime,
+    TooSlowly,
+    /// Something asked for is withheld, and nothing is missed.
+    Unknown,
+}
+
+impl Answers {
+    fn of(engine: &EngineName, bill: &Bill) -> Self {
+        let own = || bill.slos.iter().filter(|slo| slo.engine == *engine);
+        if own().any(|slo| slo.holds == Some(false)) {
+            Self::TooSlowly
+        } else if own().any(|slo| slo.holds.is_none()) {
+            Self::Unknown
+        } else {
+            Self::InTime
+        }
+    }
 }
 
 /// `None`: the model ran on one engine only.
@@ -88,72 +116,125 @@ fn engine_for(bill: &Bill, model: &str) -> Option<RecommendationRow> {
     if requests.len() < 2 {
         return None;
     }
-    let covered = requests.iter().map(|row| row.coverage.share).fold(1.0, f64::min);
-    let best = requests.iter().filter_map(|row| Some((row, row.cheapest_in?))).max_by(|a, b| a.1.total_cmp(&b.1));
-    let misses = |row: &RequestRow| bill.slos.iter().any(|slo| slo.engine == row.engine && slo.holds == Some(false));
-    let (standing, advice) = match best {
-        _ if covered < ENOUGH => {
-            (Standing::NoData, format!("no decision: {:.0} % of the workload was measured", covered * 100.0))
+    let (enough, left_out): (Vec<&RequestRow>, Vec<&RequestRow>) =
+        requests.iter().copied().partition(|row| row.coverage.is_enough());
+    let (standing, advice) = match &enough[..] {
+        [] => {
+            let most = requests.iter().map(|row| row.coverage.share).fold(0.0, f64::max);
+            (Standing::NoData, format!("no decision: {:.0} % of the workload was measured", most * 100.0))
         }
-        Some((row, share)) if share >= SURE && misses(row) => {
-            let kept: Vec<String> = requests.iter().filter(|row| !misses(row)).map(|row| on(&row.engine)).collect();
-            let cheapest = on(&row.engine);
-            match &kept[..] {
-                [] => (Standing::Hint, format!("{cheapest} is cheapest, and no engine answers as fast as is asked")),
-                [one] => (Standing::Decided, format!("use {one}: {cheapest} is cheaper and too slow to answer")),
-                _ => (
-                    Standing::Hint,
-                    format!("{cheapest} is cheapest and too slow to answer; choose of {}", kept.join(", ")),
-                ),
-            }
-        }
-        Some((row, share)) if share >= SURE => (Standing::Decided, format!("use {}", on(&row.engine))),
-        Some(_) => (Standing::NotSeparated, "no engine is known to be cheapest".to_owned()),
-        None => (Standing::NoData, "no engine can be priced for it".to_owned()),
+        [only] => (
+            Standing::NoData,
+            format!("no decision: of {} alone enough of the workload was measured", on(&only.engine)),
+        ),
+        several => cheapest(bill, several),
     };
+    let told = left_out.iter().map(|row| format!("{} ({:.0} %)", on(&row.engine), row.coverage.share * 100.0));
+    let told: Vec<String> = told.collect();
     let costs = first_tier(bill).filter(|row| row.engine.model == model).map(|row| {
-        let share =
-            requests.iter().find(|request| request.engine == row.engine).and_then(|request| request.cheapest_in);
+        let request = requests.iter().find(|request| request.engine == row.engine);
+        let share = request.and_then(|request| request.cheapest_in);
         let share = share.map(|share| format!(", cheapest in {:.1} % of the draws", share * 100.0)).unwrap_or_default();
-        format!("{}: {} a thousand requests{share}", row.engine.backend, with_interval(row.cost.total))
+        let part = part_of(row.coverage).map(|part| format!(" {part}")).unwrap_or_default();
+        format!("{}: {} a thousand requests{part}{share}", on(&row.engine), with_interval(row.cost.total))
     });
-    let costs: Vec<String> = costs.collect();
+    let mut figures: Vec<String> = costs.collect();
+    if !told.is_empty() && !enough.is_empty() {
+        figures.push(format!("left out, for too little of the workload was measured on them: {}", told.join(", ")));
+    }
     Some(RecommendationRow {
         topic: Topic::Workload,
         about: format!("{model}, {}", bill.workload.as_deref().unwrap_or("no workload")),
         standing,
         advice,
-        figures: (!costs.is_empty()).then(|| costs.join("; ")),
+        figures: (!figures.is_empty()).then(|| figures.join("; ")),
         rows: ROWS.to_owned(),
         overturned_by: "other prices or another mix; another run, in several sessions at best".to_owned(),
     })
 }
 
-/// What a larger model must be worth. `None`: the engine has one model.
-fn tier_on(bill: &Bill, backend: &str) -> Option<RecommendationRow> {
-    let mut rows: Vec<&ThousandRow> = first_tier(bill).filter(|row| row.engine.backend == backend).collect();
-    rows.retain(|row| row.coverage >= ENOUGH && row.cost.total.value > 0.0);
-    rows.sort_by(|a, b| a.cost.total.value.total_cmp(&b.cost.total.value));
-    let (cheapest, others) = rows.split_first()?;
-    if others.is_empty() {
-        return None;
+/// Which of several engines that cover enough of the workload to use.
+fn cheapest(bill: &Bill, of: &[&RequestRow]) -> (Standing, String) {
+    let best = of.iter().filter_map(|row| Some((row, row.cheapest_in?))).max_by(|a, b| a.1.total_cmp(&b.1));
+    let Some((best, share)) = best else { return (Standing::NoData, "no engine can be priced for it".to_owned()) };
+    if share < SURE {
+        return (Standing::NotSeparated, "no engine is known to be cheapest".to_owned());
     }
-    let needed = others.iter().map(|row| {
-        let ratio = row.cost.total.value / cheapest.cost.total.value;
-        format!("{} costs {} times as much", row.engine.model, significant(ratio, 3))
-    });
-    Some(RecommendationRow {
-        topic: Topic::ModelTier,
-        about: format!("{backend}, {}", bill.workload.as_deref().unwrap_or("no workload")),
-        standing: Standing::Hint,
-        advice: format!(
-            "take {} unless another succeeds as many times as often as it costs more",
-            cheapest.engine.model
+    let cheapest = on(&best.engine);
+    let that = |wanted: Answers| -> Vec<String> {
+        of.iter().filter(|row| Answers::of(&row.engine, bill) == wanted).map(|row| on(&row.engine)).collect()
+    };
+    match Answers::of(&best.engine, bill) {
+        Answers::InTime => (Standing::Decided, format!("use {cheapest}")),
+        Answers::Unknown => (
+            Standing::Hint,
+            format!("{cheapest} is cheapest, and it is not known whether it answers as fast as is asked"),
         ),
-        figures: Some(needed.collect::<Vec<_>>().join("; ")),
+        Answers::TooSlowly => {
+            let (kept, unknown) = (that(Answers::InTime), that(Answers::Unknown));
+            match (&kept[..], &unknown[..]) {
+                ([], []) => {
+                    (Standing::Hint, format!("{cheapest} is cheapest, and no engine answers as fast as is asked"))
+                }
+                ([one], []) => (Standing::Decided, format!("use {one}: {cheapest} is cheaper and too slow to answer")),
+                (kept, unknown) => {
+                    let choice = [
+                        (!kept.is_empty()).then(|| format!("choose of {}", kept.join(", "))),
+                        (!unknown.is_empty()).then(|| format!("not known of {}", unknown.join(", "))),
+                    ];
+                    let choice: Vec<String> = choice.into_iter().flatten().collect();
+                    (Standing::Hint, format!("{cheapest} is cheapest and too slow to answer; {}", choice.join("; ")))
+                }
+            }
+        }
+    }
+}
+
+/// What a dearer model must be worth beside the next cheaper one, each on its cheapest engine.
+fn tier(bill: &Bill, row: &ModelRow) -> RecommendationRow {
+    let (dearer, cheaper) = (&row.dearer.model, &row.cheaper.model);
+    let in_percent = |share: f64| significant(share * 100.0, 3);
+    let needed = row.needed.map(|needed| needed.times(100.0));
+    let (standing, advice) = match (needed, row.success_of_dearer.map(|rate| rate * 100.0)) {
+        (Some(needed), Some(rate)) if needed.high.is_some_and(|high| rate > high) => {
+            (Standing::Decided, format!("take {dearer}: it costs less per success"))
+        }
+        (Some(needed), Some(rate)) if needed.low.is_some_and(|low| rate < low) => {
+            (Standing::Decided, format!("take {cheaper}: it costs less per success"))
+        }
+        (Some(_), Some(_)) => {
+            (Standing::NotSeparated, "either: they are not known to cost differently per success".to_owned())
+        }
+        _ => {
+            (Standing::Hint, format!("take {cheaper} unless {dearer} succeeds as many times as often as it costs more"))
+        }
+    };
+    let on_its = |engine: &EngineName| format!("{} on {}", engine.model, on(engine));
+    let mut figures = vec![format!(
+        "{} costs {} times as much as {}",
+        on_its(&row.dearer),
+        with_interval(row.ratio),
+        on_its(&row.cheaper)
+    )];
+    if let Some((rate, needed)) = row.success_of_cheaper.zip(needed) {
+        let (rate, needed) = (in_percent(rate), with_interval(needed));
+        figures.push(format!("{cheaper} succeeds in {rate} %, {dearer} must in {needed} %"));
+    }
+    figures.extend(row.success_of_dearer.map(|rate| format!("{dearer} does in {} %", in_percent(rate))));
+    let worth = row.value_of_failure;
+    figures
+        .extend(worth.map(|value| format!("it pays whatever that is where a failure costs {}", with_interval(value))));
+    figures.extend(part_of(row.coverage));
+    RecommendationRow {
+        topic: Topic::ModelTier,
+        about: format!("{dearer} or {cheaper}, {}", bill.workload.as_deref().unwrap_or("no workload")),
+        standing,
+        advice,
+        figures: Some(figures.join("; ")),
         rows: ROWS.to_owned(),
-        overturned_by: "your own rates of success: quality is not measured here".to_owned(),
-    })
+        overturned_by: "your own rates of success: quality is not measured here; what a failure costs besides"
+            .to_owned(),
+    }
 }
 
 fn first_tier(bill: &Bill) -> impl Iterator<Item = &ThousandRow> {

@@ -16,6 +16,8 @@ use crate::stats::pooled::{CellError, KnownError, pooled};
 use crate::stats::{LEVEL, student};
 use crate::terms::{Attribution, Dtype, Mode, SensorKind};
 
+use super::tails::{PooledCalls, Tails};
+
 /// One engine with one model, in one batch size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineName {
@@ -27,13 +29,30 @@ pub struct EngineName {
     pub dtype: Dtype,
     /// Rows decoded together.
     pub batch: u32,
+    /// How it decodes: with a KV cache, or by a full pass per token.
+    pub decode: Mode,
 }
 
-/// `gpt2-25m on ort-cpu (f32)`, with the batch where it is not one.
+impl EngineName {
+    /// What else it is besides model, backend and element type: ` × 8 without KV cache`. Empty: one row at a time, with a cache.
+    #[must_use]
+    pub fn peculiarity(&self) -> String {
+        let batch = if self.batch == 1 { String::new() } else { format!(" × {}", self.batch) };
+        let cache = if self.decode == Mode::GenerateUncached { " without KV cache" } else { "" };
+        format!("{batch}{cache}")
+    }
+
+    /// Whether a row is of this engine, in whichever mode.
+    fn is_of(&self, row: &SummaryRow) -> bool {
+        let key = &row.key;
+        (&key.model, &key.backend, key.dtype, key.batch) == (&self.model, &self.backend, self.dtype, self.batch)
+    }
+}
+
+/// `gpt2-25m on ort-cpu (f32)`, with the batch where it is not one, and whether it decodes without a cache.
 impl fmt::Display for EngineName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let batch = if self.batch == 1 { String::new() } else { format!(" × {}", self.batch) };
-        write!(f, "{} on {} ({}{batch})", self.model, self.backend, self.dtype.as_str())
+        write!(f, "{} on {} ({}{})", self.model, self.backend, self.dtype.as_str(), self.peculiarity())
     }
 }
 
@@ -61,8 +80,8 @@ pub struct Engine {
     pub cells: usize,
     /// Fewest calls of a cell.
     pub calls: usize,
-    /// Largest 95th percentile of a cell's calls ÷ its location, per phase. `None`: a cell has fewer than 20 calls.
-    pub tails: Option<(f64, f64)>,
+    /// How long the slow ones among its calls take.
+    pub tails: Tails,
 }
 
 /// Energy of an engine, of grade C or better in every cell.
@@ -78,61 +97,107 @@ pub struct Energy {
     pub sensor: String,
 }
 
+/// Modes that an engine may decode in, the one that it is priced by first. They are never mixed.
+const DECODES: [Mode; 2] = [Mode::KvDecode, Mode::GenerateUncached];
+
 /// Every engine of a run that has both phases, in the order of the tables.
 #[must_use]
 pub fn engines(tables: &Tables, manifest: &Manifest, plan: &Plan) -> (Vec<Engine>, Figures) {
     let mut figures = Figures::default();
     let mut gains = BTreeMap::new();
-    let mut names: Vec<EngineName> = Vec::new();
     let usable: Vec<&SummaryRow> =
         tables.summary.iter().filter(|row| row.is_proven() && row.location_ms.is_some()).collect();
+    let mut found: Vec<(EngineName, Phases<'_>)> = Vec::new();
     for row in &usable {
-        let name = name(row);
-        if !names.contains(&name) {
-            names.push(name);
+        let name = name(row, &usable);
+        if !found.iter().any(|(known, _)| *known == name) {
+            let phases = Phases::of(&name, &usable);
+            found.push((name, phases));
         }
     }
-    let allowance = process_allowance(plan).filter(|_| names.len() > 1);
-    let of = |wanted: EngineName| {
-        let rows = usable.iter().copied().filter(|row| name(row) == wanted);
-        engine(wanted.clone(), &rows.collect::<Vec<_>>(), (tables, manifest), allowance, &mut figures, &mut gains)
+    let allowance = process_allowance(plan).filter(|_| found.len() > 1);
+    let pooled = PooledCalls::of(&usable, &tables.metrics);
+    let of = |(name, phases): (EngineName, Phases<'_>)| {
+        let tails = pooled.tails(&phases.prefill, &phases.decode);
+        engine(name, &phases, tails, (tables, manifest), allowance, &mut figures, &mut gains)
     };
-    let found = names.into_iter().filter_map(of).collect();
+    let found = found.into_iter().filter_map(of).collect();
     (found, figures)
 }
 
-fn name(row: &SummaryRow) -> EngineName {
+/// Why a run has no engine that can be priced, in words.
+#[must_use]
+pub fn why_none(tables: &Tables) -> String {
+    let measured = |modes: &[Mode]| tables.summary.iter().any(|row| modes.contains(&row.mode));
+    let why = if tables.summary.is_empty() {
+        "no call counts"
+    } else if !measured(&[Mode::Prefill]) {
+        "the run did not measure `prefill`, which every request begins with"
+    } else if !measured(&DECODES) {
+        "the run measured no decode, neither `kv_decode` nor `generate_uncached`"
+    } else if !tables.summary.iter().any(|row| row.is_proven()) {
+        "no cell's calls prove where they ran and lie in their phases"
+    } else if !tables.summary.iter().any(|row| row.is_proven() && row.location_ms.is_some()) {
+        "no cell has three calls that count"
+    } else {
+        "no engine has cells of both prefill and decode with three calls that count and prove where they ran"
+    };
+    format!("nothing can be priced: {why}")
+}
+
+/// The engine of a row. Where it decodes both ways, it is priced with the cache.
+fn name(row: &SummaryRow, all: &[&SummaryRow]) -> EngineName {
     let key = &row.key;
-    EngineName { model: key.model.clone(), backend: key.backend.clone(), dtype: key.dtype, batch: key.batch }
+    let named = |decode: Mode| EngineName {
+        model: key.model.clone(),
+        backend: key.backend.clone(),
+        dtype: key.dtype,
+        batch: key.batch,
+        decode,
+    };
+    let measured = |decode: &Mode| all.iter().any(|other| other.mode == *decode && named(*decode).is_of(other));
+    named(DECODES.into_iter().find(measured).unwrap_or(DECODES[0]))
+}
+
+/// Cells of an engine, by phase.
+struct Phases<'a> {
+    prefill: Vec<&'a SummaryRow>,
+    decode: Vec<&'a SummaryRow>,
+}
+
+impl<'a> Phases<'a> {
+    fn of(name: &EngineName, usable: &[&'a SummaryRow]) -> Self {
+        let of_mode = |mode: Mode| usable.iter().copied().filter(|row| row.mode == mode && name.is_of(row)).collect();
+        Self { prefill: of_mode(Mode::Prefill), decode: of_mode(name.decode) }
+    }
 }
 
 fn engine(
     name: EngineName,
-    rows: &[&SummaryRow],
+    Phases { prefill, decode }: &Phases<'_>,
+    tails: Tails,
     (tables, manifest): (&Tables, &Manifest),
     process_allowance: Option<f64>,
     figures: &mut Figures,
     gains: &mut BTreeMap<String, FigureId>,
 ) -> Option<Engine> {
-    let of_mode = |mode: Mode| rows.iter().copied().filter(move |row| row.mode == mode).collect::<Vec<_>>();
-    let (prefill, decode) = (of_mode(Mode::Prefill), of_mode(Mode::KvDecode));
-    let (prefill_ms, decode_ms) = (timed(&prefill, figures), timed(&decode, figures));
+    let (prefill_ms, decode_ms) = (timed(prefill, figures), timed(decode, figures));
     let process = process_allowance.map(|log_error| figures.add(Figure { value: 1.0, log_error, df: None }));
     let time = RequestTime::new(&prefill_ms, &decode_ms, process)?;
-    let energy = energy(&prefill, &decode, tables, figures, gains);
+    let energy = energy(prefill, decode, tables, figures, gains);
     let architecture = manifest.models.get(&name.model).and_then(|entry| entry.architecture.as_ref());
     let served = manifest.models.get(&name.model).and_then(|entry| entry.served.as_ref()?.n_positions);
     Some(Engine {
-        prefill_million_s: million_s(&prefill, &prefill_ms, process, figures),
-        decode_million_s: million_s(&decode, &decode_ms, process, figures),
+        prefill_million_s: million_s(prefill, &prefill_ms, process, figures),
+        decode_million_s: million_s(decode, &decode_ms, process, figures),
         time,
         process_allowance,
-        mean_rates: (mean_rate(&prefill)?, mean_rate(&decode)?),
+        mean_rates: (mean_rate(prefill)?, mean_rate(decode)?),
         energy,
         longest_context: architecture.map(|shape| shape.n_positions as u64).or(served),
         cells: prefill.len().min(decode.len()),
-        calls: rows.iter().map(|row| row.n).min().unwrap_or_default(),
-        tails: tail(&prefill).zip(tail(&decode)),
+        calls: prefill.iter().chain(decode).map(|row| row.n).min().unwrap_or_default(),
+        tails,
         name,
     })
 }
@@ -170,7 +235,7 @@ impl Located {
     /// `None`: no prompt is known, or there is no interval.
     fn of(row: &SummaryRow) -> Option<Self> {
         let (prompt, steps) = (row.prompt_tokens.filter(|tokens| *tokens > 0.0)?, f64::from(row.key.gen_tokens));
-        let per = if row.mode == Mode::KvDecode { steps } else { 1.0 };
+        let per = if DECODES.contains(&row.mode) { steps } else { 1.0 };
         let ms = row.location_ms? / per;
         Some(Self { prompt, steps, ms, error: LocationError::of(row)? })
     }
@@ -210,7 +275,7 @@ fn million_s(rows: &[&SummaryRow], cells: &[Measured], process: Option<FigureId>
     let mut sum = Sum::default();
     let known = rows.iter().filter(|row| row.prompt_tokens.is_some_and(|tokens| tokens > 0.0));
     for (row, cell) in known.zip(cells) {
-        let steps = if row.mode == Mode::KvDecode { cell.steps } else { 1.0 };
+        let steps = if DECODES.contains(&row.mode) { cell.steps } else { 1.0 };
         let Some(tokens) = row.tokens.filter(|tokens| *tokens > 0) else { continue };
         let scale = 1e3 * steps / tokens as f64 / cells.len() as f64;
         let powers = [Some(cell.figure), process].into_iter().flatten().map(|figure| (figure, 1.0)).collect();
@@ -223,11 +288,6 @@ fn million_s(rows: &[&SummaryRow], cells: &[Measured], process: Option<FigureId>
 fn mean_rate(rows: &[&SummaryRow]) -> Option<f64> {
     let rates: Vec<f64> = rows.iter().filter_map(|row| row.tokens_per_s).collect();
     (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64)
-}
-
-fn tail(rows: &[&SummaryRow]) -> Option<f64> {
-    let ratios = rows.iter().map(|row| Some(row.p95_ms? / row.location_ms?)).collect::<Option<Vec<f64>>>()?;
-    ratios.into_iter().reduce(f64::max)
 }
 
 /// Energy where every cell has a figure that may be counted, from one sensor that is the device's own.
@@ -252,14 +312,14 @@ fn energy(
     }
     let gain =
         *gains.entry(sensor.clone()).or_insert_with(|| figures.add(Figure { value: 1.0, log_error: U_SYS, df: None }));
-    let of_mode = |mode: Mode, figures: &mut Figures| {
+    let of_phase = |is_prefill: bool, figures: &mut Figures| {
         let mut cells = Vec::new();
         let mut sum = Sum::default();
-        let own: Vec<_> = found.iter().filter(|(row, _)| row.mode == mode).collect();
+        let own: Vec<_> = found.iter().filter(|(row, _)| (row.mode == Mode::Prefill) == is_prefill).collect();
         for (row, energy) in &own {
             let joules = per_token(energy).ok_or("a cell's energy per token is not known")?;
             let prompt = row.prompt_tokens.ok_or("a cell's prompt is not known")?;
-            let tokens_of_call = f64::from(row.key.batch) * if mode == Mode::Prefill { prompt } else { 1.0 };
+            let tokens_of_call = f64::from(row.key.batch) * if is_prefill { prompt } else { 1.0 };
             let figure = figures.add(Figure { value: joules.value * tokens_of_call, ..joules });
             #[expect(clippy::cast_precision_loss, reason = "a count of cells")]
             let scale = 1e6 / tokens_of_call / own.len() as f64;
@@ -268,8 +328,8 @@ fn energy(
         }
         Ok::<_, String>((cells, sum))
     };
-    let (prefill_cells, prefill_million_j) = of_mode(Mode::Prefill, figures)?;
-    let (decode_cells, decode_million_j) = of_mode(Mode::KvDecode, figures)?;
+    let (prefill_cells, prefill_million_j) = of_phase(true, figures)?;
+    let (decode_cells, decode_million_j) = of_phase(false, figures)?;
     let of_call = RequestTime::new(&prefill_cells, &decode_cells, Some(gain)).ok_or("a phase has no figure")?;
     Ok(Energy { of_call, prefill_million_j, decode_million_j, sensor })
 }

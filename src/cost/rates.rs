@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::bill::rates as rates_of;
 use super::request::{Coverage, Engine, by_mean_rates};
 use crate::economics::figures::{Figure, Figures};
-use crate::economics::price::{Cost, Draw, Scope, Work, blend};
+use crate::economics::price::{Cost, Draw, JOULES_PER_KWH, Scope, Work, blend};
 use crate::economics::request_time::{Measured, RequestTime};
 use crate::scenario::pricing::Pricing;
 use crate::scenario::workload::{Bins, Requests, Workload};
@@ -193,12 +193,33 @@ impl Group {
 
     /// How request times follow from lengths. `None`: the rows do not tell theirs.
     fn request_time(&self, figures: &mut Figures) -> Option<RequestTime> {
+        self.between_lengths(figures, |row, prompt| Some((1e3 * prompt / row.prefill, 1e3 / row.decode)))
+    }
+
+    /// How the energy of requests follows from lengths. Unit: joules. `None`: rows do not tell their lengths, or one of them
+    /// not the energy of both phases.
+    fn request_energy(&self, figures: &mut Figures) -> Option<RequestTime> {
+        self.between_lengths(figures, |row, prompt| {
+            // Nothing works on 0 joules: that is no figure.
+            let of = |rate: f64, draw: Option<Draw>, tokens: f64| {
+                Some(draw?.joules(tokens / rate, tokens)).filter(|joules| *joules > 0.0)
+            };
+            Some((of(row.prefill, row.prefill_draw, prompt)?, of(row.decode, row.decode_draw, 1.0)?))
+        })
+    }
+
+    /// What follows from lengths, if a row of so many prompt tokens has so much in its prefill and in a decode step.
+    fn between_lengths(
+        &self,
+        figures: &mut Figures,
+        of_row: impl Fn(&Rates, f64) -> Option<(f64, f64)>,
+    ) -> Option<RequestTime> {
         let (mut prefill, mut decode) = (Vec::new(), Vec::new());
         for row in &self.rows {
             let (prompt, steps) = row.lengths?;
-            let of = |figure| Measured { prompt, steps, figure };
-            prefill.push(of(figures.add(Figure::exact(1e3 * prompt / row.prefill))));
-            decode.push(of(figures.add(Figure::exact(1e3 / row.decode))));
+            let (of_prefill, of_step) = of_row(row, prompt)?;
+            prefill.push(Measured { prompt, steps, figure: figures.add(Figure::exact(of_prefill)) });
+            decode.push(Measured { prompt, steps, figure: figures.add(Figure::exact(of_step)) });
         }
         RequestTime::new(&prefill, &decode, None)
     }
@@ -211,8 +232,9 @@ fn requests(priced: &mut PricedTable, group: &Group, phases: Phases, bins: &Bins
     };
     let whole = (mean(|bin| bin.prompt), mean(|bin| bin.generated));
     let mut figures = Figures::default();
+    let energy = group.request_energy(&mut figures);
     let measured = group.request_time(&mut figures).filter(|_| !one_rate).map(|time| {
-        let engine = Engine { time: &time, energy: None, batch: 1.0, longest_context: None };
+        let engine = Engine { time: &time, energy: energy.as_ref(), batch: 1.0, longest_context: None };
         engine.mean_request(&bins.bins, &figures)
     });
     let (prompt, generated) = measured.as_ref().map_or(whole, |mean| (mean.prompt, mean.generated));
@@ -226,11 +248,12 @@ fn requests(priced: &mut PricedTable, group: &Group, phases: Phases, bins: &Bins
         by_mean_rates(prompt, generated, (group.mean_rate(|row| row.prefill), group.mean_rate(|row| row.decode)));
     let in_proportion = phases.prefill.times(prompt / 1e6).and(phases.decode.times(generated / 1e6));
     let by_times = measured.as_ref().map_or(in_proportion.seconds, |mean| mean.seconds.value());
-    let (seconds, other) = match rule {
-        Rule::Measured => (by_times, by_rates),
-        Rule::Tr119 => (by_rates, by_times),
+    let by_lengths = measured.as_ref().map(|mean| mean.joules.as_ref().map(|joules| joules.value() / JOULES_PER_KWH));
+    let (seconds, kwh, other) = match rule {
+        Rule::Measured => (by_times, by_lengths.unwrap_or(in_proportion.kwh), by_rates),
+        Rule::Tr119 => (by_rates, in_proportion.kwh, by_times),
     };
-    let work = Work { seconds, ..in_proportion };
+    let work = Work { seconds, kwh };
     for tier in &pricing.tiers {
         let cost = work.times(1000.0).cost(rates_of(pricing, tier));
         priced.requests.push(RequestRow {

@@ -262,6 +262,13 @@ impl Uncertain {
         Self { value, low: None, high: None }
     }
 
+    /// So many times as much.
+    #[must_use]
+    pub fn times(self, factor: f64) -> Self {
+        let times = |end: f64| end * factor;
+        Self { value: times(self.value), low: self.low.map(times), high: self.high.map(times) }
+    }
+
     /// With the percentiles of what was drawn.
     #[must_use]
     pub fn of(value: f64, drawn: &[f64]) -> Self {

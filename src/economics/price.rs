@@ -7,7 +7,8 @@ use serde::Serialize;
 /// Tokens that prices are quoted for.
 pub const MILLION: f64 = 1e6;
 const SECONDS_PER_HOUR: f64 = 3600.0;
-const JOULES_PER_KWH: f64 = 3.6e6;
+/// Joules in a kilowatt-hour.
+pub const JOULES_PER_KWH: f64 = 3.6e6;
 
 /// What an hour of a machine, a kilowatt-hour and its carbon cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,6 +28,17 @@ pub enum Draw {
     Watts(f64),
     /// Energy per token. Unit: joules.
     JoulesPerToken(f64),
+}
+
+impl Draw {
+    /// Of so many tokens that took so long. Unit: joules.
+    #[must_use]
+    pub fn joules(self, seconds: f64, tokens: f64) -> f64 {
+        match self {
+            Self::Watts(watts) => watts * seconds,
+            Self::JoulesPerToken(joules) => joules * tokens,
+        }
+    }
 }
 
 /// Time of one machine, and the energy it drew meanwhile.
@@ -51,11 +63,7 @@ impl Work {
     /// So many tokens that took so long.
     #[must_use]
     pub fn of_seconds(seconds: f64, draw: Option<Draw>, tokens: f64) -> Self {
-        let joules = draw.map(|draw| match draw {
-            Draw::Watts(watts) => watts * seconds,
-            Draw::JoulesPerToken(joules) => joules * tokens,
-        });
-        Self { seconds, kwh: joules.map(|joules| joules / JOULES_PER_KWH) }
+        Self { seconds, kwh: draw.map(|draw| draw.joules(seconds, tokens) / JOULES_PER_KWH) }
     }
 
     /// One after the other. Energy of which a part is not known is not known.

@@ -80,6 +80,11 @@ struct Range {
 }
 
 impl Range {
+    /// What holds both.
+    fn and(self, other: Self) -> Self {
+        Self { least: self.least.min(other.least), most: self.most.max(other.most) }
+    }
+
     fn reaches(self, x: f64) -> bool {
         // A length that is a whole number of tokens beyond by rounding alone is not beyond.
         (self.least / BEYOND - 1e-9..=self.most * BEYOND + 1e-9).contains(&x)
@@ -101,12 +106,41 @@ pub struct Measured {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestTime {
     prefill: Curve,
-    /// By decode length: per step, along the mean context.
-    decode: Vec<(f64, Curve)>,
-    steps: Range,
-    contexts: Range,
+    /// By length, each once; never empty.
+    decode: Vec<DecodeLength>,
     /// A factor in every figure, such as the gain of one sensor. `None`: none.
     common: Option<FigureId>,
+}
+
+/// A decode length that was measured.
+#[derive(Debug, Clone, PartialEq)]
+struct DecodeLength {
+    steps: f64,
+    /// Per step, along the mean context.
+    curve: Curve,
+    /// Of the prompts that it was measured after.
+    prompts: Range,
+}
+
+impl DecodeLength {
+    /// `None`: of no cell.
+    fn new(steps: f64, cells: &[&Measured]) -> Option<Self> {
+        let curve = Curve::new(cells.iter().map(|cell| (mean_context(cell.prompt, cell.steps), cell.figure)), 0.0)?;
+        let prompts = cells.iter().map(|cell| Range { least: cell.prompt, most: cell.prompt });
+        Some(Self { steps, curve, prompts: prompts.reduce(Range::and)? })
+    }
+
+    /// Whether steps in such a context were measured at this length. A request of another length sees another mean context
+    /// after the same prompt: where the prompt was measured here, the curve's end stands for it.
+    fn reaches(&self, prompt: f64, context: f64) -> bool {
+        self.prompts.reaches(prompt) || self.curve.range().reaches(context)
+    }
+
+    /// Of a step in such a context, no further outside the curve than by [`BEYOND`].
+    fn at(&self, context: f64) -> Product {
+        let own = self.curve.range();
+        self.curve.at(context.clamp(own.least / BEYOND, own.most * BEYOND))
+    }
 }
 
 /// Whether a request is inside what was measured.
@@ -157,27 +191,55 @@ impl RequestTime {
         lengths.sort_by(f64::total_cmp);
         lengths.dedup();
         let of_length = |steps: f64| {
-            let cells = decode.iter().filter(|cell| cell.steps.to_bits() == steps.to_bits());
-            Curve::new(cells.map(|cell| (mean_context(cell.prompt, cell.steps), cell.figure)), 0.0)
+            let cells: Vec<&Measured> = decode.iter().filter(|cell| cell.steps.to_bits() == steps.to_bits()).collect();
+            DecodeLength::new(steps, &cells)
         };
-        let decode: Vec<(f64, Curve)> = lengths.iter().filter_map(|steps| Some((*steps, of_length(*steps)?))).collect();
-        let steps = Range { least: *lengths.first()?, most: *lengths.last()? };
-        let ranges = decode.iter().map(|(_, curve)| curve.range());
-        let contexts = ranges.reduce(|a, b| Range { least: a.least.min(b.least), most: a.most.max(b.most) })?;
-        Some(Self { prefill, decode, steps, contexts, common })
+        let decode: Vec<DecodeLength> = lengths.into_iter().filter_map(of_length).collect();
+        (!decode.is_empty()).then_some(Self { prefill, decode, common })
     }
 
-    /// Whether a request is inside what was measured, or no more than [`BEYOND`] outside.
+    /// Whether a request is inside what was measured, or no more than [`BEYOND`] outside: its prompt, and its answer between
+    /// decode lengths that were measured in its context.
     #[must_use]
     pub fn reach(&self, prompt: f64, steps: f64) -> Reach {
         let prompts = self.prefill.range();
         if !prompts.reaches(prompt) {
             return if prompt < prompts.least { Reach::PromptTooShort } else { Reach::PromptTooLong };
         }
-        if !self.steps.reaches(steps) {
-            return if steps < self.steps.least { Reach::AnswerTooShort } else { Reach::AnswerTooLong };
+        let lengths = |of: &[&DecodeLength]| {
+            Some(Range { least: of.first()?.steps, most: of.last()?.steps }).filter(|range| range.reaches(steps))
+        };
+        let all: Vec<&DecodeLength> = self.decode.iter().collect();
+        if lengths(&all).is_none() {
+            return if steps < self.decode[0].steps { Reach::AnswerTooShort } else { Reach::AnswerTooLong };
         }
-        if self.contexts.reaches(mean_context(prompt, steps)) { Reach::Covered } else { Reach::ContextOutside }
+        if lengths(&self.reaching(prompt, steps)).is_some() { Reach::Covered } else { Reach::ContextOutside }
+    }
+
+    /// The decode lengths that were measured in a request's context, the shortest first.
+    fn reaching(&self, prompt: f64, steps: f64) -> Vec<&DecodeLength> {
+        let context = mean_context(prompt, steps);
+        self.decode.iter().filter(|length| length.reaches(prompt, context)).collect()
+    }
+
+    /// The decode lengths that a request's steps are taken from, with their shares: of those that were measured in its context
+    /// the one that it has, else the one below and the one above, else the nearest.
+    fn beside(&self, prompt: f64, steps: f64) -> [Option<(&DecodeLength, f64)>; 2] {
+        let reaching = self.reaching(prompt, steps);
+        let after = reaching.iter().position(|length| length.steps >= steps);
+        let (below, above) = match after {
+            None => (reaching.last(), None),
+            Some(0) => (None, reaching.first()),
+            Some(after) => (reaching.get(after - 1), reaching.get(after)),
+        };
+        match (below, above) {
+            (Some(below), Some(above)) if above.steps.to_bits() != steps.to_bits() => {
+                let share = (steps / below.steps).ln() / (above.steps / below.steps).ln();
+                [Some((below, 1.0 - share)), Some((above, share))]
+            }
+            (_, Some(only)) | (Some(only), None) => [Some((only, 1.0)), None],
+            (None, None) => [None, None],
+        }
     }
 
     /// Of one call's prefill.
@@ -186,30 +248,17 @@ impl RequestTime {
         self.with_common(self.prefill.at(prompt))
     }
 
-    /// Of one call's decode steps: per step between the decode lengths measured, at each between the contexts measured.
+    /// Of one call's decode steps: per step between the decode lengths measured in its context, at each between the contexts
+    /// measured. Of a request that is [covered](Self::reach).
     #[must_use]
     pub fn decode(&self, prompt: f64, steps: f64) -> Product {
         let context = mean_context(prompt, steps);
-        // A decode length was not always measured at every context; beyond its own it stays as it is at their end.
-        let at = |curve: &Curve| {
-            let own = curve.range();
-            curve.at(context.clamp(own.least / BEYOND, own.most * BEYOND))
-        };
-        let after = self.decode.iter().position(|(length, _)| *length >= steps);
-        let product = match after {
-            None => at(&self.decode[self.decode.len() - 1].1),
-            Some(0) => at(&self.decode[0].1),
-            Some(above) => {
-                let ((low, below), (high, above)) = (&self.decode[above - 1], &self.decode[above]);
-                let share = (steps / low).ln() / (high / low).ln();
-                let (below, above) = (at(below), at(above));
-                let weighted = |product: &Product, share: f64| -> Vec<(FigureId, f64)> {
-                    product.powers.iter().map(|(figure, power)| (*figure, power * share)).collect()
-                };
-                let powers = [weighted(&below, 1.0 - share), weighted(&above, share)].concat();
-                Product { scale: below.scale.powf(1.0 - share) * above.scale.powf(share), powers }
-            }
-        };
+        let mut product = Product { scale: 1.0, powers: Vec::new() };
+        for (length, share) in self.beside(prompt, steps).into_iter().flatten() {
+            let own = length.at(context);
+            product.scale *= own.scale.powf(share);
+            product.powers.extend(own.powers.into_iter().map(|(figure, power)| (figure, power * share)));
+        }
         self.with_common(product).times(steps)
     }
 
@@ -280,6 +329,45 @@ mod tests {
         let cells = [of(16.0, 512.0, figure), of(256.0, 16.0, figure)];
         let time = RequestTime::new(&cells, &cells, None).unwrap();
         assert_eq!(time.reach(256.0, 512.0), Reach::ContextOutside);
+    }
+
+    /// The five shapes of a run that measured its longest answer after its shortest prompt only: a step of such an answer is
+    /// known in that context alone, though the other shapes hold longer ones. A shorter answer after that prompt lies between
+    /// two that were measured there, whatever was measured of its own length elsewhere.
+    #[test]
+    fn an_answer_lies_between_those_that_were_measured_in_its_context() {
+        let mut figures = Figures::default();
+        let shapes = [(16.0, 16.0), (64.0, 32.0), (128.0, 64.0), (256.0, 32.0), (16.0, 128.0)];
+        let cells = shapes.map(|(prompt, steps)| Measured {
+            prompt,
+            steps,
+            figure: figures.add(Figure::exact(mean_context(prompt, steps))),
+        });
+        let time = RequestTime::new(&cells, &cells, None).unwrap();
+        for (prompt, steps, reach) in [
+            (256.0, 128.0, Reach::ContextOutside),
+            (16.0, 128.0, Reach::Covered),
+            (256.0, 32.0, Reach::Covered),
+            (128.0, 32.0, Reach::Covered),
+            (128.0, 64.0, Reach::Covered),
+            (16.0, 64.0, Reach::Covered),
+            (120.0, 48.0, Reach::Covered),
+            (250.0, 48.0, Reach::ContextOutside),
+        ] {
+            assert_eq!(time.reach(prompt, steps), reach, "{prompt} {steps}");
+        }
+    }
+
+    /// Every length after every prompt: whatever lies between is known, a short answer after the shortest prompt too, whose
+    /// mean context is shorter than any of the long answers'.
+    #[test]
+    fn a_whole_grid_has_no_gaps() {
+        let (_, time) = engine(&[16.0, 64.0, 1024.0], &[8.0, 512.0]);
+        for prompt in [13.0, 16.0, 40.0, 64.0, 300.0, 1024.0, 1280.0] {
+            for steps in [7.0, 8.0, 20.0, 300.0, 511.0, 512.0, 640.0] {
+                assert_eq!(time.reach(prompt, steps), Reach::Covered, "{prompt} {steps}");
+            }
+        }
     }
 
     #[test]

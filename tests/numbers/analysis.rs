@@ -5,7 +5,7 @@ mod cells;
 mod claims;
 mod compile;
 mod compile_report;
-mod engines;
+pub mod engines;
 mod engines_report;
 mod files;
 mod findings;

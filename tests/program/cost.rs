@@ -36,6 +36,7 @@ fn a_run_is_priced_and_its_tables_are_written() -> Outcome {
         "engine_backend",
         "engine_dtype",
         "engine_batch",
+        "engine_decode",
         "tier",
         "coverage",
         "cost_infrastructure_value",
@@ -51,7 +52,7 @@ fn a_run_is_priced_and_its_tables_are_written() -> Outcome {
     assert_eq!(header, expected);
     let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>()?;
     assert_eq!(rows.len(), 5 * 11, "five engines on eleven tiers");
-    assert!(rows.iter().all(|row| row[9].is_empty() && &row[13] == "infrastructure_only"), "no energy is no 0");
+    assert!(rows.iter().all(|row| row[10].is_empty() && &row[14] == "infrastructure_only"), "no energy is no 0");
     for file in ["cost_table_all_tiers", "request_time", "capacity", "cost_per_month", "break_even", "tco", "models"] {
         assert!(Path::new(&out).join(file).with_extension("csv").is_file(), "{file}");
     }
@@ -96,6 +97,26 @@ fn what_cannot_be_priced_ends_with_its_code() -> Outcome {
         (vec!["results/example", "--pricing", "no.yaml"], 2, "error: cannot read pricing file no.yaml: "),
         ([&RUN[..], &["--out", "Cargo.toml/costs"]].concat(), 4, "error: "),
         ([&RUN[..], &["--tier", "no"]].concat(), 2, "error: --tier: there is no tier `no` in tr123"),
+        (
+            [&RUN[..], &["--group", "a", "--sensor", "rapl"]].concat(),
+            2,
+            "error: results/example is a run, where --group, --sensor would change nothing\n  only tables take: --group, \
+             --prefill, --decode, --rate, --sensor\n",
+        ),
+        (
+            vec![
+                "tests/data/golden/tr123_5_2_per_scenario.csv",
+                "--pricing",
+                "scenarios/pricing/tr119.yaml",
+                "--out",
+                "x",
+                "--months",
+                "3",
+            ],
+            2,
+            "error: tests/data/golden/tr123_5_2_per_scenario.csv is a table, where --months, --out would change nothing\n  only \
+             runs take: --months, --success, --out\n",
+        ),
         ([&RUN[..], &["--success", "gpt2-5m"]].concat(), 2, "error: invalid value 'gpt2-5m' for '--success"),
     ] {
         let output = cost(&arguments)?;
@@ -103,5 +124,77 @@ fn what_cannot_be_priced_ends_with_its_code() -> Outcome {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
         assert!(told.starts_with(said), "{arguments:?}: {told}");
     }
+    Ok(())
+}
+
+/// A run that decodes by a full pass per token, some of it four rows at a time: priced, and said to be without a cache.
+#[test]
+fn what_decodes_without_a_cache_is_priced_as_that() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let scenario = "version: 1
+name: uncached
+order: interleaved
+repetitions: { fixed: 4 }
+modes: [prefill, generate_uncached]
+gen_tokens: [8]
+scenarios:
+  - { name: one, prompt: { tokens: 11 } }
+  - { name: long, prompt: { tokens: 27 } }
+  - { name: four, prompt: { tokens: 11 }, batch: 4 }
+models: [{ name: small, synthetic: { family: gpt2, n_layer: 2, n_embd: 64, n_head: 2, n_positions: 256 } }]
+backends: [{ name: sim, simulated: {} }]
+";
+    let here = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_phasebench")).current_dir(folder.path()).args(arguments).output()
+    };
+    std::fs::write(folder.path().join("s.yaml"), scenario)?;
+    std::fs::write(
+        folder.path().join("w.yaml"),
+        "version: 1\nname: w\nmix: [{ name: a, share: 1, prompt: 11, gen: 8 }]\n",
+    )?;
+    let output = here(&["run", "s.yaml", "--out", "run"])?;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let pricing = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/pricing/tr119.yaml").display().to_string();
+    let asked = ["cost", "run", "--pricing", &pricing, "--workload", "w.yaml"];
+    let printed = String::from_utf8(here(&asked)?.stdout)?;
+    for said in ["small on sim (f32 without KV cache)", "small on sim (f32 × 4 without KV cache)"] {
+        assert!(printed.contains(said), "{said}:\n{printed}");
+    }
+    assert!(!printed.contains("nothing can be priced"), "{printed}");
+    let found: serde_json::Value = serde_json::from_slice(&here(&[&asked[..], &["--json"]].concat())?.stdout)?;
+    let alone = &found["requests"][0];
+    assert_eq!(
+        (&alone["engine"]["decode"], &alone["engine"]["batch"], &alone["coverage"]["share"]),
+        (&"generate_uncached".into(), &1.into(), &1.0.into())
+    );
+    // The cell's own: a prefill and eight passes.
+    assert_eq!(here(&["report", "run"])?.status.code(), Some(0));
+    let mut summary = csv::Reader::from_path(folder.path().join("run/analysis/summary_by_model_backend_mode.csv"))?;
+    let header = summary.headers()?.clone();
+    let at = |name: &str| header.iter().position(|title| title == name).ok_or(format!("no column {name}"));
+    let (name, mode, location) = (at("scenario")?, at("mode")?, at("location_ms")?);
+    let mut seconds = 0.0;
+    for row in summary.records() {
+        let row = row?;
+        if &row[name] == "one" && ["prefill", "generate_uncached"].contains(&&row[mode]) {
+            seconds += row[location].parse::<f64>()? / 1e3;
+        }
+    }
+    let told = alone["seconds"]["value"].as_f64().ok_or("no seconds")?;
+    assert!((told / seconds - 1.0).abs() < 1e-9, "{told}, not {seconds}");
+
+    // Without the first pass nothing can be priced, and that is what is said.
+    std::fs::write(
+        folder.path().join("s.yaml"),
+        scenario.replace("modes: [prefill, generate_uncached]", "modes: [generate_uncached]"),
+    )?;
+    assert_eq!(here(&["run", "s.yaml", "--out", "less"])?.status.code(), Some(0));
+    let printed = String::from_utf8(here(&["cost", "less", "--pricing", &pricing])?.stdout)?;
+    assert!(
+        printed.contains(
+            "note: nothing can be priced: the run did not measure `prefill`, which every request begins with"
+        ),
+        "{printed}"
+    );
     Ok(())
 }

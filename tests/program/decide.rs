@@ -178,6 +178,8 @@ backends:
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for expected in [
+        "note: something in this run is scripted: what comes of it is money for nothing that was measured\n",
+        "note: small on fast (f32): one prompt length was measured, prefill is taken in proportion\n",
         "workload, small, w (decided): use fast\n",
         "SLO, ttft within 30.00 ms at p95, small, w (decided): kept by fast; missed by slow\n",
         "SLO, e2e within 10000 ms at p50, small, w (decided): kept by slow, fast\n",
@@ -210,8 +212,8 @@ backends:
 fn a_report_with_prices_begins_with_the_engine_and_its_cost() {
     let here = tempfile::tempdir().unwrap();
     run(here.path(), 1, [(1.0, 1.0), (0.6, 0.6)]);
-    fs::write(here.path().join("w.yaml"), "version: 1\nname: w\nmix: [{ name: a, share: 1, prompt: 64, gen: 64 }]\n")
-        .unwrap();
+    let workload = "version: 1\nname: w\nmix: [{ name: a, share: 1, prompt: 64, gen: 64 }]\nrequests_per_second: 2\n";
+    fs::write(here.path().join("w.yaml"), workload).unwrap();
     let pricing = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/pricing/tr123.yaml").display().to_string();
     let words = ["report", "run1", "--pricing", &pricing, "--workload", "w.yaml", "--out", "priced", "--json"];
     let output = phasebench(here.path(), &words);
@@ -227,6 +229,22 @@ fn a_report_with_prices_begins_with_the_engine_and_its_cost() {
     );
     let page = fs::read_to_string(here.path().join("priced/report.md")).unwrap();
     assert!(page.contains("## What it costs") && page.contains("A thousand requests of the workload on every tier."));
+    assert!(page.contains("something in this run is scripted"), "what must be known before the figures");
+    assert!(page.contains("Workers for 2.00 requests/s") && page.contains("A month of 30 days on "), "{page}");
+    assert!(page.contains("Machines of one's own against hire."), "{page}");
+    for file in ["cost_per_request", "cost_table_all_tiers", "capacity", "cost_per_month", "break_even", "decisions"] {
+        assert!(here.path().join("priced").join(file).with_extension("csv").is_file(), "{file}");
+    }
+    let words = ["decide", "run1", "--pricing", &pricing, "--workload", "w.yaml", "--success", "small=0.9"];
+    let output = phasebench(here.path(), &words);
+    let said = text(&output.stdout);
+    let tier = said.lines().skip_while(|line| !line.starts_with("model tier, large or small, w (")).nth(1);
+    let tier = tier.unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        tier.starts_with("  large on second costs ") && tier.contains("; small succeeds in 90.0 %, large must in ")
+    );
+    assert!(tier.contains(" [") && tier.contains("] times as much as small on second"), "with its interval: {tier}");
+    assert!(said.contains("(phasebench rerun RUN --if-changed)"), "{said}");
     let output = phasebench(here.path(), &["report", "run1", "--pricing", &pricing]);
     assert_eq!(output.status.code(), Some(2), "the run's own report stays without prices");
 }

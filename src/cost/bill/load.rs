@@ -17,6 +17,8 @@ use crate::cost::engines::EngineName;
 pub struct CapacityRow {
     /// The engine.
     pub engine: EngineName,
+    /// Share of the workload that was measured; the rest is taken to be as the mean of it.
+    pub coverage: f64,
     /// Mean load. Unit: requests per second.
     pub requests_per_s: f64,
     /// The busiest moment's load ÷ the mean.
@@ -39,6 +41,8 @@ pub struct CapacityRow {
 pub struct MonthRow {
     /// The engine.
     pub engine: EngineName,
+    /// Share of the workload that was measured; the rest is taken to be as the mean of it.
+    pub coverage: f64,
     /// Name of the tier.
     pub tier: String,
     /// Requests of 30 days.
@@ -59,6 +63,8 @@ pub struct MonthRow {
 pub struct BreakEvenRow {
     /// The engine.
     pub engine: EngineName,
+    /// Share of the workload that was measured; the rest is taken to be as the mean of it.
+    pub coverage: f64,
     /// Name of the tier that is hired.
     pub tier: String,
     /// Machines that the load needs, bought or hired.
@@ -82,6 +88,8 @@ pub struct BreakEvenRow {
 pub struct TcoRow {
     /// The engine.
     pub engine: EngineName,
+    /// Share of the workload that was measured; the rest is taken to be as the mean of it.
+    pub coverage: f64,
     /// Name of the tier that is hired; `bought` for the machine of the pricing file.
     pub tier: String,
     /// How long.
@@ -141,6 +149,8 @@ impl Load<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct Carrier<'a> {
     pub(super) engine: &'a EngineName,
+    /// Share of the workload that was measured.
+    pub(super) coverage: f64,
     /// How long requests hold a worker. `None`: nothing was measured.
     pub(super) service: Option<Service>,
     /// The mean request.
@@ -182,6 +192,7 @@ fn capacity(of: Carrier<'_>, load: Load<'_>) -> CapacityRow {
     let alone = of.engine.batch == 1;
     CapacityRow {
         engine: of.engine.clone(),
+        coverage: of.coverage,
         requests_per_s: load.requests_per_s,
         burst: load.demand.burst,
         utilisation: load.demand.utilisation,
@@ -199,6 +210,7 @@ fn months(of: Carrier<'_>, load: Load<'_>) -> Vec<MonthRow> {
         let for_work = of.request.times(requests).cost(rates(load.pricing, tier), load.pricing.gco2e_per_kwh.is_some());
         MonthRow {
             engine: of.engine.clone(),
+            coverage: of.coverage,
             tier: tier.name.clone(),
             requests,
             for_work,
@@ -234,6 +246,7 @@ fn break_even(of: Carrier<'_>, load: Load<'_>, price: HardwarePrice) -> Vec<Brea
                 .then_some(Uncertain { high: months.high.filter(|high| *high < f64::MAX / 2.0), ..months });
             BreakEvenRow {
                 engine: of.engine.clone(),
+                coverage: of.coverage,
                 tier: tier.name.clone(),
                 machines: machines(of.request, load),
                 once: of.request.uncertain(|work| load.bought(work, hardware).once),
@@ -250,6 +263,7 @@ fn break_even(of: Carrier<'_>, load: Load<'_>, price: HardwarePrice) -> Vec<Brea
 fn tco(of: Carrier<'_>, load: Load<'_>, months: f64) -> Vec<TcoRow> {
     let row = |tier: &str, total: Uncertain| TcoRow {
         engine: of.engine.clone(),
+        coverage: of.coverage,
         tier: tier.to_owned(),
         months,
         total,

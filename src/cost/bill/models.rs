@@ -15,6 +15,9 @@ pub struct ModelRow {
     pub dearer: EngineName,
     /// The cheaper one.
     pub cheaper: EngineName,
+    /// Share of the workload that was measured on the one of both that reaches less of it; the rest is taken to be as the
+    /// mean of it.
+    pub coverage: f64,
     /// How many times as much a request costs.
     pub ratio: Uncertain,
     /// Success rate of the cheaper one, as given. Null: it was not.
@@ -33,6 +36,8 @@ pub struct ModelRow {
 #[derive(Clone, Copy)]
 pub(super) struct Candidate<'a> {
     pub(super) engine: &'a EngineName,
+    /// Share of the workload that was measured.
+    pub(super) coverage: f64,
     /// The mean request.
     pub(super) request: &'a Drawn,
 }
@@ -46,39 +51,46 @@ pub(super) fn rows(candidates: &[Candidate<'_>], rates: Rates, success: &[(Strin
             if with_energy { cost.total() } else { cost.infrastructure }
         })
     };
-    let mut best: Vec<(EngineName, f64, Vec<f64>)> = Vec::new();
+    let mut best: Vec<Best> = Vec::new();
     for of in candidates {
         let (value, drawn) = price(of);
-        match best.iter_mut().find(|(name, ..)| name.model == of.engine.model) {
-            Some(known) if known.1 <= value => {}
-            Some(known) => *known = (of.engine.clone(), value, drawn),
-            None => best.push((of.engine.clone(), value, drawn)),
+        let own = Best { engine: of.engine.clone(), coverage: of.coverage, value, drawn };
+        match best.iter_mut().find(|known| known.engine.model == own.engine.model) {
+            Some(known) if known.value <= value => {}
+            Some(known) => *known = own,
+            None => best.push(own),
         }
     }
-    best.sort_by(|a, b| a.1.total_cmp(&b.1));
+    best.sort_by(|a, b| a.value.total_cmp(&b.value));
     best.windows(2).map(|pair| row(&pair[1], &pair[0], success)).collect()
 }
 
-fn row(
-    dearer: &(EngineName, f64, Vec<f64>),
-    cheaper: &(EngineName, f64, Vec<f64>),
-    success: &[(String, f64)],
-) -> ModelRow {
-    let rate = |name: &EngineName| success.iter().find(|(model, _)| *model == name.model).map(|(_, rate)| *rate);
+/// A model on its cheapest engine, with what a request costs there.
+struct Best {
+    engine: EngineName,
+    coverage: f64,
+    value: f64,
+    drawn: Vec<f64>,
+}
+
+fn row(dearer: &Best, cheaper: &Best, success: &[(String, f64)]) -> ModelRow {
+    let rate = |of: &Best| success.iter().find(|(model, _)| *model == of.engine.model).map(|(_, rate)| *rate);
     let each = |of: &dyn Fn(f64, f64) -> f64| {
-        let drawn: Vec<f64> = dearer.2.iter().zip(&cheaper.2).map(|(dearer, cheaper)| of(*dearer, *cheaper)).collect();
-        Uncertain::of(of(dearer.1, cheaper.1), &drawn)
+        let drawn: Vec<f64> =
+            dearer.drawn.iter().zip(&cheaper.drawn).map(|(dearer, cheaper)| of(*dearer, *cheaper)).collect();
+        Uncertain::of(of(dearer.value, cheaper.value), &drawn)
     };
-    let (of_dearer, of_cheaper) = (rate(&dearer.0), rate(&cheaper.0));
+    let (of_dearer, of_cheaper) = (rate(dearer), rate(cheaper));
     let needed = |success: f64| move |dearer: f64, cheaper: f64| SuccessRate::of(dearer, cheaper, success).needed;
     let pays = of_dearer.zip(of_cheaper).filter(|(dearer, cheaper)| dearer > cheaper);
     ModelRow {
-        dearer: dearer.0.clone(),
-        cheaper: cheaper.0.clone(),
+        dearer: dearer.engine.clone(),
+        cheaper: cheaper.engine.clone(),
+        coverage: dearer.coverage.min(cheaper.coverage),
         ratio: each(&|dearer, cheaper| SuccessRate::of(dearer, cheaper, 1.0).ratio),
         success_of_cheaper: of_cheaper,
         needed: of_cheaper.map(|success| each(&needed(success))),
-        feasible: of_cheaper.map(|success| SuccessRate::of(dearer.1, cheaper.1, success).feasible()),
+        feasible: of_cheaper.map(|success| SuccessRate::of(dearer.value, cheaper.value, success).feasible()),
         success_of_dearer: of_dearer,
         value_of_failure: pays.map(|(of_dearer, of_cheaper)| {
             each(&|dearer, cheaper| value_of_failure(dearer, cheaper, of_dearer, of_cheaper).unwrap_or_default())

@@ -3,12 +3,10 @@
 use serde::Serialize;
 
 use crate::economics::figures::{Draws, Figures, Sum, Uncertain};
-use crate::economics::price::{Rates, Scope, Work};
+use crate::economics::price::{JOULES_PER_KWH, Rates, Scope, Work};
 use crate::scenario::pricing::{Pricing, Tier};
 use crate::stats::summary::quantiles;
 use crate::units::significant;
-
-const JOULES_PER_KWH: f64 = 3.6e6;
 
 /// Money with its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -8,18 +8,23 @@ use crate::economics::figures::Figures;
 use crate::economics::request_time::Reach;
 use crate::scenario::workload::{Bin, Latency, Slo, Workload};
 
+use super::money::percent;
+
 /// Whether answers are fast enough.
 #[derive(Debug, Serialize)]
 pub struct SloRow {
     /// The engine.
     pub engine: EngineName,
+    /// Share of the workload that was measured.
+    pub coverage: f64,
     /// What of an answer.
     pub of: Latency,
     /// Unit: milliseconds.
     pub within_ms: f64,
     /// Of requests. Unit: percent.
     pub percentile: f64,
-    /// What is found, waiting for a worker left out. Null: see `withheld`. Unit: milliseconds.
+    /// What is found, waiting for a worker left out: at most, if it holds, whatever was not measured being slower; at least, if it
+    /// does not, that being faster. Null: see `withheld`. Unit: milliseconds.
     pub found_ms: Option<f64>,
     /// Whether that is fast enough.
     pub holds: Option<bool>,
@@ -47,10 +52,11 @@ pub(super) struct Answering<'a> {
 /// A row for each demand of the workload.
 pub(super) fn rows(of: &Answering<'_>, figures: &Figures, workload: &Workload, bins: &[Bin]) -> Vec<SloRow> {
     let row = |slo: &Slo| {
-        let found = reached_ms(slo, of, figures, bins);
         let within_ms = slo.within.as_secs_f64() * 1e3;
+        let found = times(slo, of, figures, bins).and_then(|times| times.judge(slo.percentile, within_ms));
         SloRow {
             engine: of.engine.name.clone(),
+            coverage: of.coverage.share,
             of: slo.of,
             within_ms,
             percentile: slo.percentile,
@@ -62,34 +68,94 @@ pub(super) fn rows(of: &Answering<'_>, figures: &Figures, workload: &Workload, b
     workload.slos.iter().map(row).collect()
 }
 
-/// The time that so many of the requests do not exceed, if each took as long as 95 % of its calls.
-fn reached_ms(slo: &Slo, of: &Answering<'_>, figures: &Figures, bins: &[Bin]) -> Result<f64, String> {
+/// What requests take.
+#[derive(Debug)]
+struct Times {
+    /// Of those that were measured, with their weights, the fastest first. Unit: milliseconds.
+    known: Vec<(f64, f64)>,
+    /// Weight of those that were not.
+    unknown: f64,
+}
+
+/// Times of a workload's requests, each as long as so many percent of its calls.
+fn times(slo: &Slo, of: &Answering<'_>, figures: &Figures, bins: &[Bin]) -> Result<Times, String> {
     if !of.coverage.is_enough() {
         return Err("too little of the workload was measured".to_owned());
     }
-    let Some((prefill_tail, decode_tail)) = of.engine.tails else {
-        return Err(format!("a cell has {} calls, and 20 are needed to know its 95th percentile", of.engine.calls));
-    };
-    let covered = bins.iter().filter(|bin| of.timed.reach(bin) == Reach::Covered);
-    let mut times: Vec<(f64, f64)> = covered
-        .map(|bin| {
-            let (prompt, steps) = (f64::from(bin.prompt), f64::from(bin.generated));
-            let prefill = of.timed.time.prefill(prompt).value(figures) * prefill_tail;
-            let decode = of.timed.time.decode(prompt, steps).value(figures) * decode_tail;
-            let time = match slo.of {
-                Latency::Ttft => prefill,
-                Latency::Tpot => decode / steps,
-                Latency::E2e => prefill + decode,
-            };
-            (time, bin.weight)
+    let (prefill_tail, decode_tail) = of.engine.tails.at(slo.percentile)?;
+    let mut times = Times { known: Vec::with_capacity(bins.len()), unknown: 0.0 };
+    for bin in bins {
+        if of.timed.reach(bin) != Reach::Covered {
+            times.unknown += bin.weight;
+            continue;
+        }
+        let (prompt, steps) = (f64::from(bin.prompt), f64::from(bin.generated));
+        let prefill = of.timed.time.prefill(prompt).value(figures) * prefill_tail;
+        let decode = of.timed.time.decode(prompt, steps).value(figures) * decode_tail;
+        let time = match slo.of {
+            Latency::Ttft => prefill,
+            Latency::Tpot => decode / steps,
+            Latency::E2e => prefill + decode,
+        };
+        times.known.push((time, bin.weight));
+    }
+    times.known.sort_by(|a, b| a.0.total_cmp(&b.0));
+    Ok(times)
+}
+
+impl Times {
+    /// The time that so many percent of the requests do not exceed: if those that were not measured are slower than all others,
+    /// or, where it would be too long even if they were faster, the least that it is.
+    ///
+    /// # Errors
+    /// What was not measured decides, in words.
+    fn judge(&self, percentile: f64, within_ms: f64) -> Result<f64, String> {
+        let all = self.known.iter().map(|(_, weight)| weight).sum::<f64>() + self.unknown;
+        let wanted = percentile / 100.0 * all;
+        let at_most = self.reached(wanted).filter(|ms| *ms <= within_ms);
+        let at_least = self.reached(wanted - self.unknown).filter(|ms| *ms > within_ms);
+        at_most.or(at_least).ok_or_else(|| {
+            let share = percent(self.unknown / all);
+            format!("{share} of the requests are outside what was measured, and may be the slowest")
         })
-        .collect();
-    times.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let wanted = slo.percentile / 100.0 * times.iter().map(|(_, weight)| weight).sum::<f64>();
-    let mut below = 0.0;
-    let reached = times.iter().find(|(_, weight)| {
-        below += weight;
-        below >= wanted * (1.0 - 1e-12)
-    });
-    reached.or(times.last()).map(|(time, _)| *time).ok_or_else(|| "nothing was measured".to_owned())
+    }
+
+    /// The time that requests of so much weight do not exceed. `None`: fewer were measured, or no weight is asked for.
+    fn reached(&self, wanted: f64) -> Option<f64> {
+        if wanted <= 0.0 {
+            return None;
+        }
+        let mut below = 0.0;
+        let reached = self.known.iter().find(|(_, weight)| {
+            below += weight;
+            below >= wanted * (1.0 - 1e-12)
+        });
+        reached.map(|(time, _)| *time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 92 of 100 requests take 1 to 92 ms, and 8 were not measured.
+    fn times(unknown: f64) -> Times {
+        Times { known: (1..=92).map(|ms| (f64::from(ms), 1.0)).collect(), unknown }
+    }
+
+    #[test]
+    fn what_was_not_measured_may_be_the_slowest_or_the_fastest() {
+        let whole = times(0.0);
+        assert_eq!((whole.judge(50.0, 50.0), whole.judge(50.0, 40.0)), (Ok(46.0), Ok(46.0)));
+        let part = times(8.0);
+        assert_eq!(part.judge(90.0, 90.0), Ok(90.0), "kept, however slow the others are");
+        assert_eq!(part.judge(90.0, 81.0), Ok(82.0), "missed, were the others the fastest");
+        assert!(part.judge(90.0, 85.0).is_err(), "82 to 90");
+        assert!(part.judge(95.0, 500.0).is_err(), "the 95th is among the others");
+        assert_eq!(part.judge(95.0, 80.0), Ok(87.0), "87 at least");
+        assert_eq!(
+            part.judge(95.0, 500.0),
+            Err("8.0 % of the requests are outside what was measured, and may be the slowest".to_owned())
+        );
+    }
 }

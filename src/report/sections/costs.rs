@@ -8,6 +8,7 @@ use crate::cost::request::ENOUGH;
 use crate::economics::figures::Uncertain;
 use crate::report::document::{Assurance, Block, Document, Finding, Section, Table, Text};
 use crate::report::format::ABSENT;
+use crate::units::significant;
 
 /// Puts what a run costs into its report: the answer on the first screen, before all others, and a section after the advice.
 pub fn add_costs(document: &mut Document, bill: &Bill) {
@@ -104,12 +105,62 @@ fn section(bill: &Bill) -> Section {
         .words("tier", |row| row.tier.as_str())
         .number("total", &bill.currency, |row| with_interval(row.cost.total))
         .words("", |row| row.cost.scope.to_string())
-        .captioned(Text::plain("A thousand requests of the workload on every tier."));
-    let tables = [phases, requests, thousands].into_iter().filter(|table| !table.rows.is_empty());
-    blocks.extend(tables.map(Block::from));
+        .number("covered", "", |row| percent(row.coverage))
+        .captioned(Text::plain(
+            "A thousand requests of the workload on every tier. What is not covered is taken to be as the mean of what is, here \
+             and below.",
+        ));
+    let tables = [phases, requests, thousands].into_iter().chain(of_load(bill, &first)).chain([models(bill, &first)]);
+    blocks.extend(tables.filter(|table| !table.rows.is_empty()).map(Block::from));
     blocks.extend(bill.missing_scenario.is_some().then(|| {
         let note = Text::plain("Too little of the workload was measured. The scenario file that measures the rest: ");
         Block::Note(note.code("phasebench decide RUN --pricing FILE --workload FILE").and("."))
     }));
     Section { id: "costs", title: "What it costs".to_owned(), blocks }
+}
+
+/// What the workload's load needs: workers, a month on the tier, and a machine of one's own.
+fn of_load(bill: &Bill, tier: &str) -> [Table; 3] {
+    let whole = |value: Uncertain| match value.low.zip(value.high) {
+        Some((low, high)) => format!("{:.0} [{low:.0}, {high:.0}]", value.value),
+        None => format!("{:.0}", value.value),
+    };
+    let load = bill.capacity.first().map(|row| significant(row.requests_per_s, 3)).unwrap_or_default();
+    let capacity = Table::of(&bill.capacity)
+        .words("engine", |row| row.engine.to_string())
+        .number("workers, at least", "", |row| whole(row.workers))
+        .number("busy", "", |row| row.busy.map_or_else(|| ABSENT.to_owned(), percent))
+        .number("mean wait", "s", |row| row.mean_wait_model_s.map_or_else(|| ABSENT.to_owned(), |s| significant(s, 3)))
+        .number("covered", "", |row| percent(row.coverage))
+        .captioned(Text::plain(format!(
+            "Workers for {load} requests/s: a lower bound without queueing. The wait is a model's, M/G/1, and no measurement."
+        )));
+    let months = Table::of(bill.months.iter().filter(|row| row.tier == tier))
+        .words("engine", |row| row.engine.to_string())
+        .number("for the work", &bill.currency, |row| with_interval(row.for_work.total))
+        .number("for whole workers", &bill.currency, |row| with_interval(row.hired))
+        .words("", |row| row.scope.to_string())
+        .number("covered", "", |row| percent(row.coverage))
+        .captioned(Text::plain(format!("A month of 30 days on {tier}.")));
+    let bought = Table::of(&bill.break_even)
+        .words("engine", |row| row.engine.to_string())
+        .words("against", |row| row.tier.as_str())
+        .number("machines", "", |row| whole(row.machines))
+        .number("once", &bill.currency, |row| with_interval(row.once))
+        .number("pays after", "months", |row| row.months.map_or_else(|| "never".to_owned(), with_interval))
+        .words("", |row| if row.pays { "" } else { "not within its life" })
+        .number("covered", "", |row| percent(row.coverage))
+        .captioned(Text::plain("Machines of one's own against hire."));
+    [capacity, months, bought]
+}
+
+fn models(bill: &Bill, tier: &str) -> Table {
+    Table::of(&bill.models)
+        .words("dearer", |row| row.dearer.to_string())
+        .words("cheaper", |row| row.cheaper.to_string())
+        .number("times the cost", "", |row| with_interval(row.ratio))
+        .number("covered", "", |row| percent(row.coverage))
+        .captioned(Text::plain(format!(
+            "Each model beside the next cheaper one, on its cheapest engine on {tier}: how many times as often it must succeed."
+        )))
 }

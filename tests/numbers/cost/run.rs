@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use phasebench::analysis::Tables;
 use phasebench::analysis::engines::process_allowance;
+use phasebench::analysis::recommendations::{Standing, Topic};
+use phasebench::analysis::{RecommendationRow, Tables};
 use phasebench::cost::bill::{Bill, Order, of_run};
+use phasebench::cost::decision::recommend;
 use phasebench::economics::figures::Uncertain;
 use phasebench::economics::request_time::Reach;
 use phasebench::scenario::workload::{Bins, Requests};
 use phasebench::scenario::{Pricing, Workload, pricing, workload};
 use phasebench::terms::SessionCount;
 
+use crate::analysis::engines::{interleaved_over, steady};
 use crate::analysis::run::{Model, Run, Shape, model, shape};
 
 const SCENARIO: &str = include_str!("../../../scenarios/quickstart.yaml");
@@ -146,6 +149,94 @@ fn a_latency_that_must_hold_is_withheld_until_calls_tell_their_tail() {
     assert!((many.slos[0].found_ms.unwrap() / 64.64 - 1.0).abs() < 2e-3, "{:?}", many.slos[0]);
 }
 
+/// 8 % of the requests are longer than anything measured, and so the slowest: the 95th percentile is among them.
+#[test]
+fn a_latency_that_requests_decide_which_were_not_measured_is_withheld() {
+    let asked = "mix: [{ name: in, share: 92, prompt: 128, gen: 32 }, { name: out, share: 8, prompt: 900, gen: 32 }]\n\
+                 requests_per_second: 1\n\
+                 slo: [{ of: ttft, within: 10s, percentile: 95 }, { of: ttft, within: 10s, percentile: 90 }, \
+                 { of: ttft, within: 1ms, percentile: 95 }]";
+    let bill = bill(20, asked);
+    let [beyond, inside, missed] = bill.slos.as_slice() else { panic!("{:?}", bill.slos) };
+    assert_eq!((beyond.holds, beyond.found_ms), (None, None));
+    assert_eq!(
+        beyond.withheld.as_deref(),
+        Some("8.0 % of the requests are outside what was measured, and may be the slowest")
+    );
+    assert_eq!((inside.holds, missed.holds), (Some(true), Some(false)), "whatever the others take");
+    // What is charged as the mean of the rest says so.
+    let of_load =
+        [bill.capacity[0].coverage, bill.months[0].coverage, bill.break_even[0].coverage, bill.tco[0].coverage];
+    for coverage in of_load.into_iter().chain([beyond.coverage]) {
+        assert!((coverage - 0.92).abs() < 1e-12, "{coverage}");
+    }
+}
+
+/// Twenty calls tell nothing of one in a hundred. With a hundred it is theirs, and not the 95th that stands for it.
+#[test]
+fn a_percentile_needs_calls_beyond_it() {
+    let slowest = |model: Model, shape: Shape, call: u32| {
+        let (prefill, decode) = law(model, shape, call);
+        if call % 50 == 49 { (prefill * 2.0, decode * 2.0) } else { (prefill, decode) }
+    };
+    let found = |n: u32| {
+        let run =
+            Run::measured(&[model("m", 4.0, 2)], &[shape("short", 16, 1, 32), shape("long", 256, 1, 32)], n, slowest);
+        let (workload, bins) = workload(
+            "mix: [{ name: a, share: 1, prompt: 16, gen: 32 }]\nslo: [{ of: ttft, within: 100ms, percentile: 99 }]",
+        );
+        let (pricing, tables) = (prices(), run.tables());
+        let asked = Some((&workload, bins.as_ref()));
+        let order = Order { pricing: &pricing, workload: asked, months: 10.0, scenario: SCENARIO, success: &[] };
+        of_run(&tables, &run.manifest, &run.plan, order).slos.remove(0)
+    };
+    let few = found(99);
+    assert_eq!(few.withheld.as_deref(), Some("a cell has 99 calls, and 100 are needed to know its 99th percentile"));
+    let many = found(100);
+    assert_eq!(many.holds, Some(false), "{many:?}");
+    assert!(many.found_ms.unwrap() > 125.0, "64 ms, and twice that in one call of fifty: {many:?}");
+}
+
+/// Two prompts alone and one eight at a time, on two engines of which the second takes half of the time.
+fn decided(asked: &str) -> RecommendationRow {
+    let shapes = [shape("short", 8, 1, 16), shape("long", 32, 1, 16), shape("wide", 64, 8, 16)];
+    let fast = |model: Model, shape: Shape, round: u32| {
+        let (prefill, decode) = steady(model, shape, round);
+        (prefill / 2.0, decode / 2.0)
+    };
+    let run = interleaved_over(&shapes, &[("one", &steady), ("two", &fast)]);
+    let (workload, bins) = workload(asked);
+    let (pricing, tables) = (prices(), run.tables());
+    let asked = Some((&workload, bins.as_ref()));
+    let order = Order { pricing: &pricing, workload: asked, months: 10.0, scenario: SCENARIO, success: &[] };
+    let rows = recommend(&of_run(&tables, &run.manifest, &run.plan, order));
+    rows.into_iter().find(|row| row.topic == Topic::Workload && row.about.starts_with("a, ")).unwrap()
+}
+
+#[test]
+fn engines_that_were_not_measured_at_it_do_not_keep_others_from_being_chosen() {
+    let row = decided("mix: [{ name: a, share: 1, prompt: 16, gen: 16 }]");
+    assert_eq!((row.standing, row.advice.as_str()), (Standing::Decided, "use two"), "{row:?}");
+    let figures = row.figures.unwrap();
+    let left_out = "left out, for too little of the workload was measured on them: one × 8 (0 %), two × 8 (0 %)";
+    assert!(figures.ends_with(left_out), "{figures}");
+    let row = decided("mix: [{ name: a, share: 1, prompt: 500, gen: 16 }]");
+    assert_eq!(
+        (row.standing, row.advice.as_str()),
+        (Standing::NoData, "no decision: 0 % of the workload was measured"),
+        "{row:?}"
+    );
+}
+
+/// 15 calls do not tell a 95th percentile: whether the cheapest engine answers in time is open.
+#[test]
+fn an_engine_of_which_it_is_not_known_whether_it_answers_in_time_is_a_hint() {
+    let row =
+        decided("mix: [{ name: a, share: 1, prompt: 16, gen: 16 }]\nslo: [{ of: ttft, within: 10s, percentile: 95 }]");
+    assert_eq!(row.standing, Standing::Hint, "{row:?}");
+    assert_eq!(row.advice, "two is cheapest, and it is not known whether it answers as fast as is asked");
+}
+
 /// A model that takes four times as long: 70 % of successes would need 280 %, and a failure is worth what it must cost.
 #[test]
 fn a_dearer_model_must_succeed_more_often() {
@@ -168,8 +259,18 @@ fn a_dearer_model_must_succeed_more_often() {
     let costs: Vec<f64> =
         bill.thousands.iter().filter(|of| of.tier == "hired").map(|of| of.cost.total.value / 1e3).collect();
     assert!((row.value_of_failure.unwrap().value / ((costs[1] - costs[0]) / 0.2) - 1.0).abs() < 1e-9);
-    let said = bill.notes.last().map(String::as_str);
-    assert_eq!(said, Some("--success: there is no model `other` with figures in this run"));
+    let unknown = "--success: there is no model `other` with figures in this run";
+    assert!(bill.notes.iter().any(|note| note == unknown), "{:?}", bill.notes);
+    // What is advised says the same, with the interval.
+    let tier = recommend(&bill).into_iter().find(|row| row.topic == Topic::ModelTier).unwrap();
+    assert_eq!((tier.about.as_str(), tier.standing), ("big or small, w", Standing::Decided));
+    assert_eq!(tier.advice, "take small: it costs less per success");
+    let figures = tier.figures.unwrap();
+    for said in
+        ["big on eng costs 4.00 [", "] times as much as small on eng; small succeeds in 70.0 %, big must in 280 ["]
+    {
+        assert!(figures.contains(said), "{said}: {figures}");
+    }
 }
 
 /// Engines that are known from one process each are known to no better than the next process may differ, in turns or not; an

@@ -140,6 +140,32 @@ fn times_are_averaged_and_the_published_rule_is_shown_beside() {
     assert!((number(&request["total"]) - 1000.0 * 6.0 / 3600.0 * 1.006).abs() < 1e-9, "{request}");
 }
 
+/// Between measured lengths energy goes straight in logarithms as time does: a prefill of 5 J at 100 tokens and of 80 J at 400
+/// is one of 20 J at 200, and no mean of joules per token, which would be 25.
+#[test]
+fn energy_is_taken_between_the_lengths_as_time_is() {
+    let of = |columns: &str, rows: [&str; 2]| {
+        let text = format!(
+            "engine,prompt_tokens,gen_tokens,prefill_tokens_per_s,decode_tokens_per_s,{columns}\nx,100,10,1000,10,{}\nx,400,10,1000,10,{}\n",
+            rows[0], rows[1]
+        );
+        let (folder, path) = table(&text);
+        let mix = workload(folder.path(), "mix: [{ name: a, share: 1, prompt: 200, gen: 10 }]");
+        let asked = CostArgs { group: vec!["engine".to_owned()], workload: Some(mix), ..args(&path) };
+        row(&json(&asked)["requests"], &[("tier", "on-demand")]).clone()
+    };
+    let watts = of("prefill_power_w,decode_power_w", ["50,20", "200,20"]);
+    let joules = of("prefill_j_per_token,decode_j_per_token", ["0.05,2", "0.2,2"]);
+    for found in [watts, joules] {
+        // 20 J and ten tokens of 2 J, a thousand times, at 0.20 a kilowatt-hour.
+        let energy = number(&found["cost"]["energy"]);
+        assert!((energy / (1000.0 * 40.0 / 3.6e6 * 0.20) - 1.0).abs() < 1e-9, "{found}");
+        assert_eq!(found["scope"], "with_energy");
+    }
+    let half = of("prefill_power_w,decode_power_w", ["50,20", "200,"]);
+    assert_eq!((&half["scope"], &half["cost"]["energy"]), (&"infrastructure_only".into(), &Value::Null));
+}
+
 /// TR123's CPU rows hold 3.5 W, which is what the GPU drew beside them; a row without power is not one of 0 W.
 #[test]
 fn energy_is_counted_where_it_is_known_and_the_devices_own() {
