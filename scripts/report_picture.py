@@ -17,7 +17,7 @@ import tempfile
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-WIDTH, HEIGHT = 1060, 1058
+WIDTH, HEIGHT = 1060, 1152
 
 STYLE = """
 html { border: 1px solid #d0d7de; }
