@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 from concurrent import futures
 from typing import NoReturn
@@ -23,7 +22,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import grpc
 
-from .lifetime import end_with_parent, exit_when_idle
+from .lifetime import end_with_parent, exit_when_idle, stop_on_signal
 from .server import Guard, TorchWorker
 from .worker_pb2_grpc import add_WorkerServicer_to_server
 
@@ -61,8 +60,7 @@ def main() -> None:
     )
     add_WorkerServicer_to_server(worker, server)  # type: ignore[no-untyped-call]
     address = _listen(server, arguments.listen)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stopping.set())
+    stop_on_signal(worker.stopping)
     server.start()
     _say_ready(address)
     if arguments.exit_on_stdin_close:
@@ -72,7 +70,7 @@ def main() -> None:
     worker.stopping.wait()
     worker.session.cancel()
     server.stop(_GRACE_SECONDS).wait()
-    _exit(worker)
+    _exit()
 
 
 def _arguments() -> argparse.Namespace:
@@ -137,12 +135,10 @@ def _say_ready(address: str) -> None:
     os.dup2(2, 1)
 
 
-def _exit(worker: TorchWorker) -> NoReturn:
-    """Ends with status 0, also if a forward pass or a compilation does not end."""
+def _exit() -> NoReturn:
+    """Ends with status 0, whatever does not end: a forward pass, a compilation, a library that cleans up."""
     logging.shutdown()
-    if worker.session.busy:
-        os._exit(0)
-    sys.exit(0)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""When the worker ends by itself: with its parent, or when nobody has asked for anything for long."""
+"""When the worker ends: with its parent, on a signal, or when nobody has asked for anything for long."""
 
 from __future__ import annotations
 
@@ -31,6 +31,27 @@ def _wait_for_end() -> None:
         os.kill(own, signal.SIGKILL)
     # That first process is not killed by a signal from inside, and all others end with it.
     os._exit(128 + signal.SIGKILL)
+
+
+def stop_on_signal(stopping: threading.Event) -> None:
+    """Sets `stopping` on SIGTERM and SIGINT.
+
+    The kernel may give a signal to any thread, and the main one, asleep over a lock, would not hear of it. What is
+    written into a pipe, whichever thread the signal meets, another one waits for.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    ending = (signal.SIGTERM, signal.SIGINT)
+    for number in ending:
+        signal.signal(number, lambda *_: None)
+
+    def wait() -> None:
+        while os.read(reader, 1)[0] not in ending:
+            pass
+        stopping.set()
+
+    threading.Thread(target=wait, name="signal", daemon=True).start()
 
 
 def exit_when_idle(idle_ns: Callable[[], int], seconds: float, stopping: threading.Event) -> None:

@@ -21,6 +21,11 @@ const SLACK: f64 = 0.01;
 /// and again (seen: ten in a row).
 const IN_A_ROW: [(usize, f64); 2] = [(3, 30.0), (10, 20.0)];
 
+/// Calls in a row, this one included, that are told in another unit: of each at most this share of the time that passed here is
+/// accounted for, a thousandth where microseconds are called nanoseconds, and so many milliseconds lack at least. Short calls
+/// that wait for a processor account for more, or not so often in a row.
+const ANOTHER_UNIT: (usize, f64, f64) = (30, 0.02, 3.0);
+
 /// Where at least this share of the time that passed here is accounted for, nothing is lacking.
 const LEAST_ACCOUNTED: f64 = 0.5;
 
@@ -51,8 +56,22 @@ pub struct Durations {
 /// The last calls, to tell a stall from a false clock.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Clocks {
-    /// What each of the last calls lacks, in milliseconds.
-    lacking: VecDeque<f64>,
+    /// What each of the last calls lacks, the newest first.
+    lacking: VecDeque<Lacking>,
+}
+
+/// What a call's durations do not account for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Lacking {
+    /// Unit: milliseconds.
+    ms: f64,
+    /// Share of what passed here that is accounted for, 0 to 1.
+    accounted: f64,
+}
+
+impl Lacking {
+    /// Nothing lacks.
+    const NOTHING: Self = Self { ms: 0.0, accounted: 1.0 };
 }
 
 impl Clocks {
@@ -62,12 +81,17 @@ impl Clocks {
             return Some(why);
         }
         let missing = call.missing();
-        self.lacking.push_front(missing.as_ref().map_or(0.0, |(ms, _)| *ms));
-        self.lacking.truncate(IN_A_ROW[1].0);
-        let lacks = |(calls, most): (usize, f64)| {
-            self.lacking.len() >= calls && self.lacking.iter().take(calls).all(|&ms| ms > most)
-        };
-        missing.filter(|_| IN_A_ROW.into_iter().any(lacks)).map(|(_, why)| why)
+        self.lacking.push_front(missing.as_ref().map_or(Lacking::NOTHING, |(lacking, _)| *lacking));
+        self.lacking.truncate(ANOTHER_UNIT.0);
+        let (calls, most_accounted, least_ms) = ANOTHER_UNIT;
+        let another_unit = self.all_of_last(calls, |call| call.accounted < most_accounted && call.ms > least_ms);
+        let lacks = |(calls, most_ms): (usize, f64)| self.all_of_last(calls, |call| call.ms > most_ms);
+        missing.filter(|_| another_unit || IN_A_ROW.into_iter().any(lacks)).map(|(_, why)| why)
+    }
+
+    /// Whether something holds of each of so many calls, the last ones. Not of fewer.
+    fn all_of_last(&self, calls: usize, holds: impl Fn(&Lacking) -> bool) -> bool {
+        self.lacking.len() >= calls && self.lacking.iter().take(calls).all(holds)
     }
 }
 
@@ -103,8 +127,8 @@ impl Durations {
         })
     }
 
-    /// Where far less is accounted for than passed here: how many milliseconds are lacking, and what is wrong.
-    fn missing(&self) -> Option<(f64, String)> {
+    /// Where far less is accounted for than passed here: what is lacking, and what is wrong.
+    fn missing(&self) -> Option<(Lacking, String)> {
         let before_first = self.load.unwrap_or_default() + self.prefill.unwrap_or_default();
         let decode = self.decode.unwrap_or_default() + Nanos(self.left_out_per_step.0 * u64::from(self.steps));
         let compared = [
@@ -114,12 +138,12 @@ impl Durations {
         ];
         let lacking = compared.into_iter().filter_map(|(name, said, passed, plain)| {
             let (said, passed) = (said?, passed);
-            let lacking = passed.as_ms() - said.as_ms() - plain;
-            let little = said.as_ms() < LEAST_ACCOUNTED * passed.as_ms();
+            let lacking =
+                Lacking { ms: passed.as_ms() - said.as_ms() - plain, accounted: said.as_ms() / passed.as_ms() };
             let why = || format!("{name} took {said} as the server says, and {passed} passed here, call after call");
-            (little && lacking > 0.0).then(|| (lacking, why()))
+            (lacking.accounted < LEAST_ACCOUNTED && lacking.ms > 0.0).then(|| (lacking, why()))
         });
-        lacking.max_by(|a, b| a.0.total_cmp(&b.0))
+        lacking.max_by(|a, b| a.0.ms.total_cmp(&b.0.ms))
     }
 }
 
@@ -217,6 +241,28 @@ mod tests {
         let told: Vec<bool> = words(&[call; 12]).iter().map(Option::is_some).collect();
         assert_eq!(told.iter().position(|&told| told), Some(9));
         assert!(told[9..].iter().all(|&told| told));
+    }
+
+    /// Calls of 15 ms, told in microseconds under the name of nanoseconds.
+    #[test]
+    fn another_unit_is_told_of_short_calls_too() {
+        let call = Durations {
+            total: Some(Nanos(15_000)),
+            load: None,
+            prefill: Some(Nanos(5_000)),
+            decode: Some(Nanos(10_000)),
+            steps: 8,
+            left_out_per_step: Nanos(0),
+            to_first: ms(5.0),
+            to_last: ms(15.0),
+        };
+        let told: Vec<bool> = words(&[call; 40]).iter().map(Option::is_some).collect();
+        assert_eq!(told.iter().position(|&told| told), Some(29));
+        assert!(told[29..].iter().all(|&told| told));
+        // Calls of half a millisecond that wait 12 ms for a processor, each of them.
+        let waited = Durations { total: Some(ms(0.5)), prefill: Some(ms(0.2)), decode: Some(ms(0.3)), ..call };
+        let waited = Durations { to_first: ms(12.2), to_last: ms(12.5), ..waited };
+        assert_eq!(words(&[waited; 60]), vec![None; 60]);
     }
 
     /// Our own side stalled: what the server says is right all the same.
