@@ -10,11 +10,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::record::manifest::Manifest;
-use crate::stats::LEVEL;
-use crate::stats::student;
 use crate::terms::Mode;
 
-use super::engines::PROCESS_ALLOWANCE;
+use super::engines::{PROCESS_ALLOWANCE, allowance_half_width};
 use super::registry::Tables;
 use super::scaling::ScalingFitRow;
 use super::summary::SummaryRow;
@@ -356,11 +354,7 @@ fn speed(a: &Known<'_>, b: &Known<'_>, same_run: bool) -> Option<(f64, f64)> {
     let ratio = a.row.location_ms? / b.row.location_ms?;
     let of_cells = a.half_width()?.hypot(b.half_width()?);
     let knows_processes = [a, b].iter().all(|known| known.row.interval_kind.is_of_sessions());
-    let allowance = if same_run && knows_processes {
-        0.0
-    } else {
-        student::critical(LEVEL, f64::INFINITY)? * PROCESS_ALLOWANCE * std::f64::consts::SQRT_2
-    };
+    let allowance = if same_run && knows_processes { 0.0 } else { allowance_half_width(PROCESS_ALLOWANCE) };
     Some((ratio, of_cells.hypot(allowance)))
 }
 

@@ -16,7 +16,7 @@ mod pairs;
 mod side;
 mod verdict;
 
-pub use allowance::{PROCESS_ALLOWANCE, process_allowance};
+pub use allowance::{PROCESS_ALLOWANCE, allowance_half_width, allowed_for, process_allowance};
 pub use by_session::Pairing;
 pub use cells::{EngineComparison, EngineComparisonRow};
 pub use groups::{EngineGroups, EngineGroupsRow, Samples};

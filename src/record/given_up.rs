@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::record::plan::{Cell, CellId, Plan, SessionKey};
-use crate::record::{CallRecord, Decision, Line, LoadRecord, Rule};
+use crate::record::{CallRecord, Decision, Line, Rule};
 use crate::terms::Role;
 
 /// A cell that was given up.
@@ -97,16 +97,12 @@ pub fn sessions_given_up<'a>(given_up: &[GivenUp<'_>], plan: &'a Plan) -> Vec<&'
 }
 
 fn last_failed_load<'a>(lines: &'a [Line], session: &SessionKey) -> Option<&'a str> {
-    failed_loads(lines, session).find_map(|load| load.detail.as_deref())
-}
-
-/// Loads of a session that failed, the last one first.
-fn failed_loads<'a>(lines: &'a [Line], session: &SessionKey) -> impl Iterator<Item = &'a LoadRecord> {
     let loads = lines.iter().rev().filter_map(|line| match line {
         Line::Load(load) => Some(&**load),
         _ => None,
     });
-    loads.filter(move |load| load.session == *session && !load.status.is_ok())
+    let mut failed = loads.filter(|load| load.session == *session && !load.status.is_ok());
+    failed.find_map(|load| load.detail.as_deref())
 }
 
 fn last_loss<'a>(lines: &'a [Line], cell: &Cell) -> Option<&'a str> {

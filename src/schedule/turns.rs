@@ -30,11 +30,12 @@ impl Turns {
     /// As plan and record are now.
     #[must_use]
     pub fn new(plan: &Plan, ordering: &Ordering, recorded: &Recorded) -> Self {
+        let mut of_session: Vec<Vec<usize>> = plan.sessions.iter().map(|_| Vec::new()).collect();
+        for cell in 0..plan.cells.len() {
+            of_session[ordering.session_of(cell)].push(cell);
+        }
         let in_pass = |pass: usize| {
-            let mut of_session: Vec<Vec<usize>> = plan.sessions.iter().map(|_| Vec::new()).collect();
-            for cell in 0..plan.cells.len() {
-                of_session[ordering.session_of(cell)].push(cell);
-            }
+            let mut of_session = of_session.clone();
             for cells in &mut of_session {
                 cells.sort_by_key(|&cell| ordering.warmup_rank(cell, pass));
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::columns::columns;
-use crate::analysis::engines::process_allowance;
+use crate::analysis::engines::{allowed_for, process_allowance};
 use crate::analysis::groups::{Group, latencies};
 use crate::analysis::key::CellKey;
 use crate::analysis::metrics::Metrics;
@@ -175,9 +175,9 @@ impl Latencies {
 
     /// How many times as long as `reference`. `None`: too few calls, or sessions, on a side.
     fn over(&self, reference: &Self, process_allowance_ln: Option<f64>) -> Option<LogEstimate> {
-        if let Some(of_a_side) = process_allowance_ln {
+        if process_allowance_ln.is_some() {
             let ratio = LogEstimate::unpaired(&self.counted, &reference.counted).ok()?;
-            return Some(ratio.with_error(of_a_side * std::f64::consts::SQRT_2));
+            return Some(allowed_for(ratio, process_allowance_ln));
         }
         let located = |of: &Self| locations(std::slice::from_ref(&of.sessions)).pop()?.ok();
         Some(located(self)?.location.over(located(reference)?.location))

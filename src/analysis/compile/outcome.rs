@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::CompileAudit;
 use crate::analysis::columns::columns;
+use crate::analysis::engines::allowance_half_width;
 use crate::analysis::table::{Sources, Table};
 use crate::stats;
 use crate::stats::summary::geometric_mean;
@@ -131,7 +132,7 @@ fn outcome(cells: &[&CompileAuditRow]) -> CompileOutcomeRow {
         _ => {
             let logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
             let estimate = stats::interval::mean(&logs).ok();
-            estimate.and_then(|mean| Some(with_processes(mean, of_processes(&compared)?)))
+            estimate.map(|mean| with_processes(mean, &compared))
         }
     };
     let break_even: Option<Vec<u64>> = compared.iter().map(|cell| cell.break_even_calls).collect();
@@ -167,16 +168,11 @@ fn outcome(cells: &[&CompileAuditRow]) -> CompileOutcomeRow {
     }
 }
 
-/// Half the width of the interval, of the logarithm, of what processes of one engine differ by: the cells share them, so that
-/// it does not get smaller with their number. 0 where sessions tell it.
-fn of_processes(cells: &[&CompileAuditRow]) -> Option<f64> {
+/// The ends of the interval of the ratio of these cells, whose logarithm is estimated, with what processes of one engine differ
+/// by: the cells share them, so that it does not get smaller with their number. Where sessions tell it nothing is added.
+fn with_processes(mean: stats::interval::Estimate, cells: &[&CompileAuditRow]) -> (f64, f64) {
     let allowance = cells.iter().filter_map(|cell| cell.process_allowance_ln).reduce(f64::max).unwrap_or_default();
-    Some(stats::student::critical(stats::LEVEL, f64::INFINITY)? * allowance * std::f64::consts::SQRT_2)
-}
-
-/// The ends of the interval of a ratio whose logarithm is estimated.
-fn with_processes(mean: stats::interval::Estimate, half_width_of_processes: f64) -> (f64, f64) {
-    let half_width = (mean.interval.high - mean.value).hypot(half_width_of_processes);
+    let half_width = (mean.interval.high - mean.value).hypot(allowance_half_width(allowance));
     ((mean.value - half_width).exp(), (mean.value + half_width).exp())
 }
 
