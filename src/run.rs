@@ -27,7 +27,7 @@ mod sessions;
 
 pub use beside::{PowerBeside, Rested};
 pub use power::{Power, PowerError};
-pub use prompts::{PromptError, Prompts};
+pub use prompts::Prompts;
 
 use quiet::{Machine, Quiet};
 use sessions::OpenSessions;

@@ -73,6 +73,8 @@ pub struct ScenarioFile {
     pub timeout: Duration,
     /// The prompts.
     pub scenarios: Vec<Scenario>,
+    /// Where in the file each of `scenarios` stands.
+    pub scenario_places: Vec<Position>,
     /// The models.
     pub models: Vec<ModelSource>,
     /// Where in the file each of `models` stands.

@@ -72,7 +72,9 @@ class Worker(rpc.WorkerServicer):
     """The protocol: order, locks, clock and replies."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.state, self.stopping = engine, LISTENING, threading.Event()
+        self.engine, self.state = engine, LISTENING
+        self.stopping, self.stop = os.pipe()  # A byte in it ends the worker.
+        os.set_blocking(self.stop, False)
         self.lock, self.in_flight = threading.Lock(), None
         self.thread = futures.ThreadPoolExecutor(1)
 
@@ -144,7 +146,7 @@ class Worker(rpc.WorkerServicer):
         return self.run(context, "Unload", unload, lambda e: pb.UnloadReply(error=wire(e)))
 
     def Shutdown(self, request, context):
-        context.add_callback(self.stopping.set)
+        context.add_callback(lambda: os.write(self.stop, b"\0"))
         return pb.ShutdownReply()
 
     def check(self, settings):
@@ -284,8 +286,10 @@ def serve(engine: Engine) -> None:
     ready = asked.listen if kind == "unix" else f"tcp:127.0.0.1:{port}"
     os.write(1, f"phasebench-worker ready {ready}\n".encode())
     os.dup2(2, 1)  # Nothing else goes to standard output.
+    # A signal that another thread gets does not wake this one out of a lock; a byte in the pipe does.
+    signal.set_wakeup_fd(worker.stop, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stopping.set())
+        signal.signal(number, lambda *_: None)
     if asked.exit_on_stdin_close:
 
         def wait_for_end():
@@ -294,5 +298,6 @@ def serve(engine: Engine) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
         threading.Thread(target=wait_for_end, daemon=True).start()
-    worker.stopping.wait()
-    server.stop(1).wait()
+    os.read(worker.stopping, 1)
+    server.stop(1).wait(2)
+    os._exit(0)  # Whatever the engine still computes.

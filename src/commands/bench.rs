@@ -36,8 +36,7 @@ pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
     let targets = args.targets.iter().map(|word| Target::parse(word)).collect::<Result<Vec<_>, _>>()?;
     let origin = std::env::current_dir()?.join(CALLED);
     let loaded = scenario::of_text(scenario_file::text(&targets, args), &origin, &[])?;
-    let begun =
-        run::begin(loaded, &Asked { origin: &origin, out: args.out.as_deref(), skip_missing: false, json: args.json })?;
+    let begun = run::begin(loaded, &Asked { out: args.out.as_deref(), skip_missing: false, json: args.json })?;
     match run::carry_out(begun, args.json)? {
         Outcome::Complete(run, finished) => {
             let exit = run.judge(finished)?;

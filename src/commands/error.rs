@@ -16,7 +16,7 @@ use crate::model;
 use crate::plan::{OnlyError, PlanError};
 use crate::record::manifest;
 use crate::report::sections::several::MOST_RUNS;
-use crate::run::{PowerError, PromptError, RunError};
+use crate::run::{PowerError, RunError};
 use crate::scenario::workload::RequestsError;
 use crate::scenario::{CsvError, ScenarioError};
 use crate::signals::SignalError;
@@ -116,8 +116,6 @@ pub enum CommandError {
     Only(#[from] OnlyError),
     #[error(transparent)]
     Plan(#[from] PlanError),
-    #[error(transparent)]
-    Prompt(#[from] PromptError),
     #[error(transparent)]
     Model(#[from] model::Error),
     #[error(transparent)]
@@ -241,7 +239,6 @@ impl From<&CommandError> for Exit {
             CommandError::Scenario(_)
             | CommandError::OtherScenario(_)
             | CommandError::Only(_)
-            | CommandError::Prompt(_)
             | CommandError::Csv(_)
             | CommandError::Requests(_)
             | CommandError::Target(_)

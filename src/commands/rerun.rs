@@ -44,7 +44,7 @@ pub fn execute(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
         return slowdown::execute(args, factor, out);
     }
     let baseline = compare::open(&args.run)?;
-    let (loaded, _) = run::again(&args.run, baseline.run.plan.clone())?;
+    let loaded = run::again(&args.run, baseline.run.plan.clone())?;
     let stack = run::stack_now(loaded)?;
     if args.if_changed && is_unchanged(&baseline.run.manifest.stack, &stack) {
         return unchanged(args, out);

@@ -55,7 +55,7 @@ pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CommandError
         (None, Some(file)) => {
             let loaded = scenario::load(file, &args.only)?;
             let out = args.out.as_deref();
-            begin(loaded, &Asked { origin: file, out, skip_missing: args.skip_missing, json: args.json })?
+            begin(loaded, &Asked { out, skip_missing: args.skip_missing, json: args.json })?
         }
         (None, None) => return Ok(Exit::Usage),
     };
@@ -73,8 +73,6 @@ pub(super) fn ended(outcome: Outcome, json: bool, out: &mut dyn Write) -> Result
 
 /// A new run, besides its scenario.
 pub(super) struct Asked<'a> {
-    /// The scenario file, whose folder is where its relative paths start.
-    pub origin: &'a Path,
     /// The run folder. `None`: named by time, scenario and plan.
     pub out: Option<&'a Path>,
     /// Whether the cells of unavailable backends are skipped.
@@ -138,7 +136,7 @@ pub(super) fn begin(loaded: Loaded, asked: &Asked<'_>) -> Result<Begun, CommandE
     let cancel = cancelled_by_signals()?;
     let json = asked.json;
     let guarded = Guarded::new(&cancel, move || never_began(json));
-    let mut reached = Reached::open(loaded.file, &plan, cancel.clone());
+    let mut reached = Reached::open(&loaded.path, loaded.file, &plan, cancel.clone());
     if asked.skip_missing {
         reached.skip_missing(&mut plan);
     }
@@ -148,11 +146,11 @@ pub(super) fn begin(loaded: Loaded, asked: &Asked<'_>) -> Result<Begun, CommandE
     if plan.cells.is_empty() {
         return Ok(nothing_left(&plan));
     }
-    reached.check_weights(&plan, asked.origin)?;
+    reached.check_weights(&plan)?;
     // All that can be wrong with the prompts and the run's folder comes out before models are made, which takes minutes.
     let prompts = reached.prompts(&plan)?;
     let plan_json = String::from_utf8_lossy(&plan::to_json(&plan)?).into_owned();
-    let reserved = reserve(asked, &plan, &plan_json)?;
+    let reserved = reserve(asked, &loaded.path, &plan, &plan_json)?;
     reached.name_run(reserved.folder());
     drop(guarded);
     let place = reserved.place();
@@ -171,13 +169,13 @@ pub(super) fn begin(loaded: Loaded, asked: &Asked<'_>) -> Result<Begun, CommandE
     Ok(Begun::Ready(Box::new(BegunRun::new(ready, plan, recorded, prompts, writer, manifest))))
 }
 
-/// Keeps a folder for a run, with what resuming it needs of this machine.
-fn reserve(asked: &Asked<'_>, plan: &Plan, plan_json: &str) -> Result<Reserved, CommandError> {
+/// Keeps a folder for a run of this scenario file, with what resuming it needs of this machine.
+fn reserve(asked: &Asked<'_>, scenario: &Path, plan: &Plan, plan_json: &str) -> Result<Reserved, CommandError> {
     let hash = sha256_hex(plan_json.as_bytes());
     let named = || store::default_folder(Path::new("results"), &plan.name, &hash, SystemTime::now());
     let folder = asked.out.map_or_else(named, Path::to_owned);
     let reserved = Reserved::new(&folder)?;
-    store::write_atomically(&folder.join(store::LOCAL), &serde_json::to_vec(&Local::of(asked.origin))?)?;
+    store::write_atomically(&folder.join(store::LOCAL), &serde_json::to_vec(&Local::of(scenario))?)?;
     Ok(reserved)
 }
 
@@ -221,7 +219,7 @@ pub(super) fn resume(folder: &Path, json: bool) -> Result<Begun, CommandError> {
     let cancel = cancelled_by_signals()?;
     let path = folder.to_owned();
     let _guarded = Guarded::new(&cancel, move || left(&path, json));
-    let mut reached = Reached::open(file, &plan, cancel);
+    let mut reached = Reached::open(&folder.join(store::SPEC), file, &plan, cancel);
     reached.name_run(folder);
     reached.require_all()?;
     let prompts = reached.prompts(&plan)?;
@@ -248,12 +246,12 @@ fn not_planted(begun: Begun) -> Result<Begun, StoreError> {
     }
 }
 
-/// A run's scenario and plan, to be measured again, with where its relative paths start.
-pub(super) fn again(folder: &Path, plan: Plan) -> Result<(Loaded, PathBuf), CommandError> {
+/// A run's scenario and plan, to be measured again.
+pub(super) fn again(folder: &Path, plan: Plan) -> Result<Loaded, CommandError> {
     let text = store::read_text(folder, store::SPEC)?;
-    let loaded = Loaded { text, file: archived_scenario(folder)?, facts: Vec::new(), plan };
     let origin = Some(Local::read(folder).scenario).filter(|path| !path.as_os_str().is_empty());
-    Ok((loaded, origin.unwrap_or_else(|| folder.join(store::SPEC))))
+    let path = origin.unwrap_or_else(|| folder.join(store::SPEC));
+    Ok(Loaded { path, text, file: archived_scenario(folder)?, facts: Vec::new(), plan })
 }
 
 /// What a scenario's backends and the machine are now; nothing is made or measured.
@@ -261,7 +259,7 @@ pub(super) fn again(folder: &Path, plan: Plan) -> Result<(Loaded, PathBuf), Comm
 /// # Errors
 /// Backends that are not there.
 pub(super) fn stack_now(loaded: Loaded) -> Result<Stack, CommandError> {
-    let mut reached = Reached::open(loaded.file, &loaded.plan, cancelled_by_signals()?);
+    let mut reached = Reached::open(&loaded.path, loaded.file, &loaded.plan, cancelled_by_signals()?);
     reached.require_all()?;
     Ok(reached.stack())
 }
@@ -274,7 +272,7 @@ pub(super) fn engines(
     loaded: Loaded,
     cancel: &CancelToken,
 ) -> Result<Option<(Plan, Prompts, Engines, Stack)>, CommandError> {
-    let mut reached = Reached::open(loaded.file, &loaded.plan, cancel.clone());
+    let mut reached = Reached::open(&loaded.path, loaded.file, &loaded.plan, cancel.clone());
     reached.require_all()?;
     let prompts = reached.prompts(&loaded.plan)?;
     let ready = reached.prepare(&loaded.plan)?;

@@ -18,6 +18,8 @@ use crate::units::Bytes;
 /// A scenario file with its plan.
 #[derive(Debug)]
 pub struct Loaded {
+    /// What the file is called in messages; its folder is where its relative paths start.
+    pub path: PathBuf,
     /// The file, verbatim.
     pub text: String,
     /// What it says.
@@ -50,7 +52,7 @@ pub fn of_text(text: String, path: &Path, only: &[String]) -> Result<Loaded, Com
         None => half_of_memory()?,
     };
     let plan = plan::expand(&file, &facts, budget, &only)?;
-    Ok(Loaded { text, file, facts, plan })
+    Ok(Loaded { path: path.to_owned(), text, file, facts, plan })
 }
 
 /// Reads a scenario file that may lie elsewhere than where its relative paths start, such as a run's copy.

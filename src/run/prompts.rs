@@ -6,46 +6,37 @@ use crate::backend::Call;
 use crate::hash::seeded;
 use crate::model::{self, Form, ModelSource, prompt};
 use crate::record::plan::{Cell, Plan};
-use crate::scenario::{Prompt, Scenario, ScenarioFile};
+use crate::scenario::{Problem, Prompt, Scenario, ScenarioFile};
 use crate::terms::model::Architecture;
 
-/// Why a prompt cannot be made.
+/// Why the prompt of one scenario for one model cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum PromptError {
+enum PromptError {
     /// The model's tokenizer or the prompt file does not give it.
-    #[error("scenario `{scenario}` for model `{model}`: {source}")]
-    Model {
-        /// Scenario name.
-        scenario: String,
-        /// Model name.
-        model: String,
-        /// What the model layer says.
-        source: Box<model::Error>,
-    },
+    #[error(transparent)]
+    Model(#[from] Box<model::Error>),
     /// A row has a token that the model does not know.
-    #[error("scenario `{scenario}` for model `{model}`, row {row} of the batch: {source}")]
+    #[error("row {row} of the batch: {source}")]
     Row {
-        /// Scenario name.
-        scenario: String,
-        /// Model name.
-        model: String,
         /// Which row, from 1.
         row: usize,
         /// What the model layer says.
         source: Box<model::Error>,
     },
     /// A row is longer than all rows are to be.
-    #[error("scenario `{scenario}` for model `{model}`: a row has {tokens} tokens, more than `pad_to: {pad_to}`")]
+    #[error("a row has {tokens} tokens, more than `pad_to: {pad_to}`")]
     LongerThanPadding {
-        /// Scenario name.
-        scenario: String,
-        /// Model name.
-        model: String,
         /// Tokens of the row.
         tokens: usize,
         /// The length asked for.
         pad_to: u32,
     },
+}
+
+impl From<model::Error> for PromptError {
+    fn from(error: model::Error) -> Self {
+        Self::Model(Box::new(error))
+    }
 }
 
 /// The rows of one scenario for one model.
@@ -66,21 +57,25 @@ impl Prompts {
     /// Makes the prompts that the plan's cells need.
     ///
     /// # Errors
-    /// The first prompt that cannot be made, by scenario and model.
-    pub fn build(file: &ScenarioFile, plan: &Plan) -> Result<Self, PromptError> {
-        let mut rows = BTreeMap::new();
-        for cell in &plan.cells {
-            let key = (cell.scenario.clone(), cell.session.model.clone());
-            if rows.contains_key(&key) {
-                continue;
-            }
-            let scenario = file.scenarios.iter().find(|s| s.name == cell.scenario);
-            let model = file.models.iter().find(|m| m.name == cell.session.model);
-            if let (Some(scenario), Some(model)) = (scenario, model) {
-                rows.insert(key, build_rows(file.seed, scenario, model)?);
+    /// Every prompt that cannot be made, at the place of its scenario.
+    pub fn build(file: &ScenarioFile, plan: &Plan) -> Result<Self, Vec<Problem>> {
+        let (mut rows, mut problems) = (BTreeMap::new(), Vec::new());
+        for (scenario, &at) in file.scenarios.iter().zip(&file.scenario_places) {
+            for model in &file.models {
+                let is_of = |cell: &Cell| cell.scenario == scenario.name && cell.session.model == model.name;
+                if !plan.cells.iter().any(is_of) {
+                    continue;
+                }
+                match build_rows(file.seed, scenario, model) {
+                    Ok(made) => drop(rows.insert((scenario.name.clone(), model.name.clone()), made)),
+                    Err(why) => {
+                        let message = format!("scenario `{}` for model `{}`: {why}", scenario.name, model.name);
+                        problems.push(Problem::new(at, message));
+                    }
+                }
             }
         }
-        Ok(Self { rows })
+        if problems.is_empty() { Ok(Self { rows }) } else { Err(problems) }
     }
 
     /// Longest row of a cell after padding. `None`: the cell's prompt was never made.
@@ -131,12 +126,7 @@ fn build_rows(seed: u64, scenario: &Scenario, model: &ModelSource) -> Result<Row
     if matches!(model.form, Form::Served(_)) {
         return Ok(served_rows(scenario));
     }
-    let failed = |source| PromptError::Model {
-        scenario: scenario.name.clone(),
-        model: model.name.clone(),
-        source: Box::new(source),
-    };
-    let architecture = model::architecture(&model.form).map_err(failed)?;
+    let architecture = model::architecture(&model.form)?;
     let bos = architecture.bos_id;
     let batch = scenario.batch as usize;
     let (ids, texts, pad_to) = match &scenario.prompt {
@@ -145,54 +135,43 @@ fn build_rows(seed: u64, scenario: &Scenario, model: &ModelSource) -> Result<Row
                 let seed = seeded(seed, &["prompt", &scenario.name, &i.to_string()]);
                 prompt::random_ids(&architecture, *tokens as usize, seed)
             };
-            ((0..batch).map(row).collect::<Result<Vec<_>, _>>().map_err(failed)?, None, None)
+            ((0..batch).map(row).collect::<Result<Vec<_>, _>>()?, None, None)
         }
         Prompt::Text(text) => {
-            let tokenizer = model::tokenizer(&model.form).map_err(failed)?;
-            let row = prompt::from_text(&tokenizer, bos, text).map_err(failed)?;
+            let tokenizer = model::tokenizer(&model.form)?;
+            let row = prompt::from_text(&tokenizer, bos, text)?;
             (vec![row; batch], Some(vec![text.clone(); batch]), None)
         }
         Prompt::Texts { texts, pad_to } => {
-            let tokenizer = model::tokenizer(&model.form).map_err(failed)?;
+            let tokenizer = model::tokenizer(&model.form)?;
             let chosen: Vec<String> = texts.iter().cycle().take(batch).cloned().collect();
             let ids = chosen.iter().map(|text| prompt::from_text(&tokenizer, bos, text));
-            (ids.collect::<Result<Vec<_>, _>>().map_err(failed)?, Some(chosen), *pad_to)
+            (ids.collect::<Result<Vec<_>, _>>()?, Some(chosen), *pad_to)
         }
         Prompt::File { path, tokens } => {
-            let tokenizer = model::tokenizer(&model.form).map_err(failed)?;
-            let row = prompt::from_file(&tokenizer, bos, path, *tokens as usize).map_err(failed)?;
+            let tokenizer = model::tokenizer(&model.form)?;
+            let row = prompt::from_file(&tokenizer, bos, path, *tokens as usize)?;
             (vec![row; batch], None, None)
         }
     };
     if !matches!(scenario.prompt, Prompt::Tokens(_)) {
-        rows_in_vocabulary(scenario, model, &architecture, &ids)?;
+        rows_in_vocabulary(model, &architecture, &ids)?;
     }
     let longest = ids.iter().map(Vec::len).max().unwrap_or(0);
     if let Some(pad_to) = pad_to.filter(|&pad| longest > pad as usize) {
-        let (scenario, model) = (scenario.name.clone(), model.name.clone());
-        return Err(PromptError::LongerThanPadding { scenario, model, tokens: longest, pad_to });
+        return Err(PromptError::LongerThanPadding { tokens: longest, pad_to });
     }
     let padded_to = pad_to.unwrap_or_else(|| u32::try_from(longest).unwrap_or(u32::MAX));
     Ok(Rows { ids, texts, padded_to })
 }
 
 /// Refuses a row with a token that the model has no row for, before an engine is asked.
-fn rows_in_vocabulary(
-    scenario: &Scenario,
-    model: &ModelSource,
-    architecture: &Architecture,
-    rows: &[Vec<u32>],
-) -> Result<(), PromptError> {
+fn rows_in_vocabulary(model: &ModelSource, architecture: &Architecture, rows: &[Vec<u32>]) -> Result<(), PromptError> {
     let known = |ids: &Vec<u32>| ids.iter().all(|&id| (id as usize) < architecture.vocab);
     let Some(row) = rows.iter().position(|ids| !known(ids)) else {
         return Ok(());
     };
     let checked = model::tokenizer(&model.form)
         .and_then(|tokenizer| prompt::within_vocabulary(&tokenizer, architecture, &rows[row]));
-    checked.map_err(|source| PromptError::Row {
-        scenario: scenario.name.clone(),
-        model: model.name.clone(),
-        row: row + 1,
-        source: Box::new(source),
-    })
+    checked.map_err(|source| PromptError::Row { row: row + 1, source: Box::new(source) })
 }

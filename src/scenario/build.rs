@@ -32,6 +32,7 @@ pub fn file(root: &Node, base: &Path) -> Option<ScenarioFile> {
         fit: word::<FitAxis>(root.get("fit")?.get("x")?)?,
         timeout: duration(root, "timeout")?,
         scenarios: each(root, "scenarios", |n| scenario(n, base, decodes, &default_steps))?,
+        scenario_places: each(root, "scenarios", |n| Some(n.at))?,
         models: each(root, "models", |n| model(n, base))?,
         model_places: each(root, "models", |n| Some(n.at))?,
         backends: each(root, "backends", |n| backend(n, base, warmups, sessions))?,

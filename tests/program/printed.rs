@@ -22,6 +22,8 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("cargo install", "downloads and compiles a fuzzer for minutes; scripts/check replays what it found"),
     ("scripts/fuzz", "runs for minutes; what it found is replayed in tests/strangers"),
     ("INSTA_UPDATE=always cargo test", "writes into the repository"),
+    ("mkdir my-engine", "copies into a folder of its own what tests/engines/worker does"),
+    ("python3 -m", "downloads, and makes what tests/engines/worker makes"),
     ("sudo ", "writes into the system; what it installs is tested in tests/program/upgrade_check.rs"),
     ("phasebench setup ", "downloads; with a pip that downloads nothing in tests/program/front.rs"),
     ("phasebench calibrate", "needs a power sensor; on a scripted one in tests/energy"),

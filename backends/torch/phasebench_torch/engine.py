@@ -14,10 +14,11 @@ from . import worker_pb2 as pb
 from .attribution import of_call
 from .calls import CachedCall, Observer, Passes, TimedCall, UncachedCall, Work
 from .checks import Bounds, bucket, check_call
+from .clock import now
 from .errors import MESSAGE_LIMIT, Cancelled, WorkerError, bounded, classify, invalid, unsupported
 from .evidence import PhaseWindow
 from .model import Caches, Model, load
-from .passes import Pass, decode, prefill, uncached
+from .passes import Pass, decode, prefill, start_compiler, uncached
 from .probe import Probe
 from .rows import KeptRows
 from .settings import EngineSettings
@@ -60,6 +61,11 @@ class Engine:
         reset_compiler()
         self.model: Model = load(folder, settings, part)
         options = settings.compile
+        if options.any:
+            begin = now()
+            start_compiler(options, self.model.device, self.model.dtype)
+            reset_compiler()
+            part("start of the compiler", now() - begin)
         longest = max(longest_sequence or self.model.context, *options.buckets, 1)
         if max(options.buckets, default=0) > self.model.context:
             raise invalid(f"a bucket of {max(options.buckets)} exceeds the model's context of {self.model.context}")

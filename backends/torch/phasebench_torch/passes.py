@@ -5,6 +5,7 @@ Two phases never share compiled code: dynamo keeps compiled code by function, an
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -83,6 +84,21 @@ def _backend(options: CompileSettings) -> Callable[..., Any]:
 
     found: Callable[..., Any] = lookup_backend(options.backend)
     return found
+
+
+def start_compiler(options: CompileSettings, device: torch.device, dtype: torch.dtype) -> None:
+    """Compiles something small, whatever comes of it.
+
+    A compiler does things once for each process and each folder of its cache: inductor starts its helpers, tries which
+    vectors the processor has and compiles its headers. Without this they would count as compiling the first shape, and
+    a shape would cost more or less by when its turn comes. What fails here fails there too, and is told there.
+    """
+    with contextlib.suppress(Exception):
+        torch.compile(_small, backend=CountingBackend(options))(torch.ones(64, 64, device=device, dtype=dtype))
+
+
+def _small(numbers: torch.Tensor) -> torch.Tensor:
+    return (numbers * 2).softmax(-1)
 
 
 class Pass:

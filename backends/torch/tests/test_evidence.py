@@ -200,6 +200,18 @@ def test_a_backend_that_raises_is_told_in_its_words(
     assert made.phases[0].actual == "aot_eager"
 
 
+def test_what_a_compiler_does_once_is_a_part_of_the_load_and_of_no_shape(engine_with: Callable[..., Engine]) -> None:
+    engine = engine_with()
+    assert engine.parts[-1].name == "start of the compiler"
+    assert engine.parts[-1].duration_ns > 0
+    assert not torch._dynamo.utils.counters
+    made = warm(engine, 1, 5)
+    assert [phase.unique_graphs for phase in made.phases] == [1, 1]
+    eager = load()
+    assert "start of the compiler" not in [part.name for part in eager.parts]
+    eager.close()
+
+
 def test_inductor_without_a_compiler_fails() -> None:
     from torch._inductor import config
     from torch._inductor.utils import fresh_cache

@@ -10,24 +10,29 @@ use crate::scenario::naming::free_name;
 use super::shapes;
 use super::target::{Target, TargetEngine, TargetModel};
 
-/// Calls of a cell: as many as the fewest after which an interval may decide that they are enough.
-const REPETITIONS: &str = "{ fixed: 8 }";
+/// Calls of a cell, divided over three processes of each engine: one does not tell what the next would take.
+const SEVERAL_SESSIONS: &str = "sessions: 3\nrepetitions: { fixed: 9 }";
+/// The same where every process would compile again, which takes minutes: as many calls as the fewest after which an interval may
+/// decide that they are enough.
+const ONE_SESSION: &str = "repetitions: { fixed: 8 }";
 
 /// The file that measures these targets and nothing else.
 #[must_use]
 pub fn text(targets: &[Target], args: &BenchArgs) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    header(&mut text, args).and_then(|()| matrix(&mut text, targets, args)).unwrap_or_default();
+    header(&mut text, targets, args).and_then(|()| matrix(&mut text, targets, args)).unwrap_or_default();
     text
 }
 
-fn header(text: &mut String, args: &BenchArgs) -> std::fmt::Result {
+fn header(text: &mut String, targets: &[Target], args: &BenchArgs) -> std::fmt::Result {
     let words = args.targets.iter().map(|word| word.chars().filter(|c| !c.is_control()).collect::<String>());
     let words: Vec<String> = words.collect();
     writeln!(text, "# Question: which of these is fastest on this machine, prefill and decode apart?")?;
     writeln!(text, "# Stands for: phasebench bench {}", words.join(" "))?;
-    writeln!(text, "version: 1\nname: bench\nseed: 42\norder: interleaved\nrepetitions: {REPETITIONS}")?;
+    let compiles = targets.iter().any(|target| target.engine == TargetEngine::Compile);
+    let calls = if compiles { ONE_SESSION } else { SEVERAL_SESSIONS };
+    writeln!(text, "version: 1\nname: bench\nseed: 42\norder: interleaved\n{calls}")?;
     writeln!(text, "gen_tokens: [{}]\nmodes: [prefill, kv_decode]\ntimeout: 300s\nscenarios:", args.gen_tokens)?;
     for tokens in &args.prompt {
         let batch = if args.batch == 1 { String::new() } else { format!(", batch: {}", args.batch) };
@@ -147,8 +152,17 @@ mod tests {
         assert_eq!(backends, ["onnx", "compile", "torch", "ollama"]);
         let scenarios: Vec<(&str, u32)> = file.scenarios.iter().map(|s| (s.name.as_str(), s.batch)).collect();
         assert_eq!(scenarios, [("prompt-7", 2), ("prompt-9", 2)]);
+        assert_eq!((file.sessions.min, file.sessions.max), (1, 1), "a process that compiles takes minutes");
         assert_eq!(file.skip.len(), 3 * 4 - targets.len(), "{text}");
         assert!(file.backends.iter().all(|backend| backend.engine.limits().threads() == Some(1)), "{text}");
+    }
+
+    #[test]
+    fn engines_that_compile_nothing_are_measured_in_three_processes_each() {
+        let args = args(&["synthetic:gpt2-5m", "torch:synthetic:gpt2-5m", "ollama:a:b"]);
+        let targets: Vec<Target> = args.targets.iter().map(|word| Target::parse(word).unwrap()).collect();
+        let file = scenario::parse(&text(&targets, &args), Path::new("bench.yaml"), Path::new("")).unwrap();
+        assert_eq!((file.sessions.min, file.sessions.max), (3, 3));
     }
 
     /// Two folders of one name are two models.

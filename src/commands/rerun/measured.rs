@@ -32,8 +32,8 @@ pub(super) fn measure_into(folder: &Path, baseline: &Path, plan: Plan, json: boo
     let begun = if there.is_some() {
         run::resume(folder, json)?
     } else {
-        let (loaded, origin) = run::again(baseline, plan)?;
-        run::begin(loaded, &Asked { origin: &origin, out: Some(folder), skip_missing: false, json })?
+        let loaded = run::again(baseline, plan)?;
+        run::begin(loaded, &Asked { out: Some(folder), skip_missing: false, json })?
     };
     match run::carry_out(begun, json)? {
         run::Outcome::Complete(..) => Ok(true),

@@ -45,7 +45,7 @@ pub(super) fn execute(args: &RerunArgs, factor: f64, out: &mut dyn Write) -> Res
         return Err(CompareError::Slowdown { factor, margin: args.judge.margin }.into());
     }
     let baseline = compare::open(&args.run)?;
-    let (loaded, _) = run::again(&args.run, baseline.run.plan.clone())?;
+    let loaded = run::again(&args.run, baseline.run.plan.clone())?;
     let stack = run::stack_now(loaded)?;
     let kind = format!("slowdown-{factor}-seed-{}", args.seed);
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, &kind, &stack));

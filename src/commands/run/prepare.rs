@@ -1,7 +1,7 @@
 //! What comes before a run's first load: which backends there are, and what they load made ready.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backend::{self, Backend, BackendError, CancelToken, Description, Prepared, Surroundings};
@@ -15,7 +15,7 @@ use crate::manifest;
 use crate::record::manifest::{ModelEntry, Stack};
 use crate::record::plan::{Cell, Plan, SessionKey, SkippedCell};
 use crate::run::{Engines, Prompts};
-use crate::scenario::{ScenarioFile, TelemetrySettings};
+use crate::scenario::{ScenarioError, ScenarioFile, TelemetrySettings};
 use crate::secret::without_passwords;
 use crate::terminal::warn;
 
@@ -23,6 +23,8 @@ use super::progress;
 
 /// A scenario whose backends were asked what they are; no model is made yet.
 pub(super) struct Reached {
+    /// What the scenario file is called in messages.
+    path: PathBuf,
     file: ScenarioFile,
     backends: BTreeMap<String, Box<dyn Backend>>,
     descriptions: BTreeMap<String, Description>,
@@ -44,8 +46,8 @@ pub(super) struct Ready {
 }
 
 impl Reached {
-    /// Asks every backend that the plan uses what it is.
-    pub(super) fn open(file: ScenarioFile, plan: &Plan, cancel: CancelToken) -> Self {
+    /// Asks every backend that the plan uses what it is; `path` is what the file is called.
+    pub(super) fn open(path: &Path, file: ScenarioFile, plan: &Plan, cancel: CancelToken) -> Self {
         let surroundings = surroundings(&file);
         let used: BTreeSet<&str> = plan.sessions.iter().map(|s| s.key.backend.as_str()).collect();
         let wanted = file.backends.iter().filter(|backend| used.contains(backend.name.as_str()));
@@ -59,7 +61,7 @@ impl Reached {
                 Err(error) => missing.push((name.clone(), error)),
             }
         }
-        Self { file, backends, descriptions, missing, surroundings, cancel }
+        Self { path: path.to_owned(), file, backends, descriptions, missing, surroundings, cancel }
     }
 
     /// Takes the cells of backends that are not there out of a plan, and says so.
@@ -130,20 +132,21 @@ impl Reached {
         }
     }
 
-    /// See [`scenario::check_weights`]; `path` is the scenario file.
+    /// See [`scenario::check_weights`].
     ///
     /// # Errors
     /// As there.
-    pub(super) fn check_weights(&self, plan: &Plan, path: &Path) -> Result<(), CommandError> {
-        Ok(scenario::check_weights(&self.file, plan, path, &self.surroundings.cache)?)
+    pub(super) fn check_weights(&self, plan: &Plan) -> Result<(), CommandError> {
+        Ok(scenario::check_weights(&self.file, plan, &self.path, &self.surroundings.cache)?)
     }
 
     /// Makes the prompts of a plan.
     ///
     /// # Errors
-    /// One that cannot be made.
+    /// Every one that cannot be made.
     pub(super) fn prompts(&self, plan: &Plan) -> Result<Prompts, CommandError> {
-        Ok(Prompts::build(&self.file, plan)?)
+        let invalid = |problems| ScenarioError::Invalid { path: self.path.clone(), problems };
+        Ok(Prompts::build(&self.file, plan).map_err(invalid)?)
     }
 
     /// Exports what the sessions load, before anything is timed. `None`: someone cancelled, which is looked at between

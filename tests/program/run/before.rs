@@ -87,6 +87,26 @@ fn prompts_that_cannot_be_are_found_out_before_models_are_made() {
 }
 
 #[test]
+fn every_prompt_that_cannot_be_is_told_at_once_with_its_place() {
+    let fixture = Fixture::of(
+        "version: 1\nname: made\nrepetitions: { fixed: 3 }\ngen_tokens: [4]\nscenarios:\n  \
+         - { name: gone, prompt: { file: gone.txt, tokens: 8 } }\n  - { name: good, prompt: { tokens: 8 } }\n  \
+         - { name: long, prompt: { texts: [\"one two three four\"], pad_to: 2 } }\n\
+         models: [{ name: m, synthetic: { family: gpt2, n_layer: 2, n_embd: 64, n_head: 2 } }]\n\
+         backends: [{ name: sim, simulated: {} }]\n",
+    );
+    let output = fixture.run();
+    assert_exit(&output, 2);
+    let said = stderr(&output);
+    for place in
+        ["scenario.yaml:6:5: scenario `gone` for model `m`: ", "scenario.yaml:8:5: scenario `long` for model `m`: "]
+    {
+        assert!(said.contains(place), "{said}");
+    }
+    assert!(!said.contains("`good`"), "{said}");
+}
+
+#[test]
 fn a_text_longer_than_the_context_is_skipped_by_plan_and_run() {
     let text = "word ".repeat(200);
     let fixture = Fixture::of(&format!(
