@@ -44,6 +44,7 @@ pub use machine::MachineRow;
 pub use measured::{Measured, Taking};
 pub use outcome::{Gate, Outcome};
 pub use side::{RunSide, SideCell, Sides, SidesKind};
+pub use unlike::another_machine;
 pub use verdict::{Reason, Settings, Verdict};
 
 /// What came of a comparison.
@@ -100,8 +101,8 @@ pub fn compare_confirmed(
         let mut found = Vec::new();
         for sides in fresh {
             let rows = cells::rows(sides, settings, allowance.as_ref(), &machine::rows(sides))?;
-            let planned = &sides.candidate.run.plan.cells;
-            found.extend(rows.into_iter().filter(|fresh| planned.iter().any(|cell| fresh.row.is_of(cell))));
+            let plan = sides.candidate.run.plan;
+            found.extend(rows.into_iter().filter(|fresh| fresh.row.is_planned_in(plan)));
         }
         cells::confirm(&mut cells, &found);
     }

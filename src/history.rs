@@ -5,13 +5,15 @@
 //! changes in the stack is what a history is for. Changes of level are found by [`change_points`](crate::stats::change_points).
 
 mod cells;
+mod newest;
 mod page;
 mod read;
 mod side_by_side;
 mod tables;
 
 pub use cells::{CellName, Change, Level, Point, Series};
+pub use newest::Newest;
 pub use page::page;
-pub use read::{HistoryError, HistoryRun, read, read_without};
-pub use side_by_side::{History, NOISE_NEEDS, Newest, Noise, RunInHistory, StackMark};
+pub use read::{HistoryError, HistoryRun, folders_without, read, read_without};
+pub use side_by_side::{History, NOISE_NEEDS, Noise, RunInHistory, StackMark};
 pub use tables::{ChangeTableRow, RunTableRow, change_rows, run_rows};

@@ -82,7 +82,8 @@ fn compared(run: &RunFolder, tables: &Tables) {
         taking.call(call);
     }
     let cells = taking.done().cells(&run.plan, &tables.compile_audit, run.manifest.imported.is_some());
-    let side = RunSide { name: "run", plan: &run.plan, manifest: &run.manifest, cells: &cells, kernels: &[] };
+    let finished = run.recording.finished();
+    let side = RunSide { name: "run", plan: &run.plan, manifest: &run.manifest, finished, cells: &cells, kernels: &[] };
     let settings = Settings { rule: Rule::default(), allowance: Some(Allowance::supposed(&run.manifest)) };
     if let Ok(comparison) = compare(&Sides::of_runs(side, side), &settings) {
         drop(serde_json::to_string(&comparison));

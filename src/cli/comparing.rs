@@ -59,8 +59,11 @@ pub struct RerunArgs {
     /// Do nothing while nothing changed that can change speed
     #[arg(long)]
     pub if_changed: bool,
+    /// Two backends of the run against each other, the baseline's first, both measured again, e.g. backend=old,new
+    #[arg(long, value_name = "backend=X,Y", value_parser = between)]
+    pub between: Option<(String, String)>,
     /// A self-test: slow the calls of half of the cells by this factor, in half of the sessions, and see whether that is found
-    #[arg(long, value_name = "FACTOR", conflicts_with_all = ["if_changed", "gate", "allow", "junit", "github"],
+    #[arg(long, value_name = "FACTOR", conflicts_with_all = ["if_changed", "between", "gate", "allow", "junit", "github"],
         value_parser = slowdown)]
     pub slowdown: Option<f64>,
     /// With --slowdown: which cells and sessions are slowed
@@ -87,7 +90,8 @@ pub struct JudgeArgs {
     /// of the machine if not given
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub drift: Option<f64>,
-    /// Runs, or folders of runs: how much those of the baseline's stack and cells differ, five at least, is what is allowed for
+    /// Runs, or folders of runs: how much those of the baseline's stack and cells differ, five at least, is what is allowed for;
+    /// where each has one session, they are the baseline together
     #[arg(long, value_name = "DIR", conflicts_with = "drift")]
     pub history: Vec<PathBuf>,
     /// Only cells where these hold decide the exit code, e.g. backend=ort-cpu,mode=kv_decode

@@ -7,6 +7,7 @@ mod junit;
 mod null;
 mod opened;
 mod refused;
+mod settings;
 mod terminal;
 
 use std::collections::BTreeSet;
@@ -23,9 +24,10 @@ use super::CommandError;
 
 pub(super) use files::not_a_run;
 pub use gate::GateError;
-use opened::open_each;
-pub(super) use opened::{Opened, in_turns, open, open_planted, settings};
+pub(super) use opened::{Opened, open, open_planted};
+use opened::{is_same_run, open_each};
 pub use refused::CompareError;
+pub(super) use settings::{Baseline, baseline, of_backends, settings};
 
 /// Compares, prints, and says by the exit code whether anything is worse.
 ///
@@ -91,7 +93,7 @@ fn check_count(args: &CompareArgs) -> Result<(), CompareError> {
 fn open_all(paths: &[PathBuf]) -> Result<Vec<Opened>, CommandError> {
     let opened = open_each(paths)?;
     for (place, a) in opened.iter().enumerate() {
-        if let Some(b) = opened[place + 1..].iter().find(|b| is_same(a, b)) {
+        if let Some(b) = opened[place + 1..].iter().find(|b| is_same_run(&a.run, &b.run)) {
             let name = |run: &Opened| run.run.path.display().to_string();
             return Err(CompareError::SameRun { a: name(a), b: name(b) }.into());
         }
@@ -99,28 +101,19 @@ fn open_all(paths: &[PathBuf]) -> Result<Vec<Opened>, CommandError> {
     Ok(opened)
 }
 
-/// Whether two folders hold one run: a copy has the same beginnings of its processes.
-fn is_same(a: &Opened, b: &Opened) -> bool {
-    let begun =
-        |run: &Opened| -> Vec<u64> { run.run.manifest.epochs.iter().map(|epoch| epoch.started_unix_ns).collect() };
-    let real = |run: &Opened| run.run.path.canonicalize().ok();
-    (real(a).is_some() && real(a) == real(b))
-        || (a.run.manifest.plan_sha256 == b.run.manifest.plan_sha256 && begun(a) == begun(b))
-}
-
 /// One per candidate; the chance of a false alarm is shared among them.
 fn comparisons(args: &CompareArgs, opened: &[Opened]) -> Result<Vec<Comparison>, CommandError> {
-    let baseline = &opened[0];
+    let named = &opened[0];
     if let Some((a, b)) = &args.between {
-        check_backends(baseline, [a, b])?;
-        let sides = Sides::of_backends(baseline.side(), a, b);
-        // What took turns needs no allowance, and no history is read for one.
-        let settings = if sides.interleaved { in_turns(&args.judge) } else { settings(&args.judge, baseline, &[])? };
+        check_backends(named, [a, b])?;
+        let sides = Sides::of_backends(named.side(), a, b);
+        let settings = of_backends(&args.judge, named, &sides)?;
         return Ok(vec![compare(&sides, &settings).map_err(CompareError::from)?]);
     }
     let candidates = &opened[1..];
     let own: Vec<&Path> = candidates.iter().map(|candidate| candidate.run.path.as_path()).collect();
-    let settings = settings(&args.judge, baseline, &own)?;
+    let one_session = candidates.iter().all(Opened::has_one_session);
+    let Baseline { opened: baseline, settings } = baseline(&args.judge, named, &own, one_session)?;
     let settings = settings.at(settings.rule.alpha / candidates.len().max(1) as f64);
     let of = |candidate: &Opened| {
         let sides = Sides::of_runs(baseline.side(), candidate.side());
@@ -129,7 +122,8 @@ fn comparisons(args: &CompareArgs, opened: &[Opened]) -> Result<Vec<Comparison>,
     Ok(candidates.iter().map(of).collect::<Result<_, _>>()?)
 }
 
-fn check_backends(run: &Opened, names: [&String; 2]) -> Result<(), CompareError> {
+/// Whether a run has both of these backends.
+pub(super) fn check_backends(run: &Opened, names: [&String; 2]) -> Result<(), CompareError> {
     let known: BTreeSet<&String> = run.run.plan.sessions.iter().map(|session| &session.key.backend).collect();
     match names.into_iter().find(|name| !known.contains(name)) {
         Some(name) => Err(CompareError::Backend {

@@ -7,6 +7,7 @@
 mod measured;
 mod slowdown;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
@@ -15,14 +16,16 @@ use serde_json::json;
 
 use crate::analysis::engines::Rule;
 use crate::cli::RerunArgs;
-use crate::comparison::{CellRow, Comparison, Gate, Outcome, Settings, Sides, compare, compare_confirmed};
+use crate::comparison::{
+    CellRow, Comparison, Gate, Outcome, Settings, Sides, another_machine, compare, compare_confirmed,
+};
 use crate::exit::Exit;
 use crate::record::manifest::{Stack, Weight};
 use crate::record::plan::{Cell, Plan, SkippedCell};
 use crate::terminal::warn;
 
 use super::CommandError;
-use super::compare::{self, CompareError, Opened};
+use super::compare::{self, Baseline, CompareError, Opened};
 use super::run;
 use measured::{default_folder, measure_into, planned_in, together};
 
@@ -44,29 +47,57 @@ pub fn execute(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
         return slowdown::execute(args, factor, out);
     }
     let baseline = compare::open(&args.run)?;
+    if let Some((a, b)) = &args.between {
+        compare::check_backends(&baseline, [a, b])?;
+    }
     let loaded = run::again(&args.run, baseline.run.plan.clone())?;
     let stack = run::stack_now(loaded)?;
     if args.if_changed && is_unchanged(&baseline.run.manifest.stack, &stack) {
         return unchanged(args, out);
     }
-    let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, "rerun", &stack));
+    let kind = if args.between.is_some() { "duet" } else { "rerun" };
+    let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, kind, &stack));
     compare::not_a_run(&folder)?;
-    let settings = compare::settings(&args.judge, &baseline, &[&folder])?;
-    if baseline.run.plan.session_count.is_one() {
-        warn(&one_session(&args.run));
+    let Baseline { opened: baseline, settings } = held_against(args, &baseline, &stack, &folder)?;
+    let of_runs = settings.allowance.as_ref().is_some_and(|allowance| allowance.baseline_runs().is_some());
+    if baseline.run.plan.session_count.is_one() && !of_runs {
+        warn(&one_session(args));
     }
-    let rerun = Rerun { args, baseline: &baseline, folder: &folder, settings };
+    // Further sessions of a run lie at the same time as its first, and show nothing of how runs differ.
+    let most_stages = if of_runs { 1 } else { args.stages };
+    let rerun = Rerun { args, baseline: &baseline, folder: &folder, settings, most_stages };
     let Some(stages) = rerun.stages()? else { return Ok(Exit::Interrupted) };
     let Some(comparison) = rerun.confirmed(&stages)? else { return Ok(Exit::Interrupted) };
     compare::tell(&[comparison], &args.judge, Some(&folder), out)
 }
 
+/// What is measured again is held against the run, or one of its backends against the other.
+fn held_against<'a>(
+    args: &RerunArgs,
+    run: &'a Opened,
+    stack: &Stack,
+    folder: &Path,
+) -> Result<Baseline<'a>, CommandError> {
+    if let Some((a, b)) = &args.between {
+        let settings = compare::of_backends(&args.judge, run, &Sides::of_backends(run.side(), a, b))?;
+        return Ok(Baseline { opened: Cow::Borrowed(run), settings });
+    }
+    if let Some(why) = another_machine(&run.run.manifest.stack.machine, &stack.machine) {
+        warn(&format!(
+            "{}: {why}: no cell can be compared (exit code 8)\n  try: a new run of its scenario file here to begin with",
+            args.run.display()
+        ));
+    }
+    compare::baseline(&args.judge, run, &[folder], run.run.plan.session_count.is_one())
+}
+
 /// What must be known before a run of one session a cell is measured again.
-fn one_session(run: &Path) -> String {
+fn one_session(args: &RerunArgs) -> String {
+    let known = if args.between.is_some() { "" } else { "; or --history DIR with five runs of it on its stack" };
     format!(
-        "{run} has one session of every cell: what differs between processes is unknown, so no cell can be more than undecided \
-         (exit code 8), unless its calls fail\n  try: `sessions: 5` in the scenario file, and a new run of it to begin with",
-        run = run.display()
+        "{} has one session of every cell: what differs between processes is unknown, so no cell can be more than undecided \
+         (exit code 8), unless its calls fail\n  try: `sessions: 5` in the scenario file, and a new run of it to begin with{known}",
+        args.run.display()
     )
 }
 
@@ -90,6 +121,7 @@ struct Rerun<'a> {
     baseline: &'a Opened,
     folder: &'a Path,
     settings: Settings,
+    most_stages: u32,
 }
 
 impl Rerun<'_> {
@@ -97,7 +129,7 @@ impl Rerun<'_> {
     /// decide none of them. `None`: interrupted.
     fn stages(&self) -> Result<Option<Vec<Opened>>, CommandError> {
         let mut stages = Vec::new();
-        for number in 1..=self.args.stages {
+        for number in 1..=self.most_stages {
             let mut plan = self.baseline.run.plan.clone();
             // The same cells in another random order.
             plan.seed = plan.seed.wrapping_add(u64::from(number) - 1);
@@ -143,8 +175,7 @@ impl Rerun<'_> {
             let there = planned_in(&folder, &wanted)?;
             let is_new = there.is_none();
             let plan = there.unwrap_or(wanted);
-            let left: Vec<CellRow> =
-                suspects.iter().filter(|row| !plan.cells.iter().any(|cell| row.is_of(cell))).cloned().collect();
+            let left: Vec<CellRow> = suspects.iter().filter(|row| !row.is_planned_in(&plan)).cloned().collect();
             if is_new || left.len() < suspects.len() {
                 let Some(run) = self.measured(&folder, plan)? else { return Ok(None) };
                 fresh.push(run);
@@ -181,13 +212,16 @@ impl Rerun<'_> {
         Ok(if is_there { Some(compare::open(folder)?) } else { None })
     }
 
-    fn sides<'s>(&'s self, candidate: &'s Opened) -> Sides<'s> {
-        Sides::of_runs(self.baseline.side(), candidate.side())
+    fn sides<'s>(&'s self, measured: &'s Opened) -> Sides<'s> {
+        match &self.args.between {
+            Some((a, b)) => Sides::of_backends(measured.side(), a, b),
+            None => Sides::of_runs(self.baseline.side(), measured.side()),
+        }
     }
 
     /// Chance of a false alarm at each look.
     fn looks(&self) -> f64 {
-        match self.args.stages {
+        match self.most_stages {
             1 => Rule::default().alpha,
             2 => TWO_LOOKS,
             _ => THREE_LOOKS,

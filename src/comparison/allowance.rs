@@ -5,6 +5,8 @@ use serde::Serialize;
 use crate::record::manifest::{Machine, Manifest};
 use crate::stats::{LEVEL, student};
 
+use super::words::span;
+
 /// Standard deviation of a run's logarithm on a virtual or shared machine, where nothing better is known.
 pub const SHARED: f64 = 0.05;
 /// The same on a machine of one's own with fixed clocks.
@@ -13,7 +15,7 @@ pub const OWN: f64 = 0.02;
 /// What the logarithm of either side may be off by because they were not measured in turns.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Allowance {
-    /// Its standard deviation. Unit: natural logarithm.
+    /// Its standard deviation, beyond how sessions differ. Unit: natural logarithm.
     pub ln: f64,
     /// Where that is from.
     pub source: AllowanceSource,
@@ -27,6 +29,16 @@ pub enum AllowanceSource {
     History {
         /// How many.
         runs: usize,
+        /// From the first one's beginning to the last one's.
+        minutes: u64,
+    },
+    /// Runs of this plan on one stack with one session each, which are the baseline together: their sessions are runs, and how runs
+    /// differ is in the intervals already.
+    Runs {
+        /// How many.
+        runs: usize,
+        /// From the first one's beginning to the last one's.
+        minutes: u64,
     },
     /// A small model on ONNX Runtime, watched on this machine.
     Watched {
@@ -55,8 +67,27 @@ impl Allowance {
     /// What runs of one stack differ by: `ln` is the standard deviation of a run's logarithm that `runs` of them showed. So few
     /// runs know it badly, whatever the number of cells in each: it is as much wider as Student's t is than the normal's.
     #[must_use]
-    pub fn of_history(ln: f64, runs: usize) -> Self {
-        Self { ln: ln * widened(runs), source: AllowanceSource::History { runs } }
+    pub fn of_history(ln: f64, runs: usize, minutes: u64) -> Self {
+        Self { ln: ln * widened(runs), source: AllowanceSource::History { runs, minutes } }
+    }
+
+    /// What is left to allow for where so many runs of one stack are the baseline together: nothing.
+    #[must_use]
+    pub fn within_runs(runs: usize, minutes: u64) -> Self {
+        Self { ln: 0.0, source: AllowanceSource::Runs { runs, minutes } }
+    }
+
+    /// Of how many runs the baseline is, and how many minutes lie between their beginnings. `None`: of the one that was named.
+    #[must_use]
+    pub fn baseline_runs(&self) -> Option<(usize, u64)> {
+        match self.source {
+            AllowanceSource::Runs { runs, minutes } => Some((runs, minutes)),
+            AllowanceSource::History { .. }
+            | AllowanceSource::Watched { .. }
+            | AllowanceSource::Given
+            | AllowanceSource::Shared
+            | AllowanceSource::Own => None,
+        }
     }
 
     /// What minutes of one machine differ by, where a small model was watched: as [`of_history`](Self::of_history).
@@ -69,7 +100,10 @@ impl Allowance {
     #[must_use]
     pub fn because(&self) -> String {
         match self.source {
-            AllowanceSource::History { runs } => format!("measured over {runs} runs of one stack"),
+            AllowanceSource::History { runs, minutes } => {
+                format!("measured over {runs} runs of one stack, begun within {}", span(minutes))
+            }
+            AllowanceSource::Runs { runs, .. } => format!("how {runs} runs of one stack differ is in the intervals"),
             AllowanceSource::Watched { minutes } => {
                 format!("measured over {minutes} minutes of machine --watch, on a small model")
             }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::analysis::engines::{Asked, Judged, floor_ms, judge};
-use crate::record::plan::Cell;
+use crate::record::plan::{Cell, Plan};
 use crate::stats::{InputError, LEVEL};
 use crate::terms::Mode;
 
@@ -75,7 +75,7 @@ pub struct CellRow {
     pub q: Option<f64>,
     /// Smallest ratio that would have been told from 1 in 95 of 100 runs like these.
     pub detectable_ratio: Option<f64>,
-    /// Sessions a side that would decide at this noise in 80 of 100 runs. `None`: decided, or more than 100.
+    /// Sessions a side that would decide at this noise in 80 of 100 runs. `None`: decided, more than 100, or it rests on runs.
     pub sessions_to_decide: Option<u32>,
     /// Of those of the baseline, how many something disturbed from outside.
     pub disturbed_a: u64,
@@ -272,11 +272,24 @@ impl CellRow {
             && (self.batch, self.gen_tokens, self.mode) == (other.batch, other.gen_tokens, other.mode)
     }
 
-    /// Whether it is about this cell of a plan.
+    /// Whether it is about this cell of a plan, on either side.
     #[must_use]
     pub fn is_of(&self, cell: &Cell) -> bool {
-        let session = &cell.session;
-        (&self.backend, &self.model, &self.scenario) == (&session.backend, &session.model, &cell.scenario)
+        let backend = &cell.session.backend;
+        (&self.backend == backend || self.backend_b.as_ref() == Some(backend)) && self.asks(cell)
+    }
+
+    /// Whether a plan has it, of both backends where it is about two.
+    #[must_use]
+    pub fn is_planned_in(&self, plan: &Plan) -> bool {
+        let planned =
+            |backend: &String| plan.cells.iter().any(|cell| cell.session.backend == *backend && self.asks(cell));
+        planned(&self.backend) && self.backend_b.as_ref().is_none_or(planned)
+    }
+
+    /// Whether a cell of a plan is this one, whatever its backend.
+    fn asks(&self, cell: &Cell) -> bool {
+        (&self.model, &self.scenario) == (&cell.session.model, &cell.scenario)
             && (self.batch, self.gen_tokens) == (cell.batch, cell.gen_tokens)
             && cell.procedure.modes().contains(&self.mode)
     }
@@ -298,6 +311,7 @@ impl CellRow {
 /// Judges all cells that are compared together.
 fn judged(cells: &mut [Compared], settings: &Settings, allowance: Option<&Allowance>) -> Result<(), InputError> {
     let allowance_ln = allowance.map_or(0.0, |allowance| allowance.ln);
+    let of_runs = allowance.is_some_and(|allowance| allowance.baseline_runs().is_some());
     let asked: Vec<Option<Asked>> = cells
         .iter()
         .map(|cell| {
@@ -313,6 +327,9 @@ fn judged(cells: &mut [Compared], settings: &Settings, allowance: Option<&Allowa
             && let Some(judged) = judged.next()
         {
             fill(cell, asked, judged, settings, (allowance_ln, all.len()));
+            if of_runs {
+                rest_on_runs(&mut cell.row);
+            }
         }
     }
     Ok(())
@@ -341,6 +358,15 @@ fn fill(cell: &mut Compared, asked: Asked, judged: Judged, settings: &Settings, 
         .filter_map(|(side, of)| two_kinds(side, of, settings))
         .collect();
     row.clusters = (!said.is_empty()).then(|| said.join("; "));
+}
+
+/// Says that the baseline's sessions are runs at different times: more sessions of either run would be at the same time, and
+/// decide nothing.
+fn rest_on_runs(row: &mut CellRow) {
+    if row.basis == Some(Basis::Sessions) {
+        row.basis = Some(Basis::Runs);
+        row.sessions_to_decide = None;
+    }
 }
 
 fn two_kinds(side: &str, sessions: &Sessions, settings: &Settings) -> Option<String> {

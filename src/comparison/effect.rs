@@ -19,6 +19,9 @@ pub enum Basis {
     Blocks,
     /// All sessions of one side against all of the other.
     Sessions,
+    /// As sessions, where those of the baseline are runs of one stack with one session each, at different times, and the
+    /// candidate is one such run.
+    Runs,
     /// Calls of one process a side: what differs between processes is unknown.
     OneSession,
 }
@@ -71,7 +74,7 @@ pub fn effects(pairs: &[Pair<'_>]) -> Result<Vec<Effect>, InputError> {
         let sides: Vec<_> = places.iter().map(|&place| pairs[place].sides()).collect();
         let ratios = match basis {
             Basis::Blocks => paired(&sides),
-            Basis::Sessions => unpaired(&sides),
+            Basis::Sessions | Basis::Runs => unpaired(&sides),
             Basis::OneSession => continue,
         };
         for (place, ratio) in places.into_iter().zip(ratios) {

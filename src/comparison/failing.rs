@@ -10,22 +10,28 @@ use crate::terms::Degraded;
 /// What was asked of a cell and what of it went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Failures {
-    /// Timed calls made.
+    /// Timed calls made, and those that never were although they were to be.
     pub calls: u64,
     /// Those of them that do not count, by kind.
     pub degraded: BTreeMap<Degraded, u64>,
+    /// Those of them that were never made: the session did not load, or was lost to the calls before.
+    pub never_made: u64,
 }
 
 impl Failures {
     /// Those that do not count, of whatever kind.
     #[must_use]
     pub fn all(&self) -> u64 {
-        self.degraded.values().sum()
+        self.degraded.values().sum::<u64>() + self.never_made
     }
 
     /// Of one kind.
     fn of_kind(&self, kind: Degraded) -> Counts {
         Counts { hits: self.degraded.get(&kind).copied().unwrap_or(0), of: self.calls }
+    }
+
+    fn of_never_made(&self) -> Counts {
+        Counts { hits: self.never_made, of: self.calls }
     }
 
     fn counts(&self) -> Counts {
@@ -35,7 +41,8 @@ impl Failures {
     /// Kinds with how often, for people. Empty: none.
     #[must_use]
     pub fn kinds(&self) -> String {
-        let each: Vec<String> = self.degraded.iter().map(|(kind, n)| format!("{n} {}", kind.as_str())).collect();
+        let mut each: Vec<String> = self.degraded.iter().map(|(kind, n)| format!("{n} {}", kind.as_str())).collect();
+        each.extend((self.never_made > 0).then(|| format!("{} never made", self.never_made)));
         each.join(", ")
     }
 }
@@ -53,6 +60,9 @@ pub fn worse(pairs: &[(&Failures, &Failures)]) -> Result<Vec<f64>, InputError> {
         for kind in new {
             found.push(more_often(a.of_kind(kind), b.of_kind(kind))?);
         }
+        if a.never_made == 0 && b.never_made > 0 {
+            found.push(more_often(a.of_never_made(), b.of_never_made())?);
+        }
         let tests = found.len() as f64;
         least.push(found.into_iter().fold(1.0, f64::min).mul_add(tests, 0.0).min(1.0));
     }
@@ -65,7 +75,7 @@ mod tests {
     use super::*;
 
     fn failures(calls: u64, kinds: &[(Degraded, u64)]) -> Failures {
-        Failures { calls, degraded: kinds.iter().copied().collect() }
+        Failures { calls, degraded: kinds.iter().copied().collect(), never_made: 0 }
     }
 
     #[test]
@@ -78,5 +88,15 @@ mod tests {
         let other = failures(20, &[(Degraded::Oom, 12)]);
         assert!(worse(&[(&often, &other)]).unwrap()[0] < 0.001);
         assert_eq!(other.kinds(), "12 oom");
+    }
+
+    /// A session that crashes with its first calls leaves few that failed, and many that were never made.
+    #[test]
+    fn calls_that_were_never_made_failed() {
+        let well = failures(15, &[]);
+        let lost = Failures { never_made: 13, ..failures(15, &[(Degraded::Crashed, 2)]) };
+        let p = worse(&[(&well, &lost), (&lost, &lost)]).unwrap();
+        assert!(p[0] < 1e-6 && p[1] > 0.99, "{p:?}");
+        assert_eq!((lost.all(), lost.kinds().as_str()), (15, "2 crashed, 13 never made"));
     }
 }

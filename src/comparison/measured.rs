@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::analysis::engines::{Counts, FEWEST_CALLS, MODES, why_not_compared};
 use crate::analysis::{CallRows, CompileAuditRow, MetricRow, Standing, StatedRow};
+use crate::record::given_up::GivenUp;
 use crate::record::plan::{Cell, CellId, Plan};
 use crate::record::{CallRecord, Shared};
 use crate::terms::{Degraded, Dtype, Mode, Role};
@@ -20,6 +21,8 @@ pub struct Measured {
     groups: Vec<Vec<Group>>,
     /// By the cell's place in the plan.
     failures: BTreeMap<(usize, Mode), Asked>,
+    /// By the cell's place in the plan: how many timed calls were never made, and why.
+    given_up: BTreeMap<usize, (u64, String)>,
     /// What calls took that a self-test slowed, and how much of that was added. Unit: nanoseconds. Empty: it slowed none.
     pub planted: BTreeMap<(CellId, Mode), (u64, u64)>,
     /// One more than the largest session index so far, and than the largest number of a call.
@@ -130,6 +133,15 @@ impl<'a> Taking<'a> {
             sd_ms: row.sd_ms,
             calls: row.n,
         });
+        self.measured.next.0 = self.measured.next.0.max(row.session_index.saturating_add(1));
+    }
+
+    /// Takes that a cell was given up.
+    pub fn given_up(&mut self, given_up: &GivenUp<'_>) {
+        let Some(&place) = self.places.get(given_up.cell.id.0.as_str()) else { return };
+        let words = given_up.words.map_or_else(String::new, |words| format!(" ({words})"));
+        let why = format!("{}{words}", given_up.decision.why);
+        self.measured.given_up.insert(place, (given_up.missing.into(), why));
     }
 
     /// All that was taken.
@@ -188,19 +200,19 @@ impl Measured {
         let (sessions, calls) = self.next;
         for (own, theirs) in self.groups.iter_mut().zip(&more.groups) {
             for group in theirs {
-                let moved = group
-                    .calls
-                    .iter()
-                    .map(|call| Counted { session_index: call.session_index.saturating_add(sessions), ..*call });
+                let moved = group.moved(sessions);
                 match own.iter_mut().find(|own| own.is_of(group.mode, &group.weights_id, group.dtype)) {
-                    Some(own) => own.extend(group, moved),
-                    None => own.push(Group { calls: moved.collect(), ..group.clone() }),
+                    Some(own) => own.extend(moved),
+                    None => own.push(moved),
                 }
             }
         }
         for (key, asked) in &more.failures {
             let moved = asked.iter().map(|(call, degraded)| (call.saturating_add(calls), *degraded));
             self.failures.entry(*key).or_default().extend(moved);
+        }
+        for (place, (missing, why)) in &more.given_up {
+            self.given_up.entry(*place).or_insert_with(|| (0, why.clone())).0 += missing;
         }
         for (key, (all, added)) in &more.planted {
             let own = self.planted.entry(key.clone()).or_default();
@@ -232,14 +244,16 @@ impl Measured {
                 let own: Vec<&Group> =
                     groups.iter().filter(|group| group.mode == mode && !group.calls.is_empty()).collect();
                 let compiled = !not_compiled.contains(&(cell.id.0.as_str(), mode));
-                cells.push(own_cell(cell, mode, &own, compiled, self.failures(place, mode)));
+                let why = self.given_up.get(&place).map(|(_, why)| why.as_str());
+                cells.push(own_cell(cell, mode, &own, compiled, self.failures(place, mode), why));
             }
         }
         cells
     }
 
     fn failures(&self, place: usize, mode: Mode) -> Failures {
-        let mut failures = Failures::default();
+        let never_made = self.given_up.get(&place).map_or(0, |(missing, _)| *missing);
+        let mut failures = Failures { calls: never_made, never_made, ..Failures::default() };
         for degraded in self.failures.get(&(place, mode)).into_iter().flat_map(BTreeMap::values) {
             failures.calls += 1;
             if let Some(kind) = degraded {
@@ -251,9 +265,22 @@ impl Measured {
 }
 
 impl Group {
-    fn extend(&mut self, more: &Self, calls: impl Iterator<Item = Counted>) {
+    /// The same with sessions so many numbers on.
+    fn moved(&self, sessions: u32) -> Self {
+        let mut moved = self.clone();
+        for call in &mut moved.calls {
+            call.session_index = call.session_index.saturating_add(sessions);
+        }
+        for stated in &mut moved.stated {
+            stated.index = stated.index.saturating_add(sessions);
+        }
+        moved
+    }
+
+    fn extend(&mut self, more: Self) {
         self.ran(more.prompt_tokens, more.actual.as_deref(), more.compared);
-        self.calls.extend(calls);
+        self.calls.extend(more.calls);
+        self.stated.extend(more.stated);
     }
 
     /// Calls that may be compared and were disturbed, by session.
@@ -270,12 +297,22 @@ impl Group {
     }
 }
 
-/// A cell that was measured here.
-fn own_cell(cell: &Cell, mode: Mode, groups: &[&Group], compiled: bool, failures: Failures) -> SideCell {
+/// A cell that was measured here. `given_up`: why it was.
+fn own_cell(
+    cell: &Cell,
+    mode: Mode,
+    groups: &[&Group],
+    compiled: bool,
+    failures: Failures,
+    given_up: Option<&str>,
+) -> SideCell {
     let backend = &cell.session.backend;
     let without = |reason: String| SideCell { reason: Some(reason), ..SideCell::without_calls(cell, mode) };
     let group = match groups {
-        [] => return SideCell { failures, ..without(format!("no call on {backend} counts")) },
+        [] => {
+            let why = given_up.map_or_else(String::new, |why| format!(": {why}"));
+            return SideCell { failures, ..without(format!("no call on {backend} counts{why}")) };
+        }
         [group] => group,
         _ => {
             let reason = format!("weights or element type changed during the run on {backend}");

@@ -3,6 +3,7 @@
 use crate::analysis::engines::Rule;
 use crate::record::manifest::{Change, Weight};
 use crate::stats::LEVEL;
+use crate::stats::summary::median;
 
 use super::allowance::Allowance;
 use super::cells::{CellRow, Compared};
@@ -14,7 +15,7 @@ use super::power::FINDS;
 use super::side::{OneSide, Sides};
 use super::verdict::{Settings, Verdict};
 use super::witness::NOTE;
-use super::words::{change, counted, percent, phase};
+use super::words::{change, counted, percent, phase, span};
 
 /// Share of a side's calls from which on a reader must know that they were disturbed.
 const MANY: f64 = 0.25;
@@ -137,20 +138,15 @@ fn of_changes(changes: &[Change], sides: &Sides<'_>) -> String {
 #[must_use]
 pub fn notes(cells: &[Compared], sides: &Sides<'_>, allowance: Option<&Allowance>) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(allowance) = allowance {
-        notes.push(format!(
-            "Not interleaved: the sides were measured at different times, so either may be off by {} % although nothing \
-             changed ({}); intervals allow for it. Both in one plan, compared with --between, would not need that.",
-            percent(1.0 + allowance.ln),
-            allowance.because()
-        ));
-    }
+    notes.extend(allowance.map(|allowance| apart_in_time(cells, sides, allowance)));
     if cells.iter().any(|cell| cell.row.basis == Some(Basis::OneSession)) {
-        notes.push(
+        // Two backends of one plan are loaded in the same order in all its runs, which may be all that they differ by.
+        let runs = "; five runs of the baseline's plan and stack tell it too, with --history DIR";
+        notes.push(format!(
             "One session each side: what differs between processes is unknown, so no cell can be more than undecided. \
-             `sessions: 5` in the scenario file measures that."
-                .to_owned(),
-        );
+             `sessions: 5` in the scenario file measures that{}.",
+            if sides.is_one_run() { "" } else { runs }
+        ));
     }
     let is_stated = |cell: &&Compared| cell.effect.as_ref().is_some_and(|(_, a, _)| a.stated.is_some());
     let stated = cells.iter().filter(is_stated).count();
@@ -165,6 +161,7 @@ pub fn notes(cells: &[Compared], sides: &Sides<'_>, allowance: Option<&Allowance
             notes.push(format!("The stack changed during {}: its calls are of more than one.", side.name));
         }
     }
+    notes.extend(unfinished(sides));
     notes.extend(disturbed_note(cells, sides));
     notes.extend(cells.iter().any(|cell| cell.doubted).then(|| NOTE.to_owned()));
     if cells.iter().all(|cell| cell.row.ratio.is_none()) {
@@ -172,6 +169,47 @@ pub fn notes(cells: &[Compared], sides: &Sides<'_>, allowance: Option<&Allowance
     }
     notes.extend(unseen(cells));
     notes
+}
+
+/// Runs that were ended before all was measured, as far as they are not one.
+fn unfinished(sides: &Sides<'_>) -> Vec<String> {
+    let runs =
+        if sides.is_one_run() { vec![sides.baseline.run] } else { vec![sides.baseline.run, sides.candidate.run] };
+    let begun = runs.into_iter().filter(|run| !run.finished);
+    begun
+        .map(|run| {
+            format!(
+                "{} did not come to its end: it has fewer calls and sessions than it planned, and some cells none.",
+                run.name
+            )
+        })
+        .collect()
+}
+
+/// How the sides were measured at different times, and what is made of that.
+fn apart_in_time(cells: &[Compared], sides: &Sides<'_>, allowance: &Allowance) -> String {
+    let Some((runs, minutes)) = allowance.baseline_runs() else {
+        let turns = if sides.is_one_run() {
+            "`order: interleaved` or `sessions: 5` in the scenario file"
+        } else {
+            "Both in one plan, compared with --between,"
+        };
+        return format!(
+            "Not interleaved: the sides were measured at different times, so either may be off by {} % although nothing \
+             changed ({}); intervals allow for it. {turns} would not need that.",
+            percent(1.0 + allowance.ln),
+            allowance.because()
+        );
+    };
+    let differ: Vec<f64> = cells.iter().filter_map(|cell| cell.row.session_sd_ln).collect();
+    let by = median(&differ)
+        .map_or_else(String::new, |ln| format!(" (by {} % in the middle of the cells)", percent(ln.exp())));
+    format!(
+        "Not interleaved: the sides were measured at different times. The baseline is {runs} runs of one stack with one session \
+         each, begun within {}, and the candidate's one session is held against those; how much such runs differ{by} is in the \
+         intervals. Both in one plan, compared with --between, would find smaller changes.",
+        span(minutes)
+    )
 }
 
 /// What undecided cells would have shown, and how many sessions would decide them. `None`: there are none such.
@@ -183,11 +221,12 @@ fn unseen(cells: &[Compared]) -> Option<String> {
     let seen = undecided.iter().filter_map(|cell| cell.row.detectable_ratio).reduce(f64::max)?;
     let sessions: Vec<u32> = undecided.iter().filter_map(|cell| cell.row.sessions_to_decide).collect();
     let more = match sessions.iter().max() {
-        Some(most) => format!("{most} sessions a side would decide {} of them at this noise", sessions.len()),
-        None => "no number of sessions up to 100 would decide any of them at this noise".to_owned(),
+        Some(most) => format!("; {most} sessions a side would decide {} of them at this noise", sessions.len()),
+        None if undecided.iter().any(|cell| cell.row.basis == Some(Basis::Runs)) => String::new(),
+        None => "; no number of sessions up to 100 would decide any of them at this noise".to_owned(),
     };
     Some(format!(
-        "{} undecided: a change of {:.0} % would have been found in each of them ({:.0} % power); {more}.",
+        "{} undecided: a change of {:.0} % would have been found in each of them ({:.0} % power){more}.",
         counted(undecided.len(), "cell"),
         100.0 * (seen - 1.0),
         100.0 * FINDS

@@ -19,6 +19,8 @@ pub struct RunSide<'a> {
     pub plan: &'a Plan,
     /// On what it ran.
     pub manifest: &'a Manifest,
+    /// Whether it came to its end.
+    pub finished: bool,
     /// Its cells in the plan's order.
     pub cells: &'a [SideCell],
     /// The machine's own speed during the run. Empty: not measured.

@@ -1,7 +1,7 @@
 //! Why two cells of one name are not the same thing.
 
 use crate::record::Statistic;
-use crate::record::manifest::{BackendEntry, Manifest};
+use crate::record::manifest::{BackendEntry, Machine, Manifest};
 use crate::terms::Mode;
 
 use super::side::{OneSide, SideCell};
@@ -92,9 +92,9 @@ fn on_processor(cell: &SideCell) -> bool {
     cell.actual.as_deref().is_some_and(|actual| actual.to_ascii_lowercase().contains("cpu"))
 }
 
-/// Why two machines are not one.
-fn unlike_hosts(a: &Manifest, b: &Manifest, on_gpu: bool) -> Option<String> {
-    let (own, theirs) = (&a.stack.machine, &b.stack.machine);
+/// Why what was measured on two machines is not compared. `None`: as far as is known they are one, but for their GPUs.
+#[must_use]
+pub fn another_machine(own: &Machine, theirs: &Machine) -> Option<String> {
     let told = |value: &Option<String>| value.clone().unwrap_or_else(|| "not told".to_owned());
     if (&own.arch, &own.cpu_model) != (&theirs.arch, &theirs.cpu_model) {
         return Some(format!("another machine: {} and {}", told(&own.cpu_model), told(&theirs.cpu_model)));
@@ -103,6 +103,15 @@ fn unlike_hosts(a: &Manifest, b: &Manifest, on_gpu: bool) -> Option<String> {
         let told = |cores: Option<u32>| cores.map_or_else(|| "not told".to_owned(), |cores| cores.to_string());
         let (own, theirs) = (told(own.logical_cores), told(theirs.logical_cores));
         return Some(format!("another machine: {own} and {theirs} processors"));
+    }
+    None
+}
+
+/// Why two machines are not one.
+fn unlike_hosts(a: &Manifest, b: &Manifest, on_gpu: bool) -> Option<String> {
+    let other = another_machine(&a.stack.machine, &b.stack.machine);
+    if other.is_some() {
+        return other;
     }
     let boards = |manifest: &Manifest| -> Vec<String> {
         let names = manifest.stack.gpus.devices.iter();

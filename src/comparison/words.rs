@@ -38,6 +38,17 @@ pub fn phase(mode: Mode) -> &'static str {
     }
 }
 
+/// A length of time that is not measured finely: `12 minutes`, `3 hours`, `4 days`.
+#[must_use]
+pub fn span(minutes: u64) -> String {
+    let n = |unit: u64| usize::try_from(minutes.div_ceil(unit)).unwrap_or(usize::MAX);
+    match minutes {
+        0..120 => counted(n(1), "minute"),
+        120..2880 => counted(n(60), "hour"),
+        _ => counted(n(1440), "day"),
+    }
+}
+
 /// `10 cells`, `1 cell`.
 #[must_use]
 pub fn counted(n: usize, of: &str) -> String {
@@ -62,5 +73,10 @@ mod tests {
         assert_eq!(change(0.88, Some((0.85, 0.91))), "12 % faster [9, 15]");
         assert_eq!(change(1.004, Some((0.989, 1.019))), "0.4 % slower [−1.1, 1.9]");
         assert_eq!(change(1.0, None), "0.0 % slower");
+    }
+
+    #[test]
+    fn lengths_of_time_have_the_unit_that_people_use() {
+        assert_eq!([1, 119, 121, 2880].map(span), ["1 minute", "119 minutes", "3 hours", "2 days"]);
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::analysis::summary::Summary;
 use crate::analysis::{Sources, SummaryRow};
-use crate::record::manifest::Stack;
+use crate::record::manifest::Manifest;
 use crate::run_folder::RunFolder;
 use crate::store::{self, StoreError, io_error};
 
@@ -33,15 +33,16 @@ pub struct HistoryRun {
     pub started_unix_ns: u64,
     /// SHA-256 of its stack.
     pub stack_sha256: String,
-    /// Its stack.
-    pub stack: Stack,
+    /// On what it ran.
+    pub manifest: Manifest,
     /// Whether it came to its end.
     pub finished: bool,
     /// Its cells.
     pub rows: Vec<SummaryRow>,
 }
 
-/// The runs in folders, each of which is one or holds them. A run that several of them lead to is taken once.
+/// The runs in folders, each of which is one or holds them. A run that several of them lead to, or that lies there in copies, is
+/// taken once.
 ///
 /// # Errors
 /// A folder that is neither, or a run that cannot be read.
@@ -55,6 +56,30 @@ pub fn read(folders: &[PathBuf]) -> Result<Vec<HistoryRun>, HistoryError> {
 /// # Errors
 /// As [`read`].
 pub fn read_without(folders: &[PathBuf], left_out: &[&Path]) -> Result<Vec<HistoryRun>, HistoryError> {
+    let paths = folders_without(folders, left_out)?;
+    let mut runs = Vec::with_capacity(paths.len());
+    // A run of each processor at a time: of a run that was read only its cells are kept.
+    for some in paths.chunks(thread::available_parallelism().map_or(1, NonZero::get)) {
+        let read: Vec<Result<HistoryRun, StoreError>> = thread::scope(|scope| {
+            let begun: Vec<_> = some.iter().map(|path| scope.spawn(move || one(path))).collect();
+            begun.into_iter().map(|reading| reading.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        for run in read {
+            let run: HistoryRun = run?;
+            // A copy would say that runs do not differ.
+            if !runs.iter().any(|other: &HistoryRun| other.manifest.is_of_same_run(&run.manifest)) {
+                runs.push(run);
+            }
+        }
+    }
+    Ok(runs)
+}
+
+/// Where the runs lie that [`read_without`] reads.
+///
+/// # Errors
+/// A folder that is no run and holds none, or cannot be looked into.
+pub fn folders_without(folders: &[PathBuf], left_out: &[&Path]) -> Result<Vec<PathBuf>, HistoryError> {
     // One that is not there yet holds no run.
     let left_out: Vec<PathBuf> = left_out.iter().filter_map(|folder| fs::canonicalize(folder).ok()).collect();
     let (mut seen, mut paths) = (BTreeSet::new(), Vec::new());
@@ -71,18 +96,7 @@ pub fn read_without(folders: &[PathBuf], left_out: &[&Path]) -> Result<Vec<Histo
             }
         }
     }
-    let mut runs = Vec::with_capacity(paths.len());
-    // A run of each processor at a time: of a run that was read only its cells are kept.
-    for some in paths.chunks(thread::available_parallelism().map_or(1, NonZero::get)) {
-        let read: Vec<Result<HistoryRun, StoreError>> = thread::scope(|scope| {
-            let begun: Vec<_> = some.iter().map(|path| scope.spawn(move || one(path))).collect();
-            begun.into_iter().map(|reading| reading.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        });
-        for run in read {
-            runs.push(run?);
-        }
-    }
-    Ok(runs)
+    Ok(paths)
 }
 
 fn is_run(folder: &Path) -> bool {
@@ -108,7 +122,7 @@ fn one(path: &Path) -> Result<HistoryRun, StoreError> {
         started_unix_ns: run.manifest.epochs.first().map_or(0, |epoch| epoch.started_unix_ns),
         stack_sha256: run.manifest.stack_sha256.clone(),
         finished: run.recording.finished(),
-        stack: run.manifest.stack,
+        manifest: run.manifest,
         rows,
     })
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::record::manifest::{Change, Stack};
-use crate::stats::student;
 
 use super::cells::{self, CellName, Series};
 use super::read::HistoryRun;
@@ -13,8 +12,7 @@ use super::read::HistoryRun;
 /// Fewest runs of one stack from which its noise is known.
 pub const NOISE_NEEDS: usize = 5;
 
-/// How sure it must be that a new run is none of the same level.
-const LEVEL: f64 = 0.99;
+const NS_PER_MINUTE: u64 = 60_000_000_000;
 
 /// Runs this far from a change of stack may show it: a change is found within so many runs.
 const NEAR: usize = 2;
@@ -62,6 +60,8 @@ pub struct Noise {
     pub stack_sha256: String,
     /// Runs that it is from: as many as have the rarest of its cells.
     pub runs: usize,
+    /// From the beginning of the first one that has any of the cells to that of the last one.
+    pub minutes: u64,
     /// Standard deviation of a run's logarithm about its cell's level, all cells together. Unit: natural logarithm.
     pub ln: f64,
     /// Degrees of freedom of it: values less levels.
@@ -75,21 +75,27 @@ impl Noise {
     /// `None`: there is no such cell.
     #[must_use]
     pub fn of_stack(runs: &[HistoryRun], stack_sha256: &str, of: &BTreeSet<CellName>) -> Option<Self> {
-        let series = series_of_stack(runs, stack_sha256, of);
+        let of_stack: Vec<&HistoryRun> = runs.iter().filter(|run| run.stack_sha256 == stack_sha256).collect();
+        let series = series_of(&of_stack, of);
         let known: Vec<&Series> = series.iter().filter(|series| series.points.len() >= NOISE_NEEDS).collect();
         let runs = known.iter().map(|series| series.points.len()).min()?;
+        let points = known.iter().flat_map(|series| &series.points);
+        let begun: Vec<u64> = points.filter_map(|point| Some(of_stack.get(point.run)?.started_unix_ns)).collect();
+        let minutes = (begun.iter().max()? - begun.iter().min()?) / NS_PER_MINUTE;
         let (mut squares, mut df) = (0.0, 0.0);
         for level in known.iter().flat_map(|series| &series.levels) {
             squares += level.squares;
             df += (level.runs - 1) as f64;
         }
-        (df > 0.0).then(|| Self { stack_sha256: stack_sha256.to_owned(), runs, ln: (squares / df).sqrt(), df })
+        let ln = (squares / df).sqrt();
+        (df > 0.0).then(|| Self { stack_sha256: stack_sha256.to_owned(), runs, minutes, ln, df })
     }
 
     /// How many runs of one stack have the one of these cells that most of them have.
     #[must_use]
     pub fn runs_of_stack(runs: &[HistoryRun], stack_sha256: &str, of: &BTreeSet<CellName>) -> usize {
-        series_of_stack(runs, stack_sha256, of).iter().map(|series| series.points.len()).max().unwrap_or(0)
+        let of_stack: Vec<&HistoryRun> = runs.iter().filter(|run| run.stack_sha256 == stack_sha256).collect();
+        series_of(&of_stack, of).iter().map(|series| series.points.len()).max().unwrap_or(0)
     }
 
     /// What is known before the newest run of its cells: runs of its own stack first, then of those before it, the latest first. The
@@ -107,10 +113,9 @@ impl Noise {
     }
 }
 
-/// These cells through the runs of one stack.
-fn series_of_stack(runs: &[HistoryRun], stack_sha256: &str, of: &BTreeSet<CellName>) -> Vec<Series> {
-    let of_stack: Vec<&HistoryRun> = runs.iter().filter(|run| run.stack_sha256 == stack_sha256).collect();
-    let mut series = cells::series(&of_stack);
+/// These cells through runs.
+fn series_of(runs: &[&HistoryRun], of: &BTreeSet<CellName>) -> Vec<Series> {
+    let mut series = cells::series(runs);
     series.retain(|series| of.contains(&series.cell));
     series
 }
@@ -145,39 +150,14 @@ impl History {
         let mark = stack_change.and_then(|at| self.marks.iter().find(|mark| mark.at == at));
         mark.map_or(&[], |mark| &mark.changes)
     }
-
-    /// Whether the newest run of a cell lies where the runs before it at its last level do. `None`: its noise is not known, or no
-    /// earlier run has it.
-    #[must_use]
-    pub fn newest(&self, series: &Series) -> Option<Newest> {
-        let noise = self.noise.as_ref()?;
-        let (last, earlier) = series.points.split_last()?;
-        // The newest run has no part in the level that it is held against.
-        let level = cells::last_level(earlier).filter(|_| last.run + 1 == self.runs.len())?;
-        let n = level.runs as f64;
-        let half = student::critical(LEVEL, noise.df)? * noise.ln * (1.0 + 1.0 / n).sqrt();
-        let difference = (last.ms / level.ms).ln();
-        Some(Newest { ratio: difference.exp(), low: (-half).exp(), high: half.exp(), within: difference.abs() <= half })
-    }
-}
-
-/// A newest run against its level.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Newest {
-    /// Its latency ÷ the level's.
-    pub ratio: f64,
-    /// Where 99 of 100 runs of an unchanged stack lie.
-    pub low: f64,
-    /// The upper end.
-    pub high: f64,
-    /// Whether it lies there.
-    pub within: bool,
 }
 
 /// Where the stack changes from one run to the next.
 fn marks(runs: &[HistoryRun]) -> Vec<StackMark> {
     let pairs = runs.windows(2).zip(1..).filter(|(pair, _)| pair[0].stack_sha256 != pair[1].stack_sha256);
-    pairs.map(|(pair, at)| StackMark { at, changes: in_words(&pair[0].stack, &pair[1].stack) }).collect()
+    pairs
+        .map(|(pair, at)| StackMark { at, changes: in_words(&pair[0].manifest.stack, &pair[1].manifest.stack) })
+        .collect()
 }
 
 fn in_words(before: &Stack, now: &Stack) -> Vec<String> {

@@ -179,6 +179,14 @@ impl PowerEntry {
 }
 
 impl Manifest {
+    /// Whether another one is of the same run: a copy has the same beginnings of its processes, and the same imported files.
+    #[must_use]
+    pub fn is_of_same_run(&self, other: &Self) -> bool {
+        let begun =
+            |manifest: &Self| -> Vec<u64> { manifest.epochs.iter().map(|epoch| epoch.started_unix_ns).collect() };
+        self.plan_sha256 == other.plan_sha256 && self.imported == other.imported && begun(self) == begun(other)
+    }
+
     /// Whether every process of the run found the same stack.
     #[must_use]
     pub fn one_stack(&self) -> bool {

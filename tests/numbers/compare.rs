@@ -63,7 +63,7 @@ fn any_newly_failing(seed: u64, count: u32) -> bool {
     let mut side = || {
         let hits: u64 = chance.sample(&mut rng);
         let degraded = if hits > 0 { BTreeMap::from([(Degraded::Timeout, hits)]) } else { BTreeMap::new() };
-        Failures { calls, degraded }
+        Failures { calls, degraded, never_made: 0 }
     };
     let cells: Vec<(Failures, Failures)> = (0..CELLS).map(|_| (side(), side())).collect();
     let pairs: Vec<(&Failures, &Failures)> = cells.iter().map(|(a, b)| (a, b)).collect();
@@ -156,6 +156,81 @@ fn simulated_truth_is_found_and_nothing_else() {
                 let different = percent(said.false_differences, runs);
                 assert!(different <= 5.0, "{what}: {different} % called different");
             }
+        }
+    }
+}
+
+/// How runs of one session differ: what is common to all cells of a run, how alike that is in neighbouring runs, what is each cell's
+/// own, and how many times more that is in one cell of four.
+#[derive(Clone, Copy)]
+struct RunToRun {
+    common: f64,
+    persistence: f64,
+    own: f64,
+    noisy: f64,
+}
+
+/// The effects of a run of one session against so many earlier ones, over 12 cells of which each takes `ratio` times as long.
+fn single_run(seed: u64, earlier: u32, runs: RunToRun, ratio: f64) -> Vec<Effect> {
+    const SOME: usize = 12;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut baseline: Vec<Vec<(u32, f64)>> = vec![Vec::new(); SOME];
+    let mut candidate = baseline.clone();
+    let mut drift = normal(&mut rng);
+    for run in 0..=earlier {
+        let fresh = (1.0 - runs.persistence.powi(2)).sqrt() * normal(&mut rng);
+        drift = runs.persistence * drift + fresh;
+        let common = runs.common * drift;
+        let is_candidate = run == earlier;
+        let ms = if is_candidate { MS * ratio } else { MS };
+        for cell in 0..SOME {
+            let own = runs.own * if cell % 4 == 0 { runs.noisy } else { 1.0 };
+            let level = ms * (common + own * normal(&mut rng)).exp();
+            let (side, index) = if is_candidate { (&mut candidate, 0) } else { (&mut baseline, run) };
+            side[cell].extend((0..CALLS).map(|_| (index, level * (WITHIN * normal(&mut rng)).exp())));
+        }
+    }
+    let sides: Vec<(Sessions, Sessions)> =
+        baseline.into_iter().zip(candidate).map(|(a, b)| (Sessions::of(a), Sessions::of(b))).collect();
+    let pairs: Vec<Pair<'_>> = sides.iter().map(|(a, b)| Pair { group: 0, a, b, in_blocks: false }).collect();
+    effects(&pairs).unwrap()
+}
+
+/// A single run against five or eight earlier ones of one stack: runs differ by 2 % in every cell, or one cell of four by three
+/// times as much as the others.
+#[test]
+fn a_single_run_against_earlier_ones_keeps_what_it_promises() {
+    let rule = Rule::default();
+    let seeds = SEEDS / 2;
+    println!("| runs differ | earlier runs | nothing changed: any slower | any different | +15 %: cells slower |");
+    println!("|---|---|---|---|---|");
+    for (what, runs) in [
+        ("each cell by itself", RunToRun { common: 0.0, persistence: 0.0, own: 0.02, noisy: 1.0 }),
+        ("half of it in common", RunToRun { common: 0.014, persistence: 0.0, own: 0.014, noisy: 1.0 }),
+        ("all of it in common", RunToRun { common: 0.02, persistence: 0.0, own: 0.0, noisy: 1.0 }),
+        (
+            "all of it in common, neighbours alike by 0.5",
+            RunToRun { common: 0.02, persistence: 0.5, own: 0.0, noisy: 1.0 },
+        ),
+        ("three times as much in one cell of four", RunToRun { common: 0.01, persistence: 0.0, own: 0.01, noisy: 3.0 }),
+    ] {
+        for earlier in [5, 8] {
+            let (mut slower, mut different, mut found, mut changed) = (0_u32, 0_u32, 0_u32, 0_u32);
+            for seed in 0..seeds {
+                let same = judged(&single_run(seed, earlier, runs, 1.0), rule);
+                slower += u32::from(same.iter().any(|cell| cell.verdict == EngineVerdict::Slower));
+                different += u32::from(same.iter().any(|cell| cell.verdict.is_slower() || cell.verdict.is_faster()));
+                let worse = judged(&single_run(seed ^ 0x5107, earlier, runs, 1.15), rule);
+                found += worse.iter().map(|cell| u32::from(cell.verdict == EngineVerdict::Slower)).sum::<u32>();
+                changed += worse.len() as u32;
+            }
+            let all = seeds as u32;
+            let (slower, different, found) = (percent(slower, all), percent(different, all), percent(found, changed));
+            println!("| {what} | {earlier} | {slower:.1} % | {different:.1} % | {found:.1} % |");
+            let what = format!("{what}, {earlier} runs, seeds 0..{seeds}");
+            assert!(slower <= 5.0, "{what}: {slower} % called slower where nothing changed");
+            assert!(different <= 10.0, "{what}: {different} % called different where nothing changed");
+            assert!(found >= if earlier == 5 { 60.0 } else { 80.0 }, "{what}: {found} % of +15 % found");
         }
     }
 }

@@ -163,6 +163,33 @@ fn calls_that_fail_as_they_did_not_are_worse() {
     assert!(sentence(&found).starts_with("Prefill on y is newly failing in 2 of 2 cells"), "{}", sentence(&found));
 }
 
+/// A model that does not load any more, and an engine that its calls end, leave few calls that failed or none: what they kept from
+/// being made failed too.
+#[test]
+fn what_does_not_load_any_more_is_newly_failing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(folder, "a", &scenario(1, 1, PLAIN));
+    for (name, kind, why) in [
+        ("load", "load", ": its session failed to load 2 times in a row (scripted load failure) (25 never made)"),
+        ("crash", "crashed", ": its calls ended the session 2 times ("),
+    ] {
+        let fault = format!(", faults: [{{ kind: {kind}, every: 1 }}]");
+        run(folder, name, &scenario(2, 1, [("x", ""), ("y", &fault)]));
+        let (code, found) = compare(folder, &["a", name, "--drift", "0.1"]);
+        assert_eq!(code, Some(5), "{found:#}");
+        let failing: Vec<&Value> = cells(&found).iter().filter(|cell| cell["verdict"] == "newly_failing").collect();
+        assert!(failing.len() == 4 && failing.iter().all(|cell| cell["backend"] == "y"), "{found:#}");
+        let reason = failing[0]["reason"].as_str().unwrap();
+        assert!(reason.starts_with("25 of 25 calls do not count, 0 of 25 before; "), "{reason}");
+        assert!(reason.contains(&format!("{name}: no call on y counts{why}")), "{reason}");
+        // Nor is it news where it was so before.
+        let (code, found) = compare(folder, &[name, "a", "--drift", "0.1"]);
+        assert_eq!(code, Some(8), "{found:#}");
+        assert!(verdicts(&found, "prefill").contains(&"missing".to_owned()), "{found:#}");
+    }
+}
+
 #[test]
 fn what_is_not_the_same_thing_is_said_and_never_well() {
     let folder = tempfile::tempdir().unwrap();
@@ -270,6 +297,25 @@ fn one_session_a_side_decides_nothing() {
     assert_eq!(null.status.code(), Some(8), "{}", text(&null.stdout));
 }
 
+/// A run that was ended early is compared as far as it got, and that is said.
+#[test]
+fn a_run_without_its_end_is_said_to_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(folder, "a", &scenario(1, 1, PLAIN));
+    let ended = run(folder, "b", &scenario(2, 1, PLAIN));
+    let notes = |found: &Value| found["comparisons"][0]["notes"].to_string();
+    assert!(!notes(&compare(folder, &["a", "b", "--drift", "0.1"]).1).contains("did not come to its end"));
+    let record = ended.join("measurements.jsonl");
+    let whole = fs::read_to_string(&record).unwrap();
+    let begun = whole.lines().filter(|line| !line.starts_with("{\"finished\"")).map(|line| format!("{line}\n"));
+    fs::write(&record, begun.collect::<String>()).unwrap();
+    let (_, found) = compare(folder, &["a", "b", "--drift", "0.1"]);
+    assert!(notes(&found).contains("b did not come to its end: it has fewer calls"), "{found:#}");
+    let (_, found) = compare(folder, &["b", "--between", "backend=x,y"]);
+    assert_eq!(notes(&found).matches("b did not come to its end").count(), 1, "{found:#}");
+}
+
 #[test]
 fn several_changes_at_once_are_named_with_the_run_that_tells_them_apart() {
     let folder = tempfile::tempdir().unwrap();
@@ -313,6 +359,9 @@ fn files_and_annotations_say_what_the_terminal_says() {
     assert!(summary.contains("Did anything change?") && summary.contains("| slower"), "{summary}");
     let page = fs::read_to_string(folder.join("page/report.html")).unwrap();
     assert!(page.contains("Decode on y is 15 % slower") && page.matches("<svg").count() == 4);
+    for title in ["more a step or prefill (ms)", "p (Holm)", "q"] {
+        assert!(page.contains(&format!(">{title}</th>")), "{title}");
+    }
     let mut csv = csv::Reader::from_path(folder.join("page/comparison.csv")).unwrap();
     let columns = csv.headers().unwrap().clone();
     let verdict = columns.iter().position(|name| name == "verdict").unwrap();
@@ -377,13 +426,13 @@ fn earlier_runs_say_how_much_runs_differ() {
     run(folder, "runs/5", &scenario(5, 1, PLAIN));
     let (code, found) = compare(folder, &["runs/1", "after", "--history", "runs"]);
     let allowance = &found["comparisons"][0]["allowance"];
-    assert_eq!(allowance["source"], json!({ "history": { "runs": 5 } }), "{found:#}");
+    assert_eq!(allowance["source"]["history"]["runs"], 5, "{found:#}");
     // Runs of 25 calls with 1 % noise, known from five of them.
     let ln = allowance["ln"].as_f64().unwrap();
     assert!((0.0005..0.01).contains(&ln), "{ln}");
     assert_eq!(code, Some(5), "{found:#}");
     let told = text(&phasebench(folder, &["compare", "runs/1", "after", "--history", "runs"]).stdout);
-    assert!(told.contains("measured over 5 runs of one stack"), "{told}");
+    assert!(told.contains("measured over 5 runs of one stack, begun within "), "{told}");
     // In the folder that it is judged by it has no part in that.
     fs::rename(folder.join("after"), folder.join("runs/after")).unwrap();
     let (code, again) = compare(folder, &["runs/1", "runs/after", "--history", "runs"]);

@@ -20,7 +20,7 @@ fn phasebench(arguments: &[&str]) -> Output {
 }
 
 /// Run `number` of a series of a model, imported from a file whose date is its place in time. `factor`: by how much it is slower.
-fn run(folder: &Path, number: usize, version: &str, factor: impl Fn(&str) -> f64, random: &mut ChaCha8Rng) {
+pub(super) fn run(folder: &Path, number: usize, version: &str, factor: impl Fn(&str) -> f64, random: &mut ChaCha8Rng) {
     run_of("m", folder, number, version, factor, random);
 }
 
@@ -95,6 +95,17 @@ fn planted_changes_are_found_within_two_runs_and_no_others() {
     }
 }
 
+/// Copies the files of a run.
+pub(super) fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
 /// From five runs of one stack on, a run that is none of them is named; and what is no run, or a run's own folder, is refused.
 #[test]
 fn a_newest_run_is_judged_by_those_of_its_stack() {
@@ -110,6 +121,7 @@ fn a_newest_run_is_judged_by_those_of_its_stack() {
     run(folder.path(), 7, "1.0", |mode| if mode == "prefill" { 1.15 } else { 1.0 }, &mut random);
     let told = String::from_utf8(phasebench(&["history", &path]).stdout).unwrap();
     assert!(told.contains("Not in 1 of 2 cells, first mine · m · s · prefill (imported): "), "{told}");
+    copy(&runs.join("004"), &runs.join("copy"));
     let twice = String::from_utf8(phasebench(&["history", &path, &format!("{path}/003")]).stdout).unwrap();
     assert!(twice.starts_with("8 runs, "), "{twice}");
     let refused = |arguments: &[&str]| {

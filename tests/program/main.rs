@@ -23,4 +23,5 @@ mod report;
 mod rerun;
 mod run;
 mod several;
+mod single_runs;
 mod upgrade_check;

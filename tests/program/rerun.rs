@@ -183,6 +183,77 @@ fn without_a_change_there_is_nothing_to_do_or_nothing_to_find() {
     assert!(named.into_iter().any(|name| name.starts_with("a-rerun-")), "named after the stack");
 }
 
+/// A plan of one session is measured once more, and fresh sessions confirm it, where runs of its stack say how much runs differ.
+#[test]
+fn a_run_of_one_session_is_judged_by_runs_of_its_stack() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let one = |seed: u32, decode_us: u32| scenario(decode_us, "").replace("sessions: 5\n", &format!("seed: {seed}\n"));
+    upgraded(folder, &one(1, 300), &one(1, 345));
+    for seed in 2..=5 {
+        fs::write(folder.join("s.yaml"), one(seed, 300)).unwrap();
+        let output = phasebench(folder, &["run", "s.yaml", "--out", &format!("runs/{seed}")]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
+    let output = phasebench(folder, &["rerun", "a", "--out", "again", "--history", "runs", "--json"]);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(5) && !said.contains("one session of every cell"), "{said}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["comparisons"][0]["allowance"]["source"]["runs"]["runs"], 5, "{found:#}");
+    assert_eq!(decode_of(&found, "x"), [("slower", Some("confirmed in fresh sessions")); 2], "{found:#}");
+    // Further sessions at the same time would tell nothing of how runs differ.
+    assert!(folder.join("again/confirm").exists() && !folder.join("again/stage-2").exists());
+}
+
+/// What was measured elsewhere cannot be compared, which is said before an hour is spent on it.
+#[test]
+fn a_run_of_another_machine_is_named_before_it_is_measured_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    upgraded(folder, &scenario(300, ""), &scenario(300, ""));
+    let path = folder.join("a/manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest["stack"]["machine"]["cpu_model"] = json!("another one");
+    fs::write(&path, manifest.to_string()).unwrap();
+    let output = phasebench(folder, &["rerun", "a", "--out", "again"]);
+    let said = text(&output.stderr);
+    assert!(said.starts_with("phasebench: a: another machine: another one and "), "{said}");
+    assert!(said.contains(": no cell can be compared (exit code 8)\n  try: "), "{said}");
+    assert_eq!(output.status.code(), Some(8), "{said}");
+}
+
+/// A duet is measured again in stages as a run is, and what looks worse afresh on both sides.
+#[test]
+fn a_duet_is_confirmed_on_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    upgraded(folder, &two(300, 345), &two(300, 345));
+    let again = |more: &[&str]| {
+        let output = phasebench(folder, &[&["rerun", "a", "--json"], more].concat());
+        let found: Result<Value, _> = serde_json::from_slice(&output.stdout);
+        (output.status.code(), found.unwrap_or_else(|_| panic!("{}", text(&output.stderr))))
+    };
+    let (code, found) = again(&["--between", "backend=x,y", "--out", "again"]);
+    assert_eq!(code, Some(5), "{found:#}");
+    assert_eq!(decode_of(&found, "x"), [("slower", Some("confirmed in fresh sessions")); 2], "{found:#}");
+    assert!(cells(&found).len() == 4 && cells(&found).iter().all(|cell| cell["backend_b"] == "y"), "{found:#}");
+    assert_eq!(found["comparisons"][0]["interleaved"], true, "{found:#}");
+    let confirm = folder.join("again/confirm");
+    let plan: Value = serde_json::from_slice(&fs::read(confirm.join("plan.json")).unwrap()).unwrap();
+    let measured: Vec<&str> =
+        plan["cells"].as_array().unwrap().iter().map(|cell| cell["session"]["backend"].as_str().unwrap()).collect();
+    assert_eq!((measured.iter().filter(|name| **name == "x").count(), measured.len()), (2, 4), "{plan:#}");
+    // Given again nothing is measured again, and the other way round nothing is worse.
+    let record = || fs::read(confirm.join("measurements.jsonl")).unwrap();
+    let before = record();
+    assert_eq!(again(&["--between", "backend=x,y", "--out", "again"]), (code, found));
+    let (code, turned) = again(&["--between", "backend=y,x", "--out", "again"]);
+    assert_eq!((code, record(), folder.join("again/confirm-2").exists()), (Some(0), before, false), "{turned:#}");
+    let output = phasebench(folder, &["rerun", "a", "--between", "backend=x,z"]);
+    assert!(text(&output.stderr).contains("a has no backend `z`, known: x, y"), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(2));
+}
+
 /// Begins a rerun ten times, and kills it at a seeded moment each time. How often it was still running.
 fn killed_ten_times(folder: &Path, arguments: &[&str], within_ms: u64) -> usize {
     let killed = |kill: u64| {

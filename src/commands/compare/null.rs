@@ -9,8 +9,9 @@ use crate::commands::CommandError;
 use crate::comparison::null::{FEWEST_SESSIONS, Null, null};
 use crate::exit::Exit;
 
-use super::opened::{Opened, in_turns};
+use super::opened::Opened;
 use super::refused::CompareError;
+use super::settings::in_turns;
 
 /// Splits the run's sessions and prints what was called different.
 pub(super) fn execute(run: &Opened, times: u32, args: &CompareArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {

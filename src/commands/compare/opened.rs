@@ -8,27 +8,18 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::analysis::compile::CompileAudit;
-use crate::analysis::engines::Rule;
 use crate::analysis::imported::StatedFigures;
 use crate::analysis::metrics::Metrics;
 use crate::analysis::{CompileAuditRow, Sources};
-use crate::cache;
-use crate::cli::JudgeArgs;
 use crate::commands::CommandError;
-use crate::commands::machine::key_of;
 use crate::comparison::kernels::KernelReading;
-use crate::comparison::{Allowance, AllowanceSource, Measured, RunSide, Settings, SideCell, Taking};
-use crate::history::{self, CellName, NOISE_NEEDS, Noise};
-use crate::record::manifest::Manifest;
+use crate::comparison::{Measured, RunSide, SideCell, Taking};
+use crate::history::CellName;
+use crate::record::given_up::{TimedCalls, given_up_of};
 use crate::record::{Line, SpeedRecord};
 use crate::run_folder::UnreadRun;
-use crate::speed::watch;
 use crate::stats::summary::median;
 use crate::store::{Recording, StoreError};
-use crate::terminal::warn;
-
-/// Minutes of `machine --watch` that tell how a machine moves.
-const WATCHED_MINUTES: usize = 30;
 
 /// A run that was opened, with what a comparison reads of it.
 #[derive(Clone)]
@@ -39,6 +30,7 @@ pub(in crate::commands) struct Opened {
     audit: Vec<CompileAuditRow>,
     cells: Vec<SideCell>,
     kernels: Vec<KernelReading>,
+    finished: bool,
 }
 
 /// Opens a run.
@@ -67,10 +59,11 @@ pub(in crate::commands) fn open_planted(path: &Path) -> Result<Opened, CommandEr
 
 fn opened(path: &Path, planted: bool) -> Result<Opened, StoreError> {
     let run = UnreadRun::open(path, planted)?;
-    let mut taking = Taking::new(&run.plan, planted);
+    let (mut taking, mut timed) = (Taking::new(&run.plan, planted), TimedCalls::default());
     let recording = run.record(&mut |line| {
         let Line::Call(call) = line else { return true };
         taking.call(call);
+        timed.count(call, &run.plan);
         // What a compiler did is judged over all calls of a cell.
         !call.compile.is_empty()
     })?;
@@ -83,11 +76,14 @@ fn opened(path: &Path, planted: bool) -> Result<Opened, StoreError> {
         taking.stated(row);
     }
     drop(sources);
+    for given_up in given_up_of(&recording.lines, &run.plan, &timed) {
+        taking.given_up(&given_up);
+    }
     let measured = taking.done();
     let cells = measured.cells(&run.plan, &audit, run.manifest.imported.is_some());
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    let kernels = kernels(&recording);
-    Ok(Opened { name, run: Arc::new(run), measured, audit, cells, kernels })
+    let (kernels, finished) = (kernels(&recording), recording.finished());
+    Ok(Opened { name, run: Arc::new(run), measured, audit, cells, kernels, finished })
 }
 
 /// What the reference kernels did during a run: one reading per kernel each time they ran.
@@ -107,13 +103,14 @@ impl Opened {
             name: &self.name,
             plan: &self.run.plan,
             manifest: &self.run.manifest,
+            finished: self.finished,
             cells: &self.cells,
             kernels: &self.kernels,
         }
     }
 
     /// Its cells as a history follows them.
-    fn cell_names(&self) -> BTreeSet<CellName> {
+    pub(super) fn cell_names(&self) -> BTreeSet<CellName> {
         let imported = self.run.manifest.imported.is_some();
         let named = self.cells.iter().filter_map(|side| {
             let (cell, (weights_id, dtype)) = (&side.cell, side.measured_as.as_ref()?);
@@ -132,72 +129,34 @@ impl Opened {
         named.collect()
     }
 
-    /// The same with what another run of the same plan measured, as further sessions.
-    pub(in crate::commands) fn with(mut self, more: &Self) -> Self {
-        self.measured.extend(&more.measured);
+    /// The same with what other runs of the same plan measured, as further sessions.
+    pub(in crate::commands) fn with(mut self, more: &[Self]) -> Self {
+        for other in more {
+            self.measured.extend(&other.measured);
+            self.kernels.extend(other.kernels.iter().cloned());
+        }
         self.cells = self.measured.cells(&self.run.plan, &self.audit, self.run.manifest.imported.is_some());
-        self.kernels.extend(more.kernels.iter().cloned());
         self
     }
+
+    /// Whether every cell was measured in one session.
+    pub(super) fn has_one_session(&self) -> bool {
+        self.measured.sessions() == 1
+    }
+
+    /// Whether the cells that this and another run of the plan have were measured with the same weights and element types.
+    pub(super) fn has_weights_of(&self, other: &Self) -> bool {
+        let mut both = self.cells.iter().filter_map(|own| {
+            let same = |theirs: &&SideCell| theirs.cell.id == own.cell.id && theirs.mode == own.mode;
+            let theirs = other.cells.iter().find(same)?;
+            own.measured_as.as_ref().zip(theirs.measured_as.as_ref())
+        });
+        both.all(|(own, theirs)| own == theirs)
+    }
 }
 
-/// How runs at different times are judged. `judged`: folders of what is judged, which tell nothing of how runs differ.
-///
-/// # Errors
-/// Runs of a history that cannot be read.
-pub(in crate::commands) fn settings(
-    args: &JudgeArgs,
-    baseline: &Opened,
-    judged: &[&Path],
-) -> Result<Settings, CommandError> {
-    Ok(Settings { rule: rule(args), allowance: Some(allowance(args, baseline, judged)?) })
-}
-
-/// How sides that took turns are judged: there is no drift to allow for.
-pub(in crate::commands) fn in_turns(args: &JudgeArgs) -> Settings {
-    if args.drift.is_some() || !args.history.is_empty() {
-        warn("--drift and --history are not needed: both sides took turns, so that what the machine did hit both");
-    }
-    Settings { rule: rule(args), allowance: None }
-}
-
-/// How a small model moved on the machine of a run, where that was watched for long enough. `None`: it was not, or no time of
-/// the run is the machine's.
-fn watched(manifest: &Manifest) -> Option<Allowance> {
-    if manifest.stack.backends.values().all(|backend| backend.virtual_clock) {
-        return None;
-    }
-    let watched = watch::read(&cache::root(), &key_of(&manifest.stack.machine))?;
-    let found = watched.model_run_to_run(WATCHED_MINUTES)?;
-    Some(Allowance::of_watch(found.ln, found.minutes))
-}
-
-fn rule(args: &JudgeArgs) -> Rule {
-    Rule { margin: args.margin, ..Rule::default() }
-}
-
-/// What runs at different times may differ by: as given, as enough runs of the baseline's cells on its stack show, as its machine
-/// was watched to move, or as is supposed of it.
-fn allowance(args: &JudgeArgs, baseline: &Opened, judged: &[&Path]) -> Result<Allowance, CommandError> {
-    if let Some(factor) = args.drift {
-        return Ok(Allowance { ln: factor.ln(), source: AllowanceSource::Given });
-    }
-    let manifest = &baseline.run.manifest;
-    let known = || watched(manifest).unwrap_or_else(|| Allowance::supposed(manifest));
-    if args.history.is_empty() {
-        return Ok(known());
-    }
-    let runs = history::read_without(&args.history, judged)?;
-    let (stack, cells) = (&manifest.stack_sha256, baseline.cell_names());
-    if let Some(noise) = Noise::of_stack(&runs, stack, &cells) {
-        return Ok(Allowance::of_history(noise.ln, noise.runs));
-    }
-    let found = Noise::runs_of_stack(&runs, stack, &cells);
-    let supposed = known();
-    warn(&format!(
-        "--history: {found} runs of the stack of {} have its cells, {NOISE_NEEDS} are needed: {} is allowed for",
-        baseline.name,
-        supposed.because()
-    ));
-    Ok(supposed)
+/// Whether two folders are one, or one is a copy of the other.
+pub(super) fn is_same_run(a: &UnreadRun, b: &UnreadRun) -> bool {
+    let real = |run: &UnreadRun| run.path.canonicalize().ok();
+    (real(a).is_some() && real(a) == real(b)) || a.manifest.is_of_same_run(&b.manifest)
 }

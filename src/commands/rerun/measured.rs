@@ -71,5 +71,5 @@ fn asked(plan: &Plan) -> BTreeSet<&CellId> {
 
 /// Stages as one run: their sessions follow each other.
 pub(super) fn together(stages: &[Opened]) -> Opened {
-    stages[1..].iter().fold(stages[0].clone(), |all, stage| all.with(stage))
+    stages[0].clone().with(&stages[1..])
 }

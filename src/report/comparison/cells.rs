@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use crate::comparison::words::{change, percent, phase};
-use crate::comparison::{CellRow, Comparison, Verdict};
+use crate::comparison::{Basis, CellRow, Comparison, Verdict};
 use crate::report::chart::{Forest, ForestRow, ForestStanding, Interval, forest};
 use crate::report::document::{Block, Table, Text};
 use crate::report::format;
@@ -64,6 +64,11 @@ pub fn said(cell: &CellRow) -> String {
 /// A table of cells.
 #[must_use]
 pub fn table(cells: &[&CellRow], names: &CellNames, caption: Text) -> Table {
+    tabulated(cells, names, false, caption)
+}
+
+/// A table of cells, with how sure each change is where there is room for that.
+fn tabulated(cells: &[&CellRow], names: &CellNames, with_tests: bool, caption: Text) -> Table {
     let sessions = |cell: &CellRow| format!("{}, {}", cell.sessions_a, cell.sessions_b);
     Table::of(cells.iter().copied())
         .words("cell", |cell| names.of(cell))
@@ -73,6 +78,12 @@ pub fn table(cells: &[&CellRow], names: &CellNames, caption: Text) -> Table {
         .interval("change", "", "95 %", said)
         .number("before", "ms", |cell| format::ms(cell.location_a_ms))
         .number("after", "ms", |cell| format::ms(cell.location_b_ms))
+        .when(with_tests, |columns| {
+            columns
+                .number("more a step or prefill", "ms", |cell: &CellRow| format::ms(cell.difference_ms))
+                .number("p (Holm)", "", |cell: &CellRow| format::p_value(cell.p_holm))
+                .number("q", "", |cell: &CellRow| format::p_value(cell.q))
+        })
         .words("sessions", sessions)
         .words("why", why)
         .captioned(caption)
@@ -83,7 +94,7 @@ pub fn table(cells: &[&CellRow], names: &CellNames, caption: Text) -> Table {
 pub fn why(cell: &CellRow) -> String {
     let mut words: Vec<String> = cell.reason.iter().cloned().collect();
     let open = matches!(cell.verdict, Verdict::Undecided | Verdict::SlowerExtentOpen | Verdict::FasterExtentOpen);
-    if open && cell.session_sd_ln.is_some() {
+    if open && cell.session_sd_ln.is_some() && cell.basis != Some(Basis::Runs) {
         words.push(match cell.sessions_to_decide {
             Some(sessions) => format!("{sessions} sessions a side would decide"),
             None => "no 100 sessions would decide".to_owned(),
@@ -153,5 +164,5 @@ fn row(cell: &CellRow, names: CellNames) -> Option<ForestRow> {
 pub(super) fn blocks(comparison: &Comparison) -> Vec<Block> {
     let caption = "Cells that somebody should look at first; `comparison.csv` has every figure.";
     let cells = by_concern(&comparison.cells);
-    vec![table(&cells, &names(&comparison.cells), caption.into()).into()]
+    vec![tabulated(&cells, &names(&comparison.cells), true, caption.into()).into()]
 }
