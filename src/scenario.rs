@@ -89,6 +89,19 @@ pub struct ScenarioFile {
     pub reference: ReferenceSettings,
     /// How power is recorded. `None`: it is not.
     pub telemetry: Option<TelemetrySettings>,
+    /// The workload that the run is decided for. `None`: none is named.
+    pub workload: Option<NamedFile>,
+    /// Statements that the run is held against. `None`: those of published reports.
+    pub claims: Option<NamedFile>,
+}
+
+/// Another file that a scenario file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile {
+    /// Resolved against the scenario file's folder.
+    pub path: PathBuf,
+    /// Where in the scenario file it is named.
+    pub at: Position,
 }
 
 /// When the machine itself is measured, by kernels that use nothing of any engine.

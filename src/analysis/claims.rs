@@ -32,7 +32,7 @@ pub struct PublishedClaims;
 impl Table for PublishedClaims {
     type Row = ClaimRow;
     const FILE: &'static str = "analysis/claims.csv";
-    const ABOUT: &'static str = "What published reports conclude of other machines, in words of our own, each held against this run's rows; those of a file by `phasebench decide --claims`.";
+    const ABOUT: &'static str = "What the claims file that the scenario file names states, or else what published reports conclude of other machines, in words of our own, each held against this run's rows; those of another file by `phasebench decide --claims`.";
 
     fn derive(from: &Sources<'_>) -> Vec<ClaimRow> {
         let evidence = Evidence {
@@ -47,8 +47,13 @@ impl Table for PublishedClaims {
             energy: &from.rows::<EnergySummary>(),
         };
         // A run without a call is held against nothing.
-        let claims = if evidence.summary.is_empty() { Vec::new() } else { published() };
-        judge(&claims, &evidence)
+        if evidence.summary.is_empty() {
+            return Vec::new();
+        }
+        match &from.plan.claims[..] {
+            [] => judge(&published(), &evidence),
+            own => judge(own, &evidence),
+        }
     }
 }
 

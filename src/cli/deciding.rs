@@ -51,19 +51,20 @@ pub struct DecideArgs {
     /// Prices, such as scenarios/pricing/tr123.yaml
     #[arg(long, value_name = "FILE")]
     pub pricing: Option<PathBuf>,
-    /// Requests, such as scenarios/workloads/tr123_packs.yaml
+    /// Requests, such as scenarios/workloads/tr123_packs.yaml; those that the run's scenario file names if not given
     #[arg(long, value_name = "FILE", requires = "pricing")]
     pub workload: Option<PathBuf>,
     /// How fast answers must be, such as ttft=500ms@95, besides what the workload says; may be given more than once
-    #[arg(long, value_name = "OF=TIME@PERCENTILE", value_parser = slo, requires = "workload")]
+    #[arg(long, value_name = "OF=TIME@PERCENTILE", value_parser = slo, requires = "pricing")]
     pub slo: Vec<Slo>,
     /// Success rate of a model, 0 to 1, such as small=0.7: what a dearer model must reach; may be given more than once
-    #[arg(long, value_name = "MODEL=RATE", value_parser = success, requires = "workload")]
+    #[arg(long, value_name = "MODEL=RATE", value_parser = success, requires = "pricing")]
     pub success: Vec<(String, f64)>,
     /// What weights and KV cache may take together: longest contexts and largest batches
     #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
     pub memory: Option<Bytes>,
-    /// Statements that the run is held against, such as scenarios/claims/example.yaml; those of published reports if not given
+    /// Statements that the run is held against, such as scenarios/claims/example.yaml; if not given, those that its
+    /// scenario file names, else those of published reports
     #[arg(long, value_name = "FILE")]
     pub claims: Option<PathBuf>,
     /// Also write decisions.csv and claims.csv into this folder
@@ -107,7 +108,8 @@ pub struct CostArgs {
     /// Pricing file, such as scenarios/pricing/tr119.yaml
     #[arg(long, value_name = "FILE")]
     pub pricing: PathBuf,
-    /// Workload file, such as scenarios/workloads/whitepaper.yaml; without it, a million tokens of each phase is all
+    /// Workload file, such as scenarios/workloads/whitepaper.yaml; the one that the run's scenario file names if not given. Without
+    /// any, a million tokens of each phase is all
     #[arg(long, value_name = "FILE")]
     pub workload: Option<PathBuf>,
     /// Only this tier of the pricing file; may be given more than once, the first is what single figures are in

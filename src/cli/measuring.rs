@@ -100,7 +100,8 @@ pub struct ReportArgs {
     /// Prices, such as scenarios/pricing/tr123.yaml: what the main run costs
     #[arg(long, value_name = "FILE", requires = "out")]
     pub pricing: Option<PathBuf>,
-    /// Requests that are priced, such as scenarios/workloads/tr123_packs.yaml
+    /// Requests that are priced, such as scenarios/workloads/tr123_packs.yaml; those that the first run's scenario file names if not
+    /// given
     #[arg(long, value_name = "FILE", requires = "pricing")]
     pub workload: Option<PathBuf>,
     /// Where a report of several runs, or with prices, goes; that of one run alone goes into its folder

@@ -28,7 +28,7 @@ pub fn execute(args: &CostArgs, out: &mut dyn Write) -> Result<Exit, CommandErro
     order.keep_tiers(&args.tier)?;
     if args.of.is_dir() {
         none_of(["a run", "tables"], args, &OF_TABLES)?;
-        run(args, &order, out)
+        run(args, order, out)
     } else {
         none_of(["a table", "runs"], args, &OF_RUNS)?;
         table(args, &order, out)
@@ -66,8 +66,9 @@ fn none_of([priced, takers]: [&'static str; 2], args: &CostArgs, options: &[Aske
     Err(NoUse { path, priced, given: given.join(", "), takers, theirs: theirs.join(", ") })
 }
 
-fn run(args: &CostArgs, order: &Order, out: &mut dyn Write) -> Result<Exit, CommandError> {
+fn run(args: &CostArgs, mut order: Order, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let run = RunFolder::open(&args.of)?;
+    order.of_run(&run)?;
     let trace = run.trace()?;
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
     let bill = order.bill(&run, &tables, args.months, &args.success)?;

@@ -37,15 +37,19 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
     let claims = args.claims.as_deref().map(claims::read).transpose()?;
     let mut order = args.pricing.as_deref().map(|path| Order::read(path, args.workload.as_deref())).transpose()?;
     let runs = ReadRun::all(&args.run)?;
+    if let (Some(order), Some(main)) = (&mut order, runs.first()) {
+        order.of_run(&main.folder)?;
+    }
     let longest = order.as_ref().and_then(Order::longest_request);
     let mut decided: Vec<Decided<'_>> =
         runs.iter().map(|run| decide(run, claims.as_ref(), args.memory, longest)).collect();
-    let (mut notes, mut missing) = (Vec::new(), None);
+    let (mut notes, mut missing) = (claims_replaced(&runs, claims.as_ref()), None);
     if let (Some(order), Some(main)) = (&mut order, decided.first_mut()) {
         order.demand(&args.slo);
         let bill = order.bill(&main.run.folder, &main.run.tables, None, &args.success)?;
         main.decisions.splice(0..0, decision::recommend(&bill));
-        (notes, missing) = (bill.notes, bill.missing_scenario);
+        notes.extend(bill.notes);
+        missing = bill.missing_scenario;
     }
     let across = across_runs(&runs.iter().map(ReadRun::named).collect::<Vec<_>>());
     let written = args.out.as_deref().map(|folder| csv_files::write(tables(&decided)?, folder)).transpose()?;
@@ -61,7 +65,8 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
             writeln!(out, "run {}:", of_run.run.name)?;
         }
         of_run.decisions.iter().try_for_each(|row| print(row, out))?;
-        print_claims(&of_run.claims, claims.is_some(), out)?;
+        let asked = claims.is_some() || !of_run.run.folder.plan.claims.is_empty();
+        print_claims(&of_run.claims, asked, out)?;
     }
     if runs.len() > 1 {
         writeln!(out, "together:")?;
@@ -77,6 +82,16 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
         )?;
     }
     Ok(Exit::Good)
+}
+
+/// That a file's statements stand in place of those that runs were made with. Empty: they do not.
+fn claims_replaced(runs: &[ReadRun], given: Option<&Claims>) -> Vec<String> {
+    let has_own = |run: &&ReadRun| !run.folder.plan.claims.is_empty();
+    let replaced = given.zip(runs.iter().find(has_own));
+    let said = replaced.map(|(given, run)| {
+        format!("claims `{}` stand in place of those that the scenario file of {} names", given.name, run.name)
+    });
+    said.into_iter().collect()
 }
 
 /// What a run's rows say without prices. `longest` is the longest request. Unit: tokens.

@@ -7,11 +7,12 @@ use crate::commands::CommandError;
 use crate::commands::csv_files::{self, rows};
 use crate::commands::error::NoTier;
 use crate::cost::bill::{self, Bill};
+use crate::record::plan::PlannedWorkload;
 use crate::run_folder::RunFolder;
 use crate::scenario::pricing::Tier;
-use crate::scenario::workload::{Bins, Slo};
+use crate::scenario::workload::{Bin, Bins, Requests, Slo};
 use crate::scenario::{self, Pricing, Workload, pricing, workload};
-use crate::store::SPEC;
+use crate::store::{PLAN, SPEC, StoreError};
 
 /// Files of prices and requests, read.
 pub struct Order {
@@ -21,6 +22,8 @@ pub struct Order {
     pub workload: Option<Workload>,
     /// The workload's requests by length. `None`: no workload, or one of blends.
     bins: Option<Bins>,
+    /// Where the workload is from, if a run names one.
+    notes: Vec<String>,
 }
 
 impl Order {
@@ -32,7 +35,26 @@ impl Order {
         let pricing = pricing::read(pricing)?;
         let workload = workload.map(workload::read).transpose()?;
         let bins = workload.as_ref().map(|workload| workload.requests.bins()).transpose()?.flatten();
-        Ok(Self { pricing, workload, bins })
+        Ok(Self { pricing, workload, bins, notes: Vec::new() })
+    }
+
+    /// Takes up the workload that a run's scenario file named, unless another was named here.
+    ///
+    /// # Errors
+    /// The run's plan holds a workload that it cannot have.
+    pub fn of_run(&mut self, run: &RunFolder) -> Result<(), CommandError> {
+        let Some(planned) = &run.plan.workload else { return Ok(()) };
+        let (own, bins) = recorded(planned, &run.path.join(PLAN))?;
+        self.notes.push(match &self.workload {
+            Some(given) => {
+                format!("workload `{}` stands in place of `{}`, which the scenario file names", given.name, own.name)
+            }
+            None => format!("workload `{}` is the one that the scenario file names, as it was before the run", own.name),
+        });
+        if self.workload.is_none() {
+            (self.workload, self.bins) = (Some(own), bins);
+        }
+        Ok(())
     }
 
     /// Leaves out the tiers that are not named, in the order of the names; all stay where none is named.
@@ -89,8 +111,39 @@ impl Order {
             scenario: &scenario,
             success,
         };
-        Ok(bill::of_run(tables, &run.manifest, &run.plan, order))
+        let mut bill = bill::of_run(tables, &run.manifest, &run.plan, order);
+        bill.notes.splice(0..0, self.notes.iter().cloned());
+        if !success.is_empty() && self.bins.is_none() {
+            bill.notes.push("--success: no requests are named, so that no model is held against another".to_owned());
+        }
+        Ok(bill)
     }
+}
+
+/// A workload as a plan keeps it; `path` is the plan's. No other file is read.
+fn recorded(planned: &PlannedWorkload, path: &Path) -> Result<(Workload, Option<Bins>), CommandError> {
+    let workload = workload::parse(&planned.text, path, Path::new(""))?;
+    let bins = match (&workload.requests, &planned.counted) {
+        (Requests::Mix(_) | Requests::Blends(_), _) => workload.requests.bins()?,
+        (Requests::Histogram(_) | Requests::Log(_), Some(counted)) => {
+            let bin = |(prompt, generated, weight): &(u32, u32, f64)| Bin {
+                prompt: *prompt,
+                generated: *generated,
+                weight: *weight,
+            };
+            Some(Bins {
+                bins: counted.lengths.iter().map(bin).collect(),
+                rows: counted.rows,
+                weightless: counted.weightless,
+                without_counts: counted.without_counts,
+            })
+        }
+        (Requests::Histogram(_) | Requests::Log(_), None) => {
+            let why = "its workload names a file of which nothing was counted".to_owned();
+            return Err(StoreError::Content { path: path.display().to_string(), why }.into());
+        }
+    };
+    Ok((workload, bins))
 }
 
 /// Every table of a bill, as files.

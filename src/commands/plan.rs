@@ -39,6 +39,7 @@ pub fn execute(args: &PlanArgs, out: &mut dyn Write) -> Result<Exit, CommandErro
     order(&loaded.plan, out)?;
     skips(&loaded.plan, out)?;
     totals(&loaded, out)?;
+    kept(&loaded, out)?;
     writeln!(out, "plan {}", &sha256[..HASH_DIGITS.min(sha256.len())])?;
     Ok(Exit::Good)
 }
@@ -241,6 +242,21 @@ fn totals(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
             out,
             "  with a power sensor {idle} of idle stretches, and up to {looped} of repetitions for it, where phases are short"
         )?;
+    }
+    Ok(())
+}
+
+/// What of other files the run keeps, to be decided by.
+fn kept(loaded: &Loaded, out: &mut dyn Write) -> Result<(), CommandError> {
+    let Loaded { file, plan, .. } = loaded;
+    if let Some(named) = &file.workload {
+        let read = plan.workload.as_ref().and_then(|workload| workload.counted.as_ref());
+        let lengths = read.map(|of| format!(": {} in {} rows", counted(of.lengths.len() as u64, "length"), of.rows));
+        writeln!(out, "workload {}, kept in the run{}", named.path.display(), lengths.unwrap_or_default())?;
+    }
+    if let Some(named) = &file.claims {
+        let claims = counted(plan.claims.len() as u64, "claim");
+        writeln!(out, "claims {}, kept in the run: {claims}", named.path.display())?;
     }
     Ok(())
 }

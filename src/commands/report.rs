@@ -57,7 +57,7 @@ fn one(path: &Path, as_json_text: bool, out: &mut dyn Write) -> Result<Exit, Com
 
 /// Writes one report over all runs, with prices where they are given, into a folder of its own; the runs stay as they are.
 fn apart(paths: &[PathBuf], args: &ReportArgs, folder: &Path, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let order = args.pricing.as_deref().map(|path| Order::read(path, args.workload.as_deref())).transpose()?;
+    let mut order = args.pricing.as_deref().map(|path| Order::read(path, args.workload.as_deref())).transpose()?;
     if folder.join(MEASUREMENTS).exists() {
         return Err(BadReport::RunFolder(folder.display().to_string()).into());
     }
@@ -69,7 +69,8 @@ fn apart(paths: &[PathBuf], args: &ReportArgs, folder: &Path, out: &mut dyn Writ
         _ => compose_several(&runs, &across),
     };
     let mut tables = vec![("across_runs.csv", rows(&across.cells)?), ("growth_across_runs.csv", rows(&across.growth)?)];
-    if let (Some(order), Some(main)) = (&order, read.first()) {
+    if let (Some(order), Some(main)) = (&mut order, read.first()) {
+        order.of_run(&main.folder)?;
         let bill = order.bill(&main.folder, &main.tables, None, &[])?;
         add_costs(&mut document, &bill);
         tables.extend(order::files(&bill)?);

@@ -10,9 +10,13 @@ use crate::commands::error::MemoryUnknown;
 use crate::manifest::machine::memory_limit;
 use crate::model;
 use crate::plan::{self, ModelFacts, Only};
-use crate::record::plan::Plan;
+use crate::record::plan::{CountedRequests, Plan, PlannedWorkload};
 use crate::run::prompts::text_tokens;
-use crate::scenario::{self, Position, Problem, Prompt, Scenario, ScenarioError, ScenarioFile};
+use crate::scenario::workload::Requests;
+use crate::scenario::{
+    self, NamedFile, Position, Problem, Prompt, Scenario, ScenarioError, ScenarioFile, claims, workload,
+};
+use crate::terms::claim::Claim;
 use crate::units::Bytes;
 
 /// A scenario file with its plan.
@@ -51,8 +55,58 @@ pub fn of_text(text: String, path: &Path, only: &[String]) -> Result<Loaded, Com
         Some(given) => given,
         None => half_of_memory()?,
     };
-    let plan = plan::expand(&file, &facts, budget, &only)?;
+    let (workload, claims) = named_files(&file, path)?;
+    let plan = Plan { workload, claims, ..plan::expand(&file, &facts, budget, &only)? };
     Ok(Loaded { path: path.to_owned(), text, file, facts, plan })
+}
+
+/// The workload and the statements of the files that a scenario file at `path` names, as they are now.
+///
+/// # Errors
+/// A file that cannot be read, at the place where it is named; what is wrong in one, at its own places.
+fn named_files(file: &ScenarioFile, path: &Path) -> Result<(Option<PlannedWorkload>, Vec<Claim>), CommandError> {
+    let mut problems = Vec::new();
+    let mut read = |named: &Option<NamedFile>, what: &str| {
+        let named = named.as_ref()?;
+        let text = text_of(named, what).map_err(|problem| problems.push(problem)).ok()?;
+        Some((text, named.path.clone()))
+    };
+    let (workload, stated) = (read(&file.workload, "workload file"), read(&file.claims, "claims file"));
+    if !problems.is_empty() {
+        return Err(ScenarioError::Invalid { path: path.to_owned(), problems }.into());
+    }
+    let workload = workload.map(|(text, path)| planned_workload(text, &path)).transpose()?;
+    let stated = stated.map(|(text, path)| claims::parse(&text, &path)).transpose()?;
+    Ok((workload, stated.map(|file| file.claims).unwrap_or_default()))
+}
+
+/// # Errors
+/// It cannot be read: a problem of the file that names it.
+fn text_of(named: &NamedFile, what: &str) -> Result<String, Problem> {
+    scenario::read_text(&named.path).map_err(|error| {
+        let why = match &error {
+            ScenarioError::Unreadable { source, .. } => source.to_string(),
+            ScenarioError::Invalid { .. } => error.to_string(),
+        };
+        Problem::new(named.at, format!("cannot read {what} {}: {why}", named.path.display()))
+    })
+}
+
+/// A workload file's text, and what is counted in the file that it names.
+fn planned_workload(text: String, path: &Path) -> Result<PlannedWorkload, CommandError> {
+    let requests = workload::parse(&text, path, folder_of(path))?.requests;
+    let bins = match requests {
+        Requests::Histogram(_) | Requests::Log(_) => requests.bins()?,
+        // These stand in the text itself.
+        Requests::Mix(_) | Requests::Blends(_) => None,
+    };
+    let counted = bins.map(|counted| CountedRequests {
+        lengths: counted.bins.iter().map(|bin| (bin.prompt, bin.generated, bin.weight)).collect(),
+        rows: counted.rows,
+        weightless: counted.weightless,
+        without_counts: counted.without_counts,
+    });
+    Ok(PlannedWorkload { text, counted })
 }
 
 /// Reads a scenario file that may lie elsewhere than where its relative paths start, such as a run's copy.

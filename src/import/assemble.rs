@@ -122,6 +122,8 @@ fn plan(name: &str, run: &Assembled) -> Plan {
         sessions: keys.into_iter().map(session).collect(),
         cells: run.cells.clone(),
         skipped: Vec::new(),
+        workload: None,
+        claims: Vec::new(),
     }
 }
 

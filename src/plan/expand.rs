@@ -45,6 +45,8 @@ pub fn expand(file: &ScenarioFile, facts: &[ModelFacts], budget: Bytes, only: &O
         sessions: Vec::new(),
         cells: Vec::new(),
         skipped: Vec::new(),
+        workload: None,
+        claims: Vec::new(),
     };
     for backend in &file.backends {
         for model in &file.models {

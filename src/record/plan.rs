@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::terms::claim::Claim;
 use crate::terms::{
     Disturbed, Division, Dtype, EarlyStop, FitAxis, Mode, Order, Procedure, Repetitions, Retries, SessionCount,
 };
@@ -57,6 +58,52 @@ pub struct Plan {
     pub cells: Vec<Cell>,
     /// What is not, and why.
     pub skipped: Vec<SkippedCell>,
+    /// The workload that the run is decided for. `None`: the scenario file names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<PlannedWorkload>,
+    /// Statements that the run is held against. Empty, and left out: those of published reports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
+}
+
+/// A workload as it was when the run was planned: what becomes of its files later changes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedWorkload {
+    /// The workload file, verbatim.
+    pub text: String,
+    /// What was counted in the histogram or log that it names. `None`: it names neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<CountedRequests>,
+}
+
+/// Requests by their lengths, of which nothing else is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CountedRequests {
+    /// Prompt tokens, tokens written, and how many requests there are of these lengths, or their weight.
+    pub lengths: Vec<(u32, u32, f64)>,
+    /// Rows or lines read.
+    pub rows: u64,
+    /// Of these without a weight, or with one of 0.
+    pub weightless: u64,
+    /// Of these without both counts.
+    pub without_counts: u64,
+}
+
+impl CountedRequests {
+    /// What cannot have been counted. `None`: it can.
+    fn impossible(&self) -> Option<String> {
+        let is_wrong = |(prompt, generated, weight): &(u32, u32, f64)| {
+            [*prompt, *generated].iter().any(|tokens| !(1..=LARGEST).contains(tokens)) || *weight <= 0.0
+        };
+        match self.lengths.iter().find(|length| is_wrong(length)) {
+            Some((prompt, generated, weight)) => {
+                Some(format!("{weight} requests of {prompt} and {generated} tokens in its workload"))
+            }
+            None => self.lengths.is_empty().then(|| "a workload without requests".to_owned()),
+        }
+    }
 }
 
 /// More timed calls than these no run makes. Their order is worked out at once, which takes 32 bytes for each.
@@ -77,6 +124,9 @@ impl Plan {
         let calls = of_cell.saturating_mul(self.cells.len() as u64);
         if calls > MOST_CALLS {
             return Some(format!("{calls} timed calls, allowed: {MOST_CALLS}"));
+        }
+        if let Some(why) = self.workload.as_ref().and_then(|workload| workload.counted.as_ref()?.impossible()) {
+            return Some(why);
         }
         let planned: BTreeSet<&SessionKey> = self.sessions.iter().map(|session| &session.key).collect();
         if let Some(cell) = self.cells.iter().find(|cell| !planned.contains(&cell.session)) {

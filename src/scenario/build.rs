@@ -7,7 +7,7 @@ use std::path::Path;
 use super::node::Node;
 use super::typed::{bytes, duration, each, number, optional, optional_text, owned, wholes, word, words};
 use super::{
-    BackendSettings, Prompt, ReferenceSettings, RunLimits, Scenario, ScenarioFile, SkipRule, TelemetrySettings, engine,
+    BackendSettings, NamedFile, Prompt, ReferenceSettings, RunLimits, Scenario, ScenarioFile, SkipRule, TelemetrySettings, engine,
 };
 use crate::model::{Form, ModelSource};
 use crate::terms::{Disturbed, EarlyStop, FitAxis, Mode, Repetitions, SessionCount};
@@ -40,7 +40,13 @@ pub fn file(root: &Node, base: &Path) -> Option<ScenarioFile> {
         limits: limits(root.get("limits")?)?,
         reference: reference(root.get("reference")?)?,
         telemetry: optional(root, "telemetry", telemetry)?,
+        workload: optional(root, "workload", |node| named(node, base))?,
+        claims: optional(root, "claims", |node| named(node, base))?,
     })
+}
+
+fn named(node: &Node, base: &Path) -> Option<NamedFile> {
+    Some(NamedFile { path: base.join(node.text()?), at: node.at })
 }
 
 fn repetitions(node: &Node) -> Option<Repetitions> {

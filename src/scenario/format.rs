@@ -73,6 +73,18 @@ pub const SCENARIO_FILE: Section = Section {
             Kind::Section(&TELEMETRY),
             "Records power beside the calls, where this machine has a sensor. Left out: no power is recorded.",
         ),
+        optional(
+            "workload",
+            Kind::Text,
+            "Workload file, relative to this file: what the run is decided and priced for unless the command names another. Its \
+             counts are kept in the run.",
+        ),
+        optional(
+            "claims",
+            Kind::Text,
+            "Claims file, relative to this file: what the run is held against in place of what published reports conclude, \
+             unless the command names another. Kept in the run.",
+        ),
     ],
 };
 

@@ -54,6 +54,8 @@ fn plan(order: Order, backends: usize, models: usize, scenarios: usize, repetiti
             .collect(),
         cells: pairs.iter().flat_map(|&pair| (0..scenarios).map(move |s| cell(pair, s))).collect(),
         skipped: Vec::new(),
+        workload: None,
+        claims: Vec::new(),
     }
 }
 

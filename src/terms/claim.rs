@@ -1,9 +1,12 @@
 //! What somebody says of engines, in a form that a run's rows can be held against.
 
+use serde::{Deserialize, Serialize};
+
 use super::Mode;
 
 /// A statement with its name.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Claim {
     /// Names it in tables.
     pub name: String,
@@ -14,7 +17,8 @@ pub struct Claim {
 }
 
 /// A statement that can be checked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Assertion {
     /// An engine takes less time than another in a phase, over the cells that both were asked for.
     Faster {

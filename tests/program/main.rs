@@ -16,6 +16,7 @@ mod in_time;
 mod init;
 mod kv;
 mod machine;
+mod named_files;
 #[path = "../support/not_run.rs"]
 mod not_run;
 mod printed;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use phasebench::model::Form;
 use phasebench::plan::{self, Only};
 use phasebench::scenario::{
-    self, ArgMax, CompileBackend, CompileMode, CompileSettings, Dynamic, Engine, Isolation, Launch, OllamaDevice,
-    OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice, TorchSource,
+    self, ArgMax, CompileBackend, CompileMode, CompileSettings, Dynamic, Engine, Isolation, Launch, NamedFile,
+    OllamaDevice, OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice, TorchSource,
     WorkerSource,
 };
 use phasebench::schedule;
@@ -107,6 +107,9 @@ fn every_key_is_understood() {
     assert_eq!(spec.timeout, Duration::from_secs(90));
     assert_eq!(spec.limits.degraded_rate.to_bits(), 0.25_f64.to_bits());
     assert_eq!(spec.limits.memory, Some(Bytes(3 << 30)));
+    let named = |of: &Option<NamedFile>| of.as_ref().map(|named| (named.path.clone(), named.at.line));
+    assert_eq!(named(&spec.workload), Some((PathBuf::from("folder/requests/ours.yaml"), 17)));
+    assert_eq!(named(&spec.claims), Some((PathBuf::from("folder/ours-claims.yaml"), 18)));
 
     let scenario = |name: &str| spec.scenarios.iter().find(|s| s.name == name).unwrap();
     assert_eq!(scenario("filler").prompt, Prompt::Tokens(8));

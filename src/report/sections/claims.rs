@@ -9,21 +9,28 @@ use super::names::{Names, counted};
 pub(super) fn section(run: &ReportedRun<'_>, _names: &Names) -> Option<Section> {
     let all = &run.tables.claims;
     let tested: Vec<&ClaimRow> = all.iter().filter(|row| row.status != ClaimStatus::NotTested).collect();
-    if tested.is_empty() {
+    let own = !run.plan.claims.is_empty();
+    // Whoever names statements is told of each, also that nothing tests it.
+    let shown: Vec<&ClaimRow> = if own { all.iter().collect() } else { tested.clone() };
+    if shown.is_empty() {
         return None;
     }
-    let (asked, of) = (tested.len(), counted(all.len(), "conclusion"));
-    let intro = Text::plain(format!(
-        "What published reports conclude of other machines, in words of our own: this run has rows for {asked} of {of}. Claims of \
-         your own: "
-    ));
-    let intro = intro.code("phasebench decide --claims FILE").and(".");
+    let (asked, of) = (tested.len(), counted(all.len(), if own { "claim" } else { "conclusion" }));
+    let intro = if own {
+        Text::plain(format!("What the scenario file's claims file states: this run has rows for {asked} of {of}."))
+    } else {
+        let intro = Text::plain(format!(
+            "What published reports conclude of other machines, in words of our own: this run has rows for {asked} of {of}. Claims \
+             of your own: "
+        ));
+        intro.code("phasebench decide --claims FILE").and(".")
+    };
     let caption = Text::plain(
         "One piece of evidence against a claim contradicts it; it is supported where all of them speak for it. From ",
     )
     .code("analysis/claims.csv")
     .and(".");
-    let table = Table::of(tested)
+    let table = Table::of(shown)
         .words("claim", |row| row.text.as_str())
         .words("this run", |row| row.status.as_str())
         .count("for it", |row| row.n_supporting)
@@ -33,7 +40,7 @@ pub(super) fn section(run: &ReportedRun<'_>, _names: &Names) -> Option<Section> 
         .captioned(caption);
     Some(Section {
         id: "claims",
-        title: "What was claimed elsewhere".to_owned(),
+        title: if own { "What is claimed" } else { "What was claimed elsewhere" }.to_owned(),
         blocks: vec![Block::Paragraph(intro), table.into()],
     })
 }

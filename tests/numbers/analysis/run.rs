@@ -119,6 +119,8 @@ impl Run {
             sessions: sessions.collect(),
             cells: cells.collect(),
             skipped: Vec::new(),
+            workload: None,
+            claims: Vec::new(),
         };
         let plan_json = plan::to_json(&plan).unwrap();
         let mut manifest = manifest::begin(manifest::collect(BTreeMap::new()), SPEC.as_bytes(), &plan_json, 7);
