@@ -54,8 +54,9 @@ pub struct DecideArgs {
     /// Requests, such as scenarios/workloads/tr123_packs.yaml; those that the run's scenario file names if not given
     #[arg(long, value_name = "FILE", requires = "pricing")]
     pub workload: Option<PathBuf>,
-    /// How fast answers must be, such as ttft=500ms@95, besides what the workload says; may be given more than once
-    #[arg(long, value_name = "OF=TIME@PERCENTILE", value_parser = slo, requires = "pricing")]
+    /// How fast answers must be, such as ttft=500ms@95, besides what the workload says; without a workload every measured cell is
+    /// the request; may be given more than once
+    #[arg(long, value_name = "OF=TIME@PERCENTILE", value_parser = slo)]
     pub slo: Vec<Slo>,
     /// Success rate of a model, 0 to 1, such as small=0.7: what a dearer model must reach; may be given more than once
     #[arg(long, value_name = "MODEL=RATE", value_parser = success, requires = "pricing")]

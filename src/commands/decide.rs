@@ -10,10 +10,13 @@ use crate::analysis::across::Across;
 use crate::analysis::claims::{ClaimRow, ClaimStatus, Evidence, judge};
 use crate::analysis::recommendations::for_memory;
 use crate::cli::DecideArgs;
+use crate::cost::bill::slos_of_cells;
 use crate::cost::decision;
+use crate::cost::engines::why_none;
 use crate::exit::Exit;
 use crate::report::sections::several::{across_runs, together};
 use crate::scenario::claims::{self, Claims};
+use crate::scenario::workload::Slo;
 use crate::units::Bytes;
 
 use super::CommandError;
@@ -44,12 +47,17 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
     let mut decided: Vec<Decided<'_>> =
         runs.iter().map(|run| decide(run, claims.as_ref(), args.memory, longest)).collect();
     let (mut notes, mut missing) = (claims_replaced(&runs, claims.as_ref()), None);
-    if let (Some(order), Some(main)) = (&mut order, decided.first_mut()) {
-        order.demand(&args.slo);
-        let bill = order.bill(&main.run.folder, &main.run.tables, None, &args.success)?;
-        main.decisions.splice(0..0, decision::recommend(&bill));
-        notes.extend(bill.notes);
-        missing = bill.missing_scenario;
+    if let Some(main) = decided.first_mut() {
+        if !args.slo.is_empty() && order.as_ref().is_none_or(|order| !order.has_requests()) {
+            notes.extend(ask_cells(&args.slo, main));
+        }
+        if let Some(order) = &mut order {
+            order.demand(&args.slo);
+            let bill = order.bill(&main.run.folder, &main.run.tables, None, &args.success)?;
+            main.decisions.splice(0..0, decision::recommend(&bill));
+            notes.extend(bill.notes);
+            missing = bill.missing_scenario;
+        }
     }
     let across = across_runs(&runs.iter().map(ReadRun::named).collect::<Vec<_>>());
     let written = args.out.as_deref().map(|folder| csv_files::write(tables(&decided)?, folder)).transpose()?;
@@ -82,6 +90,14 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
         )?;
     }
     Ok(Exit::Good)
+}
+
+/// Holds every measured cell against how fast answers must be, where no requests are named. Returns why there is none to hold.
+fn ask_cells(slos: &[Slo], main: &mut Decided<'_>) -> Option<String> {
+    let ReadRun { folder, tables, .. } = main.run;
+    let rows = slos_of_cells(tables, &folder.manifest, &folder.plan, slos);
+    main.decisions.splice(0..0, decision::of_cells(&rows));
+    rows.is_empty().then(|| format!("--slo: {}", why_none(tables)))
 }
 
 /// That a file's statements stand in place of those that runs were made with. Empty: they do not.

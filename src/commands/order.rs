@@ -72,11 +72,16 @@ impl Order {
         Ok(())
     }
 
-    /// Adds to how fast the workload's answers must be; without a workload there is nothing to add to.
+    /// Adds to how fast the workload's answers must be; without a workload there is nothing to add to, and cells are asked instead.
     pub fn demand(&mut self, slos: &[Slo]) {
         if let Some(workload) = &mut self.workload {
             workload.slos.extend_from_slice(slos);
         }
+    }
+
+    /// Whether requests are named, by length.
+    pub fn has_requests(&self) -> bool {
+        self.bins.is_some()
     }
 
     /// Longest prompt and answer together. Unit: tokens. `None`: no requests by length.

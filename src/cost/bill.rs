@@ -15,7 +15,7 @@ use crate::economics::request_time::Reach;
 use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
 use crate::scenario::pricing::Pricing;
-use crate::scenario::workload::{Bin, Bins, Requests, Workload};
+use crate::scenario::workload::{Bin, Bins, Requests, Slo, Workload};
 
 use super::engines::{Engine, EngineName, engines, why_none};
 use super::missing::Wanted;
@@ -214,6 +214,21 @@ pub fn of_run(tables: &Tables, manifest: &Manifest, plan: &Plan, order: Order<'_
         requests(&mut bill, &engines, (&figures, &draws), order, (workload, &bins.bins));
     }
     bill
+}
+
+/// Whether every measured cell, each taken as the request, is answered as fast as is asked: what a run says of SLOs without a
+/// workload.
+#[must_use]
+pub fn slos_of_cells(tables: &Tables, manifest: &Manifest, plan: &Plan, slos: &[Slo]) -> Vec<SloRow> {
+    let (engines, figures) = engines(tables, manifest, plan);
+    let mut rows = Vec::new();
+    for slo in slos {
+        for engine in &engines {
+            let cells = tables.summary.iter().filter(|row| engine.name.decodes(row));
+            rows.extend(cells.filter_map(|cell| slo::of_cell(engine, &figures, cell, slo)));
+        }
+    }
+    rows
 }
 
 impl Bill {

@@ -22,24 +22,36 @@ pub fn recommend(bill: &Bill) -> Vec<RecommendationRow> {
         }
     }
     let engines = models.iter().filter_map(|model| engine_for(bill, model));
-    let slos = models.iter().flat_map(|model| slos_of(bill, model));
+    let slos = models.iter().flat_map(|model| slos_of(&bill.slos, model, bill.workload.as_deref()));
     let tiers = bill.models.iter().map(|row| tier(bill, row));
     engines.chain(slos).chain(tiers).collect()
 }
 
+/// Which engines keep what is asked of answers where measured cells are the requests, a row for each thing asked of each cell.
+#[must_use]
+pub fn of_cells(slos: &[SloRow]) -> Vec<RecommendationRow> {
+    let mut models: Vec<&str> = Vec::new();
+    for row in slos {
+        if !models.contains(&row.engine.model.as_str()) {
+            models.push(&row.engine.model);
+        }
+    }
+    models.iter().flat_map(|model| slos_of(slos, model, None)).collect()
+}
+
 /// Which engines keep what is asked of answers, a row for each thing asked.
-fn slos_of(bill: &Bill, model: &str) -> Vec<RecommendationRow> {
-    let of_model: Vec<&SloRow> = bill.slos.iter().filter(|row| row.engine.model == model).collect();
+fn slos_of(slos: &[SloRow], model: &str, workload: Option<&str>) -> Vec<RecommendationRow> {
+    let of_model: Vec<&SloRow> = slos.iter().filter(|row| row.engine.model == model).collect();
     let mut asked: Vec<&SloRow> = Vec::new();
     for &row in &of_model {
         if !asked.iter().any(|other| other.asks_the_same(row)) {
             asked.push(row);
         }
     }
-    asked.iter().map(|slo| slo_row(bill, slo, &of_model)).collect()
+    asked.iter().map(|slo| slo_row(slo, &of_model, workload)).collect()
 }
 
-fn slo_row(bill: &Bill, slo: &SloRow, of_model: &[&SloRow]) -> RecommendationRow {
+fn slo_row(slo: &SloRow, of_model: &[&SloRow], workload: Option<&str>) -> RecommendationRow {
     let rows: Vec<&SloRow> = of_model.iter().copied().filter(|row| row.asks_the_same(slo)).collect();
     let names = |holds: Option<bool>| -> String {
         let own = rows.iter().filter(|row| row.holds == holds);
@@ -66,7 +78,7 @@ fn slo_row(bill: &Bill, slo: &SloRow, of_model: &[&SloRow]) -> RecommendationRow
             "{of} within {within} ms at p{}, {}, {}",
             slo.percentile,
             slo.engine.model,
-            bill.workload.as_deref().unwrap_or("no workload")
+            slo.request.as_deref().or(workload).unwrap_or("no workload")
         ),
         standing,
         advice: told.join("; "),

@@ -42,6 +42,11 @@ impl EngineName {
         format!("{batch}{cache}")
     }
 
+    /// Whether a row is a cell in which this engine decodes, and may be priced by.
+    pub(super) fn decodes(&self, row: &SummaryRow) -> bool {
+        row.mode == self.decode && self.is_of(row) && row.is_proven() && row.location_ms.is_some()
+    }
+
     /// Whether a row is of this engine, in whichever mode.
     fn is_of(&self, row: &SummaryRow) -> bool {
         let key = &row.key;

@@ -232,6 +232,8 @@ fn a_report_with_prices_begins_with_the_engine_and_its_cost() {
     assert!(page.contains("something in this run is scripted"), "what must be known before the figures");
     assert!(page.contains("Workers for 2.00 requests/s") && page.contains("A month of 30 days on "), "{page}");
     assert!(page.contains("Machines of one's own against hire."), "{page}");
+    let tco = page.split_once("Total cost of ownership over 36.0 months").unwrap().0.rsplit_once("\n\n").unwrap().1;
+    assert!(tco.lines().any(|line| line.starts_with("| small on second (f32) | bought |")), "{page}");
     for file in ["cost_per_request", "cost_table_all_tiers", "capacity", "cost_per_month", "break_even", "decisions"] {
         assert!(here.path().join("priced").join(file).with_extension("csv").is_file(), "{file}");
     }
@@ -247,6 +249,46 @@ fn a_report_with_prices_begins_with_the_engine_and_its_cost() {
     assert!(said.contains("(phasebench rerun RUN --if-changed)"), "{said}");
     let output = phasebench(here.path(), &["report", "run1", "--pricing", &pricing]);
     assert_eq!(output.status.code(), Some(2), "the run's own report stays without prices");
+}
+
+/// Without a workload every measured cell is the request, with prices or without.
+#[test]
+fn slos_without_a_workload_are_asked_of_every_cell() {
+    let here = tempfile::tempdir().unwrap();
+    let scenario = "version: 1
+name: cells
+order: interleaved
+repetitions: { fixed: 20 }
+gen_tokens: [16]
+scenarios: [{ name: short, prompt: { tokens: 16 } }, { name: long, prompt: { tokens: 128 } }]
+models: [{ name: small, synthetic: { family: gpt2, n_layer: 2, n_embd: 64, n_head: 2 } }]
+backends:
+  - { name: slow, simulated: { prefill_per_token: { base: 400us, exponent: 0.7 } } }
+  - { name: fast, simulated: {} }
+";
+    fs::write(here.path().join("cells.yaml"), scenario).unwrap();
+    let output = phasebench(here.path(), &["run", "cells.yaml", "--out", "run"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let pricing = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/pricing/tr123.yaml").display().to_string();
+    for prices in [&[][..], &["--pricing", &pricing]] {
+        let words = [&["decide", "run", "--slo", "ttft=30ms@95", "--slo", "e2e=10s@99", "--json"][..], prices].concat();
+        let output = phasebench(here.path(), &words);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let rows: Vec<Value> = found["decisions"].as_array().unwrap().clone();
+        let told: Vec<(&str, &str)> = rows
+            .iter()
+            .filter(|row| row["topic"] == "slo")
+            .map(|row| (row["about"].as_str().unwrap(), row["advice"].as_str().unwrap()))
+            .collect();
+        let expected = [
+            ("ttft within 30.00 ms at p95, small, short, 16 tokens", "kept by slow, fast"),
+            ("ttft within 30.00 ms at p95, small, long, 16 tokens", "kept by fast; missed by slow"),
+            ("e2e within 10000 ms at p99, small, short, 16 tokens", "not known of slow, fast"),
+            ("e2e within 10000 ms at p99, small, long, 16 tokens", "not known of slow, fast"),
+        ];
+        assert_eq!(told, expected);
+    }
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use crate::analysis::SummaryRow;
 use crate::cost::engines::{Engine, EngineName};
 use crate::cost::request::{self, Coverage};
 use crate::economics::figures::Figures;
-use crate::economics::request_time::Reach;
+use crate::economics::request_time::{Reach, RequestTime};
 use crate::scenario::workload::{Bin, Latency, Slo, Workload};
 
 use super::money::percent;
@@ -15,7 +16,9 @@ use super::money::percent;
 pub struct SloRow {
     /// The engine.
     pub engine: EngineName,
-    /// Share of the workload that was measured.
+    /// The measured cell that is the request: its scenario and decode length. Null: the workload's requests are.
+    pub request: Option<String>,
+    /// Share of the workload that was measured; 1 of a measured cell.
     pub coverage: f64,
     /// What of an answer.
     pub of: Latency,
@@ -37,8 +40,25 @@ impl SloRow {
     #[must_use]
     pub fn asks_the_same(&self, other: &Self) -> bool {
         self.of == other.of
+            && self.request == other.request
             && self.within_ms.to_bits() == other.within_ms.to_bits()
             && self.percentile.to_bits() == other.percentile.to_bits()
+    }
+
+    fn new(engine: &Engine, slo: &Slo, coverage: f64, found: impl FnOnce(f64) -> Result<f64, String>) -> Self {
+        let within_ms = slo.within.as_secs_f64() * 1e3;
+        let found = found(within_ms);
+        Self {
+            engine: engine.name.clone(),
+            request: None,
+            coverage,
+            of: slo.of,
+            within_ms,
+            percentile: slo.percentile,
+            found_ms: found.as_ref().ok().copied(),
+            holds: found.as_ref().ok().map(|ms| *ms <= within_ms),
+            withheld: found.err(),
+        }
     }
 }
 
@@ -52,20 +72,38 @@ pub(super) struct Answering<'a> {
 /// A row for each demand of the workload.
 pub(super) fn rows(of: &Answering<'_>, figures: &Figures, workload: &Workload, bins: &[Bin]) -> Vec<SloRow> {
     let row = |slo: &Slo| {
-        let within_ms = slo.within.as_secs_f64() * 1e3;
-        let found = times(slo, of, figures, bins).and_then(|times| times.judge(slo.percentile, within_ms));
-        SloRow {
-            engine: of.engine.name.clone(),
-            coverage: of.coverage.share,
-            of: slo.of,
-            within_ms,
-            percentile: slo.percentile,
-            found_ms: found.as_ref().ok().copied(),
-            holds: found.as_ref().ok().map(|ms| *ms <= within_ms),
-            withheld: found.err(),
-        }
+        SloRow::new(of.engine, slo, of.coverage.share, |within_ms| {
+            times(slo, of, figures, bins)?.judge(slo.percentile, within_ms)
+        })
     };
     workload.slos.iter().map(row).collect()
+}
+
+/// Whether a measured cell is answered as fast as is asked, as long as so many percent of the calls of the engine's cells take.
+/// `None`: its prompt is not known.
+pub(super) fn of_cell(engine: &Engine, figures: &Figures, cell: &SummaryRow, slo: &Slo) -> Option<SloRow> {
+    let lengths = (cell.prompt_tokens.filter(|tokens| *tokens > 0.0)?, f64::from(cell.key.gen_tokens));
+    let tails = engine.tails.at(slo.percentile);
+    let found = tails.map(|tails| time(slo.of, &engine.time, figures, lengths, tails));
+    let request = Some(format!("{}, {} tokens", cell.key.scenario, cell.key.gen_tokens));
+    Some(SloRow { request, ..SloRow::new(engine, slo, 1.0, |_| found) })
+}
+
+/// What of a request's answer takes how long, its slow calls by so many times as long. Unit: milliseconds.
+fn time(
+    of: Latency,
+    engine: &RequestTime,
+    figures: &Figures,
+    (prompt, steps): (f64, f64),
+    (prefill_tail, decode_tail): (f64, f64),
+) -> f64 {
+    let prefill = engine.prefill(prompt).value(figures) * prefill_tail;
+    let decode = engine.decode(prompt, steps).value(figures) * decode_tail;
+    match of {
+        Latency::Ttft => prefill,
+        Latency::Tpot => decode / steps,
+        Latency::E2e => prefill + decode,
+    }
 }
 
 /// What requests take.
@@ -82,22 +120,15 @@ fn times(slo: &Slo, of: &Answering<'_>, figures: &Figures, bins: &[Bin]) -> Resu
     if !of.coverage.is_enough() {
         return Err("too little of the workload was measured".to_owned());
     }
-    let (prefill_tail, decode_tail) = of.engine.tails.at(slo.percentile)?;
+    let tails = of.engine.tails.at(slo.percentile)?;
     let mut times = Times { known: Vec::with_capacity(bins.len()), unknown: 0.0 };
     for bin in bins {
         if of.timed.reach(bin) != Reach::Covered {
             times.unknown += bin.weight;
             continue;
         }
-        let (prompt, steps) = (f64::from(bin.prompt), f64::from(bin.generated));
-        let prefill = of.timed.time.prefill(prompt).value(figures) * prefill_tail;
-        let decode = of.timed.time.decode(prompt, steps).value(figures) * decode_tail;
-        let time = match slo.of {
-            Latency::Ttft => prefill,
-            Latency::Tpot => decode / steps,
-            Latency::E2e => prefill + decode,
-        };
-        times.known.push((time, bin.weight));
+        let lengths = (f64::from(bin.prompt), f64::from(bin.generated));
+        times.known.push((time(slo.of, of.timed.time, figures, lengths, tails), bin.weight));
     }
     times.known.sort_by(|a, b| a.0.total_cmp(&b.0));
     Ok(times)

@@ -120,7 +120,7 @@ fn section(bill: &Bill) -> Section {
 }
 
 /// What the workload's load needs: workers, a month on the tier, and a machine of one's own.
-fn of_load(bill: &Bill, tier: &str) -> [Table; 3] {
+fn of_load(bill: &Bill, tier: &str) -> [Table; 4] {
     let whole = |value: Uncertain| match value.low.zip(value.high) {
         Some((low, high)) => format!("{:.0} [{low:.0}, {high:.0}]", value.value),
         None => format!("{:.0}", value.value),
@@ -151,7 +151,21 @@ fn of_load(bill: &Bill, tier: &str) -> [Table; 3] {
         .words("", |row| if row.pays { "" } else { "not within its life" })
         .number("covered", "", |row| percent(row.coverage))
         .captioned(Text::plain("Machines of one's own against hire."));
-    [capacity, months, bought]
+    [capacity, months, bought, tco(bill)]
+}
+
+/// What the load costs over months, on every tier that is hired and on machines that are bought.
+fn tco(bill: &Bill) -> Table {
+    let months = bill.tco.first().map(|row| significant(row.months, 3)).unwrap_or_default();
+    Table::of(&bill.tco)
+        .words("engine", |row| row.engine.to_string())
+        .words("tier", |row| row.tier.as_str())
+        .number("total", &bill.currency, |row| with_interval(row.total))
+        .words("", |row| row.scope.to_string())
+        .number("covered", "", |row| percent(row.coverage))
+        .captioned(Text::plain(format!(
+            "Total cost of ownership over {months} months; `bought` is the machine of the pricing file, charged once a life."
+        )))
 }
 
 fn models(bill: &Bill, tier: &str) -> Table {
