@@ -11,6 +11,7 @@
 mod allowance;
 mod by_session;
 mod cells;
+mod classes;
 mod groups;
 mod pairs;
 mod side;
@@ -19,6 +20,8 @@ mod verdict;
 pub use allowance::{PROCESS_ALLOWANCE, allowance_half_width, allowed_for, process_allowance};
 pub use by_session::Pairing;
 pub use cells::{EngineComparison, EngineComparisonRow};
+pub use classes::WorkloadClass;
+pub(in crate::analysis) use classes::{OfClass, by_class};
 pub use groups::{EngineGroups, EngineGroupsRow, Samples};
 pub use pairs::{EnginePairs, EnginePairsRow};
 pub use side::{Counts, FEWEST_CALLS, MODES, why_not_compared};

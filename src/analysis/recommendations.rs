@@ -2,6 +2,7 @@
 //!
 //! Nothing is measured or estimated here: every figure is another table's, every rule is told in the row's own words.
 
+mod classes;
 mod compile;
 mod energy;
 mod engine;
@@ -22,10 +23,11 @@ pub struct Recommendations;
 impl Table for Recommendations {
     type Row = RecommendationRow;
     const FILE: &'static str = "analysis/recommendations.csv";
-    const ABOUT: &'static str = "What the other tables advise, a question a row: engines, routing, compiling, warm pools, energy, scaling, and when to measure again.";
+    const ABOUT: &'static str = "What the other tables advise, a question a row: engines by phase and by class of requests, routing, compiling, warm pools, energy, scaling, and when to measure again.";
 
     fn derive(from: &Sources<'_>) -> Vec<RecommendationRow> {
         let mut rows = engine::recommend(from);
+        rows.extend(classes::recommend(from));
         rows.extend(routing::recommend(from));
         rows.extend(compile::recommend(from));
         rows.extend(warm::recommend(from));

@@ -78,23 +78,45 @@ impl Table for EnginePairs {
 
     fn derive(from: &Sources<'_>) -> Vec<EnginePairsRow> {
         let cells = from.rows::<EngineComparison>();
-        let mut pairs: Vec<Vec<&EngineComparisonRow>> = Vec::new();
-        for cell in cells.iter() {
-            match pairs.iter_mut().find(|cells| same_pair(cells[0], cell)) {
-                Some(cells) => cells.push(cell),
-                None => pairs.push(vec![cell]),
-            }
-        }
-        let of_sessions = from.plan.session_count.is_several();
-        let means: Vec<Option<Asked>> = pairs.iter().map(|cells| mean(cells, of_sessions)).collect();
-        let asked: Vec<Asked> = means.iter().copied().flatten().collect();
-        let mut judged = judge(&asked, Rule::default()).unwrap_or_default().into_iter();
-        let rows = pairs.iter().zip(&means).map(|(cells, mean)| {
-            let found = mean.and_then(|mean| Some((mean.ratio, judged.next()?)));
-            row(cells, found)
-        });
-        rows.collect()
+        judged_pairs([cells.as_slice()].into_iter(), from.plan.session_count.is_several()).into_iter().flatten().collect()
     }
+}
+
+/// Pairs of engines over the cells of each group, judged among those of all groups together.
+pub(super) fn judged_pairs<'a>(
+    groups: impl Iterator<Item = &'a [EngineComparisonRow]>,
+    of_sessions: bool,
+) -> Vec<Vec<EnginePairsRow>> {
+    let groups: Vec<Vec<Pair<'a>>> = groups.map(|cells| pairs(cells, of_sessions)).collect();
+    let asked: Vec<Asked> = groups.iter().flatten().filter_map(|pair| pair.mean).collect();
+    let mut judged = judge(&asked, Rule::default()).unwrap_or_default().into_iter();
+    let mut row_of = |pair: &Pair<'a>| {
+        let found = pair.mean.and_then(|mean| Some((mean.ratio, judged.next()?)));
+        row(&pair.cells, found)
+    };
+    groups.iter().map(|pairs| pairs.iter().map(&mut row_of).collect()).collect()
+}
+
+/// Two engines in a phase.
+struct Pair<'a> {
+    /// Never empty.
+    cells: Vec<&'a EngineComparisonRow>,
+    /// `None`: nothing is compared.
+    mean: Option<Asked>,
+}
+
+fn pairs(cells: &[EngineComparisonRow], of_sessions: bool) -> Vec<Pair<'_>> {
+    let mut pairs: Vec<Pair<'_>> = Vec::new();
+    for cell in cells {
+        match pairs.iter_mut().find(|pair| same_pair(pair.cells[0], cell)) {
+            Some(pair) => pair.cells.push(cell),
+            None => pairs.push(Pair { cells: vec![cell], mean: None }),
+        }
+    }
+    for pair in &mut pairs {
+        pair.mean = mean(&pair.cells, of_sessions);
+    }
+    pairs
 }
 
 /// Whether two cells are of the same engines and phase; where the element type is not known, with others of that kind.

@@ -4,6 +4,7 @@
 
 use crate::analysis::engines::{EnginePairs, EnginePairsRow, EngineVerdict};
 use crate::analysis::table::{Sources, Table as _};
+use crate::record::plan::Plan;
 use crate::terms::{Dtype, Mode};
 use crate::units::significant;
 
@@ -26,11 +27,15 @@ pub(super) fn recommend(from: &Sources<'_>) -> Vec<RecommendationRow> {
         for dtype in dtypes(&pairs, mode) {
             let of: Vec<&EnginePairsRow> =
                 pairs.iter().filter(|pair| pair.mode == mode && pair.dtype == Some(dtype)).collect();
-            let overturned = if from.plan.session_count.is_several() { OVERTURNED_SESSIONS } else { OVERTURNED };
-            rows.push(RecommendationRow { overturned_by: overturned.to_owned(), ..row(mode, dtype, &of) });
+            rows.push(row(mode, dtype, &of, overturned_by(from.plan)));
         }
     }
     rows
+}
+
+/// What would make a choice of an engine untrue.
+pub(super) fn overturned_by(plan: &Plan) -> &'static str {
+    if plan.session_count.is_several() { OVERTURNED_SESSIONS } else { OVERTURNED }
 }
 
 /// Element types of the pairs that are compared, each once.
@@ -42,7 +47,29 @@ pub(super) fn dtypes(pairs: &[EnginePairsRow], mode: Mode) -> Vec<Dtype> {
     found
 }
 
-fn row(mode: Mode, dtype: Dtype, pairs: &[&EnginePairsRow]) -> RecommendationRow {
+fn row(mode: Mode, dtype: Dtype, pairs: &[&EnginePairsRow], overturned_by: &str) -> RecommendationRow {
+    let Choice { standing, advice, figures } = choice(pairs);
+    RecommendationRow {
+        topic: Topic::DefaultEngine,
+        about: format!("{mode} ({})", dtype.as_str()),
+        standing,
+        advice,
+        figures,
+        rows: EnginePairs::FILE.to_owned(),
+        overturned_by: overturned_by.to_owned(),
+    }
+}
+
+/// What pairs of engines say of which to use.
+pub(super) struct Choice {
+    pub(super) standing: Standing,
+    pub(super) advice: String,
+    /// `None`: nothing is compared.
+    pub(super) figures: Option<String>,
+}
+
+/// The engine that is faster than every other or the same, over the cells of the pairs.
+pub(super) fn choice(pairs: &[&EnginePairsRow]) -> Choice {
     let defaults = defaults(pairs);
     let names: Vec<&str> = defaults.iter().map(String::as_str).collect();
     let (standing, advice) = match names[..] {
@@ -54,15 +81,7 @@ fn row(mode: Mode, dtype: Dtype, pairs: &[&EnginePairsRow]) -> RecommendationRow
         Some(default) => pairs.iter().filter_map(|pair| speed(pair, default)).collect(),
         None => pairs.iter().filter_map(|pair| speed(pair, &pair.backend_b)).collect(),
     };
-    RecommendationRow {
-        topic: Topic::DefaultEngine,
-        about: format!("{mode} ({})", dtype.as_str()),
-        standing,
-        advice,
-        figures: (!speeds.is_empty()).then(|| speeds.join("; ")),
-        rows: EnginePairs::FILE.to_owned(),
-        overturned_by: OVERTURNED.to_owned(),
-    }
+    Choice { standing, advice, figures: (!speeds.is_empty()).then(|| speeds.join("; ")) }
 }
 
 /// Engines that are compared, in the plan's order.

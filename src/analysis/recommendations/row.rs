@@ -30,6 +30,8 @@ columns! {
 pub enum Topic {
     /// Which engine to use unless something speaks for another.
     DefaultEngine,
+    /// The same for requests of a kind: those that mostly decode, those that mostly prefill, and others.
+    WorkloadClass,
     /// Whether some requests belong on another engine.
     Routing,
     /// Whether to compile a phase.
@@ -58,6 +60,7 @@ impl Topic {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::DefaultEngine => "default engine",
+            Self::WorkloadClass => "workload class",
             Self::Routing => "routing",
             Self::Compile => "compile",
             Self::WarmPool => "warm pool",

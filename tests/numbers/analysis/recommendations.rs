@@ -92,6 +92,41 @@ fn one_scenario_is_no_rule() {
     assert!(routing.advice.starts_with("one scenario speaks for another engine, which is no rule"), "{routing:?}");
 }
 
+/// As [`steady`], decode of long answers in 1.2 of its time, prefill of batches in a half.
+fn better_at_batches(model: Model, shape: Shape, round: u32) -> (f64, f64) {
+    let (prefill, decode) = steady(model, shape, round);
+    let wobble = 1.0 + 0.002 * (f64::from(round % 3) - 1.0);
+    let (of_prefill, of_decode) = match shape {
+        Shape { batch: 8, .. } => (0.5, 1.0),
+        Shape { steps: 64, .. } => (1.0, 1.2),
+        _ => (1.0, 1.0),
+    };
+    (prefill * of_prefill * wobble, decode * of_decode * wobble)
+}
+
+/// Each class of requests has a default of its own: whole requests are compared, prefill and decode together.
+#[test]
+fn classes_of_requests_have_their_defaults() {
+    let shapes = [shape("chat", 8, 1, 64), shape("wide", 32, 8, 8), shape("short", 8, 1, 16), shape("long", 32, 1, 16)];
+    let run = interleaved_over(&shapes, &[("one", &steady), ("two", &better_at_batches)]);
+    let of = |about: &str| advice(&run, Topic::WorkloadClass, about);
+    let decode = of("decode-heavy requests (f32)");
+    assert_eq!((decode.standing, decode.advice.as_str()), (Standing::Decided, "use one"), "{decode:?}");
+    // 10 and 48 ms against 50, for both models.
+    let figures = decode.figures.unwrap();
+    assert!(figures.starts_with("one 1.16× [") && figures.ends_with("] as fast as two over 2 cells"), "{figures}");
+    let prefill = of("prefill-heavy requests (f32)");
+    assert_eq!((prefill.standing, prefill.advice.as_str()), (Standing::Decided, "use two"), "{prefill:?}");
+    // 50 ms against 5 and 40.
+    assert!(prefill.figures.as_deref().unwrap().starts_with("two 1.11× ["), "{prefill:?}");
+    let mixed = of("mixed requests (f32)");
+    assert_eq!(mixed.advice, "use any of one, two: over all cells they take the same time");
+    // One process of each leaves open what is less than a fifth.
+    let once = super::engines::in_one_session(run.clone());
+    let decode = advice(&once, Topic::WorkloadClass, "decode-heavy");
+    assert_eq!(decode.standing, Standing::NotSeparated, "{decode:?}");
+}
+
 /// However fast it is: what does not prove where it ran is not in the running.
 #[test]
 fn an_engine_without_proof_is_never_recommended() {
@@ -103,7 +138,7 @@ fn an_engine_without_proof_is_never_recommended() {
         call.attribution.actual = None;
     }
     let rows = run.tables().recommendations;
-    let about_speed = [Topic::DefaultEngine, Topic::Routing, Topic::Workload];
+    let about_speed = [Topic::DefaultEngine, Topic::WorkloadClass, Topic::Routing, Topic::Workload];
     let said: Vec<&RecommendationRow> = rows.iter().filter(|row| about_speed.contains(&row.topic)).collect();
     assert!(!said.is_empty());
     for row in said {
