@@ -217,6 +217,17 @@ impl Printed<'_> {
             .words("", |row| row.reach.to_string())
             .captioned(Text::default());
         self.lines(&format!("each shape, {} on {}", self.currency, self.tier), &table)?;
+        let table = Table::of(&bill.routing)
+            .words("best alone", |row| row.alone.to_string())
+            .words("and besides", |row| if row.others.is_empty() { "-" } else { &row.others })
+            .number("requests there", "", |row| percent(row.routed))
+            .number("saves", "%", |row| with_interval(row.saved_percent))
+            .number("a thousand", "", |row| with_interval(row.saved_per_thousand))
+            .number("a month", "", |row| or_dash(row.saved_per_month))
+            .words("", |row| row.scope.to_string())
+            .number("covered", "", |row| percent(row.coverage))
+            .captioned(Text::default());
+        self.lines(&format!("what a router would save, {} on {}", self.currency, self.tier), &table)?;
         let table = Table::of(&bill.slos)
             .words("engine", |row| row.engine.to_string())
             .words("of", |row| row.of.as_str())

@@ -161,6 +161,7 @@ pub fn files(bill: &Bill) -> Result<Vec<csv_files::File>, CommandError> {
         ("request_time.csv", rows(&bill.requests)?),
         ("cost_per_request.csv", rows(&bill.thousands)?),
         ("cost_per_shape.csv", rows(&bill.shapes)?),
+        ("routing.csv", rows(&bill.routing)?),
         ("slos.csv", rows(&bill.slos)?),
         ("capacity.csv", rows(&bill.capacity)?),
         ("cost_per_month.csv", rows(&bill.months)?),

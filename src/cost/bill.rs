@@ -3,6 +3,7 @@
 mod load;
 mod models;
 mod money;
+mod routing;
 mod slo;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub use models::ModelRow;
 use money::Drawn;
 pub(super) use money::rates;
 pub use money::{Money, percent, with_interval};
+pub use routing::RoutingRow;
 pub use slo::SloRow;
 
 /// What a run costs.
@@ -48,6 +50,8 @@ pub struct Bill {
     pub thousands: Vec<ThousandRow>,
     /// The shapes of a mix, on the first tier.
     pub shapes: Vec<ShapeRow>,
+    /// A router against the best engine alone.
+    pub routing: Vec<RoutingRow>,
     /// Answers that must be fast.
     pub slos: Vec<SloRow>,
     /// Workers for the load.
@@ -243,6 +247,7 @@ impl Bill {
             requests: Vec::new(),
             thousands: Vec::new(),
             shapes: Vec::new(),
+            routing: Vec::new(),
             slos: Vec::new(),
             capacity: Vec::new(),
             months: Vec::new(),
@@ -319,6 +324,7 @@ fn requests(
             }
         }
     }
+    bill.routing = routing(&priced, (figures, draws), order, (workload, bins));
     let candidates = priced.iter().filter(|of| of.request.coverage.is_enough());
     let candidates: Vec<models::Candidate<'_>> = candidates
         .filter_map(|of| {
@@ -336,6 +342,24 @@ fn requests(
             .map(|engine| format!("{}: one prompt length was measured, prefill is taken in proportion", engine.name)),
     );
     missing(bill, &priced, order, (workload, bins));
+}
+
+/// What a router would save, of the engines that cover enough.
+fn routing(
+    priced: &[Priced<'_>],
+    drawn: (&Figures, &Draws),
+    order: Order<'_>,
+    (workload, bins): (&Workload, &[Bin]),
+) -> Vec<RoutingRow> {
+    let enough = priced.iter().filter(|of| of.request.coverage.is_enough());
+    let choices: Vec<routing::Choice<'_>> = enough
+        .filter_map(|of| {
+            let (name, timed) = (&of.engine.name, of_engine(of.engine, workload));
+            Some(routing::Choice { name, timed, coverage: of.request.coverage.share, request: of.drawn.as_ref()? })
+        })
+        .collect();
+    let rates = rates(order.pricing, &order.pricing.tiers[0]);
+    routing::rows(&choices, drawn, routing::Asked { bins, rates, requests_per_s: workload.requests_per_second })
 }
 
 /// The scenario file that would measure what is missing, or why there is none.

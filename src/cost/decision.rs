@@ -1,10 +1,11 @@
 //! What a bill advises: which engine serves the workload, and what a larger model must be worth.
 
 use crate::analysis::RecommendationRow;
+use crate::analysis::engines::MARGIN;
 use crate::analysis::recommendations::{Standing, Topic};
 use crate::units::significant;
 
-use super::bill::{Bill, ModelRow, RequestRow, SloRow, ThousandRow, percent, with_interval};
+use super::bill::{Bill, ModelRow, RequestRow, RoutingRow, SloRow, ThousandRow, percent, with_interval};
 use super::engines::EngineName;
 
 /// An engine is the cheapest if it is in so many of the draws.
@@ -23,8 +24,9 @@ pub fn recommend(bill: &Bill) -> Vec<RecommendationRow> {
     }
     let engines = models.iter().filter_map(|model| engine_for(bill, model));
     let slos = models.iter().flat_map(|model| slos_of(&bill.slos, model, bill.workload.as_deref()));
+    let routes = bill.routing.iter().map(|row| route(bill, row));
     let tiers = bill.models.iter().map(|row| tier(bill, row));
-    engines.chain(slos).chain(tiers).collect()
+    engines.chain(routes).chain(slos).chain(tiers).collect()
 }
 
 /// Which engines keep what is asked of answers where measured cells are the requests, a row for each thing asked of each cell.
@@ -55,15 +57,15 @@ fn slo_row(slo: &SloRow, of_model: &[&SloRow], workload: Option<&str>) -> Recomm
     let rows: Vec<&SloRow> = of_model.iter().copied().filter(|row| row.asks_the_same(slo)).collect();
     let names = |holds: Option<bool>| -> String {
         let own = rows.iter().filter(|row| row.holds == holds);
-        own.map(|row| on(&row.engine)).collect::<Vec<_>>().join(", ")
+        own.map(|row| row.engine.on()).collect::<Vec<_>>().join(", ")
     };
     let parts = [("kept by", Some(true)), ("missed by", Some(false)), ("not known of", None)];
     let parts = parts.map(|(words, holds)| (words, names(holds)));
     let told: Vec<String> =
         parts.iter().filter(|(_, names)| !names.is_empty()).map(|(words, names)| format!("{words} {names}")).collect();
     let found = rows.iter().map(|row| match (row.found_ms, &row.withheld) {
-        (Some(ms), _) => format!("{}: {} ms", on(&row.engine), significant(ms, 3)),
-        (None, why) => format!("{}: {}", on(&row.engine), why.as_deref().unwrap_or("not found")),
+        (Some(ms), _) => format!("{}: {} ms", row.engine.on(), significant(ms, 3)),
+        (None, why) => format!("{}: {}", row.engine.on(), why.as_deref().unwrap_or("not found")),
     });
     let (within, of) = (significant(slo.within_ms, 4), slo.of.as_str());
     let known = rows.iter().filter(|row| row.holds.is_some()).count();
@@ -87,11 +89,6 @@ fn slo_row(slo: &SloRow, of_model: &[&SloRow], workload: Option<&str>) -> Recomm
         overturned_by: "waiting for a worker, which is in none of these; a longer tail than the calls showed"
             .to_owned(),
     }
-}
-
-/// An engine where the model is known.
-fn on(engine: &EngineName) -> String {
-    format!("{}{}", engine.backend, engine.peculiarity())
 }
 
 /// What of the workload a figure is of. `None`: of all of it.
@@ -137,18 +134,18 @@ fn engine_for(bill: &Bill, model: &str) -> Option<RecommendationRow> {
         }
         [only] => (
             Standing::NoData,
-            format!("no decision: of {} alone enough of the workload was measured", on(&only.engine)),
+            format!("no decision: of {} alone enough of the workload was measured", only.engine.on()),
         ),
         several => cheapest(bill, several),
     };
-    let told = left_out.iter().map(|row| format!("{} ({:.0} %)", on(&row.engine), row.coverage.share * 100.0));
+    let told = left_out.iter().map(|row| format!("{} ({:.0} %)", row.engine.on(), row.coverage.share * 100.0));
     let told: Vec<String> = told.collect();
     let costs = first_tier(bill).filter(|row| row.engine.model == model).map(|row| {
         let request = requests.iter().find(|request| request.engine == row.engine);
         let share = request.and_then(|request| request.cheapest_in);
         let share = share.map(|share| format!(", cheapest in {:.1} % of the draws", share * 100.0)).unwrap_or_default();
         let part = part_of(row.coverage).map(|part| format!(" {part}")).unwrap_or_default();
-        format!("{}: {} a thousand requests{part}{share}", on(&row.engine), with_interval(row.cost.total))
+        format!("{}: {} a thousand requests{part}{share}", row.engine.on(), with_interval(row.cost.total))
     });
     let mut figures: Vec<String> = costs.collect();
     if !told.is_empty() && !enough.is_empty() {
@@ -172,9 +169,9 @@ fn cheapest(bill: &Bill, of: &[&RequestRow]) -> (Standing, String) {
     if share < SURE {
         return (Standing::NotSeparated, "no engine is known to be cheapest".to_owned());
     }
-    let cheapest = on(&best.engine);
+    let cheapest = best.engine.on();
     let that = |wanted: Answers| -> Vec<String> {
-        of.iter().filter(|row| Answers::of(&row.engine, bill) == wanted).map(|row| on(&row.engine)).collect()
+        of.iter().filter(|row| Answers::of(&row.engine, bill) == wanted).map(|row| row.engine.on()).collect()
     };
     match Answers::of(&best.engine, bill) {
         Answers::InTime => (Standing::Decided, format!("use {cheapest}")),
@@ -202,6 +199,45 @@ fn cheapest(bill: &Bill, of: &[&RequestRow]) -> (Standing, String) {
     }
 }
 
+/// Whether requests are worth sending to several engines.
+fn route(bill: &Bill, row: &RoutingRow) -> RecommendationRow {
+    let (alone, margin) = (row.alone.on(), (MARGIN - 1.0) * 100.0);
+    let saved = row.saved_percent;
+    let (standing, advice) = if row.others.is_empty() {
+        (Standing::Decided, format!("do not route: every request is cheapest on {alone}"))
+    } else if saved.high.is_some_and(|high| high < margin) {
+        (Standing::Decided, format!("do not route: it saves less than {margin:.0} %"))
+    } else if saved.low.is_some_and(|low| low >= margin) {
+        (Standing::Decided, format!("route between {alone} and {}", row.others))
+    } else {
+        (Standing::NotSeparated, format!("do not route: it is not known to save {margin:.0} %"))
+    };
+    let figures = (!row.others.is_empty()).then(|| {
+        let mut parts = vec![format!(
+            "{} of the requests on {} save {} % of what {alone} alone costs: {} {} a thousand requests",
+            percent(row.routed),
+            row.others,
+            with_interval(saved),
+            with_interval(row.saved_per_thousand),
+            bill.currency
+        )];
+        parts.extend(row.saved_per_month.map(|month| format!("{} {} a month", with_interval(month), bill.currency)));
+        parts.push(row.scope.to_string());
+        parts.extend(part_of(row.coverage));
+        parts.join(", ")
+    });
+    RecommendationRow {
+        topic: Topic::Routing,
+        about: format!("{}, {}", row.alone.model, bill.workload.as_deref().unwrap_or("no workload")),
+        standing,
+        advice,
+        figures,
+        rows: ROWS.to_owned(),
+        overturned_by: "what it takes to keep several engines loaded, which is in none of these; other prices or another mix"
+            .to_owned(),
+    }
+}
+
 /// What a dearer model must be worth beside the next cheaper one, each on its cheapest engine.
 fn tier(bill: &Bill, row: &ModelRow) -> RecommendationRow {
     let (dearer, cheaper) = (&row.dearer.model, &row.cheaper.model);
@@ -221,7 +257,7 @@ fn tier(bill: &Bill, row: &ModelRow) -> RecommendationRow {
             (Standing::Hint, format!("take {cheaper} unless {dearer} succeeds as many times as often as it costs more"))
         }
     };
-    let on_its = |engine: &EngineName| format!("{} on {}", engine.model, on(engine));
+    let on_its = |engine: &EngineName| format!("{} on {}", engine.model, engine.on());
     let mut figures = vec![format!(
         "{} costs {} times as much as {}",
         on_its(&row.dearer),

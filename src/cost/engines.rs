@@ -42,6 +42,12 @@ impl EngineName {
         format!("{batch}{cache}")
     }
 
+    /// What is said of it where the model is known: the backend, and what else it is.
+    #[must_use]
+    pub fn on(&self) -> String {
+        format!("{}{}", self.backend, self.peculiarity())
+    }
+
     /// Whether a row is a cell in which this engine decodes, and may be priced by.
     pub(super) fn decodes(&self, row: &SummaryRow) -> bool {
         row.mode == self.decode && self.is_of(row) && row.is_proven() && row.location_ms.is_some()

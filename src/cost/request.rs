@@ -53,6 +53,23 @@ impl Coverage {
     }
 }
 
+/// Time and energy of requests, as sums of figures.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// Unit: seconds.
+    pub seconds: Sum,
+    /// Unit: joules. `None`: not counted.
+    pub joules: Option<Sum>,
+}
+
+impl Taken {
+    /// Of no request yet.
+    #[must_use]
+    pub fn nothing(counts_energy: bool) -> Self {
+        Self { seconds: Sum::default(), joules: counts_energy.then(Sum::default) }
+    }
+}
+
 /// What an engine needs for requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Engine<'a> {
@@ -77,6 +94,32 @@ impl Engine<'_> {
         self.time.reach(f64::from(bin.prompt), f64::from(bin.generated))
     }
 
+    /// Adds so many of a covered request as one of a batch; energy where it is counted. Returns how long one of them takes. Unit:
+    /// seconds.
+    pub fn add(&self, bin: &Bin, times: f64, figures: &Figures, to: &mut Taken) -> f64 {
+        let (prompt, steps) = (f64::from(bin.prompt), f64::from(bin.generated));
+        let share = times / self.batch;
+        let (prefill, decode) = (self.time.prefill(prompt), self.time.decode(prompt, steps));
+        let seconds = (prefill.value(figures) + decode.value(figures)) / 1e3 / self.batch;
+        to.seconds.add(&prefill.times(share / 1e3), figures);
+        to.seconds.add(&decode.times(share / 1e3), figures);
+        if let (Some(sum), Some(energy)) = (&mut to.joules, self.energy) {
+            sum.add(&energy.prefill(prompt).times(share), figures);
+            sum.add(&energy.decode(prompt, steps).times(share), figures);
+        }
+        seconds
+    }
+
+    /// What a covered request takes as one of a batch: seconds, and joules where they are counted.
+    #[must_use]
+    pub fn takes(&self, bin: &Bin, figures: &Figures) -> (f64, Option<f64>) {
+        let (prompt, steps) = (f64::from(bin.prompt), f64::from(bin.generated));
+        let of = |engine: &RequestTime| {
+            (engine.prefill(prompt).value(figures) + engine.decode(prompt, steps).value(figures)) / self.batch
+        };
+        (of(self.time) / 1e3, self.energy.map(of))
+    }
+
     /// The mean of many requests.
     #[must_use]
     pub fn mean_request(&self, bins: &[Bin], figures: &Figures) -> MeanRequest {
@@ -94,21 +137,12 @@ impl Engine<'_> {
         }
         outside.sort_by(|a, b| b.share.total_cmp(&a.share));
         let weight = total(covered.iter().map(|bin| bin.weight));
-        let mut seconds = Sum::default();
-        let mut joules = self.energy.map(|_| Sum::default());
+        let mut taken = Taken::nothing(self.energy.is_some());
         let mut held = Vec::with_capacity(covered.len());
         for bin in &covered {
-            let (prompt, steps) = (f64::from(bin.prompt), f64::from(bin.generated));
-            let share = bin.weight / weight / self.batch;
-            let (prefill, decode) = (self.time.prefill(prompt), self.time.decode(prompt, steps));
-            held.push(((prefill.value(figures) + decode.value(figures)) / 1e3 / self.batch, bin.weight));
-            seconds.add(&prefill.times(share / 1e3), figures);
-            seconds.add(&decode.times(share / 1e3), figures);
-            if let (Some(sum), Some(energy)) = (&mut joules, self.energy) {
-                sum.add(&energy.prefill(prompt).times(share), figures);
-                sum.add(&energy.decode(prompt, steps).times(share), figures);
-            }
+            held.push((self.add(bin, bin.weight / weight, figures, &mut taken), bin.weight));
         }
+        let Taken { seconds, joules } = taken;
         let mean = |of: fn(&Bin) -> u32| total(covered.iter().map(|bin| bin.weight / weight * f64::from(of(bin))));
         MeanRequest {
             coverage: Coverage { share: weight / all, outside },

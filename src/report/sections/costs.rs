@@ -110,7 +110,7 @@ fn section(bill: &Bill) -> Section {
             "A thousand requests of the workload on every tier. What is not covered is taken to be as the mean of what is, here \
              and below.",
         ));
-    let tables = [phases, requests, thousands].into_iter().chain(of_load(bill, &first)).chain([models(bill, &first)]);
+    let tables = [phases, requests, thousands, routing(bill, &first)].into_iter().chain(of_load(bill, &first)).chain([models(bill, &first)]);
     blocks.extend(tables.filter(|table| !table.rows.is_empty()).map(Block::from));
     blocks.extend(bill.missing_scenario.is_some().then(|| {
         let note = Text::plain("Too little of the workload was measured. The scenario file that measures the rest: ");
@@ -152,6 +152,20 @@ fn of_load(bill: &Bill, tier: &str) -> [Table; 4] {
         .number("covered", "", |row| percent(row.coverage))
         .captioned(Text::plain("Machines of one's own against hire."));
     [capacity, months, bought, tco(bill)]
+}
+
+fn routing(bill: &Bill, tier: &str) -> Table {
+    Table::of(&bill.routing)
+        .words("best alone", |row| row.alone.to_string())
+        .words("and besides", |row| if row.others.is_empty() { ABSENT } else { &row.others })
+        .number("requests there", "", |row| percent(row.routed))
+        .number("saves", "%", |row| with_interval(row.saved_percent))
+        .number("a thousand requests", &bill.currency, |row| with_interval(row.saved_per_thousand))
+        .number("covered", "", |row| percent(row.coverage))
+        .captioned(Text::plain(format!(
+            "What a router would save on {tier} that sends each request to the engine that is cheapest for it. All engines must be \
+             kept loaded for it, which is not charged."
+        )))
 }
 
 /// What the load costs over months, on every tier that is hired and on machines that are bought.

@@ -228,6 +228,48 @@ fn engines_that_were_not_measured_at_it_do_not_keep_others_from_being_chosen() {
     );
 }
 
+/// A bill of two engines, the second of which takes so many times as long as the first for short prompts, and for long ones.
+fn routed(short: f64, long: f64) -> Bill {
+    let second = move |model: Model, shape: Shape, round: u32| {
+        let (prefill, decode) = steady(model, shape, round);
+        let factor = if shape.prompt == 8 { short } else { long };
+        (prefill * factor, decode * factor)
+    };
+    let shapes = [shape("short", 8, 1, 16), shape("long", 32, 1, 16)];
+    let run = interleaved_over(&shapes, &[("one", &steady), ("two", &second)]);
+    let (workload, bins) = workload(
+        "mix: [{ name: s, share: 1, prompt: 8, gen: 16 }, { name: l, share: 1, prompt: 32, gen: 16 }]\nrequests_per_second: 2",
+    );
+    let (pricing, tables) = (prices(), run.tables());
+    let asked = Some((&workload, bins.as_ref()));
+    let order = Order { pricing: &pricing, workload: asked, months: 10.0, scenario: SCENARIO, success: &[] };
+    of_run(&tables, &run.manifest, &run.plan, order)
+}
+
+/// 50 ms each against 100 and 25: a router takes 50 and 25, a quarter less than the better one alone.
+#[test]
+fn a_router_is_held_against_the_best_engine_alone() {
+    let bill = routed(2.0, 0.5);
+    let row = &bill.routing[0];
+    assert_eq!((row.alone.backend.as_str(), row.others.as_str()), ("one", "two"));
+    assert!((row.routed - 0.5).abs() < 1e-12 && (row.saved_percent.value - 25.0).abs() < 1e-6, "{row:?}");
+    assert!(row.saved_percent.low.unwrap() <= row.saved_percent.value, "{row:?}");
+    let alone = bill.thousands.iter().find(|of| of.engine == row.alone && of.tier == "hired").unwrap();
+    let quarter = alone.cost.total.value / 4.0;
+    assert!((row.saved_per_thousand.value / quarter - 1.0).abs() < 1e-6, "{row:?}");
+    // Two a second over 30 days.
+    assert!((row.saved_per_month.unwrap().value / (quarter * 5184.0) - 1.0).abs() < 1e-6, "{row:?}");
+    for (short, long, standing, advice) in [
+        (2.0, 0.5, Standing::Decided, "route between one and two"),
+        (2.0, 0.98, Standing::Decided, "do not route: it saves less than 3 %"),
+        (2.0, 2.0, Standing::Decided, "do not route: every request is cheapest on one"),
+    ] {
+        let rows = recommend(&routed(short, long));
+        let row = rows.iter().find(|row| row.topic == Topic::Routing && row.about == "a, w").unwrap();
+        assert_eq!((row.standing, row.advice.as_str()), (standing, advice), "{row:?}");
+    }
+}
+
 /// 15 calls do not tell a 95th percentile: whether the cheapest engine answers in time is open.
 #[test]
 fn an_engine_of_which_it_is_not_known_whether_it_answers_in_time_is_a_hint() {
