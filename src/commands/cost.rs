@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::report::document::{Table, Text};
 use crate::run_folder::RunFolder;
 use crate::scenario::{CsvTable, Pricing};
-use crate::units::significant;
+use crate::units::{Bytes, significant};
 
 /// Prices and prints.
 ///
@@ -159,6 +159,7 @@ impl Printed<'_> {
         self.requests(bill)?;
         self.decision(bill)?;
         self.load(bill, pricing)?;
+        self.warm_pools(bill)?;
         self.models(bill)?;
         let Some(file) = &bill.missing_scenario else { return Ok(()) };
         writeln!(
@@ -312,6 +313,23 @@ impl Printed<'_> {
             .number("covered", "", |row| percent(row.coverage))
             .captioned(Text::default());
         self.lines(&format!("over {} months, {}", significant(months, 3), self.currency), &table)
+    }
+
+    fn warm_pools(&mut self, bill: &Bill) -> Result<(), CommandError> {
+        let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), |bytes| Bytes(bytes).to_string());
+        let table = Table::of(&bill.warm_pools)
+            .words("model", |row| row.model.as_str())
+            .words("backend", |row| row.backend.as_str())
+            .number("cold start", "ms", |row| significant(row.cold_ms, 3))
+            .number("warm", "ms", |row| significant(row.warm_ms, 3))
+            .number("memory", "", |row| size(row.host_bytes))
+            .number("of the device", "", |row| size(row.device_bytes))
+            .number("idle", "W", |row| or_dash(row.idle_watts))
+            .number("a month of it", "", |row| or_dash(row.idle_month))
+            .number("a cold start", "", |row| row.cold_start.map_or_else(|| "-".to_owned(), |cost| significant(cost, 3)))
+            .number("pays from cold starts a month", "", |row| or_dash(row.pays_from))
+            .captioned(Text::default());
+        self.lines(&format!("keeping a model loaded, {} on {}", self.currency, self.tier), &table)
     }
 
     fn models(&mut self, bill: &Bill) -> Result<(), CommandError> {

@@ -10,7 +10,7 @@ use crate::analysis::across::Across;
 use crate::analysis::claims::{ClaimRow, ClaimStatus, Evidence, judge};
 use crate::analysis::recommendations::for_memory;
 use crate::cli::DecideArgs;
-use crate::cost::bill::slos_of_cells;
+use crate::cost::bill::{slos_of_cells, warm_pools};
 use crate::cost::decision;
 use crate::cost::engines::why_none;
 use crate::exit::Exit;
@@ -96,7 +96,8 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
 fn ask_cells(slos: &[Slo], main: &mut Decided<'_>) -> Option<String> {
     let ReadRun { folder, tables, .. } = main.run;
     let rows = slos_of_cells(tables, &folder.manifest, &folder.plan, slos);
-    main.decisions.splice(0..0, decision::of_cells(&rows));
+    let warm = decision::of_warm_pools(&warm_pools(tables, None), &rows, None);
+    main.decisions.splice(0..0, decision::of_cells(&rows).into_iter().chain(warm));
     rows.is_empty().then(|| format!("--slo: {}", why_none(tables)))
 }
 

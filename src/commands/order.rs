@@ -167,6 +167,7 @@ pub fn files(bill: &Bill) -> Result<Vec<csv_files::File>, CommandError> {
         ("cost_per_month.csv", rows(&bill.months)?),
         ("break_even.csv", rows(&bill.break_even)?),
         ("tco.csv", rows(&bill.tco)?),
+        ("warm_pools.csv", rows(&bill.warm_pools)?),
         ("models.csv", rows(&bill.models)?),
     ])
 }

@@ -5,6 +5,7 @@ mod models;
 mod money;
 mod routing;
 mod slo;
+mod warm;
 
 use std::fmt;
 
@@ -28,6 +29,7 @@ pub(super) use money::rates;
 pub use money::{Money, percent, with_interval};
 pub use routing::RoutingRow;
 pub use slo::SloRow;
+pub use warm::{IdleFrom, WarmRow, warm_pools};
 
 /// What a run costs.
 #[derive(Debug, Serialize)]
@@ -62,6 +64,8 @@ pub struct Bill {
     pub break_even: Vec<BreakEvenRow>,
     /// Total cost over months.
     pub tco: Vec<TcoRow>,
+    /// Models kept loaded against cold starts.
+    pub warm_pools: Vec<WarmRow>,
     /// Dearer models against cheaper ones.
     pub models: Vec<ModelRow>,
     /// The scenario file that would measure what is missing. Null: nothing is, or none can be made.
@@ -206,6 +210,7 @@ pub fn of_run(tables: &Tables, manifest: &Manifest, plan: &Plan, order: Order<'_
         )
     }));
     phases(&mut bill, &engines, (&figures, &draws), order);
+    bill.warm_pools = warm_pools(tables, Some(order.pricing));
     if let Some((workload, Some(bins))) = order.workload {
         let read = Read {
             rows: bins.rows,
@@ -253,6 +258,7 @@ impl Bill {
             months: Vec::new(),
             break_even: Vec::new(),
             tco: Vec::new(),
+            warm_pools: Vec::new(),
             models: Vec::new(),
             missing_scenario: None,
         }

@@ -2,10 +2,13 @@
 
 use crate::analysis::RecommendationRow;
 use crate::analysis::engines::MARGIN;
-use crate::analysis::recommendations::{Standing, Topic};
-use crate::units::significant;
+use crate::analysis::loads::LoadBreakdown;
+use crate::analysis::recommendations::{COLD_STARTS_LONG, Standing, Topic};
+use crate::analysis::table::Table as _;
+use crate::scenario::workload::Latency;
+use crate::units::{Bytes, significant};
 
-use super::bill::{Bill, ModelRow, RequestRow, RoutingRow, SloRow, ThousandRow, percent, with_interval};
+use super::bill::{Bill, ModelRow, RequestRow, RoutingRow, SloRow, ThousandRow, WarmRow, percent, with_interval};
 use super::engines::EngineName;
 
 /// An engine is the cheapest if it is in so many of the draws.
@@ -26,7 +29,8 @@ pub fn recommend(bill: &Bill) -> Vec<RecommendationRow> {
     let slos = models.iter().flat_map(|model| slos_of(&bill.slos, model, bill.workload.as_deref()));
     let routes = bill.routing.iter().map(|row| route(bill, row));
     let tiers = bill.models.iter().map(|row| tier(bill, row));
-    engines.chain(routes).chain(slos).chain(tiers).collect()
+    let warm = of_warm_pools(&bill.warm_pools, &bill.slos, Some(&bill.currency));
+    engines.chain(routes).chain(slos).chain(warm).chain(tiers).collect()
 }
 
 /// Which engines keep what is asked of answers where measured cells are the requests, a row for each thing asked of each cell.
@@ -197,6 +201,67 @@ fn cheapest(bill: &Bill, of: &[&RequestRow]) -> (Standing, String) {
             }
         }
     }
+}
+
+/// Whether to keep each model loaded, by what answers may take and by what that costs; a row where either is known.
+#[must_use]
+pub fn of_warm_pools(pools: &[WarmRow], slos: &[SloRow], currency: Option<&str>) -> Vec<RecommendationRow> {
+    let told = |row: &&WarmRow| {
+        let asked = slos.iter().any(|slo| slo.engine.model == row.model && slo.engine.backend == row.backend);
+        asked || row.idle_month.is_some()
+    };
+    pools.iter().filter(told).map(|row| warm_pool(row, slos, currency)).collect()
+}
+
+fn warm_pool(row: &WarmRow, slos: &[SloRow], currency: Option<&str>) -> RecommendationRow {
+    let own: Vec<&SloRow> =
+        slos.iter().filter(|slo| slo.engine.model == row.model && slo.engine.backend == row.backend).collect();
+    let more_ms = row.cold_ms - row.warm_ms;
+    // A token after the first one does not wait for a load.
+    let answers = || own.iter().copied().filter(|slo| slo.of != Latency::Tpot);
+    let broken = answers().find(|slo| slo.holds == Some(true) && slo.found_ms.is_some_and(|ms| ms + more_ms > slo.within_ms));
+    let unknown = answers().any(|slo| slo.holds.is_none());
+    let limit = |slo: &SloRow| format!("{} within {} ms", slo.of.as_str(), significant(slo.within_ms, 4));
+    let (standing, advice) = match broken {
+        Some(slo) => (Standing::Decided, format!("keep it loaded: a cold start breaks {}", limit(slo))),
+        None if row.ratio() > COLD_STARTS_LONG => (
+            Standing::Decided,
+            format!("keep it loaded: a cold start takes more than {COLD_STARTS_LONG:.0} warm prefills"),
+        ),
+        None if unknown => (Standing::Hint, "it may be loaded when it is asked for, but some SLOs are not known of".to_owned()),
+        None => (Standing::Decided, "it may be loaded when it is asked for".to_owned()),
+    };
+    RecommendationRow {
+        topic: Topic::WarmPool,
+        about: format!("{} on {}, a warm instance", row.model, row.backend),
+        standing,
+        advice,
+        figures: Some(warm_figures(row, broken, currency)),
+        rows: [LoadBreakdown::FILE, ROWS].join("; "),
+        overturned_by: "weights that are not in the page cache; how often the model is asked for after it was let go".to_owned(),
+    }
+}
+
+/// What a warm instance costs, against a cold start.
+fn warm_figures(row: &WarmRow, broken: Option<&SloRow>, currency: Option<&str>) -> String {
+    let mut parts = vec![format!(
+        "a cold start takes {} s, a warm prefill {} ms",
+        significant(row.cold_ms / 1e3, 3),
+        significant(row.warm_ms, 3)
+    )];
+    parts.extend(broken.and_then(|slo| {
+        let slack = slo.within_ms - slo.found_ms?;
+        Some(format!("the answer's slack is {} ms", significant(slack, 3)))
+    }));
+    let memory = [(row.host_bytes, "memory"), (row.device_bytes, "device memory")];
+    parts.extend(memory.iter().filter_map(|(bytes, of)| bytes.map(|bytes| format!("{} of {of}", Bytes(bytes)))));
+    if let Some((watts, from)) = row.idle_watts.zip(row.idle_from) {
+        parts.push(format!("{} W idle, {}", with_interval(watts), from.as_str()));
+    }
+    let money = row.idle_month.zip(currency).map(|(month, currency)| format!("{} {currency} a month", with_interval(month)));
+    parts.extend(money);
+    parts.extend(row.pays_from.map(|starts| format!("it pays from {} cold starts a month on", with_interval(starts))));
+    parts.join("; ")
 }
 
 /// Whether requests are worth sending to several engines.

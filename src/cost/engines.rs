@@ -372,7 +372,7 @@ fn graded<'a>(row: &SummaryRow, energies: &'a [EnergySummaryRow]) -> Result<&'a 
 
 /// Whether a sensor tells of the device that computed: a processor's energy is its package's, never what a GPU draws while
 /// it idles beside it.
-fn owned(actual: Option<&str>, sensor: Option<&str>) -> Result<(), String> {
+pub(super) fn owned(actual: Option<&str>, sensor: Option<&str>) -> Result<(), String> {
     let ran_on = Attribution { actual: actual.map(str::to_owned), ..Attribution::default() };
     let kind = sensor.and_then(|id| id.split(':').next()?.parse::<SensorKind>().ok());
     let sensor = sensor.unwrap_or("no sensor");

@@ -288,6 +288,12 @@ backends:
             ("e2e within 10000 ms at p99, small, long, 16 tokens", "not known of slow, fast"),
         ];
         assert_eq!(told, expected);
+        // Loading takes 90 ms and more, which neither has to spare.
+        for engine in ["slow", "fast"] {
+            let pool = about(&rows, "warm_pool", &format!("small on {engine}, a warm instance"));
+            assert_eq!(pool["advice"], "keep it loaded: a cold start breaks ttft within 30.00 ms", "{pool}");
+            assert!(pool["figures"].as_str().unwrap().contains("; the answer's slack is "), "{pool}");
+        }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use crate::analysis::RecommendationRow;
 use crate::analysis::recommendations::{Standing, Topic};
-use crate::cost::bill::{Bill, percent, with_interval};
+use crate::cost::bill::{Bill, WarmRow, percent, with_interval};
 use crate::cost::decision;
 use crate::cost::request::ENOUGH;
 use crate::economics::figures::Uncertain;
 use crate::report::document::{Assurance, Block, Document, Finding, Section, Table, Text};
 use crate::report::format::ABSENT;
-use crate::units::significant;
+use crate::units::{Bytes, significant};
 
 /// Puts what a run costs into its report: the answer on the first screen, before all others, and a section after the advice.
 pub fn add_costs(document: &mut Document, bill: &Bill) {
@@ -110,7 +110,7 @@ fn section(bill: &Bill) -> Section {
             "A thousand requests of the workload on every tier. What is not covered is taken to be as the mean of what is, here \
              and below.",
         ));
-    let tables = [phases, requests, thousands, routing(bill, &first)].into_iter().chain(of_load(bill, &first)).chain([models(bill, &first)]);
+    let tables = [phases, requests, thousands, routing(bill, &first)].into_iter().chain(of_load(bill, &first)).chain([warm_pools(bill, &first), models(bill, &first)]);
     blocks.extend(tables.filter(|table| !table.rows.is_empty()).map(Block::from));
     blocks.extend(bill.missing_scenario.is_some().then(|| {
         let note = Text::plain("Too little of the workload was measured. The scenario file that measures the rest: ");
@@ -179,6 +179,33 @@ fn tco(bill: &Bill) -> Table {
         .number("covered", "", |row| percent(row.coverage))
         .captioned(Text::plain(format!(
             "Total cost of ownership over {months} months; `bought` is the machine of the pricing file, charged once a life."
+        )))
+}
+
+/// What keeping a model loaded costs, against its cold starts.
+fn warm_pools(bill: &Bill, tier: &str) -> Table {
+    let memory = |row: &WarmRow| {
+        let parts = [(row.host_bytes, "host"), (row.device_bytes, "device")];
+        let known = parts.iter().filter_map(|(bytes, of)| bytes.map(|bytes| format!("{} {of}", Bytes(bytes))));
+        let known: Vec<String> = known.collect();
+        if known.is_empty() { ABSENT.to_owned() } else { known.join(", ") }
+    };
+    let idle = |row: &WarmRow| match row.idle_watts.zip(row.idle_from) {
+        Some((watts, from)) => format!("{} {}", with_interval(watts), from.as_str()),
+        None => ABSENT.to_owned(),
+    };
+    Table::of(&bill.warm_pools)
+        .words("model", |row| row.model.as_str())
+        .words("backend", |row| row.backend.as_str())
+        .number("cold start", "ms", |row| significant(row.cold_ms, 3))
+        .number("warm", "ms", |row| significant(row.warm_ms, 3))
+        .words("memory", memory)
+        .words("idle (W)", idle)
+        .number("a month idle", &bill.currency, |row| or_absent(row.idle_month))
+        .number("pays from", "cold starts a month", |row| or_absent(row.pays_from))
+        .captioned(Text::plain(format!(
+            "Keeping a model loaded on {tier}: it pays from as many cold starts a month on as cost more machine time than its idle \
+             month's energy. The memory that it takes is charged nowhere."
         )))
 }
 
