@@ -9,7 +9,7 @@ use crate::commands::columns::aligned_table;
 use crate::commands::csv_files;
 use crate::commands::error::NoUse;
 use crate::commands::order::{self, Order};
-use crate::cost::bill::{Bill, Money, percent, with_interval};
+use crate::cost::bill::{Bill, Money, energy_told, percent, with_interval};
 use crate::cost::rates::{self, PricedTable, Rule, Wanted};
 use crate::cost::request::{Coverage, ENOUGH};
 use crate::economics::figures::Uncertain;
@@ -176,7 +176,7 @@ impl Printed<'_> {
             .words("phase", |row| row.phase.as_str())
             .number("total", "", |row| total(&row.cost))
             .number("machine", "", |row| with_interval(row.cost.infrastructure))
-            .number("energy", "", |row| or_dash(row.cost.energy))
+            .number("energy", "", |row| energy_told(&row.cost).unwrap_or_else(|| "-".to_owned()))
             .words("", |row| row.cost.scope.to_string())
             .captioned(Text::default());
         self.lines(&format!("a million tokens, {} on {}", self.currency, self.tier), &table)
@@ -206,6 +206,7 @@ impl Printed<'_> {
             .words("engine", |row| row.engine.to_string())
             .words("tier", |row| row.tier.as_str())
             .number("total", "", |row| total(&row.cost))
+            .number("energy", "", |row| energy_told(&row.cost).unwrap_or_else(|| "-".to_owned()))
             .words("", |row| row.cost.scope.to_string())
             .number("covered", "", |row| percent(row.coverage))
             .captioned(Text::default());

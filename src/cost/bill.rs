@@ -26,7 +26,7 @@ pub use load::{BreakEvenRow, CapacityRow, MonthRow, TcoRow};
 pub use models::ModelRow;
 use money::Drawn;
 pub(super) use money::rates;
-pub use money::{Money, percent, with_interval};
+pub use money::{Money, energy_told, percent, with_interval};
 pub use routing::RoutingRow;
 pub use slo::SloRow;
 pub use warm::{IdleFrom, WarmRow, warm_pools};
@@ -272,7 +272,10 @@ fn phases(bill: &mut Bill, engines: &[Engine], drawn: (&Figures, &Draws), order:
             let mixed = |prefill: &Sum, decode: &Sum| prefill.clone().times(input).and(&decode.clone().times(output));
             let seconds = mixed(&engine.prefill_million_s, &engine.decode_million_s);
             let joules = energy.map(|energy| mixed(&energy.prefill_million_j, &energy.decode_million_j));
-            Drawn::new(&seconds, joules.as_ref(), drawn)
+            let between = engine.energy_between.as_ref().map(|ends| {
+                [&ends.low, &ends.high].map(|end| input * end.prefill_million_j + output * end.decode_million_j)
+            });
+            Drawn::new(&seconds, joules.as_ref(), drawn).between(between)
         };
         let mut parts = vec![("prefill".to_owned(), part(1.0, 0.0)), ("decode".to_owned(), part(0.0, 1.0))];
         if let Some((Workload { requests: Requests::Blends(blends), .. }, _)) = order.workload {
@@ -390,6 +393,7 @@ fn of_engine<'a>(engine: &'a Engine, workload: &Workload) -> request::Engine<'a>
     request::Engine {
         time: &engine.time,
         energy: engine.energy.as_ref().ok().map(|energy| &energy.of_call),
+        energy_between: engine.energy_between.as_ref().map(|ends| [&ends.low.of_call, &ends.high.of_call]),
         batch: f64::from(engine.name.batch),
         longest_context: longest_context(engine, workload),
     }
@@ -398,7 +402,9 @@ fn of_engine<'a>(engine: &'a Engine, workload: &Workload) -> request::Engine<'a>
 fn priced<'a>(engine: &'a Engine, figures: &Figures, draws: &Draws, workload: &Workload, bins: &[Bin]) -> Priced<'a> {
     let request = of_engine(engine, workload).mean_request(bins, figures);
     let covered = request.coverage.share > 0.0;
-    let drawn = covered.then(|| Drawn::new(&request.seconds, request.joules.as_ref(), (figures, draws)));
+    let drawn = covered.then(|| {
+        Drawn::new(&request.seconds, request.joules.as_ref(), (figures, draws)).between(request.joules_between)
+    });
     Priced { engine, request, drawn }
 }
 
@@ -455,7 +461,7 @@ fn shapes(
         let reach = engine.reach(&bin);
         let drawn = (reach == Reach::Covered).then(|| {
             let one = engine.mean_request(&[bin], figures);
-            Drawn::new(&one.seconds, one.joules.as_ref(), (figures, draws))
+            Drawn::new(&one.seconds, one.joules.as_ref(), (figures, draws)).between(one.joules_between)
         });
         let first = rates(pricing, &pricing.tiers[0]);
         bill.shapes.push(ShapeRow {

@@ -234,7 +234,7 @@ fn requests(priced: &mut PricedTable, group: &Group, phases: Phases, bins: &Bins
     let mut figures = Figures::default();
     let energy = group.request_energy(&mut figures);
     let measured = group.request_time(&mut figures).filter(|_| !one_rate).map(|time| {
-        let engine = Engine { time: &time, energy: energy.as_ref(), batch: 1.0, longest_context: None };
+        let engine = Engine { time: &time, energy: energy.as_ref(), energy_between: None, batch: 1.0, longest_context: None };
         engine.mean_request(&bins.bins, &figures)
     });
     let (prompt, generated) = measured.as_ref().map_or(whole, |mean| (mean.prompt, mean.generated));

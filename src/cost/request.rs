@@ -19,6 +19,8 @@ pub struct MeanRequest {
     pub seconds: Sum,
     /// Its energy. Unit: joules. `None`: not counted.
     pub joules: Option<Sum>,
+    /// What its energy lies between where it is not counted. Unit: joules. `None`: it is counted, or nothing is known of it.
+    pub joules_between: Option<[f64; 2]>,
     /// Prompt tokens.
     pub prompt: f64,
     /// Tokens written.
@@ -77,6 +79,8 @@ pub struct Engine<'a> {
     pub time: &'a RequestTime,
     /// Unit: joules per call. `None`: not counted.
     pub energy: Option<&'a RequestTime>,
+    /// The same at both ends of what it lies between, where it is not counted. `None`: it is, or nothing is known of it.
+    pub energy_between: Option<[&'a RequestTime; 2]>,
     /// Requests in a call.
     pub batch: f64,
     /// Longest prompt and answer together. Unit: tokens. `None`: not known.
@@ -113,11 +117,14 @@ impl Engine<'_> {
     /// What a covered request takes as one of a batch: seconds, and joules where they are counted.
     #[must_use]
     pub fn takes(&self, bin: &Bin, figures: &Figures) -> (f64, Option<f64>) {
-        let (prompt, steps) = (f64::from(bin.prompt), f64::from(bin.generated));
-        let of = |engine: &RequestTime| {
-            (engine.prefill(prompt).value(figures) + engine.decode(prompt, steps).value(figures)) / self.batch
-        };
+        let of = |what: &RequestTime| self.of_both(what, bin, figures);
         (of(self.time) / 1e3, self.energy.map(of))
+    }
+
+    /// Of a covered request as one of a batch, both phases together.
+    fn of_both(&self, of: &RequestTime, bin: &Bin, figures: &Figures) -> f64 {
+        let (prompt, steps) = (f64::from(bin.prompt), f64::from(bin.generated));
+        (of.prefill(prompt).value(figures) + of.decode(prompt, steps).value(figures)) / self.batch
     }
 
     /// The mean of many requests.
@@ -143,11 +150,18 @@ impl Engine<'_> {
             held.push((self.add(bin, bin.weight / weight, figures, &mut taken), bin.weight));
         }
         let Taken { seconds, joules } = taken;
+        let joules_between = self.energy_between.map(|ends| {
+            ends.map(|end| {
+                let of = |bin: &&Bin| bin.weight / weight * self.of_both(end, bin, figures);
+                total(covered.iter().map(of))
+            })
+        });
         let mean = |of: fn(&Bin) -> u32| total(covered.iter().map(|bin| bin.weight / weight * f64::from(of(bin))));
         MeanRequest {
             coverage: Coverage { share: weight / all, outside },
             seconds,
             joules,
+            joules_between,
             prompt: mean(|bin| bin.prompt),
             generated: mean(|bin| bin.generated),
             service: Service::of(held),

@@ -15,12 +15,25 @@ pub struct Money {
     pub infrastructure: Uncertain,
     /// The energy. Null: not counted.
     pub energy: Option<Uncertain>,
+    /// What the energy is at least where a figure of it is of grade D: an interval, and in no total. Null: it is counted, or nothing
+    /// is known of it.
+    pub energy_at_least: Option<f64>,
+    /// What it is at most. Null: as above.
+    pub energy_at_most: Option<f64>,
     /// All that is known of it.
     pub total: Uncertain,
     /// What the total is of.
     pub scope: Scope,
     /// Unit: grams of CO2 equivalent. Null: energy is not counted, or no carbon intensity was given.
     pub carbon_g: Option<Uncertain>,
+}
+
+/// Energy as it may be told: a figure, an interval without one, or nothing.
+#[must_use]
+pub fn energy_told(cost: &Money) -> Option<String> {
+    let ends = cost.energy_at_least.zip(cost.energy_at_most);
+    let between = ends.map(|(low, high)| format!("[{}, {}]", significant(low, 3), significant(high, 3)));
+    cost.energy.map(with_interval).or(between)
 }
 
 /// A value in three digits, with its interval where it has one.
@@ -65,16 +78,25 @@ impl Values {
 pub(super) struct Drawn {
     seconds: Values,
     joules: Option<Values>,
+    /// What energy lies between that is not counted.
+    joules_between: Option<[f64; 2]>,
 }
 
 impl Drawn {
     pub(super) fn new(seconds: &Sum, joules: Option<&Sum>, drawn: (&Figures, &Draws)) -> Self {
-        Self { seconds: Values::of(seconds, drawn), joules: joules.map(|sum| Values::of(sum, drawn)) }
+        let joules = joules.map(|sum| Values::of(sum, drawn));
+        Self { seconds: Values::of(seconds, drawn), joules, joules_between: None }
+    }
+
+    /// The same with what energy lies between that is not counted.
+    pub(super) fn between(self, joules: Option<[f64; 2]>) -> Self {
+        Self { joules_between: joules, ..self }
     }
 
     pub(super) fn times(&self, factor: f64) -> Self {
         let times = |values: &Values| values.map(|value| value * factor);
-        Self { seconds: times(&self.seconds), joules: self.joules.as_ref().map(times) }
+        let joules_between = self.joules_between.map(|ends| ends.map(|joules| joules * factor));
+        Self { seconds: times(&self.seconds), joules: self.joules.as_ref().map(times), joules_between }
     }
 
     pub(super) fn has_energy(&self) -> bool {
@@ -129,6 +151,8 @@ impl Drawn {
         Money {
             infrastructure: self.uncertain(|work| work.cost(rates).infrastructure),
             energy: joules(|work, rates| work.cost(rates).energy),
+            energy_at_least: self.joules_between.map(|[low, _]| low / JOULES_PER_KWH * rates.per_kwh),
+            energy_at_most: self.joules_between.map(|[_, high]| high / JOULES_PER_KWH * rates.per_kwh),
             total: self.uncertain(|work| work.cost(rates).total()),
             scope,
             carbon_g: joules(|work, rates| work.cost(rates).carbon_g).filter(|_| carbon),

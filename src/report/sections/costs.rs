@@ -2,7 +2,7 @@
 
 use crate::analysis::RecommendationRow;
 use crate::analysis::recommendations::{Standing, Topic};
-use crate::cost::bill::{Bill, WarmRow, percent, with_interval};
+use crate::cost::bill::{Bill, WarmRow, energy_told, percent, with_interval};
 use crate::cost::decision;
 use crate::cost::request::ENOUGH;
 use crate::economics::figures::Uncertain;
@@ -78,7 +78,7 @@ fn section(bill: &Bill) -> Section {
     let workload = bill.workload.as_deref().map(|name| format!(", workload {name}")).unwrap_or_default();
     let intro = format!(
         "Prices {} in {}{workload}. Brackets are 95 % intervals; energy that was not measured is never 0, and totals without it are \
-         called infrastructure only.",
+         called infrastructure only. An energy in brackets alone is of grade D: it lies between these, and is in no total.",
         bill.pricing, bill.currency
     );
     let mut blocks = vec![Block::Paragraph(intro.into())];
@@ -88,7 +88,7 @@ fn section(bill: &Bill) -> Section {
         .words("engine", |row| row.engine.to_string())
         .words("phase", |row| row.phase.as_str())
         .number("total", &bill.currency, |row| with_interval(row.cost.total))
-        .number("of that energy", &bill.currency, |row| or_absent(row.cost.energy))
+        .number("energy", &bill.currency, |row| energy_told(&row.cost).unwrap_or_else(|| ABSENT.to_owned()))
         .words("", |row| row.cost.scope.to_string())
         .captioned(Text::plain(format!("A million tokens on {first}.")));
     let requests = Table::of(&bill.requests)
@@ -104,6 +104,7 @@ fn section(bill: &Bill) -> Section {
         .words("engine", |row| row.engine.to_string())
         .words("tier", |row| row.tier.as_str())
         .number("total", &bill.currency, |row| with_interval(row.cost.total))
+        .number("energy", &bill.currency, |row| energy_told(&row.cost).unwrap_or_else(|| ABSENT.to_owned()))
         .words("", |row| row.cost.scope.to_string())
         .number("covered", "", |row| percent(row.coverage))
         .captioned(Text::plain(

@@ -84,7 +84,7 @@ fn measured(
 }
 
 fn cost(time: &RequestTime, energy: Option<&RequestTime>, figures: &Figures, seed: u64) -> Uncertain {
-    let engine = Engine { time, energy, batch: 1.0, longest_context: None };
+    let engine = Engine { time, energy, energy_between: None, batch: 1.0, longest_context: None };
     let request = engine.mean_request(&bins(), figures);
     assert!(request.coverage.share > 0.999);
     let draws = figures.draw(DRAWS, seed);
@@ -163,7 +163,7 @@ fn the_probability_of_being_cheapest_is_calibrated() {
                 let prefill = measured(prefill_ms, (n, noise), &mut figures, &mut rng);
                 let decode = measured(step, (n, noise), &mut figures, &mut rng);
                 let time = RequestTime::new(&prefill, &decode, None).unwrap();
-                let engine = Engine { time: &time, energy: None, batch: 1.0, longest_context: None };
+                let engine = Engine { time: &time, energy: None, energy_between: None, batch: 1.0, longest_context: None };
                 engine.mean_request(&bins(), &figures).seconds.times(factor)
             };
             let seconds = [engine(1.0), engine(factor)];

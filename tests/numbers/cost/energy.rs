@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use phasebench::analysis::energy::EnergyScope;
-use phasebench::analysis::{EnergySummaryRow, SummaryRow, Tables};
+use phasebench::analysis::{EnergyEventRow, EnergySummaryRow, Flags, SummaryRow, Tables};
 use phasebench::cost::bill::{Bill, Order, of_run};
 use phasebench::economics::price::Scope;
 use phasebench::scenario::{pricing, workload};
-use phasebench::terms::Mode;
+use phasebench::terms::{Mode, Phase, Role};
 use phasebench::terms::energy::Grade;
 
 use crate::analysis::run::{Run, model, shape};
@@ -105,6 +105,66 @@ fn one_cell_without_a_figure_leaves_the_machine_alone() {
     assert_eq!(bill.requests[0].joules, None);
     assert_eq!(bill.requests[0].no_energy.as_deref(), Some("kv_decode of long has no graded figure (too_short)"));
     assert!(bill.phases.iter().all(|row| row.cost.scope == Scope::InfrastructureOnly), "the same in every table");
+}
+
+/// A phase of a cell with 5 J a token, known to 20 %: of grade D.
+fn uncertain(row: &SummaryRow) -> EnergyEventRow {
+    EnergyEventRow {
+        call_id: "c".to_owned(),
+        key: row.key.clone(),
+        phase: Phase::KvDecode,
+        role: Some(Role::Timed),
+        scope: EnergyScope::Natural,
+        repeats: 1,
+        busy: None,
+        sensor: Some("rapl".to_owned()),
+        simulated: Some(false),
+        begin_ns: 0,
+        end_ns: 1,
+        epoch: 0,
+        energy_j: Some(160.0),
+        energy_net_j: None,
+        u_net: None,
+        idle_kind: None,
+        power_w: None,
+        j_per_token: Some(5.0),
+        u_stat: Some(0.2),
+        u_shared: None,
+        u_sys: Some(0.05),
+        method: None,
+        updates: Some(2),
+        grade: Some(Grade::D),
+        reason: None,
+        legacy_gate_j: None,
+        calibration_id: None,
+        flags: Flags::default(),
+    }
+}
+
+/// Decode is known to within a factor only: its energy is an interval, and nothing of it is in any figure.
+#[test]
+fn energy_of_grade_d_is_an_interval_and_no_figure() {
+    let (run, mut tables) = measured("rapl");
+    let decodes: Vec<SummaryRow> = tables.summary.iter().filter(|row| row.mode == Mode::KvDecode).cloned().collect();
+    for row in tables.energy_summary.iter_mut().filter(|row| row.mode == Mode::KvDecode) {
+        (row.j_per_token, row.grade, row.reasons) = (None, None, "grade_d".to_owned());
+    }
+    assert_eq!(bill(&run, &tables).thousands[0].cost.energy_at_least, None, "without a figure there is no interval");
+    tables.energy_events = decodes.iter().map(uncertain).collect();
+    let bill = bill(&run, &tables);
+    let cost = bill.thousands[0].cost;
+    assert_eq!((cost.energy, cost.carbon_g, cost.scope), (None, None, Scope::InfrastructureOnly));
+    assert_eq!(cost.total.value.to_bits(), 0.0_f64.to_bits(), "the machine is free");
+    // 16 × 2 J known to 1 % and 32 × 5 J known to 20 %, the gain of both to 5 %, twice.
+    let (of_prefill, of_decode) = (2.0 * 0.01_f64.hypot(0.05), 2.0 * 0.2_f64.hypot(0.05));
+    let expected =
+        [-1.0, 1.0].map(|sign| (32.0 * (1.0 + sign * of_prefill) + 160.0 * (1.0 + sign * of_decode)) * 1000.0 * 1e-7);
+    let found = [cost.energy_at_least, cost.energy_at_most].map(Option::unwrap);
+    assert!(found.iter().zip(expected).all(|(found, expected)| (found / expected - 1.0).abs() < 1e-9), "{found:?}");
+    let phase = |name: &str| bill.phases.iter().find(|row| row.phase == name).unwrap().cost;
+    assert!((phase("decode").energy_at_most.unwrap() - 0.5 * (1.0 + of_decode)).abs() < 1e-9);
+    assert!((phase("prefill").energy_at_least.unwrap() - 0.2 * (1.0 - of_prefill)).abs() < 1e-9);
+    assert!(bill.requests.iter().all(|row| row.joules.is_none()));
 }
 
 #[test]
