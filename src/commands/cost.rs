@@ -156,6 +156,7 @@ impl Printed<'_> {
         writeln!(self.out, "prices {} in {}{workload}; brackets are 95 % intervals", bill.pricing, bill.currency)?;
         self.notes(&bill.notes)?;
         self.phases(bill)?;
+        self.beside_phases(bill)?;
         self.requests(bill)?;
         self.decision(bill)?;
         self.load(bill, pricing)?;
@@ -180,6 +181,33 @@ impl Printed<'_> {
             .words("", |row| row.cost.scope.to_string())
             .captioned(Text::default());
         self.lines(&format!("a million tokens, {} on {}", self.currency, self.tier), &table)
+    }
+
+    /// What other tiers save, and how engines differ over cells; what each cell costs is in a file.
+    fn beside_phases(&mut self, bill: &Bill) -> Result<(), CommandError> {
+        let table = Table::of(&bill.tiers)
+            .words("tier", |row| row.tier.as_str())
+            .number("an hour", "", |row| significant(row.per_hour, 3))
+            .number("saves", "", |row| row.saves_percent.map_or_else(|| "-".to_owned(), |saved| format!("{saved:.1} %")))
+            .words("", |row| if row.owned { "a machine of one's own, spread over its life" } else { "" })
+            .captioned(Text::default());
+        self.lines(&format!("the machine's time, {}, against {}", self.currency, self.tier), &table)?;
+        let or_none = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| significant(value, 3));
+        let table = Table::of(&bill.comparisons)
+            .words("phase", |row| row.phase.as_str())
+            .words("one", |row| row.first.to_string())
+            .words("other", |row| row.second.on())
+            .number("cells", "", |row| row.cells.to_string())
+            .number("one's mean", "", |row| significant(row.mean_first, 3))
+            .number("other's mean", "", |row| significant(row.mean_second, 3))
+            .number("Cohen's d", "", |row| or_none(row.cohen_d))
+            .number("p, Student", "", |row| or_none(row.student_p))
+            .number("p, Welch", "", |row| or_none(row.welch_p))
+            .captioned(Text::default());
+        self.lines(
+            &format!("a million tokens with cells as samples, as reports test, {} on {}", self.currency, self.tier),
+            &table,
+        )
     }
 
     fn requests(&mut self, bill: &Bill) -> Result<(), CommandError> {
@@ -208,6 +236,7 @@ impl Printed<'_> {
             .number("total", "", |row| total(&row.cost))
             .number("energy", "", |row| energy_told(&row.cost).unwrap_or_else(|| "-".to_owned()))
             .words("", |row| row.cost.scope.to_string())
+            .number("a million tokens of them", "", |row| with_interval(row.per_million_tokens))
             .number("covered", "", |row| percent(row.coverage))
             .captioned(Text::default());
         self.lines(&format!("a thousand requests, {}", self.currency), &table)?;

@@ -158,6 +158,9 @@ fn recorded(planned: &PlannedWorkload, path: &Path) -> Result<(Workload, Option<
 pub fn files(bill: &Bill) -> Result<Vec<csv_files::File>, CommandError> {
     Ok(vec![
         ("cost_table_all_tiers.csv", rows(&bill.phases)?),
+        ("cost_per_measurement.csv", rows(&bill.measurements)?),
+        ("cost_comparison.csv", rows(&bill.comparisons)?),
+        ("tier_savings.csv", rows(&bill.tiers)?),
         ("request_time.csv", rows(&bill.requests)?),
         ("cost_per_request.csv", rows(&bill.thousands)?),
         ("cost_per_shape.csv", rows(&bill.shapes)?),

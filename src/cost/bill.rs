@@ -1,6 +1,7 @@
 //! Figures with prices.
 
 mod load;
+mod measurements;
 mod models;
 mod money;
 mod routing;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use crate::analysis::Tables;
 use crate::economics::figures::{DRAWS, Draws, Figures, SEED, Sum, Uncertain, share_of_least};
+use crate::economics::price::per_million_tokens;
 use crate::economics::request_time::Reach;
 use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
@@ -23,6 +25,7 @@ use super::engines::{Engine, EngineName, engines, why_none};
 use super::missing::Wanted;
 use super::request::{self, Coverage, MeanRequest, by_mean_rates};
 pub use load::{BreakEvenRow, CapacityRow, MonthRow, TcoRow};
+pub use measurements::{CostComparisonRow, MeasurementRow, TierRow};
 pub use models::ModelRow;
 use money::Drawn;
 pub(super) use money::rates;
@@ -46,6 +49,12 @@ pub struct Bill {
     pub requests_read: Option<Read>,
     /// A million tokens of each phase and blend, on every tier.
     pub phases: Vec<PhaseRow>,
+    /// A million tokens of each cell's phases, on the first tier.
+    pub measurements: Vec<MeasurementRow>,
+    /// How these differ between engines.
+    pub comparisons: Vec<CostComparisonRow>,
+    /// What each tier saves.
+    pub tiers: Vec<TierRow>,
     /// The workload's mean request on each engine.
     pub requests: Vec<RequestRow>,
     /// A thousand requests of the workload on every tier.
@@ -150,6 +159,8 @@ pub struct ThousandRow {
     pub coverage: f64,
     /// Per thousand requests.
     pub cost: Money,
+    /// The total per million tokens of these requests, read and written.
+    pub per_million_tokens: Uncertain,
 }
 
 /// One shape of a mix.
@@ -210,6 +221,8 @@ pub fn of_run(tables: &Tables, manifest: &Manifest, plan: &Plan, order: Order<'_
         )
     }));
     phases(&mut bill, &engines, (&figures, &draws), order);
+    bill.measurements = measurements::measurements(&engines, (&figures, &draws), order.pricing);
+    bill.comparisons = measurements::comparisons(&bill.measurements);
     bill.warm_pools = warm_pools(tables, Some(order.pricing));
     if let Some((workload, Some(bins))) = order.workload {
         let read = Read {
@@ -249,6 +262,9 @@ impl Bill {
             notes: Vec::new(),
             requests_read: None,
             phases: Vec::new(),
+            measurements: Vec::new(),
+            comparisons: Vec::new(),
+            tiers: measurements::tiers(order.pricing),
             requests: Vec::new(),
             thousands: Vec::new(),
             shapes: Vec::new(),
@@ -311,11 +327,14 @@ fn requests(
         bill.slos.extend(slo::rows(&answering, figures, workload, bins));
         let Some(drawn) = &of.drawn else { continue };
         for tier in &order.pricing.tiers {
+            let cost = drawn.times(1000.0).cost(rates(order.pricing, tier), order.pricing.gco2e_per_kwh.is_some());
+            let tokens = of.request.prompt + of.request.generated;
             bill.thousands.push(ThousandRow {
                 engine: of.engine.name.clone(),
                 tier: tier.name.clone(),
                 coverage: of.request.coverage.share,
-                cost: drawn.times(1000.0).cost(rates(order.pricing, tier), order.pricing.gco2e_per_kwh.is_some()),
+                cost,
+                per_million_tokens: cost.total.times(per_million_tokens(1e-3, tokens)),
             });
         }
         if of.request.coverage.is_enough() {

@@ -104,6 +104,27 @@ pub struct Engine {
     pub calls: usize,
     /// How long the slow ones among its calls take.
     pub tails: Tails,
+    /// Each cell's phase: those of prefill, then those of decode.
+    pub measurements: Vec<Measurement>,
+}
+
+/// A phase of a cell, per million tokens.
+#[derive(Debug, Clone)]
+pub struct Measurement {
+    /// Scenario name.
+    pub scenario: String,
+    /// Decode steps.
+    pub gen_tokens: u32,
+    /// What was timed.
+    pub phase: Mode,
+    /// Prompt tokens really sent per row.
+    pub prompt_tokens: f64,
+    /// Calls that count.
+    pub calls: usize,
+    /// Unit: seconds.
+    pub seconds: Product,
+    /// Unit: joules. `None`: energy is not counted.
+    pub joules: Option<Product>,
 }
 
 /// Modes that an engine may decode in, the one that it is priced by first. They are never mixed.
@@ -194,12 +215,14 @@ fn engine(
     let process = process_allowance.map(|log_error| figures.add(Figure { value: 1.0, log_error, df: None }));
     let time = RequestTime::new(&prefill_ms, &decode_ms, process)?;
     let energy = energy(prefill, decode, tables, figures, gains);
+    let seconds = [(prefill, &prefill_ms), (decode, &decode_ms)].map(|(rows, cells)| millions(rows, cells, process));
     let energy_between = if energy.is_err() { between(prefill, decode, tables, figures) } else { None };
     let architecture = manifest.models.get(&name.model).and_then(|entry| entry.architecture.as_ref());
     let served = manifest.models.get(&name.model).and_then(|entry| entry.served.as_ref()?.n_positions);
     Some(Engine {
-        prefill_million_s: million_s(prefill, &prefill_ms, process, figures),
-        decode_million_s: million_s(decode, &decode_ms, process, figures),
+        prefill_million_s: mean(&seconds[0], prefill_ms.len(), figures),
+        decode_million_s: mean(&seconds[1], decode_ms.len(), figures),
+        measurements: measurements([prefill, decode], &seconds, energy.as_ref().ok()),
         time,
         process_allowance,
         mean_rates: (mean_rate(prefill)?, mean_rate(decode)?),
@@ -280,19 +303,52 @@ fn errors(cells: &[LocationError]) -> Vec<KnownError> {
     known.collect()
 }
 
-/// The mean over cells of the time that a million tokens take: times are averaged, rates never.
-#[expect(clippy::cast_precision_loss, reason = "counts of tokens and cells")]
-fn million_s(rows: &[&SummaryRow], cells: &[Measured], process: Option<FigureId>, figures: &Figures) -> Sum {
-    let mut sum = Sum::default();
-    let known = rows.iter().filter(|row| row.prompt_tokens.is_some_and(|tokens| tokens > 0.0));
-    for (row, cell) in known.zip(cells) {
+/// The time that a million tokens take in each cell, with the cell's place among the rows.
+#[expect(clippy::cast_precision_loss, reason = "a count of tokens")]
+fn millions(rows: &[&SummaryRow], cells: &[Measured], process: Option<FigureId>) -> Vec<(usize, Product)> {
+    let known = rows.iter().enumerate().filter(|(_, row)| row.prompt_tokens.is_some_and(|tokens| tokens > 0.0));
+    let of_cell = |((place, row), cell): ((usize, &&SummaryRow), &Measured)| {
         let steps = if DECODES.contains(&row.mode) { cell.steps } else { 1.0 };
-        let Some(tokens) = row.tokens.filter(|tokens| *tokens > 0) else { continue };
-        let scale = 1e3 * steps / tokens as f64 / cells.len() as f64;
+        let tokens = row.tokens.filter(|tokens| *tokens > 0)?;
         let powers = [Some(cell.figure), process].into_iter().flatten().map(|figure| (figure, 1.0)).collect();
-        sum.add(&Product { scale, powers }, figures);
+        Some((place, Product { scale: 1e3 * steps / tokens as f64, powers }))
+    };
+    known.zip(cells).filter_map(of_cell).collect()
+}
+
+/// The mean over so many cells: times are averaged, rates never.
+#[expect(clippy::cast_precision_loss, reason = "a count of cells")]
+fn mean(of: &[(usize, Product)], cells: usize, figures: &Figures) -> Sum {
+    let mut sum = Sum::default();
+    for (_, product) in of {
+        sum.add(&Product { scale: product.scale / cells as f64, powers: product.powers.clone() }, figures);
     }
     sum
+}
+
+/// Each cell's phases by themselves.
+fn measurements(
+    phases: [&[&SummaryRow]; 2],
+    seconds: &[Vec<(usize, Product)>; 2],
+    energy: Option<&Energy>,
+) -> Vec<Measurement> {
+    let mut found = Vec::new();
+    // Energy of prefill's cells stands before that of decode's.
+    for ((rows, seconds), before) in phases.into_iter().zip(seconds).zip([0, phases[0].len()]) {
+        found.extend(seconds.iter().map(|(place, seconds)| {
+            let row = rows[*place];
+            Measurement {
+                scenario: row.key.scenario.clone(),
+                gen_tokens: row.key.gen_tokens,
+                phase: row.mode,
+                prompt_tokens: row.prompt_tokens.unwrap_or_default(),
+                calls: row.n,
+                seconds: seconds.clone(),
+                joules: energy.and_then(|energy| energy.million_j.get(before + place).cloned()),
+            }
+        }));
+    }
+    found
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of cells")]

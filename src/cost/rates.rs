@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::bill::rates as rates_of;
 use super::request::{Coverage, Engine, by_mean_rates};
 use crate::economics::figures::{Figure, Figures};
-use crate::economics::price::{Cost, Draw, JOULES_PER_KWH, Scope, Work, blend};
+use crate::economics::price::{Cost, Draw, JOULES_PER_KWH, Scope, Work, blend, weighted};
 use crate::economics::request_time::{Measured, RequestTime};
 use crate::scenario::pricing::Pricing;
-use crate::scenario::workload::{Bins, Requests, Workload};
+use crate::scenario::workload::{Bin, Bins, Requests, Workload};
 use crate::scenario::{CsvError, CsvTable};
 
 use columns::{Group, Rates, groups};
@@ -227,8 +227,9 @@ impl Group {
 
 fn requests(priced: &mut PricedTable, group: &Group, phases: Phases, bins: &Bins, pricing: &Pricing, one_rate: bool) {
     let all: f64 = bins.bins.iter().map(|bin| bin.weight).sum();
-    let mean = |of: fn(&crate::scenario::workload::Bin) -> u32| -> f64 {
-        bins.bins.iter().map(|bin| bin.weight / all * f64::from(of(bin))).sum()
+    let shares: Vec<f64> = bins.bins.iter().map(|bin| bin.weight / all).collect();
+    let mean = |of: fn(&Bin) -> u32| {
+        weighted(&shares, &bins.bins.iter().map(|bin| f64::from(of(bin))).collect::<Vec<f64>>())
     };
     let whole = (mean(|bin| bin.prompt), mean(|bin| bin.generated));
     let mut figures = Figures::default();

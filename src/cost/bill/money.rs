@@ -148,12 +148,14 @@ impl Drawn {
         let joules = |of: fn(Work, Rates) -> Option<f64>| {
             self.joules.as_ref().map(|_| self.uncertain(|work| of(work, rates).unwrap_or_default()))
         };
+        let infrastructure = self.uncertain(|work| work.cost(rates).infrastructure);
+        let total = if self.has_energy() { self.uncertain(|work| work.cost(rates).total()) } else { infrastructure };
         Money {
-            infrastructure: self.uncertain(|work| work.cost(rates).infrastructure),
+            infrastructure,
             energy: joules(|work, rates| work.cost(rates).energy),
             energy_at_least: self.joules_between.map(|[low, _]| low / JOULES_PER_KWH * rates.per_kwh),
             energy_at_most: self.joules_between.map(|[_, high]| high / JOULES_PER_KWH * rates.per_kwh),
-            total: self.uncertain(|work| work.cost(rates).total()),
+            total,
             scope,
             carbon_g: joules(|work, rates| work.cost(rates).carbon_g).filter(|_| carbon),
         }

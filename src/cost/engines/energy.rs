@@ -17,6 +17,8 @@ pub struct Energy {
     pub prefill_million_j: Sum,
     /// The same of tokens written.
     pub decode_million_j: Sum,
+    /// The same of each cell: those of prefill, then those of decode. Unit: joules.
+    pub million_j: Vec<Product>,
     /// The sensor.
     pub sensor: String,
 }
@@ -43,7 +45,8 @@ pub(super) fn energy(
     }
     let gain =
         *gains.entry(sensor.clone()).or_insert_with(|| figures.add(Figure { value: 1.0, log_error: U_SYS, df: None }));
-    let of_phase = |is_prefill: bool, figures: &mut Figures| {
+    let mut million_j = Vec::new();
+    let mut of_phase = |is_prefill: bool, figures: &mut Figures| {
         let mut cells = Vec::new();
         let mut sum = Sum::default();
         let own: Vec<_> = found.iter().filter(|(row, _)| (row.mode == Mode::Prefill) == is_prefill).collect();
@@ -52,9 +55,11 @@ pub(super) fn energy(
             let prompt = row.prompt_tokens.ok_or("a cell's prompt is not known")?;
             let tokens_of_call = f64::from(row.key.batch) * if is_prefill { prompt } else { 1.0 };
             let figure = figures.add(Figure { value: joules.value * tokens_of_call, ..joules });
+            let million = Product { scale: 1e6 / tokens_of_call, powers: vec![(figure, 1.0), (gain, 1.0)] };
             #[expect(clippy::cast_precision_loss, reason = "a count of cells")]
-            let scale = 1e6 / tokens_of_call / own.len() as f64;
-            sum.add(&Product { scale, powers: vec![(figure, 1.0), (gain, 1.0)] }, figures);
+            let scale = million.scale / own.len() as f64;
+            sum.add(&Product { scale, powers: million.powers.clone() }, figures);
+            million_j.push(million);
             cells.push(Measured { prompt, steps: f64::from(row.key.gen_tokens), figure });
         }
         Ok::<_, String>((cells, sum))
@@ -62,7 +67,7 @@ pub(super) fn energy(
     let (prefill_cells, prefill_million_j) = of_phase(true, figures)?;
     let (decode_cells, decode_million_j) = of_phase(false, figures)?;
     let of_call = RequestTime::new(&prefill_cells, &decode_cells, Some(gain)).ok_or("a phase has no figure")?;
-    Ok(Energy { of_call, prefill_million_j, decode_million_j, sensor })
+    Ok(Energy { of_call, prefill_million_j, decode_million_j, million_j, sensor })
 }
 
 /// Energy per token with its own error; the sensor's gain is drawn apart, for it is the same in all.

@@ -1,5 +1,7 @@
 //! What energy lies between, where a figure of it is of grade D: too uncertain to be counted, and known to within a factor.
 
+use std::collections::HashMap;
+
 use crate::analysis::energy::{COVERAGE_FACTOR, EnergyScope, U_SYS};
 use crate::analysis::{EnergyEventRow, SummaryRow, Tables};
 use crate::economics::figures::{Figure, Figures};
@@ -44,8 +46,9 @@ pub(super) fn between(
     figures: &mut Figures,
 ) -> Option<EnergyBounds> {
     let (mut cells, mut sensor) = (Vec::new(), None);
+    let uncertain = uncertain(&tables.energy_events);
     for row in prefill.iter().chain(decode) {
-        let (of, per_token) = bounds(row, tables)?;
+        let (of, per_token) = bounds(row, tables, &uncertain)?;
         if *sensor.get_or_insert(of) != of {
             return None;
         }
@@ -77,22 +80,28 @@ fn of_phase(cells: &[&Bounded<'_>], end: usize, figures: &mut Figures) -> Option
     (!cells.is_empty()).then(|| (measured, 1e6 * sum / cells.len() as f64))
 }
 
+/// Phases with a figure of grade D, by cell and mode.
+type Uncertain<'a> = HashMap<(&'a str, Mode), Vec<&'a EnergyEventRow>>;
+
+fn uncertain(events: &[EnergyEventRow]) -> Uncertain<'_> {
+    let mut found: Uncertain<'_> = HashMap::new();
+    for event in events.iter().filter(|event| event.grade == Some(Grade::D)) {
+        let timed = event.scope != EnergyScope::Natural || event.role == Some(Role::Timed);
+        if timed && !event.flags.contains(Flag::Throttled) {
+            found.entry((event.key.cell_id.as_str(), event.phase.mode())).or_default().push(event);
+        }
+    }
+    found
+}
+
 /// The sensor, and what a token of a cell takes at least and at most: of a graded figure its interval, else what holds the
 /// intervals of all that are of grade D. `None`: there is no figure, or it is another device's.
-fn bounds<'a>(row: &SummaryRow, tables: &'a Tables) -> Option<(&'a str, [f64; 2])> {
+fn bounds<'a>(row: &SummaryRow, tables: &'a Tables, uncertain: &Uncertain<'a>) -> Option<(&'a str, [f64; 2])> {
     if let Ok(best) = graded(row, &tables.energy_summary) {
         let around = around(best.j_per_token?, best.u_stat?);
         return Some((best.sensor.as_deref()?, around));
     }
-    let of_cell = |event: &&EnergyEventRow| {
-        let timed = event.scope != EnergyScope::Natural || event.role == Some(Role::Timed);
-        event.key.cell_id == row.key.cell_id
-            && event.phase.mode() == row.mode
-            && event.grade == Some(Grade::D)
-            && timed
-            && !event.flags.contains(Flag::Throttled)
-    };
-    let events: Vec<&EnergyEventRow> = tables.energy_events.iter().filter(of_cell).collect();
+    let events = uncertain.get(&(row.key.cell_id.as_str(), row.mode))?;
     let sensor = events.first()?.sensor.as_deref()?;
     owned(row.actual.as_deref(), Some(sensor)).ok()?;
     let own = events.iter().filter(|event| event.sensor.as_deref() == Some(sensor));

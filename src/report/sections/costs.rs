@@ -111,7 +111,7 @@ fn section(bill: &Bill) -> Section {
             "A thousand requests of the workload on every tier. What is not covered is taken to be as the mean of what is, here \
              and below.",
         ));
-    let tables = [phases, requests, thousands, routing(bill, &first)].into_iter().chain(of_load(bill, &first)).chain([warm_pools(bill, &first), models(bill, &first)]);
+    let tables = [phases, tiers(bill), comparisons(bill, &first), requests, thousands, routing(bill, &first)].into_iter().chain(of_load(bill, &first)).chain([warm_pools(bill, &first), models(bill, &first)]);
     blocks.extend(tables.filter(|table| !table.rows.is_empty()).map(Block::from));
     blocks.extend(bill.missing_scenario.is_some().then(|| {
         let note = Text::plain("Too little of the workload was measured. The scenario file that measures the rest: ");
@@ -153,6 +153,33 @@ fn of_load(bill: &Bill, tier: &str) -> [Table; 4] {
         .number("covered", "", |row| percent(row.coverage))
         .captioned(Text::plain("Machines of one's own against hire."));
     [capacity, months, bought, tco(bill)]
+}
+
+/// What other tiers save of the machine's time.
+fn tiers(bill: &Bill) -> Table {
+    let first = bill.tiers.first().map(|row| row.against.as_str()).unwrap_or_default();
+    Table::of(&bill.tiers)
+        .words("tier", |row| row.tier.as_str())
+        .number("an hour", &bill.currency, |row| significant(row.per_hour, 3))
+        .number("saves", "%", |row| row.saves_percent.map_or_else(|| ABSENT.to_owned(), |saved| format!("{saved:.1}")))
+        .captioned(Text::plain(format!("What tiers save of the machine's time against {first}.")))
+}
+
+/// How engines differ over the cells that two have.
+fn comparisons(bill: &Bill, tier: &str) -> Table {
+    let or_none = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), |value| significant(value, 3));
+    Table::of(&bill.comparisons)
+        .words("phase", |row| row.phase.as_str())
+        .words("one", |row| row.first.to_string())
+        .words("other", |row| row.second.on())
+        .number("cells", "", |row| row.cells.to_string())
+        .number("one's mean", &bill.currency, |row| significant(row.mean_first, 3))
+        .number("other's mean", &bill.currency, |row| significant(row.mean_second, 3))
+        .number("Cohen's d", "", |row| or_none(row.cohen_d))
+        .number("p (Welch)", "", |row| or_none(row.welch_p))
+        .captioned(Text::plain(format!(
+            "A million tokens on {tier} with cells as samples, as published reports test: how cells differ hides how sure each is."
+        )))
 }
 
 fn routing(bill: &Bill, tier: &str) -> Table {

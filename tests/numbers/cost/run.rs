@@ -12,7 +12,7 @@ use phasebench::economics::figures::Uncertain;
 use phasebench::economics::request_time::Reach;
 use phasebench::scenario::workload::{Bins, Requests};
 use phasebench::scenario::{Pricing, Workload, pricing, workload};
-use phasebench::terms::SessionCount;
+use phasebench::terms::{Mode, SessionCount};
 
 use crate::analysis::engines::{interleaved_over, steady};
 use crate::analysis::run::{Model, Run, Shape, model, shape};
@@ -268,6 +268,43 @@ fn a_router_is_held_against_the_best_engine_alone() {
         let row = rows.iter().find(|row| row.topic == Topic::Routing && row.about == "a, w").unwrap();
         assert_eq!((row.standing, row.advice.as_str()), (standing, advice), "{row:?}");
     }
+}
+
+/// Every phase of every cell by itself: 4 ms a prompt token are 4000 s a million, and their means are those of the phases.
+#[test]
+fn every_measured_cell_has_its_price() {
+    let bill = bill(8, "mix: [{ name: a, share: 1, prompt: 16, gen: 32 }]");
+    let told: Vec<(&str, Mode)> = bill.measurements.iter().map(|row| (row.scenario.as_str(), row.phase)).collect();
+    let phases = [Mode::Prefill, Mode::KvDecode];
+    assert_eq!(told, phases.map(|phase| [("short", phase), ("long", phase)]).concat());
+    let short = &bill.measurements[0];
+    assert!((short.cost.total.value / 4.0 - 1.0).abs() < 1e-3 && (short.tokens_per_s / 250.0 - 1.0).abs() < 1e-3);
+    assert!(short.cost.total.low.unwrap() < 4.0 && 4.0 < short.cost.total.high.unwrap(), "{short:?}");
+    assert_eq!((short.calls, short.mean_watts), (8, None));
+    for (phase, name) in phases.into_iter().zip(["prefill", "decode"]) {
+        let own = bill.measurements.iter().filter(|row| row.phase == phase).map(|row| row.cost.total.value);
+        let of_phase = bill.phases.iter().find(|row| row.phase == name && row.tier == "hired").unwrap();
+        assert!((own.sum::<f64>() / 2.0 / of_phase.cost.total.value - 1.0).abs() < 1e-12, "{name}");
+    }
+    let [own] = bill.tiers.as_slice() else { panic!("{:?}", bill.tiers) };
+    assert_eq!((own.tier.as_str(), own.against.as_str(), own.owned), ("own", "hired", true));
+    assert!((own.saves_percent.unwrap() - (1.0 - 0.05 / 3.6) * 100.0).abs() < 1e-9);
+    let thousand = &bill.thousands[0];
+    assert!((thousand.per_million_tokens.value / (thousand.cost.total.value / 1000.0 / 48.0 * 1e6) - 1.0).abs() < 1e-12);
+}
+
+/// A million prompt tokens in 1250 and 312.5 s against 2500 and 156.25 s: half a standard deviation, of two cells.
+#[test]
+fn engines_are_compared_over_cells_as_reports_do() {
+    let bill = routed(2.0, 0.5);
+    let prefill: Vec<_> = bill.comparisons.iter().filter(|row| row.phase == Mode::Prefill).collect();
+    assert_eq!(prefill.len(), 2, "both models: {:?}", bill.comparisons);
+    let row = prefill[0];
+    assert_eq!((row.first.backend.as_str(), row.second.backend.as_str(), row.cells), ("one", "two", 2));
+    assert!((row.mean_second / row.mean_first - 1328.125 / 781.25).abs() < 1e-6, "{row:?}");
+    let pooled = f64::midpoint(937.5_f64.powi(2) / 2.0, 2343.75_f64.powi(2) / 2.0).sqrt();
+    assert!((row.cohen_d.unwrap() - (1328.125 - 781.25) / pooled).abs() < 1e-6, "{row:?}");
+    assert!(row.student_p.unwrap() > 0.5 && row.welch_p.unwrap() > row.student_p.unwrap(), "{row:?}");
 }
 
 /// 15 calls do not tell a 95th percentile: whether the cheapest engine answers in time is open.
