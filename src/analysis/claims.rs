@@ -4,24 +4,28 @@
 //! it; it is supported where all do, and not identifiable where some leave it open. Nothing is measured or estimated here.
 
 mod evidence;
+mod money;
 mod piece;
 mod pieces;
+mod proof;
 mod published;
 mod row;
 
 use crate::terms::claim::Claim;
 
 use super::compile::CompileOutcome;
+use super::degraded::DegradedCalls;
 use super::energy::EnergySummary;
 use super::engines::EnginePairs;
 use super::kv_memory::KvMemoryEmpirical;
 use super::loads::LoadBreakdown;
+use super::models::ModelArchitecture;
 use super::phases::DecodeFractionSummary;
 use super::scaling::ScalingFits;
 use super::summary::Summary;
 use super::table::{Sources, Table};
 
-pub use evidence::Evidence;
+pub use evidence::{Evidence, Priced};
 use piece::Piece;
 pub use published::published;
 pub use row::{ClaimRow, ClaimStatus};
@@ -45,6 +49,9 @@ impl Table for PublishedClaims {
             summary: &from.rows::<Summary>(),
             caches: &from.rows::<KvMemoryEmpirical>(),
             energy: &from.rows::<EnergySummary>(),
+            models: &from.rows::<ModelArchitecture>(),
+            degraded: &from.rows::<DegradedCalls>(),
+            priced: None,
         };
         // A run without a call is held against nothing.
         if evidence.summary.is_empty() {

@@ -188,7 +188,9 @@ impl Printed<'_> {
         let table = Table::of(&bill.tiers)
             .words("tier", |row| row.tier.as_str())
             .number("an hour", "", |row| significant(row.per_hour, 3))
-            .number("saves", "", |row| row.saves_percent.map_or_else(|| "-".to_owned(), |saved| format!("{saved:.1} %")))
+            .number("saves", "", |row| {
+                row.saves_percent.map_or_else(|| "-".to_owned(), |saved| format!("{saved:.1} %"))
+            })
             .words("", |row| if row.owned { "a machine of one's own, spread over its life" } else { "" })
             .captioned(Text::default());
         self.lines(&format!("the machine's time, {}, against {}", self.currency, self.tier), &table)?;
@@ -356,7 +358,9 @@ impl Printed<'_> {
             .number("of the device", "", |row| size(row.device_bytes))
             .number("idle", "W", |row| or_dash(row.idle_watts))
             .number("a month of it", "", |row| or_dash(row.idle_month))
-            .number("a cold start", "", |row| row.cold_start.map_or_else(|| "-".to_owned(), |cost| significant(cost, 3)))
+            .number("a cold start", "", |row| {
+                row.cold_start.map_or_else(|| "-".to_owned(), |cost| significant(cost, 3))
+            })
             .number("pays from cold starts a month", "", |row| or_dash(row.pays_from))
             .captioned(Text::default());
         self.lines(&format!("keeping a model loaded, {} on {}", self.currency, self.tier), &table)

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::analysis::RecommendationRow;
 use crate::analysis::across::Across;
-use crate::analysis::claims::{ClaimRow, ClaimStatus, Evidence, judge};
+use crate::analysis::claims::{ClaimRow, ClaimStatus, Evidence, judge, published};
 use crate::analysis::recommendations::for_memory;
 use crate::cli::DecideArgs;
-use crate::cost::bill::{slos_of_cells, warm_pools};
+use crate::cost::bill::{Bill, slos_of_cells, warm_pools};
 use crate::cost::decision;
 use crate::cost::engines::why_none;
 use crate::exit::Exit;
@@ -55,6 +55,7 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
             order.demand(&args.slo);
             let bill = order.bill(&main.run.folder, &main.run.tables, None, &args.success)?;
             main.decisions.splice(0..0, decision::recommend(&bill));
+            main.claims = held_against_prices(main.run, claims.as_ref(), &bill);
             notes.extend(bill.notes);
             missing = bill.missing_scenario;
         }
@@ -90,6 +91,19 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
         )?;
     }
     Ok(Exit::Good)
+}
+
+/// Statements held against a run's rows and against prices.
+fn held_against_prices(run: &ReadRun, given: Option<&Claims>, bill: &Bill) -> Vec<ClaimRow> {
+    let (priced, own) = (decision::priced(bill), &run.folder.plan.claims);
+    let evidence = Evidence::of(&run.tables, &run.folder.manifest).priced(&priced);
+    match given {
+        Some(file) => judge(&file.claims, &evidence),
+        // A run without a call is held against nothing.
+        None if run.tables.claims.is_empty() => Vec::new(),
+        None if own.is_empty() => judge(&published(), &evidence),
+        None => judge(own, &evidence),
+    }
 }
 
 /// Holds every measured cell against how fast answers must be, where no requests are named. Returns why there is none to hold.

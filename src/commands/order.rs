@@ -49,7 +49,9 @@ impl Order {
             Some(given) => {
                 format!("workload `{}` stands in place of `{}`, which the scenario file names", given.name, own.name)
             }
-            None => format!("workload `{}` is the one that the scenario file names, as it was before the run", own.name),
+            None => {
+                format!("workload `{}` is the one that the scenario file names, as it was before the run", own.name)
+            }
         });
         if self.workload.is_none() {
             (self.workload, self.bins) = (Some(own), bins);

@@ -1,6 +1,7 @@
 //! What a bill advises: which engine serves the workload, and what a larger model must be worth.
 
 use crate::analysis::RecommendationRow;
+use crate::analysis::claims::Priced;
 use crate::analysis::engines::MARGIN;
 use crate::analysis::loads::LoadBreakdown;
 use crate::analysis::recommendations::{COLD_STARTS_LONG, Standing, Topic};
@@ -8,7 +9,9 @@ use crate::analysis::table::Table as _;
 use crate::scenario::workload::Latency;
 use crate::units::{Bytes, significant};
 
-use super::bill::{Bill, ModelRow, RequestRow, RoutingRow, SloRow, ThousandRow, WarmRow, percent, with_interval};
+use super::bill::{
+    Bill, ModelRow, PhaseRow, RequestRow, RoutingRow, SloRow, ThousandRow, WarmRow, percent, with_interval,
+};
 use super::engines::EngineName;
 
 /// An engine is the cheapest if it is in so many of the draws.
@@ -31,6 +34,22 @@ pub fn recommend(bill: &Bill) -> Vec<RecommendationRow> {
     let tiers = bill.models.iter().map(|row| tier(bill, row));
     let warm = of_warm_pools(&bill.warm_pools, &bill.slos, Some(&bill.currency));
     engines.chain(routes).chain(slos).chain(warm).chain(tiers).collect()
+}
+
+/// What prices say to claims on money, on the first tier.
+#[must_use]
+pub fn priced(bill: &Bill) -> Priced {
+    let first = bill.phases.first().map(|row| row.tier.as_str());
+    let of_first = bill.phases.iter().filter(|row| Some(row.tier.as_str()) == first && row.cost.total.value > 0.0);
+    let share = |row: &PhaseRow| {
+        let share = row.cost.energy?.value / row.cost.total.value;
+        Some((format!("{} of {}", row.phase, row.engine), share))
+    };
+    let own = bill.tiers.iter().filter(|row| row.owned);
+    Priced {
+        energy_shares: of_first.filter_map(share).collect(),
+        own_saves: own.filter_map(|row| Some((row.tier.clone(), row.saves_percent? / 100.0))).collect(),
+    }
 }
 
 /// Which engines keep what is asked of answers where measured cells are the requests, a row for each thing asked of each cell.
@@ -219,7 +238,8 @@ fn warm_pool(row: &WarmRow, slos: &[SloRow], currency: Option<&str>) -> Recommen
     let more_ms = row.cold_ms - row.warm_ms;
     // A token after the first one does not wait for a load.
     let answers = || own.iter().copied().filter(|slo| slo.of != Latency::Tpot);
-    let broken = answers().find(|slo| slo.holds == Some(true) && slo.found_ms.is_some_and(|ms| ms + more_ms > slo.within_ms));
+    let broken =
+        answers().find(|slo| slo.holds == Some(true) && slo.found_ms.is_some_and(|ms| ms + more_ms > slo.within_ms));
     let unknown = answers().any(|slo| slo.holds.is_none());
     let limit = |slo: &SloRow| format!("{} within {} ms", slo.of.as_str(), significant(slo.within_ms, 4));
     let (standing, advice) = match broken {
@@ -228,7 +248,9 @@ fn warm_pool(row: &WarmRow, slos: &[SloRow], currency: Option<&str>) -> Recommen
             Standing::Decided,
             format!("keep it loaded: a cold start takes more than {COLD_STARTS_LONG:.0} warm prefills"),
         ),
-        None if unknown => (Standing::Hint, "it may be loaded when it is asked for, but some SLOs are not known of".to_owned()),
+        None if unknown => {
+            (Standing::Hint, "it may be loaded when it is asked for, but some SLOs are not known of".to_owned())
+        }
         None => (Standing::Decided, "it may be loaded when it is asked for".to_owned()),
     };
     RecommendationRow {
@@ -238,7 +260,8 @@ fn warm_pool(row: &WarmRow, slos: &[SloRow], currency: Option<&str>) -> Recommen
         advice,
         figures: Some(warm_figures(row, broken, currency)),
         rows: [LoadBreakdown::FILE, ROWS].join("; "),
-        overturned_by: "weights that are not in the page cache; how often the model is asked for after it was let go".to_owned(),
+        overturned_by: "weights that are not in the page cache; how often the model is asked for after it was let go"
+            .to_owned(),
     }
 }
 
@@ -258,7 +281,8 @@ fn warm_figures(row: &WarmRow, broken: Option<&SloRow>, currency: Option<&str>) 
     if let Some((watts, from)) = row.idle_watts.zip(row.idle_from) {
         parts.push(format!("{} W idle, {}", with_interval(watts), from.as_str()));
     }
-    let money = row.idle_month.zip(currency).map(|(month, currency)| format!("{} {currency} a month", with_interval(month)));
+    let money =
+        row.idle_month.zip(currency).map(|(month, currency)| format!("{} {currency} a month", with_interval(month)));
     parts.extend(money);
     parts.extend(row.pays_from.map(|starts| format!("it pays from {} cold starts a month on", with_interval(starts))));
     parts.join("; ")
@@ -298,8 +322,9 @@ fn route(bill: &Bill, row: &RoutingRow) -> RecommendationRow {
         advice,
         figures,
         rows: ROWS.to_owned(),
-        overturned_by: "what it takes to keep several engines loaded, which is in none of these; other prices or another mix"
-            .to_owned(),
+        overturned_by:
+            "what it takes to keep several engines loaded, which is in none of these; other prices or another mix"
+                .to_owned(),
     }
 }
 

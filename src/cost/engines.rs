@@ -21,8 +21,8 @@ use crate::terms::{Dtype, Mode};
 pub use energy::Energy;
 use energy::energy;
 pub(super) use energy::owned;
-pub use energy_bounds::{EnergyBounds, EnergyEnd};
 use energy_bounds::between;
+pub use energy_bounds::{EnergyBounds, EnergyEnd};
 
 use super::tails::{PooledCalls, Tails};
 

@@ -228,14 +228,14 @@ impl Group {
 fn requests(priced: &mut PricedTable, group: &Group, phases: Phases, bins: &Bins, pricing: &Pricing, one_rate: bool) {
     let all: f64 = bins.bins.iter().map(|bin| bin.weight).sum();
     let shares: Vec<f64> = bins.bins.iter().map(|bin| bin.weight / all).collect();
-    let mean = |of: fn(&Bin) -> u32| {
-        weighted(&shares, &bins.bins.iter().map(|bin| f64::from(of(bin))).collect::<Vec<f64>>())
-    };
+    let mean =
+        |of: fn(&Bin) -> u32| weighted(&shares, &bins.bins.iter().map(|bin| f64::from(of(bin))).collect::<Vec<f64>>());
     let whole = (mean(|bin| bin.prompt), mean(|bin| bin.generated));
     let mut figures = Figures::default();
     let energy = group.request_energy(&mut figures);
     let measured = group.request_time(&mut figures).filter(|_| !one_rate).map(|time| {
-        let engine = Engine { time: &time, energy: energy.as_ref(), energy_between: None, batch: 1.0, longest_context: None };
+        let engine =
+            Engine { time: &time, energy: energy.as_ref(), energy_between: None, batch: 1.0, longest_context: None };
         engine.mean_request(&bins.bins, &figures)
     });
     let (prompt, generated) = measured.as_ref().map_or(whole, |mean| (mean.prompt, mean.generated));

@@ -7,7 +7,8 @@ use std::path::Path;
 use super::node::Node;
 use super::typed::{bytes, duration, each, number, optional, optional_text, owned, wholes, word, words};
 use super::{
-    BackendSettings, NamedFile, Prompt, ReferenceSettings, RunLimits, Scenario, ScenarioFile, SkipRule, TelemetrySettings, engine,
+    BackendSettings, NamedFile, Prompt, ReferenceSettings, RunLimits, Scenario, ScenarioFile, SkipRule,
+    TelemetrySettings, engine,
 };
 use crate::model::{Form, ModelSource};
 use crate::terms::{Disturbed, EarlyStop, FitAxis, Mode, Repetitions, SessionCount};

@@ -57,8 +57,21 @@ fn a_run_is_priced_and_its_tables_are_written() -> Outcome {
     assert_eq!(header, expected);
     let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>()?;
     assert_eq!(rows.len(), 5 * 11, "five engines on eleven tiers");
-    assert!(rows.iter().all(|row| row[10].is_empty() && row[11].is_empty() && &row[16] == "infrastructure_only"), "no energy is no 0");
-    for file in ["cost_per_measurement", "tier_savings", "cost_table_all_tiers", "request_time", "capacity", "cost_per_month", "break_even", "tco", "models"] {
+    assert!(
+        rows.iter().all(|row| row[10].is_empty() && row[11].is_empty() && &row[16] == "infrastructure_only"),
+        "no energy is no 0"
+    );
+    for file in [
+        "cost_per_measurement",
+        "tier_savings",
+        "cost_table_all_tiers",
+        "request_time",
+        "capacity",
+        "cost_per_month",
+        "break_even",
+        "tco",
+        "models",
+    ] {
         assert!(Path::new(&out).join(file).with_extension("csv").is_file(), "{file}");
     }
     Ok(())

@@ -247,6 +247,9 @@ fn a_report_with_prices_begins_with_the_engine_and_its_cost() {
     );
     assert!(tier.contains(" [") && tier.contains("] times as much as small on second"), "with its interval: {tier}");
     assert!(said.contains("(phasebench rerun RUN --if-changed)"), "{said}");
+    let own = "claim, tr123-own-hardware-saves (supported): A machine of one's own costs 95 % less by the hour than hire.\n  \
+               rtx-4080-amortised: 95.4 % less\n";
+    assert!(said.contains(own), "{said}");
     let output = phasebench(here.path(), &["report", "run1", "--pricing", &pricing]);
     assert_eq!(output.status.code(), Some(2), "the run's own report stays without prices");
 }

@@ -43,7 +43,8 @@ backends:
   - { name: slow, simulated: { prefill_per_token: { base: 400us, exponent: 0.7 } } }
 ";
 const LOG: &str = "version: 1\nname: logged\nlog: { file: requests.jsonl, prompt: p, gen: g }\n";
-const REQUESTS: &str = "{\"p\":16,\"g\":16,\"text\":\"secret\"}\n{\"p\":64,\"g\":16}\n{\"p\":64,\"g\":16}\n{\"p\":null}\n";
+const REQUESTS: &str =
+    "{\"p\":16,\"g\":16,\"text\":\"secret\"}\n{\"p\":64,\"g\":16}\n{\"p\":64,\"g\":16}\n{\"p\":null}\n";
 const CLAIMS: &str = "version: 1\nname: ours\nclaims:
   - { name: slow-is-fast, text: Slow is fast., faster: { engine: slow, than: fast, phase: prefill } }
   - { name: cached, text: A cache helps., cache_helps: {} }

@@ -8,8 +8,8 @@ use phasebench::model::Form;
 use phasebench::plan::{self, Only};
 use phasebench::scenario::{
     self, ArgMax, CompileBackend, CompileMode, CompileSettings, Dynamic, Engine, Isolation, Launch, NamedFile,
-    OllamaDevice, OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice, TorchSource,
-    WorkerSource,
+    OllamaDevice, OnRecompile, Optimisation, Pace, Prompt, Provider, Resources, RuntimeSource, TorchDevice,
+    TorchSource, WorkerSource,
 };
 use phasebench::schedule;
 use phasebench::terms::{Disturbed, Dtype, EarlyStop, FitAxis, Mode, Order, Repetitions, SensorKind, SessionCount};

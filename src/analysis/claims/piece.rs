@@ -27,6 +27,11 @@ impl fmt::Display for Piece {
     }
 }
 
+/// What something that is known says.
+pub(super) fn held(holds: bool) -> ClaimStatus {
+    if holds { ClaimStatus::Supported } else { ClaimStatus::Contradicted }
+}
+
 /// A value with the ends of its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Known {
@@ -56,6 +61,11 @@ impl Known {
         } else {
             ClaimStatus::NotIdentifiable
         }
+    }
+
+    /// So many times as much.
+    pub(super) fn times(self, factor: f64) -> Self {
+        Self { value: self.value * factor, low: self.low * factor, high: self.high * factor }
     }
 
     /// 1 ÷ it.

@@ -78,7 +78,10 @@ impl Table for EnginePairs {
 
     fn derive(from: &Sources<'_>) -> Vec<EnginePairsRow> {
         let cells = from.rows::<EngineComparison>();
-        judged_pairs([cells.as_slice()].into_iter(), from.plan.session_count.is_several()).into_iter().flatten().collect()
+        judged_pairs([cells.as_slice()].into_iter(), from.plan.session_count.is_several())
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

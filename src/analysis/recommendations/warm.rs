@@ -40,7 +40,9 @@ fn row(backend: &str, model: &str, loads: &[&LoadRow]) -> Option<RecommendationR
         about: format!("{model} on {backend}"),
         standing: Standing::Decided,
         advice: advice.to_owned(),
-        figures: Some(format!("a cold start takes {wait} s, {ratio} times a warm prefill; the limit is {COLD_STARTS_LONG}")),
+        figures: Some(format!(
+            "a cold start takes {wait} s, {ratio} times a warm prefill; the limit is {COLD_STARTS_LONG}"
+        )),
         rows: LoadBreakdown::FILE.to_owned(),
         overturned_by:
             "weights that are not in the page cache; a limit on the time to the first token that a cold start keeps"

@@ -140,7 +140,12 @@ pub(super) fn comparisons(rows: &[MeasurementRow]) -> Vec<CostComparisonRow> {
 }
 
 /// `None`: fewer than two cells in common.
-fn comparison(rows: &[MeasurementRow], phase: Mode, first: &EngineName, second: &EngineName) -> Option<CostComparisonRow> {
+fn comparison(
+    rows: &[MeasurementRow],
+    phase: Mode,
+    first: &EngineName,
+    second: &EngineName,
+) -> Option<CostComparisonRow> {
     let of = |engine: &EngineName| {
         let own = rows.iter().filter(|row| row.engine == *engine && row.phase == phase);
         own.map(|row| ((row.scenario.as_str(), row.gen_tokens), row.cost)).collect::<Vec<_>>()

@@ -93,7 +93,8 @@ pub fn warm_pools(tables: &Tables, pricing: Option<&Pricing>) -> Vec<WarmRow> {
 /// `None`: no load has a warm call.
 fn of_pool(loads: &[&LoadRow], baselines: &[BaselineRow], pricing: Option<&Pricing>) -> Option<WarmRow> {
     let first = loads.first()?;
-    let of = |value: fn(&LoadRow) -> Option<f64>| median(&loads.iter().filter_map(|load| value(load)).collect::<Vec<_>>());
+    let of =
+        |value: fn(&LoadRow) -> Option<f64>| median(&loads.iter().filter_map(|load| value(load)).collect::<Vec<_>>());
     let cold_ms = of(|load| Some(load.duration_ms + load.first_call_ms?))?;
     let warm_ms = of(|load| load.warm_call_ms)?;
     let measured = idle(loads, baselines);
@@ -107,7 +108,8 @@ fn of_pool(loads: &[&LoadRow], baselines: &[BaselineRow], pricing: Option<&Prici
     let idle_month = pricing.and_then(month);
     let more = Work { seconds: (cold_ms - warm_ms) / 1e3, kwh: None };
     let cold_start = pricing.map(|prices| more.cost(rates(prices, &prices.tiers[0])).infrastructure);
-    let pays_from = idle_month.zip(cold_start.filter(|each| *each > 0.0)).map(|(month, each)| month.times(each.recip()));
+    let pays_from =
+        idle_month.zip(cold_start.filter(|each| *each > 0.0)).map(|(month, each)| month.times(each.recip()));
     Some(WarmRow {
         model: first.model.clone(),
         backend: first.backend.clone(),
@@ -134,7 +136,8 @@ fn largest(loads: &[&LoadRow], of: fn(&LoadRow) -> Option<u64>) -> Option<u64> {
 fn idle(loads: &[&LoadRow], baselines: &[BaselineRow]) -> Option<Uncertain> {
     let of_load = |row: &&BaselineRow| {
         let load = loads.iter().find(|load| row.load_index == Some(load.load_index));
-        row.when == IdleWhen::Loaded && load.is_some_and(|load| owned(load.actual.as_deref(), Some(&row.sensor)).is_ok())
+        row.when == IdleWhen::Loaded
+            && load.is_some_and(|load| owned(load.actual.as_deref(), Some(&row.sensor)).is_ok())
     };
     let stretches: Vec<&BaselineRow> = baselines.iter().filter(of_load).collect();
     // One sensor: another one may be of a part of the same device.
@@ -219,7 +222,8 @@ mod tests {
     /// starts on.
     #[test]
     fn a_warm_instance_costs_its_idle_power_and_saves_cold_starts() {
-        let baselines = vec![stretch("nvml:0", 30.0, None), stretch("rapl", 10.0, None), stretch("rapl", 90.0, Some("x"))];
+        let baselines =
+            vec![stretch("nvml:0", 30.0, None), stretch("rapl", 10.0, None), stretch("rapl", 90.0, Some("x"))];
         let tables = Tables { load_breakdown: vec![load(0), load(1)], baselines, ..Tables::default() };
         let pools = warm_pools(&tables, Some(&prices("idle_watts: 50\n")));
         let [row] = &pools[..] else { panic!("{pools:?}") };
@@ -238,7 +242,10 @@ mod tests {
     fn idle_power_that_nobody_knows_costs_nothing_that_is_said() {
         let tables = Tables { load_breakdown: vec![load(0)], ..Tables::default() };
         let of_file = warm_pools(&tables, Some(&prices("idle_watts: 50\n")));
-        assert_eq!((of_file[0].idle_from, of_file[0].idle_watts), (Some(IdleFrom::PricingFile), Some(Uncertain::bare(50.0))));
+        assert_eq!(
+            (of_file[0].idle_from, of_file[0].idle_watts),
+            (Some(IdleFrom::PricingFile), Some(Uncertain::bare(50.0)))
+        );
         let unknown = warm_pools(&tables, Some(&prices("")));
         assert_eq!((unknown[0].idle_watts, unknown[0].idle_month, unknown[0].pays_from), (None, None, None));
         assert!(unknown[0].cold_start.is_some());

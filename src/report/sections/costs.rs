@@ -111,7 +111,10 @@ fn section(bill: &Bill) -> Section {
             "A thousand requests of the workload on every tier. What is not covered is taken to be as the mean of what is, here \
              and below.",
         ));
-    let tables = [phases, tiers(bill), comparisons(bill, &first), requests, thousands, routing(bill, &first)].into_iter().chain(of_load(bill, &first)).chain([warm_pools(bill, &first), models(bill, &first)]);
+    let tables = [phases, tiers(bill), comparisons(bill, &first), requests, thousands, routing(bill, &first)]
+        .into_iter()
+        .chain(of_load(bill, &first))
+        .chain([warm_pools(bill, &first), models(bill, &first)]);
     blocks.extend(tables.filter(|table| !table.rows.is_empty()).map(Block::from));
     blocks.extend(bill.missing_scenario.is_some().then(|| {
         let note = Text::plain("Too little of the workload was measured. The scenario file that measures the rest: ");

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use phasebench::analysis::claims::{ClaimRow, ClaimStatus, Evidence, judge, published};
-use phasebench::terms::Mode;
+use phasebench::analysis::claims::{ClaimRow, ClaimStatus, Evidence, Priced, judge, published};
 use phasebench::terms::claim::{Assertion, Claim};
+use phasebench::terms::{Degraded, Mode};
 
 use super::engines::{interleaved, quicker, steady};
-use super::run::{FOUR, Model, Run, Shape, shape};
+use super::run::{FOUR, Model, Run, Shape, degrade, shape};
 
 fn held(run: &Run, asserts: Assertion) -> ClaimRow {
     let claim = Claim { name: "c".to_owned(), text: "so it is".to_owned(), asserts };
@@ -63,10 +63,17 @@ fn growth_is_held_against_the_slopes_interval() {
         (model.millions.sqrt() * wobble(call), decode * wobble(call))
     };
     let run = Run::measured(&FOUR, &shapes, 10, law);
-    let grows = |phase, from, to| held(&run, Assertion::Grows { phase, from, to });
+    let of_sizes =
+        |phase, from, to, smallest, largest| held(&run, Assertion::Grows { phase, from, to, smallest, largest });
+    let grows = |phase, from, to| of_sizes(phase, from, to, None, None);
     assert_eq!(grows(Mode::Prefill, 0.0, 1.0).status, ClaimStatus::Supported);
     assert_eq!(grows(Mode::Prefill, 0.8, 1.0).status, ClaimStatus::Contradicted);
     assert_eq!(grows(Mode::Prefill, 0.5, 1.0).status, ClaimStatus::NotIdentifiable, "the interval lies on both sides");
+    let largest = FOUR.iter().map(|model| model.millions).fold(0.0, f64::max);
+    let of_all = of_sizes(Mode::Prefill, 0.0, 1.0, None, Some(largest));
+    assert_eq!(of_all.status, ClaimStatus::Supported, "{of_all:?}");
+    let of_smaller = of_sizes(Mode::Prefill, 0.0, 1.0, None, Some(largest / 2.0));
+    assert_eq!(of_smaller.status, ClaimStatus::NotTested, "it says nothing of larger ones: {of_smaller:?}");
     let decode = grows(Mode::KvDecode, 0.0, 1.0);
     assert_eq!((decode.status, decode.n_open), (ClaimStatus::NotIdentifiable, 1), "{decode:?}");
 }
@@ -82,12 +89,72 @@ fn one_piece_of_evidence_contradicts() {
     assert!(cold.n_supporting > 1 && cold.status == ClaimStatus::Supported, "{cold:?}");
     let row = held(&run, Assertion::ColdStart { at_least: 1000.0 });
     assert_eq!((row.status, row.n_supporting), (ClaimStatus::Contradicted, 0), "{row:?}");
-    for untested in
-        [Assertion::CacheHelps { by: 1.0 }, Assertion::EnergyGraded, Assertion::CompiledFaster { phase: Mode::Prefill }]
-    {
+    for untested in [
+        Assertion::CacheHelps { by: 1.0 },
+        Assertion::EnergyGraded { shorter_than_ms: None },
+        Assertion::EnergyGraded { shorter_than_ms: Some(100.0) },
+        Assertion::CompiledFaster { phase: Mode::Prefill, by: 1.0 },
+        Assertion::GroupedHeadsSave { by: 1.0 },
+        Assertion::EnergyCost { at_most: 1.0 },
+        Assertion::OwnHardwareSaves { at_least: 0.1 },
+    ] {
         let row = held(&run, untested);
         assert_eq!((row.status, row.figures), (ClaimStatus::NotTested, None));
     }
+}
+
+/// 8 prompt tokens in 10 ms and 16 written in 40: 1.25 and 2.5 ms each; prefill is a fifth of the time.
+#[test]
+fn phases_are_held_against_each_other() {
+    let run = interleaved(&[("one", &steady)]);
+    let cheaper = |by| held(&run, Assertion::PrefillCheaper { by });
+    let row = cheaper(1.5);
+    assert_eq!(row.status, ClaimStatus::Supported, "{row:?}");
+    assert!(
+        row.figures.unwrap().contains("a on one, short × 16, batch 1: 2.00 ["),
+        "twice for 8 tokens, 8 times for 32"
+    );
+    assert_eq!(cheaper(4.0).status, ClaimStatus::Contradicted);
+    let share = |at_least| held(&run, Assertion::PrefillShare { at_least }).status;
+    assert_eq!((share(0.19), share(0.5)), (ClaimStatus::Supported, ClaimStatus::Contradicted));
+}
+
+/// A call that ran on another device contradicts its label; one that proves nothing leaves it open.
+#[test]
+fn labels_are_held_against_proof() {
+    let mut run = interleaved(&[("one", &steady), ("two", &quicker)]);
+    let proven = held(&run, Assertion::AsLabelled);
+    assert_eq!((proven.status, proven.n_supporting), (ClaimStatus::Supported, 2), "{proven:?}");
+    for call in run.calls().filter(|call| call.session.backend == "two") {
+        call.attribution.actual = None;
+    }
+    let open = held(&run, Assertion::AsLabelled);
+    assert_eq!((open.status, open.n_supporting, open.n_open), (ClaimStatus::NotIdentifiable, 1, 1), "{open:?}");
+    let call = run.calls().find(|call| call.session.backend == "one").unwrap();
+    degrade(call, Degraded::WrongDevice, "ran on the processor");
+    let elsewhere = held(&run, Assertion::AsLabelled);
+    assert_eq!((elsewhere.status, elsewhere.n_contradicting), (ClaimStatus::Contradicted, 1), "{elsewhere:?}");
+}
+
+/// Money is told by prices alone.
+#[test]
+fn prices_are_held_against_claims_on_money() {
+    let run = interleaved(&[("one", &steady)]);
+    let tables = run.tables();
+    let priced = Priced {
+        energy_shares: vec![("prefill of a".to_owned(), 0.2), ("decode of a".to_owned(), 0.4)],
+        own_saves: vec![("ours".to_owned(), 0.954)],
+    };
+    let held = |asserts| {
+        let claim = Claim { name: "c".to_owned(), text: "so it is".to_owned(), asserts };
+        judge(&[claim], &Evidence::of(&tables, &run.manifest).priced(&priced)).remove(0)
+    };
+    let energy = held(Assertion::EnergyCost { at_most: 0.34 });
+    assert_eq!((energy.status, energy.n_supporting, energy.n_contradicting), (ClaimStatus::Contradicted, 1, 1));
+    assert_eq!(energy.figures.unwrap(), "decode of a: 40.0 % energy; prefill of a: 20.0 % energy");
+    assert_eq!(held(Assertion::EnergyCost { at_most: 0.5 }).status, ClaimStatus::Supported);
+    let own = held(Assertion::OwnHardwareSaves { at_least: 0.95 });
+    assert_eq!((own.status, own.figures.as_deref()), (ClaimStatus::Supported, Some("ours: 95.4 % less")));
 }
 
 #[test]
@@ -100,5 +167,10 @@ fn every_run_is_held_against_what_was_published() {
     assert_eq!(rows.len(), claims.len());
     let of = |name: &str| rows.iter().find(|row| row.claim == name).unwrap().status;
     assert_eq!(of("tr121-decode-dominates"), ClaimStatus::Contradicted);
+    assert_eq!(of("synthesis-c1-labels-are-reliable"), ClaimStatus::Supported);
+    assert_eq!(of("synthesis-c2-prefill-tells-of-all"), ClaimStatus::Contradicted);
+    assert_eq!(of("tr123-energy-costs-little"), ClaimStatus::NotTested);
+    assert_eq!(names.iter().filter(|name| name.starts_with("synthesis-c")).count(), 6);
+    assert_eq!(names.iter().filter(|name| name.starts_with("tr123-")).count(), 7);
     assert_eq!(of("tr119-onnx-runtime-decodes-faster"), ClaimStatus::NotTested);
 }

@@ -163,7 +163,8 @@ fn the_probability_of_being_cheapest_is_calibrated() {
                 let prefill = measured(prefill_ms, (n, noise), &mut figures, &mut rng);
                 let decode = measured(step, (n, noise), &mut figures, &mut rng);
                 let time = RequestTime::new(&prefill, &decode, None).unwrap();
-                let engine = Engine { time: &time, energy: None, energy_between: None, batch: 1.0, longest_context: None };
+                let engine =
+                    Engine { time: &time, energy: None, energy_between: None, batch: 1.0, longest_context: None };
                 engine.mean_request(&bins(), &figures).seconds.times(factor)
             };
             let seconds = [engine(1.0), engine(factor)];

@@ -7,8 +7,8 @@ use phasebench::analysis::{EnergyEventRow, EnergySummaryRow, Flags, SummaryRow, 
 use phasebench::cost::bill::{Bill, Order, of_run};
 use phasebench::economics::price::Scope;
 use phasebench::scenario::{pricing, workload};
-use phasebench::terms::{Mode, Phase, Role};
 use phasebench::terms::energy::Grade;
+use phasebench::terms::{Mode, Phase, Role};
 
 use crate::analysis::run::{Run, model, shape};
 

@@ -290,7 +290,9 @@ fn every_measured_cell_has_its_price() {
     assert_eq!((own.tier.as_str(), own.against.as_str(), own.owned), ("own", "hired", true));
     assert!((own.saves_percent.unwrap() - (1.0 - 0.05 / 3.6) * 100.0).abs() < 1e-9);
     let thousand = &bill.thousands[0];
-    assert!((thousand.per_million_tokens.value / (thousand.cost.total.value / 1000.0 / 48.0 * 1e6) - 1.0).abs() < 1e-12);
+    assert!(
+        (thousand.per_million_tokens.value / (thousand.cost.total.value / 1000.0 / 48.0 * 1e6) - 1.0).abs() < 1e-12
+    );
 }
 
 /// A million prompt tokens in 1250 and 312.5 s against 2500 and 156.25 s: half a standard deviation, of two cells.
