@@ -171,6 +171,72 @@ def phases(compared, bill, engine, cells_of, pricing):
             compared.same(f"{engine} {phase} {tier['name']}", row["cost"]["total"]["value"], price)
 
 
+def measurements(compared, bill, engine, cells_of):
+    """Each cell by itself, prefill's before decode's."""
+    ours = [1e3 * ms / tokens for phase in ("prefill", "decode") for _, _, ms, tokens, _ in cells_of[phase]]
+    rows = of_engine(bill["measurements"], engine)
+    compared.same(f"{engine} measurements", float(len(rows)), float(len(ours)))
+    for row, seconds in zip(rows, ours):
+        compared.same(f"{engine} {row['scenario']} {row['phase']}", row["seconds"]["value"], seconds)
+
+
+def comparisons(compared, bill):
+    """Cohen's d of two engines over the cells that both have, from the prices of the cells."""
+    for row in bill["comparisons"]:
+        first, second = (
+            {(of["scenario"], of["gen_tokens"]): of["cost"]["infrastructure"]["value"]
+             for of in bill["measurements"] if (of["engine"], of["phase"]) == (row[which], row["phase"])}
+            for which in ("first", "second")
+        )
+        both = [cell for cell in first if cell in second]
+        groups = [[of[cell] for cell in both] for of in (first, second)]
+        means = [sum(group) / len(group) for group in groups]
+        squares = sum((value - mean) ** 2 for group, mean in zip(groups, means) for value in group)
+        pooled = math.sqrt(squares / (2 * len(both) - 2))
+        what = f"{row['first']['backend']} {row['second']['backend']} {row['phase']}"
+        compared.same(f"{what} cells", float(row["cells"]), float(len(both)))
+        compared.same(f"{what} d", row["cohen_d"], (means[1] - means[0]) / pooled if pooled else None)
+
+
+def taking(times_of, lengths, batch):
+    """What a request takes as one of a batch. None: it is not covered."""
+    return lambda prompt, steps: times_of.seconds(prompt, steps) / batch if (prompt, steps) in lengths else None
+
+
+def routing(compared, bill, covering, shapes, pricing):
+    """A router of a model's engines against the best of them alone.
+
+    `covering` has the engines that cover enough, by name, with what a covered request takes on each.
+    """
+    per_second = pricing["tiers"][0]["per_hour"] / 3600
+    models = {engine[0] for engine in covering}
+    of_several = [model for model in models if sum(engine[0] == model for engine in covering) > 1]
+    compared.same("routing rows", float(len(bill["routing"])), float(len(of_several)))
+    for row in bill["routing"]:
+        own = {engine: takes for engine, takes in covering.items() if engine[0] == row["alone"]["model"]}
+
+        def mean(takes):
+            known = [(takes(prompt, steps), share) for prompt, steps, share in shapes]
+            known = [(seconds, share) for seconds, share in known if seconds is not None]
+            return sum(seconds * share for seconds, share in known) / sum(share for _, share in known)
+
+        alone = min(own, key=lambda engine: mean(own[engine]))
+        names = ("model", "backend", "dtype", "batch", "decode")
+        compared.same(f"{alone} is best", float(tuple(row["alone"][name] for name in names) == alone), 1.0)
+        inside = [of for of in shapes if own[alone](of[0], of[1]) is not None]
+        weight = sum(share for *_, share in inside)
+        best = [min((takes(of[0], of[1]), engine) for engine, takes in own.items() if takes(of[0], of[1]) is not None)
+                for of in inside]
+        routed = sum(seconds * of[2] for (seconds, _), of in zip(best, inside)) / weight
+        elsewhere = sum(of[2] for (_, engine), of in zip(best, inside) if engine != alone) / weight
+        compared.same(f"{alone} routed", 1 + row["routed"], 1 + elsewhere)
+        whole = mean(own[alone])
+        compared.same(f"{alone} saves", 100 + row["saved_percent"]["value"], 100 + (1 - routed / whole) * 100)
+        saved = (whole - routed) * per_second * 1000
+        compared.same(f"{alone} a thousand", whole * per_second * 1000 + row["saved_per_thousand"]["value"],
+                      whole * per_second * 1000 + saved)
+
+
 def load(compared, bill, engine, seconds, times, pricing, workload, measured):
     """Workers, waiting, months and break-even of the mean request, each with the share that was measured."""
     rate, share = workload.get("requests_per_second"), pricing.get("utilisation", 1.0)
@@ -213,13 +279,15 @@ def main(program, run, pricing_file, workload_file):
     workload = yaml.safe_load(Path(workload_file).read_text())
     models = json.loads((Path(run) / "manifest.json").read_text())["models"]
     compared = Compared()
-    engines = cells(Path(run))
+    engines, covering = cells(Path(run)), {}
+    shapes = [(of["prompt"], of["gen"], of["share"]) for of in workload["mix"]]
+    comparisons(compared, bill)
     for engine, cells_of in engines.items():
         phases(compared, bill, engine, cells_of, pricing)
+        measurements(compared, bill, engine, cells_of)
         times_of = Engine(cells_of)
         limits = [(models[engine[0]]["architecture"] or {}).get("n_positions"), workload.get("longest_context")]
         longest = min([limit for limit in limits if limit is not None], default=math.inf)
-        shapes = [(of["prompt"], of["gen"], of["share"]) for of in workload["mix"]]
         covered = [of for of in shapes if of[0] + of[1] <= longest and times_of.covers(of[0], of[1])]
         weight = sum(share for *_, share in covered)
         row = of_engine(bill["requests"], engine)[0]
@@ -240,8 +308,13 @@ def main(program, run, pricing_file, workload_file):
             tier = next(tier for tier in pricing["tiers"] if tier["name"] == row["tier"])
             thousand = 1000 * seconds / 3600 * tier["per_hour"]
             compared.same(f"{engine} {row['tier']} thousand", row["cost"]["total"]["value"], thousand)
+            per_million = thousand / 1000 / (mean[0] + mean[1]) * 1e6
+            compared.same(f"{engine} {row['tier']} million", row["per_million_tokens"]["value"], per_million)
         if measured >= ENOUGH:
+            lengths = {(prompt, steps) for prompt, steps, _ in covered}
+            covering[engine] = taking(times_of, lengths, engine[3])
             load(compared, bill, engine, seconds, times, pricing, workload, measured)
+    routing(compared, bill, covering, shapes, pricing)
     compared.same("engines", float(len(bill["requests"])), float(len(engines)))
     print(f"{compared.figures} figures of {len(engines)} engines, {len(compared.differences)} differ")
     for difference in compared.differences:

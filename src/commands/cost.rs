@@ -252,7 +252,7 @@ impl Printed<'_> {
         self.lines(&format!("each shape, {} on {}", self.currency, self.tier), &table)?;
         let table = Table::of(&bill.routing)
             .words("best alone", |row| row.alone.to_string())
-            .words("and besides", |row| if row.others.is_empty() { "-" } else { &row.others })
+            .words("and besides", |row| if row.others.is_empty() { "-" } else { row.others.as_str() })
             .number("requests there", "", |row| percent(row.routed))
             .number("saves", "%", |row| with_interval(row.saved_percent))
             .number("a thousand", "", |row| with_interval(row.saved_per_thousand))

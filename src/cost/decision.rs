@@ -293,7 +293,7 @@ fn route(bill: &Bill, row: &RoutingRow) -> RecommendationRow {
     let (alone, margin) = (row.alone.on(), (MARGIN - 1.0) * 100.0);
     let saved = row.saved_percent;
     let (standing, advice) = if row.others.is_empty() {
-        (Standing::Decided, format!("do not route: every request is cheapest on {alone}"))
+        (Standing::Decided, format!("do not route: by these figures every request is cheapest on {alone}"))
     } else if saved.high.is_some_and(|high| high < margin) {
         (Standing::Decided, format!("do not route: it saves less than {margin:.0} %"))
     } else if saved.low.is_some_and(|low| low >= margin) {

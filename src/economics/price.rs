@@ -165,15 +165,9 @@ pub fn blend(input: f64, output: f64, prefill_of_a_million: Work, decode_of_a_mi
     prefill_of_a_million.times(input).and(decode_of_a_million.times(output))
 }
 
-/// A thousand requests of so many tokens each, at a price per million tokens.
-///
-/// Source: TR121, `usd_per_1m × total_tokens / 1000`.
-#[must_use]
-pub fn per_thousand_requests(per_million_tokens: f64, tokens_per_request: f64) -> f64 {
-    per_million_tokens * tokens_per_request / 1000.0
-}
-
 /// A million tokens, where requests of so many tokens cost so much each.
+///
+/// Source: TR121's `usd_per_1k = usd_per_1m × total_tokens / 1000`, turned round.
 #[must_use]
 pub fn per_million_tokens(per_request: f64, tokens_per_request: f64) -> f64 {
     per_request / tokens_per_request * MILLION

@@ -99,7 +99,7 @@ fn a_run_is_decided_by_the_files_that_its_scenario_names() {
     let page = fs::read_to_string(here.join("run/report.md")).unwrap();
     let section = page.split_once("## What is claimed\n").unwrap().1.split_once("\n## ").unwrap().0;
     assert!(section.contains("claims file states: this run has rows for 1 of 2 claims."), "{section}");
-    assert!(section.contains("| A cache helps. | not tested |"), "{section}");
+    assert!(section.lines().any(|line| line.starts_with("| A cache helps. | not tested ")), "{section}");
     printed(here, &["validate", "run"]);
     printed(here, &["report", "run", "--pricing", "p.yaml", "--out", "priced"]);
     let page = fs::read_to_string(here.join("priced/report.md")).unwrap();

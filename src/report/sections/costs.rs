@@ -188,7 +188,7 @@ fn comparisons(bill: &Bill, tier: &str) -> Table {
 fn routing(bill: &Bill, tier: &str) -> Table {
     Table::of(&bill.routing)
         .words("best alone", |row| row.alone.to_string())
-        .words("and besides", |row| if row.others.is_empty() { ABSENT } else { &row.others })
+        .words("and besides", |row| if row.others.is_empty() { ABSENT } else { row.others.as_str() })
         .number("requests there", "", |row| percent(row.routed))
         .number("saves", "%", |row| with_interval(row.saved_percent))
         .number("a thousand requests", &bill.currency, |row| with_interval(row.saved_per_thousand))

@@ -230,13 +230,17 @@ fn engines_that_were_not_measured_at_it_do_not_keep_others_from_being_chosen() {
 
 /// A bill of two engines, the second of which takes so many times as long as the first for short prompts, and for long ones.
 fn routed(short: f64, long: f64) -> Bill {
-    let second = move |model: Model, shape: Shape, round: u32| {
-        let (prefill, decode) = steady(model, shape, round);
+    let first = |_: Model, _: Shape, round: u32| {
+        let wobble = 1.0 + 0.002 * (f64::from(round % 3) - 1.0);
+        (10.0 * wobble, 40.0 * wobble)
+    };
+    let second = |model: Model, shape: Shape, round: u32| {
+        let (prefill, decode) = first(model, shape, round);
         let factor = if shape.prompt == 8 { short } else { long };
         (prefill * factor, decode * factor)
     };
     let shapes = [shape("short", 8, 1, 16), shape("long", 32, 1, 16)];
-    let run = interleaved_over(&shapes, &[("one", &steady), ("two", &second)]);
+    let run = interleaved_over(&shapes, &[("one", &first), ("two", &second)]);
     let (workload, bins) = workload(
         "mix: [{ name: s, share: 1, prompt: 8, gen: 16 }, { name: l, share: 1, prompt: 32, gen: 16 }]\nrequests_per_second: 2",
     );
@@ -253,7 +257,7 @@ fn a_router_is_held_against_the_best_engine_alone() {
     let row = &bill.routing[0];
     assert_eq!((row.alone.backend.as_str(), row.others.as_str()), ("one", "two"));
     assert!((row.routed - 0.5).abs() < 1e-12 && (row.saved_percent.value - 25.0).abs() < 1e-6, "{row:?}");
-    assert!(row.saved_percent.low.unwrap() <= row.saved_percent.value, "{row:?}");
+    assert!(row.saved_percent.low.unwrap() < row.saved_percent.value + 1e-6, "{row:?}");
     let alone = bill.thousands.iter().find(|of| of.engine == row.alone && of.tier == "hired").unwrap();
     let quarter = alone.cost.total.value / 4.0;
     assert!((row.saved_per_thousand.value / quarter - 1.0).abs() < 1e-6, "{row:?}");
@@ -262,7 +266,7 @@ fn a_router_is_held_against_the_best_engine_alone() {
     for (short, long, standing, advice) in [
         (2.0, 0.5, Standing::Decided, "route between one and two"),
         (2.0, 0.98, Standing::Decided, "do not route: it saves less than 3 %"),
-        (2.0, 2.0, Standing::Decided, "do not route: every request is cheapest on one"),
+        (2.0, 2.0, Standing::Decided, "do not route: by these figures every request is cheapest on one"),
     ] {
         let rows = recommend(&routed(short, long));
         let row = rows.iter().find(|row| row.topic == Topic::Routing && row.about == "a, w").unwrap();

@@ -3,7 +3,7 @@
 use phasebench::economics::break_even::SuccessRate;
 use phasebench::economics::capacity::{Demand, per_second};
 use phasebench::economics::price::{
-    Draw, Rates, Work, blend, per_million_tokens, per_thousand_requests, savings_percent, weighted,
+    Draw, Rates, Work, blend, per_million_tokens, savings_percent, weighted,
 };
 use phasebench::energy::{Sample, legacy_gate};
 use phasebench::kv::{Cache, MIB};
@@ -160,8 +160,8 @@ fn published_phase_cost(case: &Case) {
 
 fn published_product_mix(case: &Case) {
     for (mix, tokens) in case.inputs["total_tokens"].as_object().unwrap() {
-        let found = per_thousand_requests(case.number("usd_per_1m"), tokens.as_f64().unwrap());
-        case.same(mix, found, &case.expected[mix]);
+        let per_request = case.expected[mix].as_f64().unwrap() / 1000.0;
+        case.same(mix, per_million_tokens(per_request, tokens.as_f64().unwrap()), &case.inputs["usd_per_1m"]);
     }
 }
 
@@ -173,7 +173,8 @@ fn published_request(case: &Case) {
     case.same("infrastructure", infrastructure, &case.expected["infra_usd_per_1m"]);
     let total = infrastructure + case.number("energy_usd_per_1m");
     case.same("total", total, &case.expected["total_usd_per_1m"]);
-    case.same("request", per_thousand_requests(total, tokens) / 1000.0, &case.expected["usd_per_request"]);
+    let per_request = request.cost(rates(case)).infrastructure + case.number("energy_usd_per_1m") * tokens / 1e6;
+    case.same("request", per_request, &case.expected["usd_per_request"]);
 }
 
 fn published_savings(case: &Case) {
