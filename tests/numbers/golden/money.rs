@@ -2,9 +2,7 @@
 
 use phasebench::economics::break_even::SuccessRate;
 use phasebench::economics::capacity::{Demand, per_second};
-use phasebench::economics::price::{
-    Draw, Rates, Work, blend, per_million_tokens, savings_percent, weighted,
-};
+use phasebench::economics::price::{Draw, Rates, Work, blend, per_million_tokens, savings_percent, weighted};
 use phasebench::energy::{Sample, legacy_gate};
 use phasebench::kv::{Cache, MIB};
 use phasebench::units::Nanos;
