@@ -12,7 +12,9 @@ use clap::{Parser, Subcommand};
 
 pub use comparing::{AllowedReason, CompareArgs, HistoryArgs, ImportArgs, JudgeArgs, RerunArgs};
 pub use deciding::{CostArgs, CostRule, DecideArgs, FitArgs, KvArgs};
-pub use machine::{CalibrateArgs, DoctorArgs, MachineArgs, SetupCommand, SetupOnnxruntimeArgs, SetupTorchArgs};
+pub use machine::{
+    BoardsArgs, CalibrateArgs, DoctorArgs, MachineArgs, SetupCommand, SetupOnnxruntimeArgs, SetupTorchArgs,
+};
 pub use measuring::{BenchArgs, InitArgs, PlanArgs, ReportArgs, RunArgs, RunFolderArgs};
 pub use models::{ExportArgs, InspectArgs, ModelsCommand, PruneArgs, PullArgs, SynthArgs, VerifyArgs};
 pub use printing::{CompletionsArgs, SchemaArgs, SchemaOf};
@@ -102,6 +104,9 @@ pub enum Command {
     /// Keep a worker: end it, and whatever it started, with whoever holds standard input
     #[command(hide = true)]
     Supervise(SuperviseArgs),
+    /// Measure how fast NVIDIA's boards copy in their own memory, for a program that keeps away from their driver
+    #[command(hide = true)]
+    Boards(BoardsArgs),
     /// Print the JSON Schema of scenario files, or of pricing, workload or claims files, for editors
     Schema(SchemaArgs),
     /// Print shell completions
@@ -135,6 +140,7 @@ impl Command {
             | Self::Kv(_)
             | Self::Init(_)
             | Self::Supervise(_)
+            | Self::Boards(_)
             | Self::Schema(_)
             | Self::Completions(_) => false,
         }
@@ -162,7 +168,7 @@ impl Command {
             Self::Kv(args) => args.json,
             Self::Worker(WorkerCommand::Check(args)) => args.json,
             Self::Machine(args) => args.json,
-            Self::Schema(_) => true,
+            Self::Schema(_) | Self::Boards(_) => true,
             Self::Models(
                 ModelsCommand::Synth(_) | ModelsCommand::Export(_) | ModelsCommand::Pull(_) | ModelsCommand::Prune(_),
             )

@@ -11,6 +11,7 @@ use crate::terminal::warn;
 
 pub mod analyze;
 pub mod bench;
+pub mod boards;
 pub mod calibrate;
 mod columns;
 pub mod compare;
@@ -74,6 +75,7 @@ pub fn dispatch(cli: &Cli, out: &mut dyn Write) -> Result<Exit, CommandError> {
         Command::Analyze(args) => analyze::execute(args, out),
         Command::Init(args) => init::execute(args, out),
         Command::Bench(args) => bench::execute(args, out),
+        Command::Boards(args) => boards::execute(args, out),
         Command::Compare(args) => compare::execute(args, out),
         Command::Cost(args) => cost::execute(args, out),
         Command::Fit(args) => fit::execute(args, out),

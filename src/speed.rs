@@ -9,6 +9,7 @@ use crate::stats::median::{Median, located};
 use crate::terms::Kernel;
 use crate::units::Bytes;
 
+pub mod board;
 pub mod caches;
 pub mod watch;
 
@@ -24,7 +25,7 @@ const OF_MEMORY: u64 = 8;
 /// How much is measured.
 #[derive(Debug, Clone)]
 pub struct Effort {
-    /// Kernels, in the order in which they take turns.
+    /// Kernels of the processor, in the order in which they take turns.
     pub kernels: Vec<Kernel>,
     /// How many threads, one after the other.
     pub threads: Vec<u32>,
@@ -76,7 +77,7 @@ pub fn thread_counts(usable: f64) -> Vec<u32> {
 /// Measures; kernels take turns, so that what the machine does meanwhile meets all of them.
 ///
 /// # Errors
-/// The system refuses the memory.
+/// The system refuses the memory; a kernel that is no work of a processor, see [`board`].
 pub fn measure(effort: &Effort, buffer: Bytes) -> io::Result<Vec<Speed>> {
     let most = effort.threads.iter().copied().max().unwrap_or(1);
     let ready = effort.kernels.iter().map(|&kernel| Ready::new(kernel, most, buffer));
@@ -109,6 +110,7 @@ impl Ready {
             Kernel::Memory => Memory::new(bytes, count(threads), Pages::Huge).map(Self::Memory),
             Kernel::MemoryPlain => Memory::new(bytes, count(threads), Pages::Unasked).map(Self::Memory),
             Kernel::Compute => Ok(Self::Compute),
+            Kernel::DeviceCopy => Err(io::Error::new(io::ErrorKind::Unsupported, "a board's kernel has no threads")),
         }
     }
 
@@ -151,12 +153,13 @@ mod tests {
     /// Whatever the machine is, and however long it is held up meanwhile.
     #[test]
     fn every_kernel_has_a_speed() {
-        let effort = Effort { kernels: Kernel::ALL.to_vec(), threads: vec![1, 2], repetitions: 2, time: SHORTEST };
+        let effort =
+            Effort { kernels: Kernel::OF_PROCESSOR.to_vec(), threads: vec![1, 2], repetitions: 2, time: SHORTEST };
         let measured = measure(&effort, Bytes(8 << 20)).unwrap();
         let found: Vec<_> =
             measured.iter().map(|speed| (speed.kernel, speed.threads, speed.per_second.len())).collect();
-        let expected = [1, 2].map(|threads| Kernel::ALL.iter().map(move |kernel| (*kernel, threads, 2)));
-        assert_eq!(found, expected.into_iter().flatten().collect::<Vec<_>>());
+        let expected = [1, 2].map(|threads| Kernel::OF_PROCESSOR.map(|kernel| (kernel, threads, 2)));
+        assert_eq!(found, expected.as_flattened());
         for speed in &measured {
             assert!(speed.per_second.iter().all(|rate| (1e6..1e13).contains(rate)), "{speed:?}");
         }

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 mod attribution;
+mod board;
 pub mod claim;
 mod compile;
 pub mod continuity;
@@ -22,6 +23,7 @@ mod rules;
 pub mod sensor;
 
 pub use attribution::{Attribution, Evidence};
+pub use board::BoardSpeed;
 pub use compile::CompileEvidence;
 pub use disturbed::Disturbed;
 pub use division::{Division, SessionCount};
@@ -349,15 +351,23 @@ pub enum Kernel {
     MemoryPlain,
     /// Independent fused multiply-adds in f32, in registers. Unit: floating-point operations per second.
     Compute,
+    /// Copies a buffer within the memory of an NVIDIA board that is larger than its caches. Unit: bytes per second, those that
+    /// are read and those that are written together.
+    DeviceCopy,
 }
-named!(Kernel { Memory => "memory", MemoryPlain => "memory_plain", Compute => "compute" });
+named!(Kernel {
+    Memory => "memory", MemoryPlain => "memory_plain", Compute => "compute", DeviceCopy => "device_copy",
+});
 
 impl Kernel {
+    /// Those of the processor, which work with a number of threads.
+    pub const OF_PROCESSOR: [Self; 3] = [Self::Memory, Self::MemoryPlain, Self::Compute];
+
     /// What its speed is counted in for people: thousand millions of this per second.
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
-            Self::Memory | Self::MemoryPlain => "GB/s",
+            Self::Memory | Self::MemoryPlain | Self::DeviceCopy => "GB/s",
             Self::Compute => "GFLOP/s",
         }
     }

@@ -1,6 +1,6 @@
 //! `roofline.csv`: how near each cell comes to what the machine can do at most.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,14 +11,19 @@ use crate::stats::median::Median;
 use crate::store::Recording;
 use crate::terms::model::Architecture;
 use crate::terms::{Kernel, Mode};
+use crate::units::Bytes;
 
 use super::columns::columns;
 use super::groups::{Group, by_cell};
 use super::key::CellKey;
-use super::machine::Speeds;
+use super::machine::{Board, Speeds};
 use super::metrics::Metrics;
 use super::summary::{Summary, SummaryRow};
 use super::table::{Sources, Table};
+
+mod place;
+
+use place::{Place, Places};
 
 /// A cell that does more than this share of a roof shows that the machine was measured too slow: beside others, or too briefly.
 const EXCEEDS: f64 = 1.05;
@@ -26,7 +31,8 @@ const EXCEEDS: f64 = 1.05;
 const HOLDS: f64 = 0.5;
 
 columns! {
-    /// One cell in one mode that is proven to have run on the processor, with a model whose shape and element type are known.
+    /// One cell in one mode that is proven to have run on the processor, or on one NVIDIA board that was measured, with a model
+    /// whose shape and element type are known.
     pub struct RooflineRow {
         ..key: Arc<CellKey>,
         /// `prefill` or `kv_decode`.
@@ -49,19 +55,21 @@ columns! {
         /// Operations ÷ time.
         /// Unit: 1/s.
         achieved_operations_per_s: f64,
-        /// Threads of the engine, as it reports them. `None`: it does not.
+        /// Threads of the engine, as it reports them. `None`: it does not, or it ran on a board.
         /// Unit: threads.
         threads: Option<u32>,
-        /// What the machine reads, with these threads where that was measured, else at most. `None`: the run measured none.
+        /// What the machine reads, with these threads where that was measured, else at most; of a board what it copies, reading and
+        /// writing together. `None`: the run measured none.
         /// Unit: bytes/s.
         memory_roof: Option<f64>,
-        /// The same on plain pages. `None`: as above.
+        /// The same on plain pages. `None`: as above; boards have none.
         /// Unit: bytes/s.
         memory_plain_roof: Option<f64>,
-        /// What it computes. `None`: as above.
+        /// What it computes. `None`: as above; of boards it is not measured.
         /// Unit: 1/s.
         compute_roof: Option<f64>,
-        /// Whether the weights fit into the last level of the caches, so that they need not come from memory. `None`: not told.
+        /// Whether the weights fit into the last level of the caches, of a board its L2, so that they need not come from memory.
+        /// `None`: not told.
         fits_cache: Option<bool>,
         /// Achieved bytes ÷ `memory_roof`. `None`: no roof.
         /// Unit: fraction.
@@ -84,11 +92,13 @@ columns! {
         /// Tokens per second as measured: of the prompt, or decoded, over all rows.
         tokens_per_s: f64,
         /// The same at the nearer roof; memory is none where the weights fit into the caches. `None`: no roof, or one that the
-        /// cell exceeds by more than 5 %, which was measured too low.
+        /// cell exceeds by more than 5 %, which was measured too low; prefill on a board, whose arithmetic is not measured.
         /// Source: Williams, Waterman and Patterson, Roofline (2009).
         ceiling_tokens_per_s: Option<f64>,
-        /// What takes the larger part of the time. `None`: as above.
+        /// What takes the larger part of the time. `None`: as above; on a board, memory does not.
         held_by: Option<HeldBy>,
+        /// UUID of the board that it ran on. `None`: it ran on the processor.
+        board: Option<String>,
     }
 }
 
@@ -112,7 +122,7 @@ pub struct Roofline;
 impl Table for Roofline {
     type Row = RooflineRow;
     const FILE: &'static str = "analysis/roofline.csv";
-    const ABOUT: &'static str = "Prefill and decode of every cell that is proven to have run on the processor and whose bytes are known, in the plan's order.";
+    const ABOUT: &'static str = "Prefill and decode of every cell that is proven to have run on the processor, or on one NVIDIA board that was measured, and whose bytes are known, in the plan's order.";
 
     fn derive(from: &Sources<'_>) -> Vec<RooflineRow> {
         let summaries = from.rows::<Summary>();
@@ -126,25 +136,17 @@ impl Table for Roofline {
 struct Cells<'a> {
     manifest: &'a Manifest,
     summaries: BTreeMap<(&'a str, Mode), &'a SummaryRow>,
-    /// Cells that are proven to have run on the processor, and on nothing else.
-    on_processor: BTreeSet<&'a str>,
+    places: Places<'a>,
     speeds: Speeds,
 }
 
 impl<'a> Cells<'a> {
     fn new(recording: &'a Recording, manifest: &'a Manifest, summaries: &'a [SummaryRow]) -> Self {
-        let calls = || recording.calls().filter(|call| call.status.is_ok());
-        let of_device = |gpu: bool| {
-            let ran =
-                calls().filter(move |call| call.attribution.device().is_some_and(|device| device.is_some() == gpu));
-            ran.map(|call| call.cell_id.0.as_str())
-        };
-        let elsewhere: BTreeSet<&str> = of_device(true).collect();
         let proven = summaries.iter().filter(|row| row.is_proven());
         Self {
             manifest,
             summaries: proven.map(|row| ((row.key.cell_id.as_str(), row.mode), row)).collect(),
-            on_processor: of_device(false).filter(|cell| !elsewhere.contains(cell)).collect(),
+            places: Places::of(recording, manifest),
             speeds: Speeds::of(recording),
         }
     }
@@ -154,7 +156,11 @@ impl<'a> Cells<'a> {
         let key = group.key();
         let summary = *self.summaries.get(&(key.cell_id.as_str(), group.mode))?;
         let backend = self.manifest.stack.backends.get(&key.backend)?;
-        if !self.on_processor.contains(key.cell_id.as_str()) || backend.virtual_clock || *summary.key != *key {
+        let roofs = match self.places.of_cell(&key.cell_id)? {
+            Place::Processor => Roofs::of_processor(&self.speeds, threads(backend)),
+            Place::Board(uuid) => Roofs::of_board(uuid, self.speeds.board(uuid)?),
+        };
+        if backend.virtual_clock || *summary.key != *key {
             return None;
         }
         let shape = self.manifest.models.get(&key.model)?.architecture.as_ref()?;
@@ -163,23 +169,44 @@ impl<'a> Cells<'a> {
         let of = Use { element_bytes: key.dtype.bytes()?, batch: key.batch, prompt, steps };
         let (demand, times, tokens) = demand_of(group.mode, shape, of)?;
         let time = Time::of(summary, times);
-        Some(self.compared(key, group.mode, of, demand, time, tokens, threads(backend)))
+        Some(roofs.compared(key, group.mode, of, demand, time, tokens))
+    }
+}
+
+/// What a cell is set beside.
+struct Roofs {
+    memory: Option<Median>,
+    plain: Option<Median>,
+    compute: Option<Median>,
+    /// The last cache before memory.
+    cache: Option<Bytes>,
+    threads: Option<u32>,
+    board: Option<String>,
+}
+
+impl Roofs {
+    fn of_processor(speeds: &Speeds, threads: Option<u32>) -> Self {
+        let roof = |kernel| speeds.roof(kernel, threads);
+        Self {
+            memory: roof(Kernel::Memory),
+            plain: roof(Kernel::MemoryPlain),
+            compute: roof(Kernel::Compute),
+            cache: speeds.last_level_cache,
+            threads,
+            board: None,
+        }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a row's parts, each made once")]
-    fn compared(
-        &self,
-        key: Arc<CellKey>,
-        mode: Mode,
-        of: Use,
-        demand: Demand,
-        time: Time,
-        tokens: f64,
-        threads: Option<u32>,
-    ) -> RooflineRow {
-        let roof = |kernel| self.speeds.roof(kernel, threads);
-        let (memory, plain, compute) = (roof(Kernel::Memory), roof(Kernel::MemoryPlain), roof(Kernel::Compute));
-        let fits_cache = self.speeds.last_level_cache.map(|cache| demand.bytes() <= cache.0 as f64);
+    /// Of memory alone: what a board computes is not measured.
+    fn of_board(uuid: &str, board: Board) -> Self {
+        let memory = Some(board.copy);
+        Self { memory, plain: None, compute: None, cache: board.l2, threads: None, board: Some(uuid.to_owned()) }
+    }
+
+    fn compared(self, key: Arc<CellKey>, mode: Mode, of: Use, demand: Demand, time: Time, tokens: f64) -> RooflineRow {
+        let Self { memory, plain, compute, .. } = self;
+        let on_board = self.board.is_some();
+        let fits_cache = self.cache.map(|cache| demand.bytes() <= cache.0 as f64);
         let of_memory = Share::of(demand.bytes(), time, memory);
         let of_compute = Share::of(demand.operations, time, compute);
         let of_plain = Share::of(demand.bytes(), time, plain);
@@ -190,6 +217,9 @@ impl<'a> Cells<'a> {
         let binding = [value(&of_memory).filter(|_| from_memory), value(&of_compute)];
         let exceeded = binding.into_iter().flatten().any(|share| share > EXCEEDS);
         let plain_share = value(&of_plain).filter(|_| from_memory);
+        let held_by = if on_board { held_on_board(binding[0]) } else { held_by(binding[0], plain_share, binding[1]) };
+        // The arithmetic that a prefill is mostly made of may be the nearer roof, and is not known.
+        let is_hidden = exceeded || (on_board && mode == Mode::Prefill);
         RooflineRow {
             key,
             mode,
@@ -200,7 +230,7 @@ impl<'a> Cells<'a> {
             operations: demand.operations,
             achieved_bytes_per_s: demand.bytes() / time.ms * 1e3,
             achieved_operations_per_s: demand.operations / time.ms * 1e3,
-            threads,
+            threads: self.threads,
             memory_roof: memory.map(|roof| roof.value),
             memory_plain_roof: plain.map(|roof| roof.value),
             compute_roof: compute.map(|roof| roof.value),
@@ -212,8 +242,9 @@ impl<'a> Cells<'a> {
             compute_share_low: of_compute.and_then(|share| share.low),
             compute_share_high: of_compute.and_then(|share| share.high),
             tokens_per_s: tokens / time.ms * 1e3,
-            ceiling_tokens_per_s: shortest.filter(|_| !exceeded).map(|seconds| tokens / seconds),
-            held_by: held_by(binding[0], plain_share, binding[1]).filter(|_| !exceeded),
+            ceiling_tokens_per_s: shortest.filter(|_| !is_hidden).map(|seconds| tokens / seconds),
+            held_by: held_by.filter(|_| !exceeded),
+            board: self.board,
         }
     }
 }
@@ -238,6 +269,11 @@ fn held_by(memory: Option<f64>, plain: Option<f64>, compute: Option<f64>) -> Opt
         false if plain.is_some_and(|plain| plain >= HOLDS) => HeldBy::MemoryPlain,
         false => HeldBy::Overhead,
     })
+}
+
+/// The same where only memory's share is known. `None`: it is not the larger part, and what is cannot be told.
+fn held_on_board(memory: Option<f64>) -> Option<HeldBy> {
+    memory.filter(|memory| *memory >= HOLDS).map(|_| HeldBy::Memory)
 }
 
 /// Threads that an engine reports to compute with. `None`: it reports none.
@@ -299,6 +335,13 @@ mod tests {
             (Some(0.9), None, None, None),
         ] {
             assert_eq!(held_by(memory, plain, compute), held);
+        }
+    }
+
+    #[test]
+    fn on_a_board_memory_alone_is_known() {
+        for (memory, held) in [(Some(0.8), Some(HeldBy::Memory)), (Some(0.4), None), (None, None)] {
+            assert_eq!(held_on_board(memory), held);
         }
     }
 

@@ -125,3 +125,14 @@ pub struct MachineArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// `boards`
+#[derive(Debug, Args)]
+pub struct BoardsArgs {
+    /// Repetitions on each board
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repetitions: u32,
+    /// Time of each in milliseconds
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub time_ms: u32,
+}

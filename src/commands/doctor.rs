@@ -76,6 +76,7 @@ fn look(scenario: Option<&Path>) -> Result<(Findings, bool), CommandError> {
         clocks(),
         own_speed(),
     ]);
+    findings.extend((!gpus.devices.is_empty()).then(own_speed_of_boards).flatten());
     findings.extend(power::findings());
     findings.extend([
         python_tool("python3", &["--version"], "apt install python3   (setup fetches runtimes with it)"),
@@ -121,6 +122,12 @@ fn own_speed() -> Finding {
         Some(told) => Finding::ready(Kind::Sensor, NAME, told),
         None => Finding::missing(Kind::Sensor, NAME, "no memory for the buffer that is read".to_owned(), None),
     }
+}
+
+fn own_speed_of_boards() -> Option<Finding> {
+    const NAME: &str = "the boards' own speed";
+    let (told, all) = machine::brief_of_boards()?;
+    Some(if all { Finding::ready(Kind::Sensor, NAME, told) } else { Finding::missing(Kind::Sensor, NAME, told, None) })
 }
 
 fn python_tool(name: &'static str, arguments: &[&str], fix: &str) -> Finding {

@@ -17,6 +17,7 @@ use crate::terms::Kernel;
 
 use found::{Found, SpeedRow};
 
+mod boards;
 mod found;
 mod meaning;
 mod model;
@@ -43,7 +44,8 @@ pub fn execute(args: &MachineArgs, out: &mut dyn Write) -> Result<Exit, CommandE
         return watch::execute(time, out);
     }
     let threads = (!args.threads.is_empty()).then(|| args.threads.clone());
-    let found = Found::measure(threads, Kernel::ALL.to_vec(), REPETITIONS, TURN)?;
+    let mut found = Found::measure(threads, Kernel::OF_PROCESSOR.to_vec(), REPETITIONS, TURN)?;
+    found.boards = boards::measured(REPETITIONS, TURN);
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
         write_atomically(&folder.join(FOUND), &serde_json::to_vec_pretty(&found)?)?;
@@ -73,6 +75,13 @@ pub(super) fn brief(machine: &Machine) -> Option<String> {
     Some(format!("{}{threads}{}", told.collect::<Vec<_>>().join(", "), meaning::beside(&found)))
 }
 
+/// The boards in one line, and whether each has a figure. `None`: there is none.
+pub(super) fn brief_of_boards() -> Option<(String, bool)> {
+    let boards = boards::measured(BRIEF_REPETITIONS, TURN);
+    let told: Vec<String> = boards.iter().map(boards::BoardRow::brief).collect();
+    (!told.is_empty()).then(|| (told.join("; "), boards.iter().all(boards::BoardRow::is_measured)))
+}
+
 /// The table and what it means.
 fn print(found: &Found, out: &mut dyn Write) -> Result<(), CommandError> {
     let processor = found.machine.cpu_model.as_deref().unwrap_or(&found.machine.arch);
@@ -90,7 +99,7 @@ fn print(found: &Found, out: &mut dyn Write) -> Result<(), CommandError> {
         writeln!(out, "{line}")?;
     }
     writeln!(out)?;
-    for sentence in meaning::sentences(found) {
+    for sentence in meaning::sentences(found).into_iter().chain(found.boards.iter().map(boards::BoardRow::sentence)) {
         writeln!(out, "{sentence}")?;
     }
     Ok(())

@@ -77,7 +77,8 @@ fn reference(file: &ScenarioFile) -> Option<ReferencePlan> {
     let wanted = !file.reference.every.is_zero() && limits().any(|limits| !limits.virtual_clock());
     let threads: BTreeSet<u32> = limits().filter_map(|limits| limits.threads()).collect();
     let (every_ns, share) = (Nanos::from(file.reference.every), file.reference.share);
-    wanted.then(|| ReferencePlan { threads: threads.into_iter().collect(), every_ns, share, begins: true })
+    let boards = limits().any(|limits| limits.asks_for_board());
+    wanted.then(|| ReferencePlan { threads: threads.into_iter().collect(), every_ns, share, begins: true, boards })
 }
 
 /// A run may be so many times as fast as its estimate, and the first measurement of the machine still keeps within its share.

@@ -183,6 +183,9 @@ pub struct ReferencePlan {
     /// Otherwise the first one waits until `share` allows for it, and a short run has none.
     #[serde(default = "always", skip_serializing_if = "is_always")]
     pub begins: bool,
+    /// Whether NVIDIA's boards are measured, too: where a backend asks for one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub boards: bool,
 }
 
 /// What plans mean that say nothing of it.
@@ -200,14 +203,16 @@ impl ReferencePlan {
     pub const KERNELS: (u32, u32) = (3, 2);
 
     /// Roughly the time of a measurement of so many kernels: each takes 30 ms with every number of threads, and the buffer is
-    /// made ready once.
+    /// made ready once. Boards take what their driver takes to start.
     #[must_use]
     pub fn takes(&self, kernels: u32) -> Nanos {
         const READY_MS: u64 = 100;
         const EACH_MS: u64 = 30;
+        const BOARDS_MS: u64 = 700;
         // With 1 and with all that may be used it is measured in any case.
         let threads = self.threads.len() as u64 + 2;
-        Nanos((READY_MS + EACH_MS * u64::from(kernels) * threads) * 1_000_000)
+        let boards = if self.boards { BOARDS_MS } else { 0 };
+        Nanos((READY_MS + EACH_MS * u64::from(kernels) * threads + boards) * 1_000_000)
     }
 
     /// How many there may be in a run of such a length with so many loads.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::terms::Kernel;
+use crate::terms::{BoardSpeed, Kernel};
 use crate::units::{Bytes, Nanos};
 
 /// The reference kernels, run while engines were quiet. It is no call: no latency and no energy is made of it.
@@ -25,7 +25,10 @@ pub struct ReferenceRecord {
     pub last_level_cache_bytes: Option<Bytes>,
     /// What was measured. Empty: the system had no memory for the buffer.
     pub speeds: Vec<SpeedRecord>,
-    /// Share of all processors' time that programs other than this one used meanwhile, 0 to 1. `None`: not told.
+    /// NVIDIA's boards, or why none was reached. Empty: no backend asks for one, or a record of an earlier version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub boards: Vec<BoardSpeed>,
+    /// Share of all processors' time that programs other than this one used while `speeds` were measured, 0 to 1. `None`: not told.
     pub foreign_cpu: Option<f64>,
 }
 

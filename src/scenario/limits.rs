@@ -19,6 +19,11 @@ pub trait Limits {
         None
     }
 
+    /// Whether it is asked to run on an NVIDIA board.
+    fn asks_for_board(&self) -> bool {
+        false
+    }
+
     /// Whether its calls take no time but on a clock of their own.
     fn virtual_clock(&self) -> bool {
         false

@@ -546,6 +546,7 @@ fn timeline(plan: &Plan, task_takes: Nanos, (first, later): (Nanos, Nanos)) -> (
                 buffer_bytes: Bytes(1),
                 last_level_cache_bytes: None,
                 speeds: Vec::new(),
+                boards: Vec::new(),
                 foreign_cpu: None,
             })));
         } else {
@@ -570,19 +571,34 @@ fn the_machine_is_measured_within_its_share_of_the_time() {
     let mut plan = plan(Order::Blocked, 1, 2, 1, Repetitions::Fixed(100), 1);
     let second = Nanos(1_000_000_000);
     assert_eq!(references_of(&plan, second).0, []);
-    plan.reference =
-        Some(ReferencePlan { threads: vec![2], every_ns: Nanos(30_000_000_000), share: 0.5, begins: true });
+    plan.reference = Some(ReferencePlan {
+        threads: vec![2],
+        every_ns: Nanos(30_000_000_000),
+        share: 0.5,
+        begins: true,
+        boards: false,
+    });
     let (found, _) = references_of(&plan, second);
     let count = |when| found.iter().filter(|found| **found == when).count();
     assert_eq!((found[0], found.last()), (ReferenceWhen::Begin, Some(&ReferenceWhen::End)));
     assert_eq!((count(ReferenceWhen::Begin), count(ReferenceWhen::Border), count(ReferenceWhen::End)), (1, 1, 1));
     assert_eq!(count(ReferenceWhen::Between), 6, "{found:?}");
-    plan.reference =
-        Some(ReferencePlan { threads: vec![2], every_ns: Nanos(30_000_000_000), share: 0.01, begins: true });
+    plan.reference = Some(ReferencePlan {
+        threads: vec![2],
+        every_ns: Nanos(30_000_000_000),
+        share: 0.01,
+        begins: true,
+        boards: false,
+    });
     let (found, share) = references_of(&plan, second);
     assert!(share <= 0.01 && found.len() == 2, "{share} {found:?}");
-    plan.reference =
-        Some(ReferencePlan { threads: vec![2], every_ns: Nanos(30_000_000_000), share: 0.0, begins: true });
+    plan.reference = Some(ReferencePlan {
+        threads: vec![2],
+        every_ns: Nanos(30_000_000_000),
+        share: 0.0,
+        begins: true,
+        boards: false,
+    });
     assert_eq!(references_of(&plan, second).0, [ReferenceWhen::Begin]);
 }
 
@@ -594,8 +610,13 @@ fn runs_of_every_length_keep_within_the_share() {
     for task_ms in [1, 20, 300, 5000] {
         for calls in [1, 3, 10, 60, 400] {
             let mut plan = plan(Order::Blocked, 1, 2, 1, Repetitions::Fixed(calls), 1);
-            let mut rule =
-                ReferencePlan { threads: vec![2], every_ns: Nanos(30_000_000_000), share: SHARE, begins: false };
+            let mut rule = ReferencePlan {
+                threads: vec![2],
+                every_ns: Nanos(30_000_000_000),
+                share: SHARE,
+                begins: false,
+                boards: false,
+            };
             let (first, later) = (rule.takes(ReferencePlan::KERNELS.0), rule.takes(ReferencePlan::KERNELS.1));
             let total = Nanos(u64::from(2 * (calls + 3)) * task_ms * 1_000_000);
             rule.begins = SHARE * total.as_secs() > first.as_secs();
@@ -616,8 +637,13 @@ fn runs_of_every_length_keep_within_the_share() {
 #[test]
 fn a_process_that_goes_on_measures_the_machine_afresh() {
     let mut plan = plan(Order::Interleaved, 1, 2, 1, Repetitions::Fixed(2), 1);
-    plan.reference =
-        Some(ReferencePlan { threads: Vec::new(), every_ns: Nanos(30_000_000_000), share: 0.02, begins: true });
+    plan.reference = Some(ReferencePlan {
+        threads: Vec::new(),
+        every_ns: Nanos(30_000_000_000),
+        share: 0.02,
+        begins: true,
+        boards: false,
+    });
     let ordering = Ordering::new(&plan);
     let mut recorded = Recorded::new(&plan);
     for process in 0..3 {

@@ -11,6 +11,8 @@
 )]
 
 mod docker;
+#[path = "../support/fake_cuda.rs"]
+mod fake_cuda;
 mod frozen;
 #[path = "../support/in_time.rs"]
 mod in_time;

@@ -4,6 +4,7 @@
 //! torch worker takes part where `PHASEBENCH_TEST_TORCH` is set (after `phasebench setup torch`), and in a container where
 //! `PHASEBENCH_TEST_DOCKER` is (after `phasebench setup torch --docker`).
 
+mod boards;
 mod checked;
 mod claims;
 mod clients;

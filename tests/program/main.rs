@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod bench;
+mod boards;
 mod compare;
 mod cost;
 mod decide;
+#[path = "../support/fake_cuda.rs"]
+mod fake_cuda;
 mod forged_record;
 mod front;
 mod history;

@@ -76,6 +76,30 @@ fn ids_depend_on_what_a_cell_is_and_on_nothing_else() {
 }
 
 #[test]
+fn boards_are_measured_where_a_backend_asks_for_one() {
+    for (engine, asked) in [
+        ("onnx: {}", false),
+        ("onnx: { provider: openvino }", false),
+        ("onnx: { provider: cuda }", true),
+        ("onnx: { provider: tensorrt }", true),
+        ("torch: {}", false),
+        ("torch: { device: cuda }", true),
+        ("ollama: {}", false),
+        ("ollama: { device: gpu }", true),
+        ("worker: { command: [program], device: \"cuda:1\" }", true),
+        ("worker: { command: [program] }", false),
+    ] {
+        let other = format!("  - {{ name: other, {engine} }}\n");
+        let (_, plan) = all(&SMALL.replace("  - { name: half, warmups: 3, onnx: { dtype: f16 } }\n", &other));
+        let rule = plan.reference.clone().unwrap();
+        assert_eq!(rule.boards, asked, "{engine}");
+        // A plan without boards is what it was before there were any.
+        assert_eq!(serde_json::to_string(&plan).unwrap().contains("boards"), asked, "{engine}");
+        assert_eq!(rule.takes(2) > Nanos(800_000_000), asked, "{engine}: {}", rule.takes(2));
+    }
+}
+
+#[test]
 fn a_prompt_beyond_the_context_is_skipped_with_the_numbers() {
     let (_, plan) = all(SMALL);
     assert_eq!((plan.cells.len(), plan.skipped.len()), (12, 4));

@@ -15,6 +15,8 @@ use crate::telemetry::meanwhile::Meanwhile;
 use crate::terms::Kernel;
 use crate::units::{Bytes, significant};
 
+use super::boards::BoardRow;
+
 /// What was found, as `machine --json` prints it.
 #[derive(Debug, Serialize)]
 pub(super) struct Found {
@@ -36,6 +38,8 @@ pub(super) struct Found {
     /// Compute with the most threads ÷ with one: how many processors' work is done. Null: measured with one number of threads.
     pub(super) effective_processors: Option<f64>,
     pub(super) speeds: Vec<SpeedRow>,
+    /// NVIDIA's boards. Empty: there is none.
+    pub(super) boards: Vec<BoardRow>,
 }
 
 /// One kernel with one number of threads.
@@ -55,7 +59,7 @@ pub(super) struct SpeedRow {
 }
 
 impl Found {
-    /// Measures, and looks at what else goes on meanwhile. `threads`: see [`speed::thread_counts`] where there are none.
+    /// Measures the processor, and looks at what else goes on meanwhile. `threads`: see [`speed::thread_counts`] where there are none.
     pub(super) fn measure(
         threads: Option<Vec<u32>>,
         kernels: Vec<Kernel>,
@@ -82,6 +86,7 @@ impl Found {
             steal: shares.map(|shares| shares.steal),
             effective_processors: effective(&speeds),
             speeds: speeds.iter().filter_map(SpeedRow::of).collect(),
+            boards: Vec::new(),
         })
     }
 
@@ -98,7 +103,7 @@ impl Found {
 
     /// Every kernel over the threads, as a multiple of what one thread does.
     pub(super) fn chart(&self) -> Rates {
-        let series = Kernel::ALL.iter().filter_map(|&kernel| {
+        let series = Kernel::OF_PROCESSOR.into_iter().filter_map(|kernel| {
             let one = self.speeds.iter().find(|row| row.kernel == kernel)?;
             let of_one = |value: f64| value / one.per_second;
             let point = |row: &SpeedRow| RatePoint {

@@ -15,16 +15,22 @@ mod threads;
 const DRIFT: f64 = 0.05;
 
 pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
-    let known = run.tables.roofline.iter().filter(|row| row.held_by.is_some());
+    // On a board only memory is a roof: what does not hold a cell is a figure all the same.
+    let is_known = |row: &&RooflineRow| row.held_by.is_some() || (row.board.is_some() && row.memory_share.is_some());
+    let known = run.tables.roofline.iter().filter(is_known);
     let rows: Vec<&RooflineRow> = known.collect();
-    if rows.is_empty() {
+    // Why a figure is missing that was asked for is worth a sentence where nothing else stands here.
+    let has_reason = run.tables.machine.iter().any(|row| row.not_measured.is_some());
+    if rows.is_empty() && !has_reason {
         return None;
     }
     let mut blocks = vec![Block::Paragraph(INTRO.into())];
-    blocks.push(Block::List(sentences(&rows, names)));
-    blocks.extend(threads::sentences(run, names).map(Block::List));
-    blocks.push(plot(run, &rows, names));
-    blocks.push(cells(&rows).into());
+    if !rows.is_empty() {
+        blocks.extend(Some(sentences(&rows, names)).filter(|said| !said.is_empty()).map(Block::List));
+        blocks.extend(threads::sentences(run, names).map(Block::List));
+        blocks.extend(plot(run, &rows, names));
+        blocks.push(cells(&rows).into());
+    }
     blocks.push(Block::Paragraph(machine(&run.tables.machine)));
     Some(Section { id: "roofline", title: "Why that fast and not faster".to_owned(), blocks })
 }
@@ -53,6 +59,11 @@ pub(super) fn sentence(row: &RooflineRow, names: &Names) -> Option<Text> {
     let of = format!("{} of {what} on {}:", mode(row.mode), row.key.backend);
     let of_roof = of_roof(row);
     let answer = match row.held_by? {
+        HeldBy::Memory if row.board.is_some() => format!(
+            "{of_roof}; it is held by the board's memory, which it reads at {} of the speed that the driver copies at there. Fewer \
+             bytes help: a smaller model or a narrower element type; more arithmetic does not",
+            share(row.memory_share, row.memory_share_low, row.memory_share_high)
+        ),
         HeldBy::Memory => format!(
             "{of_roof}; it is held by memory, which it reads at {} of the machine's speed. Fewer bytes help: a smaller \
              model or a narrower element type; a faster processor does not",
@@ -99,8 +110,13 @@ fn share(value: Option<f64>, low: Option<f64>, high: Option<f64>) -> String {
     format!("{}{}", format::percent(value), bounds.unwrap_or_default())
 }
 
-/// Operations per second against operations per byte: the machine's two roofs, and the cells below them.
-fn plot(run: &ReportedRun<'_>, rows: &[&RooflineRow], names: &Names) -> Block {
+/// Operations per second against operations per byte: the machine's two roofs, and the cells below them. `None`: all cells ran on
+/// boards, which have one roof.
+fn plot(run: &ReportedRun<'_>, rows: &[&RooflineRow], names: &Names) -> Option<Block> {
+    let rows: Vec<&RooflineRow> = rows.iter().copied().filter(|row| row.board.is_none()).collect();
+    if rows.is_empty() {
+        return None;
+    }
     let intensity = |row: &RooflineRow| row.operations / (row.weights_bytes + row.kv_read_bytes);
     let mut series = Vec::new();
     let ends =
@@ -143,7 +159,7 @@ fn plot(run: &ReportedRun<'_>, rows: &[&RooflineRow], names: &Names) -> Block {
                                caches may stand above the slope. From ")
         .code("analysis/roofline.csv")
         .and(".");
-    Block::figure("roofline", caption, rates(&data))
+    Some(Block::figure("roofline", caption, rates(&data)))
 }
 
 fn cells(rows: &[&RooflineRow]) -> Table {
@@ -183,19 +199,33 @@ fn held_by(by: HeldBy) -> &'static str {
 /// How often the machine was measured, and whether it stayed as fast as it was.
 fn machine(rows: &[MachineRow]) -> Text {
     let times: std::collections::BTreeSet<(u32, u32)> = rows.iter().map(|row| (row.epoch, row.reference)).collect();
-    let spread = |kernel: Kernel| {
-        let own = || rows.iter().filter(move |row| row.kernel == kernel).map(|row| row.relative);
+    let spread = |of: &dyn Fn(&MachineRow) -> bool| {
+        let own = || rows.iter().filter(|row| of(row)).filter_map(|row| row.relative);
         let (low, high) = (own().fold(f64::MAX, f64::min), own().fold(0.0, f64::max));
-        (times.len() > 1).then_some((low - 1.0, high - 1.0))
+        (times.len() > 1 && own().next().is_some()).then_some((low - 1.0, high - 1.0))
     };
     let mut text = format!("The machine was measured {} in this run", times_of(times.len()));
     for (kernel, name) in [(Kernel::Memory, "memory"), (Kernel::Compute, "arithmetic")] {
-        let Some((low, high)) = spread(kernel) else { continue };
-        let changes = (format::change_percent(100.0 * low), format::change_percent(100.0 * high));
-        let moved = if high - low > 2.0 * DRIFT { ", which may explain cells that drift" } else { "" };
-        text.push_str(&format!("; {name} stayed within {} and {} of its median{moved}", changes.0, changes.1));
+        text.push_str(&moved(name, spread(&|row| row.kernel == kernel)));
+    }
+    let boards: std::collections::BTreeSet<&str> = rows.iter().filter_map(|row| row.board.as_deref()).collect();
+    for board in boards {
+        let name = format!("the memory of board {board}");
+        text.push_str(&moved(&name, spread(&|row| row.board.as_deref() == Some(board))));
+    }
+    let reasons: std::collections::BTreeSet<&str> = rows.iter().filter_map(|row| row.not_measured.as_deref()).collect();
+    for why in reasons {
+        text.push_str(&format!("; the memory of a board was not measured, because {why}"));
     }
     Text::plain(format!("{text}. All of it: ")).code("analysis/machine.csv").and(".")
+}
+
+/// How far a kernel moved over the run, for the middle of a sentence. Empty: it was measured once at most.
+fn moved(name: &str, spread: Option<(f64, f64)>) -> String {
+    let Some((low, high)) = spread else { return String::new() };
+    let changes = (format::change_percent(100.0 * low), format::change_percent(100.0 * high));
+    let moved = if high - low > 2.0 * DRIFT { ", which may explain cells that drift" } else { "" };
+    format!("; {name} stayed within {} and {} of its median{moved}", changes.0, changes.1)
 }
 
 fn times_of(n: usize) -> String {

@@ -134,6 +134,10 @@ impl Limits for OllamaSettings {
         self.threads
     }
 
+    fn asks_for_board(&self) -> bool {
+        self.device == OllamaDevice::Gpu
+    }
+
     fn may_stop_early(&self) -> bool {
         true
     }

@@ -195,6 +195,10 @@ impl Limits for OnnxSettings {
         self.threads
     }
 
+    fn asks_for_board(&self) -> bool {
+        self.provider.is_on_cuda()
+    }
+
     /// The CPU provider keeps packed copies of the matrices beside the weights, 2.2 times the weights in all. A step's KV
     /// cache is returned as a new tensor while the old one is still its input.
     fn resident(&self, weights: Bytes, cache: Bytes) -> Bytes {

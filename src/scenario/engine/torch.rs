@@ -201,6 +201,10 @@ impl Limits for TorchSettings {
         self.threads
     }
 
+    fn asks_for_board(&self) -> bool {
+        matches!(self.device, TorchDevice::Cuda(_))
+    }
+
     fn refusal(&self, asked: &AskedCell<'_>) -> Option<Refusal> {
         if self.compile.is_some() && asked.procedure == Procedure::Uncached {
             let reason = "without a cache every step has another length, which would be compiled anew";

@@ -132,6 +132,10 @@ impl Limits for ConnectSettings {
         self.threads
     }
 
+    fn asks_for_board(&self) -> bool {
+        self.device.starts_with("cuda")
+    }
+
     /// One worker holds one model; of those that are started there are as many as models.
     fn max_resident(&self) -> Option<u32> {
         match self.source {

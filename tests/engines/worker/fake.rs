@@ -227,12 +227,13 @@ impl Fake {
             // Inputs are made, and caches emptied.
             work(Duration::from_millis(40));
         }
+        let takes_time = self.word.starts_with("clock-") || self.word == "on-board";
         let begin = self.clock.now();
-        if self.word.starts_with("clock-") {
+        if takes_time {
             work(Duration::from_millis(4));
         }
         let middle = self.clock.now();
-        if self.word.starts_with("clock-") {
+        if takes_time {
             work(Duration::from_millis(8));
         }
         let end = self.clock.now();
@@ -257,6 +258,14 @@ impl Fake {
             }),
             ..Default::default()
         };
+        if self.word == "on-board" {
+            let (device, uuid) = ("cuda:0".to_owned(), crate::fake_cuda::UUID.to_owned());
+            reply.attribution = Some(Attribution {
+                requested: device.clone(),
+                actual: Some(device),
+                evidence: [("device.uuid".to_owned(), uuid)].into(),
+            });
+        }
         if self.compiles() {
             reply.phases = self.evidence(number == 0 && self.in_calls.load(Ordering::SeqCst));
         }

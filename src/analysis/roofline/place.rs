@@ -1,0 +1,61 @@
+//! Where cells are proven to have run.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use crate::record::CallRecord;
+use crate::record::manifest::Manifest;
+use crate::store::Recording;
+
+/// Where a cell ran, and on nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The processor.
+    Processor,
+    /// The NVIDIA board of this UUID.
+    Board(String),
+}
+
+/// Cells by id. `None`: in several places, or on a board that nothing tells from others.
+pub(super) struct Places<'a>(BTreeMap<&'a str, Option<Place>>);
+
+impl<'a> Places<'a> {
+    /// By every call that went well and proves where it ran.
+    pub(super) fn of(recording: &'a Recording, manifest: &Manifest) -> Self {
+        let mut places = BTreeMap::new();
+        for call in recording.calls().filter(|call| call.status.is_ok()) {
+            let Some(device) = call.attribution.device() else { continue };
+            let place = match device {
+                None => Some(Place::Processor),
+                Some(_) => board(call, manifest).map(Place::Board),
+            };
+            match places.entry(call.cell_id.0.as_str()) {
+                Entry::Vacant(entry) => drop(entry.insert(place)),
+                Entry::Occupied(mut entry) if *entry.get() != place => drop(entry.insert(None)),
+                Entry::Occupied(_) => {}
+            }
+        }
+        Self(places)
+    }
+
+    /// `None`: nothing proves one place.
+    pub(super) fn of_cell(&self, cell_id: &str) -> Option<&Place> {
+        self.0.get(cell_id)?.as_ref()
+    }
+}
+
+/// The board that a call ran on: the engine names it, or only there does a process of ours compute, or there is no other. `None`:
+/// nothing proves one.
+fn board(call: &CallRecord, manifest: &Manifest) -> Option<String> {
+    if let Some(uuid) = &call.attribution.evidence.device_uuid {
+        return Some(uuid.clone());
+    }
+    let mut ours = call.beside.boards.iter().filter(|board| board.ours > 0);
+    if let (Some(board), None) = (ours.next(), ours.next()) {
+        return Some(board.uuid.clone());
+    }
+    match manifest.stack.gpus.devices.as_slice() {
+        [only] if call.attribution.cuda_number().unwrap_or(0) == 0 => only.uuid.clone(),
+        _ => None,
+    }
+}
