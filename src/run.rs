@@ -330,7 +330,7 @@ impl<'a> Run<'a> {
             status,
             detail,
             begin_ns: begin,
-            duration_ns: end.since(begin + report.proof.unwrap_or(Nanos(0))),
+            duration_ns: end.since(begin + report.apart()),
             parts_ns: report.parts,
             regime,
             attribution: report.attribution,

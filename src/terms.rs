@@ -34,6 +34,9 @@ pub use rules::{FitAxis, Order, Repetitions};
 /// The fact of a backend that says in which steps the time of its loads is known.
 pub const LOAD_CLOCK: &str = "load_clock";
 
+/// The part of a load that builds what later loads find: it is no part of the load's own time.
+pub const BUILD_ENGINES: &str = "build_engines";
+
 /// Gives an enum its serialized name as `as_str`, `Display` and a list of all values.
 macro_rules! named {
     ($type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use crate::record::plan::SessionKey;
 use crate::record::{CallRecord, LoadRecord};
 use crate::stats::summary::median;
-use crate::terms::{Degraded, Mode, Phase, Regime, Role};
-use crate::units::Bytes;
+use crate::terms::{BUILD_ENGINES, Degraded, Mode, Phase, Regime, Role};
+use crate::units::{Bytes, Nanos};
 
 use super::columns::columns;
 use super::metrics::Metrics;
@@ -38,7 +38,7 @@ columns! {
         n_evicted: usize,
         /// When it began, on the clock of its process.
         begin_ms: f64,
-        /// From the request until the model could answer.
+        /// From the request until the model could answer, but for building engines that later loads find built.
         duration_ms: f64,
         /// What of it the engine accounts for, see `load_parts.csv`. `None`: it names no parts.
         parts_ms: Option<f64>,
@@ -85,7 +85,7 @@ columns! {
         model: String,
         /// Place among the load's parts, from 0.
         part_index: usize,
-        /// The engine's name for it.
+        /// The engine's name for it. `build_engines` is beside the load's time: with what it makes, every load is the same.
         part: String,
         /// How long it took.
         duration_ms: f64,
@@ -154,7 +154,7 @@ fn row(load: &LoadRecord, first_call: Option<&CallRecord>, warm_call_ms: Option<
         n_evicted: load.evicted.len(),
         begin_ms: load.begin_ns.as_ms(),
         duration_ms: load.duration_ns.as_ms(),
-        parts_ms: (!load.parts_ns.is_empty()).then(|| load.parts_ns.iter().map(|(_, part)| part.as_ms()).sum()),
+        parts_ms: (!load.parts_ns.is_empty()).then(|| own_parts(load).map(|part| part.as_ms()).sum()),
         first_call_ms: span.map(|span| span.duration().as_ms()),
         first_call_phase: span.map(|span| span.phase),
         first_call_id: first_call.map(|call| call.call_id.clone()),
@@ -169,6 +169,11 @@ fn row(load: &LoadRecord, first_call: Option<&CallRecord>, warm_call_ms: Option<
         actual: load.attribution.actual.clone().filter(|_| load.attribution.is_proven()),
         planned_resident_bytes: load.planned_resident_bytes.0,
     }
+}
+
+/// Parts that are of the load's own time.
+fn own_parts(load: &LoadRecord) -> impl Iterator<Item = Nanos> {
+    load.parts_ns.iter().filter(|(part, _)| part != BUILD_ENGINES).map(|(_, time)| *time)
 }
 
 /// `analysis/load_parts.csv`.

@@ -16,7 +16,7 @@ use super::worker::folder::RunWorkers;
 use crate::clock::SharedClock;
 use crate::model::ModelSource;
 use crate::terms::model::ServedShape;
-use crate::terms::{Attribution, CompileEvidence, Dtype, Finish, Mode, Phase, Procedure};
+use crate::terms::{Attribution, BUILD_ENGINES, CompileEvidence, Dtype, Finish, Mode, Phase, Procedure};
 use crate::units::{Bytes, Nanos, total};
 
 /// An engine, set one way, before any model.
@@ -185,7 +185,7 @@ pub struct Prepared {
 /// What loading proved.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LoadReport {
-    /// The load's parts by the engine's own names, in order.
+    /// The load's parts by the engine's own names, in order; [`BUILD_ENGINES`] is told apart from the load's time.
     pub parts: Vec<(String, Nanos)>,
     /// Where the graph's work was placed.
     pub attribution: Attribution,
@@ -197,6 +197,15 @@ pub struct LoadReport {
     pub device_bytes: Option<Bytes>,
     /// Time that went into proving the placement, where that is no part of loading. `None`: none did.
     pub proof: Option<Nanos>,
+}
+
+impl LoadReport {
+    /// Time between a load's begin and end that is no part of it: what the proof took, and what later loads need not do.
+    #[must_use]
+    pub fn apart(&self) -> Nanos {
+        let building = self.parts.iter().filter(|(part, _)| part == BUILD_ENGINES).map(|(_, time)| *time);
+        building.chain(self.proof).sum()
+    }
 }
 
 /// Everything of a call that an engine may allocate or compile for.

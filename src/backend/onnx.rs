@@ -4,6 +4,7 @@
 //! - [`options`] sets a session as the scenario says, [`graph`] reads what the loaded graph takes and gives,
 //!   [`placement`] turns the runtime's record of where nodes went, or its profile of a call, into evidence.
 //! - [`forward`] is one forward pass, [`generate`] the timed loops over it, [`session`] a call with its deadline.
+//! - `tensorrt` keeps that provider's engines, and tells building them apart from the rest of a load.
 //! - [`verify`] compares log-probabilities with a reference.
 
 pub mod api;
@@ -16,6 +17,7 @@ mod profile;
 mod raw;
 pub mod runtime;
 pub mod session;
+mod tensorrt;
 pub mod verify;
 pub mod watch;
 
@@ -25,12 +27,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ort::memory::AllocationDevice;
+use ort::session::builder::SessionBuilder;
 
 use self::forward::LoadedGraph;
 use self::library::build::Build;
 use self::placement::Proof;
 use self::runtime::{Runtime, RuntimeError};
 use self::session::{Bounds, OnnxSession};
+use self::tensorrt::{Created, Engines};
 use super::cancel::{CancelToken, Deadline, Waited};
 use super::{
     Backend, BackendError, CallShape, Description, Failure, LibraryFacts, LoadReport, Prepared, Session, Surroundings,
@@ -39,7 +43,7 @@ use crate::model::onnx::Precision;
 use crate::model::{self, ModelSource};
 use crate::process;
 use crate::scenario::{ArgMax, OnnxSettings, Provider};
-use crate::terms::{Degraded, Dtype, Mode, Procedure};
+use crate::terms::{BUILD_ENGINES, Degraded, Dtype, Mode, Procedure};
 use crate::units::Bytes;
 
 /// ONNX Runtime, set one way.
@@ -53,6 +57,16 @@ pub struct OnnxBackend {
 struct Exported {
     graph: PathBuf,
     bounds: Bounds,
+    /// `None`: another provider than TensorRT.
+    tensorrt: Option<tensorrt::Model>,
+}
+
+/// What is known of a session before it is created, beside its graph.
+#[derive(Clone, Copy, Default)]
+struct Ahead<'a> {
+    shapes: &'a [CallShape],
+    /// As [`Exported::tensorrt`].
+    tensorrt: Option<&'a tensorrt::Model>,
 }
 
 impl OnnxBackend {
@@ -80,6 +94,9 @@ impl Backend for OnnxBackend {
             ("arg_max", arg_max(self.settings.arg_max).to_owned()),
         ] {
             facts.insert(key.to_owned(), value);
+        }
+        if self.settings.provider == Provider::Tensorrt {
+            facts.extend(tensorrt::version().map(|version| ("tensorrt".to_owned(), version)));
         }
         Ok(Description {
             engine: "ONNX Runtime".to_owned(),
@@ -115,6 +132,10 @@ impl Backend for OnnxBackend {
         };
         let exported = model::onnx::export(&folder, options, cache).map_err(|e| failed(&e))?;
         let architecture = folder.architecture();
+        let of_tensorrt = (self.settings.provider == Provider::Tensorrt)
+            .then(|| tensorrt::Model::of(&exported.path, architecture))
+            .transpose()
+            .map_err(|e| failed(&e))?;
         Ok(Prepared {
             model: model.name.clone(),
             weights_id: exported.weights_id,
@@ -127,6 +148,7 @@ impl Backend for OnnxBackend {
             inner: Box::new(Exported {
                 graph: exported.path,
                 bounds: Bounds { context: architecture.n_positions, vocabulary: architecture.vocab },
+                tensorrt: of_tensorrt,
             }),
         })
     }
@@ -134,11 +156,11 @@ impl Backend for OnnxBackend {
     fn load(
         &mut self,
         model: &Prepared,
-        _shapes: &[CallShape],
+        shapes: &[CallShape],
         by: Deadline,
         cancel: &CancelToken,
     ) -> Result<Box<dyn Session>, Failure> {
-        Ok(Box::new(self.load_session(model, by, cancel)?))
+        Ok(Box::new(self.load_for(model, shapes, by, cancel)?))
     }
 }
 
@@ -148,10 +170,21 @@ impl OnnxBackend {
     /// # Errors
     /// See [`Backend::load`].
     pub fn load_session(&self, model: &Prepared, by: Deadline, cancel: &CancelToken) -> Result<OnnxSession, Failure> {
+        self.load_for(model, &[], by, cancel)
+    }
+
+    fn load_for(
+        &self,
+        model: &Prepared,
+        shapes: &[CallShape],
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<OnnxSession, Failure> {
         let Some(exported) = model.inner.downcast_ref::<Exported>() else {
             return Err(Failure::new(Degraded::Error, "the model was prepared for another engine"));
         };
-        self.open(&exported.graph, exported.bounds, by, cancel)
+        let ahead = Ahead { shapes, tensorrt: exported.tensorrt.as_ref() };
+        self.open_for(&exported.graph, exported.bounds, ahead, by, cancel)
     }
 
     /// Loads a graph of the exporter's interface.
@@ -165,6 +198,17 @@ impl OnnxBackend {
         by: Deadline,
         cancel: &CancelToken,
     ) -> Result<OnnxSession, Failure> {
+        self.open_for(graph, bounds, Ahead::default(), by, cancel)
+    }
+
+    fn open_for(
+        &self,
+        graph: &Path,
+        bounds: Bounds,
+        ahead: Ahead<'_>,
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<OnnxSession, Failure> {
         let error = |why: &str| session::failure(why, Waited::Done, by);
         let clock = self.surroundings.clock.clone();
         let this_process = [std::process::id()];
@@ -172,18 +216,15 @@ impl OnnxBackend {
         let runtime = self.start().map_err(|e| error(&e.to_string()))?;
         let begin = clock.now();
         let api = runtime.library.api;
-        let builder =
-            || options::builder(&runtime.environment, &self.settings, api).map_err(|e| error(&error_text(&e)));
-        let mut first = builder()?;
+        let engines = self.engines(&runtime, ahead).map_err(|why| error(&why))?;
+        let settings = engines.as_ref().map_or_else(|| self.settings.clone(), |engines| engines.set(&self.settings));
+        let builder = || options::builder(&runtime.environment, &settings, api).map_err(|e| error(&error_text(&e)));
+        let mut first = Some(builder()?);
         let set = clock.now();
-        let canceler = first.canceler();
-        let (loaded, waited) =
-            watch::watched(by, cancel, move || drop(canceler.cancel()), || first.commit_from_file(graph));
-        let session = loaded.map_err(|e| session::failure(&error_text(&e), waited, by))?;
-        if waited != Waited::Done {
-            // A version that cannot be stopped has loaded it to the end nevertheless.
-            return Err(session::failure("", waited, by));
-        }
+        let Created { session, built } = tensorrt::create(engines.as_ref(), &*clock, || {
+            let builder = first.take().map_or_else(&builder, Ok)?;
+            commit(builder, graph, by, cancel)
+        })?;
         let created = clock.now();
         let host_rss_after = process::resident(&this_process);
         let proof = self.prove(&session, api, || {
@@ -196,18 +237,31 @@ impl OnnxBackend {
         if on_device {
             attribution.evidence.device = Some(format!("cuda:{}", self.settings.device));
         }
+        attribution.evidence.shown.extend(engines.iter().flat_map(|engines| engines.shown(built)));
+        let building = built.map(|time| (BUILD_ENGINES.to_owned(), time));
+        let creating = created.since(set + built.unwrap_or_default());
         let report = LoadReport {
-            parts: vec![
-                ("session_options".to_owned(), set.since(begin)),
-                ("create_session".to_owned(), created.since(set)),
-            ],
+            parts: [("session_options".to_owned(), set.since(begin))]
+                .into_iter()
+                .chain(building)
+                .chain([("create_session".to_owned(), creating)])
+                .collect(),
             attribution,
             host_rss_before,
             host_rss_after,
             device_bytes: None,
             proof: proof.took_long().then(|| proven.since(created)),
         };
-        Ok(OnnxSession { graph, clock, bounds, report, on_device })
+        Ok(OnnxSession { graph, clock, bounds, report, on_device, engines })
+    }
+
+    /// Where TensorRT has the engines of a session. `None`: another provider, or the scenario says where.
+    fn engines(&self, runtime: &Runtime, ahead: Ahead<'_>) -> Result<Option<Engines>, String> {
+        let Some(model) = ahead.tensorrt else { return Ok(None) };
+        let library = &runtime.library;
+        // Only a provider that was asked for has loaded TensorRT, which tells its version then.
+        drop(options::builder(&runtime.environment, &self.settings, library.api).map_err(|e| error_text(&e))?);
+        Engines::of(&self.surroundings.cache, model, &self.settings, ahead.shapes, library)
     }
 
     /// How values reach a session's graph.
@@ -257,6 +311,7 @@ impl OnnxBackend {
         options::preflight(&runtime.environment, &self.settings, library.api).map_err(|error| {
             let device =
                 if provider.is_indexed() { format!(", device {}", self.settings.device) } else { String::new() };
+            let fix = if lacks_tensorrt(&error_text(&error)) { TENSORRT_FIX.to_owned() } else { fix.clone() };
             let fix = match (provider.is_indexed(), self.settings.provider_options.is_empty()) {
                 (true, _) => format!("{fix}   (and check the driver with nvidia-smi)"),
                 (false, false) => format!("{fix}   (or without `provider_options`, which are handed on as they are)"),
@@ -269,6 +324,33 @@ impl OnnxBackend {
     fn unavailable(&self, what: &str, fix: &str) -> BackendError {
         BackendError::Unavailable { backend: self.name.clone(), what: what.to_owned(), fix: fix.to_owned() }
     }
+}
+
+/// What helps where the provider is there and TensorRT is not, or is another one.
+const TENSORRT_FIX: &str = "install NVIDIA's TensorRT in the version that the message names, where the system's loader finds it \
+                            (LD_LIBRARY_PATH=FOLDER phasebench …)";
+
+/// Whether it is TensorRT's own library that the system's loader did not find.
+fn lacks_tensorrt(message: &str) -> bool {
+    message.contains("libnvinfer") || message.contains("libnvonnxparser")
+}
+
+/// Creates a session, as long as there is time for it.
+fn commit(
+    mut builder: SessionBuilder,
+    graph: &Path,
+    by: Deadline,
+    cancel: &CancelToken,
+) -> Result<ort::session::Session, Failure> {
+    let canceler = builder.canceler();
+    let (loaded, waited) =
+        watch::watched(by, cancel, move || drop(canceler.cancel()), || builder.commit_from_file(graph));
+    let session = loaded.map_err(|e| session::failure(&error_text(&e), waited, by))?;
+    if waited != Waited::Done {
+        // A version that cannot be stopped has loaded it to the end nevertheless.
+        return Err(session::failure("", waited, by));
+    }
+    Ok(session)
 }
 
 /// What helps where a provider is missing.

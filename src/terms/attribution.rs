@@ -22,7 +22,8 @@ impl Attribution {
     #[must_use]
     pub fn device(&self) -> Option<Option<u32>> {
         let actual = self.actual.as_deref()?.to_ascii_lowercase();
-        let (cpu, gpu) = (actual.contains("cpu"), actual.contains("cuda") || actual.contains("gpu"));
+        let on_gpu = ["cuda", "gpu", "tensorrt"];
+        let (cpu, gpu) = (actual.contains("cpu"), on_gpu.iter().any(|name| actual.contains(name)));
         let number = || actual.rsplit_once("cuda:").and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
         match (cpu, gpu) {
             (true, false) => Some(None),
@@ -149,6 +150,7 @@ mod tests {
             ("cuda:0", "cpu"),
             ("cuda:0", "cuda:1"),
             ("CUDAExecutionProvider", "CPUExecutionProvider"),
+            ("TensorrtExecutionProvider", "CPUExecutionProvider"),
         ] {
             let told = claim(requested, Some(actual), &[]).elsewhere();
             assert_eq!(told.unwrap(), format!("{requested} was asked for, and {actual} ran"));

@@ -85,6 +85,14 @@ fn threads(settings: &OnnxSettings) -> u32 {
     })
 }
 
+/// Its provider has no option for it; the variable is TensorRT's own.
+fn tensorrt_tf32() -> &'static str {
+    match std::env::var("NVIDIA_TF32_OVERRIDE").as_deref() {
+        Ok("0") => "off",
+        _ => "on where the board has it: NVIDIA_TF32_OVERRIDE is not 0",
+    }
+}
+
 /// What [`builder`] sets, for the manifest.
 #[must_use]
 pub fn facts(settings: &OnnxSettings, api: u32) -> BTreeMap<String, String> {
@@ -112,8 +120,10 @@ pub fn facts(settings: &OnnxSettings, api: u32) -> BTreeMap<String, String> {
     if settings.provider.is_indexed() {
         facts.insert("device".to_owned(), settings.device.to_string());
     }
-    if settings.provider == Provider::Cuda {
-        facts.insert("tf32".to_owned(), "off".to_owned());
+    match settings.provider {
+        Provider::Cuda => drop(facts.insert("tf32".to_owned(), "off".to_owned())),
+        Provider::Tensorrt => drop(facts.insert("tf32".to_owned(), tensorrt_tf32().to_owned())),
+        _ => {}
     }
     if settings.provider != Provider::Cpu {
         let options = provider_options(settings).into_iter();

@@ -6,6 +6,7 @@ use ort::session::RunOptions;
 
 use super::forward::{ForwardError, LoadedGraph, cache_size};
 use super::generate::{Progress, generate};
+use super::tensorrt::{Engines, built_inside};
 use super::{error_text, probe, watch};
 use crate::backend::cancel::{CancelToken, Deadline, Waited};
 use crate::backend::{BackendError, Call, Failure, LoadReport, Memory, Outcome, Probed, Reply, Session};
@@ -35,6 +36,8 @@ pub struct OnnxSession {
     pub report: LoadReport,
     /// Whether errors of the runtime leave the device in an unknown state.
     pub on_device: bool,
+    /// Engines of TensorRT, as far as this program keeps them. They stay as long as the session does.
+    pub(super) engines: Option<Engines>,
 }
 
 impl Session for OnnxSession {
@@ -51,13 +54,17 @@ impl Session for OnnxSession {
             Err(error) => return refused(&error_text(&error)),
         };
         let mut progress = Progress::default();
+        let engines = self.engines.as_ref().map(Engines::written);
         let memory = MemoryStretch::begin();
         let stop = || drop(options.terminate());
         let (result, waited) =
             watch::watched(by, cancel, stop, || generate(&mut self.graph, call, &*self.clock, &options, &mut progress));
         let reply = self.reply(call, progress, result.is_ok(), memory);
         let failure = match result {
-            Ok(()) => fallen_back(&reply.attribution),
+            Ok(()) => fallen_back(&reply.attribution).or_else(|| {
+                let after = self.engines.as_ref()?.written();
+                built_inside(&engines?, &after)
+            }),
             Err(error) => Some(failure(&error.to_string(), waited, by)),
         };
         let session_usable = failure.as_ref().is_none_or(|failure| match failure.kind {

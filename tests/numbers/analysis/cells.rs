@@ -1,10 +1,11 @@
 //! Per call and per cell: what counts, and what is made of it.
 
 use phasebench::analysis::{CvBand, IntervalKind, MetricColumns, MetricRow, Proof, Standing, SummaryRow, Tables};
+use phasebench::backend::LoadReport;
 use phasebench::record::plan::SkippedCell;
 use phasebench::record::{Decision, Line, Rule};
 use phasebench::stats::location::{adaptive_location, log_location};
-use phasebench::terms::{Degraded, Flag, Mode, Phase, Regime, Repetitions, Role, Status};
+use phasebench::terms::{BUILD_ENGINES, Degraded, Flag, Mode, Phase, Regime, Repetitions, Role, Status};
 use phasebench::units::{Bytes, Nanos};
 use proptest::prelude::*;
 
@@ -208,6 +209,24 @@ fn loads_say_what_the_first_caller_waits_for() {
     let row = &tables.load_breakdown[0];
     assert_eq!((row.status, row.degraded_kind), (Standing::Degraded, Some(Degraded::Oom)));
     assert_eq!((row.parts_ms, row.host_rss_growth_bytes, row.first_call_ms), (None, None, None));
+}
+
+/// What a load builds for those after it is told, and is no part of its own time.
+#[test]
+fn engines_that_are_built_are_beside_the_load() {
+    let mut run = one_cell();
+    for line in &mut run.lines {
+        if let Line::Load(load) = line {
+            load.parts_ns.insert(1, (BUILD_ENGINES.to_owned(), Nanos::from_ms(7000.0)));
+        }
+    }
+    let tables = run.tables();
+    assert_eq!((tables.load_breakdown[0].duration_ms, tables.load_breakdown[0].parts_ms), (50.0, Some(45.0)));
+    let parts: Vec<_> = tables.load_parts.iter().map(|part| (part.part.as_str(), part.duration_ms)).collect();
+    assert_eq!(parts, [("read", 30.0), ("build_engines", 7000.0), ("plan", 15.0)]);
+    let (proof, parts) = (Some(Nanos(5)), vec![("read".to_owned(), Nanos(3)), (BUILD_ENGINES.to_owned(), Nanos(70))]);
+    assert_eq!(LoadReport { parts, proof, ..LoadReport::default() }.apart(), Nanos(75));
+    assert_eq!(LoadReport::default().apart(), Nanos(0));
 }
 
 #[test]
