@@ -10,7 +10,7 @@ use std::thread;
 use crate::analysis::summary::Summary;
 use crate::analysis::{Sources, SummaryRow};
 use crate::record::manifest::Manifest;
-use crate::run_folder::RunFolder;
+use crate::run_folder::{RunFolder, UnreadRun};
 use crate::store::{self, StoreError, io_error};
 
 /// Why there is no history.
@@ -50,13 +50,15 @@ pub fn read(folders: &[PathBuf]) -> Result<Vec<HistoryRun>, HistoryError> {
     read_without(folders, &[])
 }
 
-/// The same without those that are one of the folders `left_out`, or lie in one: what is to be judged tells nothing of how runs
-/// differ.
+/// The same without those that are one of the folders `left_out`, lie in one, or are a copy of one: what is to be judged tells
+/// nothing of how runs differ.
 ///
 /// # Errors
 /// As [`read`].
 pub fn read_without(folders: &[PathBuf], left_out: &[&Path]) -> Result<Vec<HistoryRun>, HistoryError> {
     let paths = folders_without(folders, left_out)?;
+    let judged: Vec<Manifest> =
+        left_out.iter().filter_map(|folder| Some(UnreadRun::open(folder, true).ok()?.manifest)).collect();
     let mut runs = Vec::with_capacity(paths.len());
     // A run of each processor at a time: of a run that was read only its cells are kept.
     for some in paths.chunks(thread::available_parallelism().map_or(1, NonZero::get)) {
@@ -67,7 +69,8 @@ pub fn read_without(folders: &[PathBuf], left_out: &[&Path]) -> Result<Vec<Histo
         for run in read {
             let run: HistoryRun = run?;
             // A copy would say that runs do not differ.
-            if !runs.iter().any(|other: &HistoryRun| other.manifest.is_of_same_run(&run.manifest)) {
+            let mut others = runs.iter().map(|run: &HistoryRun| &run.manifest).chain(&judged);
+            if !others.any(|other| other.is_of_same_run(&run.manifest)) {
                 runs.push(run);
             }
         }

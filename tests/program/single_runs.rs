@@ -1,6 +1,7 @@
 //! `compare --history` where a run is one session: earlier runs of one stack say how much such runs differ. Runs whose truth is
 //! known, 1.2 % apart, each imported from one file.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -69,6 +70,19 @@ fn a_single_run_is_judged_by_five_earlier_ones() {
     ));
     assert!(told.contains("with one session each, begun within 4 days, and the candidate's"), "{told}");
     assert!(told.contains("how much such runs differ (by ") && !told.contains("may be off by"), "{told}");
+    // Nor is a copy of what is judged, nor a run that did not come to its end.
+    run(folder, 7, "1.0", |_| 1.15, &mut random);
+    let (code, found) = judged(folder, &["runs/000", "runs/007"]);
+    assert_eq!((code, &source(&found)["runs"]["runs"]), (Some(5), &json!(5)), "{found:#}");
+    copy(&folder.join("runs/007"), &folder.join("runs/twin"));
+    assert_eq!(judged(folder, &["runs/000", "runs/007"]), (code, found));
+    let record = folder.join("runs/004/measurements.jsonl");
+    let whole = fs::read_to_string(&record).unwrap();
+    let begun = whole.lines().filter(|line| !line.starts_with("{\"finished\"")).map(|line| format!("{line}\n"));
+    fs::write(&record, begun.collect::<String>()).unwrap();
+    let few = compare(folder, &["runs/000", "runs/007", "--history", "runs"]);
+    let said = String::from_utf8_lossy(&few.stderr);
+    assert!(said.starts_with("phasebench: --history: 4 of the 5 runs are there"), "{said}");
 }
 
 /// Four runs, or runs of another stack, tell nothing of how single sessions differ, and it is said which there are.

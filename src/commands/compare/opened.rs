@@ -30,7 +30,7 @@ pub(in crate::commands) struct Opened {
     audit: Vec<CompileAuditRow>,
     cells: Vec<SideCell>,
     kernels: Vec<KernelReading>,
-    finished: bool,
+    pub(super) finished: bool,
 }
 
 /// Opens a run.

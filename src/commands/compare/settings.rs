@@ -64,13 +64,15 @@ pub(in crate::commands) fn baseline<'a>(
     Ok(Baseline { opened: Cow::Borrowed(named), settings: settings(args, named, judged)? })
 }
 
-/// Other runs of the plan and the stack of a run, each with one session of every cell: the latest.
+/// Other runs of the plan and the stack of a run that came to their end, each with one session of every cell: the latest.
 fn earlier_runs(args: &JudgeArgs, named: &Opened, judged: &[&Path]) -> Result<Vec<Opened>, CommandError> {
-    let mut known = Vec::new();
+    // What is judged may lie there in a copy.
+    let judged_runs: Vec<UnreadRun> = judged.iter().filter_map(|path| UnreadRun::open(path, false).ok()).collect();
+    let mut known: Vec<UnreadRun> = Vec::new();
     for path in history::folders_without(&args.history, judged)? {
         let run = UnreadRun::open(&path, false)?;
-        let is_new = !is_same_run(&run, &named.run) && !known.iter().any(|other| is_same_run(&run, other));
-        if is_new && is_alike(&run, &named.run) {
+        let is_copy = known.iter().chain(&judged_runs).any(|other| is_same_run(&run, other));
+        if is_alike(&run, &named.run) && !is_copy && !is_same_run(&run, &named.run) {
             known.push(run);
         }
     }
@@ -78,7 +80,7 @@ fn earlier_runs(args: &JudgeArgs, named: &Opened, judged: &[&Path]) -> Result<Ve
     known.truncate(MOST_EARLIER);
     let paths: Vec<_> = known.into_iter().map(|run| run.path).collect();
     let mut runs = open_each(&paths)?;
-    runs.retain(|run| run.has_one_session() && run.has_weights_of(named));
+    runs.retain(|run| run.finished && run.has_one_session() && run.has_weights_of(named));
     Ok(runs)
 }
 
