@@ -1,10 +1,20 @@
 """What benchmarks of commands on run folders share: models of different sizes, and what a command takes."""
 
+import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+
+def program(text):
+    """A program as it was named: a path, or a name that is looked for in PATH and here."""
+    found = shutil.which(text) or shutil.which(f"./{text}")
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text}: no such program")
+    return Path(found).absolute()
 
 
 def models_text(count):
