@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the main tables of a run from its record with pandas and SciPy: `phasebench analyze` is held against it in time.
+"""Makes the main tables of a run from its record with pandas and SciPy, which `phasebench analyze` is timed beside.
 
     pip install pandas==3.1.1 scipy==1.17.1 && python scripts/bench_pandas.py RUN OUT
 

@@ -1,7 +1,7 @@
 //! Derives every table from records alone: pure, and the same bytes every time.
 //!
 //! [`derive()`] makes [`Tables`] from what was recorded, the plan and the manifest's models; [`write()`] puts them into the
-//! run folder as CSV. It knows no engine. All tables come from `metrics.csv`, one row per call and mode:
+//! run folder as CSV, [`derive_and_write()`] does both at once. It knows no engine. All tables come from `metrics.csv`, one row per call and mode:
 //!
 //! ```text
 //! record → metrics → summary (per cell) → aggregate (over scenarios)
@@ -97,7 +97,7 @@ pub use shifts::{Metric, ShiftRow};
 pub use summary::{CvBand, IntervalKind, Proof, SummaryRow};
 pub use table::Sources;
 pub use warmup::{WarmupRow, WarmupSummaryRow};
-pub use write::{TableFile, WriteError, files, table_files, write};
+pub use write::{Out, TableFile, WriteError, derive_and_write, files, table_files, write};
 
 /// Derives every table. Calls of cells that the plan does not have are in `metrics` only.
 #[must_use]

@@ -6,7 +6,7 @@
 //! Who may read what is made here is as the user's umask says.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -39,13 +39,90 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// What the system or `write` says; then the old content stays.
 pub fn replace_by<E: From<io::Error>>(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), E>,
 ) -> Result<(), E> {
-    let folder = folder_of(path);
-    let mut file = UnfinishedFile::new_in(folder)?;
-    write(&mut file)?;
-    file.finish(path)?;
-    Ok(sync_folder(folder)?)
+    Prepared::by(path, write)?.put()?;
+    Ok(sync_folder(folder_of(path))?)
+}
+
+/// A whole file that is on the disk and not yet in its place, which holds the old content until then.
+#[derive(Debug)]
+pub struct Prepared {
+    file: UnfinishedFile,
+    path: PathBuf,
+}
+
+impl Prepared {
+    /// With what `write` writes, for the place `path`.
+    ///
+    /// # Errors
+    /// What the system or `write` says.
+    pub fn by<E: From<io::Error>>(
+        path: &Path,
+        write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let mut file = UnfinishedFile::new_in(folder_of(path))?;
+        write(&mut file)?;
+        file.file().sync_all()?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Puts it in its place. That it is there survives a power cut once its folder is [synced](sync_folder).
+    ///
+    /// # Errors
+    /// What the system says; then the old content stays.
+    pub fn put(self) -> io::Result<()> {
+        self.file.named(&self.path)
+    }
+}
+
+/// Takes bytes and looks whether a file holds the same. It refuses the first that are others.
+#[derive(Debug)]
+pub struct SameBytes {
+    file: File,
+    found: Vec<u8>,
+    differs: bool,
+}
+
+impl SameBytes {
+    /// As a file holds them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn as_in(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::open(path)?, found: Vec::new(), differs: false })
+    }
+
+    /// Whether others were refused.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        self.differs
+    }
+
+    /// Whether the file holds no more than was taken.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn is_all(mut self) -> io::Result<bool> {
+        Ok(self.file.read(&mut [0])? == 0)
+    }
+}
+
+impl Write for SameBytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.found.resize(bytes.len(), 0);
+        match self.file.read_exact(&mut self.found) {
+            Ok(()) if self.found == bytes => return Ok(bytes.len()),
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        self.differs = true;
+        Err(io::Error::other("holds other bytes"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Copies a file so that the copy is seen whole or not at all.
@@ -104,6 +181,10 @@ impl UnfinishedFile {
     /// What the system says.
     pub fn finish(self, path: &Path) -> io::Result<()> {
         self.0.as_file().sync_all()?;
+        self.named(path)
+    }
+
+    fn named(self, path: &Path) -> io::Result<()> {
         let file = self.0.persist(path).map_err(|error| error.error)?;
         // A child that is just being started shares the open file, and with it the lock.
         file.unlock()

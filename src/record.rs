@@ -11,6 +11,7 @@ mod call;
 pub mod given_up;
 mod imported;
 mod in_vain;
+mod known;
 mod load;
 mod looped;
 pub mod manifest;
@@ -18,16 +19,19 @@ pub mod plan;
 mod reference;
 mod shared;
 mod steps;
+mod token_ids;
 
 pub use beside::BesideRecord;
-pub use call::{CallRecord, KnownParts, MemoryRecord, PlantedDelay, SpanRecord, TokenCounts, WaitRecord};
+pub use call::{CallRecord, MemoryRecord, PlantedDelay, SpanRecord, TokenCounts, WaitRecord};
 pub use imported::{ImportedCall, ImportedTime, StatedFigure, Statistic};
 pub use in_vain::InVain;
+pub use known::forget_known;
 pub use load::{CompileRecord, LoadRecord};
 pub use looped::{LoopRecord, WindowRecord};
 pub use reference::{ReferenceRecord, ReferenceWhen, SpeedRecord};
 pub use shared::Shared;
 pub use steps::StepTimes;
+pub use token_ids::TokenIds;
 
 use crate::record::plan::CellId;
 use crate::units::Nanos;

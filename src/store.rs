@@ -3,12 +3,13 @@
 //! A line is written whole, flushed and synced before the next call begins, so `kill -9` loses at most the call
 //! in flight. A reader accepts a torn last line and nothing else.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::files;
+use crate::files::{self, Prepared};
 
 pub mod reader;
 pub mod reserved;
@@ -194,6 +195,25 @@ fn sync_folder(folder: &Path) -> Result<(), StoreError> {
 /// A link, or what the system says, with the path.
 pub fn write_inside(folder: &Path, name: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     write_atomically(&place_inside(folder, name)?, bytes)
+}
+
+/// As [`write_inside`] for many files by their names, in their order; those that hold the same bytes stay as they are. All are on
+/// the disk afterwards, with one wait for each folder in place of one for each file.
+///
+/// # Errors
+/// As [`write_inside`].
+pub fn write_all_inside(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+    let mut changed = BTreeSet::new();
+    for (name, bytes) in files {
+        let place = place_inside(folder, Path::new(name))?;
+        if fs::read(&place).is_ok_and(|found| found == *bytes) {
+            continue;
+        }
+        let written = Prepared::by(&place, |out| out.write_all(bytes)).and_then(Prepared::put);
+        written.map_err(io_error(&place, "write"))?;
+        changed.extend(place.parent().map(Path::to_owned));
+    }
+    changed.iter().try_for_each(|folder| sync_folder(folder))
 }
 
 /// Where a file of a folder of ours is to be, in which no link leads to somebody else's; folders on the way are made.

@@ -1,6 +1,6 @@
 //! `degraded.csv`, `skipped.csv`, `decisions.csv`: what did not count, was not measured, or was stopped, and why.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::record::given_up;
@@ -102,8 +102,8 @@ impl<'a> From<&'a ImportedCall> for Outcome<'a> {
 }
 
 fn kinds(cell: Option<&Cell>, calls: &[Outcome<'_>]) -> Vec<DegradedRow> {
-    let occurred = |kind: &Degraded| calls.iter().any(|call| call.status == Status::Degraded(*kind));
-    let kinds = Degraded::ALL.iter().copied().filter(occurred).map(Some);
+    let occurred: BTreeSet<Degraded> = calls.iter().filter_map(|call| call.status.degraded()).collect();
+    let kinds = Degraded::ALL.iter().copied().filter(|kind| occurred.contains(kind)).map(Some);
     std::iter::once(None).chain(kinds).map(|kind| count(cell, kind, calls)).collect()
 }
 

@@ -50,7 +50,7 @@ impl Table for DeviceGap {
         if calls.is_empty() {
             return Vec::new();
         }
-        by_cell(from.plan, metrics.iter()).iter().filter_map(|group| row(group, &calls)).collect()
+        by_cell(from, &metrics, |_| true).iter().filter_map(|group| row(group, &calls)).collect()
     }
 }
 

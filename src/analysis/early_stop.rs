@@ -1,11 +1,15 @@
 //! `early_stop_summary.csv`: how often an engine ended a call before all decode steps were made, and what became of it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::record::plan::{Cell, Plan};
 use crate::terms::{Degraded, EarlyStop, Mode, Role};
 
 use super::columns::columns;
+use super::key::CellKey;
 use super::metrics::MetricRow;
 use super::metrics::Metrics;
 use super::table::{Sources, Table};
@@ -50,14 +54,11 @@ impl Table for EarlyStops {
 
     fn derive(from: &Sources<'_>) -> Vec<EarlyStopRow> {
         let metrics = from.rows::<Metrics>();
-        let mut of_cells: HashMap<(&str, Selection<'_>), Vec<&MetricRow>> = HashMap::new();
-        for call in metrics.iter().filter(|row| is_decode(row.mode)) {
-            let [.., own] = Selection::of(call);
-            of_cells.entry((&call.key.cell_id, own)).or_default().push(call);
-        }
+        let of_cells = decoding_calls(&metrics);
+        let rule = from.plan.early_stop;
+        let of_cell = |calls: &Vec<&MetricRow>| Counts::of(rule, calls);
         let mut counts: HashMap<Selection<'_>, Counts> = HashMap::new();
-        for calls in of_cells.values() {
-            let of_cell = Counts::of(from.plan.early_stop, calls);
+        for (calls, of_cell) in of_cells.iter().zip(of_cells.par_iter().map(of_cell).collect::<Vec<_>>()) {
             for selection in Selection::of(calls[0]) {
                 counts.entry(selection).or_default().add(of_cell);
             }
@@ -82,6 +83,26 @@ impl<'a> Selection<'a> {
         let of_backend = Self { backend: Some(&key.backend), ..Self::default() };
         [Self::default(), of_backend, Self { model: Some(&key.model), scenario: Some(&key.scenario), ..of_backend }]
     }
+}
+
+/// The rows of calls that decode, cell by cell, whether the plan has it or not.
+fn decoding_calls(metrics: &[MetricRow]) -> Vec<Vec<&MetricRow>> {
+    let mut of_cells: Vec<Vec<&MetricRow>> = Vec::new();
+    let mut by_name: HashMap<(&str, Selection<'_>), usize> = HashMap::new();
+    // Rows of one cell share their key: a million of them need not look for the cell by name.
+    let mut by_key: HashMap<*const CellKey, usize> = HashMap::new();
+    for call in metrics.iter().filter(|row| is_decode(row.mode)) {
+        let find = || {
+            let [.., own] = Selection::of(call);
+            *by_name.entry((&call.key.cell_id, own)).or_insert_with(|| {
+                of_cells.push(Vec::new());
+                of_cells.len() - 1
+            })
+        };
+        let place = *by_key.entry(Arc::as_ptr(&call.key)).or_insert_with(find);
+        of_cells[place].push(call);
+    }
+    of_cells
 }
 
 /// The run, every backend, then every backend, model and scenario of which a call decodes.

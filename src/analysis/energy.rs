@@ -16,8 +16,8 @@ pub(super) mod sensors;
 mod summary;
 
 pub use per_call::EnergyColumns;
-pub(super) use rows::by_call;
 pub use rows::{BaselineRow, COVERAGE_FACTOR, EnergyEventRow, EnergyScope, U_SYS};
+pub(super) use rows::{ByCall, by_call};
 pub use summary::{EnergySummary, EnergySummaryRow};
 
 use super::key::CellKeys;

@@ -104,6 +104,10 @@ impl Table for EnergySoak {
     const NEEDS_POWER: bool = true;
 
     fn derive(from: &Sources<'_>) -> Vec<SoakRow> {
+        let histories = histories(from.manifest, from.trace);
+        if histories.is_empty() {
+            return Vec::new();
+        }
         let events = from.rows::<EnergyEvents>();
         let mut charged: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         let mut of_epoch: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
@@ -113,7 +117,6 @@ impl Table for EnergySoak {
                 of_epoch.entry(event.epoch).or_default().insert(sensor);
             }
         }
-        let histories = histories(from.manifest, from.trace);
         let mut rows = Vec::new();
         for stretch in stretches(from.recording) {
             let own: BTreeSet<&str> = stretch.ids.iter().filter_map(|id| charged.get(id)).flatten().copied().collect();

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use crate::record::manifest::Imported;
 use crate::record::plan::Cell;
-use crate::record::{CallRecord, ImportedCall, Shared, StatedFigure, Statistic, StepTimes, TokenCounts};
+use crate::record::{CallRecord, ImportedCall, Shared, StatedFigure, Statistic, StepTimes, TokenCounts, TokenIds};
 use crate::stats::{LEVEL, student};
 use crate::terms::{Attribution, Mode, Regime, Role};
 use crate::units::Nanos;
 
 use super::columns::columns;
 use super::key::{CellKey, CellKeys};
-use super::metric_row::{Extras, MetricRow, Standing, Told};
+use super::metric_row::{Extras, MetricRow, Standing, Told, is_timed_warm};
 use super::models::ArchitectureColumns;
 use super::table::{Sources, Table};
 
@@ -110,6 +110,7 @@ fn row(call: &ImportedCall, of_call: &OfCall<'_>, mode: Mode) -> MetricRow {
         made_again: false,
         attributed: false,
         scaled: false,
+        timed_warm: is_timed_warm(&of_call.record),
     }
 }
 
@@ -162,7 +163,7 @@ fn record(call: &ImportedCall, cell: &Cell, weights_id: &str, requested: String,
         memory: Shared::default(),
         beside: Shared::default(),
         compile: Shared::default(),
-        token_ids: Shared::default(),
+        token_ids: TokenIds::default(),
         finish: None,
         session_lost: false,
     }

@@ -22,6 +22,10 @@ struct Prefills<'a> {
 
 /// Ids of the calls that went well and whose prefill does not show that their prompt was evaluated.
 pub(super) fn suspects(recording: &Recording) -> BTreeSet<&str> {
+    // Without a prompt that is sent twice on purpose, nothing can be told.
+    if !recording.calls().any(|call| call.engine_ns.contains_key(REPEATED_PREFILL)) {
+        return BTreeSet::new();
+    }
     let mut of_model: BTreeMap<(&str, &str, &str), Prefills<'_>> = BTreeMap::new();
     let mut begun: BTreeSet<(u32, &str)> = BTreeSet::new();
     for call in recording.calls() {

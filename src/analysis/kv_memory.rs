@@ -180,7 +180,7 @@ impl Table for KvMemoryEmpirical {
             Procedure::Prefill => group.mode == Mode::Prefill,
             _ => group.mode == Mode::KvDecode,
         };
-        let all = by_cell(from.plan, metrics.iter());
+        let all = by_cell(from, &metrics, |_| true);
         all.iter().filter(last).filter_map(|group| empirical(group, from.manifest)).collect()
     }
 }

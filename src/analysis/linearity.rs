@@ -4,7 +4,8 @@
 //! An engine that counts N new tokens and times N − 1 steps, because the first token falls out of the prefill, needs
 //! the *step* form, time ÷ (N − 1). The *proportional* form, time ÷ N, is right where the first token is timed too.
 
-use crate::record::plan::Plan;
+use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
+
 use crate::terms::{Degraded, Dtype, Mode, Regime, Role};
 
 use super::aggregate::distinct;
@@ -132,8 +133,8 @@ impl Table for DecodeLinearity {
 
     fn derive(from: &Sources<'_>) -> Vec<DecodeLinearityRow> {
         let metrics = from.rows::<Metrics>();
-        let cells = looked_at(from.plan, &metrics);
-        calls(&cells).iter().map(|calls| row(calls, &judge(&calls.points))).collect()
+        let cells = looked_at(from, &metrics);
+        calls(&cells).par_iter().map(|calls| row(calls, &judge(&calls.points))).collect()
     }
 }
 
@@ -147,18 +148,18 @@ impl Table for DecodeProjectionError {
 
     fn derive(from: &Sources<'_>) -> Vec<DecodeProjectionErrorRow> {
         let metrics = from.rows::<Metrics>();
-        let cells = looked_at(from.plan, &metrics);
+        let cells = looked_at(from, &metrics);
         let of_calls = |calls: Calls<'_>| {
             let projections = project(&medians(&usable(&calls.points)));
             projections.into_iter().map(|projection| projected(calls.like, &projection)).collect::<Vec<_>>()
         };
-        calls(&cells).into_iter().flat_map(of_calls).collect()
+        calls(&cells).into_par_iter().flat_map_iter(of_calls).collect()
     }
 }
 
 /// The decode rows that both tables are made from.
-fn looked_at<'a>(plan: &'a Plan, metrics: &'a [MetricRow]) -> Vec<Group<'a>> {
-    by_cell(plan, metrics.iter().filter(|row| row.mode == Mode::KvDecode && is_looked_at(row)))
+fn looked_at<'a>(from: &'a Sources<'_>, metrics: &'a [MetricRow]) -> Vec<Group<'a>> {
+    by_cell(from, metrics, |row| row.mode == Mode::KvDecode && is_looked_at(row))
 }
 
 /// Whether a call of one or more steps went well, or at least until it ended early.
@@ -179,7 +180,7 @@ fn calls<'a>(cells: &'a [Group<'a>]) -> Vec<Calls<'a>> {
             None => pools.push(vec![cell]),
         }
     }
-    pools.iter().filter_map(|pool| Calls::of(pool)).collect()
+    pools.par_iter().filter_map(|pool| Calls::of(pool)).collect()
 }
 
 /// Whether two cells have the same weights on the same backend, and as many rows.

@@ -1,6 +1,9 @@
 //! `load_breakdown.csv`, `load_parts.csv`: what loading took.
 
 use std::collections::HashMap;
+use std::ptr;
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::record::plan::SessionKey;
 use crate::record::{CallRecord, LoadRecord};
@@ -103,8 +106,13 @@ impl Table for LoadBreakdown {
     fn derive(from: &Sources<'_>) -> Vec<LoadRow> {
         let metrics = from.rows::<Metrics>();
         let mut first_calls: HashMap<(u32, &SessionKey), &CallRecord> = HashMap::new();
+        let mut last = None;
         for call in from.recording.calls() {
-            first_calls.entry((call.load_index, &*call.session)).or_insert(call);
+            // Most calls follow one of the same load.
+            let of_load = (call.load_index, ptr::from_ref(&*call.session));
+            if last.replace(of_load) != Some(of_load) {
+                first_calls.entry((call.load_index, &*call.session)).or_insert(call);
+            }
         }
         let cold = first_calls.values().copied().filter(|call| call.role == Role::Cold);
         let warm = warm_latencies(cold.filter_map(first_phase), &metrics);
@@ -128,10 +136,10 @@ fn warm_latencies<'a>(
     metrics: &'a [MetricRow],
 ) -> HashMap<(&'a str, Mode), Vec<f64>> {
     let mut latencies: HashMap<(&str, Mode), Vec<f64>> = wanted.map(|phase| (phase, Vec::new())).collect();
-    for row in metrics.iter().filter(|row| row.counts()) {
-        if let Some(of_phase) = latencies.get_mut(&(row.key.cell_id.as_str(), row.mode)) {
-            of_phase.extend(row.latency_ms);
-        }
+    let phase = |row: &&'a MetricRow| (row.key.cell_id.as_str(), row.mode);
+    let counted = metrics.par_iter().filter(|row| row.counts() && latencies.contains_key(&phase(row)));
+    for row in counted.collect::<Vec<_>>() {
+        latencies.entry(phase(&row)).or_default().extend(row.latency_ms);
     }
     latencies
 }

@@ -179,6 +179,8 @@ pub struct MetricRow {
     pub attributed: bool,
     /// Whether the call ended early and its decode time is scaled by step to the steps asked for.
     pub scaled: bool,
+    /// Whether the call was timed, on a warm engine.
+    pub timed_warm: bool,
 }
 
 /// What few runs have beside their calls.
@@ -213,6 +215,11 @@ impl Deref for MetricRow {
     }
 }
 
+/// Whether a call was timed, on a warm engine.
+pub(super) fn is_timed_warm(call: &CallRecord) -> bool {
+    call.role == Role::Timed && call.regime == Regime::Warm
+}
+
 impl MetricRow {
     /// Whether the row enters aggregates of its cell: timed, on a warm engine, not degraded, with a latency.
     #[must_use]
@@ -223,7 +230,7 @@ impl MetricRow {
     /// Whether it would if it were not degraded.
     #[must_use]
     pub fn would_count(&self) -> bool {
-        !self.made_again && self.latency_ms.is_some() && self.role == Role::Timed && self.regime == Regime::Warm
+        !self.made_again && self.latency_ms.is_some() && self.timed_warm
     }
 
     /// Whether the row is a cold or planned warmup call that went well.

@@ -1,11 +1,14 @@
 //! `metrics.csv`: what was recorded, one row per call and mode. Every other table is made from these rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
 use crate::record::{CallRecord, Shared, SpanRecord};
 use crate::terms::{Flag, Mode, Phase};
@@ -13,12 +16,12 @@ use crate::units::{Bytes, Nanos};
 
 use super::board::{BoardColumns, BoardStates};
 use super::columns::{Column, Columns};
-use super::energy::{EnergyColumns, by_call};
+use super::energy::{ByCall, EnergyColumns, by_call};
 use super::flags::Flags;
 use super::imported;
 use super::judged_again::suspects;
 use super::key::{CellKey, CellKeys};
-use super::metric_row::tokens_per_s;
+use super::metric_row::{is_timed_warm, tokens_per_s};
 use super::models::ArchitectureColumns;
 use super::table::{Sources, Table};
 use crate::analysis::energy::EnergyEvents;
@@ -35,27 +38,59 @@ impl Table for Metrics {
 
     fn derive(from: &Sources<'_>) -> Vec<MetricRow> {
         let events = from.rows::<EnergyEvents>();
-        let mut keys = CellKeys::new(from.plan);
-        let boards = BoardStates::new(from.manifest, from.trace);
-        let events = by_call(&events);
-        let suspects = suspects(from.recording);
-        let mut rows = imported::rows(from, &mut keys);
-        rows.reserve_exact(from.recording.calls().map(|call| call.procedure.modes().len()).sum());
+        let of_run = OfRun {
+            plan: from.plan,
+            manifest: from.manifest,
+            boards: BoardStates::new(from.manifest, from.trace),
+            events: by_call(&events),
+            suspects: suspects(from.recording),
+        };
+        let calls: Vec<&Shared<CallRecord>> = from.recording.shared_calls().collect();
+        let part = calls.len().div_ceil(PARTS * rayon::current_num_threads()).max(FEWEST);
+        let parts: Vec<Vec<MetricRow>> = calls.par_chunks(part).map(|calls| of_run.rows(calls)).collect();
+        let mut rows = imported::rows(from, &mut CellKeys::new(from.plan));
+        rows.reserve_exact(parts.iter().map(Vec::len).sum());
+        // What a part held is free before the next is taken over.
+        parts.into_iter().for_each(|mut part| rows.append(&mut part));
+        rows
+    }
+}
+
+/// Parts of the calls that each thread makes rows of.
+const PARTS: usize = 4;
+
+/// Fewest calls of a part: keys are given out in each anew.
+const FEWEST: usize = 1 << 12;
+
+/// What rows of all calls are made from.
+struct OfRun<'a> {
+    plan: &'a Plan,
+    manifest: &'a Manifest,
+    boards: BoardStates<'a>,
+    events: ByCall<'a>,
+    suspects: BTreeSet<&'a str>,
+}
+
+impl OfRun<'_> {
+    /// Those of some calls, in their order.
+    fn rows(&self, calls: &[&Shared<CallRecord>]) -> Vec<MetricRow> {
+        let mut keys = CellKeys::new(self.plan);
         // A key is its cell's as long as `keys` has it, so that where it lies names it.
         let mut models: HashMap<*const CellKey, Arc<ArchitectureColumns>> = HashMap::new();
         let mut parts = CommonParts::default();
-        for call in from.recording.shared_calls() {
+        let mut rows = Vec::with_capacity(calls.iter().map(|call| call.procedure.modes().len()).sum());
+        for call in calls {
             let key = keys.of_call(call);
             let model = models.entry(Arc::as_ptr(&key)).or_insert_with(|| {
-                ArchitectureColumns::measured(from.manifest, &call.session.model, &call.weights_id).into()
+                ArchitectureColumns::measured(self.manifest, &call.session.model, &call.weights_id).into()
             });
             let of_call = OfCall {
-                board: boards.beside(call),
-                suspect: suspects.contains(call.call_id.as_str()),
-                ..OfCall::alone(call, from.plan, key, Arc::clone(model))
+                board: self.boards.beside(call),
+                suspect: self.suspects.contains(call.call_id.as_str()),
+                ..OfCall::alone(call, self.plan, key, Arc::clone(model))
             };
             for &mode in call.procedure.modes() {
-                rows.push(row(call, &of_call, EnergyColumns::of(call, mode, &events), mode, &mut parts));
+                rows.push(row(call, &of_call, EnergyColumns::of(call, mode, &self.events), mode, &mut parts));
             }
         }
         rows
@@ -148,6 +183,7 @@ pub(super) fn row(
         made_again: of_call.made_again,
         attributed: call.attribution.is_proven(),
         scaled: call.decode_scale().is_some(),
+        timed_warm: is_timed_warm(call),
     }
 }
 

@@ -57,8 +57,8 @@ impl Table for DecodeFraction {
 
     fn derive(from: &Sources<'_>) -> Vec<DecodeFractionRow> {
         let metrics = from.rows::<Metrics>();
-        let of_call = |row: &&MetricRow| matches!(row.mode, Mode::KvDecode | Mode::E2eKv);
-        let all = by_cell(from.plan, metrics.iter().filter(of_call));
+        let of_call = |row: &MetricRow| matches!(row.mode, Mode::KvDecode | Mode::E2eKv);
+        let all = by_cell(from, &metrics, of_call);
         let cells: Vec<&[Group<'_>]> = all.chunk_by(|a, b| a.cell.id == b.cell.id).collect();
         cells.par_iter().flat_map_iter(|groups| of_cell(groups)).collect()
     }

@@ -2,6 +2,9 @@
 //!
 //! [`Tables`] holds their rows, [`write()`](super::write()) makes their files, [`descriptions()`] tells what is in them.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use crate::record::calibration::Measured;
 
 use super::aggregate::Aggregate;
@@ -19,7 +22,7 @@ use super::kv_memory::{KvCrossoverPoints, KvMemoryEmpirical, KvMemoryTheoretical
 use super::linearity::{DecodeLinearity, DecodeProjectionError};
 use super::loads::{LoadBreakdown, LoadParts};
 use super::machine::MachineSpeed;
-use super::metrics::Metrics;
+use super::metrics::{MetricRow, Metrics};
 use super::models::ModelArchitecture;
 use super::phases::{DecodeFraction, DecodeFractionSummary};
 use super::predictors::{ArchitectureCorrelations, MultivariateFits, OverheadComputeFits};
@@ -52,8 +55,32 @@ macro_rules! registry {
 
         impl Tables {
             pub(super) fn derive(from: &Sources<'_>) -> Self {
-                // All are derived before the first is given away: tables are made from each other's rows.
+                Self::rows_of_all(from);
+                Self::taken(from)
+            }
+
+            /// As [`derive`](Self::derive), while `beside` does something with the rows of `metrics.csv`.
+            pub(super) fn derive_beside<R: Send>(
+                from: &Sources<'_>,
+                beside: impl FnOnce(&[MetricRow]) -> R + Send,
+            ) -> (Self, R) {
+                let metrics = from.rows::<Metrics>();
+                let rows = metrics.as_slice();
+                let done = thread::scope(|scope| {
+                    let beside = scope.spawn(|| beside(rows));
+                    Self::rows_of_all(from);
+                    beside.join()
+                });
+                drop(metrics);
+                (Self::taken(from), done.unwrap_or_else(|panic| resume_unwind(panic)))
+            }
+
+            /// Derives all before the first is given away: tables are made from each other's rows.
+            fn rows_of_all(from: &Sources<'_>) {
                 $(from.rows::<$table>();)+
+            }
+
+            fn taken(from: &Sources<'_>) -> Self {
                 Self {
                     $($field: from.take::<$table>(),)+
                     baselines: energy::baselines(from),

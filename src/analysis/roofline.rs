@@ -128,7 +128,7 @@ impl Table for Roofline {
         let summaries = from.rows::<Summary>();
         let metrics = from.rows::<Metrics>();
         let cells = Cells::new(from.recording, from.manifest, &summaries);
-        by_cell(from.plan, metrics.iter()).iter().filter_map(|group| cells.row(group)).collect()
+        by_cell(from, &metrics, |_| true).iter().filter_map(|group| cells.row(group)).collect()
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
-use crate::record::plan::Plan;
 use crate::stats::interval::Interval;
 use crate::stats::location::{adaptive_location, log_location};
 use crate::stats::moderated::SessionLocation;
@@ -246,13 +245,17 @@ impl Table for Summary {
 
     fn derive(from: &Sources<'_>) -> Vec<SummaryRow> {
         let metrics = from.rows::<Metrics>();
-        summarise(from.plan, &metrics, |_| true)
+        summarise(from, &metrics, |_| true)
     }
 }
 
 /// One row per group with a call that counts, in the plan's order. `keep` leaves rows out beforehand.
-pub(super) fn summarise(plan: &Plan, metrics: &[MetricRow], keep: impl Fn(&MetricRow) -> bool) -> Vec<SummaryRow> {
-    let groups = by_cell(plan, metrics.iter().filter(|row| keep(row)));
+pub(super) fn summarise(
+    from: &Sources<'_>,
+    metrics: &[MetricRow],
+    keep: impl Fn(&MetricRow) -> bool + Sync,
+) -> Vec<SummaryRow> {
+    let (plan, groups) = (from.plan, by_cell(from, metrics, keep));
     let pooled: Vec<Pooled<'_>> = groups.par_iter().map(Pooled::of).collect();
     let by_sessions = if plan.session_count.is_several() {
         session_locations(plan, &pooled.iter().map(|pooled| pooled.counted.as_slice()).collect::<Vec<_>>())

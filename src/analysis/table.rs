@@ -62,7 +62,7 @@ pub struct Sources<'a> {
     /// The power trace; empty where none was recorded.
     pub trace: &'a [TraceRow],
     meters: OnceCell<Option<Meters<'a>>>,
-    /// The rows of every table that was asked for, by the table's type.
+    /// The rows of every table that was asked for, by the table's type, and what else is made once, by its own.
     derived: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
 }
 
@@ -89,6 +89,17 @@ impl<'a> Sources<'a> {
         let rows = self.rows::<T>();
         self.derived.borrow_mut().remove(&TypeId::of::<T>());
         Rc::try_unwrap(rows).unwrap_or_else(|shared| (*shared).clone())
+    }
+
+    /// What is made of the run for several tables, made once.
+    pub(super) fn once<V: 'static>(&self, make: impl FnOnce() -> V) -> Rc<V> {
+        let known = self.derived.borrow().get(&TypeId::of::<V>()).cloned();
+        if let Some(value) = known.and_then(|value| value.downcast().ok()) {
+            return value;
+        }
+        let value = Rc::new(make());
+        self.derived.borrow_mut().insert(TypeId::of::<V>(), Rc::<V>::clone(&value));
+        value
     }
 
     /// The run's sensors with what they said, sorted once. `None`: no power was recorded.

@@ -9,7 +9,9 @@ mod references;
 mod sealed;
 mod tables;
 
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 use crate::hash::sha256_hex;
 use crate::record::FORMAT;
@@ -19,7 +21,7 @@ use crate::run_folder::{Parts, RunFolder};
 use crate::store::reader::differs_in_line_endings;
 use crate::store::{self, MANIFEST, MEASUREMENTS, PLAN, Recording, SPEC, StoreError, TraceRow, read_trace};
 
-use super::{Tables, derive};
+use super::{Sources, Tables};
 
 pub use check::{Check, Outcome};
 
@@ -41,6 +43,8 @@ pub struct Derived {
     pub trace: Vec<TraceRow>,
     /// Its tables.
     pub tables: Tables,
+    /// See [`contradictions`].
+    pub contradictions: Vec<String>,
 }
 
 /// Looks at everything in a run folder. A folder that is no run fails, it is no error.
@@ -59,16 +63,24 @@ pub fn examine(run: &Path) -> Examined {
         Parts { recording: Ok(recording), plan: Ok(plan), manifest: Ok(manifest), .. } => {
             let again = || {
                 let trace = read_trace(run)?;
-                let tables = derive(recording, &plan.plan, manifest, &trace);
-                Ok::<_, StoreError>((trace, tables))
+                let sources = Sources::new(recording, &plan.plan, manifest, &trace);
+                let (tables, check) = tables::derive_and_compare(&sources, run);
+                drop(sources);
+                Ok::<_, StoreError>((trace, tables, check))
             };
-            let (checked, derived) = rayon::join(|| of_record(recording, &plan.plan, manifest), again);
-            checks.extend(checked);
-            checks.push(match &derived {
-                Ok((_, tables)) => tables::current(run, tables),
-                Err(error) => Check::of(tables::CURRENT, &[error.to_string()], String::new()),
+            let (checked, derived) = thread::scope(|scope| {
+                let checked = scope.spawn(|| of_record(recording, &plan.plan, manifest));
+                let derived = again();
+                (checked.join().unwrap_or_else(|panic| resume_unwind(panic)), derived)
             });
-            tables_with_trace = derived.ok();
+            let contradictions = told_by(recording, &checked);
+            checks.extend(checked);
+            let (check, made) = match derived {
+                Ok((trace, tables, check)) => (check, Some((trace, tables, contradictions))),
+                Err(error) => (Check::of(tables::CURRENT, &[error.to_string()], String::new()), None),
+            };
+            checks.push(check);
+            tables_with_trace = made;
         }
         _ => {
             let names = record::NAMES.iter().chain(&references::NAMES);
@@ -77,8 +89,9 @@ pub fn examine(run: &Path) -> Examined {
         }
     }
     checks.push(tables::figures(run));
-    let derived = tables_with_trace
-        .and_then(|(trace, tables)| Some(Derived { run: parts.into_folder(run).ok()?, trace, tables }));
+    let derived = tables_with_trace.and_then(|(trace, tables, contradictions)| {
+        Some(Derived { run: parts.into_folder(run).ok()?, trace, tables, contradictions })
+    });
     Examined { checks, derived }
 }
 
@@ -127,9 +140,13 @@ fn of_record(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Vec<Che
 /// What a record says against itself, in words: whoever reads figures from it must know. Empty: nothing.
 #[must_use]
 pub fn contradictions(recording: &Recording, plan: &Plan, manifest: &Manifest) -> Vec<String> {
+    told_by(recording, &of_record(recording, plan, manifest))
+}
+
+/// What a record says against itself, by the checks of its lines.
+fn told_by(recording: &Recording, checks: &[Check]) -> Vec<String> {
     let mut failed: Vec<String> = recording.seals.broken.clone();
-    let checks = of_record(recording, plan, manifest);
-    let wrong = checks.into_iter().filter(|check| check.outcome == Outcome::Fail);
+    let wrong = checks.iter().filter(|check| check.outcome == Outcome::Fail);
     failed.extend(wrong.map(|check| format!("{}: {}", check.name, check.detail)));
     failed
 }

@@ -80,7 +80,7 @@ impl Table for WarmupEffect {
 
     fn derive(from: &Sources<'_>) -> Vec<WarmupRow> {
         let metrics = from.rows::<Metrics>();
-        let groups = by_cell(from.plan, metrics.iter());
+        let groups = by_cell(from, &metrics, |_| true);
         let rows = groups.par_iter().map(row);
         rows.filter(|row| row.n_warmup + row.n_timed > 0).collect()
     }

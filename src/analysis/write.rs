@@ -8,11 +8,15 @@ use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 use serde::Serialize;
 
+use crate::files::{Prepared, SameBytes};
 use crate::store::{StoreError, io_error, place_inside};
 
 use super::Tables;
 use super::columns::Columns;
-use super::table::Table;
+use super::metrics::{MetricRow, Metrics};
+use super::table::{Sources, Table};
+
+mod cells;
 
 /// The folder inside a run for all tables but `metrics.csv`.
 pub const FOLDER: &str = "analysis";
@@ -27,11 +31,14 @@ const BASELINE: &str = "baseline.json";
 /// What was measured of sensors.
 const CALIBRATION: &str = "calibration.json";
 
-/// Bytes that are gathered at once.
-const BUFFER: usize = 1 << 16;
-
 /// Rows that one thread makes the lines of at once.
-const ROWS: usize = 1 << 12;
+const ROWS: usize = 1 << 10;
+
+/// Times that each thread does so while the lines before them are written.
+const TURNS: usize = 4;
+
+/// Bytes that a line may take, on average, before there is not room enough for a thread's.
+const LINE: usize = 512;
 
 /// Why tables cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +68,10 @@ pub enum WriteError {
 }
 
 /// Writes what a file holds.
-type Fill<'a> = Box<dyn Fn(&mut dyn Write) -> Result<(), WriteError> + 'a>;
+type Fill<'a> = Box<dyn Fn(&mut Out<'_>) -> Result<(), WriteError> + 'a>;
+
+/// What takes a file's bytes while more of them are made.
+pub type Out<'a> = dyn Write + Send + 'a;
 
 /// A file of tables. Its bytes are made while they are taken, for there may be gigabytes of them.
 pub struct TableFile<'a> {
@@ -71,7 +81,7 @@ pub struct TableFile<'a> {
 
 impl<'a> TableFile<'a> {
     /// A file by its path inside the run folder; `fill` gives its bytes.
-    pub(super) fn new(path: impl Into<PathBuf>, fill: impl Fn(&mut dyn Write) -> Result<(), WriteError> + 'a) -> Self {
+    pub(super) fn new(path: impl Into<PathBuf>, fill: impl Fn(&mut Out<'_>) -> Result<(), WriteError> + 'a) -> Self {
         Self { path: path.into(), fill: Box::new(fill) }
     }
 
@@ -85,7 +95,7 @@ impl<'a> TableFile<'a> {
     ///
     /// # Errors
     /// What `out` says, or [`WriteError::Csv`] for a row that CSV cannot hold.
-    pub fn fill(&self, out: &mut dyn Write) -> Result<(), WriteError> {
+    pub fn fill(&self, out: &mut Out<'_>) -> Result<(), WriteError> {
         (self.fill)(out)
     }
 }
@@ -124,46 +134,128 @@ pub fn files(tables: &Tables) -> Result<BTreeMap<PathBuf, Vec<u8>>, WriteError> 
 
 /// Writes every table into a run folder: `metrics.csv` beside the record, the others below [`FOLDER`].
 ///
-/// Each file is replaced whole. Returns their paths inside the run folder.
+/// Each file is replaced whole, unless it holds the same bytes. Returns their paths inside the run folder.
 ///
 /// # Errors
 /// What the system says, with the path.
 pub fn write(tables: &Tables, run: &Path) -> Result<Vec<PathBuf>, WriteError> {
     crate::files::sweep_below(run);
-    let mut written = Vec::new();
-    for file in table_files(tables) {
-        let path = place_inside(run, &file.path)?;
-        crate::files::replace_by(&path, |out| file.fill(out)).map_err(|error| match error {
-            WriteError::Io(source) => io_error(&path, "write")(source).into(),
-            other => other,
-        })?;
-        written.push(file.path);
-    }
+    let put = |file: TableFile<'_>| prepared(run, &file)?.put();
+    let written = table_files(tables).into_iter().map(put).collect::<Result<Vec<_>, WriteError>>()?;
+    sync(run)?;
     Ok(written)
 }
 
+/// Waits until the names of all tables are on the disk.
+fn sync(run: &Path) -> Result<(), WriteError> {
+    for folder in [run.join(FOLDER), run.to_owned()] {
+        crate::files::sync_folder(&folder).map_err(io_error(&folder, "sync"))?;
+    }
+    Ok(())
+}
+
+/// Derives every table of a run as [`derive`](super::derive()) does, and writes them as [`write()`] does: the largest while the
+/// others are derived.
+///
+/// # Errors
+/// As [`write()`].
+pub fn derive_and_write(from: &Sources<'_>, run: &Path) -> Result<(Tables, Vec<PathBuf>), WriteError> {
+    crate::files::sweep_below(run);
+    let (tables, largest) = Tables::derive_beside(from, |rows| prepared(run, &metrics_file(rows)));
+    let mut largest = Some(largest);
+    let put = |file: TableFile<'_>| match largest.take_if(|_| is_metrics(&file)) {
+        Some(largest) => largest?.put(),
+        None => prepared(run, &file)?.put(),
+    };
+    let written = table_files(&tables).into_iter().map(put).collect::<Result<Vec<_>, WriteError>>()?;
+    sync(run)?;
+    Ok((tables, written))
+}
+
+/// The file of these rows, which is the largest of all.
+pub(super) fn metrics_file(rows: &[MetricRow]) -> TableFile<'_> {
+    TableFile::new(Metrics::FILE, move |out| csv::<Metrics>(rows, out))
+}
+
+/// Whether a file is that of [`metrics_file`].
+pub(super) fn is_metrics(file: &TableFile<'_>) -> bool {
+    file.path == Path::new(Metrics::FILE)
+}
+
+/// Whether the file of a table holds what it is to hold.
+pub(super) fn is_current(run: &Path, table: &TableFile<'_>) -> Result<bool, WriteError> {
+    let mut held = SameBytes::as_in(&run.join(&table.path))?;
+    match table.fill(&mut held) {
+        Err(_) if held.differs() => Ok(false),
+        filled => {
+            filled?;
+            Ok(held.is_all()?)
+        }
+    }
+}
+
+/// A table's file that is not yet in its place.
+struct PreparedTable {
+    /// `None`: what is there holds the same.
+    file: Option<Prepared>,
+    place: PathBuf,
+    /// Inside the run folder.
+    path: PathBuf,
+}
+
+fn prepared(run: &Path, table: &TableFile<'_>) -> Result<PreparedTable, WriteError> {
+    let place = place_inside(run, &table.path)?;
+    // What is there already need not be written again; what cannot be read is.
+    if is_current(run, table).unwrap_or(false) {
+        return Ok(PreparedTable { file: None, place, path: table.path.clone() });
+    }
+    let file = Prepared::by(&place, |out| table.fill(out)).map_err(|error| match error {
+        WriteError::Io(source) => io_error(&place, "write")(source).into(),
+        other => other,
+    })?;
+    Ok(PreparedTable { file: Some(file), place, path: table.path.clone() })
+}
+
+impl PreparedTable {
+    /// Puts it in its place; says where that is inside the run folder.
+    fn put(self) -> Result<PathBuf, WriteError> {
+        if let Some(file) = self.file {
+            file.put().map_err(io_error(&self.place, "write"))?;
+        }
+        Ok(self.path)
+    }
+}
+
 /// Rows below a header; without rows the header alone.
-pub(super) fn csv<T: Table>(rows: &[T::Row], out: &mut dyn Write) -> Result<(), WriteError> {
+pub(super) fn csv<T: Table>(rows: &[T::Row], out: &mut Out<'_>) -> Result<(), WriteError> {
     // The header is written apart from the rows, so that a table without any has one.
     let mut header = csv::Writer::from_writer(Vec::new());
     header.write_record(T::Row::columns().iter().map(|column| column.name)).map_err(unwritten::<T>)?;
     out.write_all(&header.into_inner().map_err(|error| error.into_error())?)?;
-    for window in rows.chunks(ROWS * rayon::current_num_threads()) {
-        let parts: Vec<Result<Vec<u8>, WriteError>> = window.par_chunks(ROWS).map(lines::<T>).collect();
-        for part in parts {
-            out.write_all(&part?)?;
-        }
+    let mut made: Vec<Result<Vec<u8>, WriteError>> = Vec::new();
+    for window in rows.chunks(TURNS * ROWS * rayon::current_num_threads()) {
+        let next = || window.par_chunks(ROWS).map(lines::<T>).collect::<Vec<_>>();
+        let (written, next) = rayon::join(|| write_parts(made, out), next);
+        written?;
+        made = next;
+    }
+    write_parts(made, out)
+}
+
+fn write_parts(parts: Vec<Result<Vec<u8>, WriteError>>, out: &mut Out<'_>) -> Result<(), WriteError> {
+    for part in parts {
+        out.write_all(&part?)?;
     }
     Ok(())
 }
 
 /// Rows as they stand in a CSV file.
 fn lines<T: Table>(rows: &[T::Row]) -> Result<Vec<u8>, WriteError> {
-    let mut writer = csv::WriterBuilder::new().has_headers(false).buffer_capacity(BUFFER).from_writer(Vec::new());
+    let mut lines = Vec::with_capacity(LINE * rows.len());
     for row in rows {
-        writer.serialize(row).map_err(unwritten::<T>)?;
+        cells::add_line(row, &mut lines).map_err(unwritten::<T>)?;
     }
-    Ok(writer.into_inner().map_err(|error| error.into_error())?)
+    Ok(lines)
 }
 
 fn unwritten<T: Table>(source: csv::Error) -> WriteError {
@@ -177,7 +269,7 @@ fn unwritten<T: Table>(source: csv::Error) -> WriteError {
 }
 
 /// Rows as one array.
-fn json<R: Serialize>(file: &str, rows: &[R], out: &mut dyn Write) -> Result<(), WriteError> {
+fn json<R: Serialize>(file: &str, rows: &[R], out: &mut Out<'_>) -> Result<(), WriteError> {
     let mut out = BufWriter::new(out);
     serde_json::to_writer_pretty(&mut out, rows).map_err(|source| unserialisable(file, source))?;
     out.write_all(b"\n")?;
@@ -185,7 +277,7 @@ fn json<R: Serialize>(file: &str, rows: &[R], out: &mut dyn Write) -> Result<(),
 }
 
 /// Rows as one object a line.
-fn json_lines<R: Serialize>(file: &str, rows: &[R], out: &mut dyn Write) -> Result<(), WriteError> {
+fn json_lines<R: Serialize>(file: &str, rows: &[R], out: &mut Out<'_>) -> Result<(), WriteError> {
     let mut out = BufWriter::new(out);
     for row in rows {
         serde_json::to_writer(&mut out, row).map_err(|source| unserialisable(file, source))?;

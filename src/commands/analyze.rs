@@ -1,10 +1,11 @@
 //! `phasebench analyze`: every table of a run, which engine is faster, and the fits to quote from it.
 
 use std::io::Write;
+use std::mem;
 use std::path::PathBuf;
 
 use crate::analysis::overview::headlines;
-use crate::analysis::{self, Overview, Tables};
+use crate::analysis::{self, Overview, Sources, Tables};
 use crate::cli::RunFolderArgs;
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
@@ -23,8 +24,9 @@ use crate::units::significant;
 pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let run = RunFolder::open_to_write(&args.run)?;
     let trace = run.trace()?;
-    let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
-    let written = names(&analysis::write(&tables, &run.path)?);
+    let (tables, written) =
+        analysis::derive_and_write(&Sources::new(&run.recording, &run.plan, &run.manifest, &trace), &run.path)?;
+    let written = names(&written);
     let overview = Overview::new(&run, &tables, &written);
     let speeds = speeds(&ReportedRun::new(&run, &trace, &tables));
     if args.json {
@@ -38,6 +40,8 @@ pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> Result<Exit, Comman
         }
         fits(&tables, out)?;
     }
+    // The process ends: to give back what a million calls hold would only take time.
+    mem::forget((tables, run));
     Ok(Exit::Good)
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::analysis;
+use crate::analysis::{self, Sources};
 use crate::cli::BenchArgs;
 use crate::exit::Exit;
 use crate::report::document::{Block, Document, Finding};
@@ -53,8 +53,8 @@ pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
 fn compared(folder: &Path, as_json: bool, exit: Exit, out: &mut dyn Write) -> Result<(), CommandError> {
     let run = RunFolder::open_to_write(folder)?;
     let trace = run.trace()?;
-    let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
-    analysis::write(&tables, &run.path)?;
+    let (tables, _) =
+        analysis::derive_and_write(&Sources::new(&run.recording, &run.plan, &run.manifest, &trace), &run.path)?;
     let reported = ReportedRun::new(&run, &trace, &tables);
     let document = compose(&reported);
     files::write(&document, &run.path)?;

@@ -3,11 +3,15 @@
 
 use std::fs;
 use std::io::Write;
+use std::mem;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::analysis::{self, Overview};
+use crate::analysis::validate::contradictions;
+use crate::analysis::{self, Overview, Sources};
 use crate::cli::ReportArgs;
 use crate::commands::CommandError;
 use crate::commands::csv_files::{self, rows};
@@ -40,9 +44,14 @@ pub fn execute(args: &ReportArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
 fn one(path: &Path, as_json_text: bool, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let run = RunFolder::open_to_write(path)?;
     let trace = run.trace()?;
-    let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
-    analysis::write(&tables, &run.path)?;
-    let document = compose(&ReportedRun::new(&run, &trace, &tables));
+    let (derived, contradictions) = thread::scope(|scope| {
+        let looking = scope.spawn(|| contradictions(&run.recording, &run.plan, &run.manifest));
+        let sources = Sources::new(&run.recording, &run.plan, &run.manifest, &trace);
+        let derived = analysis::derive_and_write(&sources, &run.path);
+        (derived, looking.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let (tables, _) = derived?;
+    let document = compose(&ReportedRun::new(&run, &trace, &tables).with_contradictions(&contradictions));
     let written = files::write(&document, &run.path)?;
     if as_json_text {
         let mut result = serde_json::to_value(Overview::new(&run, &tables, &written))?;
@@ -52,6 +61,8 @@ fn one(path: &Path, as_json_text: bool, out: &mut dyn Write) -> Result<Exit, Com
     } else {
         print(&document, &run.path, out)?;
     }
+    // The process ends: to give back what a million calls hold would only take time.
+    mem::forget((tables, run));
     Ok(Exit::Good)
 }
 

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::beside::BesideRecord;
 use super::plan::{CellId, SessionKey};
-use super::shared::{Known, Shared};
+use super::shared::Shared;
 use super::steps::StepTimes;
+use super::token_ids::TokenIds;
 use crate::terms::disturbed::STEAL_LIMIT;
 use crate::terms::{
     Attribution, CompileEvidence, Degraded, Disturbance, Disturbed, Dtype, Finish, Flag, Phase, Procedure, Regime,
@@ -110,7 +111,7 @@ pub struct CallRecord {
     #[serde(default)]
     pub compile: Shared<Vec<CompileEvidence>>,
     /// New token ids of the first row: equal for equal weights and prompts.
-    pub token_ids: Shared<Vec<u32>>,
+    pub token_ids: TokenIds,
     /// How generation ended. `None`: the engine did not tell.
     pub finish: Option<Finish>,
     /// True where the session did not survive the call.
@@ -257,49 +258,4 @@ pub struct MemoryRecord {
     pub device_used_bytes: Option<Bytes>,
     /// KV cache really allocated at the end, all rows.
     pub kv_bytes: Option<Bytes>,
-}
-
-/// What calls that were read so far have in common.
-#[derive(Debug, Default)]
-pub struct KnownParts {
-    cells: Known<CellId>,
-    sessions: Known<SessionKey>,
-    weights: Known<String>,
-    scenarios: Known<String>,
-    attributions: Known<Attribution>,
-    tokens: Known<TokenCounts>,
-    memories: Known<MemoryRecord>,
-    flags: Known<Vec<Flag>>,
-    token_ids: Known<Vec<u32>>,
-    no_durations: Shared<BTreeMap<String, Nanos>>,
-    no_compiler: Shared<Vec<CompileEvidence>>,
-    /// Of the last call: most of what is in it has no end of values.
-    beside: Shared<BesideRecord>,
-}
-
-impl KnownParts {
-    /// Lets a call that was read hold what others hold too, and no more room than it needs.
-    pub fn share(&mut self, call: &mut CallRecord) {
-        self.cells.share(&mut call.cell_id);
-        self.sessions.share(&mut call.session);
-        self.weights.share(&mut call.weights_id);
-        self.scenarios.share(&mut call.scenario);
-        self.attributions.share(&mut call.attribution);
-        self.tokens.share(&mut call.tokens);
-        self.memories.share(&mut call.memory);
-        self.flags.share(&mut call.flags);
-        self.token_ids.share(&mut call.token_ids);
-        call.spans.shrink_to_fit();
-        if call.engine_ns.is_empty() {
-            call.engine_ns = self.no_durations.clone();
-        }
-        if call.compile.is_empty() {
-            call.compile = self.no_compiler.clone();
-        }
-        if self.beside == call.beside {
-            call.beside = self.beside.clone();
-        } else {
-            self.beside = call.beside.clone();
-        }
-    }
 }

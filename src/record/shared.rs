@@ -1,8 +1,7 @@
 //! What many lines of a record have in common, held once.
 
-use std::collections::HashSet;
+use std::borrow::Borrow;
 use std::fmt;
-use std::hash::Hash;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -70,63 +69,30 @@ impl<T: Serialize> Serialize for Shared<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
+/// How a value that lines may have in common is read.
+pub trait Common: Sized {
+    /// Reads one, which may be held already.
+    ///
+    /// # Errors
+    /// What the deserializer says.
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Shared<Self>, D::Error>;
+}
+
+impl<'de, T: Common> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::deserialize(deserializer).map(Self::from)
+        T::read(deserializer)
     }
 }
 
-/// Values of one kind beyond which they are hardly ones that lines have in common.
-const MOST_KNOWN: usize = 1 << 14;
-
-/// Values that lines were found to hold.
-#[derive(Debug)]
-pub struct Known<T> {
-    all: HashSet<Shared<T>>,
-    /// That of the last line: most lines follow one that has the same.
-    last: Option<Shared<T>>,
-}
-
-impl<T> Default for Known<T> {
-    fn default() -> Self {
-        Self { all: HashSet::new(), last: None }
-    }
-}
-
-impl<T: Eq + Hash> Known<T> {
-    /// Lets `value` be the one that is known already, if there is an equal one.
-    pub fn share(&mut self, value: &mut Shared<T>) {
-        if let Some(last) = self.last.as_ref().filter(|last| *last == value) {
-            *value = last.clone();
-            return;
-        }
-        match self.all.get(value) {
-            Some(known) => *value = known.clone(),
-            None => {
-                if self.all.len() >= MOST_KNOWN {
-                    self.all.clear();
-                }
-                self.all.insert(value.clone());
-            }
-        }
-        self.last = Some(value.clone());
+impl<T> Borrow<T> for Shared<T> {
+    fn borrow(&self) -> &T {
+        &self.0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn equal_values_are_held_once_whatever_came_between() {
-        let mut known = Known::default();
-        let [mut first, mut other, mut again] = ["a", "b", "a"].map(|text| Shared::from(text.to_owned()));
-        for value in [&mut first, &mut other, &mut again] {
-            known.share(value);
-        }
-        assert!(Arc::ptr_eq(&first.0, &again.0) && !Arc::ptr_eq(&first.0, &other.0));
-        assert_eq!((first.as_str(), other.as_str()), ("a", "b"));
-    }
 
     #[test]
     fn what_one_holder_changes_the_others_keep() {

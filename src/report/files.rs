@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::store::{StoreError, io_error, refuse_link, write_inside};
+use crate::store::{StoreError, io_error, refuse_link, write_all_inside};
 
 use super::document::Document;
 use super::html::to_html;
@@ -37,9 +37,7 @@ pub fn write(document: &Document, folder: &Path) -> Result<Vec<String>, StoreErr
     fs::create_dir_all(&plots).map_err(io_error(&plots, "create"))?;
     let shown_before = fs::read_to_string(folder.join(MARKDOWN)).map_or_else(|_| Vec::new(), |text| charts_of(&text));
     let files = contents(document);
-    for (name, bytes) in &files {
-        write_inside(folder, Path::new(name), bytes)?;
-    }
+    write_all_inside(folder, &files)?;
     let stray = stray_charts(folder, &files)?;
     for stale in stray.iter().filter(|path| shown_before.iter().any(|name| path.ends_with(name))) {
         fs::remove_file(stale).map_err(io_error(stale, "remove"))?;

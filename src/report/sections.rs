@@ -33,7 +33,8 @@ mod steadiness;
 mod summary;
 mod warmup;
 
-use crate::analysis::validate;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
 use crate::record::manifest::Tool;
 use crate::report::document::{Block, Document, Finding, Section, Text};
 
@@ -72,7 +73,10 @@ const WARNINGS: &[fn(&ReportedRun<'_>) -> Option<Text>] =
 pub fn compose(run: &ReportedRun<'_>) -> Document {
     let names = Names::new(run.plan);
     let contradicted = contradicted(run);
-    let findings = findings::findings(run, &names);
+    let (findings, sections) = rayon::join(
+        || findings::findings(run, &names),
+        || SECTIONS.par_iter().filter_map(|section| section(run, &names)).collect(),
+    );
     let next = match contradicted {
         Some(_) => {
             Some(Text::plain("find out what this record contradicts: ").code("phasebench validate RUN").and("."))
@@ -84,7 +88,7 @@ pub fn compose(run: &ReportedRun<'_>) -> Document {
         title: run.plan.name.clone(),
         facts: facts::facts(run),
         verdict: warnings.chain(next.map(Block::NextStep)).chain([Block::Findings(findings)]).collect(),
-        sections: SECTIONS.iter().filter_map(|section| section(run, &names)).collect(),
+        sections,
         made_by: format!("Made by phasebench {} from the run's own rows.", facts::tool(&Tool::this())),
     }
 }
@@ -117,7 +121,7 @@ fn torn_record(run: &ReportedRun<'_>) -> Option<Text> {
 }
 
 fn contradicted(run: &ReportedRun<'_>) -> Option<Text> {
-    let contradictions = validate::contradictions(run.recording, run.plan, run.manifest);
+    let contradictions = run.contradictions();
     let first = contradictions.first()?;
     let failed = names::counted(contradictions.len(), "check");
     let note =

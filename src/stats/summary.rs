@@ -44,7 +44,7 @@ impl Summary {
     pub fn of(values: &[f64]) -> Result<Self, InputError> {
         finite("values", values, 1)?;
         let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
+        sorted.sort_unstable_by(f64::total_cmp);
         let n = sorted.len();
         let (mean, sd) = (mean(&sorted), sd(&sorted));
         let at = |p: f64| quantile_of_sorted(&sorted, p);

@@ -2,16 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
+use memchr::{memchr_iter, memrchr};
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 
 use crate::hash::sha256_hex;
 use crate::record::{
-    CallRecord, Decision, FORMAT, Header, IdleRecord, ImportedCall, KnownParts, Line, LoadRecord, LoopRecord, OLDEST,
-    ReferenceRecord, SEALED, Shared, StatedFigure,
+    CallRecord, Decision, FORMAT, Header, IdleRecord, ImportedCall, Line, LoadRecord, LoopRecord, OLDEST,
+    ReferenceRecord, SEALED, Shared, StatedFigure, forget_known,
 };
 use crate::store::seal::{Chain, Seals, is_seal};
 use crate::store::{MANIFEST, MEASUREMENTS, PLAN, SPEC, StoreError, io_error, read_text};
@@ -209,17 +210,23 @@ pub(super) fn read_keeping(folder: &Path, keeps: &mut dyn FnMut(&Line) -> bool) 
     let path = folder.join(MEASUREMENTS);
     let mut file = File::open(&path).map_err(io_error(&path, "read"))?;
     let mut reading = Reading::of(&path);
-    let mut bytes = Vec::with_capacity(2 * BLOCK);
-    loop {
-        // The last line of a block may go on in the next: what is left of it has no end.
-        let left = bytes.len();
-        if read_block(&mut file, &mut bytes).map_err(io_error(&path, "read"))? == 0 {
-            return Ok(reading.finish(left > 0));
-        }
-        let Some(end) = bytes[left..].iter().rposition(|&byte| byte == b'\n') else { continue };
-        reading.take(&bytes[..=left + end], keeps)?;
-        bytes.drain(..=left + end);
+    // The last line of a block may go on in the next: what is left of it has no end.
+    let (mut bytes, mut next) = (Vec::with_capacity(2 * BLOCK), Vec::with_capacity(2 * BLOCK));
+    let mut searched = 0;
+    let mut read = read_block(&mut file, &mut bytes).map_err(io_error(&path, "read"))?;
+    while read > 0 {
+        let Some(end) = memrchr(b'\n', &bytes[searched..]).map(|at| searched + at + 1) else {
+            searched = bytes.len();
+            read = read_block(&mut file, &mut bytes).map_err(io_error(&path, "read"))?;
+            continue;
+        };
+        next.clear();
+        next.extend_from_slice(&bytes[end..]);
+        searched = next.len();
+        read = reading.take(&bytes[..end], || read_block(&mut file, &mut next), keeps)?;
+        mem::swap(&mut bytes, &mut next);
     }
+    Ok(reading.finish(!bytes.is_empty()))
 }
 
 /// Appends the next bytes of a file. How many; 0 at its end.
@@ -234,33 +241,24 @@ struct Reading<'a> {
     chain: Chain,
     /// Lines so far.
     lines: usize,
-    known: ThreadParts,
-}
-
-/// What lines have in common that were parsed so far: as many as threads parse at a time.
-#[derive(Default)]
-struct ThreadParts(Mutex<Vec<KnownParts>>);
-
-impl ThreadParts {
-    fn take(&self) -> KnownParts {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    fn give_back(&self, parts: KnownParts) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(parts);
-    }
 }
 
 impl<'a> Reading<'a> {
     fn of(path: &'a Path) -> Self {
-        Self { path, recording: Recording::default(), chain: Chain::default(), lines: 0, known: ThreadParts::default() }
+        Self { path, recording: Recording::default(), chain: Chain::default(), lines: 0 }
     }
 
-    /// Takes whole lines: they are hashed while they are parsed.
-    fn take(&mut self, bytes: &[u8], keeps: &mut dyn FnMut(&Line) -> bool) -> Result<(), StoreError> {
-        let lines: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
-        let (seals, chain, known) = (&mut self.recording.seals, &mut self.chain, &self.known);
-        let (sealed, parsed) = rayon::join(|| look(seals, chain, &lines), || parse(&lines, known));
+    /// Takes whole lines: they are hashed while they are parsed, and the next ones read, of which `ahead` says how many bytes.
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        ahead: impl FnOnce() -> io::Result<usize> + Send,
+        keeps: &mut dyn FnMut(&Line) -> bool,
+    ) -> Result<usize, StoreError> {
+        let lines = split(bytes);
+        let (seals, chain) = (&mut self.recording.seals, &mut self.chain);
+        let hashed = || rayon::join(|| look(seals, chain, &lines), ahead);
+        let ((sealed, read), parsed) = rayon::join(hashed, || parse(&lines));
         // What is told of a damaged record is its first damage.
         let no_seal = sealed.as_ref().err().map(|(place, _)| *place);
         for (place, line) in parsed.into_iter().enumerate().take_while(|(place, _)| no_seal != Some(*place)) {
@@ -273,7 +271,7 @@ impl<'a> Reading<'a> {
         sealed.map_err(|(place, error)| self.damaged(place, &error))?;
         self.recording.length += bytes.len() as u64;
         self.lines += lines.len();
-        Ok(())
+        read.map_err(io_error(self.path, "read"))
     }
 
     fn damaged(&self, place: usize, error: &serde_json::Error) -> StoreError {
@@ -281,13 +279,21 @@ impl<'a> Reading<'a> {
     }
 
     fn finish(mut self, torn: bool) -> Recording {
+        forget_known();
         self.recording.torn = torn;
         if !self.recording.is_sealed() {
-            self.recording.seals = std::mem::take(&mut self.recording.seals).of_an_unsealed_format();
+            self.recording.seals = mem::take(&mut self.recording.seals).of_an_unsealed_format();
         }
         self.recording.chain = self.chain;
         self.recording
     }
+}
+
+/// Lines with their ends.
+fn split(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut begin = 0;
+    let line_to = |end| &bytes[mem::replace(&mut begin, end + 1)..=end];
+    memchr_iter(b'\n', bytes).map(line_to).collect()
 }
 
 /// Looks at the seals among lines and hashes all. Its error is the place of one that is no seal, and why.
@@ -300,26 +306,13 @@ fn look(seals: &mut Seals, chain: &mut Chain, lines: &[&[u8]]) -> Result<(), (us
 }
 
 /// Parses lines, some on every processor. `None`: a seal.
-fn parse(lines: &[&[u8]], known: &ThreadParts) -> Vec<Result<Option<Line>, serde_json::Error>> {
-    let of_lines = |lines: &[&[u8]]| {
-        let mut parts = known.take();
-        let parsed: Vec<_> = lines.iter().map(|line| parse_line(line, &mut parts)).collect();
-        known.give_back(parts);
-        parsed
-    };
-    lines.par_chunks(LINES).flat_map_iter(of_lines).collect()
+fn parse(lines: &[&[u8]]) -> Vec<Result<Option<Line>, serde_json::Error>> {
+    lines.par_chunks(LINES).flat_map_iter(|lines| lines.iter().map(|line| parse_line(line))).collect()
 }
 
 /// A line. `None`: it is a seal.
-fn parse_line(line: &[u8], parts: &mut KnownParts) -> Result<Option<Line>, serde_json::Error> {
-    if is_seal(line) {
-        return Ok(None);
-    }
-    let mut parsed = serde_json::from_slice(line)?;
-    if let Line::Call(call) = &mut parsed {
-        parts.share(call);
-    }
-    Ok(Some(parsed))
+fn parse_line(line: &[u8]) -> Result<Option<Line>, serde_json::Error> {
+    if is_seal(line) { Ok(None) } else { serde_json::from_slice(line).map(Some) }
 }
 
 fn check_header(path: &Path, first: &Line) -> Result<(), StoreError> {

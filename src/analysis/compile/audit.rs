@@ -141,7 +141,7 @@ impl Table for CompileAudit {
 
     fn derive(from: &Sources<'_>) -> Vec<CompileAuditRow> {
         let metrics = from.rows::<Metrics>();
-        let audited = audited(from.recording, from.plan, &metrics);
+        let audited = audited(from, &metrics);
         let compiled = audited.iter().filter(|cell| cell.compiles());
         let allowance = process_allowance(from.plan);
         let of = |cell| row(cell, reference(cell, &audited), from.recording, allowance);

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::analysis::groups::{Group, by_cell};
 use crate::analysis::key::CellKey;
 use crate::analysis::metrics::MetricRow;
+use crate::analysis::table::Sources;
 use crate::record::CallRecord;
-use crate::record::plan::{Plan, SessionKey};
+use crate::record::plan::SessionKey;
 use crate::store::Recording;
 use crate::terms::{CompileEvidence, Mode, Phase, Role};
 
@@ -58,12 +59,13 @@ impl Audited<'_> {
 
 /// Every cell and mode whose calls carry evidence of a compiler, or of there being none, and every one that was to be
 /// compiled; in the plan's order.
-pub(super) fn audited<'a>(recording: &'a Recording, plan: &'a Plan, metrics: &'a [MetricRow]) -> Vec<Audited<'a>> {
+pub(super) fn audited<'a>(from: &'a Sources<'_>, metrics: &'a [MetricRow]) -> Vec<Audited<'a>> {
+    let (recording, plan) = (from.recording, from.plan);
     let calls = recording.calls().filter(|call| !call.compile.is_empty());
     let calls: BTreeMap<&str, &CallRecord> = calls.map(|call| (call.call_id.as_str(), call)).collect();
     let compilers = Compilers::of(recording);
     let mut all: Vec<Audited<'_>> = Vec::new();
-    for group in by_cell(plan, metrics) {
+    for group in by_cell(from, metrics, |_| true) {
         let with_evidence = group.rows.iter().filter_map(|&row| {
             let call = *calls.get(row.call_id.as_str())?;
             let evidence = call.compile.iter().find(|evidence| evidence.phase.mode() == row.mode)?;

@@ -56,7 +56,7 @@ impl Table for CompileGraphs {
 
     fn derive(from: &Sources<'_>) -> Vec<CompileGraphsRow> {
         let metrics = from.rows::<Metrics>();
-        let audited = audited(from.recording, from.plan, &metrics);
+        let audited = audited(from, &metrics);
         let compiled: Vec<&Audited<'_>> = audited.iter().filter(|cell| cell.compiles()).collect();
         let mut keys = Vec::new();
         for cell in &compiled {

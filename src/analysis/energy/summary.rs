@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
 use crate::energy::{deviation, mean, together};
-use crate::record::plan::Plan;
 use crate::store::Recording;
 use crate::terms::energy::{Grade, IdleKind};
 use crate::terms::{Flag, Mode};
@@ -92,7 +93,7 @@ impl Table for EnergySummary {
     fn derive(from: &Sources<'_>) -> Vec<EnergySummaryRow> {
         let metrics = from.rows::<Metrics>();
         let events = from.rows::<EnergyEvents>();
-        let natural = natural(from.plan, &metrics, &events);
+        let natural = natural(from, &metrics, &events);
         let repeated = repeated(from.recording, &events, &natural);
         let mut rows = Vec::with_capacity(natural.len() + repeated.len());
         for row in natural {
@@ -196,17 +197,24 @@ const GRADE_D: &str = "grade_d";
 const THROTTLED: &str = "throttled";
 
 /// One row per cell and phase mode, from its calls.
-fn natural(plan: &Plan, metrics: &[MetricRow], events: &[EnergyEventRow]) -> Vec<EnergySummaryRow> {
+fn natural(from: &Sources<'_>, metrics: &[MetricRow], events: &[EnergyEventRow]) -> Vec<EnergySummaryRow> {
+    if !metrics.par_iter().any(has_power) {
+        return Vec::new();
+    }
     let events = by_call(events);
-    let groups = by_cell(plan, metrics).into_iter().filter(|group| group.mode != Mode::E2eKv);
+    let groups = by_cell(from, metrics, |row| row.mode != Mode::E2eKv).into_iter();
     groups.filter_map(|group| of_calls(&group, &events)).collect()
+}
+
+/// Whether power was recorded beside a row's call.
+fn has_power(row: &MetricRow) -> bool {
+    row.energy().energy_sensor.is_some() || row.energy().energy_reason.is_some()
 }
 
 /// The row of a cell's calls in one mode. `None`: no power was recorded beside them.
 fn of_calls(group: &Group<'_>, events: &ByCall<'_>) -> Option<EnergySummaryRow> {
     let counted = group.counted();
-    let has_power = |row: &&&MetricRow| row.energy().energy_sensor.is_some() || row.energy().energy_reason.is_some();
-    let first = *counted.iter().find(has_power)?;
+    let first = *counted.iter().find(|row| has_power(row))?;
     let (throttled, cool): (Vec<&MetricRow>, Vec<&MetricRow>) =
         counted.iter().copied().partition(|row| row.flags.contains(Flag::Throttled));
     let graded: Vec<&MetricRow> =

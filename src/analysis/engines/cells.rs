@@ -197,7 +197,7 @@ impl Table for EngineComparison {
 
     fn derive(from: &Sources<'_>) -> Vec<EngineComparisonRow> {
         let (metrics, audit) = (from.rows::<Metrics>(), from.rows::<CompileAudit>());
-        let sides = sides(from.plan, &metrics, &audit);
+        let sides = sides(from, &metrics, &audit);
         let backends = distinct(sides.iter().map(|side| side.cell.session.backend.as_str()));
         let mut pairs: Vec<Pair<'_>> = Vec::new();
         for (place, first) in backends.iter().enumerate() {

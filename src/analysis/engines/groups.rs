@@ -95,7 +95,7 @@ impl Table for EngineGroups {
 
     fn derive(from: &Sources<'_>) -> Vec<EngineGroupsRow> {
         let (metrics, audit) = (from.rows::<Metrics>(), from.rows::<CompileAudit>());
-        let sides = sides(from.plan, &metrics, &audit);
+        let sides = sides(from, &metrics, &audit);
         let cells = cells(&sides, from.manifest);
         let by_call = cells.iter().map(|engines| {
             let samples: Vec<Vec<f64>> = engines.iter().map(|side| side.latencies_ms()).collect();

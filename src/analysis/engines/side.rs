@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use crate::analysis::compile::CompileAuditRow;
 use crate::analysis::groups::{Group, by_cell, latencies};
 use crate::analysis::metrics::MetricRow;
+use crate::analysis::table::Sources;
 use crate::record::manifest::Manifest;
-use crate::record::plan::{Cell, Plan};
+use crate::record::plan::Cell;
 use crate::terms::{Dtype, Mode, Procedure};
 
 /// Calls below which a side has no interval.
@@ -89,14 +90,14 @@ impl Side<'_> {
 
 /// Every cell of the plan in every mode that is compared, in the plan's order.
 #[must_use]
-pub fn sides<'a>(plan: &'a Plan, metrics: &'a [MetricRow], audit: &[CompileAuditRow]) -> Vec<Side<'a>> {
-    let measured = by_cell(plan, metrics.iter().filter(|row| MODES.contains(&row.mode)));
+pub fn sides<'a>(from: &'a Sources<'_>, metrics: &'a [MetricRow], audit: &[CompileAuditRow]) -> Vec<Side<'a>> {
+    let measured = by_cell(from, metrics, |row| MODES.contains(&row.mode));
     let unproven = |row: &&CompileAuditRow| row.backend_actual.is_none();
     let not_compiled: BTreeSet<(&str, Mode)> =
         audit.iter().filter(unproven).map(|row| (row.key.cell_id.as_str(), row.mode)).collect();
     let mut groups = measured.iter().peekable();
     let mut sides = Vec::new();
-    for cell in &plan.cells {
+    for cell in &from.plan.cells {
         let mut of_cell: Vec<&Group<'a>> = Vec::new();
         while let Some(group) = groups.next_if(|group| group.cell.id == cell.id) {
             of_cell.push(group);

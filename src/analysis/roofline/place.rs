@@ -1,11 +1,14 @@
 //! Where cells are proven to have run.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
+use std::ptr;
 
 use crate::record::CallRecord;
 use crate::record::manifest::Manifest;
+use crate::record::plan::CellId;
 use crate::store::Recording;
+use crate::terms::Attribution;
 
 /// Where a cell ran, and on nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +26,18 @@ impl<'a> Places<'a> {
     /// By every call that went well and proves where it ran.
     pub(super) fn of(recording: &'a Recording, manifest: &Manifest) -> Self {
         let mut places = BTreeMap::new();
+        // Calls of a cell mostly share what they say: where that names no board, it is looked at once.
+        let mut known: HashSet<(*const CellId, *const Attribution)> = HashSet::new();
         for call in recording.calls().filter(|call| call.status.is_ok()) {
-            let Some(device) = call.attribution.device() else { continue };
+            let said = (ptr::from_ref(&*call.cell_id), ptr::from_ref(&*call.attribution));
+            if known.contains(&said) {
+                continue;
+            }
+            let device = call.attribution.device();
+            if device.flatten().is_none() {
+                known.insert(said);
+            }
+            let Some(device) = device else { continue };
             let place = match device {
                 None => Some(Place::Processor),
                 Some(_) => board(call, manifest).map(Place::Board),

@@ -1,6 +1,6 @@
 //! Whether the record says what the plan asks for, and does not contradict itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use crate::record::given_up;
 use crate::record::manifest::Manifest;
@@ -44,7 +44,7 @@ struct Run<'a> {
     recording: &'a Recording,
     plan: &'a Plan,
     manifest: &'a Manifest,
-    cells: BTreeMap<&'a str, &'a Cell>,
+    cells: HashMap<&'a str, &'a Cell>,
 }
 
 /// All of [`NAMES`].
@@ -82,14 +82,14 @@ impl Run<'_> {
     }
 
     fn repeated_ids(&self) -> Vec<String> {
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::with_capacity(self.recording.calls().count());
         let again = self.recording.calls().filter(|call| !seen.insert(call.call_id.as_str()));
         again.map(|call| format!("{} is recorded twice", call.call_id)).collect()
     }
 
     /// Timed calls of every cell must be 0, 1, 2, … in the record's order; the tries of one share its number.
     fn gaps(&self) -> Vec<String> {
-        let mut next: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut next: HashMap<&str, u32> = HashMap::new();
         let mut problems = Vec::new();
         for call in self.timed() {
             let next = next.entry(call.cell_id.0.as_str()).or_default();
@@ -119,7 +119,7 @@ impl Run<'_> {
             0 => format!("with {early} retries planned"),
             _ => format!("with {early} retries of early stops and {disturbed} of disturbed calls planned"),
         };
-        let mut last: BTreeMap<&str, &CallRecord> = BTreeMap::new();
+        let mut last: HashMap<&str, &CallRecord> = HashMap::new();
         let mut in_vain = InVain::new(self.plan.disturbed);
         let mut problems = Vec::new();
         for call in self.recording.calls() {
@@ -176,9 +176,9 @@ impl Run<'_> {
 
     /// Before a timed call, the cell must have had its planned warmups on the same load, and the load a cold call.
     fn unwarmed(&self) -> Vec<String> {
-        let planned: BTreeMap<_, u32> = self.plan.sessions.iter().map(|s| (&s.key, s.warmups)).collect();
-        let mut warmed: BTreeMap<(u32, &str), u32> = BTreeMap::new();
-        let mut started = BTreeSet::new();
+        let planned: HashMap<_, u32> = self.plan.sessions.iter().map(|s| (&s.key, s.warmups)).collect();
+        let mut warmed: HashMap<(u32, &str), u32> = HashMap::new();
+        let mut started = HashSet::new();
         let mut problems = Vec::new();
         for call in self.recording.calls() {
             let first = started.insert(call.load_index);
@@ -361,7 +361,7 @@ fn wrong_tokens(run: &Run<'_>, call: &CallRecord) -> Option<String> {
 /// A new token that the model does not have.
 fn stray_token(run: &Run<'_>, call: &CallRecord) -> Option<String> {
     let vocabulary = run.manifest.models.get(&call.session.model)?.architecture.as_ref()?.vocab;
-    let id = call.token_ids.iter().find(|&&id| usize::try_from(id).is_ok_and(|id| id >= vocabulary))?;
+    let id = call.token_ids.first_beyond(vocabulary)?;
     Some(format!("a new token has the id {id}, and the model knows {vocabulary} tokens"))
 }
 

@@ -2,6 +2,7 @@
 //! and what evidence says of the claim it stands for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ptr;
 
 use crate::record::manifest::Manifest;
 use crate::record::plan::{Plan, SessionKey};
@@ -322,8 +323,13 @@ fn unsupported(recording: &Recording) -> Vec<String> {
     for load in recording.loads().filter(|load| load.status.is_ok()) {
         problems.extend(contradiction(&load.attribution).map(|why| format!("load {}: {why}", load.load_index)));
     }
+    // Calls share their attribution: what was just looked at says the same.
+    let mut last: Option<(&Attribution, Option<String>)> = None;
     for call in recording.calls().filter(|call| call.status.is_ok()) {
-        problems.extend(contradiction(&call.attribution).map(|why| format!("{}: {why}", call.call_id)));
+        let claim = &*call.attribution;
+        let known = last.take_if(|(known, _)| ptr::eq(*known, claim));
+        let (_, why) = last.insert(known.unwrap_or_else(|| (claim, contradiction(claim))));
+        problems.extend(why.as_ref().map(|why| format!("{}: {why}", call.call_id)));
     }
     problems
 }

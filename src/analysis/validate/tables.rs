@@ -1,10 +1,10 @@
 //! Whether what was derived is what the record gives now.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::analysis::{TableFile, Tables, WriteError, table_files};
+use crate::analysis::write::{is_current, is_metrics, metrics_file};
+use crate::analysis::{Sources, Tables, WriteError, table_files};
 
 use super::check::Check;
 
@@ -13,58 +13,30 @@ pub(super) const CURRENT: &str = "tables are what the record gives";
 /// Name of [`figures`].
 const FIGURES: &str = "figures of the report exist";
 
-/// Compares every table's file with what it is to hold.
-pub(super) fn current(run: &Path, tables: &Tables) -> Check {
+/// Derives every table and compares its file with what it is to hold: the largest while the others are derived.
+pub(super) fn derive_and_compare(from: &Sources<'_>, run: &Path) -> (Tables, Check) {
+    let (tables, largest) = Tables::derive_beside(from, |rows| is_current(run, &metrics_file(rows)));
+    let check = current(run, &tables, largest);
+    (tables, check)
+}
+
+/// Compares every table's file with what it is to hold, but for that of [`metrics_file`], of which that is known.
+fn current(run: &Path, tables: &Tables, largest: Result<bool, WriteError>) -> Check {
     let expected = table_files(tables);
     if !expected.iter().any(|file| run.join(file.path()).exists()) {
         return Check::skip(CURRENT, "there are none yet; phasebench analyze makes them");
     }
+    let mut largest = Some(largest);
     let mut problems = Vec::new();
     for file in &expected {
-        match SameBytes::as_in(&run.join(file.path())).and_then(|found| found.all_of(file)) {
+        let known = largest.take_if(|_| is_metrics(file));
+        match known.unwrap_or_else(|| is_current(run, file)) {
             Ok(true) => {}
             Ok(false) => problems.push(format!("{} differs; phasebench analyze makes it again", file.path().display())),
             Err(error) => problems.push(format!("{}: {error}", file.path().display())),
         }
     }
     Check::of(CURRENT, &problems, format!("{} files, byte for byte", expected.len()))
-}
-
-/// Takes bytes and looks whether a file holds the same.
-struct SameBytes {
-    file: BufReader<File>,
-    found: Vec<u8>,
-    same: bool,
-}
-
-impl SameBytes {
-    fn as_in(path: &Path) -> Result<Self, WriteError> {
-        Ok(Self { file: BufReader::with_capacity(1 << 16, File::open(path)?), found: Vec::new(), same: true })
-    }
-
-    /// Whether they are the bytes of this table, all of them and no more.
-    fn all_of(mut self, table: &TableFile<'_>) -> Result<bool, WriteError> {
-        table.fill(&mut self)?;
-        Ok(self.same && self.file.read(&mut [0])? == 0)
-    }
-}
-
-impl Write for SameBytes {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.same {
-            self.found.resize(bytes.len(), 0);
-            self.same = match self.file.read_exact(&mut self.found) {
-                Ok(()) => self.found == bytes,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
-                Err(error) => return Err(error),
-            };
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Looks for every picture that `report.md` shows.

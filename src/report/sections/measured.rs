@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
 use crate::analysis::{MetricRow, ModelRow};
 use crate::report::document::{Block, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
@@ -121,10 +123,10 @@ fn limits(run: &ReportedRun<'_>) -> Vec<Text> {
     ];
     let powered = |row: &MetricRow| row.power_mean_w().is_some() || row.energy().energy_j.is_some();
     let energy = run.tables.energy_events.iter().any(|event| event.energy_j.is_some());
-    if !energy && !run.tables.metrics.iter().any(powered) {
+    if !energy && !run.tables.metrics.par_iter().any(powered) {
         limits.push("Energy and cost: no power was recorded.".into());
     }
-    if run.tables.metrics.iter().all(|row| row.beside.foreign_cpu.is_none()) {
+    if run.tables.metrics.par_iter().all(|row| row.beside.foreign_cpu.is_none()) {
         limits.push("What other programs did beside the calls.".into());
     }
     if run.tables.batch_shift.is_empty() {

@@ -1,6 +1,9 @@
 //! What sections are made from.
 
+use std::borrow::Cow;
+
 use crate::analysis::Tables;
+use crate::analysis::validate::contradictions;
 use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
 use crate::run_folder::RunFolder;
@@ -22,13 +25,28 @@ pub struct ReportedRun<'a> {
     pub recording: &'a Recording,
     /// The power trace; empty where none was recorded.
     pub trace: &'a [TraceRow],
+    /// What the record says against itself. `None`: nobody has looked yet.
+    pub contradictions: Option<&'a [String]>,
 }
 
 impl<'a> ReportedRun<'a> {
     /// A run with its trace and the tables derived from it.
     #[must_use]
     pub fn new(run: &'a RunFolder, trace: &'a [TraceRow], tables: &'a Tables) -> Self {
-        Self { tables, plan: &run.plan, manifest: &run.manifest, recording: &run.recording, trace }
+        let (plan, manifest, recording) = (&run.plan, &run.manifest, &run.recording);
+        Self { tables, plan, manifest, recording, trace, contradictions: None }
+    }
+
+    /// For whoever knows what the record says against itself.
+    #[must_use]
+    pub fn with_contradictions(self, found: &'a [String]) -> Self {
+        Self { contradictions: Some(found), ..self }
+    }
+
+    /// What the record says against itself.
+    pub(super) fn contradictions(&self) -> Cow<'a, [String]> {
+        let look = || contradictions(self.recording, self.plan, self.manifest).into();
+        self.contradictions.map_or_else(look, Cow::Borrowed)
     }
 }
 

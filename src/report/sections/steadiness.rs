@@ -1,8 +1,9 @@
 //! How calls of one cell differ: spread and drift.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::analysis::{MetricRow, SummaryRow};
+use crate::analysis::{CellKey, MetricRow, SummaryRow};
 use crate::report::chart::{self, Drift, DriftCall, DriftSeries, Spread, SpreadCall, SpreadRow};
 use crate::report::document::{Block, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
@@ -42,20 +43,35 @@ pub(super) fn section(run: &ReportedRun<'_>, names: &Names) -> Option<Section> {
 }
 
 /// The calls of every cell and mode, in call order.
-struct Calls<'a>(HashMap<(&'a str, Mode), Vec<&'a MetricRow>>);
+#[derive(Default)]
+struct Calls<'a> {
+    all: Vec<Vec<&'a MetricRow>>,
+    /// Where those of a cell and mode are in `all`.
+    places: HashMap<(&'a str, Mode), usize>,
+}
 
 impl<'a> Calls<'a> {
     fn of(run: &ReportedRun<'a>) -> Self {
-        let mut calls: HashMap<(&str, Mode), Vec<&MetricRow>> = HashMap::new();
+        let Self { mut all, mut places } = Self::default();
+        // Rows of one cell share their key: a million of them need not look for the cell by name.
+        let mut by_key: HashMap<(*const CellKey, Mode), usize> = HashMap::new();
         for row in &run.tables.metrics {
-            calls.entry((&row.key.cell_id, row.mode)).or_default().push(row);
+            let find = || {
+                *places.entry((row.key.cell_id.as_str(), row.mode)).or_insert_with(|| {
+                    all.push(Vec::new());
+                    all.len() - 1
+                })
+            };
+            let place = *by_key.entry((Arc::as_ptr(&row.key), row.mode)).or_insert_with(find);
+            all[place].push(row);
         }
-        Self(calls)
+        Self { all, places }
     }
 
     /// Those behind a summary's row, with their latency.
     fn behind(&self, cell: &SummaryRow) -> Vec<(&'a MetricRow, f64)> {
-        let own = self.0.get(&(cell.key.cell_id.as_str(), cell.mode)).into_iter().flatten();
+        let place = self.places.get(&(cell.key.cell_id.as_str(), cell.mode));
+        let own = place.into_iter().flat_map(|&place| &self.all[place]);
         own.filter(|row| cell.pools(row)).filter_map(|row| Some((*row, row.latency_ms?))).collect()
     }
 }

@@ -17,6 +17,7 @@ fn report(run: &Run) -> Document {
         manifest: &run.manifest,
         recording: &recording,
         trace: &[],
+        contradictions: None,
     })
 }
 
@@ -63,8 +64,14 @@ fn a_mean_that_rests_on_some_cells_says_on_which() {
     (outcome.ratio, outcome.ratio_low, outcome.ratio_high) = (Some(0.844), Some(0.72), Some(0.989));
     outcome.n_faster = 2;
     assert_eq!(outcome.verdict, CompileVerdict::Faster);
-    let reported =
-        ReportedRun { tables: &tables, plan: &some.plan, manifest: &some.manifest, recording: &recording, trace: &[] };
+    let reported = ReportedRun {
+        tables: &tables,
+        plan: &some.plan,
+        manifest: &some.manifest,
+        recording: &recording,
+        trace: &[],
+        contradictions: None,
+    };
     let (assurance, answer) = finding(&compose(&reported), "Compiling decode on comp");
     assert_eq!(assurance, Assurance::Caution, "{answer}");
     let ending = " times eng's over all cells, but only 2 of 4 cells are: those of a, the smallest model.";

@@ -16,6 +16,7 @@ fn document(run: &Run) -> Document {
         manifest: &run.manifest,
         recording: &recording,
         trace: &[],
+        contradictions: None,
     })
 }
 
@@ -56,8 +57,14 @@ fn the_first_card_says_which_engine_is_faster() {
     assert_eq!(findings(&document)[0].question, "Prefill: which engine is faster?", "the first of the screen");
     // A terminal is told the same.
     let (tables, recording) = (run.tables(), run.recording());
-    let reported =
-        ReportedRun { tables: &tables, plan: &run.plan, manifest: &run.manifest, recording: &recording, trace: &[] };
+    let reported = ReportedRun {
+        tables: &tables,
+        plan: &run.plan,
+        manifest: &run.manifest,
+        recording: &recording,
+        trace: &[],
+        contradictions: None,
+    };
     let told = speeds(&reported);
     assert_eq!(told.iter().collect::<Vec<_>>(), findings(&document)[..6]);
 }

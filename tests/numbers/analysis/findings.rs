@@ -32,6 +32,7 @@ fn report(run: &Run) -> Document {
         manifest: &run.manifest,
         recording: &recording,
         trace: &[],
+        contradictions: None,
     })
 }
 

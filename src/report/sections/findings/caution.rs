@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
 use crate::analysis::{MetricRow, ScalingFitRow, ScopeKind, SummaryRow, summary};
 use crate::report::format;
 use crate::report::sections::ReportedRun;
@@ -173,11 +175,9 @@ fn beside_other_programs(run: &ReportedRun<'_>, cells: &[&SummaryRow]) -> Option
         let mut rows = of_cell.get(&(call.key.cell_id.as_str(), call.mode)).into_iter().flatten();
         rows.any(|row| row.pools(call))
     };
-    let (mut calls, mut beside) = (0, 0);
-    for call in run.tables.metrics.iter().filter(is_pooled) {
-        calls += 1;
-        beside += usize::from(ran_beside_others(call));
-    }
+    let pooled: Vec<&MetricRow> = run.tables.metrics.par_iter().filter(is_pooled).collect();
+    let beside = pooled.iter().filter(|call| ran_beside_others(call)).count();
+    let calls = pooled.len();
     let share = share_of(beside, calls).filter(|share| *share > FOREIGN_SHARE)?;
     Some(format!("{BUSY} during {} of its calls.", percent_or_all(share)))
 }
