@@ -1,6 +1,6 @@
 //! Prompts as token ids, made before the run so that no tokeniser works while an engine is timed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backend::Call;
 use crate::hash::seeded;
@@ -60,10 +60,11 @@ impl Prompts {
     /// Every prompt that cannot be made, at the place of its scenario.
     pub fn build(file: &ScenarioFile, plan: &Plan) -> Result<Self, Vec<Problem>> {
         let (mut rows, mut problems) = (BTreeMap::new(), Vec::new());
+        let needed: BTreeSet<(&str, &str)> =
+            plan.cells.iter().map(|cell| (cell.scenario.as_str(), cell.session.model.as_str())).collect();
         for (scenario, &at) in file.scenarios.iter().zip(&file.scenario_places) {
             for model in &file.models {
-                let is_of = |cell: &Cell| cell.scenario == scenario.name && cell.session.model == model.name;
-                if !plan.cells.iter().any(is_of) {
+                if !needed.contains(&(scenario.name.as_str(), model.name.as_str())) {
                     continue;
                 }
                 match build_rows(file.seed, scenario, model) {
