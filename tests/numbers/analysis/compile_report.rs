@@ -3,23 +3,11 @@
 use phasebench::analysis::CompileVerdict;
 use phasebench::report::document::{Assurance, Block, Document};
 use phasebench::report::markdown::to_markdown;
-use phasebench::report::sections::{ReportedRun, compose};
+use phasebench::report::sections::compose;
 use phasebench::terms::Mode;
 
 use super::compile::{run, timed};
 use super::run::Run;
-
-fn report(run: &Run) -> Document {
-    let (tables, recording) = (run.tables(), run.recording());
-    compose(&ReportedRun {
-        tables: &tables,
-        plan: &run.plan,
-        manifest: &run.manifest,
-        recording: &recording,
-        trace: &[],
-        contradictions: None,
-    })
-}
 
 /// The cells of the rows of the Markdown tables whose first cells are these.
 fn rows(document: &Document, begin: &[&str]) -> Vec<Vec<String>> {
@@ -31,7 +19,7 @@ fn rows(document: &Document, begin: &[&str]) -> Vec<Vec<String>> {
 
 #[test]
 fn the_outcome_names_the_cache_and_when_compiling_has_paid() {
-    let document = report(&run(0.75));
+    let document = run(0.75).report();
     assert!(document.sections.iter().any(|section| section.id == "compile"));
     let prefill = rows(&document, &["comp", "Prefill", "inductor", "eng", "4 of 4"]);
     assert_eq!(prefill.len(), 1, "{}", to_markdown(&document));
@@ -53,26 +41,18 @@ fn finding(document: &Document, question: &str) -> (Assurance, String) {
 /// Half of the cells carry the mean; whose they are is said.
 #[test]
 fn a_mean_that_rests_on_some_cells_says_on_which() {
-    let all = finding(&report(&run(0.75)), "Compiling decode on comp");
+    let all = finding(&run(0.75).report(), "Compiling decode on comp");
     assert_eq!(all.0, Assurance::Holds, "{}", all.1);
     assert!(all.1.ends_with("times eng's."), "{}", all.1);
     let some = run(0.75);
-    let (mut tables, recording) = (some.tables(), some.recording());
+    let mut tables = some.tables();
     let decode = tables.compile_audit.iter_mut().filter(|row| row.mode == Mode::KvDecode && row.key.model == "b");
     decode.for_each(|row| (row.ratio, row.ratio_low, row.ratio_high) = (Some(0.99), Some(0.96), Some(1.02)));
     let outcome = tables.compile_outcome.iter_mut().find(|row| row.mode == Mode::KvDecode).unwrap();
     (outcome.ratio, outcome.ratio_low, outcome.ratio_high) = (Some(0.844), Some(0.72), Some(0.989));
     outcome.n_faster = 2;
     assert_eq!(outcome.verdict, CompileVerdict::Faster);
-    let reported = ReportedRun {
-        tables: &tables,
-        plan: &some.plan,
-        manifest: &some.manifest,
-        recording: &recording,
-        trace: &[],
-        contradictions: None,
-    };
-    let (assurance, answer) = finding(&compose(&reported), "Compiling decode on comp");
+    let (assurance, answer) = finding(&some.reported(&tables, compose), "Compiling decode on comp");
     assert_eq!(assurance, Assurance::Caution, "{answer}");
     let ending = " times eng's over all cells, but only 2 of 4 cells are: those of a, the smallest model.";
     assert!(answer.starts_with("Faster: 0.844 [") && answer.ends_with(ending), "{answer}");
@@ -81,7 +61,7 @@ fn a_mean_that_rests_on_some_cells_says_on_which() {
 /// A shape that runs another's graph has no compile time: not 0 seconds.
 #[test]
 fn a_shared_graph_has_no_time_of_its_own() {
-    let document = report(&run(0.75));
+    let document = run(0.75).report();
     let audit = rows(&document, &["a · long", "Decode"]);
     let first = rows(&document, &["a · short", "Decode"]);
     let has = |rows: &[Vec<String>], cell: &str| rows.iter().any(|row| row.iter().any(|text| text == cell));
@@ -91,7 +71,7 @@ fn a_shared_graph_has_no_time_of_its_own() {
 #[test]
 fn spikes_are_in_the_plot_of_the_phase_that_compiled() {
     let described = |run: &Run, id: &str| {
-        let document = report(run);
+        let document = run.report();
         let figure = document.figures().find(|figure| figure.id.contains(id) && figure.id.contains("comp"));
         figure.map(|figure| figure.svg.standalone()).unwrap_or_default()
     };
@@ -113,7 +93,7 @@ fn spikes_are_in_the_plot_of_the_phase_that_compiled() {
 fn what_is_not_proven_is_said_and_no_compiler_is_no_section() {
     let mut run = run(0.75);
     timed(&mut run, "short").next().unwrap().compile[1].backend_actual = None;
-    let document = report(&run);
+    let document = run.report();
     let decode = rows(&document, &["comp", "Decode", "inductor", "eng", "3 of 4"]);
     assert_eq!(decode.len(), 1, "{}", to_markdown(&document));
     assert_eq!(decode[0].last().unwrap(), "not proven");
@@ -127,5 +107,5 @@ fn what_is_not_proven_is_said_and_no_compiler_is_no_section() {
             load.compiled.clear();
         }
     });
-    assert!(report(&run).sections.iter().all(|section| section.id != "compile"));
+    assert!(run.report().sections.iter().all(|section| section.id != "compile"));
 }

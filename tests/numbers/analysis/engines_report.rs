@@ -2,23 +2,11 @@
 
 use phasebench::report::document::{Assurance, Block, Document, Finding, Text};
 use phasebench::report::markdown;
-use phasebench::report::sections::{ReportedRun, compose, speeds};
+use phasebench::report::sections::speeds;
 use phasebench::terms::{Flag, Mode, Order};
 
 use super::engines::{in_one_session, interleaved, quicker, steady};
 use super::run::{Model, Run, Shape, model, shape};
-
-fn document(run: &Run) -> Document {
-    let (tables, recording) = (run.tables(), run.recording());
-    compose(&ReportedRun {
-        tables: &tables,
-        plan: &run.plan,
-        manifest: &run.manifest,
-        recording: &recording,
-        trace: &[],
-        contradictions: None,
-    })
-}
 
 fn findings(document: &Document) -> Vec<&Finding> {
     let blocks = document.verdict.iter().filter_map(|block| match block {
@@ -33,7 +21,7 @@ fn words(text: &Text) -> String {
 }
 
 fn said(run: &Run, question: &str) -> (Assurance, String, String) {
-    let document = document(run);
+    let document = run.report();
     let findings = findings(&document);
     let found = findings.iter().find(|finding| finding.question == question);
     let found = found.unwrap_or_else(|| panic!("no {question} in {findings:?}"));
@@ -53,19 +41,10 @@ fn the_first_card_says_which_engine_is_faster() {
     let (assurance, answer, _) = said(&run, "Prefill: which engine is faster?");
     assert!(answer.contains("are the same within 3 %: 1.00× [0.99, 1.01], on these 2 models."), "{answer}");
     assert_eq!(assurance, Assurance::Holds);
-    let document = document(&run);
+    let document = run.report();
     assert_eq!(findings(&document)[0].question, "Prefill: which engine is faster?", "the first of the screen");
     // A terminal is told the same.
-    let (tables, recording) = (run.tables(), run.recording());
-    let reported = ReportedRun {
-        tables: &tables,
-        plan: &run.plan,
-        manifest: &run.manifest,
-        recording: &recording,
-        trace: &[],
-        contradictions: None,
-    };
-    let told = speeds(&reported);
+    let told = run.reported(&run.tables(), speeds);
     assert_eq!(told.iter().collect::<Vec<_>>(), findings(&document)[..6]);
 }
 
@@ -81,7 +60,7 @@ fn three_engines_are_told_in_one_sentence_the_nearest_first() {
         answer,
         "two decodes 1.25× [1.24, 1.26] as fast as one, 2.00× [2.00, 2.00] as fast as slow, on these 2 models."
     );
-    let page = markdown::to_markdown(&document(&run));
+    let page = markdown::to_markdown(&run.report());
     let charts = page.matches("plots/engines_").count();
     assert_eq!(charts, 4, "of each phase the fastest against both others");
     assert!(page.contains("all scenarios") && page.contains("Kruskal-Wallis"), "{page}");
@@ -138,10 +117,10 @@ fn what_is_not_compared_is_listed_with_its_reason() {
     let (assurance, answer, grounds) = said(&run, "Which engine is faster?");
     assert_eq!((assurance, answer.as_str()), (Assurance::Withheld, "No cell can be compared between engines."));
     assert_eq!(grounds, "weights differ.");
-    let page = markdown::to_markdown(&document(&run));
+    let page = markdown::to_markdown(&run.report());
     assert!(page.contains("Not compared: weights differ (prefill of a · short, one and two and 7 more)."), "{page}");
     let alone = Run::measured(&[model("a", 1.0, 2)], &[shape("short", 8, 1, 16)], 8, steady);
-    assert!(document(&alone).sections.iter().all(|section| section.id != "engines"));
+    assert!(alone.report().sections.iter().all(|section| section.id != "engines"));
 }
 
 /// One model answers how fast it is, not how its time would grow.
@@ -159,7 +138,7 @@ fn one_model_is_told_its_speed() {
     let (_, answer, grounds) = said(&run, "Decode on eng");
     assert!(answer.starts_with("2.00 [1.99, 2.01] ms/token, 1000 [99"), "{answer}");
     assert_eq!(grounds, "a, 2 scenarios, batch 2, 16 steps.");
-    assert!(!findings(&document(&run)).iter().any(|finding| words(&finding.answer).contains("not identifiable")));
+    assert!(!findings(&run.report()).iter().any(|finding| words(&finding.answer).contains("not identifiable")));
     let rows = run.tables().aggregate;
     let decode = rows.iter().find(|row| row.mode == Mode::KvDecode).unwrap();
     // Two scenarios with the same calls: the error of one ÷ √2.

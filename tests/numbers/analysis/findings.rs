@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use phasebench::analysis::Tables;
 use phasebench::record::{Decision, Line, Rule};
-use phasebench::report::document::{Assurance, Block, Document, Finding};
+use phasebench::report::document::{Assurance, Block, Finding};
 use phasebench::report::markdown;
-use phasebench::report::sections::{ReportedRun, compose};
 use phasebench::terms::{Evidence, Mode};
 
 use crate::analysis::run::{FOUR, Model, Run, Shape, shape};
@@ -24,20 +23,8 @@ fn measured(law: impl Fn(Model, Shape, usize) -> f64) -> Run {
     })
 }
 
-fn report(run: &Run) -> Document {
-    let (tables, recording) = (run.tables(), run.recording());
-    compose(&ReportedRun {
-        tables: &tables,
-        plan: &run.plan,
-        manifest: &run.manifest,
-        recording: &recording,
-        trace: &[],
-        contradictions: None,
-    })
-}
-
 fn finding(run: &Run, question: &str) -> (Assurance, String) {
-    let document = report(run);
+    let document = run.report();
     let all = document.verdict.iter().flat_map(|block| match block {
         Block::Findings(findings) => findings.as_slice(),
         _ => &[],
@@ -50,7 +37,7 @@ fn finding(run: &Run, question: &str) -> (Assurance, String) {
 }
 
 fn next(run: &Run) -> String {
-    let document = report(run);
+    let document = run.report();
     let next = document.verdict.iter().find_map(|block| match block {
         Block::NextStep(next) => Some(next.to_string()),
         _ => None,
@@ -140,7 +127,7 @@ fn without_proof_the_report_says_why_there_is_no_fit() {
     assert!(text.contains("`b` is left out in short, long: nothing proves where it ran"), "{text}");
     let (_, text) = finding(&run, "Did it run where it should?");
     assert!(text.contains("The others are in no fit, aggregate or ranking."), "{text}");
-    let page = markdown::to_markdown(&report(&run));
+    let page = markdown::to_markdown(&run.report());
     assert!(page.contains("b (unattributed)") && page.contains("Unattributed, since nothing proves"), "{page}");
 }
 
@@ -149,7 +136,7 @@ fn without_proof_the_report_says_why_there_is_no_fit() {
 fn an_interval_stands_beside_its_own_location() {
     let run = measured(|m, s, i| if on_d_long(m, s) && i % 3 == 0 { 2.0 } else { 1.0 });
     let tables: Tables = run.tables();
-    let page = markdown::to_markdown(&report(&run)).replace('\u{a0}', " ");
+    let page = markdown::to_markdown(&run.report()).replace('\u{a0}', " ");
     let row = tables.summary.iter().find(|r| r.key.cell_id == "d-long-1-64" && r.mode == Mode::Prefill).unwrap();
     let (location, low, high) = (row.location_ms.unwrap(), row.ci_low_ms.unwrap(), row.ci_high_ms.unwrap());
     assert!(row.median_ms < low, "the median lies outside: {} {low}", row.median_ms);
@@ -176,7 +163,7 @@ fn the_proof_of_calls_is_shown() {
     let (standing, text) = finding(&run, "Did it run where it should?");
     assert_eq!(standing, Assurance::Holds, "{text}");
     assert!(text.contains("Proof: nodes = 7 to 9, nonce = 128 different values."), "{text}");
-    let page = markdown::to_markdown(&report(&run)).split_whitespace().collect::<Vec<_>>().join(" ");
+    let page = markdown::to_markdown(&run.report()).split_whitespace().collect::<Vec<_>>().join(" ");
     let place = (*run.calls().next().unwrap().attribution).clone();
     let (asked, ran) = (place.requested, place.actual.unwrap());
     assert!(
@@ -193,7 +180,7 @@ fn evidence(texts: &[(&str, &str)]) -> Evidence {
 }
 
 fn page(run: &Run) -> String {
-    markdown::to_markdown(&report(run)).replace('\u{a0}', " ")
+    markdown::to_markdown(&run.report()).replace('\u{a0}', " ")
 }
 
 /// The first screen ends in what its reader would do, most urgent first.

@@ -14,6 +14,8 @@ use phasebench::record::{
     BesideRecord, CallRecord, Finished, Header, Line, LoadRecord, LoopBelow, MemoryRecord, OLDEST, Opened, SpanRecord,
     StepTimes, TokenCounts,
 };
+use phasebench::report::document::Document;
+use phasebench::report::sections::{ReportedRun, compose};
 use phasebench::store::{self, Recording};
 use phasebench::terms::model::{Family, Synthetic};
 use phasebench::terms::{
@@ -304,6 +306,17 @@ impl Run {
 
     pub fn tables(&self) -> Tables {
         derive(&self.recording(), &self.plan, &self.manifest, &[])
+    }
+
+    /// What `told` says of the run with these tables, on which no power was recorded.
+    pub fn reported<T>(&self, tables: &Tables, told: impl FnOnce(&ReportedRun<'_>) -> T) -> T {
+        let (plan, manifest, recording) = (&self.plan, &self.manifest, &self.recording());
+        told(&ReportedRun { tables, plan, manifest, recording, trace: &[], contradictions: None })
+    }
+
+    /// The report.
+    pub fn report(&self) -> Document {
+        self.reported(&self.tables(), compose)
     }
 
     /// Writes the run folder, with hashes that fit.
