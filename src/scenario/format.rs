@@ -154,7 +154,7 @@ const REPETITIONS: &[Section] = &[
     Section {
         what: "fixed repetitions",
         choice: None,
-        fields: &[required("fixed", whole(1, 100_000), "Always this many timed calls per cell.")],
+        fields: &[required("fixed", whole(1, 1_000_000), "Always this many timed calls per cell.")],
     },
     Section {
         what: "adaptive repetitions",
@@ -162,11 +162,11 @@ const REPETITIONS: &[Section] = &[
         fields: &[
             default(
                 "min",
-                whole(3, 100_000),
+                whole(3, 1_000_000),
                 "3",
                 "Fewest timed calls per cell. No cell stops before 8 calls, unless `max` is less.",
             ),
-            default("max", whole(3, 100_000), "30", "Most timed calls per cell."),
+            default("max", whole(3, 1_000_000), "30", "Most timed calls per cell."),
             default(
                 "until_relative_ci",
                 Kind::Number { min: 0.0, max: 0.5, above: true, below: false },

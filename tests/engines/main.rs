@@ -11,6 +11,7 @@
 )]
 
 mod docker;
+mod fallback;
 #[path = "../support/fake_cuda.rs"]
 mod fake_cuda;
 mod frozen;
