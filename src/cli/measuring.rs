@@ -80,7 +80,7 @@ pub struct BenchArgs {
     /// On the GPU
     #[arg(long)]
     pub gpu: bool,
-    /// The Ollama server
+    /// The Ollama server; http://127.0.0.1:11434 if not given
     #[arg(long, value_name = "URL")]
     pub ollama: Option<String>,
     /// The run folder; named by time and plan below results/ if not given
