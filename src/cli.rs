@@ -39,11 +39,11 @@ const AFTER_HELP: &str = "Exit codes:
     3  more calls degraded or never made than the scenario allows, or a model
        that could not be measured at all
     4  run folder, cache or --out cannot be read or written
-    5  slower, or newly failing (compare)
+    5  slower, or newly failing (compare, rerun)
     6  the stack changed: a new run is required
     7  a backend asked for is unavailable
     8  nothing is known to be worse, but something is undecided, missing or
-       not comparable, or nothing was compared (compare)
+       not comparable, or nothing was compared (compare, rerun)
   130  interrupted: go on with run --resume
 
 Results go to standard output, progress and warnings to standard error.

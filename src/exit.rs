@@ -9,7 +9,7 @@ pub enum Exit {
     Good,
     /// A fault of ours.
     Internal,
-    /// What was checked is not as it should be: `validate` and `models verify`.
+    /// What was checked is not as it should be: `validate`, `models verify` and `worker check`.
     CheckFailed,
     /// A bad scenario file or command line.
     Usage,
@@ -17,13 +17,14 @@ pub enum Exit {
     Degraded,
     /// A run folder that cannot be read or written, or a cache or `--out` that cannot be written.
     Store,
-    /// Slower, or newly failing: `compare`.
+    /// Slower, or newly failing: `compare` and `rerun`.
     Worse,
     /// The stack changed since a run began; a new run is required.
     StackChanged,
     /// A backend that was asked for is not available; found before the first call.
     Unavailable,
-    /// Nothing is known to be worse, but something is undecided, missing or not comparable, or nothing was compared: `compare`.
+    /// Nothing is known to be worse, but something is undecided, missing or not comparable, or nothing was compared: `compare` and
+    /// `rerun`; or `rerun --slowdown` did not find what it planted.
     Undecided,
     /// Interrupted; the run can be resumed.
     Interrupted,

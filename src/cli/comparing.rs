@@ -37,7 +37,7 @@ pub struct CompareArgs {
     /// Compare two backends of one run, the baseline's first, e.g. backend=old,new
     #[arg(long, value_name = "backend=X,Y", value_parser = between)]
     pub between: Option<(String, String)>,
-    /// Split the sessions of one run at random, so many times: how often is anything called different?
+    /// Split the sessions of one run, four at least, at random, so many times: how often is anything called different?
     #[arg(long, value_name = "TIMES", num_args = 0..=1, default_missing_value = "1000",
         conflicts_with_all = ["between", "gate", "out", "junit", "github"],
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -90,11 +90,11 @@ pub struct JudgeArgs {
     /// of the machine if not given
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub drift: Option<f64>,
-    /// Runs, or folders of runs: how much those of the baseline's stack and cells differ, five at least, is what is allowed for;
-    /// where each has one session, they are the baseline together
+    /// A run, or a folder of runs; may be given more than once: how much those of the baseline's stack and cells differ, five at
+    /// least, is what is allowed for; where each has one session, they are the baseline together
     #[arg(long, value_name = "DIR", conflicts_with = "drift")]
     pub history: Vec<PathBuf>,
-    /// Only cells where these hold decide the exit code, e.g. backend=ort-cpu,mode=kv_decode
+    /// Only cells where these hold decide the exit code: backend, model, scenario or mode, e.g. backend=ort-cpu,mode=kv_decode
     #[arg(long, value_name = "KEY=VALUE,…")]
     pub gate: Option<String>,
     /// What does not keep the exit code from being 0 although it is not decided

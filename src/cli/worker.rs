@@ -11,7 +11,7 @@ use crate::terms::Dtype;
 /// `worker`
 #[derive(Debug, Subcommand)]
 pub enum WorkerCommand {
-    /// ONNX Runtime
+    /// Serve ONNX Runtime, as a run does in a child for `isolation: process`
     Onnx(WorkerArgs),
     /// Try whether a worker keeps to the protocol, rule by rule: PASS and FAIL lines, exit code 1 where one fails
     #[command(after_help = "Example: phasebench worker check -- python3 my_worker.py")]

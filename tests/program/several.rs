@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use phasebench::analysis::engines::PROCESS_ALLOWANCE;
 use serde_json::Value;
 
 fn phasebench(folder: &Path, arguments: &[&str]) -> Output {
@@ -63,6 +64,8 @@ fn runs_with_and_without_a_cache_are_one_report() {
     {
         assert!(page.contains(said), "{said}:\n{page}");
     }
+    let allowed = format!("allows for {:.0} % of standard deviation on either side", 100.0 * PROCESS_ALLOWANCE);
+    assert!(page.contains(&allowed), "{allowed}:\n{page}");
     let fingerprint = cached[0]["second"]["fingerprint"].as_str().unwrap();
     assert!(page.contains(fingerprint), "both runs' fingerprints stand beside what they say");
     let csv = fs::read_to_string(here.path().join("both/across_runs.csv")).unwrap();

@@ -2,6 +2,7 @@
 //! say together.
 
 use crate::analysis::across::{Across, AcrossRow, AcrossRun, GrowthRow, Law, Together, across};
+use crate::analysis::engines::PROCESS_ALLOWANCE;
 use crate::record::manifest::Tool;
 use crate::report::document::{Assurance, Block, Document, Finding, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
@@ -175,10 +176,13 @@ fn cells_section(cells: &[AcrossRow]) -> Option<Section> {
             columns.words("side by side", |row| row.reason.as_deref().unwrap_or(""))
         })
         .captioned(
-            Text::plain("Cells of the same shape on the same engine. Between two runs every interval allows for 5 % by which the machine may \
-                         have changed on either side. From ")
-                .code("across_runs.csv")
-                .and("."),
+            Text::plain(format!(
+                "Cells of the same shape on the same engine. Every interval between two runs, or within one of one session, allows for \
+                 {:.0} % of standard deviation on either side, by which another process may differ. From ",
+                100.0 * PROCESS_ALLOWANCE
+            ))
+            .code("across_runs.csv")
+            .and("."),
         );
     Some(Section { id: "across-runs", title: "What two runs say together".to_owned(), blocks: vec![table.into()] })
 }
