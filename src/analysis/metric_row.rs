@@ -30,13 +30,16 @@ columns! {
         index: u32,
         /// Try of the same timed call, from 0.
         attempt: u32,
-        /// How fresh the engine was.
+        /// How fresh the engine was: `cold_process` is the first call in a fresh process of it, `cold_model` the first after a load
+        /// into a process that had loaded before, `cold_shape` the first of its shape in the session, `warm` any later one.
         regime: Regime,
         /// Whether the row counts.
         status: Standing,
         /// Why it does not. `None`: it does.
         degraded_kind: Option<Degraded>,
-        /// What went on beside the call, joined by `;`.
+        /// What went on beside the call, joined by `;`, whether the row counts or not: `foreign_load` (others used over 10 % of the
+        /// processors or computed on a board, or the hypervisor took over 2 %), `co_resident` (another session was loaded, too),
+        /// `throttled`, `power_capped`, `idle_drift`, `cpu_quota`, `frozen`, `suspect`, `unaccounted`.
         flags: Flags,
         /// Whether something outside disturbed the call, by the scenario file's rule.
         disturbed: bool,

@@ -75,7 +75,7 @@ columns! {
         /// Coefficient of variation, a fraction. `None`: one call.
         /// Unit: fraction.
         cv: Option<f64>,
-        /// Where `cv` lies. `None`: one call.
+        /// Where `cv` lies: up to 2 % it is `steady`, up to 5 % `moderate`, up to 15 % `noisy`, above `unstable`. `None`: one call.
         cv_band: Option<CvBand>,
         /// Sessions that the pooled calls come from: loads in fresh engine processes. One, or several where the scenario file
         /// asks for them.
@@ -88,7 +88,8 @@ columns! {
         /// 0 where those explain it all.
         /// Unit: fraction.
         cv_between: Option<f64>,
-        /// How the interval was made.
+        /// How the interval was made: from calls of one session (`log_location`) or from the means of several (`session_location`);
+        /// `adaptive`: wider, since the calls themselves decided how many there are.
         interval_kind: IntervalKind,
         /// What the interval is of: `exp` of the mean logarithm, from sessions that of their means. `None`, here and in the four
         /// below: fewer than 3 calls.

@@ -104,7 +104,8 @@ pub struct ReportArgs {
     /// given
     #[arg(long, value_name = "FILE", requires = "pricing")]
     pub workload: Option<PathBuf>,
-    /// Where a report of several runs, or with prices, goes; that of one run alone goes into its folder
+    /// The folder of the report, which leaves the runs as they are; needed for several runs, or with prices. Into the run's own if
+    /// not given
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Print JSON
