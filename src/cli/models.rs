@@ -120,14 +120,9 @@ pub struct VerifyArgs {
     /// Element type of the exported model
     #[arg(long, value_parser = one_of(&EXPORTED), default_value = "f32")]
     pub dtype: Dtype,
-    /// Compare an Ollama server too, with the reference (if there is one) and with ONNX Runtime
-    #[arg(
-        long,
-        visible_alias = "url",
-        value_name = "URL",
-        num_args = 0..=1,
-        default_missing_value = "http://127.0.0.1:11434"
-    )]
+    /// Compare an Ollama server too, with the reference (if there is one) and with ONNX Runtime; where OLLAMA_HOST says if
+    /// no URL is given, else http://127.0.0.1:11434
+    #[arg(long, visible_alias = "url", value_name = "URL", num_args = 0..=1, default_missing_value = "")]
     pub ollama: Option<String>,
     /// Compare a worker at this address too: unix:/PATH or tcp:127.0.0.1:PORT
     #[arg(long, value_name = "ADDRESS", conflicts_with = "ollama")]
@@ -158,18 +153,18 @@ pub struct VerifyArgs {
 pub struct PullArgs {
     /// The model's name in the server's library, such as gemma3:270m
     pub model: String,
-    /// The server
-    #[arg(long, visible_alias = "ollama", default_value = "http://127.0.0.1:11434")]
-    pub url: String,
+    /// The server; where OLLAMA_HOST says if not given, else http://127.0.0.1:11434
+    #[arg(long, visible_alias = "ollama", value_name = "URL")]
+    pub url: Option<String>,
 }
 
 /// `models prune`
 #[derive(Debug, Args)]
 #[command(after_help = "Example: phasebench models prune --dry-run")]
 pub struct PruneArgs {
-    /// The server
-    #[arg(long, visible_alias = "ollama", default_value = "http://127.0.0.1:11434")]
-    pub url: String,
+    /// The server; where OLLAMA_HOST says if not given, else http://127.0.0.1:11434
+    #[arg(long, visible_alias = "ollama", value_name = "URL")]
+    pub url: Option<String>,
     /// Only say what would be deleted
     #[arg(long)]
     pub dry_run: bool,

@@ -16,6 +16,7 @@ use crate::terminal::warn;
 use crate::terms::SensorKind;
 
 use super::CommandError;
+use super::compare::not_a_run;
 
 /// File with what was measured.
 const FILE: &str = "calibration.json";
@@ -25,6 +26,7 @@ const FILE: &str = "calibration.json";
 /// # Errors
 /// A sensor that cannot be measured, files that cannot be written, standard output refuses.
 pub fn execute(args: &CalibrateArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
+    not_a_run(&args.out)?;
     let kinds = if args.sensor.is_empty() { SensorKind::ALL.to_vec() } else { args.sensor.clone() };
     let cancel = cancelled_by_signals()?;
     let clock: SharedClock = Arc::new(RealClock::default());

@@ -247,6 +247,7 @@ impl From<&CommandError> for Exit {
             | CommandError::Report(_)
             | CommandError::Import(_)
             | CommandError::Exists(_)
+            | CommandError::BadUrl(_)
             | CommandError::Launch(_)
             | CommandError::Serve(_) => Self::Usage,
             CommandError::Compare(CompareError::Figures(_)) => Self::Internal,
@@ -270,7 +271,6 @@ impl From<&CommandError> for Exit {
             | CommandError::Calibrate(_)
             | CommandError::Tables(WriteError::Csv { .. } | WriteError::Json { .. } | WriteError::Io(_))
             | CommandError::Client(_)
-            | CommandError::BadUrl(_)
             | CommandError::Docker(_)
             | CommandError::Memory(_)
             | CommandError::Signals(_)

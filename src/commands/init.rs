@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::backend::ollama::manage;
 use crate::cli::InitArgs;
 use crate::exit::Exit;
+use crate::store::io_error;
 
 use super::CommandError;
 use super::error::Exists;
@@ -24,7 +25,7 @@ pub fn execute(args: &InitArgs, out: &mut dyn Write) -> Result<Exit, CommandErro
     let path = std::path::absolute(&args.models)?;
     if !path.is_dir() {
         let why = io::Error::new(io::ErrorKind::NotFound, "no such folder; models are looked for below it");
-        return Err(CommandError::from(why).during(args.models.display().to_string()));
+        return Err(io_error(&args.models, "read")(why).into());
     }
     let url = args.ollama.clone().unwrap_or_else(manage::default_url);
     let found = Found::look(&path, &url, &crate::cache::root());
@@ -38,11 +39,13 @@ pub fn execute(args: &InitArgs, out: &mut dyn Write) -> Result<Exit, CommandErro
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(Exists(args.out.display().to_string()).into());
         }
-        opened => opened.map_err(|error| CommandError::from(error).during(args.out.display().to_string()))?,
+        opened => opened.map_err(io_error(&args.out, "create"))?,
     };
-    file.write_all(text.as_bytes())?;
+    file.write_all(text.as_bytes()).map_err(io_error(&args.out, "write"))?;
     let (folders, file) = (found.folders.len(), args.out.display());
-    writeln!(out, "{file}: {folders} model folders found below {}", args.models.display())?;
+    let (all, below) = (folders + found.more_folders, args.models.display());
+    let smallest = if found.more_folders == 0 { String::new() } else { format!("; the smallest {folders} are in it") };
+    writeln!(out, "{file}: {all} model folders found below {below}{smallest}")?;
     writeln!(out, "  next: phasebench plan {file}; phasebench run {file}")?;
     Ok(Exit::Good)
 }

@@ -11,9 +11,9 @@
 )]
 
 mod docker;
-mod fallback;
 #[path = "../support/fake_cuda.rs"]
 mod fake_cuda;
+mod fallback;
 mod frozen;
 #[path = "../support/in_time.rs"]
 mod in_time;

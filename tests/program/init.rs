@@ -32,6 +32,42 @@ fn what_is_here_becomes_a_scenario_that_can_be_planned() {
     assert_eq!(fs::read_to_string(here.path().join("found.yaml")).unwrap(), written);
 }
 
+/// What cannot be read or written is a matter of files, a bad address one of the command line.
+#[test]
+fn exit_codes_tell_files_from_words() {
+    let here = tempfile::tempdir().unwrap();
+    for (arguments, code, words) in [
+        (&["init", "nowhere"][..], 4, "nowhere: "),
+        (&["init", "--out", "nowhere/x.yaml"], 4, "cannot create nowhere/x.yaml: "),
+        (&["models", "pull", "x", "--url", "nonsense"], 2, "--url: "),
+    ] {
+        let output = phasebench(here.path(), arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn more_model_folders_than_a_scenario_takes_are_counted() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/same-weights/tiny-gpt2");
+    let here = tempfile::tempdir().unwrap();
+    for number in 0..13 {
+        let folder = here.path().join(format!("model-{number}"));
+        fs::create_dir(&folder).unwrap();
+        for name in ["config.json", "model.safetensors"] {
+            fs::copy(fixture.join(name), folder.join(name)).unwrap();
+        }
+    }
+    let output = phasebench(here.path(), &["init"]);
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("13 model folders found below .; the smallest 12 are in it"),
+        "{said}{}",
+        text(&output.stderr)
+    );
+}
+
 /// An empty folder gets made models, a machine without engines the script.
 #[test]
 fn nothing_here_is_a_scenario_too() {

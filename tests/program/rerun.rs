@@ -162,10 +162,19 @@ fn a_run_is_not_measured_again_into_itself() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     upgraded(folder, &scenario(300, ""), &scenario(300, ""));
-    let output = phasebench(folder, &["rerun", "a", "--out", "a"]);
-    assert_eq!(output.status.code(), Some(4));
-    assert!(text(&output.stderr).contains("a: is a run, whose own report has these names"), "{}", text(&output.stderr));
-    assert!(!folder.join("a/stage-1").exists());
+    for arguments in [
+        &["rerun", "a", "--out", "a"][..],
+        &["rerun", "a", "--slowdown", "1.5", "--out", "a"],
+        &["calibrate", "--out", "a"],
+    ] {
+        let output = phasebench(folder, arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}: {said}");
+        assert!(said.contains("a: is a run, whose own report has these names"), "{arguments:?}: {said}");
+    }
+    let names =
+        |path: &Path| fs::read_dir(path).unwrap().flatten().map(|entry| entry.file_name()).collect::<BTreeSet<_>>();
+    assert_eq!(names(&folder.join("a")), names(&folder.join("b")));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! `ollama-rs` pulls and deletes. What it lacks is asked for directly: the version, what is resident, a model's format
 //! and digest, blobs, creating from one, and lists of a bounded length.
 
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,16 +95,26 @@ pub struct Shown {
     pub remote: bool,
 }
 
-/// Where a server is expected: what its own client is told, else its default.
+/// Where a server is expected: what its own client is told by `OLLAMA_HOST`, else its default.
 #[must_use]
 pub fn default_url() -> String {
-    let told = std::env::var("OLLAMA_HOST").unwrap_or_default();
-    match told.trim() {
-        "" => "http://127.0.0.1:11434".to_owned(),
-        url if url.starts_with("http://") || url.starts_with("https://") => url.to_owned(),
-        host if host.contains(':') => format!("http://{host}"),
-        host => format!("http://{host}:11434"),
+    url_of(&std::env::var("OLLAMA_HOST").unwrap_or_default())
+}
+
+/// The address that a value of `OLLAMA_HOST` means, which may leave out scheme, host, port or all of them.
+fn url_of(told: &str) -> String {
+    const PORT: &str = "11434";
+    let told = told.trim();
+    if told.contains("://") {
+        return told.to_owned();
     }
+    if told.parse::<Ipv6Addr>().is_ok() {
+        return format!("http://[{told}]:{PORT}");
+    }
+    // The last colon of an address in brackets does not begin a port.
+    let (host, port) = told.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).unwrap_or((told, PORT));
+    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    format!("http://{host}:{port}")
 }
 
 impl Server {
@@ -356,6 +367,23 @@ mod tests {
     fn a_name_without_a_tag_is_the_latest() {
         assert!(same_name("a", "a:latest") && same_name("a:1b", "a:1b"));
         assert!(!same_name("a:1b", "a"));
+    }
+
+    #[test]
+    fn what_the_variable_leaves_out_is_the_default() {
+        for (told, url) in [
+            ("", "http://127.0.0.1:11434"),
+            (" 10.0.0.1 ", "http://10.0.0.1:11434"),
+            ("10.0.0.1:80", "http://10.0.0.1:80"),
+            (":8080", "http://127.0.0.1:8080"),
+            ("[::1]", "http://[::1]:11434"),
+            ("[::1]:80", "http://[::1]:80"),
+            ("::1", "http://[::1]:11434"),
+            ("http://box", "http://box"),
+            ("https://box:1", "https://box:1"),
+        ] {
+            assert_eq!(url_of(told), url, "{told}");
+        }
     }
 
     #[test]

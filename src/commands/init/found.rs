@@ -27,6 +27,8 @@ pub struct Found {
     pub ollama: Option<Result<Vec<String>, String>>,
     /// Model folders that can be measured, with their parameters.
     pub folders: Vec<(PathBuf, u64)>,
+    /// How many more there are, all of them larger.
+    pub more_folders: usize,
     /// Model folders that cannot, with the reason.
     pub refused: Vec<(PathBuf, String)>,
     /// GGUF files.
@@ -44,6 +46,7 @@ impl Found {
         };
         found.below(path, DEPTH);
         found.folders.sort_by_key(|(_, params)| *params);
+        found.more_folders = found.folders.len().saturating_sub(MOST);
         found.folders.truncate(MOST);
         found.ggufs.sort();
         found.ggufs.truncate(MOST);

@@ -14,6 +14,7 @@ use crate::report::format;
 use crate::signals::cancelled_by_signals;
 use crate::speed::watch::{FEWEST_RUNS, FORMAT, Look, ModelLook, Watched, keep, key, read};
 use crate::speed::{self, Effort, caches};
+use crate::store::io_error;
 use crate::terms::Kernel;
 
 use super::model::SmallModel;
@@ -67,7 +68,7 @@ pub(super) fn execute(time: Duration, out: &mut dyn Write) -> Result<Exit, Comma
         {
             watched.model.push(ModelLook { unix_s, stack: model.stack.clone(), ms });
         }
-        keep(&cache, &own, &watched)?;
+        keep(&cache, &own, &watched).map_err(io_error(&cache, "write"))?;
         if begin.elapsed() + PAUSE > time {
             break;
         }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::allowed::Allowed;
 use super::worker;
 use crate::backend::Surroundings;
+use crate::backend::ollama::manage::default_url;
 use crate::backend::ollama::verify::{self as server, Greedy};
 use crate::backend::onnx::verify as onnx;
 use crate::cli::VerifyArgs;
@@ -91,7 +92,7 @@ fn of_server(
     surroundings: &Surroundings,
 ) -> Result<(String, Vec<Greedy>), CommandError> {
     let asked = OllamaSettings {
-        url: args.ollama.clone().unwrap_or_default(),
+        url: args.ollama.clone().filter(|url| !url.is_empty()).unwrap_or_else(default_url),
         num_ctx: 512,
         dtype: args.dtype,
         temperature: 0.0,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::BackendError;
 use crate::backend::http::{Client, ClientError};
-use crate::backend::ollama::manage::{NAMESPACE, Server, how_to_serve};
+use crate::backend::ollama::manage::{NAMESPACE, Server, default_url, how_to_serve};
 use crate::backend::text::clean;
 use crate::cli::{PruneArgs, PullArgs};
 use crate::clock::RealClock;
@@ -23,9 +23,10 @@ const LEFT_BEHIND: &str = "  the server keeps the files they were uploaded as un
 /// # Errors
 /// No server, or it cannot fetch the model.
 pub fn pull(args: &PullArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let server = server(&args.url)?;
-    writeln!(out, "the server at {} fetches {}: this can take minutes", args.url, clean(&args.model))?;
-    server.pull(&args.model).map_err(|error| reachable(error, &args.url))?;
+    let url = args.url.clone().unwrap_or_else(default_url);
+    let server = server(&url)?;
+    writeln!(out, "the server at {url} fetches {}: this can take minutes", clean(&args.model))?;
+    server.pull(&args.model).map_err(|error| reachable(error, &url))?;
     writeln!(out, "{} is there", clean(&args.model))?;
     Ok(Exit::Good)
 }
@@ -35,11 +36,12 @@ pub fn pull(args: &PullArgs, out: &mut dyn Write) -> Result<Exit, CommandError> 
 /// # Errors
 /// No server, or it does not delete a model.
 pub fn prune(args: &PruneArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let server = server(&args.url)?;
-    let names = server.ours().map_err(|error| reachable(error, &args.url))?;
+    let url = args.url.clone().unwrap_or_else(default_url);
+    let server = server(&url)?;
+    let names = server.ours().map_err(|error| reachable(error, &url))?;
     for name in &names {
         if !args.dry_run {
-            server.delete(name).map_err(|error| reachable(error, &args.url))?;
+            server.delete(name).map_err(|error| reachable(error, &url))?;
         }
         writeln!(out, "{}", clean(name))?;
     }

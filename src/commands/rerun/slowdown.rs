@@ -49,6 +49,7 @@ pub(super) fn execute(args: &RerunArgs, factor: f64, out: &mut dyn Write) -> Res
     let stack = run::stack_now(loaded)?;
     let kind = format!("slowdown-{factor}-seed-{}", args.seed);
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, &kind, &stack));
+    compare::not_a_run(&folder)?;
     let settings = compare::settings(&args.judge, &baseline, &[&folder])?;
     let planting = Planting { args, factor, plan: &baseline.run.plan, folder: &folder, settings };
     let Some(found) = planting.stages()? else { return Ok(Exit::Interrupted) };
