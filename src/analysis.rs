@@ -43,6 +43,7 @@ pub mod metrics;
 pub mod models;
 pub mod overview;
 pub mod phases;
+pub mod place;
 pub mod predictors;
 pub mod recommendations;
 mod registry;

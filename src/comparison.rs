@@ -22,6 +22,7 @@ pub mod measured;
 pub mod null;
 pub mod outcome;
 pub mod power;
+mod ran;
 pub mod self_test;
 pub mod sentence;
 pub mod sessions;

@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
 
+mod renewing;
+
+use renewing::Renewing;
+
 /// How the names of unfinished things begin; [`RANDOM`] letters and digits follow.
 const PREFIX: &str = ".unfinished-";
 
@@ -65,6 +69,21 @@ impl Prepared {
         write(&mut file)?;
         file.file().sync_all()?;
         Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// With what `write` writes, once, if the file at `path` does not hold the same already. `None`: it does.
+    ///
+    /// # Errors
+    /// What the system or `write` says.
+    pub fn if_changed<E: From<io::Error>>(
+        path: &Path,
+        write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), E>,
+    ) -> Result<Option<Self>, E> {
+        let mut renewing = Renewing::of(path, || UnfinishedFile::new_in(folder_of(path)));
+        write(&mut renewing)?;
+        let Some(file) = renewing.finish()? else { return Ok(None) };
+        file.file().sync_all()?;
+        Ok(Some(Self { file, path: path.to_owned() }))
     }
 
     /// Puts it in its place. That it is there survives a power cut once its folder is [synced](sync_folder).

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 mod beside;
 pub mod calibration;
 mod call;
+mod counted;
 pub mod given_up;
 mod imported;
 mod in_vain;

@@ -77,7 +77,7 @@ pub fn everything(folder: &Path) {
 
 /// The run against itself: every pair is one.
 fn compared(run: &RunFolder, tables: &Tables) {
-    let mut taking = Taking::new(&run.plan, false);
+    let mut taking = Taking::new(&run.plan, &run.manifest, false);
     for call in run.recording.shared_calls() {
         taking.call(call);
     }

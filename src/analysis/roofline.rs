@@ -18,12 +18,9 @@ use super::groups::{Group, by_cell};
 use super::key::CellKey;
 use super::machine::{Board, Speeds};
 use super::metrics::Metrics;
+use super::place::{Place, Places};
 use super::summary::{Summary, SummaryRow};
 use super::table::{Sources, Table};
-
-mod place;
-
-use place::{Place, Places};
 
 /// A cell that does more than this share of a roof shows that the machine was measured too slow: beside others, or too briefly.
 const EXCEEDS: f64 = 1.05;

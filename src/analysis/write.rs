@@ -206,14 +206,11 @@ struct PreparedTable {
 fn prepared(run: &Path, table: &TableFile<'_>) -> Result<PreparedTable, WriteError> {
     let place = place_inside(run, &table.path)?;
     // What is there already need not be written again; what cannot be read is.
-    if is_current(run, table).unwrap_or(false) {
-        return Ok(PreparedTable { file: None, place, path: table.path.clone() });
-    }
-    let file = Prepared::by(&place, |out| table.fill(out)).map_err(|error| match error {
+    let file = Prepared::if_changed(&place, |out| table.fill(out)).map_err(|error| match error {
         WriteError::Io(source) => io_error(&place, "write")(source).into(),
         other => other,
     })?;
-    Ok(PreparedTable { file: Some(file), place, path: table.path.clone() })
+    Ok(PreparedTable { file, place, path: table.path.clone() })
 }
 
 impl PreparedTable {
@@ -288,4 +285,34 @@ fn json_lines<R: Serialize>(file: &str, rows: &[R], out: &mut Out<'_>) -> Result
 
 fn unserialisable(file: &str, source: serde_json::Error) -> WriteError {
     if source.is_io() { WriteError::Io(source.into()) } else { WriteError::Json { table: file.to_owned(), source } }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
+
+    use super::*;
+
+    /// A table may be gigabytes, and making it takes longer than writing it.
+    #[test]
+    fn a_table_is_made_once_whatever_is_there() {
+        let run = tempfile::tempdir().unwrap();
+        let place = run.path().join("table.csv");
+        for held in [None, Some("a,b\n1,2\n"), Some("a,b\n1,3\n"), Some("a,b\n1,2\n3,4\n")] {
+            drop(fs::remove_file(&place));
+            if let Some(held) = held {
+                fs::write(&place, held).unwrap();
+            }
+            let made = Cell::new(0);
+            let table = TableFile::new("table.csv", |out| {
+                made.set(made.get() + 1);
+                out.write_all(b"a,b\n")?;
+                Ok(out.write_all(b"1,2\n")?)
+            });
+            prepared(run.path(), &table).unwrap().put().unwrap();
+            assert_eq!((made.get(), fs::read_to_string(&place).unwrap().as_str()), (1, "a,b\n1,2\n"), "{held:?}");
+        }
+    }
 }

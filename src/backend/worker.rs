@@ -2,7 +2,7 @@
 //!
 //! - [`launch`] starts workers, each under a keeper ([`supervise`]) and in a private folder ([`folder`]);
 //!   [`start`] waits until one answers and maps its [`clock`], [`mod@load`] brings a model into it.
-//! - [`connection`] carries messages, [`protocol`] is their generated code, [`settings`] and [`reply`] translate,
+//! - [`connection`] carries messages, [`protocol`] is their generated code, [`settings`], [`planned`] and [`reply`] translate,
 //!   [`evidence`] holds a compiler's counts against what was asked for, [`session`] is a loaded model.
 //! - [`torch`] finds the torch worker; [`serve`] is the other end: our own engines as a worker.
 //! - `programs` says which program a worker is, by where it comes from; [`check`] tries a worker rule by rule.
@@ -18,6 +18,7 @@ pub mod folder;
 pub mod io;
 pub mod launch;
 pub mod load;
+pub mod planned;
 mod programs;
 pub mod reply;
 pub mod serve;
@@ -43,7 +44,7 @@ use self::launch::Launcher;
 use self::launch::connect::ConnectLauncher;
 use self::launch::docker::DockerLauncher;
 use self::launch::process::{ProcessLauncher, Program, Transport};
-use self::load::{Wanted, describe, end, load, longest};
+use self::load::{Wanted, describe, end, load};
 use self::session::WorkerSession;
 use self::settings::{Origin, Workers};
 use self::start::{Start, Trouble, interest};
@@ -295,11 +296,11 @@ impl Backend for WorkerBackend {
         let Some(folder) = model.inner.downcast_ref::<Folder>() else {
             return Err(Failure::new(Degraded::Error, "the model was prepared for another engine"));
         };
-        let (settings, compiled) = (self.workers.settings.clone(), self.workers.compiled.clone());
+        let wanted = Wanted::new(&self.workers, &folder.weights_id, shapes);
+        let compiled = self.workers.compiled.clone();
         let opened = self.opened().map_err(Failure::from)?;
         let start = opened.start.clone();
         let path = folder.path.clone();
-        let wanted = Wanted { settings, weights_id: folder.weights_id.clone(), longest: longest(shapes) };
         let (interest, awaited) = interest();
         let loading = async move { load(&start, &path, wanted, Instant::now() + by.0, awaited).await };
         let pending = opened.io.begin(cancel, loading);

@@ -14,6 +14,7 @@ use super::effect::{Basis, Effect, Pair, effects};
 use super::failing::{self, Failures};
 use super::machine::{MachineRow, moved};
 use super::power::{Noise, one_of};
+use super::ran::Ran;
 use super::sessions::Sessions;
 use super::side::{SideCell, Sides, SidesKind, asks_alike, asks_the_same};
 use super::unlike::unlike;
@@ -100,6 +101,8 @@ pub struct Compared {
     pub effect: Option<(Effect, Sessions, Sessions)>,
     /// Whether the machine itself may have moved as far, so that how far the cell did is open.
     pub doubted: bool,
+    /// Where its calls ran.
+    pub(super) ran: Ran,
 }
 
 /// What stands on both sides under one name.
@@ -140,7 +143,7 @@ pub fn rows(
     }
     judged(&mut compared, settings, allowance)?;
     for cell in &mut compared {
-        excuse(&mut cell.row, machine, settings);
+        excuse(cell, machine, settings);
         doubt(cell, sides, machine, allowance);
         blame(&mut cell.row, settings);
     }
@@ -261,7 +264,8 @@ impl<'s> Matched<'s> {
             p_failing: both.then_some(p_failing),
             clusters: None,
         };
-        Some(Compared { row, effect: effect.map(|effect| (*effect, a, b)), doubted: false })
+        let ran = self.a.zip(self.b).map_or(Ran::Unknown, |(a, b)| Ran::of(a, b));
+        Some(Compared { row, effect: effect.map(|effect| (*effect, a, b)), doubted: false, ran })
     }
 }
 
@@ -396,13 +400,14 @@ pub fn confirm(cells: &mut [Compared], fresh: &[Compared]) {
     }
 }
 
-/// A cell that moved with the machine, or beside other programs, is no change of the stack.
-fn excuse(row: &mut CellRow, machine: &[MachineRow], settings: &Settings) {
+/// A cell that moved with the device that it ran on, or beside other programs, is no change of the stack.
+fn excuse(Compared { row, ran, .. }: &mut Compared, machine: &[MachineRow], settings: &Settings) {
     let Some(slower) = row.verdict.direction() else { return };
-    if let Some(kernel) = moved(machine, settings.rule.margin, slower) {
+    let beside = machine.iter().filter(|kernel| ran.is_where(kernel));
+    if let Some(kernel) = moved(beside, settings.rule.margin, slower) {
         let change = change(kernel.ratio, Some((kernel.low, kernel.high)));
         row.verdict = Verdict::NotComparable;
-        row.reason = Some(format!("the machine is {change} ({})", kernel.kernel));
+        row.reason = Some(format!("{} is {change} ({})", ran.as_str(), kernel.kernel));
     } else if let Some(reason) =
         disturbed::explains((row.disturbed_b, row.calls_b), (row.disturbed_a, row.calls_a), slower)
     {
@@ -416,7 +421,7 @@ fn doubt(cell: &mut Compared, sides: &Sides<'_>, machine: &[MachineRow], allowan
     let row = &mut cell.row;
     let Some(slower) = row.verdict.direction() else { return };
     if let Some(reason) =
-        witness::missing(&row.backend, (row.ratio_low, row.ratio_high), slower, sides, machine, allowance)
+        witness::missing((&row.backend, &cell.ran), (row.ratio_low, row.ratio_high), slower, sides, machine, allowance)
     {
         row.verdict = Verdict::extent_open(slower);
         row.reason = Some(reason);

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::stats::LEVEL;
 use crate::stats::log_estimate::LogEstimate;
 
+use super::kernels::KernelReading;
 use super::side::{RunSide, Sides};
 
 /// One kernel on both sides.
@@ -12,6 +13,8 @@ use super::side::{RunSide, Sides};
 pub struct MachineRow {
     /// What was run.
     pub kernel: String,
+    /// UUID of the NVIDIA board that it ran on. `None`: the processor.
+    pub board: Option<String>,
     /// Its readings during the baseline.
     pub n_a: usize,
     /// During the candidate.
@@ -31,22 +34,23 @@ pub fn rows(sides: &Sides<'_>) -> Vec<MachineRow> {
         return Vec::new();
     }
     let (a, b) = (&sides.baseline.run, &sides.candidate.run);
-    let mut kernels: Vec<&str> = Vec::new();
+    let mut kernels: Vec<&KernelReading> = Vec::new();
     for reading in a.kernels {
-        if !kernels.contains(&reading.kernel.as_str()) {
-            kernels.push(&reading.kernel);
+        if !kernels.iter().any(|known| known.is_like(reading)) {
+            kernels.push(reading);
         }
     }
     kernels.into_iter().filter_map(|kernel| row(kernel, a, b)).collect()
 }
 
-fn row(kernel: &str, a: &RunSide<'_>, b: &RunSide<'_>) -> Option<MachineRow> {
+fn row(kernel: &KernelReading, a: &RunSide<'_>, b: &RunSide<'_>) -> Option<MachineRow> {
     let (own, theirs) = (rates(a, kernel), rates(b, kernel));
     // Time is the inverse of the rate: the baseline's rate ÷ the candidate's.
     let ratio = LogEstimate::unpaired(&own, &theirs).ok()?;
     let interval = ratio.interval(LEVEL)?;
     Some(MachineRow {
-        kernel: kernel.to_owned(),
+        kernel: kernel.kernel.clone(),
+        board: kernel.board.clone(),
         n_a: own.len(),
         n_b: theirs.len(),
         ratio: ratio.value(),
@@ -55,14 +59,14 @@ fn row(kernel: &str, a: &RunSide<'_>, b: &RunSide<'_>) -> Option<MachineRow> {
     })
 }
 
-fn rates(run: &RunSide<'_>, kernel: &str) -> Vec<f64> {
-    run.kernels.iter().filter(|reading| reading.kernel == kernel).map(|reading| reading.rate).collect()
+fn rates(run: &RunSide<'_>, kernel: &KernelReading) -> Vec<f64> {
+    run.kernels.iter().filter(|reading| reading.is_like(kernel)).map(|reading| reading.rate).collect()
 }
 
-/// The kernel that shows the machine itself slower, or faster, by more than the margin. `None`: none does.
+/// The kernel among these that shows its device slower, or faster, by more than the margin. `None`: none does.
 #[must_use]
-pub fn moved(machine: &[MachineRow], margin: f64, slower: bool) -> Option<&MachineRow> {
+pub fn moved<'m>(machine: impl Iterator<Item = &'m MachineRow>, margin: f64, slower: bool) -> Option<&'m MachineRow> {
     let beyond = |row: &&MachineRow| if slower { row.low > margin } else { row.high < 1.0 / margin };
     let far = |row: &&MachineRow| if slower { row.low } else { -row.high };
-    machine.iter().filter(beyond).max_by(|a, b| far(a).total_cmp(&far(b)))
+    machine.filter(beyond).max_by(|a, b| far(a).total_cmp(&far(b)))
 }

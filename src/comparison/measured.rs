@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::analysis::engines::{Counts, FEWEST_CALLS, MODES, why_not_compared};
+use crate::analysis::place;
 use crate::analysis::{CallRows, CompileAuditRow, MetricRow, Standing, StatedRow};
 use crate::record::given_up::GivenUp;
+use crate::record::manifest::Manifest;
 use crate::record::plan::{Cell, CellId, Plan};
 use crate::record::{CallRecord, Shared};
 use crate::terms::{Degraded, Dtype, Mode, Role};
@@ -39,6 +41,8 @@ struct Group {
     prompt_tokens: Option<f64>,
     /// Where all calls that may be compared ran. `None`: there is none, not told, or not all alike.
     actual: Option<String>,
+    /// The board that all of them ran on, by its UUID. `None`: as above.
+    board: Option<String>,
     /// How many may be compared.
     compared: usize,
     /// Those that count.
@@ -73,6 +77,7 @@ type Asked = BTreeMap<u32, Option<Degraded>>;
 #[derive(Debug)]
 pub struct Taking<'a> {
     rows: CallRows<'a>,
+    manifest: &'a Manifest,
     places: HashMap<&'a str, usize>,
     /// Whether calls that a self-test slowed are taken as if they had been measured.
     planted_too: bool,
@@ -80,18 +85,20 @@ pub struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    /// Of a run of this plan.
+    /// Of a run of this plan on this stack.
     #[must_use]
-    pub fn new(plan: &'a Plan, planted_too: bool) -> Self {
+    pub fn new(plan: &'a Plan, manifest: &'a Manifest, planted_too: bool) -> Self {
         let places = plan.cells.iter().enumerate().map(|(place, cell)| (cell.id.0.as_str(), place)).collect();
         let groups = plan.cells.iter().map(|_| Vec::new()).collect();
-        Self { rows: CallRows::new(plan), places, planted_too, measured: Measured { groups, ..Measured::default() } }
+        let measured = Measured { groups, ..Measured::default() };
+        Self { rows: CallRows::new(plan), manifest, places, planted_too, measured }
     }
 
     /// Takes a call of ours in every mode that it times.
     pub fn call(&mut self, call: &Shared<CallRecord>) {
+        let board = place::board(call, self.manifest);
         for row in self.rows.of(call) {
-            self.row(&row);
+            self.row_on(&row, board);
         }
         let Some(planted) = &call.planted else { return };
         for (span, pause) in call.spans.iter().zip(&planted.pause_ns) {
@@ -102,8 +109,13 @@ impl<'a> Taking<'a> {
         }
     }
 
-    /// Takes a row.
+    /// Takes a row of another tool's call.
     pub fn row(&mut self, row: &MetricRow) {
+        self.row_on(row, None);
+    }
+
+    /// Takes a row; `board`: what the call ran on, if it was a board.
+    fn row_on(&mut self, row: &MetricRow, board: Option<&str>) {
         let Some(&place) = self.places.get(row.key.cell_id.as_str()) else { return };
         let planted = self.planted_too && row.degraded_kind == Some(Degraded::Planted);
         let degraded = row.degraded_kind.filter(|_| row.status == Standing::Degraded && !planted);
@@ -118,7 +130,7 @@ impl<'a> Taking<'a> {
             && let Some(latency_ms) = row.latency_ms
         {
             let (session_index, proven, scaled) = (row.session_index, row.attributed, row.scaled);
-            group.take(Counted { session_index, latency_ms, proven, scaled, disturbed: row.disturbed }, row);
+            group.take(Counted { session_index, latency_ms, proven, scaled, disturbed: row.disturbed }, row, board);
         }
     }
 
@@ -162,6 +174,7 @@ impl Group {
                 dtype,
                 prompt_tokens: None,
                 actual: None,
+                board: None,
                 compared: 0,
                 calls: Vec::new(),
                 stated: Vec::new(),
@@ -175,20 +188,22 @@ impl Group {
         self.mode == mode && self.dtype == dtype && self.weights_id == weights_id
     }
 
-    fn take(&mut self, call: Counted, row: &MetricRow) {
+    fn take(&mut self, call: Counted, row: &MetricRow, board: Option<&str>) {
         // Imported rows prove nothing, and are compared with their like.
         if call.may_be_compared() || row.is_imported() {
-            self.ran(row.prompt_tokens(), row.actual(), 1);
+            self.ran(row.prompt_tokens(), (row.actual(), board), 1);
         }
         self.calls.push(call);
     }
 
     /// Notes what so many more calls that may be compared were sent, and where they ran.
-    fn ran(&mut self, prompt_tokens: Option<f64>, actual: Option<&str>, calls: usize) {
+    fn ran(&mut self, prompt_tokens: Option<f64>, (actual, board): (Option<&str>, Option<&str>), calls: usize) {
         if self.compared == 0 {
-            (self.prompt_tokens, self.actual) = (prompt_tokens, actual.map(str::to_owned));
-        } else if calls > 0 && self.actual.as_deref() != actual {
-            self.actual = None;
+            self.prompt_tokens = prompt_tokens;
+            (self.actual, self.board) = (actual.map(str::to_owned), board.map(str::to_owned));
+        } else if calls > 0 {
+            self.actual.take_if(|own| Some(own.as_str()) != actual);
+            self.board.take_if(|own| Some(own.as_str()) != board);
         }
         self.compared += calls;
     }
@@ -278,7 +293,7 @@ impl Group {
     }
 
     fn extend(&mut self, more: Self) {
-        self.ran(more.prompt_tokens, more.actual.as_deref(), more.compared);
+        self.ran(more.prompt_tokens, (more.actual.as_deref(), more.board.as_deref()), more.compared);
         self.calls.extend(more.calls);
         self.stated.extend(more.stated);
     }
@@ -328,6 +343,7 @@ fn own_cell(
         measured_as: Some((group.weights_id.clone(), group.dtype)),
         prompt_tokens: group.prompt_tokens,
         actual: group.actual.clone(),
+        board: group.board.clone(),
         reason: why_not_compared(backend, counted, compiled),
         sessions: group.sessions(|call| call.may_be_compared()),
         disturbed: group.disturbed(),

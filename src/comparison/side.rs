@@ -75,6 +75,8 @@ pub struct SideCell {
     pub prompt_tokens: Option<f64>,
     /// The device or provider that all calls ran on. `None`: not the same for all, or not proven.
     pub actual: Option<String>,
+    /// UUID of the board that all calls ran on, where they ran on one. `None`: not told, or not the same for all.
+    pub board: Option<String>,
     /// Why the calls may not be compared. `None`: they may.
     pub reason: Option<String>,
     /// The calls by session.
@@ -95,6 +97,7 @@ impl SideCell {
             measured_as: None,
             prompt_tokens: None,
             actual: None,
+            board: None,
             reason: None,
             sessions: Sessions::default(),
             disturbed: BTreeMap::new(),

@@ -6,13 +6,14 @@
 
 use super::allowance::{Allowance, AllowanceSource};
 use super::machine::MachineRow;
+use super::ran::Ran;
 use super::side::{OneSide, Sides};
 use super::words::change;
 
 /// Why it stays open how much slower, or faster, a cell of a backend is, whose ratio's interval has these ends: the machine itself
-/// may be. `None`: it is vouched for.
+/// may be. `ran`: where its calls were made. `None`: it is vouched for.
 pub(super) fn missing(
-    backend: &str,
+    (backend, ran): (&str, &Ran),
     ratio: (Option<f64>, Option<f64>),
     slower: bool,
     sides: &Sides<'_>,
@@ -23,13 +24,18 @@ pub(super) fn missing(
     if is_scripted(backend, &sides.baseline) && is_scripted(backend, &sides.candidate) {
         return None;
     }
-    let Some(first) = machine.first() else {
+    // The processor alone vouches for no board.
+    if matches!(ran, Ran::Board(_)) && !machine.iter().any(|row| ran.is_where(row)) {
+        return Some("nothing vouches for the board".to_owned());
+    }
+    let mut rows = machine.iter().filter(|row| ran.may_go_by(row));
+    let Some(first) = rows.next() else {
         return Some("nothing vouches for the machine".to_owned());
     };
     // How far the machine itself may have moved, and how far the cell has at least, both as factors above 1.
     let may = |row: &MachineRow| if slower { row.high } else { 1.0 / row.low };
     let has = if slower { ratio.0? } else { 1.0 / ratio.1? };
-    let far = machine.iter().fold(first, |far, row| if may(row) > may(far) { row } else { far });
+    let far = rows.fold(first, |far, row| if may(row) > may(far) { row } else { far });
     (may(far) >= has).then(|| {
         let moved = change(far.ratio, Some((far.low, far.high)));
         format!("the machine itself may be as much: {moved} ({})", far.kernel)

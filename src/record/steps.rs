@@ -1,12 +1,10 @@
 //! Durations of decode steps, of which a call may have thousands: each while they are written, and of a record that is read what
 //! is asked of them.
 
-use std::fmt;
-
-use serde::de::{SeqAccess, Visitor};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::counted::counted;
 use crate::units::Nanos;
 
 /// Durations of the decode steps of a call. Where one side is [summed](Self::Summed), equal are those that are as many and take
@@ -85,26 +83,8 @@ impl Serialize for StepTimes {
 
 impl<'de> Deserialize<'de> for StepTimes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Summing)
-    }
-}
-
-/// Reads durations without keeping them.
-struct Summing;
-
-impl<'de> Visitor<'de> for Summing {
-    type Value = StepTimes;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a sequence")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut steps: A) -> Result<StepTimes, A::Error> {
-        let (mut count, mut total) = (0_u32, Nanos(0));
-        while let Some(step) = steps.next_element::<Nanos>()? {
-            count = count.saturating_add(1);
-            total = total + step;
-        }
+        let mut total = Nanos(0);
+        let count = counted(deserializer, |step: Nanos| total = total + step)?;
         Ok(if count == 0 { StepTimes::default() } else { StepTimes::Summed { count, total } })
     }
 }

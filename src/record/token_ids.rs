@@ -1,11 +1,10 @@
 //! Ids of new tokens, of which a call may have thousands: each while they are written, and of a record that is read what is asked
 //! of them.
 
-use std::fmt;
-
-use serde::de::{SeqAccess, Visitor};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::counted::counted;
 
 /// Ids of the new tokens of a call's first row. Where one side is [counted](Self::Counted), equal are those that are as many and
 /// rise alike.
@@ -103,26 +102,8 @@ impl Serialize for TokenIds {
 
 impl<'de> Deserialize<'de> for TokenIds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Counting)
-    }
-}
-
-/// Reads ids without keeping them.
-struct Counting;
-
-impl<'de> Visitor<'de> for Counting {
-    type Value = TokenIds;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a sequence")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut ids: A) -> Result<TokenIds, A::Error> {
-        let (mut count, mut rising) = (0_u32, Vec::new());
-        while let Some(id) = ids.next_element::<u32>()? {
-            count = count.saturating_add(1);
-            add_rising(&mut rising, id);
-        }
+        let mut rising = Vec::new();
+        let count = counted(deserializer, |id| add_rising(&mut rising, id))?;
         Ok(if count == 0 { TokenIds::default() } else { TokenIds::Counted { count, rising: rising.into() } })
     }
 }

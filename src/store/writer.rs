@@ -62,8 +62,8 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Takes up a run: locks it, checks that scenario file and plan are the ones it began with, cuts off a torn
-    /// last line, and returns those of the lines recorded that `keeps` says; it is shown every line.
+    /// Takes up a run: locks it, checks that scenario file and plan are the ones it began with and that the record is as its seals
+    /// say, cuts off a torn last line, and returns those of the lines recorded that `keeps` says; it is shown every line.
     ///
     /// # Errors
     /// The folder is no run, is locked, was changed, or its record is damaged anywhere but at the end.
@@ -88,6 +88,9 @@ impl Writer {
         let file =
             OpenOptions::new().append(true).read(true).create(true).open(&path).map_err(io_error(&path, "open"))?;
         let mut recording = reader::read_keeping(folder, keeps)?;
+        if let Some(why) = recording.seals.broken.first() {
+            return Err(changed(folder, MEASUREMENTS, why));
+        }
         file.set_len(recording.length).map_err(io_error(&path, "cut off the torn last line"))?;
         let mut writer = Self {
             folder: folder.to_owned(),
@@ -120,6 +123,7 @@ impl Writer {
         let mut text = serde_json::to_vec(line).map_err(|e| self.unwritable(&e))?;
         text.push(b'\n');
         self.put(&text)?;
+        self.closing = None;
         self.finished = matches!(line, Line::Finished(_));
         self.seal_if_due()
     }
@@ -143,6 +147,7 @@ impl Writer {
         }
         self.write_synced(&text)?;
         self.chain = chain;
+        self.closing = None;
         if let Some(last) = lines.last() {
             self.finished = matches!(last, Line::Finished(_));
         }
@@ -159,17 +164,20 @@ impl Writer {
     }
 
     /// Closes a finished record with a seal that also holds the hashes of the manifest and of the power trace. Does
-    /// nothing where the format has no seals, or the record has this one already.
+    /// nothing where the format has no seals, or the record is closed already.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; a record that was closed with other files: they were changed since.
     pub fn close(&mut self) -> Result<(), StoreError> {
         if !self.sealed || !self.finished {
             return Ok(());
         }
         let files = closed_files(&self.folder)?;
-        if self.closing.as_ref().is_some_and(|seal| seal.files == files) {
-            return Ok(());
+        if let Some(seal) = &self.closing {
+            let names = seal.files.keys().chain(files.keys());
+            let mut others = names.filter(|name| seal.files.get(*name) != files.get(*name));
+            let why = "is not as it was when the run was finished";
+            return others.next().map_or(Ok(()), |name| Err(changed(&self.folder, name, why)));
         }
         let closing = self.chain.seal(files);
         let line = seal::line(closing.clone()).map_err(|e| self.unwritable(&e))?;
@@ -220,6 +228,16 @@ impl Writer {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// A file of a run that is not as it was written, so that nothing may be added to the run.
+fn changed(folder: &Path, name: &str, why: &str) -> StoreError {
+    let (path, run) = (folder.join(name).display().to_string(), folder.display());
+    let why = format!(
+        "{why}, so nothing is added to the run\n  try: put back the file as it was, or measure anew with another --out   \
+         (phasebench validate {run} says all that was changed)"
+    );
+    StoreError::Content { path, why }
 }
 
 fn header(plan_json: &str) -> Header {

@@ -556,6 +556,74 @@ fn what_moves_with_the_machine_is_no_regression() {
     assert!(sentence(&found).contains("the machine itself is 16 % slower"), "{}", sentence(&found));
 }
 
+/// Has every call of a backend run on a device.
+fn ran_on(run: &Path, backend: &str, device: &str, evidence: &Value) {
+    edit_lines(run, |line| {
+        if let Some(call) = line.get_mut("call").filter(|call| call["session"]["backend"] == backend) {
+            call["attribution"] = json!({ "requested": device, "actual": device, "evidence": evidence });
+        }
+    });
+}
+
+/// Adds readings of a board's memory to a run, as [`kernel_readings`] does of the processor's.
+fn board_readings(run: &Path, uuid: &str, rate: f64) {
+    let path = run.join("measurements.jsonl");
+    let mut record = fs::read_to_string(&path).unwrap();
+    for (index, off) in [0.0, 0.005, -0.005, 0.002, -0.002, 0.001].into_iter().enumerate() {
+        let board = json!({
+            "uuid": uuid, "name": "NVIDIA H200", "l2_bytes": null, "buffer_bytes": 1,
+            "per_second": [rate * (1.0 + off)], "not_measured": null,
+        });
+        let reference = json!({ "reference": {
+            "reference_index": index, "when": "between", "epoch": 0, "begin_ns": 0, "end_ns": 1, "buffer_bytes": 1,
+            "last_level_cache_bytes": null, "foreign_cpu": null, "speeds": [], "boards": [board],
+        } });
+        record.push_str(&format!("{reference}\n"));
+    }
+    fs::write(&path, record).unwrap();
+}
+
+/// `x` ran on a board, `y` on the processor; each is excused by its own device alone.
+#[test]
+fn a_device_speaks_for_the_cells_that_ran_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let slower = [("x", SLOWER_DECODE), ("y", SLOWER_DECODE)];
+    for (name, seed, engines) in [("a", 1, PLAIN), ("memory", 3, slower), ("board", 4, slower), ("other", 5, slower)] {
+        let run = run(folder, name, &scenario(seed, 1, engines));
+        ran_on(&run, "x", "cuda:0", &json!({ "device.uuid": "GPU-0123456789ab" }));
+        ran_on(&run, "y", "cpu", &json!({ "device": "cpu" }));
+        kernel_readings(&run, if name == "memory" { 86.0 } else { 100.0 });
+        board_readings(&run, "GPU-0123456789ab", if name == "board" { 86.0 } else { 100.0 });
+        board_readings(&run, "GPU-ba9876543210", if name == "other" { 86.0 } else { 100.0 });
+    }
+    let of = |found: &Value, backend: &str| -> Vec<(String, String)> {
+        let own = cells(found).iter().filter(|cell| cell["mode"] == "kv_decode" && cell["backend"] == backend);
+        let text = |cell: &Value, key: &str| cell[key].as_str().unwrap_or_default().to_owned();
+        own.map(|cell| (text(cell, "verdict"), text(cell, "reason"))).collect()
+    };
+    for (name, x, y) in [
+        ("memory", None, Some(("the machine is 16 % slower [1", "(memory, 2 threads)"))),
+        ("board", Some(("the board is 16 % slower [1", "(device_copy, NVIDIA H200 GPU-01234567)")), None),
+        ("other", None, None),
+    ] {
+        let (_, found) = compare(folder, &["a", name, "--drift", "0.1"]);
+        for (backend, excused) in [("x", x), ("y", y)] {
+            let cells = of(&found, backend);
+            assert_eq!(cells.len(), 2, "{found:#}");
+            for (verdict, reason) in cells {
+                match excused {
+                    Some((begin, end)) => assert!(
+                        verdict == "not_comparable" && reason.starts_with(begin) && reason.ends_with(end),
+                        "{name}, {backend}: {verdict}, {reason}"
+                    ),
+                    None => assert_eq!(verdict, "slower", "{name}, {backend}: {reason}"),
+                }
+            }
+        }
+    }
+}
+
 /// Every call beside other programs is no regression either: they stand in the record, beside the call.
 #[test]
 fn what_other_programs_slowed_is_no_regression() {
@@ -627,4 +695,20 @@ fn on_a_shared_machine_a_slowdown_takes_a_witness() {
         let vouched = !decode(&found)[0].1.starts_with("the machine itself may be as much: ");
         assert_eq!(vouched, verdict == "slower", "{:?}", decode(&found));
     }
+    // The processor's readings vouch for no board, and the board's own do.
+    for (name, plain) in ["a", "b"].into_iter().zip(&plain) {
+        fs::write(record(name), plain).unwrap();
+        kernel_readings(&folder.join(name), 100.0);
+        for backend in ["x", "y"] {
+            ran_on(&folder.join(name), backend, "cuda:0", &json!({ "device.uuid": "GPU-0123456789ab" }));
+        }
+    }
+    let (_, found) = compare(folder, &["a", "b"]);
+    let open = ("slower_extent_open".to_owned(), "nothing vouches for the board".to_owned());
+    assert_eq!(decode(&found), vec![open; 4]);
+    for name in ["a", "b"] {
+        board_readings(&folder.join(name), "GPU-0123456789ab", 100.0);
+    }
+    let (code, found) = compare(folder, &["a", "b"]);
+    assert_eq!((code, verdicts(&found, "kv_decode")), (Some(5), vec!["slower".to_owned(); 4]));
 }

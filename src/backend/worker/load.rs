@@ -7,9 +7,10 @@ use super::connection::promptly;
 use super::protocol::{
     CancelRequest, DescribeReply, DescribeRequest, Error, LoadRequest, PrepareRequest, Settings, UnloadRequest,
 };
+use super::settings::{Origin, Workers};
 use super::start::{Awaited, Live, Start, Trouble, reply as answered};
 use super::text::{clean, message};
-use super::{reply, words};
+use super::{planned, reply, words};
 use crate::backend::load_parts::LoadParts;
 use crate::backend::{CallShape, LoadReport};
 use crate::terms::Degraded;
@@ -27,9 +28,20 @@ pub struct Wanted {
     pub longest: u32,
 }
 
+impl Wanted {
+    /// For calls of these shapes, which our own worker alone is told one by one.
+    #[must_use]
+    pub fn new(workers: &Workers, weights_id: &str, shapes: &[CallShape]) -> Self {
+        let mut settings = workers.settings.clone();
+        if matches!(workers.origin, Origin::OurOnnx { .. }) {
+            planned::tell(shapes, &mut settings);
+        }
+        Self { settings, weights_id: weights_id.to_owned(), longest: longest(shapes) }
+    }
+}
+
 /// Longest sequence that the calls need: what the last step chooses is never fed in, but has its place.
-#[must_use]
-pub fn longest(shapes: &[CallShape]) -> u32 {
+fn longest(shapes: &[CallShape]) -> u32 {
     shapes.iter().map(|shape| shape.prompt_tokens.saturating_add(shape.steps)).max().unwrap_or(0)
 }
 

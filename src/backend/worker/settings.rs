@@ -225,7 +225,11 @@ pub fn onnx(settings: &Settings) -> Result<OnnxSettings, String> {
             "arg_max" => onnx.arg_max = word(key, value, &ARG_MAX)?,
             _ => match key.strip_prefix(PROVIDER_OPTION) {
                 Some(option) => onnx.provider_options.push((option.to_owned(), value.clone())),
-                None => return Err(format!("unknown option `{key}`, known: arg_max, optimisation, provider.*")),
+                None => {
+                    return Err(format!(
+                        "unknown option `{key}`, known: arg_max, optimisation, planned_calls, provider.*"
+                    ));
+                }
             },
         }
     }
@@ -345,7 +349,7 @@ mod tests {
                 Settings { threads: Some(0), ..cpu.clone() },
                 "threads is 0, allowed: 1 or more, or none for the engine's choice",
             ),
-            (with("speed", "fast"), "unknown option `speed`, known: arg_max, optimisation, provider.*"),
+            (with("speed", "fast"), "unknown option `speed`, known: arg_max, optimisation, planned_calls, provider.*"),
             (with("arg_max", "both"), "option arg_max is `both`, known: outside, inside"),
         ] {
             assert_eq!(onnx(&settings), Err(expected.to_owned()));

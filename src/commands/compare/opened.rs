@@ -16,10 +16,11 @@ use crate::comparison::kernels::KernelReading;
 use crate::comparison::{Measured, RunSide, SideCell, Taking};
 use crate::history::CellName;
 use crate::record::given_up::{TimedCalls, given_up_of};
-use crate::record::{Line, SpeedRecord};
+use crate::record::{Line, ReferenceRecord, SpeedRecord};
 use crate::run_folder::UnreadRun;
 use crate::stats::summary::median;
 use crate::store::{Recording, StoreError};
+use crate::terms::{BoardSpeed, Kernel};
 
 /// A run that was opened, with what a comparison reads of it.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ pub(in crate::commands) fn open_planted(path: &Path) -> Result<Opened, CommandEr
 
 fn opened(path: &Path, planted: bool) -> Result<Opened, StoreError> {
     let run = UnreadRun::open(path, planted)?;
-    let (mut taking, mut timed) = (Taking::new(&run.plan, planted), TimedCalls::default());
+    let (mut taking, mut timed) = (Taking::new(&run.plan, &run.manifest, planted), TimedCalls::default());
     let recording = run.record(&mut |line| {
         let Line::Call(call) = line else { return true };
         taking.call(call);
@@ -88,13 +89,31 @@ fn opened(path: &Path, planted: bool) -> Result<Opened, StoreError> {
 
 /// What the reference kernels did during a run: one reading per kernel each time they ran.
 fn kernels(recording: &Recording) -> Vec<KernelReading> {
-    let speeds = recording.references().flat_map(|reference| &reference.speeds);
-    let reading = |speed: &SpeedRecord| {
-        let rate = median(&speed.per_second).filter(|rate| *rate > 0.0)?;
-        let threads = if speed.threads == 1 { "thread" } else { "threads" };
-        Some(KernelReading { kernel: format!("{}, {} {threads}", speed.kernel.as_str(), speed.threads), rate })
+    let of = |reference: &ReferenceRecord| {
+        let on_processor = reference.speeds.iter().filter_map(on_processor);
+        on_processor.chain(reference.boards.iter().filter_map(on_board)).collect::<Vec<_>>()
     };
-    speeds.filter_map(reading).collect()
+    recording.references().flat_map(of).collect()
+}
+
+fn on_processor(speed: &SpeedRecord) -> Option<KernelReading> {
+    let threads = if speed.threads == 1 { "thread" } else { "threads" };
+    let kernel = format!("{}, {} {threads}", speed.kernel.as_str(), speed.threads);
+    Some(KernelReading { kernel, board: None, rate: rate(&speed.per_second)? })
+}
+
+/// `None`: it was not measured, or nothing tells it from others.
+fn on_board(speed: &BoardSpeed) -> Option<KernelReading> {
+    let uuid = speed.uuid.clone()?;
+    // Boards of one name are told apart by the beginning of what the driver calls them.
+    let name = speed.name.as_deref().map_or_else(String::new, |name| format!("{name} "));
+    let kernel = format!("{}, {name}{uuid:.12}", Kernel::DeviceCopy.as_str());
+    Some(KernelReading { kernel, board: Some(uuid), rate: rate(&speed.per_second)? })
+}
+
+/// The median of some repetitions. `None`: there is none.
+fn rate(per_second: &[f64]) -> Option<f64> {
+    median(per_second).filter(|rate| *rate > 0.0)
 }
 
 impl Opened {

@@ -89,6 +89,11 @@ fn twisted(lie: &str, mut reply: CallReply) -> CallReply {
 
 type Answer<T> = Result<Response<T>, Status>;
 
+/// What a worker says that compiles, and has no compiled passes without a cache.
+fn nothing_uncached() -> Error {
+    Error { kind: error::Kind::Unsupported.into(), message: "generation without a cache is eager only".to_owned() }
+}
+
 #[tonic::async_trait]
 impl Worker for Liar {
     async fn hello(&self, request: Request<HelloRequest>) -> Answer<HelloReply> {
@@ -96,7 +101,7 @@ impl Worker for Liar {
         if ["no repeat", "stays"].contains(&self.lie) {
             answer.get_mut().capabilities.iter_mut().for_each(|offered| offered.repeat = false);
         }
-        if self.lie == "compiles ahead" {
+        if ["compiles ahead", "nothing uncached"].contains(&self.lie) {
             answer.get_mut().capabilities.iter_mut().for_each(|offered| offered.compiles = true);
         }
         Ok(answer)
@@ -132,11 +137,19 @@ impl Worker for Liar {
     }
 
     async fn compile(&self, request: Request<CompileRequest>) -> Answer<CompileReply> {
+        let procedure = request.get_ref().shape.map(|shape| shape.procedure());
+        if self.lie == "nothing uncached" && procedure == Some(Procedure::Uncached) {
+            return Ok(Response::new(CompileReply { error: Some(nothing_uncached()), ..CompileReply::default() }));
+        }
         self.compiled.lock().unwrap().extend(request.get_ref().shape);
         self.honest.compile(request).await
     }
 
     async fn call(&self, request: Request<CallRequest>) -> Answer<CallReply> {
+        if self.lie == "nothing uncached" && request.get_ref().procedure() == Procedure::Uncached {
+            let error = Some(nothing_uncached());
+            return Ok(Response::new(CallReply { error, session_usable: true, ..CallReply::default() }));
+        }
         if self.lie == "stays" {
             // It goes on, whoever waits for it.
             let honest = self.honest.clone();
@@ -214,8 +227,15 @@ fn served(lie: &'static str, folder: &Path) -> String {
 }
 
 fn checked(lie: &'static str) -> Vec<Finding> {
+    checked_with(lie, &[])
+}
+
+/// The same with options.
+fn checked_with(lie: &'static str, options: &[(&str, &str)]) -> Vec<Finding> {
     let folder = tempfile::tempdir().unwrap();
-    let workers = Workers::of_others(&ConnectSettings::at(&served(lie, folder.path())));
+    let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let settings = ConnectSettings { options, ..ConnectSettings::at(&served(lie, folder.path())) };
+    let workers = Workers::of_others(&settings);
     let mut backend = WorkerBackend::new("liar", workers, &surroundings());
     backend.check(&model(), &mut |_| {}).unwrap()
 }
@@ -229,6 +249,20 @@ fn our_own_worker_keeps_every_rule() {
         assert_eq!(not_kept.iter().map(|finding| finding.rule).collect::<Vec<_>>(), ["token"], "{not_kept:#?}");
         assert!(findings.len() > 15, "{findings:#?}");
     }
+}
+
+/// What an engine does not have as it is set is its to refuse; what it does not have at all it must not offer.
+#[test]
+fn what_is_refused_for_an_option_is_left_out_and_said() {
+    let refused = "UNCACHED is refused as it is set (generation without a cache is eager only)";
+    let findings = checked_with("nothing uncached", &[("optimisation", "all")]);
+    let not_kept: Vec<_> = findings.iter().filter(|finding| finding.verdict != Verdict::Pass).collect();
+    assert_eq!(not_kept.iter().map(|finding| finding.rule).collect::<Vec<_>>(), ["token"], "{not_kept:#?}");
+    let tokens = findings.iter().find(|finding| finding.rule == "tokens").unwrap();
+    assert!(tokens.words.ends_with(refused), "{tokens:?}");
+    let findings = checked("nothing uncached");
+    let broken: Vec<_> = findings.iter().filter(|f| f.verdict == Verdict::Fail).map(|f| f.rule).collect();
+    assert_eq!(broken, ["tokens", "steps", "prompt tokens", "repeatable", "padding", "spans"], "{findings:#?}");
 }
 
 /// The rule that a lie breaks, and what is said.

@@ -221,6 +221,48 @@ fn a_finished_run_resumed_changes_nothing() {
     assert_eq!(fs::read(fixture.run.join("measurements.jsonl")).unwrap(), before);
 }
 
+/// What a seal says was changed is not gone on with, and nothing of it is written over.
+#[test]
+fn a_record_that_was_changed_is_refused() {
+    let fixture = Fixture::new(&Scenario { repetitions: "{ fixed: 20 }", ..Scenario::default() });
+    assert_exit(&fixture.run(), 0);
+    let path = fixture.run.join("measurements.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    let changed = whole.replacen("\"total_wall_ns\":", "\"total_wall_ns\":1", 1);
+    assert_ne!(changed, whole);
+    for record in [changed.as_str(), &changed[..changed.len() - 300]] {
+        fs::write(&path, record).unwrap();
+        let output = fixture.resume();
+        assert_exit(&output, 4);
+        let said = stderr(&output);
+        let refused = "error: run/measurements.jsonl: lines 1 to 64 are not as they were written, so nothing is added to the \
+                       run\n  try: put back the file as it was";
+        assert!(said.contains(refused), "{said}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), record, "nothing is written over");
+    }
+    fs::write(&path, &whole[..whole.len() - 300]).unwrap();
+    assert_exit(&fixture.resume(), 0);
+    assert!(matches!(fixture.lines().last(), Some(Line::Finished(_))));
+}
+
+#[test]
+fn a_finished_run_whose_manifest_was_changed_gets_no_new_seal() {
+    let fixture = Fixture::new(&Scenario::default());
+    assert_exit(&fixture.run(), 0);
+    let (path, manifest) = (fixture.run.join("measurements.jsonl"), fixture.run.join("manifest.json"));
+    let before = fs::read(&path).unwrap();
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, format!("{text}\n")).unwrap();
+    let output = fixture.resume();
+    assert_exit(&output, 4);
+    let refused =
+        "error: run/manifest.json: is not as it was when the run was finished, so nothing is added to the run\n";
+    assert!(stderr(&output).contains(refused), "{}", stderr(&output));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    fs::write(&manifest, text).unwrap();
+    assert_exit(&fixture.resume(), 0);
+}
+
 #[test]
 fn resuming_what_is_no_run_is_an_error() {
     let fixture = Fixture::new(&Scenario::default());

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tonic::{Code, Response, Status};
 
 use crate::backend::worker::clock::Mapping;
 use crate::backend::worker::connection::{self, Client, promptly, status_text};
 use crate::backend::worker::load::end;
+use crate::backend::worker::protocol::error::Kind;
 use crate::backend::worker::protocol::{
     CallReply, CallRequest, CompileRequest, LoadRequest, PrepareRequest, Procedure, Prompt, Settings, Shape,
     ShutdownRequest, UnloadRequest,
@@ -66,7 +67,12 @@ pub struct Bench {
     calls: AtomicU64,
     /// Shapes that were compiled since the model was loaded.
     compiled: Mutex<Vec<Shape>>,
+    /// See [`Bench::refused`].
+    refused: OnceCell<Vec<Refused>>,
 }
+
+/// A procedure that is offered, and that the engine does not have as it is set; why not, in its words.
+pub type Refused = (Procedure, String);
 
 /// An answer to a call, with when it was sent and when it was there, on the run's clock.
 pub struct Answered {
@@ -91,8 +97,8 @@ impl Bench {
             let token = running.token().map(str::to_owned);
             (running.address().clone(), token, running.inside(&model.path).to_string_lossy().into_owned())
         };
-        let (calls, compiled) = (AtomicU64::new(0), Mutex::default());
-        let bench = Self { start, live, settings, model, address, token, inside, calls, compiled };
+        let (calls, compiled, refused) = (AtomicU64::new(0), Mutex::default(), OnceCell::new());
+        let bench = Self { start, live, settings, model, address, token, inside, calls, compiled, refused };
         drop(promptly(bench.client().unload(UnloadRequest {})).await);
         bench.client_with(bench.token.as_deref()).map_err(|why| Trouble::new(Degraded::Error, why))?;
         Ok(bench)
@@ -192,6 +198,34 @@ impl Bench {
     #[must_use]
     pub fn offers(&self, procedure: Procedure) -> bool {
         self.live.who.capabilities.procedures().any(|offered| offered == procedure)
+    }
+
+    /// Procedures that it offers and does not have as options set it. Needs a model that is loaded.
+    ///
+    /// # Errors
+    /// A call was not answered.
+    pub async fn refused(&self) -> Result<&[Refused], String> {
+        // Without one, what it offers it can do.
+        if self.settings.options.is_empty() {
+            return Ok(&[]);
+        }
+        let tried = || async {
+            let mut refused = Vec::new();
+            for procedure in self.live.who.capabilities.procedures() {
+                refused.extend(self.unsupported(procedure).await?.map(|why| (procedure, why)));
+            }
+            Ok::<_, String>(refused)
+        };
+        self.refused.get_or_try_init(tried).await.map(Vec::as_slice)
+    }
+
+    /// Why a procedure's calls are refused as `UNSUPPORTED`. `None`: they are not.
+    async fn unsupported(&self, procedure: Procedure) -> Result<Option<String>, String> {
+        let request = self.request(procedure, 2, 0);
+        // What else is wrong with it, the rules find.
+        drop(self.make_ready(&request).await);
+        let error = patiently("Call", self.client().call(request)).await?.error;
+        Ok(error.filter(|error| error.kind() == Kind::Unsupported).map(|error| clean(&error.message)))
     }
 
     /// The procedure that calls are made with: with decode steps where it is offered.

@@ -1,6 +1,6 @@
 //! What a call's reply says, held against what was asked and against the clock.
 
-use super::bench::{Answered, Bench};
+use super::bench::{Answered, Bench, Refused};
 use super::finding::Tried;
 use crate::backend::worker::protocol::Procedure;
 use crate::backend::worker::reply::attribution;
@@ -23,14 +23,25 @@ const TRIES: u32 = 5;
 /// Calls made to have them: beside a load a message takes longer, and few calls are long beside it.
 const MOST_TRIES: u32 = 40;
 
-/// Procedures that are offered, each with its new tokens per row.
-fn offered(bench: &Bench) -> impl Iterator<Item = (Procedure, usize)> {
-    let made = [
+/// Procedures that are offered and not refused, each with its new tokens per row.
+async fn offered(bench: &Bench) -> Result<Vec<(Procedure, usize)>, String> {
+    let refused = bench.refused().await?;
+    let mut made = vec![
         (Procedure::Prefill, 1),
         (Procedure::PrefillDecode, STEPS as usize + 1),
         (Procedure::Uncached, STEPS as usize),
     ];
-    made.into_iter().filter(|(procedure, _)| bench.offers(*procedure))
+    made.retain(|(procedure, _)| bench.offers(*procedure) && !refused.iter().any(|(other, _)| other == procedure));
+    if made.is_empty() && !refused.is_empty() {
+        let words = in_words(refused);
+        return Err(format!("nothing that is offered can be had as it is set: {}", words.join("; ")));
+    }
+    Ok(made)
+}
+
+/// What is refused, and why.
+fn in_words(refused: &[Refused]) -> Vec<String> {
+    refused.iter().map(|(procedure, why)| format!("{} is refused as it is set ({why})", name(*procedure))).collect()
 }
 
 fn name(procedure: Procedure) -> &'static str {
@@ -40,7 +51,7 @@ fn name(procedure: Procedure) -> &'static str {
 /// As many new tokens as asked for, each an id of the model's.
 pub async fn tokens(bench: &Bench) -> Result<String, String> {
     let mut seen = Vec::new();
-    for (procedure, made) in offered(bench) {
+    for (procedure, made) in offered(bench).await? {
         let rows = [bench.prompt(8, 1), bench.prompt(8, 2)];
         let reply = bench.good(bench.request_of(procedure, &rows, STEPS)).await?.reply;
         if reply.tokens.len() != rows.len() {
@@ -62,13 +73,15 @@ pub async fn tokens(bench: &Bench) -> Result<String, String> {
         }
         seen.push(format!("{made} in {}", name(procedure)));
     }
-    Ok(format!("{} a row, all ids of the model", seen.join(", ")))
+    let mut words = vec![format!("{} a row, all ids of the model", seen.join(", "))];
+    words.extend(in_words(bench.refused().await?));
+    Ok(words.join("; "))
 }
 
 /// As many steps timed as asked for; their ends, where they are told, inside their phase and in order.
 pub async fn steps(bench: &Bench) -> Result<String, String> {
     let can = bench.live.who.capabilities.step_times;
-    for (procedure, _) in offered(bench) {
+    for (procedure, _) in offered(bench).await? {
         let reply = bench.good(bench.request(procedure, STEPS, 1)).await?.reply;
         let asked = if procedure == Procedure::Prefill { 0 } else { STEPS };
         if reply.steps_timed != asked {
@@ -89,7 +102,7 @@ pub async fn steps(bench: &Bench) -> Result<String, String> {
 
 /// Prompt tokens without padding, row by row.
 pub async fn prompt_tokens(bench: &Bench) -> Result<String, String> {
-    for (procedure, _) in offered(bench) {
+    for (procedure, _) in offered(bench).await? {
         let rows = [bench.prompt(8, 1), bench.prompt(5, 2)];
         let reply = bench.good(bench.request_of(procedure, &rows, STEPS)).await?.reply;
         if reply.prompt_tokens != [8, 5] {
@@ -102,7 +115,7 @@ pub async fn prompt_tokens(bench: &Bench) -> Result<String, String> {
 
 /// The same call gives the same tokens, whatever came between.
 pub async fn repeatable(bench: &Bench) -> Result<String, String> {
-    for (procedure, _) in offered(bench) {
+    for (procedure, _) in offered(bench).await? {
         let first = bench.good(bench.request(procedure, STEPS, 1)).await?.reply.tokens;
         bench.good(bench.request_of(procedure, &[bench.prompt(8, 3), bench.prompt(8, 4)], STEPS + 2)).await?;
         let again = bench.good(bench.request(procedure, STEPS, 1)).await?.reply.tokens;
@@ -115,7 +128,7 @@ pub async fn repeatable(bench: &Bench) -> Result<String, String> {
 
 /// A short row beside a longer one gives what it gives alone.
 pub async fn padding(bench: &Bench) -> Result<String, String> {
-    for (procedure, _) in offered(bench) {
+    for (procedure, _) in offered(bench).await? {
         let rows = [bench.prompt(8, 1), bench.prompt(5, 2)];
         let together = bench.good(bench.request_of(procedure, &rows, STEPS)).await?.reply.tokens;
         for (row, ids) in rows.into_iter().enumerate() {
@@ -196,7 +209,7 @@ struct Covered {
 }
 
 async fn covered(bench: &Bench) -> Result<Covered, String> {
-    for (procedure, _) in offered(bench) {
+    for (procedure, _) in offered(bench).await? {
         in_order(&bench.good(bench.request(procedure, STEPS, 1)).await?, procedure)?;
     }
     let mut best: Option<Covered> = None;

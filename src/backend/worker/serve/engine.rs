@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::encode;
+use crate::backend::worker::planned;
 use crate::backend::worker::protocol as wire;
 use crate::backend::worker::protocol::error::Kind;
 use crate::backend::worker::words::phases;
@@ -31,11 +32,19 @@ pub struct OutOfOrder(pub &'static str);
 /// What the thread is given to do.
 pub type Job = Box<dyn FnOnce(&mut ServedEngine) + Send>;
 
+/// A prepared model, with the shapes of the calls that are planned for it.
+struct ToLoad {
+    backend: Box<dyn Backend>,
+    prepared: Prepared,
+    /// Empty: not told.
+    planned: Vec<CallShape>,
+}
+
 /// An engine, and how far it is.
 pub struct ServedEngine {
     make: Maker,
     clock: SharedClock,
-    prepared: Option<(Box<dyn Backend>, Prepared)>,
+    prepared: Option<ToLoad>,
     session: Option<Box<dyn Session>>,
 }
 
@@ -55,10 +64,17 @@ impl ServedEngine {
         Ok(jobs)
     }
 
+    /// An engine set as asked, and the calls that are planned for it.
+    fn made(&self, settings: &wire::Settings) -> Result<(Box<dyn Backend>, Vec<CallShape>), String> {
+        let mut settings = settings.clone();
+        let planned = planned::take(&mut settings)?;
+        Ok(((self.make)(&settings)?, planned))
+    }
+
     /// What the engine is when set so.
     pub fn describe(&self, settings: &wire::Settings) -> wire::DescribeReply {
-        let mut backend = match (self.make)(settings) {
-            Ok(backend) => backend,
+        let mut backend = match self.made(settings) {
+            Ok((backend, _)) => backend,
             Err(why) => return encode::undescribed(Kind::Invalid, &why, ""),
         };
         match backend.describe() {
@@ -76,8 +92,8 @@ impl ServedEngine {
         let refused =
             |kind, why: &str| wire::PrepareReply { error: Some(encode::error(kind, why)), ..Default::default() };
         let settings = request.settings.clone().unwrap_or_default();
-        let mut backend = match (self.make)(&settings) {
-            Ok(backend) => backend,
+        let (mut backend, planned) = match self.made(&settings) {
+            Ok(made) => made,
             Err(why) => return Ok(refused(Kind::Invalid, &why)),
         };
         let path = PathBuf::from(&request.path);
@@ -94,7 +110,7 @@ impl ServedEngine {
         }
         let reply =
             wire::PrepareReply { error: None, parameters: prepared.params, bytes: prepared.bytes.map(|bytes| bytes.0) };
-        self.prepared = Some((backend, prepared));
+        self.prepared = Some(ToLoad { backend, prepared, planned });
         Ok(reply)
     }
 
@@ -103,13 +119,17 @@ impl ServedEngine {
         if self.session.is_some() {
             return Err(OutOfOrder("a model is loaded already"));
         }
-        let Some((backend, prepared)) = &mut self.prepared else {
+        let Some(ToLoad { backend, prepared, planned }) = &mut self.prepared else {
             return Err(OutOfOrder("no model is prepared"));
         };
-        // Only the length is told; the rest is as small as a shape can be.
+        // Others tell only the length; the rest is as small as a shape can be.
         let longest =
             CallShape { procedure: Procedure::Prefill, batch: 1, prompt_tokens: request.longest_sequence, steps: 0 };
-        let shapes = if request.longest_sequence == 0 { &[][..] } else { std::slice::from_ref(&longest) };
+        let shapes: &[CallShape] = match (planned.as_slice(), request.longest_sequence) {
+            ([], 0) => &[],
+            ([], _) => std::slice::from_ref(&longest),
+            (planned, _) => planned,
+        };
         Ok(match backend.load(prepared, shapes, NO_DEADLINE, cancel) {
             Ok(session) => {
                 let reply = encode::loaded(session.loaded());
@@ -217,5 +237,93 @@ fn procedure(found: wire::Procedure) -> Option<Procedure> {
         wire::Procedure::Prefill => Some(Procedure::Prefill),
         wire::Procedure::PrefillDecode => Some(Procedure::PrefillDecode),
         wire::Procedure::Uncached => Some(Procedure::Uncached),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::backend::worker::load::Wanted;
+    use crate::backend::worker::settings::Workers;
+    use crate::backend::{Description, Failure};
+    use crate::clock::VirtualClock;
+    use crate::scenario::{ConnectSettings, OnnxSettings};
+    use crate::terms::{Degraded, Dtype};
+
+    /// Notes what it is told to load for.
+    struct Noting(Arc<Mutex<Vec<CallShape>>>);
+
+    impl Backend for Noting {
+        fn describe(&mut self) -> Result<Description, BackendError> {
+            Err(BackendError::Unavailable { backend: String::new(), what: String::new(), fix: String::new() })
+        }
+
+        fn prepare(&mut self, model: &ModelSource) -> Result<Prepared, BackendError> {
+            Ok(Prepared {
+                model: model.name.clone(),
+                weights_id: "w".to_owned(),
+                dtype: Dtype::F32,
+                params: None,
+                bytes: None,
+                path: None,
+                shape: None,
+                quantisation: None,
+                inner: Box::new(()),
+            })
+        }
+
+        fn load(
+            &mut self,
+            _: &Prepared,
+            shapes: &[CallShape],
+            _: Deadline,
+            _: &CancelToken,
+        ) -> Result<Box<dyn Session>, Failure> {
+            *self.0.lock().unwrap() = shapes.to_vec();
+            Err(Failure::new(Degraded::Error, "noted"))
+        }
+    }
+
+    /// What an engine behind the protocol is told to load for, by a client that wants this.
+    fn told(wanted: Wanted) -> Vec<CallShape> {
+        let noted = Arc::new(Mutex::new(Vec::new()));
+        let noting = Arc::clone(&noted);
+        let make: Maker = Box::new(move |settings| {
+            assert!(!settings.options.contains_key(planned::OPTION), "no option of the engine's");
+            Ok(Box::new(Noting(Arc::clone(&noting))))
+        });
+        let clock = Arc::new(VirtualClock::default());
+        let mut engine = ServedEngine { make, clock, prepared: None, session: None };
+        let settings = Some(wanted.settings);
+        engine
+            .prepare(&wire::PrepareRequest { settings, weights_id: wanted.weights_id, ..Default::default() })
+            .unwrap();
+        let request = wire::LoadRequest { longest_sequence: wanted.longest };
+        engine.load(request, &CancelToken::default()).unwrap();
+        let shapes = noted.lock().unwrap().clone();
+        shapes
+    }
+
+    #[test]
+    fn our_own_worker_is_told_all_planned_calls_and_others_the_longest() {
+        let decode = CallShape { procedure: Procedure::PrefillDecode, batch: 4, prompt_tokens: 16, steps: 8 };
+        let shapes = [decode, CallShape { procedure: Procedure::Uncached, batch: 1, ..decode }];
+        let ours = Workers::onnx(&OnnxSettings::default());
+        assert_eq!(told(Wanted::new(&ours, "w", &shapes)), shapes);
+        let longest = CallShape { procedure: Procedure::Prefill, batch: 1, prompt_tokens: 24, steps: 0 };
+        let theirs = Workers::of_others(&ConnectSettings::at("unix:/s"));
+        assert_eq!(told(Wanted::new(&theirs, "w", &shapes)), [longest]);
+        assert!(told(Wanted::new(&ours, "w", &[])).is_empty());
+    }
+
+    #[test]
+    fn planned_calls_that_are_none_are_refused_by_name() {
+        let options = [(planned::OPTION.to_owned(), "4 rows".to_owned())].into();
+        let mut settings = wire::Settings { options, ..Default::default() };
+        let refused = planned::take(&mut settings).unwrap_err();
+        assert!(refused.starts_with("option planned_calls: "), "{refused}");
     }
 }

@@ -40,7 +40,7 @@ impl<'a> Places<'a> {
             let Some(device) = device else { continue };
             let place = match device {
                 None => Some(Place::Processor),
-                Some(_) => board(call, manifest).map(Place::Board),
+                Some(_) => board(call, manifest).map(|uuid| Place::Board(uuid.to_owned())),
             };
             match places.entry(call.cell_id.0.as_str()) {
                 Entry::Vacant(entry) => drop(entry.insert(place)),
@@ -57,18 +57,19 @@ impl<'a> Places<'a> {
     }
 }
 
-/// The board that a call ran on: the engine names it, or only there does a process of ours compute, or there is no other. `None`:
-/// nothing proves one.
-fn board(call: &CallRecord, manifest: &Manifest) -> Option<String> {
+/// The UUID of the board that a call on a GPU ran on: the engine names it, or only there does a process of ours compute, or there
+/// is no other. `None`: nothing proves one.
+#[must_use]
+pub fn board<'a>(call: &'a CallRecord, manifest: &'a Manifest) -> Option<&'a str> {
     if let Some(uuid) = &call.attribution.evidence.device_uuid {
-        return Some(uuid.clone());
+        return Some(uuid);
     }
     let mut ours = call.beside.boards.iter().filter(|board| board.ours > 0);
     if let (Some(board), None) = (ours.next(), ours.next()) {
-        return Some(board.uuid.clone());
+        return Some(&board.uuid);
     }
     match manifest.stack.gpus.devices.as_slice() {
-        [only] if call.attribution.cuda_number().unwrap_or(0) == 0 => only.uuid.clone(),
+        [only] if call.attribution.cuda_number().unwrap_or(0) == 0 => only.uuid.as_deref(),
         _ => None,
     }
 }
