@@ -303,8 +303,7 @@ mod tests {
             .unwrap();
         let request = wire::LoadRequest { longest_sequence: wanted.longest };
         engine.load(request, &CancelToken::default()).unwrap();
-        let shapes = noted.lock().unwrap().clone();
-        shapes
+        noted.lock().unwrap().clone()
     }
 
     #[test]
