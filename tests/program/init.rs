@@ -38,7 +38,7 @@ fn exit_codes_tell_files_from_words() {
     let here = tempfile::tempdir().unwrap();
     for (arguments, code, words) in [
         (&["init", "nowhere"][..], 4, "nowhere: "),
-        (&["init", "--out", "nowhere/x.yaml"], 4, "cannot create nowhere/x.yaml: "),
+        (&["init", "--out", "nowhere/x.yaml"], 4, "nowhere/x.yaml: create: "),
         (&["models", "pull", "x", "--url", "nonsense"], 2, "--url: "),
     ] {
         let output = phasebench(here.path(), arguments);

@@ -84,9 +84,12 @@ fn a_run_cut_anywhere_among_its_tries_is_completed_alike() {
     assert!(undisturbed.len() > 6 + 3, "there are tries: {undisturbed:?}");
     let path = fixture.run.join("measurements.jsonl");
     let whole = fs::read(&path).unwrap();
+    // What is resumed gets a further process in its manifest.
+    let manifest = fs::read(fixture.run.join("manifest.json")).unwrap();
     let ends: Vec<usize> = (1..=whole.len()).filter(|&end| whole[end - 1] == b'\n').collect();
     for cut in ends.iter().flat_map(|&end| [end, end - 40]) {
         fs::write(&path, &whole[..cut]).unwrap();
+        fs::write(fixture.run.join("manifest.json"), &manifest).unwrap();
         assert_exit(&fixture.resume(), 0);
         assert_eq!(timed(), undisturbed, "cut at {cut}");
     }
