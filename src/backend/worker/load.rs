@@ -24,7 +24,7 @@ pub struct Wanted {
     pub settings: Settings,
     /// Hash of the weights.
     pub weights_id: String,
-    /// See [`longest`].
+    /// Longest sequence that the calls need. Unit: tokens.
     pub longest: u32,
 }
 
