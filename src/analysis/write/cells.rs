@@ -210,7 +210,8 @@ impl Serializer for Cell<'_> {
         self.float(value)
     }
     fn serialize_f64(self, value: f64) -> Result<(), Error> {
-        self.float(value)
+        // The sum of nothing is minus zero, which with zero added is zero; every other number stays.
+        self.float(value + 0.0)
     }
     fn serialize_char(self, value: char) -> Result<(), Error> {
         self.text(value.encode_utf8(&mut [0; 4]))
@@ -265,6 +266,11 @@ mod tests {
     }
 
     #[derive(Serialize)]
+    struct Number {
+        number: f64,
+    }
+
+    #[derive(Serialize)]
     struct Single {
         only: Option<u32>,
     }
@@ -284,7 +290,7 @@ mod tests {
     #[test]
     fn lines_are_those_of_the_csv_crate() {
         let texts = ["", "plain", "a,b", "say \"so\"", "two\nlines", "\r", " blank ", "ümlaut", "#"];
-        let numbers = [None, Some(0.0), Some(-0.0), Some(1.0), Some(1e16), Some(1e-7), Some(0.1 + 0.2), Some(f64::NAN)];
+        let numbers = [None, Some(0.0), Some(1.0), Some(1e16), Some(1e-7), Some(0.1 + 0.2), Some(f64::NAN)];
         let wholes = [0, -1, i64::MIN, i64::MAX, 42];
         let mut rows = Vec::new();
         for (place, text) in texts.iter().enumerate() {
@@ -295,6 +301,12 @@ mod tests {
             }
         }
         assert_eq!(lines(&rows), as_csv_has_it(&rows));
+    }
+
+    #[test]
+    fn there_is_one_zero() {
+        let numbers = [0.0, -0.0, std::iter::empty::<f64>().sum(), -1e-300];
+        assert_eq!(lines(&numbers.map(|number| Number { number })), "0.0\n0.0\n0.0\n-1e-300\n");
     }
 
     #[test]
