@@ -69,7 +69,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [16, 128], value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub prompt: Vec<u32>,
     /// Decode steps timed in each call
-    #[arg(long = "gen", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long = "gen", value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub gen_tokens: u32,
     /// Rows decoded together
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
