@@ -22,7 +22,7 @@ pub mod model;
 mod rules;
 pub mod sensor;
 
-pub use attribution::{Attribution, Evidence};
+pub use attribution::{Attribution, Evidence, device_of};
 pub use board::BoardSpeed;
 pub use compile::CompileEvidence;
 pub use disturbed::Disturbed;

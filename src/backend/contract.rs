@@ -182,6 +182,24 @@ pub struct Prepared {
     pub inner: Box<dyn Any>,
 }
 
+#[cfg(test)]
+impl Prepared {
+    /// Of a name, with nothing known beside it.
+    pub(crate) fn bare(model: &str) -> Self {
+        Self {
+            model: model.to_owned(),
+            weights_id: "w".to_owned(),
+            dtype: Dtype::F32,
+            params: None,
+            bytes: None,
+            path: None,
+            shape: None,
+            quantisation: None,
+            inner: Box::new(()),
+        }
+    }
+}
+
 /// What loading proved.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LoadReport {

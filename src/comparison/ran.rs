@@ -1,7 +1,7 @@
 //! Where a cell's calls ran, and so which of the machine's own kernels may speak for it: a board that slowed down explains
 //! nothing of a cell on the processor, nor the processor's memory one on a board.
 
-use crate::terms::Attribution;
+use crate::terms::device_of;
 
 use super::machine::MachineRow;
 use super::side::SideCell;
@@ -31,8 +31,7 @@ impl Ran {
     }
 
     fn on_one_side(cell: &SideCell) -> Self {
-        let attribution = Attribution { actual: cell.actual.clone(), ..Attribution::default() };
-        match attribution.device() {
+        match cell.actual.as_deref().and_then(device_of) {
             None => Self::Unknown,
             Some(None) => Self::Processor,
             Some(Some(_)) => Self::Board(cell.board.clone()),

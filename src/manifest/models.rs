@@ -103,17 +103,7 @@ mod tests {
         let inside = folder.path().join("Some-1B");
         std::fs::create_dir(&inside).unwrap();
         let source = ModelSource { name: "m".to_owned(), form: Form::Folder(inside) };
-        let prepared = Prepared {
-            model: "m".to_owned(),
-            weights_id: "w".to_owned(),
-            dtype: Dtype::F32,
-            params: None,
-            bytes: None,
-            path: None,
-            shape: None,
-            quantisation: None,
-            inner: Box::new(()),
-        };
+        let prepared = Prepared::bare("m");
         assert_eq!(entry(&source, &prepared).source, ModelOrigin::Folder("Some-1B".to_owned()));
     }
 }

@@ -21,15 +21,7 @@ impl Attribution {
     /// nothing proves it, or it was divided between both.
     #[must_use]
     pub fn device(&self) -> Option<Option<u32>> {
-        let actual = self.actual.as_deref()?.to_ascii_lowercase();
-        let on_gpu = ["cuda", "gpu", "tensorrt"];
-        let (cpu, gpu) = (actual.contains("cpu"), on_gpu.iter().any(|name| actual.contains(name)));
-        let number = || actual.rsplit_once("cuda:").and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
-        match (cpu, gpu) {
-            (true, false) => Some(None),
-            (false, true) => Some(Some(number())),
-            _ => None,
-        }
+        device_of(self.actual.as_deref()?)
     }
 
     /// Whether something proves where the work ran: a claim without any evidence proves nothing.
@@ -42,8 +34,7 @@ impl Attribution {
     /// both are numbered. `None`: it does not, or either names no device.
     #[must_use]
     pub fn elsewhere(&self) -> Option<String> {
-        let asked = Self { actual: Some(self.requested.clone()), ..Self::default() };
-        let (asked, ran) = (asked.device()?, self.device()?);
+        let (asked, ran) = (device_of(&self.requested)?, self.device()?);
         let numbered = |name: &str| name.to_ascii_lowercase().contains("cuda:");
         let actual = self.actual.as_deref()?;
         let other_board = numbered(&self.requested) && numbered(actual) && asked != ran;
@@ -56,6 +47,20 @@ impl Attribution {
     pub fn cuda_number(&self) -> Option<u32> {
         let of = |told: &String| told.to_ascii_lowercase().rsplit_once("cuda:").and_then(|(_, n)| n.parse().ok());
         self.actual.as_ref().and_then(of).or_else(|| self.evidence.device.as_ref().and_then(of))
+    }
+}
+
+/// The device that an engine's words name: the processor (`None` inside), or a GPU by its number. `None`: neither, or both.
+#[must_use]
+pub fn device_of(words: &str) -> Option<Option<u32>> {
+    let words = words.to_ascii_lowercase();
+    let on_gpu = ["cuda", "gpu", "tensorrt"];
+    let (cpu, gpu) = (words.contains("cpu"), on_gpu.iter().any(|name| words.contains(name)));
+    let number = || words.rsplit_once("cuda:").and_then(|(_, number)| number.parse().ok()).unwrap_or(0);
+    match (cpu, gpu) {
+        (true, false) => Some(None),
+        (false, true) => Some(Some(number())),
+        _ => None,
     }
 }
 

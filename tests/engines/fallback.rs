@@ -3,11 +3,12 @@
 use std::fs;
 use std::mem::offset_of;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use ort::sys::OrtApi;
 use phasebench::backend::onnx::library;
 
+use crate::c_library;
 use crate::worker::fixture::{Fixture, REPETITIONS, Recorded, assert_exit};
 
 /// Places of functions in the interface's table, as the `ort` crate knows them.
@@ -34,13 +35,13 @@ fn compile(into: &Path, elsewhere: &str, wanted: &[&str]) {
         Session_GetEpGraphAssignmentInfo,
         UpdateTensorRTProviderOptions,
     ];
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-o"]).arg(into).arg("tests/fake-onnxruntime/libonnxruntime.c").arg("-ldl");
-    compiler.args(places).arg(format!("-DFUNCTIONS={}", size_of::<OrtApi>() / size_of::<fn()>()));
-    compiler.arg(format!("-DREAL=\"{}\"", real.display())).arg(format!("-DELSEWHERE=\"{elsewhere}\""));
-    compiler.args(wanted).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let output = compiler.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut arguments = Vec::from(places);
+    arguments.push(format!("-DFUNCTIONS={}", size_of::<OrtApi>() / size_of::<fn()>()));
+    arguments.push(format!("-DREAL=\"{}\"", real.display()));
+    arguments.push(format!("-DELSEWHERE=\"{elsewhere}\""));
+    arguments.extend(wanted.iter().map(|define| format!("-D{define}")));
+    arguments.push("-ldl".to_owned());
+    c_library::compile("tests/fake-onnxruntime/libonnxruntime.c", into, arguments);
 }
 
 /// Runs a scenario with TensorRT on such a library.
@@ -97,7 +98,7 @@ fn a_provider_that_takes_all_is_proven() {
 
 #[test]
 fn a_provider_that_does_not_start_is_told_before_anything_is_measured() {
-    let (fixture, output) = run("", &["-DNO_BOARD"]);
+    let (fixture, output) = run("", &["NO_BOARD"]);
     assert_exit(&output, 7);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(

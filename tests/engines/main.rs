@@ -10,6 +10,8 @@
     reason = "tests"
 )]
 
+#[path = "../support/c_library.rs"]
+mod c_library;
 mod docker;
 #[path = "../support/fake_cuda.rs"]
 mod fake_cuda;

@@ -523,15 +523,23 @@ fn kernel_readings(run: &Path, rate: f64) {
 
 /// The same with so many times the scatter.
 fn kernel_readings_scattered(run: &Path, rate: f64, scatter: f64) {
+    add_references(run, |off| {
+        let rate = rate * (1.0 + scatter * off);
+        json!({ "speeds": [{ "kernel": "memory", "threads": 2, "per_second": [rate] }] })
+    });
+}
+
+/// Adds readings to a run; `found` says what was found in each, by how far off it is.
+fn add_references(run: &Path, found: impl Fn(f64) -> Value) {
     let path = run.join("measurements.jsonl");
     let mut record = fs::read_to_string(&path).unwrap();
     for (index, off) in [0.0, 0.005, -0.005, 0.002, -0.002, 0.001].into_iter().enumerate() {
-        let reference = json!({ "reference": {
+        let mut reference = json!({
             "reference_index": index, "when": "between", "epoch": 0, "begin_ns": 0, "end_ns": 1, "buffer_bytes": 1,
             "last_level_cache_bytes": null, "foreign_cpu": null,
-            "speeds": [{ "kernel": "memory", "threads": 2, "per_second": [rate * (1.0 + scatter * off)] }],
-        } });
-        record.push_str(&format!("{reference}\n"));
+        });
+        reference.as_object_mut().unwrap().extend(found(off).as_object().unwrap().clone());
+        record.push_str(&format!("{}\n", json!({ "reference": reference })));
     }
     fs::write(&path, record).unwrap();
 }
@@ -567,20 +575,13 @@ fn ran_on(run: &Path, backend: &str, device: &str, evidence: &Value) {
 
 /// Adds readings of a board's memory to a run, as [`kernel_readings`] does of the processor's.
 fn board_readings(run: &Path, uuid: &str, rate: f64) {
-    let path = run.join("measurements.jsonl");
-    let mut record = fs::read_to_string(&path).unwrap();
-    for (index, off) in [0.0, 0.005, -0.005, 0.002, -0.002, 0.001].into_iter().enumerate() {
+    add_references(run, |off| {
         let board = json!({
             "uuid": uuid, "name": "NVIDIA H200", "l2_bytes": null, "buffer_bytes": 1,
             "per_second": [rate * (1.0 + off)], "not_measured": null,
         });
-        let reference = json!({ "reference": {
-            "reference_index": index, "when": "between", "epoch": 0, "begin_ns": 0, "end_ns": 1, "buffer_bytes": 1,
-            "last_level_cache_bytes": null, "foreign_cpu": null, "speeds": [], "boards": [board],
-        } });
-        record.push_str(&format!("{reference}\n"));
-    }
-    fs::write(&path, record).unwrap();
+        json!({ "speeds": [], "boards": [board] })
+    });
 }
 
 /// `x` ran on a board, `y` on the processor; each is excused by its own device alone.

@@ -4,6 +4,8 @@
 
 mod bench;
 mod boards;
+#[path = "../support/c_library.rs"]
+mod c_library;
 mod compare;
 mod cost;
 mod decide;

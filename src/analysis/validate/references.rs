@@ -8,7 +8,7 @@ use crate::record::manifest::Manifest;
 use crate::record::plan::{Plan, SessionKey};
 use crate::record::{CallRecord, Finished, IdleRecord, Line, LoadRecord, LoopRecord, ReferenceRecord};
 use crate::store::Recording;
-use crate::terms::{Attribution, Phase, Procedure, Role};
+use crate::terms::{Attribution, Phase, Procedure, Role, device_of};
 use crate::units::Nanos;
 
 use super::Check;
@@ -350,8 +350,7 @@ fn contradiction(claim: &Attribution) -> Option<String> {
         return Some(format!("{actual} is said to have run, and {elsewhere} ran elsewhere"));
     }
     let told = evidence.device.as_ref()?;
-    let device = Attribution { actual: Some(told.clone()), ..claim.clone() };
-    (device.device() != claim.device()).then(|| format!("{actual} is said to have run, and the device is {told}"))
+    (device_of(told) != claim.device()).then(|| format!("{actual} is said to have run, and the device is {told}"))
 }
 
 /// How the last line of a finished run contradicts the others.

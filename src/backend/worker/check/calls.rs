@@ -5,7 +5,7 @@ use super::finding::Tried;
 use crate::backend::worker::protocol::Procedure;
 use crate::backend::worker::reply::attribution;
 use crate::backend::worker::words::{phase, phases};
-use crate::terms::{self, Attribution, Phase};
+use crate::terms::{self, Attribution, Phase, device_of};
 use crate::units::Nanos;
 
 /// Decode steps of most calls.
@@ -158,9 +158,7 @@ pub async fn device(bench: &Bench) -> Result<String, String> {
     if let Some(elsewhere) = found.elsewhere() {
         return Err(elsewhere);
     }
-    let asked = Attribution { actual: Some(bench.settings.device.clone()), ..Attribution::default() };
-    let requested = Attribution { actual: Some(found.requested.clone()), ..Attribution::default() };
-    if asked.device().is_some() && requested.device().is_none() {
+    if device_of(&bench.settings.device).is_some() && device_of(&found.requested).is_none() {
         let (requested, asked) = (&found.requested, &bench.settings.device);
         return Err(format!("`requested` is `{requested}` and names no device, {asked} was asked for"));
     }

@@ -251,7 +251,7 @@ mod tests {
     use crate::backend::{Description, Failure};
     use crate::clock::VirtualClock;
     use crate::scenario::{ConnectSettings, OnnxSettings};
-    use crate::terms::{Degraded, Dtype};
+    use crate::terms::Degraded;
 
     /// Notes what it is told to load for.
     struct Noting(Arc<Mutex<Vec<CallShape>>>);
@@ -262,17 +262,7 @@ mod tests {
         }
 
         fn prepare(&mut self, model: &ModelSource) -> Result<Prepared, BackendError> {
-            Ok(Prepared {
-                model: model.name.clone(),
-                weights_id: "w".to_owned(),
-                dtype: Dtype::F32,
-                params: None,
-                bytes: None,
-                path: None,
-                shape: None,
-                quantisation: None,
-                inner: Box::new(()),
-            })
+            Ok(Prepared::bare(&model.name))
         }
 
         fn load(
