@@ -6,15 +6,17 @@
 //! Who may read what is made here is as the user's umask says.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
 
 mod renewing;
+mod same_bytes;
 
 use renewing::Renewing;
+pub use same_bytes::SameBytes;
 
 /// How the names of unfinished things begin; [`RANDOM`] letters and digits follow.
 const PREFIX: &str = ".unfinished-";
@@ -92,55 +94,6 @@ impl Prepared {
     /// What the system says; then the old content stays.
     pub fn put(self) -> io::Result<()> {
         self.file.named(&self.path)
-    }
-}
-
-/// Takes bytes and looks whether a file holds the same. It refuses the first that are others.
-#[derive(Debug)]
-pub struct SameBytes {
-    file: File,
-    found: Vec<u8>,
-    differs: bool,
-}
-
-impl SameBytes {
-    /// As a file holds them.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn as_in(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, found: Vec::new(), differs: false })
-    }
-
-    /// Whether others were refused.
-    #[must_use]
-    pub fn differs(&self) -> bool {
-        self.differs
-    }
-
-    /// Whether the file holds no more than was taken.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn is_all(mut self) -> io::Result<bool> {
-        Ok(self.file.read(&mut [0])? == 0)
-    }
-}
-
-impl Write for SameBytes {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.found.resize(bytes.len(), 0);
-        match self.file.read_exact(&mut self.found) {
-            Ok(()) if self.found == bytes => return Ok(bytes.len()),
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        self.differs = true;
-        Err(io::Error::other("holds other bytes"))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

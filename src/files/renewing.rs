@@ -1,8 +1,9 @@
 //! What a file is to hold, written where it does not hold that already.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::path::Path;
+
+use super::same_bytes::SameBytes;
 
 /// Takes the bytes that a file is to hold. As long as it holds the same it is only read; the first byte that is another begins a new
 /// one, into which goes what both have so far, from the disk, and then whatever comes. So what there may be gigabytes of is made
@@ -12,10 +13,9 @@ pub(super) struct Renewing<W, B> {
     /// Begins a new file.
     begin: B,
     /// `None`: there is none that can be read.
-    held: Option<File>,
+    held: Option<SameBytes>,
     /// Bytes so far that it holds, too.
     same: u64,
-    found: Vec<u8>,
     /// `None`: all so far are.
     new: Option<W>,
 }
@@ -23,7 +23,7 @@ pub(super) struct Renewing<W, B> {
 impl<W: Write, B: Fn() -> io::Result<W>> Renewing<W, B> {
     /// Of the file at a path.
     pub(super) fn of(path: &Path, begin: B) -> Self {
-        Self { begin, held: File::open(path).ok(), same: 0, found: Vec::new(), new: None }
+        Self { begin, held: SameBytes::as_in(path).ok(), same: 0, new: None }
     }
 
     /// The new file. `None`: the old one holds all that was taken, and nothing else.
@@ -39,24 +39,21 @@ impl<W: Write, B: Fn() -> io::Result<W>> Renewing<W, B> {
 
     /// Whether the next bytes of the file are these.
     fn holds(&mut self, bytes: &[u8]) -> bool {
-        let Some(held) = &mut self.held else { return false };
-        self.found.resize(bytes.len(), 0);
-        held.read_exact(&mut self.found).is_ok() && self.found == bytes
+        self.held.as_mut().is_some_and(|held| held.write_all(bytes).is_ok())
     }
 
     /// Whether the file goes on, or cannot be read.
     fn goes_on(&mut self) -> bool {
-        self.held.as_mut().is_none_or(|held| !matches!(held.read(&mut [0]), Ok(0)))
+        self.held.as_mut().is_none_or(|held| !held.is_all().unwrap_or(false))
     }
 
     /// A new file that begins with what both have.
     fn begun(&mut self) -> io::Result<W> {
         let mut new = (self.begin)()?;
-        if let Some(held) = self.held.as_mut().filter(|_| self.same > 0) {
-            held.rewind()?;
-            if io::copy(&mut held.take(self.same), &mut new)? < self.same {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+        if let Some(held) = self.held.as_mut().filter(|_| self.same > 0)
+            && io::copy(&mut held.first(self.same)?, &mut new)? < self.same
+        {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(new)
     }
