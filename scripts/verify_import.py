@@ -78,9 +78,11 @@ def vllm(text):
 
 
 def sglang(text):
-    cell = Cell()
+    cells = {}
     for line in text.splitlines():
         run = json.loads(line)
+        asked = [run.get(f"random_{name}") for name in ("input_len", "output_len", "range_ratio")]
+        cell = cells.setdefault((run["dataset_name"], *asked), Cell())
         for ttft, gaps, tokens, error in zip(run["ttfts"], run["itls"], run["output_lens"], run["errors"], strict=True):
             if error or ttft == 0.0:
                 cell.failed += 1
@@ -89,7 +91,7 @@ def sglang(text):
             for gap in gaps:
                 total += gap
             request(cell, ttft * 1e9, total * 1e9, tokens)
-    return [cell]
+    return list(cells.values())
 
 
 def guidellm(text):
@@ -142,11 +144,13 @@ def ollama(text):
 
 
 def go(text):
-    cells = {}
+    cells, package = {}, None
     for line in text.splitlines():
-        if line.startswith("Benchmark"):
+        if line.startswith("pkg:"):
+            package = line.removeprefix("pkg:").strip()
+        elif line.startswith("Benchmark"):
             words = line.split()
-            cells.setdefault(words[0], Cell()).add("whole", float(words[2]))
+            cells.setdefault((package, words[0]), Cell()).add("whole", float(words[2]))
     return list(cells.values())
 
 

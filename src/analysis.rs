@@ -20,6 +20,7 @@ pub mod aggregate;
 mod board;
 mod call_rows;
 pub mod claims;
+pub mod cold_starts;
 pub mod columns;
 pub mod compile;
 pub mod degraded;

@@ -41,7 +41,7 @@ const AFTER_HELP: &str = "Exit codes:
     4  run folder, cache or --out cannot be read or written
     5  slower, or newly failing (compare, rerun)
     6  the stack changed: a new run is required
-    7  a backend asked for is unavailable
+    7  a backend asked for is unavailable, or its server refuses
     8  nothing is known to be worse, but something is undecided, missing or
        not comparable, or nothing was compared (compare, rerun)
   130  interrupted: go on with run --resume
@@ -56,14 +56,14 @@ pub enum Command {
     /// Say what this machine can run, and how to get what is missing
     Doctor(DoctorArgs),
     /// Fetch a runtime into the cache
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: phasebench setup onnxruntime")]
     Setup(SetupCommand),
     /// Measure the timing of this machine's power sensors, so that their figures can be graded better than from assumptions
     Calibrate(CalibrateArgs),
     /// Measure how fast this machine reads memory and computes, without any engine
     Machine(MachineArgs),
     /// Make, export, inspect and verify models
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: phasebench models inspect models/small")]
     Models(ModelsCommand),
     /// Print what a scenario file would measure; run nothing
     Plan(PlanArgs),
@@ -99,7 +99,7 @@ pub enum Command {
     /// Say what a model's KV cache takes, and what fits into memory with it; the model need not have been run
     Kv(KvArgs),
     /// Serve an engine over the worker protocol, as a run does for `isolation: process`; or check a worker
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: phasebench worker check -- python3 my_worker.py")]
     Worker(WorkerCommand),
     /// Keep a worker: end it, and whatever it started, with whoever holds standard input
     #[command(hide = true)]

@@ -9,6 +9,7 @@
 //! calls of one process have in common is no evidence about the next process.
 
 pub mod allowance;
+mod cell_name;
 pub mod cells;
 pub mod changes;
 pub mod clusters;
@@ -23,6 +24,8 @@ pub mod null;
 pub mod outcome;
 pub mod power;
 mod ran;
+mod row;
+mod ruling;
 pub mod self_test;
 pub mod sentence;
 pub mod sessions;
@@ -38,12 +41,14 @@ use crate::record::manifest::Change;
 use crate::stats::InputError;
 
 pub use allowance::{Allowance, AllowanceSource};
-pub use cells::CellRow;
+pub use cell_name::{CellName, PromptTokens};
 pub use effect::Basis;
 pub use groups::GroupRow;
 pub use machine::MachineRow;
 pub use measured::{Measured, Taking};
 pub use outcome::{Gate, Outcome};
+pub use row::{CellRow, csv_file, descriptions};
+pub use ruling::Ruling;
 pub use side::{RunSide, SideCell, Sides, SidesKind};
 pub use unlike::another_machine;
 pub use verdict::{Reason, Settings, Verdict};

@@ -6,9 +6,11 @@
 //! - [`decision`]: what a bill advises.
 //! - [`rates`]: the same of any table of rates, also by the published reports' own rule.
 //! - [`missing`]: the scenario file that would measure what a workload lacks.
+//! - `cells`: what figures are in a CSV file.
 //! - `tails`: how long the slow ones among calls take.
 
 pub mod bill;
+mod cells;
 pub mod decision;
 pub mod engines;
 pub mod missing;

@@ -21,7 +21,7 @@ pub enum Exit {
     Worse,
     /// The stack changed since a run began; a new run is required.
     StackChanged,
-    /// A backend that was asked for is not available; found before the first call.
+    /// A backend that was asked for is not available, or its server refuses what it is asked; found before the first call.
     Unavailable,
     /// Nothing is known to be worse, but something is undecided, missing or not comparable, or nothing was compared: `compare` and
     /// `rerun`; or `rerun --slowdown` did not find what it planted.

@@ -14,9 +14,11 @@ use tempfile::{NamedTempFile, TempDir};
 
 mod renewing;
 mod same_bytes;
+mod same_lines;
 
 use renewing::Renewing;
 pub use same_bytes::SameBytes;
+pub use same_lines::SameLines;
 
 /// How the names of unfinished things begin; [`RANDOM`] letters and digits follow.
 const PREFIX: &str = ".unfinished-";
@@ -131,8 +133,8 @@ impl UnfinishedFile {
     pub fn new_in(folder: &Path) -> io::Result<Self> {
         loop {
             let mode = Permissions::from_mode(0o666);
-            let file =
-                tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).permissions(mode).tempfile_in(folder)?;
+            let made = tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).permissions(mode).tempfile_in(folder);
+            let file = made.map_err(without_place)?;
             file.as_file().lock()?;
             // A [`sweep`] may have come before the lock.
             if is_still(file.path(), file.as_file()) {
@@ -165,11 +167,20 @@ impl UnfinishedFile {
 
 impl Write for UnfinishedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.0.as_file_mut().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.0.as_file_mut().flush()
+    }
+}
+
+/// An error as the system words it: `tempfile` adds the name of what it could not make, which nobody has asked for.
+fn without_place(error: io::Error) -> io::Error {
+    let words = error.to_string();
+    match words.split_once(" at path ") {
+        Some((told, _)) => io::Error::new(error.kind(), told),
+        None => error,
     }
 }
 
@@ -188,8 +199,8 @@ impl UnfinishedFolder {
     pub fn new_in(parent: &Path) -> io::Result<Self> {
         loop {
             let mode = Permissions::from_mode(0o777);
-            let folder =
-                tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).permissions(mode).tempdir_in(parent)?;
+            let made = tempfile::Builder::new().prefix(PREFIX).rand_bytes(RANDOM).permissions(mode).tempdir_in(parent);
+            let folder = made.map_err(without_place)?;
             let Ok(lock) = File::open(folder.path()) else { continue };
             lock.lock()?;
             if is_still(folder.path(), &lock) {
@@ -282,6 +293,17 @@ mod tests {
         assert_eq!(names(at).len(), 5, "the living ones and what is not ours: {:?}", names(at));
         drop((file, inner));
         assert_eq!(names(at), [".unfinished-aLink1", ".unfinished-symphony", "finished"]);
+    }
+
+    /// Whoever reads the error knows the file that was to be made, and has nothing of its name for now.
+    #[test]
+    fn an_error_does_not_name_what_was_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let nowhere = folder.path().join("nowhere");
+        for error in [UnfinishedFile::new_in(&nowhere).unwrap_err(), UnfinishedFolder::new_in(&nowhere).unwrap_err()] {
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+            assert_eq!(error.to_string(), "No such file or directory (os error 2)");
+        }
     }
 
     #[test]

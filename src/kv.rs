@@ -76,6 +76,76 @@ impl Cache {
     }
 }
 
+/// The longest context that fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Longest {
+    /// Of so many tokens.
+    Tokens(u64),
+    /// Any length fits, and the model has no longest one.
+    Any,
+}
+
+/// A cache some of whose layers hold the last tokens of the context only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayeredCache {
+    /// That of the layers which hold the whole context.
+    pub whole: Cache,
+    /// Layers which hold a window, with heads as those of `whole`.
+    pub windowed: u64,
+    /// What those hold at most. Unit: tokens.
+    pub window: u64,
+}
+
+impl LayeredCache {
+    fn of_windowed(self) -> Cache {
+        Cache { n_layer: self.windowed, ..self.whole }
+    }
+
+    /// What one token of one sequence adds as long as the window is not full. Unit: bytes.
+    #[must_use]
+    pub fn bytes_per_token(self) -> u64 {
+        self.whole.bytes_per_token() + self.of_windowed().bytes_per_token()
+    }
+
+    /// As [`Cache::bytes`].
+    #[must_use]
+    pub fn bytes(self, batch: u64, tokens: u64) -> u64 {
+        let of_windowed = self.of_windowed().bytes(batch, tokens.min(self.window));
+        self.whole.bytes(batch, tokens).saturating_add(of_windowed)
+    }
+
+    /// As [`Cache::crossover_tokens`]. `None`: it is never as large.
+    #[must_use]
+    pub fn crossover_tokens(self, weight_bytes: u64) -> Option<u64> {
+        self.tokens_in(weight_bytes)
+    }
+
+    /// As [`Cache::longest_context`].
+    #[must_use]
+    pub fn longest_context(self, memory: u64, weight_bytes: u64, batch: u64) -> Option<Longest> {
+        let of_each = memory.checked_sub(weight_bytes)?.checked_div(batch)?;
+        let bounds = [self.tokens_in(of_each), self.whole.n_positions];
+        Some(bounds.into_iter().flatten().min().map_or(Longest::Any, Longest::Tokens))
+    }
+
+    /// As [`Cache::largest_batch`].
+    #[must_use]
+    pub fn largest_batch(self, memory: u64, weight_bytes: u64, tokens: u64) -> Option<u64> {
+        memory.checked_sub(weight_bytes)?.checked_div(self.bytes(1, tokens))
+    }
+
+    /// Whole tokens of one sequence that so many bytes hold. `None`: any number.
+    fn tokens_in(self, bytes: u64) -> Option<u64> {
+        let within = bytes.checked_div(self.bytes_per_token())?;
+        if self.windowed == 0 || within < self.window {
+            return Some(within);
+        }
+        // A full window fits, so that its bytes are no more than there are.
+        let full = self.of_windowed().bytes_per_token() * self.window;
+        (bytes - full).checked_div(self.whole.bytes_per_token())
+    }
+}
+
 /// The same model with as many key-value heads as query heads, and as many parameters: the MLP is narrower by what the added
 /// projections take. `None`: its heads are not grouped, or no MLP is narrow enough.
 #[must_use]
@@ -97,6 +167,32 @@ mod tests {
     use super::*;
 
     const CACHE: Cache = Cache { n_layer: 12, n_kv_head: 12, head_dim: 64, element_bytes: 2, n_positions: Some(1024) };
+
+    #[test]
+    fn windowed_layers_hold_their_window_and_no_more() {
+        let element = Cache { n_layer: 1, n_kv_head: 1, head_dim: 1, element_bytes: 1, n_positions: None };
+        // Two bytes a token in the layer that holds all, six in those that hold ten tokens.
+        let cache = LayeredCache { whole: element, windowed: 3, window: 10 };
+        assert_eq!((cache.bytes_per_token(), cache.bytes(1, 7), cache.bytes(2, 25)), (8, 56, 2 * (50 + 60)));
+        for tokens in [0, 1, 9, 10, 11, 12, 1000] {
+            let bytes = cache.bytes(1, tokens);
+            assert_eq!(cache.crossover_tokens(bytes), Some(tokens), "{tokens}");
+            assert_eq!(cache.longest_context(5 + 3 * bytes + 2, 5, 3), Some(Longest::Tokens(tokens)), "{tokens}");
+        }
+        assert_eq!(cache.largest_batch(5 + 3 * cache.bytes(1, 25), 5, 25), Some(3));
+        let all_windowed = LayeredCache { whole: Cache { n_layer: 0, ..element }, ..cache };
+        assert_eq!((all_windowed.bytes(1, 1000), all_windowed.crossover_tokens(59)), (60, Some(9)));
+        assert_eq!(all_windowed.crossover_tokens(61), None, "it never grows so large");
+        assert_eq!(all_windowed.longest_context(100, 0, 1), Some(Longest::Any));
+        let bounded = LayeredCache { whole: Cache { n_positions: Some(40), ..all_windowed.whole }, ..all_windowed };
+        assert_eq!(bounded.longest_context(100, 0, 1), Some(Longest::Tokens(40)));
+        let plain = LayeredCache { whole: CACHE, windowed: 0, window: 0 };
+        for weights in [0, 1, 999_999, 1 << 40] {
+            assert_eq!(plain.crossover_tokens(weights), CACHE.crossover_tokens(weights));
+            let longest = CACHE.longest_context(1 << 41, weights, 7).map(Longest::Tokens);
+            assert_eq!(plain.longest_context(1 << 41, weights, 7), longest);
+        }
+    }
 
     #[test]
     fn what_fits_is_counted_down_to_the_byte() {

@@ -13,7 +13,7 @@ mod error;
 pub mod folder;
 pub mod gguf;
 mod guarded;
-mod mistaken;
+pub mod mistaken;
 pub mod onnx;
 mod precision;
 pub mod prompt;

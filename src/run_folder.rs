@@ -3,6 +3,7 @@
 //! Every command that reads a run opens it here, so what is missing or damaged is told in one way.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::hash::sha256_hex;
@@ -41,6 +42,7 @@ impl RunFolder {
     /// # Errors
     /// As [`open`](Self::open), but for what was slowed on purpose.
     pub fn open_planted(path: &Path) -> Result<Self, StoreError> {
+        must_be_there(path)?;
         let recording = store::read(path)?;
         let (plan, manifest) = (read_plan(path)?.plan, read_manifest(path)?);
         Ok(Self { path: path.to_owned(), plan, manifest, recording })
@@ -52,6 +54,7 @@ impl RunFolder {
     /// # Errors
     /// As [`open`](Self::open), and another process writes to it; a record without a line is none.
     pub fn resume(path: &Path, takes: &mut dyn FnMut(&Plan, &Line)) -> Result<(Writer, Self), StoreError> {
+        must_be_there(path)?;
         let plan = read_plan(path);
         let (writer, recording) = Writer::resume(path, &mut |line| {
             if let Ok(file) = &plan {
@@ -99,6 +102,7 @@ impl UnreadRun {
     /// # Errors
     /// As [`RunFolder::open`]; with `planted` not for what was slowed on purpose.
     pub fn open(path: &Path, planted: bool) -> Result<Self, StoreError> {
+        must_be_there(path)?;
         let plan = read_plan(path)?.plan;
         if !planted {
             not_planted(path, &plan)?;
@@ -113,6 +117,20 @@ impl UnreadRun {
     pub fn record(&self, keeps: &mut dyn FnMut(&Line) -> bool) -> Result<Recording, StoreError> {
         reader::read_some(&self.path, keeps)
     }
+}
+
+/// Whether there is a folder where a run is expected.
+///
+/// # Errors
+/// There is none, or a file.
+pub fn must_be_there(path: &Path) -> Result<(), StoreError> {
+    let why = match fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => "is a file, a run folder is expected".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "no such folder, a run folder is expected".to_owned(),
+        Err(error) => format!("{error}, a run folder is expected"),
+    };
+    Err(StoreError::Content { path: path.display().to_string(), why })
 }
 
 /// What was slowed on purpose is no measurement.

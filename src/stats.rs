@@ -43,7 +43,7 @@ pub mod student;
 pub mod summary;
 
 pub use input::{InputError, LEVEL, brief};
-use input::{finite, level_in_range, logs, paired, varied};
+use input::{finite, level_in_range, logs, paired, rankable, varied};
 
 #[cfg(test)]
 mod tests {

@@ -53,7 +53,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("comparison", "analysis record stats terms"),
     ("cost", "analysis economics record scenario stats terms units"),
     ("report", "analysis comparison cost economics record run_folder stats store terms text units"),
-    ("history", "analysis record report run_folder stats store terms"),
+    ("history", "analysis comparison record report run_folder stats store terms"),
     ("cli", "cache import scenario terms units"),
     (
         "commands",

@@ -7,11 +7,12 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::record::manifest::Manifest;
 use crate::terms::Mode;
 
+use super::columns::nested::{csv_files, one_cell, rows};
 use super::engines::{PROCESS_ALLOWANCE, allowance_half_width};
 use super::registry::Tables;
 use super::scaling::ScalingFitRow;
@@ -42,8 +43,17 @@ pub struct Across {
     pub growth: Vec<GrowthRow>,
 }
 
+csv_files! {
+    Across {
+        cells: AcrossRow => "across_runs.csv",
+        growth: GrowthRow => "growth_across_runs.csv",
+    }
+}
+
+one_cell!(Statement, Together);
+
 /// What is asked of two cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Statement {
     /// Decode with a KV cache, against without.
@@ -54,86 +64,95 @@ pub enum Statement {
     Grouped,
 }
 
-/// Two cells of the same shape, of two runs or of one.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct AcrossRow {
-    /// What is asked.
-    pub statement: Statement,
-    /// What is timed; of `cached` decode, whether with a cache or without.
-    pub phase: Mode,
-    /// Prompt tokens sent per row.
-    pub prompt_tokens: f64,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Without a cache, eager, or with one key-value head per head.
-    pub first: Side,
-    /// With a cache, compiled, or grouped.
-    pub second: Side,
-    /// How many times as fast the second is. Null: they only stand side by side.
-    pub speed: Option<f64>,
-    /// Lower end of its 95 % interval. Null: as `speed`.
-    pub speed_low: Option<f64>,
-    /// Upper end.
-    pub speed_high: Option<f64>,
-    /// Why they only stand side by side. Null: they do not.
-    pub reason: Option<String>,
-}
+rows! {
+    /// Two cells of the same shape, of two runs or of one.
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub struct AcrossRow {
+        /// What is asked.
+        pub statement: Statement,
+        /// What is timed; of `cached` decode, whether with a cache or without.
+        pub phase: Mode,
+        /// Prompt tokens sent per row.
+        /// Unit: tokens.
+        pub prompt_tokens: f64,
+        /// Timed decode steps.
+        pub gen_tokens: u32,
+        /// Rows decoded together.
+        pub batch: u32,
+        /// Without a cache, eager, or with one key-value head per head.
+        pub first: Side,
+        /// With a cache, compiled, or grouped.
+        pub second: Side,
+        /// How many times as fast the second is. Null: they only stand side by side.
+        /// Unit: ratio.
+        pub speed: Option<f64>,
+        /// Lower end of its 95 % interval. Null: as `speed`.
+        /// Unit: ratio.
+        pub speed_low: Option<f64>,
+        /// Upper end.
+        /// Unit: ratio.
+        pub speed_high: Option<f64>,
+        /// Why they only stand side by side. Null: they do not.
+        pub reason: Option<String>,
+    }
 
-/// One of two cells.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Side {
-    /// The run.
-    pub run: String,
-    /// Begin of its stack's fingerprint.
-    pub fingerprint: String,
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Begin of the weights' hash.
-    pub weights: String,
-    /// Location of the cell. Unit: milliseconds.
-    pub ms: f64,
-}
+    /// One of two cells.
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub struct Side {
+        /// The run.
+        pub run: String,
+        /// Begin of its stack's fingerprint.
+        pub fingerprint: String,
+        /// Backend name.
+        pub backend: String,
+        /// Model name.
+        pub model: String,
+        /// Begin of the weights' hash.
+        pub weights: String,
+        /// Location of the cell.
+        pub ms: f64,
+    }
 
-/// The headline fits of one phase on one engine in two runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct GrowthRow {
-    /// What is timed.
-    pub phase: Mode,
-    /// Backend name.
-    pub backend: String,
-    /// The earlier of the runs named.
-    pub first: Law,
-    /// The later.
-    pub second: Law,
-    /// What they say together.
-    pub verdict: Together,
-}
+    /// The headline fits of one phase on one engine in two runs.
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub struct GrowthRow {
+        /// What is timed.
+        pub phase: Mode,
+        /// Backend name.
+        pub backend: String,
+        /// The earlier of the runs named.
+        pub first: Law,
+        /// The later.
+        pub second: Law,
+        /// What they say together.
+        pub verdict: Together,
+    }
 
-/// A fit of one run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Law {
-    /// The run.
-    pub run: String,
-    /// Begin of its stack's fingerprint.
-    pub fingerprint: String,
-    /// Of models.
-    pub n_models: usize,
-    /// Null: the fit may not be quoted.
-    pub slope: Option<f64>,
-    /// Lower end of its 95 % interval. Null: as `slope`.
-    pub low: Option<f64>,
-    /// Upper end.
-    pub high: Option<f64>,
-    /// Why it may not be quoted. Null: it may.
-    pub reason: Option<String>,
+    /// A fit of one run.
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub struct Law {
+        /// The run.
+        pub run: String,
+        /// Begin of its stack's fingerprint.
+        pub fingerprint: String,
+        /// Of models.
+        pub n_models: usize,
+        /// Exponent of the fit. Null: it may not be quoted.
+        /// Unit: exponent.
+        pub slope: Option<f64>,
+        /// Lower end of its 95 % interval. Null: as `slope`.
+        /// Unit: exponent.
+        pub low: Option<f64>,
+        /// Upper end.
+        /// Unit: exponent.
+        pub high: Option<f64>,
+        /// Why it may not be quoted. Null: it may.
+        pub reason: Option<String>,
+    }
 }
 
 /// What two fits say together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Together {
     /// Both may be quoted, and their intervals overlap.

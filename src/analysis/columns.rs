@@ -7,39 +7,48 @@
 //! A column's doc comment says what it means; `None` is an empty cell. A line that begins with `Unit:` gives the unit where
 //! the name does not, one that begins with `Source:` where the formula comes from.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct;
 
 mod kind;
+pub mod nested;
 mod unit;
 
 pub use kind::Kind;
 
-/// One column.
+/// One column. Its name is a `String` where it is put together of a field's and its part's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub struct Column<Name = &'static str> {
     /// Name in the header.
-    pub name: &'static str,
+    pub name: Name,
     /// What its cells hold.
     pub kind: Kind,
     /// The doc comment, line by line.
-    lines: &'static [&'static str],
+    lines: Cow<'static, [&'static str]>,
 }
 
 impl Column {
     /// A column of cells of type `C` with its doc comment.
     #[must_use]
     pub fn of<C: DeserializeOwned>(name: &'static str, lines: &'static [&'static str]) -> Self {
-        Self { name, kind: Kind::of::<C>(), lines }
+        Self { name, kind: Kind::of::<C>(), lines: Cow::Borrowed(lines) }
     }
 
+    /// The same with a name that is not in the program's text.
+    #[must_use]
+    pub fn with_own_name(self) -> Column<String> {
+        Column { name: self.name.to_owned(), kind: self.kind, lines: self.lines }
+    }
+}
+
+impl<Name: AsRef<str>> Column<Name> {
     /// What it means, in a sentence or more.
     #[must_use]
     pub fn meaning(&self) -> String {
-        let told = self.lines.iter().filter(|line| !LABELS.iter().any(|label| line.trim().starts_with(label)));
-        told.map(|line| line.trim()).collect::<Vec<_>>().join(" ").replace("`None`", "Empty")
+        in_a_file(self.lines.iter().filter(|line| !LABELS.iter().any(|label| line.trim().starts_with(label))).copied())
     }
 
     /// Where its formula comes from. `None`: it has none, or the meaning says it all.
@@ -51,7 +60,13 @@ impl Column {
     /// Its unit: what its name ends in, else what is said of it. `None`: it holds no quantity, or counts.
     #[must_use]
     pub fn unit(&self) -> Option<&'static str> {
-        unit::of_name(self.name).or_else(|| self.declared_unit())
+        self.unit_of_name().or_else(|| self.declared_unit())
+    }
+
+    /// The unit that its name ends in. `None`: it ends in none.
+    #[must_use]
+    pub fn unit_of_name(&self) -> Option<&'static str> {
+        unit::of_name(self.name.as_ref())
     }
 
     /// The unit that is said of it. `None`: its name tells, or it has none.
@@ -64,6 +79,23 @@ impl Column {
         let found = self.lines.iter().find_map(|line| line.trim().strip_prefix(label))?;
         Some(found.trim().trim_end_matches('.'))
     }
+}
+
+/// A CSV file's description, without its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Its name, or its path inside the run folder.
+    pub file: &'static str,
+    /// What a row stands for, and in which order they come.
+    pub about: String,
+    /// In order.
+    pub columns: Vec<Column<String>>,
+}
+
+/// A doc comment as one text that speaks of a CSV file: what is not there is an empty cell.
+fn in_a_file(lines: impl Iterator<Item = &'static str>) -> String {
+    let text = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    text.replace("`None`", "Empty").replace("Null:", "Empty:")
 }
 
 const UNIT: &str = "Unit:";

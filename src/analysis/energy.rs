@@ -14,6 +14,7 @@ pub(super) mod readings;
 mod rows;
 pub(super) mod sensors;
 mod summary;
+pub mod trace_columns;
 
 pub use per_call::EnergyColumns;
 pub use rows::{BaselineRow, COVERAGE_FACTOR, EnergyEventRow, EnergyScope, U_SYS};

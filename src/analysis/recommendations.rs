@@ -16,7 +16,7 @@ use super::table::{Sources, Table};
 
 pub use memory::for_memory;
 pub use row::{RecommendationRow, Standing, Topic};
-pub use warm::COLD_STARTS_LONG;
+pub use warm::by_prompt;
 
 /// `analysis/recommendations.csv`.
 pub struct Recommendations;

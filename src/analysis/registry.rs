@@ -9,6 +9,7 @@ use crate::record::calibration::Measured;
 
 use super::aggregate::Aggregate;
 use super::claims::PublishedClaims;
+use super::columns::Description;
 use super::compile::{CompileAudit, CompileGraphs, CompileOutcome, CompileSteps};
 use super::degraded::{Decisions, DegradedCalls, SkippedCells};
 use super::device_gap::DeviceGap;
@@ -32,7 +33,7 @@ use super::scaling::{ScalingFits, ScalingFitsLengthLimited, ScalingResiduals};
 use super::shifts::{BatchShift, DecodeLengthShift};
 use super::simulated;
 use super::summary::Summary;
-use super::table::{Description, Sources, Table};
+use super::table::{Sources, Table};
 use super::warmup::{WarmupEffect, WarmupSummary};
 use super::write::{TableFile, csv};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::manifest::{BackendEntry, Manifest};
+use crate::record::manifest::Manifest;
 use crate::roofline::{Demand, Use};
 use crate::stats::median::Median;
 use crate::store::Recording;
@@ -154,7 +154,7 @@ impl<'a> Cells<'a> {
         let summary = *self.summaries.get(&(key.cell_id.as_str(), group.mode))?;
         let backend = self.manifest.stack.backends.get(&key.backend)?;
         let roofs = match self.places.of_cell(&key.cell_id)? {
-            Place::Processor => Roofs::of_processor(&self.speeds, threads(backend)),
+            Place::Processor => Roofs::of_processor(&self.speeds, backend.threads()),
             Place::Board(uuid) => Roofs::of_board(uuid, self.speeds.board(uuid)?),
         };
         if backend.virtual_clock || *summary.key != *key {
@@ -271,13 +271,6 @@ fn held_by(memory: Option<f64>, plain: Option<f64>, compute: Option<f64>) -> Opt
 /// The same where only memory's share is known. `None`: it is not the larger part, and what is cannot be told.
 fn held_on_board(memory: Option<f64>) -> Option<HeldBy> {
     memory.filter(|memory| *memory >= HOLDS).map(|_| HeldBy::Memory)
-}
-
-/// Threads that an engine reports to compute with. `None`: it reports none.
-fn threads(backend: &BackendEntry) -> Option<u32> {
-    let told = ["intra_op_threads", "threads"].into_iter().find_map(|name| backend.facts.get(name))?;
-    let digits: String = told.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
 }
 
 /// One step's time with its interval, in milliseconds.

@@ -11,7 +11,7 @@ use crate::record::manifest::Manifest;
 use crate::record::plan::Plan;
 use crate::store::{Recording, TraceRow};
 
-use super::columns::{Column, Columns};
+use super::columns::{Column, Columns, Description};
 use super::energy::sensors::Meters;
 
 /// One CSV file of the run folder.
@@ -32,22 +32,12 @@ pub trait Table: Sized + 'static {
     fn derive(from: &Sources<'_>) -> Vec<Self::Row>;
 }
 
-/// A table's description, without its rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
-    /// See [`Table::FILE`].
-    pub file: &'static str,
-    /// See [`Table::ABOUT`].
-    pub about: &'static str,
-    /// In order.
-    pub columns: Vec<Column>,
-}
-
 impl Description {
-    /// Of a table.
+    /// Of a table of a run.
     #[must_use]
     pub fn of<T: Table>() -> Self {
-        Self { file: T::FILE, about: T::ABOUT, columns: T::Row::columns() }
+        let columns = T::Row::columns().into_iter().map(Column::with_own_name).collect();
+        Self { file: T::FILE, about: T::ABOUT.to_owned(), columns }
     }
 }
 

@@ -24,14 +24,15 @@ use crate::store::{self, MANIFEST, MEASUREMENTS, PLAN, Recording, SPEC, StoreErr
 use super::{Sources, Tables};
 
 pub use check::{Check, Outcome};
+pub use tables::of_line_endings;
 
 /// A run that was looked at.
 #[derive(Debug)]
 pub struct Examined {
     /// What was found.
     pub checks: Vec<Check>,
-    /// What it was made from and what is derived from it. `None`: a part of it cannot be read, or was changed.
-    pub derived: Option<Derived>,
+    /// What it was made from and what is derived from it, or why nothing is: a part of it cannot be read, or was changed.
+    pub derived: Result<Derived, String>,
 }
 
 /// A run with its trace and the tables derived from it.
@@ -58,7 +59,7 @@ pub fn validate(run: &Path) -> Vec<Check> {
 pub fn examine(run: &Path) -> Examined {
     let parts = Parts::read(run);
     let mut checks = of_files(run, &parts);
-    let mut tables_with_trace = None;
+    let mut tables_with_trace = Err(UNREADABLE.to_owned());
     match &parts {
         Parts { recording: Ok(recording), plan: Ok(plan), manifest: Ok(manifest), .. } => {
             let again = || {
@@ -76,8 +77,8 @@ pub fn examine(run: &Path) -> Examined {
             let contradictions = told_by(recording, &checked);
             checks.extend(checked);
             let (check, made) = match derived {
-                Ok((trace, tables, check)) => (check, Some((trace, tables, contradictions))),
-                Err(error) => (Check::of(tables::CURRENT, &[error.to_string()], String::new()), None),
+                Ok((trace, tables, check)) => (check, Ok((trace, tables, contradictions))),
+                Err(error) => (Check::of(tables::CURRENT, &[error.to_string()], String::new()), Err(error.to_string())),
             };
             checks.push(check);
             tables_with_trace = made;
@@ -90,7 +91,8 @@ pub fn examine(run: &Path) -> Examined {
     }
     checks.push(tables::figures(run));
     let derived = tables_with_trace.and_then(|(trace, tables, contradictions)| {
-        Some(Derived { run: parts.into_folder(run).ok()?, trace, tables, contradictions })
+        let opened = parts.into_folder(run).map_err(|error| not_opened(&error))?;
+        Ok(Derived { run: opened, trace, tables, contradictions })
     });
     Examined { checks, derived }
 }
@@ -153,6 +155,11 @@ fn told_by(recording: &Recording, checks: &[Check]) -> Vec<String> {
 
 /// Why a check that needs all three files was skipped.
 const UNREADABLE: &str = "plan, manifest and record are needed, and one of them cannot be read";
+
+/// Why nothing is made of a run whose files can be read: the first line, the others say what helps.
+fn not_opened(error: &StoreError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
 
 /// The files that are not there, or cannot be read from the disk.
 fn absent(parts: &Parts) -> Vec<String> {

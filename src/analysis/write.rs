@@ -8,7 +8,7 @@ use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
 use serde::Serialize;
 
-use crate::files::{Prepared, SameBytes};
+use crate::files::{Prepared, SameBytes, SameLines};
 use crate::store::{StoreError, io_error, place_inside};
 
 use super::Tables;
@@ -185,6 +185,18 @@ pub(super) fn is_metrics(file: &TableFile<'_>) -> bool {
 /// Whether the file of a table holds what it is to hold.
 pub(super) fn is_current(run: &Path, table: &TableFile<'_>) -> Result<bool, WriteError> {
     let mut held = SameBytes::as_in(&run.join(&table.path))?;
+    match table.fill(&mut held) {
+        Err(_) if held.differs() => Ok(false),
+        filled => {
+            filled?;
+            Ok(held.is_all()?)
+        }
+    }
+}
+
+/// Whether the file of a table, which is not [current](is_current), is so but for CRLF in place of LF.
+pub(super) fn differs_in_line_endings(run: &Path, table: &TableFile<'_>) -> Result<bool, WriteError> {
+    let mut held = SameLines::as_in(&run.join(&table.path))?;
     match table.fill(&mut held) {
         Err(_) if held.differs() => Ok(false),
         filled => {

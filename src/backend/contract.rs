@@ -124,7 +124,8 @@ pub struct Description {
     pub engine: String,
     /// Its version as it reports itself. `None`: it does not say.
     pub version: Option<String>,
-    /// Facts for the manifest: build info, library hash, settings as made. Keys are stable; nothing goes by them.
+    /// Facts for the manifest: build info, library hash, settings as made. Keys are stable. `threads` and its like hold cells
+    /// against the machine, `clock` says what is compared with what; `library` and its hash weigh what changed between runs.
     pub facts: BTreeMap<String, String>,
     /// The library that computes. `None`: it is not in this process.
     pub library: Option<LibraryFacts>,

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use reqwest::Method;
 use serde_json::json;
 
-use self::manage::{Resident, Server, how_to_serve, same_name};
+use self::manage::{Resident, Server, how_to_serve, same_name, what_helps, what_helps_first};
 use self::process::ServerProcess;
 use self::request::load_options;
 use self::served::Served;
@@ -97,7 +97,7 @@ impl OllamaBackend {
         let server = Server::new(Arc::new(client));
         let version = server
             .version(&CancelToken::default())
-            .map_err(|error| self.unavailable(&error.to_string(), &what_helps(&error, &self.settings.url)))?;
+            .map_err(|error| self.unavailable(&error.to_string(), &what_helps_first(&error, &self.settings.url)))?;
         let known = version::release(&version).as_ref().and_then(version::clock);
         let clock = known.ok_or_else(|| {
             let what = format!("the server says its version is `{version}`, and what its durations cover is not known");
@@ -117,6 +117,11 @@ impl OllamaBackend {
     fn prepare_error(&self, model: &ModelSource, why: &dyn std::fmt::Display) -> BackendError {
         let (model, backend, why) = (model.name.clone(), self.name.clone(), why.to_string());
         BackendError::Prepare { model, backend, why }
+    }
+
+    /// The server does not do what making a model ready takes: it is full, or refuses.
+    fn refused_for(&self, model: &ModelSource, error: &ClientError) -> BackendError {
+        self.unavailable(&format!("model `{}`: {error}", model.name), &what_helps(error, &self.settings.url))
     }
 
     /// Decides the order of nonces; another one in every process, so that no run repeats an earlier one's prompts.
@@ -319,21 +324,6 @@ impl Backend for OllamaBackend {
             since_load: SinceLoad::default(),
             cancel: cancel.clone(),
         }))
-    }
-}
-
-/// What helps where a server does not tell its version. One that answers need not be started.
-fn what_helps(error: &ClientError, url: &str) -> String {
-    match error {
-        ClientError::Status { status: 401 | 403 | 407, .. } => {
-            "name and password in the address; the server, or something before it, asks for them".to_owned()
-        }
-        ClientError::Status { .. } | ClientError::Malformed { .. } => {
-            format!("another address: something answers at {url}, and it is no Ollama server")
-        }
-        ClientError::Unreachable { .. } | ClientError::TimedOut { .. } | ClientError::Cancelled => {
-            format!("{}   (check with: phasebench doctor)", how_to_serve(url))
-        }
     }
 }
 

@@ -34,16 +34,18 @@ pub use phasebench_proto as protocol;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::clock::Pace;
 use self::io::Io;
-use self::launch::Launcher;
 use self::launch::connect::ConnectLauncher;
 use self::launch::docker::DockerLauncher;
 use self::launch::process::{ProcessLauncher, Program, Transport};
+use self::launch::{Address, Launcher};
 use self::load::{Wanted, describe, end, load};
 use self::session::WorkerSession;
 use self::settings::{Origin, Workers};
@@ -121,12 +123,6 @@ impl WorkerBackend {
     pub fn with_program(mut self, program: &Path) -> Self {
         self.program = Some(program.to_owned());
         self
-    }
-
-    /// Messages to workers that are started here travel so, whatever the environment asks.
-    #[must_use]
-    pub fn with_transport(self, transport: Transport) -> Self {
-        Self { transport: Some(transport), ..self }
     }
 
     fn opened(&mut self) -> Result<&Opened, Trouble> {
@@ -209,7 +205,17 @@ impl WorkerBackend {
         BackendError::Unavailable { backend: self.name.clone(), what: trouble.what, fix }
     }
 
+    /// Says what is waited for where somebody else's worker does not listen yet.
+    fn tell_of_waiting(&self) {
+        let (Some(tell), Origin::Address { address, .. }) = (&self.tell, &self.workers.origin) else { return };
+        // One that cannot be read is told as an error.
+        if address.parse::<Address>().is_ok_and(|place| !listens_now(&place)) {
+            tell(&format!("nothing listens at {address} yet: waiting {} s for the worker", PATIENCE.as_secs()));
+        }
+    }
+
     fn look(&mut self) -> Result<Description, Trouble> {
+        self.tell_of_waiting();
         let settings = self.workers.settings.clone();
         let opened = self.opened()?;
         let start = opened.start.clone();
@@ -245,6 +251,15 @@ impl WorkerBackend {
             token_times: who.capabilities.step_times,
             virtual_clock: false,
         })
+    }
+}
+
+/// Whether somebody listens at an address of this machine.
+fn listens_now(address: &Address) -> bool {
+    const AT_ONCE: Duration = Duration::from_secs(1);
+    match address {
+        Address::Unix(path) => UnixStream::connect(path).is_ok(),
+        Address::Tcp(address) => TcpStream::connect_timeout(address, AT_ONCE).is_ok(),
     }
 }
 

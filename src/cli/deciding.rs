@@ -78,9 +78,9 @@ pub struct DecideArgs {
 
 /// `fit`
 #[derive(Debug, Args)]
-#[command(after_help = "Example: phasebench fit metrics.csv --x params_millions --y latency_ms --group backend")]
+#[command(after_help = "Example: phasebench fit metrics.csv --x params_millions --y latency_ms")]
 pub struct FitArgs {
-    /// A CSV file with a header
+    /// A CSV file with a header, or - for standard input
     pub table: PathBuf,
     /// Column of the predictor
     #[arg(long, value_name = "COL")]

@@ -69,7 +69,7 @@ pub struct SynthArgs {
 
 /// `models export`
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("format").required(true).args(["onnx", "gguf"])), after_help = "Example: phasebench models export models/small --onnx --dtype f16 --out small-onnx")]
+#[command(group(ArgGroup::new("format").required(true).args(["onnx", "gguf"])), after_help = "Example: phasebench models export models/small --onnx --dtype f16")]
 pub struct ExportArgs {
     /// The model folder
     pub folder: PathBuf,

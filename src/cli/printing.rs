@@ -27,7 +27,7 @@ pub enum SchemaOf {
 
 /// `completions`
 #[derive(Debug, Args)]
-#[command(after_help = "Example: phasebench completions bash > ~/.local/share/bash-completion/completions/phasebench")]
+#[command(after_help = "Example: phasebench completions bash > phasebench.bash")]
 pub struct CompletionsArgs {
     /// The shell
     pub shell: clap_complete::Shell,

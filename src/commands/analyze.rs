@@ -9,7 +9,7 @@ use crate::analysis::{self, Overview, Sources, Tables};
 use crate::cli::RunFolderArgs;
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
-use crate::commands::report::{as_json, print_finding};
+use crate::commands::findings::{as_json, print_finding};
 use crate::exit::Exit;
 use crate::report::document::{Table, Text};
 use crate::report::sections::{ReportedRun, speeds};

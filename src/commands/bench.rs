@@ -13,17 +13,19 @@ use crate::report::document::{Block, Document, Finding};
 use crate::report::files::{self, PAGE};
 use crate::report::sections::{ReportedRun, beside_speeds, compose};
 use crate::run_folder::RunFolder;
+use crate::scenario::ScenarioError;
 
+use super::CommandError;
 use super::run::{self, Asked, Outcome};
-use super::{CommandError, scenario};
+use super::scenario::{self, Purpose};
 
 mod scenario_file;
 mod shapes;
 mod table;
 mod target;
 
-pub use target::BadTarget;
 use target::Target;
+pub use target::{BadTarget, Unmeasurable};
 
 /// What the file is called in messages; there is none until the run has its folder.
 const CALLED: &str = "bench.yaml";
@@ -35,8 +37,10 @@ const CALLED: &str = "bench.yaml";
 pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let targets = args.targets.iter().map(|word| Target::parse(word)).collect::<Result<Vec<_>, _>>()?;
     let origin = std::env::current_dir()?.join(CALLED);
-    let loaded = scenario::of_text(scenario_file::text(&targets, args), &origin, &[])?;
-    let begun = run::begin(loaded, &Asked { out: args.out.as_deref(), skip_missing: false, json: args.json })?;
+    let (text, cache) = (scenario_file::text(&targets, args), crate::cache::root());
+    let loaded = scenario::of_text(text, &origin, &[], Purpose::Measure { cache: &cache }).map_err(of_targets)?;
+    let asked = Asked { out: args.out.as_deref(), skip_missing: false, json: args.json };
+    let begun = run::begin(loaded, &asked).map_err(of_targets)?;
     match run::carry_out(begun, args.json)? {
         Outcome::Complete(run, finished) => {
             let exit = run.judge(finished)?;
@@ -46,6 +50,14 @@ pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
             Ok(exit)
         }
         other => run::ended(other, args.json, out),
+    }
+}
+
+/// What is wrong with a scenario file, told without places: nobody has the file.
+fn of_targets(error: CommandError) -> CommandError {
+    match error {
+        CommandError::Scenario(ScenarioError::Invalid { problems, .. }) => Unmeasurable::of(&problems).into(),
+        other => other,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::terminal::warn;
 use crate::terms::SensorKind;
 
 use super::CommandError;
-use super::compare::not_a_run;
+use super::out_folder::not_a_run;
 
 /// File with what was measured.
 const FILE: &str = "calibration.json";

@@ -1,6 +1,7 @@
 //! `phasebench compare`: did anything change?
 
 mod files;
+mod found;
 mod gate;
 mod github;
 mod junit;
@@ -14,15 +15,14 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-
 use crate::cli::{AllowedReason, CompareArgs, JudgeArgs};
-use crate::comparison::{Comparison, Gate, Outcome, Reason, Sides, compare};
+use crate::comparison::{Comparison, Gate, Outcome, Reason, Ruling, Sides, compare};
 use crate::exit::Exit;
 
 use super::CommandError;
+use super::out_folder::not_a_run;
 
-pub(super) use files::not_a_run;
+pub(super) use found::{Found, with_found};
 pub use gate::GateError;
 pub(super) use opened::{Opened, open, open_planted};
 use opened::{is_same_run, open_each};
@@ -40,34 +40,39 @@ pub fn execute(args: &CompareArgs, out: &mut dyn Write) -> Result<Exit, CommandE
     if let Some(times) = args.null {
         return null::execute(&opened[0], times, args, out);
     }
-    tell(&comparisons(args, &opened)?, &args.judge, args.out.as_deref(), out)
+    tell(&comparisons(args, &opened)?, &args.judge, args.out.as_deref(), None, out)
 }
 
-/// Writes and prints what was asked for; the exit code.
+/// Writes and prints what was asked for; the exit code. `found`: what was there already, where nothing was measured now.
 pub(super) fn tell(
     comparisons: &[Comparison],
     args: &JudgeArgs,
     folder: Option<&Path>,
+    found: Option<&Found>,
     out: &mut dyn Write,
 ) -> Result<Exit, CommandError> {
     let (gate, allowed) = (gate_of(args, comparisons)?, allowed(args));
-    let outcomes: Vec<Outcome> =
-        comparisons.iter().map(|comparison| Outcome::of(&comparison.cells, &gate, &allowed)).collect();
-    let outcome = worst(outcomes.iter().copied());
+    let ruling = Ruling::of(comparisons, &gate, &allowed);
     if let Some(folder) = folder {
-        files::write(comparisons, outcome, folder)?;
+        files::write(comparisons, &ruling, folder)?;
     }
     if let Some(path) = &args.junit {
         junit::write(comparisons, &gate, &allowed, path)?;
     }
     if args.json {
-        writeln!(out, "{:#}", json!({ "outcome": outcome, "comparisons": comparisons }))?;
+        writeln!(out, "{:#}", with_found(found, files::as_json(comparisons, &ruling)))?;
     } else if args.github {
-        github::annotate(comparisons, &outcomes, outcome, &gate, out)?;
+        if let Some(found) = found {
+            github::notice(&found.words(), out)?;
+        }
+        github::annotate(comparisons, &ruling, &gate, &allowed, out)?;
     } else {
-        terminal::print(comparisons, outcome, out)?;
+        if let Some(found) = found {
+            writeln!(out, "{}", found.words())?;
+        }
+        terminal::print(comparisons, &ruling, out)?;
     }
-    Ok(exit(outcome))
+    Ok(exit(ruling.outcome))
 }
 
 /// The cells that decide.
@@ -142,15 +147,6 @@ fn reason(allowed: AllowedReason) -> Reason {
         AllowedReason::NotComparable => Reason::NotComparable,
         AllowedReason::Missing => Reason::Missing,
     }
-}
-
-/// What is worse in one candidate is worse.
-fn worst(outcomes: impl Iterator<Item = Outcome>) -> Outcome {
-    outcomes.fold(Outcome::Good, |so_far, outcome| match (so_far, outcome) {
-        (Outcome::Worse, _) | (_, Outcome::Worse) => Outcome::Worse,
-        (Outcome::Open, _) | (_, Outcome::Open) => Outcome::Open,
-        (Outcome::Good, Outcome::Good) => Outcome::Good,
-    })
 }
 
 fn exit(outcome: Outcome) -> Exit {

@@ -1,14 +1,15 @@
 //! `phasebench cost`: what requests cost on the engines of a run, or at the rates of any table.
 
 use std::io::Write;
+use std::path::Path;
 
 use crate::analysis;
 use crate::cli::{CostArgs, CostRule};
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
-use crate::commands::csv_files;
 use crate::commands::error::NoUse;
-use crate::commands::order::{self, Order};
+use crate::commands::order::Order;
+use crate::commands::out_folder::write_tables;
 use crate::cost::bill::{Bill, Money, energy_told, percent, with_interval};
 use crate::cost::rates::{self, PricedTable, Rule, Wanted};
 use crate::cost::request::{Coverage, ENOUGH};
@@ -17,6 +18,7 @@ use crate::exit::Exit;
 use crate::report::document::{Table, Text};
 use crate::run_folder::RunFolder;
 use crate::scenario::{CsvTable, Pricing};
+use crate::store::StoreError;
 use crate::units::{Bytes, significant};
 
 /// Prices and prints.
@@ -26,6 +28,10 @@ use crate::units::{Bytes, significant};
 pub fn execute(args: &CostArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let mut order = Order::read(&args.pricing, args.workload.as_deref())?;
     order.keep_tiers(&args.tier)?;
+    if !args.of.exists() && args.of != Path::new("-") {
+        let why = "no such run folder, and no such table".to_owned();
+        return Err(StoreError::Content { path: args.of.display().to_string(), why }.into());
+    }
     if args.of.is_dir() {
         none_of(["a run", "tables"], args, &OF_TABLES)?;
         run(args, order, out)
@@ -73,7 +79,7 @@ fn run(args: &CostArgs, mut order: Order, out: &mut dyn Write) -> Result<Exit, C
     let tables = analysis::derive(&run.recording, &run.plan, &run.manifest, &trace);
     let bill = order.bill(&run, &tables, args.months, &args.success)?;
     let pricing = &order.pricing;
-    let written = args.out.as_deref().map(|folder| csv_files::write(order::files(&bill)?, folder)).transpose()?;
+    let written = args.out.as_deref().map(|folder| write_tables(&bill.csv_files()?, folder)).transpose()?;
     if args.json {
         writeln!(out, "{:#}", serde_json::to_value(&bill)?)?;
     } else {
@@ -165,7 +171,8 @@ impl Printed<'_> {
         let Some(file) = &bill.missing_scenario else { return Ok(()) };
         writeln!(
             self.out,
-            "\nThis scenario file measures what the workload lacks. Save it beside the one that the run was made from:\n\n{file}"
+            "\nThis scenario file {}. Save it beside the one that the run was made from:\n\n{file}",
+            bill.missing_measures()
         )?;
         Ok(())
     }
@@ -205,6 +212,7 @@ impl Printed<'_> {
             .number("Cohen's d", "", |row| or_none(row.cohen_d))
             .number("p, Student", "", |row| or_none(row.student_p))
             .number("p, Welch", "", |row| or_none(row.welch_p))
+            .words("", |row| row.scope.to_string())
             .captioned(Text::default());
         self.lines(
             &format!("a million tokens with cells as samples, as reports test, {} on {}", self.currency, self.tier),
@@ -247,6 +255,7 @@ impl Printed<'_> {
             .words("shape", |row| row.shape.as_str())
             .number("seconds", "", |row| or_dash(row.seconds))
             .number("a thousand", "", |row| row.cost.as_ref().map_or_else(|| "-".to_owned(), total))
+            .words("", |row| row.cost.as_ref().map(|cost| cost.scope.to_string()).unwrap_or_default())
             .words("", |row| row.reach.to_string())
             .captioned(Text::default());
         self.lines(&format!("each shape, {} on {}", self.currency, self.tier), &table)?;
@@ -281,12 +290,15 @@ impl Printed<'_> {
     fn decision(&mut self, bill: &Bill) -> Result<(), CommandError> {
         for row in &bill.requests {
             if row.coverage.share < ENOUGH {
+                let most = row.coverage.within_contexts();
+                let beyond = (most < ENOUGH).then(|| format!("; at most {} fit into its context", percent(most)));
                 writeln!(
                     self.out,
-                    "no decision for {}: {} of the workload was measured, and {} are needed",
+                    "no decision for {}: {} of the workload was measured, and {} are needed{}",
                     row.engine,
                     percent(row.coverage.share),
-                    percent(ENOUGH)
+                    percent(ENOUGH),
+                    beyond.unwrap_or_default()
                 )?;
             }
         }
@@ -332,6 +344,7 @@ impl Printed<'_> {
             .number("bought, a month", "", |row| with_interval(row.bought_month))
             .number("hired, a month", "", |row| with_interval(row.hired_month))
             .number("pays after", "months", |row| row.months.map_or_else(|| "never".to_owned(), with_interval))
+            .words("", |row| row.scope.to_string())
             .words("", |row| if row.pays { "" } else { "not within its life" })
             .number("covered", "", |row| percent(row.coverage))
             .captioned(Text::default());
@@ -352,13 +365,15 @@ impl Printed<'_> {
         let table = Table::of(&bill.warm_pools)
             .words("model", |row| row.model.as_str())
             .words("backend", |row| row.backend.as_str())
-            .number("cold start", "ms", |row| significant(row.cold_ms, 3))
+            .words("prompt", |row| row.prompt().to_string())
+            .number("load", "ms", |row| significant(row.load_ms, 3))
+            .number("cold start", "ms", |row| row.cold_ms.map_or_else(|| "-".to_owned(), |ms| significant(ms, 3)))
             .number("warm", "ms", |row| significant(row.warm_ms, 3))
             .number("memory", "", |row| size(row.host_bytes))
             .number("of the device", "", |row| size(row.device_bytes))
             .number("idle", "W", |row| or_dash(row.idle_watts))
-            .number("a month of it", "", |row| or_dash(row.idle_month))
-            .number("a cold start", "", |row| {
+            .number("energy of a month of it", "", |row| or_dash(row.idle_month))
+            .number("machine's time of a cold start", "", |row| {
                 row.cold_start.map_or_else(|| "-".to_owned(), |cost| significant(cost, 3))
             })
             .number("pays from cold starts a month", "", |row| or_dash(row.pays_from))
@@ -375,7 +390,12 @@ impl Printed<'_> {
             .number("cheaper succeeds in", "", |row| rate(row.success_of_cheaper))
             .number("dearer must in", "%", |row| or_dash(row.needed.map(|needed| needed.times(100.0))))
             .number("or a failure cost", "", |row| or_dash(row.value_of_failure))
-            .words("", |row| if row.feasible == Some(false) { "no success rate is as high" } else { "" })
+            .words("", |row| row.scope.to_string())
+            .words("", |row| match (row.is_out_of_reach(), row.feasible) {
+                (true, _) => "no success rate is as high",
+                (false, Some(false)) => "perhaps no success rate is as high",
+                (false, _) => "",
+            })
             .number("covered", "", |row| percent(row.coverage))
             .captioned(Text::default());
         self.lines(

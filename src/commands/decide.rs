@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::analysis::RecommendationRow;
 use crate::analysis::across::Across;
 use crate::analysis::claims::{ClaimRow, ClaimStatus, Evidence, judge, published};
+use crate::analysis::columns::nested::CsvFile;
 use crate::analysis::recommendations::for_memory;
 use crate::cli::DecideArgs;
 use crate::cost::bill::{Bill, slos_of_cells, warm_pools};
@@ -15,15 +16,19 @@ use crate::cost::decision;
 use crate::cost::engines::why_none;
 use crate::exit::Exit;
 use crate::report::sections::several::{across_runs, together};
+use crate::scenario::Pricing;
 use crate::scenario::claims::{self, Claims};
 use crate::scenario::workload::Slo;
 use crate::units::Bytes;
 
 use super::CommandError;
-use super::csv_files::{self, rows as as_rows};
+use super::findings::print_finding;
 use super::order::Order;
-use super::report::print_finding;
+use super::out_folder::{DECISIONS, write_tables};
 use super::runs::ReadRun;
+
+/// Rows as those of `analysis/claims.csv`.
+const CLAIMS: &str = "claims.csv";
 
 /// What one run says.
 struct Decided<'a> {
@@ -48,22 +53,23 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
         runs.iter().map(|run| decide(run, claims.as_ref(), args.memory, longest)).collect();
     let (mut notes, mut missing) = (claims_replaced(&runs, claims.as_ref()), None);
     if let Some(main) = decided.first_mut() {
-        if !args.slo.is_empty() && order.as_ref().is_none_or(|order| !order.has_requests()) {
-            notes.extend(ask_cells(&args.slo, main));
-        }
         if let Some(order) = &mut order {
             order.demand(&args.slo);
             let bill = order.bill(&main.run.folder, &main.run.tables, None, &args.success)?;
-            main.decisions.splice(0..0, decision::recommend(&bill));
+            decision::put_first(decision::recommend(&bill), &mut main.decisions);
             main.claims = held_against_prices(main.run, claims.as_ref(), &bill);
+            missing = bill.missing_scenario.clone().map(|file| (bill.missing_measures(), file));
             notes.extend(bill.notes);
-            missing = bill.missing_scenario;
+        }
+        if !args.slo.is_empty() && order.as_ref().is_none_or(|order| !order.has_requests()) {
+            notes.extend(ask_cells(&args.slo, main, order.as_ref().map(|order| &order.pricing)));
         }
     }
     let across = across_runs(&runs.iter().map(ReadRun::named).collect::<Vec<_>>());
-    let written = args.out.as_deref().map(|folder| csv_files::write(tables(&decided)?, folder)).transpose()?;
+    let written = args.out.as_deref().map(|folder| write_tables(&tables(&decided)?, folder)).transpose()?;
     if args.json {
-        writeln!(out, "{:#}", as_json(&decided, &across, &notes, missing.as_deref()))?;
+        let missing = missing.as_ref().map(|(_, file)| file.as_str());
+        writeln!(out, "{:#}", as_json(&decided, &across, &notes, missing))?;
         return Ok(Exit::Good);
     }
     for note in &notes {
@@ -84,11 +90,8 @@ pub fn execute(args: &DecideArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
     for path in written.unwrap_or_default() {
         writeln!(out, "table: {}", path.display())?;
     }
-    if let Some(file) = missing {
-        writeln!(
-            out,
-            "\nThis scenario file measures what the workload lacks; save it beside the run's own:\n\n{file}"
-        )?;
+    if let Some((measures, file)) = missing {
+        writeln!(out, "\nThis scenario file {measures}; save it beside the run's own:\n\n{file}")?;
     }
     Ok(Exit::Good)
 }
@@ -106,12 +109,14 @@ fn held_against_prices(run: &ReadRun, given: Option<&Claims>, bill: &Bill) -> Ve
     }
 }
 
-/// Holds every measured cell against how fast answers must be, where no requests are named. Returns why there is none to hold.
-fn ask_cells(slos: &[Slo], main: &mut Decided<'_>) -> Option<String> {
+/// Holds every measured cell against how fast answers must be, where no requests are named; what is said of warm pools knows the
+/// prices too, if there are any. Returns why there is no cell to hold.
+fn ask_cells(slos: &[Slo], main: &mut Decided<'_>, pricing: Option<&Pricing>) -> Option<String> {
     let ReadRun { folder, tables, .. } = main.run;
     let rows = slos_of_cells(tables, &folder.manifest, &folder.plan, slos);
-    let warm = decision::of_warm_pools(&warm_pools(tables, None), &rows, None);
-    main.decisions.splice(0..0, decision::of_cells(&rows).into_iter().chain(warm));
+    let currency = pricing.map(|pricing| pricing.currency.as_str());
+    let warm = decision::of_warm_pools(&warm_pools(tables, pricing), &rows, currency);
+    decision::put_first([decision::of_cells(&rows), warm].concat(), &mut main.decisions);
     rows.is_empty().then(|| format!("--slo: {}", why_none(tables)))
 }
 
@@ -140,23 +145,10 @@ fn decide<'a>(run: &'a ReadRun, claims: Option<&Claims>, memory: Option<Bytes>, 
 }
 
 /// Both tables; of several runs, with the run in the first column.
-fn tables(decided: &[Decided<'_>]) -> Result<Vec<csv_files::File>, CommandError> {
-    let several = decided.len() > 1;
-    let (mut decisions, mut claims) = (Vec::new(), Vec::new());
-    for of_run in decided {
-        let run = several.then_some(of_run.run.name.as_str());
-        decisions.extend(as_rows(&of_run.decisions)?.into_iter().map(|row| beside(run, row)));
-        claims.extend(as_rows(&of_run.claims)?.into_iter().map(|row| beside(run, row)));
-    }
-    Ok(vec![("decisions.csv", decisions), ("claims.csv", claims)])
-}
-
-/// A row behind the run that it is of. `None`: there is one run only.
-fn beside(run: Option<&str>, row: Value) -> Value {
-    match (run, row) {
-        (Some(run), Value::Object(columns)) => [("run".to_owned(), run.into())].into_iter().chain(columns).collect(),
-        (_, row) => row,
-    }
+fn tables(decided: &[Decided<'_>]) -> Result<[CsvFile; 2], CommandError> {
+    let decisions: Vec<_> = decided.iter().map(|of| (of.run.name.as_str(), of.decisions.as_slice())).collect();
+    let claims: Vec<_> = decided.iter().map(|of| (of.run.name.as_str(), of.claims.as_slice())).collect();
+    Ok([CsvFile::of_runs(DECISIONS, &decisions)?, CsvFile::of_runs(CLAIMS, &claims)?])
 }
 
 /// Of one run the decisions themselves, of several a list of runs. `notes` are what must be known before the prices.

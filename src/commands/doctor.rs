@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::manifest;
 use crate::manifest::redact::Redactor;
 use crate::record::manifest::{Gpus, Machine, Tool};
+use crate::secret::without_passwords;
 use crate::units::Bytes;
 
 mod asked;
@@ -54,7 +55,7 @@ pub fn execute(args: &DoctorArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
     }
     let (findings, all_there) = look(args.scenario.as_deref())?;
     if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&findings.published(&Redactor::here()))?)?;
     } else {
         print(&findings, out)?;
     }
@@ -82,15 +83,25 @@ fn look(scenario: Option<&Path>) -> Result<(Findings, bool), CommandError> {
         python_tool("python3", &["--version"], "apt install python3   (setup fetches runtimes with it)"),
         python_tool("pip", &["-m", "pip", "--version"], "apt install python3-pip   (setup fetches runtimes with it)"),
     ]);
-    let redactor = Redactor::here();
     let cache = Cache {
         path: root.display().to_string(),
         bytes: crate::cache::size(&root),
         free_bytes: crate::cache::free(&root),
     };
-    let findings = findings.into_iter().map(|finding| Finding { detail: redactor.text(&finding.detail), ..finding });
     let (tool, machine) = (Tool::this(), manifest::machine::collect());
-    Ok((Findings { format: 1, tool, machine, gpus, findings: findings.collect(), cache }, all_there))
+    Ok((Findings { format: 1, tool, machine, gpus, findings, cache }, all_there))
+}
+
+impl Findings {
+    /// Fit to be passed on, as JSON is. Who asks at a terminal sees the paths that they gave.
+    fn published(self, redactor: &Redactor) -> Self {
+        let findings = self.findings.into_iter().map(|finding| {
+            let fix = finding.fix.map(|fix| redactor.text(&fix));
+            Finding { detail: redactor.text(&finding.detail), fix, ..finding }
+        });
+        let cache = Cache { path: redactor.cache_folder(), ..self.cache };
+        Self { findings: findings.collect(), cache, ..self }
+    }
 }
 
 fn foreign_load() -> Finding {
@@ -156,9 +167,9 @@ fn print(findings: &Findings, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "\n{title}")?;
         for finding in findings.findings.iter().filter(|finding| finding.kind == kind) {
             let state = if finding.ready { "ready" } else { "missing" };
-            writeln!(out, "  {:width$}  {state:7}  {}", finding.name, finding.detail)?;
+            writeln!(out, "  {:width$}  {state:7}  {}", finding.name, without_passwords(&finding.detail))?;
             for line in finding.fix.iter().flat_map(|fix| fix.lines()) {
-                writeln!(out, "  {:width$}           try: {}", "", line.trim())?;
+                writeln!(out, "  {:width$}           try: {}", "", without_passwords(line.trim()))?;
             }
         }
     }

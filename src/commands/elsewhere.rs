@@ -32,7 +32,19 @@ fn instead(command: &Command) -> Option<&'static str> {
         | Command::Rerun(_)
         | Command::Cost(_)
         | Command::Decide(_) => Some("a folder that this user may write to, with --out"),
-        _ => None,
+        Command::Doctor(_)
+        | Command::Setup(_)
+        | Command::Models(_)
+        | Command::Plan(_)
+        | Command::Init(_)
+        | Command::Validate(_)
+        | Command::Fit(_)
+        | Command::Kv(_)
+        | Command::Worker(_)
+        | Command::Supervise(_)
+        | Command::Boards(_)
+        | Command::Schema(_)
+        | Command::Completions(_) => None,
     }
 }
 

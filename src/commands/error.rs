@@ -3,7 +3,6 @@
 use std::io;
 
 use crate::analysis::WriteError;
-use crate::backend::http::ClientError;
 use crate::backend::worker::launch::LaunchError;
 use crate::backend::worker::serve::ServeError;
 use crate::backend::{BackendError, ollama, onnx};
@@ -22,7 +21,7 @@ use crate::scenario::{CsvError, ScenarioError};
 use crate::signals::SignalError;
 use crate::store::{self, StoreError};
 
-use super::bench::BadTarget;
+use super::bench::{BadTarget, Unmeasurable};
 use super::compare::CompareError;
 
 /// A Docker engine that lists containers and does not remove them.
@@ -40,7 +39,7 @@ pub struct BadUrl(pub(super) String);
 
 /// Several backends are missing; each with its fix.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: "))]
 pub struct Missing(pub Vec<BackendError>);
 
 /// A file that would be written over.
@@ -74,9 +73,6 @@ pub enum BadReport {
     /// Nothing says where to.
     #[error("a report of {0} runs needs a folder of its own\n  try: --out DIR")]
     NoFolder(usize),
-    /// It would overwrite a run's own report.
-    #[error("--out {0} is a run folder, whose own report would be lost\n  try: another folder")]
-    RunFolder(String),
     /// More than fit into one.
     #[error("a report of {0} runs; allowed: up to {MOST_RUNS}")]
     TooMany(usize),
@@ -125,6 +121,8 @@ pub enum CommandError {
     #[error(transparent)]
     Target(#[from] BadTarget),
     #[error(transparent)]
+    Unmeasurable(#[from] Unmeasurable),
+    #[error(transparent)]
     Tier(#[from] NoTier),
     #[error(transparent)]
     NoUse(#[from] NoUse),
@@ -168,8 +166,6 @@ pub enum CommandError {
     VerifyOnnx(#[from] onnx::verify::VerifyError),
     #[error(transparent)]
     VerifyOllama(#[from] ollama::verify::VerifyError),
-    #[error(transparent)]
-    Client(#[from] ClientError),
     #[error(transparent)]
     BadUrl(#[from] BadUrl),
     #[error(transparent)]
@@ -228,6 +224,15 @@ impl CommandError {
         }
         text
     }
+
+    /// The same for scripts, which know that it is an error: each line that begins one without the word.
+    #[must_use]
+    pub fn words(&self) -> String {
+        const BEGINS: &str = "error: ";
+        let described = self.describe();
+        let lines = described.lines().map(|line| line.strip_prefix(BEGINS).unwrap_or(line));
+        lines.collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// The one table from errors to exit codes. A closed pipe is success: whoever read had enough.
@@ -242,6 +247,7 @@ impl From<&CommandError> for Exit {
             | CommandError::Csv(_)
             | CommandError::Requests(_)
             | CommandError::Target(_)
+            | CommandError::Unmeasurable(_)
             | CommandError::Tier(_)
             | CommandError::NoUse(_)
             | CommandError::Report(_)
@@ -251,7 +257,13 @@ impl From<&CommandError> for Exit {
             | CommandError::Launch(_)
             | CommandError::Serve(_) => Self::Usage,
             CommandError::Compare(CompareError::Figures(_)) => Self::Internal,
-            CommandError::Compare(_) => Self::Usage,
+            CommandError::Compare(
+                CompareError::SameRun { .. }
+                | CompareError::Runs(_)
+                | CompareError::Slowdown { .. }
+                | CompareError::Backend { .. }
+                | CompareError::Gate(_),
+            ) => Self::Usage,
             CommandError::Model(error) => of_model(error),
             CommandError::Store(_)
             | CommandError::History(_)
@@ -260,7 +272,7 @@ impl From<&CommandError> for Exit {
             | CommandError::Power(PowerError::Store(_))
             | CommandError::Tables(WriteError::Store(_)) => Self::Store,
             CommandError::StackChanged(_) => Self::StackChanged,
-            CommandError::Missing(_) | CommandError::Client(ClientError::Unreachable { .. }) => Self::Unavailable,
+            CommandError::Missing(_) => Self::Unavailable,
             CommandError::Backend(error) => of_backend(error),
             CommandError::VerifyOnnx(error) => of_onnx(error),
             CommandError::VerifyOllama(error) => of_ollama(error),
@@ -270,7 +282,6 @@ impl From<&CommandError> for Exit {
             | CommandError::Power(PowerError::Thread(_))
             | CommandError::Calibrate(_)
             | CommandError::Tables(WriteError::Csv { .. } | WriteError::Json { .. } | WriteError::Io(_))
-            | CommandError::Client(_)
             | CommandError::Docker(_)
             | CommandError::Memory(_)
             | CommandError::Signals(_)
@@ -306,8 +317,8 @@ fn of_ollama(error: &ollama::verify::VerifyError) -> Exit {
     match error {
         VerifyError::Backend(error) => of_backend(error),
         VerifyError::Model(error) => of_model(error),
-        VerifyError::Client(ClientError::Unreachable { .. }) => Exit::Unavailable,
-        VerifyError::Client(_) | VerifyError::Reply { .. } => Exit::Internal,
+        VerifyError::Client(_) => Exit::Unavailable,
+        VerifyError::Reply { .. } => Exit::Internal,
     }
 }
 
@@ -321,6 +332,20 @@ mod tests {
         let error = CommandError::from(gone).during("model `m`");
         assert_eq!(error.describe(), "error: model `m`: backend `b`: gone\n  try: find it");
         assert_eq!(Exit::from(&error), Exit::Unavailable);
+    }
+
+    /// Each begins as any error does, and scripts read each without that.
+    #[test]
+    fn every_missing_backend_is_an_error_of_its_own() {
+        let gone = |name: &str| BackendError::Unavailable {
+            backend: name.to_owned(),
+            what: "gone".to_owned(),
+            fix: "find it".to_owned(),
+        };
+        let error = CommandError::from(Missing(vec![gone("a"), gone("b")]));
+        let told = "error: backend `a`: gone\n  try: find it\nerror: backend `b`: gone\n  try: find it";
+        assert_eq!(error.describe(), told);
+        assert_eq!(error.words(), told.replace("error: ", ""));
     }
 
     #[test]

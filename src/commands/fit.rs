@@ -252,10 +252,10 @@ fn described(fit: &Fit, args: &FitArgs) -> String {
     };
     let law = match fit.slope_x2 {
         _ if fit.form == "affine" => format!("{y} = {} + {} * {x}", short(intercept), short(slope)),
-        None => format!("{y} = {} * {x}^{}", short(intercept.exp()), short(slope)),
+        None => format!("{y} = {} * {x}^{}", factor(intercept), short(slope)),
         Some(second) => {
             let x2 = args.x2.as_deref().unwrap_or_default();
-            format!("{y} = {} * {x}^{} * {x2}^{}", short(intercept.exp()), short(slope), short(second))
+            format!("{y} = {} * {x}^{} * {x2}^{}", factor(intercept), short(slope), short(second))
         }
     };
     let mut line = format!("{:<13} {law}, R² {}, slope 95 % t {}", fit.form, short(r2), interval(fit.ci_t));
@@ -266,4 +266,10 @@ fn described(fit: &Fit, args: &FitArgs) -> String {
         line.push_str(&format!(" and {}", interval(fit.ci_t_x2)));
     }
     format!("{line}: {verdict}")
+}
+
+/// What a power of x is multiplied by, where its logarithm is this. Beyond what a number can hold, as its power of e.
+fn factor(ln: f64) -> String {
+    let value = ln.exp();
+    if value.is_normal() { short(value) } else { format!("e^{}", short(ln)) }
 }

@@ -4,23 +4,20 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use crate::cli::HistoryArgs;
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
-use crate::commands::compare::not_a_run;
-use crate::commands::report::print_finding;
+use crate::commands::findings::{findings, print_finding};
+use crate::commands::out_folder::{not_a_run, write_table};
+use crate::comparison::words::counted;
 use crate::exit::Exit;
 use crate::history::{self, Change, History, Level, Series};
-use crate::report::document::{Block, Document, Table, Text};
+use crate::report::document::{Document, Table, Text};
 use crate::report::files::{self, PAGE};
-use crate::report::format;
-use crate::store::{StoreError, io_error, write_inside};
+use crate::report::format::{self, ABSENT};
+use crate::store::{io_error, write_inside};
 
-/// The files beside the page.
-const RUNS: &str = "history.csv";
-const CHANGES: &str = "change_points.csv";
+/// All of it, beside the page.
 const JSON: &str = "history.json";
 
 /// Reads the runs, prints what changed, and writes page and tables where they are asked for.
@@ -36,13 +33,9 @@ pub fn execute(args: &HistoryArgs, out: &mut dyn Write) -> Result<Exit, CommandE
         writeln!(out, "{:#}", serde_json::to_value(&history)?)?;
         return Ok(Exit::Good);
     }
-    let (runs, cells) = (history.runs.len(), history.series.len());
-    writeln!(out, "{runs} runs, {cells} cells, {} changes of the stack", history.marks.len())?;
-    for block in &document.verdict {
-        if let Block::Findings(findings) = block {
-            findings.iter().try_for_each(|finding| print_finding(finding, out))?;
-        }
-    }
+    let (runs, cells) = (counted(history.runs.len(), "run"), counted(history.series.len(), "cell"));
+    writeln!(out, "{runs}, {cells}, {} of the stack", counted(history.marks.len(), "change"))?;
+    findings(&document).try_for_each(|finding| print_finding(finding, out))?;
     print_table(&history, out)?;
     for series in &history.series {
         for (change, levels) in series.changes.iter().zip(series.levels.windows(2)) {
@@ -62,18 +55,23 @@ fn print_table(history: &History, out: &mut dyn Write) -> Result<(), CommandErro
     };
     let level = |level: Option<&Level>| format::ms(level.map(|level| level.ms));
     let table = Table::of(&history.series)
-        .words("cell", |series| series.cell.words())
+        .words("cell", |series| series.name.clone())
         .count("runs", |series| series.points.len())
         .number("first level", "ms", |series| level(series.levels.first()))
         .number("last level", "ms", |series| level(series.levels.last()))
         .number("last run to first", "", trend)
-        .count("changes", |series| series.changes.len())
+        .number("changes", "", changes)
         .captioned(Text::default());
     writeln!(out)?;
     for line in aligned_table(&table) {
         writeln!(out, "  {line}")?;
     }
     Ok(())
+}
+
+/// How often its level changes. Of too few runs nobody knows.
+fn changes(series: &Series) -> String {
+    if series.can_show_a_change() { series.changes.len().to_string() } else { ABSENT.to_owned() }
 }
 
 fn print_change(
@@ -85,7 +83,7 @@ fn print_change(
 ) -> Result<(), CommandError> {
     let percent = |ratio: f64| format!("{:+.1}", 100.0 * (ratio - 1.0));
     let interval = change.interval.map(|(low, high)| format!(" [{}, {}]", percent(low), percent(high)));
-    let name = series.cell.words();
+    let name = &series.name;
     let folder = history.runs.get(change.run).map_or("", |run| run.folder.as_str());
     writeln!(
         out,
@@ -111,19 +109,11 @@ fn print_change(
 fn write(history: &History, document: &Document, folder: &Path) -> Result<PathBuf, CommandError> {
     fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
     files::write(document, folder)?;
-    write_inside(folder, Path::new(RUNS), &csv(folder, RUNS, &history::run_rows(history))?)?;
-    write_inside(folder, Path::new(CHANGES), &csv(folder, CHANGES, &history::change_rows(history))?)?;
+    for file in history::csv_files(history)? {
+        write_table(&file, folder)?;
+    }
     let mut json = serde_json::to_vec_pretty(history)?;
     json.push(b'\n');
     write_inside(folder, Path::new(JSON), &json)?;
     Ok(folder.to_owned())
-}
-
-fn csv<R: Serialize>(folder: &Path, name: &str, rows: &[R]) -> Result<Vec<u8>, StoreError> {
-    let unwritable = |why: String| StoreError::Content { path: folder.join(name).display().to_string(), why };
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer.serialize(row).map_err(|error| unwritable(error.to_string()))?;
-    }
-    writer.into_inner().map_err(|error| unwritable(error.to_string()))
 }

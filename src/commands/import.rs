@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::cli::ImportArgs;
 use crate::commands::CommandError;
+use crate::comparison::words::counted;
 use crate::exit::Exit;
 use crate::import::{self, ImportedRun};
 use crate::record::Line;
@@ -25,13 +26,13 @@ pub fn execute(args: &ImportArgs, out: &mut dyn Write) -> Result<Exit, CommandEr
     let imported = run.manifest.imported.as_ref();
     let tool = imported.map_or("", |imported| imported.tool.as_str());
     let version = imported.and_then(|imported| imported.version.as_deref()).unwrap_or("version not told");
-    let files = args.files.len();
-    writeln!(out, "{tool}, {version}: {files} file{}", if files == 1 { "" } else { "s" })?;
+    writeln!(out, "{tool}, {version}: {}", counted(args.files.len(), "file"))?;
     let counts = Counts::of(&run);
     for cell in &run.plan.cells {
         let Counted { calls, failed, stated } = counts.of_cell(&cell.id);
         let name = format!("{} · {} · {}", cell.session.backend, cell.session.model, cell.scenario);
-        writeln!(out, "  {name}: {calls} calls, {failed} failed, {stated} stated without samples")?;
+        let calls = counted(calls, "call");
+        writeln!(out, "  {name}: {calls}, {failed} failed, {stated} stated without samples")?;
     }
     for note in imported.into_iter().flat_map(|imported| &imported.notes) {
         writeln!(out, "note: {note}")?;

@@ -10,8 +10,8 @@ use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
 use crate::commands::scenario::machine_memory;
 use crate::exit::Exit;
-use crate::kv::{Cache, MIB, multi_head_of_equal_size};
-use crate::model::cache_shape::{self, CacheShape};
+use crate::kv::{Cache, LayeredCache, Longest, MIB, multi_head_of_equal_size};
+use crate::model::cache_shape::{self, CacheShape, Layers};
 use crate::model::{Folder, config};
 use crate::report::document::{Table, Text};
 use crate::terms::model::Architecture;
@@ -53,9 +53,10 @@ impl Model {
         Ok(Self { shape, params, architecture })
     }
 
-    fn cache(&self, element_bytes: u64) -> Cache {
-        let CacheShape { n_layer, n_kv_head, head_dim, n_positions, .. } = self.shape;
-        Cache { n_layer, n_kv_head, head_dim, element_bytes, n_positions }
+    fn cache(&self, element_bytes: u64) -> LayeredCache {
+        let CacheShape { n_kv_head, head_dim, n_positions, layers, .. } = self.shape;
+        let whole = Cache { n_layer: layers.whole, n_kv_head, head_dim, element_bytes, n_positions };
+        LayeredCache { whole, windowed: layers.windowed, window: layers.window }
     }
 }
 
@@ -71,6 +72,7 @@ struct Reckoned {
     /// As given, else counted. Null: neither.
     weights_bytes: Option<u64>,
     n_layer: u64,
+    layers: WhatLayersHold,
     n_head: u64,
     n_kv_head: u64,
     head_dim: u64,
@@ -86,16 +88,57 @@ struct Reckoned {
     multi_head_of_equal_size: Option<MultiHead>,
 }
 
+/// What was reckoned with of the model's layers.
+#[derive(Debug, Serialize)]
+struct WhatLayersHold {
+    /// Those that hold the whole context.
+    whole_context: u64,
+    /// Those that hold its last `window_tokens`.
+    windowed: u64,
+    /// Null: no layer is windowed.
+    window_tokens: Option<u64>,
+    /// Those that have no cache, but a state of fixed size.
+    without_cache: u64,
+    /// The key of the configuration. Null: none says anything, so all hold the whole context.
+    told_by: Option<&'static str>,
+}
+
+impl WhatLayersHold {
+    fn of(layers: Layers) -> Self {
+        let Layers { whole, windowed, window, without, told_by } = layers;
+        let window_tokens = (windowed > 0).then_some(window);
+        Self { whole_context: whole, windowed, window_tokens, without_cache: without, told_by }
+    }
+
+    /// In words. `None`: all hold the whole context.
+    fn words(&self) -> Option<String> {
+        if self.whole_context + self.windowed == 0 {
+            let told_by = self.told_by.map(|key| format!("; told by `{key}`")).unwrap_or_default();
+            return Some(format!("no layer keeps a cache that grows with the context{told_by}"));
+        }
+        let mut parts = vec![format!("{} hold the whole context", self.whole_context)];
+        parts.extend(self.window_tokens.map(|window| format!("{} its last {window} tokens", self.windowed)));
+        if self.without_cache > 0 {
+            parts.push(format!("{} a state of fixed size, which is not counted", self.without_cache));
+        }
+        let told_by = self.told_by.filter(|_| parts.len() > 1)?;
+        Some(format!("of its layers {}; told by `{told_by}`", parts.join(", ")))
+    }
+}
+
 /// A cache of one element type.
 #[derive(Debug, Serialize)]
 struct OfElement {
     element: &'static str,
+    /// As long as no window is full.
     bytes_per_token: u64,
-    /// Tokens of one sequence whose cache is as large as the weights. Null: the weights are not known.
+    /// Tokens of one sequence whose cache is as large as the weights. Null: the weights are not known, or it is never as large.
     crossover_tokens: Option<u64>,
-    /// Longest context of each sequence at `batch` within the memory. Null: memory or weights are not known, or the weights
-    /// do not fit.
+    /// Longest context of each sequence at `batch` within the memory. Null: memory or weights are not known, the weights do
+    /// not fit, or `any_context`.
     longest_context: Option<u64>,
+    /// Whether any length fits, so that there is no longest.
+    any_context: bool,
     contexts: Vec<AtContext>,
 }
 
@@ -134,13 +177,14 @@ impl Reckoned {
         let of_element = |element, bytes| OfElement::new(model.cache(bytes), element, limits, &args.context);
         let caches = vec![of_element(dtype.as_str(), width), of_element("8-bit", 1)];
         let multi_head = model.architecture.as_ref().and_then(|grouped| MultiHead::of(grouped, width));
-        let CacheShape { family, n_layer, n_head, n_kv_head, head_dim, n_positions } = model.shape.clone();
+        let CacheShape { family, n_layer, n_head, n_kv_head, head_dim, n_positions, layers } = model.shape.clone();
         Self {
             family,
             params: model.params,
             dtype: dtype.as_str(),
             weights_bytes: weights,
             n_layer,
+            layers: WhatLayersHold::of(layers),
             n_head,
             n_kv_head,
             head_dim,
@@ -163,6 +207,9 @@ impl Reckoned {
         let longest = self.n_positions.map_or_else(String::new, |n| format!("; contexts up to {n} tokens"));
         let (heads, own) = (self.n_head, self.n_kv_head);
         writeln!(out, "{} layers, {heads} heads of {}, {own} key-value heads{longest}", self.n_layer, self.head_dim)?;
+        if let Some(words) = self.layers.words() {
+            writeln!(out, "{words}")?;
+        }
         for cache in &self.caches {
             writeln!(out)?;
             self.print_cache(cache, out)?;
@@ -185,7 +232,9 @@ impl Reckoned {
     fn print_cache(&self, cache: &OfElement, out: &mut dyn Write) -> std::io::Result<()> {
         let scales = if cache.element == "8-bit" { ", scales not counted" } else { "" };
         let per_token = Bytes(cache.bytes_per_token);
-        writeln!(out, "{} cache{scales}: {per_token} per token and sequence", cache.element)?;
+        let full = self.layers.window_tokens.map(|window| format!(" up to {window} tokens, less beyond"));
+        let full = full.unwrap_or_default();
+        writeln!(out, "{} cache{scales}: {per_token} per token and sequence{full}", cache.element)?;
         let table = Table::of(&cache.contexts)
             .count("context", |at| at.tokens)
             .number("cache", "MiB", |at| significant(at.mib, 4))
@@ -209,6 +258,7 @@ impl Reckoned {
         };
         let batch = self.batch;
         match (cache.longest_context, self.weights_bytes) {
+            _ if cache.any_context => writeln!(out, "  {memory}: contexts of any length at batch {batch}"),
             (Some(tokens), _) => writeln!(out, "  {memory}: contexts of up to {tokens} tokens at batch {batch}"),
             (None, Some(_)) => writeln!(out, "  {memory}: the weights alone do not fit"),
             (None, None) => writeln!(out, "  {memory}: what fits beside the weights is not known"),
@@ -225,13 +275,20 @@ struct Limits {
 }
 
 impl OfElement {
-    fn new(cache: Cache, element: &'static str, limits: Limits, contexts: &[u64]) -> Self {
+    fn new(cache: LayeredCache, element: &'static str, limits: Limits, contexts: &[u64]) -> Self {
         let room = limits.memory.zip(limits.weights);
+        let longest = room.and_then(|(memory, weights)| cache.longest_context(memory, weights, limits.batch));
+        let (longest_context, any_context) = match longest {
+            Some(Longest::Tokens(tokens)) => (Some(tokens), false),
+            Some(Longest::Any) => (None, true),
+            None => (None, false),
+        };
         Self {
             element,
             bytes_per_token: cache.bytes_per_token(),
             crossover_tokens: limits.weights.and_then(|weights| cache.crossover_tokens(weights)),
-            longest_context: room.and_then(|(memory, weights)| cache.longest_context(memory, weights, limits.batch)),
+            longest_context,
+            any_context,
             contexts: contexts.iter().map(|tokens| AtContext::new(cache, limits, *tokens)).collect(),
         }
     }
@@ -239,12 +296,12 @@ impl OfElement {
 
 impl AtContext {
     #[expect(clippy::cast_precision_loss, reason = "printed with four digits")]
-    fn new(cache: Cache, limits: Limits, tokens: u64) -> Self {
+    fn new(cache: LayeredCache, limits: Limits, tokens: u64) -> Self {
         let bytes = cache.bytes(limits.batch, tokens) as f64;
         let room = limits.memory.zip(limits.weights);
         Self {
             tokens,
-            beyond_longest: cache.n_positions.is_some_and(|longest| tokens > longest),
+            beyond_longest: cache.whole.n_positions.is_some_and(|longest| tokens > longest),
             mib: bytes / MIB,
             share_of_weights: limits.weights.filter(|weights| *weights > 0).map(|weights| bytes / weights as f64),
             largest_batch: room.and_then(|(memory, weights)| cache.largest_batch(memory, weights, tokens)),

@@ -17,7 +17,7 @@ use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::files;
 use crate::model::onnx::{ArgMax, Options, Weights};
-use crate::model::{self, Error, Folder, Form, ModelSource, Precision};
+use crate::model::{self, Error, Folder, Form, ModelSource, Precision, mistaken};
 use crate::scenario::{self, OnnxSettings};
 use crate::terms;
 use crate::terms::model::{Architecture, Dtype, Family, Synthetic};
@@ -41,7 +41,7 @@ pub fn execute(command: &ModelsCommand, out: &mut dyn Write) -> Result<Exit, Com
         ModelsCommand::Verify(args) => {
             let verified = verify_whatever(args, out);
             if let (true, Err(error)) = (args.json, &verified) {
-                let result = json!({ "agrees": null, "error": error.describe() });
+                let result = json!({ "agrees": null, "error": error.words() });
                 writeln!(out, "{result:#}")?;
             }
             verified
@@ -304,6 +304,9 @@ struct VerifiedPrompt {
 fn verify(args: &VerifyArgs, folder: &Path, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let reference = folder.join("reference.json");
     if !reference.is_file() {
+        if let Some(mistaken) = mistaken::for_a_folder(folder) {
+            return Err(mistaken.into());
+        }
         let message = "is not there: it holds the log-probabilities that an independent implementation computed";
         return Err(Error::Malformed { path: reference, message: message.to_owned() }.into());
     }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::analysis::Tables;
 use crate::commands::CommandError;
-use crate::commands::csv_files::{self, rows};
 use crate::commands::error::NoTier;
 use crate::cost::bill::{self, Bill};
 use crate::record::plan::PlannedWorkload;
@@ -74,10 +73,14 @@ impl Order {
         Ok(())
     }
 
-    /// Adds to how fast the workload's answers must be; without a workload there is nothing to add to, and cells are asked instead.
+    /// Adds what the workload does not ask itself to how fast its answers must be; without a workload there is nothing to add to, and
+    /// cells are asked instead.
     pub fn demand(&mut self, slos: &[Slo]) {
-        if let Some(workload) = &mut self.workload {
-            workload.slos.extend_from_slice(slos);
+        let Some(workload) = &mut self.workload else { return };
+        for slo in slos {
+            if !workload.slos.contains(slo) {
+                workload.slos.push(*slo);
+            }
         }
     }
 
@@ -151,28 +154,4 @@ fn recorded(planned: &PlannedWorkload, path: &Path) -> Result<(Workload, Option<
         }
     };
     Ok((workload, bins))
-}
-
-/// Every table of a bill, as files.
-///
-/// # Errors
-/// Never for rows of plain values.
-pub fn files(bill: &Bill) -> Result<Vec<csv_files::File>, CommandError> {
-    Ok(vec![
-        ("cost_table_all_tiers.csv", rows(&bill.phases)?),
-        ("cost_per_measurement.csv", rows(&bill.measurements)?),
-        ("cost_comparison.csv", rows(&bill.comparisons)?),
-        ("tier_savings.csv", rows(&bill.tiers)?),
-        ("request_time.csv", rows(&bill.requests)?),
-        ("cost_per_request.csv", rows(&bill.thousands)?),
-        ("cost_per_shape.csv", rows(&bill.shapes)?),
-        ("routing.csv", rows(&bill.routing)?),
-        ("slos.csv", rows(&bill.slos)?),
-        ("capacity.csv", rows(&bill.capacity)?),
-        ("cost_per_month.csv", rows(&bill.months)?),
-        ("break_even.csv", rows(&bill.break_even)?),
-        ("tco.csv", rows(&bill.tco)?),
-        ("warm_pools.csv", rows(&bill.warm_pools)?),
-        ("models.csv", rows(&bill.models)?),
-    ])
 }

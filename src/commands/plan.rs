@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::PlanArgs;
 use crate::commands::CommandError;
 use crate::commands::columns::aligned;
-use crate::commands::scenario::{self, Loaded};
+use crate::commands::scenario::{self, Loaded, Purpose};
 use crate::exit::Exit;
 use crate::plan::{self, CallCounts, TimeRange};
 use crate::record::plan::{Cell, Plan, ReferencePlan, SkippedCell};
@@ -28,8 +28,9 @@ const HASH_DIGITS: usize = 12;
 /// # Errors
 /// A bad scenario file or filter, a model that cannot be read, standard output refuses.
 pub fn execute(args: &PlanArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    let loaded = scenario::load(&args.scenario, &args.only)?;
+    let loaded = scenario::load(&args.scenario, &args.only, Purpose::Look)?;
     super::processors::warn(&loaded.file);
+    scenario::warn_of_weights(&loaded);
     let sha256 = plan::plan_sha256(&loaded.plan)?;
     if args.json {
         writeln!(out, "{:#}", as_json(&loaded, &sha256)?)?;

@@ -1,7 +1,6 @@
 //! `phasebench report`: every table of a run and the report made from them; or a report apart from the runs, over several and
 //! with prices.
 
-use std::fs;
 use std::io::Write;
 use std::mem;
 use std::panic::resume_unwind;
@@ -10,23 +9,25 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::analysis::columns::nested::CsvFile;
 use crate::analysis::validate::contradictions;
 use crate::analysis::{self, Overview, Sources};
 use crate::cli::ReportArgs;
 use crate::commands::CommandError;
-use crate::commands::csv_files::{self, rows};
 use crate::commands::error::BadReport;
-use crate::commands::order::{self, Order};
+use crate::commands::findings::{self, findings, print_finding};
+use crate::commands::order::Order;
+use crate::commands::out_folder::{DECISIONS, not_a_run, write_tables};
 use crate::commands::runs::ReadRun;
+use crate::cost::bill::Bill;
 use crate::cost::decision;
 use crate::exit::Exit;
-use crate::report::document::{Block, Document, Finding};
+use crate::report::document::{Block, Document};
 use crate::report::files::{self, PAGE};
 use crate::report::sections::costs::add_costs;
 use crate::report::sections::several::{NamedRun, across_runs, compose_several};
 use crate::report::sections::{ReportedRun, compose};
 use crate::run_folder::RunFolder;
-use crate::store::{MEASUREMENTS, io_error};
 
 /// Makes the report; prints what it finds.
 ///
@@ -55,7 +56,7 @@ fn one(path: &Path, as_json_text: bool, out: &mut dyn Write) -> Result<Exit, Com
     let written = files::write(&document, &run.path)?;
     if as_json_text {
         let mut result = serde_json::to_value(Overview::new(&run, &tables, &written))?;
-        result["findings"] = findings(&document).map(as_json).collect();
+        result["findings"] = findings(&document).map(findings::as_json).collect();
         result["next"] = json!(next_step(&document));
         writeln!(out, "{result:#}")?;
     } else {
@@ -69,30 +70,27 @@ fn one(path: &Path, as_json_text: bool, out: &mut dyn Write) -> Result<Exit, Com
 /// Writes one report over all runs, with prices where they are given, into a folder of its own; the runs stay as they are.
 fn apart(paths: &[PathBuf], args: &ReportArgs, folder: &Path, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let mut order = args.pricing.as_deref().map(|path| Order::read(path, args.workload.as_deref())).transpose()?;
-    if folder.join(MEASUREMENTS).exists() {
-        return Err(BadReport::RunFolder(folder.display().to_string()).into());
-    }
-    let read = ReadRun::all(paths)?;
+    not_a_run(folder)?;
+    let mut read = ReadRun::all(paths)?;
+    let bill = order.as_mut().zip(read.first_mut()).map(|(order, main)| priced(order, main)).transpose()?;
     let runs: Vec<NamedRun<'_>> = read.iter().map(ReadRun::named).collect();
     let across = across_runs(&runs);
     let mut document = match &runs[..] {
         [only] => compose(&only.run),
         _ => compose_several(&runs, &across),
     };
-    let mut tables = vec![("across_runs.csv", rows(&across.cells)?), ("growth_across_runs.csv", rows(&across.growth)?)];
-    if let (Some(order), Some(main)) = (&mut order, read.first()) {
-        order.of_run(&main.folder)?;
-        let bill = order.bill(&main.folder, &main.tables, None, &[])?;
-        add_costs(&mut document, &bill);
-        tables.extend(order::files(&bill)?);
-        let decisions = [decision::recommend(&bill), main.tables.recommendations.clone()].concat();
-        tables.push(("decisions.csv", rows(&decisions)?));
+    let mut tables = across.csv_files()?;
+    if let (Some(bill), Some(main)) = (&bill, read.first()) {
+        add_costs(&mut document, bill);
+        tables.extend(bill.csv_files()?);
+        let mut decisions = main.tables.recommendations.clone();
+        decision::put_first(decision::recommend(bill), &mut decisions);
+        tables.push(CsvFile::of_runs(DECISIONS, &[(main.name.as_str(), decisions.as_slice())])?);
     }
-    fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
-    csv_files::write(tables, folder)?;
+    write_tables(&tables, folder)?;
     files::write(&document, folder)?;
     if args.json {
-        let found: Value = findings(&document).map(as_json).collect();
+        let found: Value = findings(&document).map(findings::as_json).collect();
         let result = json!({ "report": folder.join(PAGE), "findings": found, "across": across });
         writeln!(out, "{result:#}")?;
     } else {
@@ -101,12 +99,15 @@ fn apart(paths: &[PathBuf], args: &ReportArgs, folder: &Path, out: &mut dyn Writ
     Ok(Exit::Good)
 }
 
-fn findings(document: &Document) -> impl Iterator<Item = &Finding> {
-    let blocks = document.verdict.iter().filter_map(|block| match block {
-        Block::Findings(findings) => Some(findings),
-        _ => None,
-    });
-    blocks.flatten()
+/// What the main run costs. Where prices and SLOs answer a question that the run answers without them, its own answer gives way.
+///
+/// # Errors
+/// What the run's plan or scenario file holds cannot be used.
+fn priced(order: &mut Order, main: &mut ReadRun) -> Result<Bill, CommandError> {
+    order.of_run(&main.folder)?;
+    let bill = order.bill(&main.folder, &main.tables, None, &[])?;
+    decision::put_in_place(&decision::recommend(&bill), &mut main.tables.recommendations);
+    Ok(bill)
 }
 
 /// What a reader would do next. `None`: the report is of several runs.
@@ -131,21 +132,4 @@ fn print(document: &Document, folder: &Path, out: &mut dyn Write) -> Result<(), 
     }
     writeln!(out, "\nreport: {}", folder.join(PAGE).display())?;
     Ok(())
-}
-
-/// A question with its answer, and what that rests on.
-pub(super) fn print_finding(finding: &Finding, out: &mut dyn Write) -> Result<(), CommandError> {
-    writeln!(out, "{} ({})", finding.question, finding.assurance.as_str())?;
-    writeln!(out, "  {}", finding.answer)?;
-    writeln!(out, "  {}", finding.grounds)?;
-    Ok(())
-}
-
-pub(super) fn as_json(finding: &Finding) -> Value {
-    json!({
-        "question": finding.question,
-        "standing": finding.assurance.as_str(),
-        "answer": finding.answer.to_string(),
-        "grounds": finding.grounds.to_string(),
-    })
 }

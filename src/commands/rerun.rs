@@ -25,9 +25,10 @@ use crate::record::plan::{Cell, Plan, SkippedCell};
 use crate::terminal::warn;
 
 use super::CommandError;
-use super::compare::{self, Baseline, CompareError, Opened};
+use super::compare::{self, Baseline, CompareError, Found, Opened};
+use super::out_folder::not_a_run;
 use super::run;
-use measured::{default_folder, measure_into, planned_in, together};
+use measured::{Stage, default_folder, found, measure_into, planned_in, together};
 
 /// Chance of a false alarm at each of three looks, so that all of them together have 5 %: Pocock 1977.
 const THREE_LOOKS: f64 = 0.0221;
@@ -57,7 +58,7 @@ pub fn execute(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
     }
     let kind = if args.between.is_some() { "duet" } else { "rerun" };
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, kind, &stack));
-    compare::not_a_run(&folder)?;
+    not_a_run(&folder)?;
     let Baseline { opened: baseline, settings } = held_against(args, &baseline, &stack, &folder)?;
     let of_runs = settings.allowance.as_ref().is_some_and(|allowance| allowance.baseline_runs().is_some());
     if baseline.run.plan.session_count.is_one() && !of_runs {
@@ -67,8 +68,8 @@ pub fn execute(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
     let most_stages = if of_runs { 1 } else { args.stages };
     let rerun = Rerun { args, baseline: &baseline, folder: &folder, settings, most_stages };
     let Some(stages) = rerun.stages()? else { return Ok(Exit::Interrupted) };
-    let Some(comparison) = rerun.confirmed(&stages)? else { return Ok(Exit::Interrupted) };
-    compare::tell(&[comparison], &args.judge, Some(&folder), out)
+    let Some((comparison, found)) = rerun.confirmed(&stages)? else { return Ok(Exit::Interrupted) };
+    compare::tell(&[comparison], &args.judge, Some(&folder), found.as_ref(), out)
 }
 
 /// What is measured again is held against the run, or one of its backends against the other.
@@ -127,7 +128,7 @@ struct Rerun<'a> {
 impl Rerun<'_> {
     /// Measures stage after stage, until a cell that counts is worse, all of them are known to be well, or more sessions would
     /// decide none of them. `None`: interrupted.
-    fn stages(&self) -> Result<Option<Vec<Opened>>, CommandError> {
+    fn stages(&self) -> Result<Option<Vec<Stage>>, CommandError> {
         let mut stages = Vec::new();
         for number in 1..=self.most_stages {
             let mut plan = self.baseline.run.plan.clone();
@@ -146,8 +147,9 @@ impl Rerun<'_> {
         Ok(Some(stages))
     }
 
-    /// What the stages say, where what looks worse and counts was measured afresh. `None`: interrupted.
-    fn confirmed(&self, stages: &[Opened]) -> Result<Option<Comparison>, CommandError> {
+    /// What the stages say, where what looks worse and counts was measured afresh; and what was found, if nothing was measured
+    /// now. `None`: interrupted.
+    fn confirmed(&self, stages: &[Stage]) -> Result<Option<(Comparison, Option<Found>)>, CommandError> {
         let all = together(stages);
         let settings = self.settings.at(self.looks());
         let sides = self.sides(&all);
@@ -156,15 +158,16 @@ impl Rerun<'_> {
         let counts = |cell: &CellRow| cell.verdict.is_worse() && gate.holds(cell);
         let suspects = comparison.cells.into_iter().filter(counts).collect();
         let Some(fresh) = self.measured_afresh(suspects)? else { return Ok(None) };
-        let fresh: Vec<Sides<'_>> = fresh.iter().map(|run| self.sides(run)).collect();
+        let found = found(self.folder, stages.iter().chain(&fresh));
+        let fresh: Vec<Sides<'_>> = fresh.iter().map(|stage| self.sides(&stage.run)).collect();
         let once = self.settings.at(Rule::default().alpha);
-        let found = compare_confirmed(&sides, Some((fresh.as_slice(), &once)), &settings);
-        Ok(Some(found.map_err(CompareError::from)?))
+        let comparison = compare_confirmed(&sides, Some((fresh.as_slice(), &once)), &settings);
+        Ok(Some((comparison.map_err(CompareError::from)?, found)))
     }
 
     /// Fresh runs of cells that look worse: those that are there already, and one of what none of them planned. Which cells look
     /// worse depends on what the command is told, so one that is given again may need more of them. `None`: interrupted.
-    fn measured_afresh(&self, mut suspects: Vec<CellRow>) -> Result<Option<Vec<Opened>>, CommandError> {
+    fn measured_afresh(&self, mut suspects: Vec<CellRow>) -> Result<Option<Vec<Stage>>, CommandError> {
         let mut fresh = Vec::new();
         for number in 1.. {
             if suspects.is_empty() {
@@ -206,10 +209,10 @@ impl Rerun<'_> {
     }
 
     /// A run of a plan in a folder: measured, taken up again, or found there. `None`: interrupted.
-    fn measured(&self, folder: &Path, plan: Plan) -> Result<Option<Opened>, CommandError> {
+    fn measured(&self, folder: &Path, plan: Plan) -> Result<Option<Stage>, CommandError> {
         let json = self.args.judge.json;
-        let is_there = measure_into(folder, &self.baseline.run.path, plan, json)?;
-        Ok(if is_there { Some(compare::open(folder)?) } else { None })
+        let Some(was_there) = measure_into(folder, &self.baseline.run.path, plan, json)? else { return Ok(None) };
+        Ok(Some(Stage { run: compare::open(folder)?, was_there }))
     }
 
     fn sides<'s>(&'s self, measured: &'s Opened) -> Sides<'s> {
@@ -236,9 +239,12 @@ impl Rerun<'_> {
         Ok(Outcome::of(&comparison.cells, &self.gate(comparison)?, &compare::allowed(&self.args.judge)))
     }
 
-    /// Whether more sessions would decide any cell that counts.
+    /// Whether more sessions would decide any cell that counts. Where the machine is in doubt they may, if its own speed is read on
+    /// both sides: they come with more readings of it.
     fn could_be_decided(&self, comparison: &Comparison) -> Result<bool, CommandError> {
         let gate = self.gate(comparison)?;
-        Ok(comparison.cells.iter().any(|cell| gate.holds(cell) && cell.sessions_to_decide.is_some()))
+        let could_be =
+            |cell: &CellRow| (cell.doubted && !comparison.machine.is_empty()) || cell.sessions_to_decide.is_some();
+        Ok(comparison.cells.iter().any(|cell| gate.holds(cell) && could_be(cell)))
     }
 }

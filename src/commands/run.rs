@@ -19,7 +19,7 @@ use crate::record::Finished;
 use crate::record::manifest::{Change, Manifest, Stack};
 use crate::record::plan::Plan;
 use crate::run::{Engines, Job, PowerBeside, Prompts, Run, RunEnd};
-use crate::run_folder::RunFolder;
+use crate::run_folder::{RunFolder, must_be_there};
 use crate::scenario::{ScenarioFile, TelemetrySettings};
 use crate::schedule::Recorded;
 use crate::schedule::order::residency;
@@ -31,7 +31,7 @@ use crate::terms::continuity::Continuity;
 
 use super::CommandError;
 use super::error::{OtherScenario, StackChanged};
-use super::scenario::{self, Loaded};
+use super::scenario::{self, Loaded, Purpose};
 
 mod ending;
 mod power;
@@ -53,7 +53,8 @@ pub fn execute(args: &RunArgs, out: &mut dyn Write) -> Result<Exit, CommandError
             not_planted(resume(folder, args.json)?)?
         }
         (None, Some(file)) => {
-            let loaded = scenario::load(file, &args.only)?;
+            let cache = crate::cache::root();
+            let loaded = scenario::load(file, &args.only, Purpose::Measure { cache: &cache })?;
             let out = args.out.as_deref();
             begin(loaded, &Asked { out, skip_missing: args.skip_missing, json: args.json })?
         }
@@ -281,6 +282,7 @@ pub(super) fn engines(
 
 /// Whether a run began with this scenario file.
 fn began_with(run: &Path, scenario: &Path) -> Result<(), CommandError> {
+    must_be_there(run)?;
     let archived = store::read_text(run, store::SPEC)?;
     let given = crate::scenario::read_text(scenario)?;
     if without_passwords(&given) == archived {

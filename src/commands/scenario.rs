@@ -16,7 +16,6 @@ use crate::scenario::workload::Requests;
 use crate::scenario::{
     self, NamedFile, Position, Problem, Prompt, Scenario, ScenarioError, ScenarioFile, claims, workload,
 };
-use crate::terms::claim::Claim;
 use crate::units::Bytes;
 
 /// A scenario file with its plan.
@@ -34,50 +33,69 @@ pub struct Loaded {
     pub plan: Plan,
 }
 
+/// What a plan is made for.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose<'a> {
+    /// To be looked at: the weights of its models may lie elsewhere.
+    Look,
+    /// To be measured: what is wrong with weights is told with all else that is wrong.
+    Measure {
+        /// The program's cache folder.
+        cache: &'a Path,
+    },
+}
+
 /// Reads and expands a scenario file; `only` is the command line's filter.
 ///
 /// # Errors
 /// Every problem of the file, a filter that selects nothing that exists, a model folder whose configuration
 /// cannot be read.
-pub fn load(path: &Path, only: &[String]) -> Result<Loaded, CommandError> {
-    of_text(scenario::read_text(path)?, path, only)
+pub fn load(path: &Path, only: &[String], purpose: Purpose<'_>) -> Result<Loaded, CommandError> {
+    of_text(scenario::read_text(path)?, path, only, purpose)
 }
 
 /// As [`load`], of a scenario file that need not exist: `path` is what it is called and where its relative paths start.
 ///
 /// # Errors
 /// As [`load`].
-pub fn of_text(text: String, path: &Path, only: &[String]) -> Result<Loaded, CommandError> {
+pub fn of_text(text: String, path: &Path, only: &[String], purpose: Purpose<'_>) -> Result<Loaded, CommandError> {
     let file = scenario::parse(&text, path, folder_of(path))?;
     let only = Only::parse(only, &file)?;
-    let facts = facts(&file, path)?;
+    let (facts, mut problems) = facts(&file);
+    let [workload, stated] = named_texts(&file, &mut problems);
     let budget = match file.limits.memory {
         Some(given) => given,
         None => half_of_memory()?,
     };
-    let (workload, claims) = named_files(&file, path)?;
-    let plan = Plan { workload, claims, ..plan::expand(&file, &facts, budget, &only)? };
+    let planned = plan::expand(&file, &facts, budget, &only);
+    if !problems.is_empty() {
+        if let (Purpose::Measure { cache }, Ok(plan)) = (purpose, &planned) {
+            add_weight_problems(&file, plan, cache, &mut problems);
+        }
+        problems.sort_by_key(|problem| problem.at);
+        return Err(ScenarioError::Invalid { path: path.to_owned(), problems }.into());
+    }
+    let workload = workload.map(|(text, path)| planned_workload(text, path)).transpose()?;
+    let stated = stated.map(|(text, path)| claims::parse(&text, path)).transpose()?;
+    let claims = stated.map(|file| file.claims).unwrap_or_default();
+    let plan = Plan { workload, claims, ..planned? };
     Ok(Loaded { path: path.to_owned(), text, file, facts, plan })
 }
 
-/// The workload and the statements of the files that a scenario file at `path` names, as they are now.
-///
-/// # Errors
-/// A file that cannot be read, at the place where it is named; what is wrong in one, at its own places.
-fn named_files(file: &ScenarioFile, path: &Path) -> Result<(Option<PlannedWorkload>, Vec<Claim>), CommandError> {
-    let mut problems = Vec::new();
-    let mut read = |named: &Option<NamedFile>, what: &str| {
+/// The texts of the workload file and of the claims file that a scenario file names, as they are now, with their paths. One that
+/// cannot be read is a problem at the place where it is named.
+fn named_texts<'f>(file: &'f ScenarioFile, problems: &mut Vec<Problem>) -> [Option<(String, &'f Path)>; 2] {
+    let named = [(&file.workload, "workload file"), (&file.claims, "claims file")];
+    named.map(|(named, what)| {
         let named = named.as_ref()?;
-        let text = text_of(named, what).map_err(|problem| problems.push(problem)).ok()?;
-        Some((text, named.path.clone()))
-    };
-    let (workload, stated) = (read(&file.workload, "workload file"), read(&file.claims, "claims file"));
-    if !problems.is_empty() {
-        return Err(ScenarioError::Invalid { path: path.to_owned(), problems }.into());
-    }
-    let workload = workload.map(|(text, path)| planned_workload(text, &path)).transpose()?;
-    let stated = stated.map(|(text, path)| claims::parse(&text, &path)).transpose()?;
-    Ok((workload, stated.map(|file| file.claims).unwrap_or_default()))
+        match text_of(named, what) {
+            Ok(text) => Some((text, named.path.as_path())),
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        }
+    })
 }
 
 /// # Errors
@@ -121,8 +139,9 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// What the file's models are; every model that cannot be told is a problem of the file at `path`.
-fn facts(file: &ScenarioFile, path: &Path) -> Result<Vec<ModelFacts>, ScenarioError> {
+/// What the file's models are, and what is wrong with those that cannot be told: of these nothing is known, so that the others
+/// can be planned.
+fn facts(file: &ScenarioFile) -> (Vec<ModelFacts>, Vec<Problem>) {
     let fact = |source: &model::ModelSource| -> model::Result<ModelFacts> {
         if matches!(source.form, model::Form::Served(_)) {
             return Ok(ModelFacts::unknown(&source.name));
@@ -133,12 +152,12 @@ fn facts(file: &ScenarioFile, path: &Path) -> Result<Vec<ModelFacts>, ScenarioEr
     };
     let (mut facts, mut problems) = (Vec::new(), Vec::new());
     for (source, &at) in file.models.iter().zip(&file.model_places) {
-        match fact(source) {
-            Ok(found) => facts.push(found),
-            Err(why) => problems.push(Problem::new(at, format!("model `{}`: {}", source.name, why))),
-        }
+        facts.push(fact(source).unwrap_or_else(|why| {
+            problems.push(Problem::new(at, format!("model `{}`: {}", source.name, why)));
+            ModelFacts::unknown(&source.name)
+        }));
     }
-    if problems.is_empty() { Ok(facts) } else { Err(ScenarioError::Invalid { path: path.to_owned(), problems }) }
+    (facts, problems)
 }
 
 /// Holds what lies on disk of the models that a plan measures against their configurations, before any of them is made
@@ -147,18 +166,39 @@ fn facts(file: &ScenarioFile, path: &Path) -> Result<Vec<ModelFacts>, ScenarioEr
 /// # Errors
 /// Every model whose weights are missing, damaged, or another model's, at its place in the file at `path`.
 pub fn check_weights(file: &ScenarioFile, plan: &Plan, path: &Path, cache: &Path) -> Result<(), ScenarioError> {
+    let problems = weight_problems(file, plan, cache);
+    if problems.is_empty() { Ok(()) } else { Err(ScenarioError::Invalid { path: path.to_owned(), problems }) }
+}
+
+/// Tells of every model whose weights a run would refuse: a plan needs none, and may be made where they are not.
+pub fn warn_of_weights(loaded: &Loaded) {
+    let path = loaded.path.display();
+    for Problem { at, message, .. } in weight_problems(&loaded.file, &loaded.plan, &crate::cache::root()) {
+        let Position { line, column } = at;
+        crate::terminal::warn(&format!("{path}:{line}:{column}: cannot be run as it is: {message}"));
+    }
+}
+
+/// Adds what is wrong with weights to other problems, but for models that have one already.
+fn add_weight_problems(file: &ScenarioFile, plan: &Plan, cache: &Path, problems: &mut Vec<Problem>) {
+    let told: Vec<Position> = problems.iter().map(|problem| problem.at).collect();
+    let of_weights = weight_problems(file, plan, cache);
+    problems.extend(of_weights.into_iter().filter(|problem| !told.contains(&problem.at)));
+}
+
+/// What is wrong with the weights of the models that a plan has read.
+fn weight_problems(file: &ScenarioFile, plan: &Plan, cache: &Path) -> Vec<Problem> {
     let reads = |name: &str| file.backends.iter().any(|of| of.name == name && of.engine.limits().reads_weights());
     let is_read = |name: &str| plan.sessions.iter().any(|of| of.key.model == name && reads(&of.key.backend));
     let folders = file.models.iter().zip(&file.model_places).filter_map(|(source, &at)| match &source.form {
         model::Form::Folder(folder) if is_read(&source.name) => Some((&source.name, at, folder)),
         _ => None,
     });
-    let problem = |(name, at, folder): (&String, Position, &PathBuf)| {
+    let problems = folders.filter_map(|(name, at, folder)| {
         let why = model::Folder::open(folder, cache).err()?;
         Some(Problem::new(at, format!("model `{name}`: {why}")))
-    };
-    let problems: Vec<Problem> = folders.filter_map(problem).collect();
-    if problems.is_empty() { Ok(()) } else { Err(ScenarioError::Invalid { path: path.to_owned(), problems }) }
+    });
+    problems.collect()
 }
 
 /// The shortest context that an engine allocates.

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::analysis::validate::{Check, Derived, Examined, Outcome, examine, passed};
+use crate::analysis::validate::{Check, Derived, Examined, Outcome, examine, of_line_endings, passed};
 use crate::cli::RunFolderArgs;
 use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::report::files::{self, MARKDOWN, PAGE};
 use crate::report::sections::{ReportedRun, compose};
-use crate::store::StoreError;
+use crate::run_folder::must_be_there;
 
 /// Name of the check of the report.
 const REPORT: &str = "report is what the record gives";
@@ -23,12 +23,9 @@ const REPORT: &str = "report is what the record gives";
 /// # Errors
 /// There is no such folder, standard output refuses.
 pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
-    if !args.run.is_dir() {
-        let why = "no such folder, a run folder is expected".to_owned();
-        return Err(StoreError::Content { path: args.run.display().to_string(), why }.into());
-    }
+    must_be_there(&args.run)?;
     let Examined { mut checks, derived } = examine(&args.run);
-    checks.push(rebuilt(&args.run, derived.as_ref()));
+    checks.push(rebuilt(&args.run, derived.as_ref().map_err(String::as_str)));
     // The process ends: to give back what a million calls hold would only take time.
     mem::forget(derived);
     let good = passed(&checks);
@@ -52,14 +49,15 @@ pub fn execute(args: &RunFolderArgs, out: &mut dyn Write) -> Result<Exit, Comman
 
 /// Builds the report again from the record and compares bytes. Only the version that made a report can tell whether it
 /// is the one that the record gives, so one of another version is not looked at.
-fn rebuilt(run: &Path, derived: Option<&Derived>) -> Check {
-    let read = |name: &str| fs::read_to_string(run.join(name)).ok();
+fn rebuilt(run: &Path, derived: Result<&Derived, &str>) -> Check {
+    let read = |name: &str| Some(fs::read_to_string(run.join(name)).ok()?.replace("\r\n", "\n"));
     let (text, page) = (read(MARKDOWN), read(PAGE));
     if text.is_none() && page.is_none() {
         return Check::skip(REPORT, "there is none yet; phasebench report makes it");
     }
-    let Some(Derived { run: opened, trace, tables, contradictions }) = derived else {
-        return Check::skip(REPORT, "plan, manifest and record are needed, and one of them cannot be read");
+    let Derived { run: opened, trace, tables, contradictions } = match derived {
+        Ok(derived) => derived,
+        Err(why) => return Check::skip(REPORT, why),
     };
     let reported = ReportedRun::new(opened, trace, tables).with_contradictions(contradictions);
     let expected = files::contents(&compose(&reported));
@@ -86,14 +84,23 @@ fn same_end(found: Option<&str>, expected: Option<&[u8]>, mark: &str) -> bool {
     expected.is_some() && found.and_then(end) == expected
 }
 
+/// A text's bytes with LF wherever CRLF ends a line.
+fn with_lf(bytes: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(bytes).replace("\r\n", "\n").into_bytes()
+}
+
 /// Files that are not as expected, and pictures that nothing expects.
 fn differences(run: &Path, expected: &[(String, Vec<u8>)]) -> Vec<String> {
-    let wrong = expected.iter().filter_map(|(name, bytes)| match fs::read(run.join(name)) {
-        Ok(found) if found == *bytes => None,
-        Ok(_) => Some(format!("{name} differs; phasebench report makes it again")),
-        Err(error) => Some(format!("{name}: {error}")),
-    });
-    let mut problems: Vec<String> = wrong.collect();
+    let (mut problems, mut line_endings) = (Vec::new(), Vec::new());
+    for (name, bytes) in expected {
+        match fs::read(run.join(name)) {
+            Ok(found) if found == *bytes => {}
+            Ok(found) if with_lf(&found) == *bytes => line_endings.push(name.clone()),
+            Ok(_) => problems.push(format!("{name} differs; phasebench report makes it again")),
+            Err(error) => problems.push(format!("{name}: {error}")),
+        }
+    }
+    problems.extend(of_line_endings(&line_endings, "files of the report", "report"));
     let stray = files::stray_charts(run, expected).unwrap_or_default();
     problems.extend(stray.iter().map(|path| format!("{} is not of this report", path.display())));
     problems

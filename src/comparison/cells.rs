@@ -1,96 +1,25 @@
 //! Every cell on both sides: what it takes, what the two differ by, and what may be said of that.
 
-use serde::Serialize;
-
 use crate::analysis::engines::{Asked, Judged, floor_ms, judge};
 use crate::record::plan::{Cell, Plan};
 use crate::stats::{InputError, LEVEL};
-use crate::terms::Mode;
+use crate::terms::{Mode, Order};
 
 use super::allowance::Allowance;
 use super::clusters::clusters;
 use super::disturbed;
-use super::effect::{Basis, Effect, Pair, effects};
+use super::effect::{Alongside, Basis, Effect, Pair, effects};
 use super::failing::{self, Failures};
 use super::machine::{MachineRow, moved};
 use super::power::{Noise, one_of};
 use super::ran::Ran;
+use super::row::CellRow;
 use super::sessions::Sessions;
 use super::side::{SideCell, Sides, SidesKind, asks_alike, asks_the_same};
 use super::unlike::unlike;
 use super::verdict::{Settings, Verdict};
 use super::witness;
 use super::words::change;
-
-/// One cell in one mode on both sides. `None` in a figure: not compared.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CellRow {
-    /// Backend, the baseline's where two backends are compared.
-    pub backend: String,
-    /// The candidate's backend, where it is another one.
-    pub backend_b: Option<String>,
-    /// Model.
-    pub model: String,
-    /// Scenario.
-    pub scenario: String,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// What is timed.
-    pub mode: Mode,
-    /// What is said of it.
-    pub verdict: Verdict,
-    /// Why nothing else is said. `None`: the figures say it.
-    pub reason: Option<String>,
-    /// Time of the candidate ÷ time of the baseline.
-    pub ratio: Option<f64>,
-    /// Lower end of its 95 % interval, for this cell alone, with what the machine may have done meanwhile.
-    pub ratio_low: Option<f64>,
-    /// Upper end.
-    pub ratio_high: Option<f64>,
-    /// What the baseline takes. Unit: milliseconds.
-    pub location_a_ms: Option<f64>,
-    /// What the candidate takes. Unit: milliseconds.
-    pub location_b_ms: Option<f64>,
-    /// What the candidate takes more per decode step, or per prefill. Unit: milliseconds.
-    pub difference_ms: Option<f64>,
-    /// What the ratio rests on.
-    pub basis: Option<Basis>,
-    /// Sessions of the baseline.
-    pub sessions_a: usize,
-    /// Sessions of the candidate.
-    pub sessions_b: usize,
-    /// Calls of the baseline that may be compared.
-    pub calls_a: usize,
-    /// Calls of the candidate that may be compared.
-    pub calls_b: usize,
-    /// Standard deviation between sessions of one side, or of a block's differences, after what other cells tell. Unit:
-    /// natural logarithm. `None`: one session a side.
-    pub session_sd_ln: Option<f64>,
-    /// p of both taking the same time.
-    pub p: Option<f64>,
-    /// The same, corrected for all cells that are judged (Holm).
-    pub p_holm: Option<f64>,
-    /// The same, as a share of false alarms (Benjamini and Hochberg).
-    pub q: Option<f64>,
-    /// Smallest ratio that would have been told from 1 in 95 of 100 runs like these.
-    pub detectable_ratio: Option<f64>,
-    /// Sessions a side that would decide at this noise in 80 of 100 runs. `None`: decided, more than 100, or it rests on runs.
-    pub sessions_to_decide: Option<u32>,
-    /// Of those of the baseline, how many something disturbed from outside.
-    pub disturbed_a: u64,
-    /// The same of the candidate.
-    pub disturbed_b: u64,
-    /// Timed calls of the baseline that do not count.
-    pub degraded_a: u64,
-    /// Timed calls of the candidate that do not count.
-    pub degraded_b: u64,
-    /// p of the candidate failing no more often, corrected for all cells.
-    pub p_failing: Option<f64>,
-    /// Sessions that fall into a fast and a slow group, on either side, in words. `None`: none do.
-    pub clusters: Option<String>,
-}
 
 /// A cell with what later steps make of it.
 #[derive(Debug, Clone)]
@@ -99,8 +28,6 @@ pub struct Compared {
     pub row: CellRow,
     /// Its effect, with both sides' sessions. `None`: not compared.
     pub effect: Option<(Effect, Sessions, Sessions)>,
-    /// Whether the machine itself may have moved as far, so that how far the cell did is open.
-    pub doubted: bool,
     /// Where its calls ran.
     pub(super) ran: Ran,
 }
@@ -131,9 +58,12 @@ pub fn rows(
         .collect();
     let failing = failing::worse(&failures)?;
     let groups = groups(&matched);
-    let pairs = matched.iter().zip(&groups).filter(|(both, _)| both.reason.is_none()).filter_map(|(both, &group)| {
-        Some(Pair { group, a: &both.a?.sessions, b: &both.b?.sessions, in_blocks: sides.kind == SidesKind::Backends })
-    });
+    let alongside = alongside(sides);
+    let pairs = matched
+        .iter()
+        .zip(&groups)
+        .filter(|(both, _)| both.reason.is_none())
+        .filter_map(|(both, &group)| Some(Pair { group, a: &both.a?.sessions, b: &both.b?.sessions, alongside }));
     let found = effects(&pairs.collect::<Vec<_>>())?;
     let mut effects = found.iter();
     let mut compared: Vec<Compared> = Vec::with_capacity(matched.len());
@@ -148,6 +78,14 @@ pub fn rows(
         blame(&mut cell.row, settings);
     }
     Ok(compared)
+}
+
+fn alongside(sides: &Sides<'_>) -> Alongside {
+    match (sides.kind, sides.baseline.run.plan.order) {
+        (SidesKind::Runs | SidesKind::Halves, _) => Alongside::Nothing,
+        (SidesKind::Backends, Order::Blocked | Order::Shuffled) => Alongside::Sessions,
+        (SidesKind::Backends, Order::Interleaved) => Alongside::Calls,
+    }
 }
 
 /// Cells that stand on both sides, those that nearly do, and those of one side.
@@ -257,6 +195,7 @@ impl<'s> Matched<'s> {
             q: None,
             detectable_ratio: None,
             sessions_to_decide: None,
+            doubted: false,
             disturbed_a: disturbed(self.a),
             disturbed_b: disturbed(self.b),
             degraded_a: degraded(self.a),
@@ -265,7 +204,7 @@ impl<'s> Matched<'s> {
             clusters: None,
         };
         let ran = self.a.zip(self.b).map_or(Ran::Unknown, |(a, b)| Ran::of(a, b));
-        Some(Compared { row, effect: effect.map(|effect| (*effect, a, b)), doubted: false, ran })
+        Some(Compared { row, effect: effect.map(|effect| (*effect, a, b)), ran })
     }
 }
 
@@ -417,15 +356,21 @@ fn excuse(Compared { row, ran, .. }: &mut Compared, machine: &[MachineRow], sett
 }
 
 /// How far a cell moved stays open where the machine itself may have moved as far.
-fn doubt(cell: &mut Compared, sides: &Sides<'_>, machine: &[MachineRow], allowance: Option<&Allowance>) {
-    let row = &mut cell.row;
+fn doubt(
+    Compared { row, ran, .. }: &mut Compared,
+    sides: &Sides<'_>,
+    machine: &[MachineRow],
+    allowance: Option<&Allowance>,
+) {
     let Some(slower) = row.verdict.direction() else { return };
     if let Some(reason) =
-        witness::missing((&row.backend, &cell.ran), (row.ratio_low, row.ratio_high), slower, sides, machine, allowance)
+        witness::missing((&row.backend, &*ran), (row.ratio_low, row.ratio_high), slower, sides, machine, allowance)
     {
         row.verdict = Verdict::extent_open(slower);
         row.reason = Some(reason);
-        cell.doubted = true;
+        row.doubted = true;
+        // More sessions tell nothing of the machine: what would decide is that its own speed is known.
+        row.sessions_to_decide = None;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::stats::InputError;
 use crate::stats::log_estimate::LogEstimate;
@@ -12,7 +12,7 @@ use crate::stats::moderated::ratio::{SessionRatio, paired, unpaired};
 use super::sessions::Sessions;
 
 /// What a ratio rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// Each session against the other side's of the same block, so that what slows both cancels.
@@ -56,8 +56,19 @@ pub struct Pair<'a> {
     pub a: &'a Sessions,
     /// The candidate's.
     pub b: &'a Sessions,
-    /// Whether sessions of one index were measured side by side.
-    pub in_blocks: bool,
+    /// What of them was measured side by side.
+    pub alongside: Alongside,
+}
+
+/// What of two sides was measured side by side, so that what slows both cancels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alongside {
+    /// Nothing.
+    Nothing,
+    /// Sessions of one index, which are blocks.
+    Sessions,
+    /// These, and within them calls of one round: the sides took turns.
+    Calls,
 }
 
 /// The effect of every pair, in order. See [`unpaired`] for how pairs of a group lend each other their variances.
@@ -73,7 +84,7 @@ pub fn effects(pairs: &[Pair<'_>]) -> Result<Vec<Effect>, InputError> {
     for ((_, basis), places) in groups {
         let sides: Vec<_> = places.iter().map(|&place| pairs[place].sides()).collect();
         let ratios = match basis {
-            Basis::Blocks => paired(&sides),
+            Basis::Blocks => paired(&sides, places.iter().all(|&place| pairs[place].alongside == Alongside::Calls)),
             Basis::Sessions | Basis::Runs => unpaired(&sides),
             Basis::OneSession => continue,
         };
@@ -90,7 +101,7 @@ impl Pair<'_> {
         let (a, b) = (&self.a.by_session, &self.b.by_session);
         let blocks = a.keys().filter(|index| b.contains_key(index)).count();
         match a.len() + b.len() {
-            _ if self.in_blocks && blocks > 1 => Basis::Blocks,
+            _ if self.alongside != Alongside::Nothing && blocks > 1 => Basis::Blocks,
             sessions if sessions > 2 && !a.is_empty() && !b.is_empty() => Basis::Sessions,
             _ => Basis::OneSession,
         }

@@ -12,7 +12,7 @@ use crate::terms::Mode;
 
 use super::allowance::Allowance;
 use super::cells::Compared;
-use super::effect::{Basis, Pair, effects};
+use super::effect::{Alongside, Basis, Pair, effects};
 use super::sessions::Sessions;
 use super::verdict::{Settings, Verdict};
 
@@ -31,13 +31,14 @@ pub struct GroupRow {
     pub compared: usize,
     /// How many of the cells have each verdict; none that no cell has.
     pub verdicts: BTreeMap<Verdict, usize>,
-    /// Geometric mean of the cells' ratios. The cells are these and no sample of others.
+    /// Geometric mean of the ratios of the cells compared, as they stand by themselves. They are these and no sample of others.
     pub ratio: Option<f64>,
-    /// Lower end of its 95 % interval; sessions are what varies, and those of one model are shared by its cells.
+    /// Lower end of its 95 % interval; sessions are what varies, and those of one model are shared by its cells. Never surer than the
+    /// cells' own intervals make it; of one cell that cell's.
     pub ratio_low: Option<f64>,
     /// Upper end.
     pub ratio_high: Option<f64>,
-    /// What is said of that mean, judged among all groups.
+    /// What is said of that mean, judged among all groups; of one cell what is said of that.
     pub verdict: Verdict,
 }
 
@@ -109,11 +110,14 @@ fn row(group: &[&Compared], found: Option<(Asked, Judged)>) -> GroupRow {
 
 /// What may be said of a mean whose cells stand as they do: no more than of them.
 fn known(group: &[&Compared], verdict: Verdict) -> Verdict {
-    let mut compared = group.iter().filter(|cell| cell.effect.is_some());
+    let compared: Vec<&Compared> = group.iter().copied().filter(|cell| cell.effect.is_some()).collect();
+    if let [only] = compared.as_slice() {
+        return only.row.verdict;
+    }
     match verdict.direction() {
         _ if rests_on_one_session(group) => Verdict::Undecided,
-        Some(_) if compared.all(|cell| cell.row.verdict == Verdict::NotComparable) => Verdict::NotComparable,
-        Some(slower) if group.iter().any(|cell| cell.doubted) => Verdict::extent_open(slower),
+        Some(_) if compared.iter().all(|cell| cell.row.verdict == Verdict::NotComparable) => Verdict::NotComparable,
+        Some(slower) if group.iter().any(|cell| cell.row.doubted) => Verdict::extent_open(slower),
         _ => verdict,
     }
 }
@@ -122,47 +126,85 @@ fn rests_on_one_session(group: &[&Compared]) -> bool {
     group.iter().filter_map(|cell| cell.effect.as_ref()).any(|(effect, ..)| effect.basis == Basis::OneSession)
 }
 
-/// Geometric mean ratio of cells that are compared, with its error. `None`: none is.
+/// Geometric mean of the ratios of cells that are compared, each as it is by itself, with its error: what it varies by over the
+/// sessions that its cells have in common, and never less than the cells' own errors make of it. Of one cell it is that cell's.
+/// `None`: none is compared.
 #[must_use]
 pub fn mean(cells: &[&Compared], allowance: Option<&Allowance>) -> Option<LogEstimate> {
     let compared: Vec<&Compared> = cells.iter().copied().filter(|cell| cell.effect.is_some()).collect();
-    let mean = by_model(&compared).or_else(|| {
-        let ratios: Vec<LogEstimate> =
-            compared.iter().filter_map(|cell| cell.effect.as_ref()).map(|(effect, ..)| effect.ratio).collect();
-        LogEstimate::mean(&ratios)
-    })?;
+    let ratios: Vec<LogEstimate> = compared.iter().copied().filter_map(ratio).collect();
+    let independent = LogEstimate::mean(&ratios)?;
+    let mean = match ratios.as_slice() {
+        [only] => *only,
+        _ => {
+            let models = by_model(&compared);
+            let shared = of_common_sessions(&models).or_else(|| of_dependent_cells(&models))?;
+            independent.or_wider(LogEstimate { ln: independent.ln, ..shared })
+        }
+    };
     // What the machine does hits all cells alike: more of them do not make it smaller.
     Some(mean.with_error(allowance.map_or(0.0, |allowance| allowance.ln) * std::f64::consts::SQRT_2))
 }
 
-/// The mean over models, each with as much weight as it has cells: cells of one model share their processes and are no
-/// independent witnesses. `None`: some cells rest on one session, or have no session in common.
-fn by_model(cells: &[&Compared]) -> Option<LogEstimate> {
+fn ratio(cell: &Compared) -> Option<LogEstimate> {
+    cell.effect.as_ref().map(|(effect, ..)| effect.ratio)
+}
+
+/// Cells of one model share their processes and are no independent witnesses.
+fn by_model<'c>(cells: &[&'c Compared]) -> Vec<Vec<&'c Compared>> {
     let mut models: BTreeMap<&str, Vec<&Compared>> = BTreeMap::new();
-    for cell in cells {
+    for &cell in cells {
         models.entry(&cell.row.model).or_default().push(cell);
     }
-    let in_blocks = cells.iter().any(|cell| cell.effect.as_ref().is_some_and(|(e, ..)| e.basis == Basis::Blocks));
+    models.into_values().collect()
+}
+
+/// The mean over models, from the sessions that all cells of a model have, each of them as one value. `None`: some cells rest on
+/// one session, or have no session in common.
+fn of_common_sessions(models: &[Vec<&Compared>]) -> Option<LogEstimate> {
+    let in_blocks = models.iter().flatten().any(|cell| {
+        let effect = cell.effect.as_ref();
+        effect.is_some_and(|(effect, ..)| effect.basis == Basis::Blocks)
+    });
     let mut sides = Vec::new();
-    for of_model in models.values() {
+    for of_model in models {
         let a = together(of_model.iter().filter_map(|cell| cell.effect.as_ref()).map(|(_, a, _)| a))?;
         let b = together(of_model.iter().filter_map(|cell| cell.effect.as_ref()).map(|(_, _, b)| b))?;
-        sides.push((a, b, of_model.len() as f64 / cells.len() as f64));
+        sides.push((a, b));
     }
-    let pairs: Vec<Pair<'_>> = sides.iter().map(|(a, b, _)| Pair { group: 0, a, b, in_blocks }).collect();
+    let alongside = if in_blocks { Alongside::Sessions } else { Alongside::Nothing };
+    let pairs: Vec<Pair<'_>> = sides.iter().map(|(a, b)| Pair { group: 0, a, b, alongside }).collect();
     // With one session a side there is one value a side, and no error.
     let found = effects(&pairs).ok()?;
-    if found.is_empty() || found.iter().any(|effect| effect.basis == Basis::OneSession) {
+    if found.iter().any(|effect| effect.basis == Basis::OneSession) {
         return None;
     }
+    let of_models: Vec<LogEstimate> = found.iter().map(|effect| effect.ratio).collect();
+    over_models(models, &of_models)
+}
+
+/// The mean over models, where cells of one may have all of their errors in common. `None`: there is no cell.
+fn of_dependent_cells(models: &[Vec<&Compared>]) -> Option<LogEstimate> {
+    let of_model = |cells: &Vec<&Compared>| {
+        let ratios: Vec<LogEstimate> = cells.iter().copied().filter_map(ratio).collect();
+        LogEstimate::mean_of_dependent(&ratios)
+    };
+    let of_models: Vec<LogEstimate> = models.iter().map(of_model).collect::<Option<_>>()?;
+    over_models(models, &of_models)
+}
+
+/// Models together, each with as much weight as it has cells, and independent of the others. `None`: there is none.
+fn over_models(models: &[Vec<&Compared>], means: &[LogEstimate]) -> Option<LogEstimate> {
+    let least_df = means.iter().map(|mean| mean.df).reduce(f64::min)?;
+    let cells = models.iter().map(Vec::len).sum::<usize>() as f64;
     let (mut ln, mut variance, mut by_df) = (0.0, 0.0, 0.0);
-    for (effect, (_, _, weight)) in found.iter().zip(&sides) {
-        let own = (weight * effect.ratio.standard_error).powi(2);
-        ln += weight * effect.ratio.ln;
+    for (mean, of_model) in means.iter().zip(models) {
+        let weight = of_model.len() as f64 / cells;
+        let own = (weight * mean.standard_error).powi(2);
+        ln += weight * mean.ln;
         variance += own;
-        by_df += own * own / effect.ratio.df;
+        by_df += own * own / mean.df;
     }
-    let least_df = found.iter().map(|effect| effect.ratio.df).reduce(f64::min)?;
     let df = if by_df > 0.0 { variance * variance / by_df } else { least_df };
     Some(LogEstimate { ln, standard_error: variance.sqrt(), df })
 }

@@ -75,12 +75,10 @@ fn split(run: RunSide<'_>, sessions: &[u32], seed: u32, settings: &Settings) -> 
     let half = &shuffled[..shuffled.len() / 2];
     let sides = Sides::of_halves(run, ("one half", "the other"), &|index| half.contains(&index));
     let rows = cells::rows(&sides, settings, None, &[])?;
-    let any = |wanted: &[Verdict]| rows.iter().any(|cell| wanted.contains(&cell.row.verdict));
-    let called = any(&[Verdict::Slower, Verdict::Faster]);
     Ok(Split {
         cells: rows.iter().filter(|cell| cell.effect.is_some()).count(),
-        called,
-        different: called || any(&[Verdict::SlowerExtentOpen, Verdict::FasterExtentOpen]),
+        called: rows.iter().any(|cell| cell.row.verdict.is_called()),
+        different: rows.iter().any(|cell| cell.row.verdict.is_different()),
         same: rows.iter().filter(|cell| cell.row.verdict == Verdict::Same).count() as u64,
     })
 }

@@ -1,16 +1,17 @@
 //! Which exit code follows from the cells' verdicts.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::Serialize;
 
 use crate::terms::Mode;
 
-use super::cells::CellRow;
+use super::row::CellRow;
 use super::verdict::Reason;
 
 /// Which cells decide the exit code. The default: all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Gate {
     /// Only those of these backends; empty: of any.
     pub backends: Vec<String>,
@@ -23,6 +24,12 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Whether every cell counts.
+    #[must_use]
+    pub fn holds_all(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether a cell counts.
     #[must_use]
     pub fn holds(&self, cell: &CellRow) -> bool {
@@ -31,6 +38,16 @@ impl Gate {
             && listed(&self.models, &cell.model)
             && listed(&self.scenarios, &cell.scenario)
             && (self.modes.is_empty() || self.modes.contains(&cell.mode))
+    }
+}
+
+/// As it is asked for: `backend=ort-cpu,mode=kv_decode`.
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [("backend", &self.backends), ("model", &self.models), ("scenario", &self.scenarios)];
+        let names = named.iter().flat_map(|(key, values)| values.iter().map(move |value| format!("{key}={value}")));
+        let modes = self.modes.iter().map(|mode| format!("mode={}", mode.as_str()));
+        f.write_str(&names.chain(modes).collect::<Vec<String>>().join(","))
     }
 }
 
@@ -47,6 +64,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// What is worse in one comparison is worse, and what is open in one is open. Of none: good.
+    #[must_use]
+    pub fn worst(outcomes: impl Iterator<Item = Self>) -> Self {
+        outcomes.fold(Self::Good, |so_far, outcome| match (so_far, outcome) {
+            (Self::Worse, _) | (_, Self::Worse) => Self::Worse,
+            (Self::Open, _) | (_, Self::Open) => Self::Open,
+            (Self::Good, Self::Good) => Self::Good,
+        })
+    }
+
     /// Of these cells. Reasons that are `allowed` are as good as none; where no cell was compared at all, nothing is good.
     #[must_use]
     pub fn of(cells: &[CellRow], gate: &Gate, allowed: &BTreeSet<Reason>) -> Self {

@@ -10,8 +10,9 @@ use crate::stats::InputError;
 use crate::terms::Mode;
 
 use super::allowance::Allowance;
-use super::cells::{self, CellRow, Compared};
+use super::cells::{self, Compared};
 use super::power::Noise;
+use super::row::CellRow;
 use super::side::{RunSide, Sides};
 use super::verdict::{Settings, Verdict};
 
@@ -36,9 +37,9 @@ pub enum Standing {
     BelowFloor,
     /// Slowed, and not compared.
     NotCompared,
-    /// Left alone, and called neither slower nor faster.
+    /// Left alone, and not called different.
     LeftAlone,
-    /// Left alone, and called slower or faster.
+    /// Left alone, and called slower or faster, by whatever extent.
     FalseAlarm,
 }
 
@@ -87,6 +88,12 @@ impl SelfTest {
     #[must_use]
     pub fn count(&self, standing: Standing) -> usize {
         self.cells.iter().filter(|cell| cell.standing == standing).count()
+    }
+
+    /// Cells that were left alone and called slower or faster by more than the margin.
+    #[must_use]
+    pub fn called(&self) -> usize {
+        self.cells.iter().filter(|tested| tested.planted.is_none() && tested.cell.verdict.is_called()).count()
     }
 
     /// Cells that were slowed by enough to be found.
@@ -174,8 +181,7 @@ impl Asked {
 fn standing(cell: &Compared, planted: Option<f64>, factor: f64) -> Standing {
     let row = &cell.row;
     if planted.is_none() {
-        let called = matches!(row.verdict, Verdict::Slower | Verdict::Faster);
-        return if called { Standing::FalseAlarm } else { Standing::LeftAlone };
+        return if row.verdict.is_different() { Standing::FalseAlarm } else { Standing::LeftAlone };
     }
     let Some(first_ms) = row.first_ms().filter(|_| cell.effect.is_some()) else { return Standing::NotCompared };
     let below_floor = first_ms * (factor - 1.0) <= floor_ms(row.mode);

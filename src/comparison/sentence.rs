@@ -6,16 +6,17 @@ use crate::stats::LEVEL;
 use crate::stats::summary::median;
 
 use super::allowance::Allowance;
-use super::cells::{CellRow, Compared};
+use super::cells::Compared;
 use super::disturbed;
 use super::effect::Basis;
 use super::groups;
-use super::machine::MachineRow;
+use super::machine::{MachineRow, OwnSpeed};
 use super::power::FINDS;
+use super::row::CellRow;
 use super::side::{OneSide, Sides};
 use super::verdict::{Settings, Verdict};
 use super::witness::NOTE;
-use super::words::{change, counted, percent, phase, span};
+use super::words::{change, counted, ends, percent, phase, span};
 
 /// Share of a side's calls from which on a reader must know that they were disturbed.
 const MANY: f64 = 0.25;
@@ -48,10 +49,12 @@ pub fn of(
     format!("{}.", parts.join("; "))
 }
 
-/// What is slower, fails, or is faster, by backend and phase: the worst first.
+/// What is slower, fails, or is faster, for sure or by how much is open, by backend and phase: the worst first.
 fn moved(cells: &[Compared], allowance: Option<&Allowance>) -> Vec<String> {
     let (groups, mut parts) = (groups::of(cells), Vec::new());
-    for verdict in [Verdict::Slower, Verdict::NewlyFailing, Verdict::Faster] {
+    let known =
+        [Verdict::Slower, Verdict::NewlyFailing, Verdict::SlowerExtentOpen, Verdict::Faster, Verdict::FasterExtentOpen];
+    for verdict in known {
         for group in &groups {
             let own: Vec<&Compared> = group.iter().copied().filter(|cell| cell.row.verdict == verdict).collect();
             let Some(first) = own.first() else { continue };
@@ -59,6 +62,8 @@ fn moved(cells: &[Compared], allowance: Option<&Allowance>) -> Vec<String> {
             let where_ = format!("in {} of {}", own.len(), counted(group.len(), "cell"));
             parts.push(match verdict {
                 Verdict::NewlyFailing => format!("{what} is newly failing {where_}"),
+                Verdict::SlowerExtentOpen => format!("{what} is slower, by how much is open, {where_}"),
+                Verdict::FasterExtentOpen => format!("{what} is faster, by how much is open, {where_}"),
                 _ => {
                     let mean = groups::mean(&own, allowance);
                     let said = mean.map(|mean| {
@@ -85,8 +90,6 @@ fn rest(cells: &[Compared], rule: Rule) -> String {
     let within = format!("the same within {} %", percent(rule.margin));
     let each = [
         (Verdict::Same, within.as_str()),
-        (Verdict::SlowerExtentOpen, "slower by an extent that is open"),
-        (Verdict::FasterExtentOpen, "faster by an extent that is open"),
         (Verdict::Undecided, "undecided"),
         (Verdict::NotComparable, "not comparable"),
         (Verdict::Missing, "missing"),
@@ -100,17 +103,22 @@ fn rest(cells: &[Compared], rule: Rule) -> String {
 }
 
 fn of_machine(machine: &[MachineRow], rule: Rule) -> String {
-    let Some(first) = machine.first() else {
-        return "the machine's own speed was not measured often enough on both sides".to_owned();
-    };
-    let (low, high) =
-        machine.iter().fold((first.low, first.high), |(low, high), row| (low.min(row.low), high.max(row.high)));
-    let signed = |ratio: f64| format!("{:+.1}", 100.0 * (ratio - 1.0)).replace('-', "−");
-    if low > 1.0 / rule.margin && high < rule.margin {
-        return format!("the machine is the same [{}, {} %]", signed(low), signed(high));
+    match OwnSpeed::of(machine, rule.margin) {
+        None => "the machine's own speed was not measured often enough on both sides".to_owned(),
+        Some(OwnSpeed::Same { low, high }) => format!("the machine is the same {}", ends(low, high)),
+        Some(OwnSpeed::Moved(row)) => {
+            format!("the machine itself is {} ({})", change(row.ratio, Some((row.low, row.high))), row.kernel)
+        }
+        Some(OwnSpeed::Unknown { best, .. }) if machine.len() == 1 => {
+            format!("the machine's own speed is known only to {} ({})", ends(best.low, best.high), best.kernel)
+        }
+        Some(OwnSpeed::Unknown { low, high, best }) => format!(
+            "the machine's own speed is known only to {}, best to {} ({})",
+            ends(low, high),
+            ends(best.low, best.high),
+            best.kernel
+        ),
     }
-    let far = machine.iter().max_by(|a, b| a.ratio.ln().abs().total_cmp(&b.ratio.ln().abs())).unwrap_or(first);
-    format!("the machine itself is {} ({})", change(far.ratio, Some((far.low, far.high))), far.kernel)
 }
 
 fn of_changes(changes: &[Change], sides: &Sides<'_>) -> String {
@@ -163,7 +171,7 @@ pub fn notes(cells: &[Compared], sides: &Sides<'_>, allowance: Option<&Allowance
     }
     notes.extend(unfinished(sides));
     notes.extend(disturbed_note(cells, sides));
-    notes.extend(cells.iter().any(|cell| cell.doubted).then(|| NOTE.to_owned()));
+    notes.extend(cells.iter().any(|cell| cell.row.doubted).then(|| NOTE.to_owned()));
     if cells.iter().all(|cell| cell.row.ratio.is_none()) {
         notes.push("Nothing was compared.".to_owned());
     }

@@ -1,13 +1,13 @@
 //! What is said of a cell, and which exit code follows.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::analysis::engines::{EngineVerdict, Rule};
 
 use super::allowance::Allowance;
 
 /// How the candidate compares to the baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It takes more time, by more than the margin.
@@ -63,6 +63,18 @@ impl Verdict {
         }
     }
 
+    /// Whether it says slower or faster, by more than the margin.
+    #[must_use]
+    pub fn is_called(self) -> bool {
+        matches!(self, Self::Slower | Self::Faster)
+    }
+
+    /// Whether it says slower or faster, by whatever extent.
+    #[must_use]
+    pub fn is_different(self) -> bool {
+        self.direction().is_some()
+    }
+
     /// Slower, or faster, by an extent that is open.
     #[must_use]
     pub fn extent_open(slower: bool) -> Self {
@@ -109,6 +121,19 @@ pub enum Reason {
     Missing,
 }
 
+impl Reason {
+    /// In words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ExtentOpen => "extent open",
+            Self::Undecided => "undecided",
+            Self::NotComparable => "not comparable",
+            Self::Missing => "missing",
+        }
+    }
+}
+
 /// How a comparison is made.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -123,5 +148,21 @@ impl Settings {
     #[must_use]
     pub fn at(&self, alpha: f64) -> Self {
         Self { rule: Rule { alpha, ..self.rule }, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_by_an_open_extent_is_different() {
+        let called = [Verdict::Slower, Verdict::Faster];
+        assert!(called.iter().all(|verdict| verdict.is_called() && verdict.is_different()));
+        let open = [Verdict::SlowerExtentOpen, Verdict::FasterExtentOpen];
+        assert!(open.iter().all(|verdict| !verdict.is_called() && verdict.is_different()));
+        for verdict in [Verdict::Same, Verdict::Undecided, Verdict::NewlyFailing, Verdict::NotComparable] {
+            assert!(!verdict.is_called() && !verdict.is_different(), "{verdict:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::allowance::{Allowance, AllowanceSource};
 use super::machine::MachineRow;
 use super::ran::Ran;
 use super::side::{OneSide, Sides};
-use super::words::change;
+use super::words::{change, ends};
 
 /// Why it stays open how much slower, or faster, a cell of a backend is, whose ratio's interval has these ends: the machine itself
 /// may be. `ran`: where its calls were made. `None`: it is vouched for.
@@ -36,10 +36,17 @@ pub(super) fn missing(
     let may = |row: &MachineRow| if slower { row.high } else { 1.0 / row.low };
     let has = if slower { ratio.0? } else { 1.0 / ratio.1? };
     let far = rows.fold(first, |far, row| if may(row) > may(far) { row } else { far });
-    (may(far) >= has).then(|| {
-        let moved = change(far.ratio, Some((far.low, far.high)));
-        format!("the machine itself may be as much: {moved} ({})", far.kernel)
-    })
+    (may(far) >= has).then(|| in_words(far))
+}
+
+/// What a kernel leaves room for. One that does not tell whether the machine changed is no sign that it did.
+fn in_words(kernel: &MachineRow) -> String {
+    if kernel.holds_one() {
+        let known = ends(kernel.low, kernel.high);
+        return format!("the machine's own speed is known only to {known} ({})", kernel.kernel);
+    }
+    let moved = change(kernel.ratio, Some((kernel.low, kernel.high)));
+    format!("the machine itself may be as much: {moved} ({})", kernel.kernel)
 }
 
 /// What must be known where something is left open for that.

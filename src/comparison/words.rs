@@ -23,6 +23,13 @@ pub fn change(ratio: f64, interval: Option<(f64, f64)>) -> String {
     format!("{} % {}{bounds}", print(percent(ratio)), if slower { "slower" } else { "faster" })
 }
 
+/// The ends of a ratio's interval as changes, where what lies between them is no change that is known: `[−1.0, +2.5 %]`.
+#[must_use]
+pub fn ends(low: f64, high: f64) -> String {
+    let signed = |ratio: f64| format!("{:+.1}", 100.0 * (ratio - 1.0)).replace('-', "−");
+    format!("[{}, {} %]", signed(low), signed(high))
+}
+
 /// A phase as a sentence begins with it.
 #[must_use]
 pub fn phase(mode: Mode) -> &'static str {
@@ -73,6 +80,7 @@ mod tests {
         assert_eq!(change(0.88, Some((0.85, 0.91))), "12 % faster [9, 15]");
         assert_eq!(change(1.004, Some((0.989, 1.019))), "0.4 % slower [−1.1, 1.9]");
         assert_eq!(change(1.0, None), "0.0 % slower");
+        assert_eq!(ends(0.04, 38.3), "[−96.0, +3730.0 %]");
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Figures with prices.
 
+mod files;
+mod lacking;
 mod load;
 mod measurements;
 mod models;
 mod money;
 mod routing;
+mod rows;
 mod slo;
 mod warm;
 
@@ -13,7 +16,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::analysis::Tables;
-use crate::economics::figures::{DRAWS, Draws, Figures, SEED, Sum, Uncertain, share_of_least};
+use crate::economics::figures::{DRAWS, Draws, Figures, SEED, Sum, share_of_least};
 use crate::economics::price::per_million_tokens;
 use crate::economics::request_time::Reach;
 use crate::record::manifest::Manifest;
@@ -21,9 +24,10 @@ use crate::record::plan::Plan;
 use crate::scenario::pricing::Pricing;
 use crate::scenario::workload::{Bin, Bins, Requests, Slo, Workload};
 
-use super::engines::{Engine, EngineName, engines, why_none};
-use super::missing::Wanted;
-use super::request::{self, Coverage, MeanRequest, by_mean_rates};
+use super::engines::{Engine, engines, why_none};
+use super::missing::{Wanted, scenario_file};
+use super::request::{self, MeanRequest, by_mean_rates};
+pub use files::descriptions;
 pub use load::{BreakEvenRow, CapacityRow, MonthRow, TcoRow};
 pub use measurements::{CostComparisonRow, MeasurementRow, TierRow};
 pub use models::ModelRow;
@@ -31,6 +35,7 @@ use money::Drawn;
 pub(super) use money::rates;
 pub use money::{Money, energy_told, percent, with_interval};
 pub use routing::RoutingRow;
+pub use rows::{PhaseRow, RequestRow, ShapeRow, ThousandRow};
 pub use slo::SloRow;
 pub use warm::{IdleFrom, WarmRow, warm_pools};
 
@@ -104,80 +109,6 @@ impl fmt::Display for Read {
     }
 }
 
-/// A million tokens of a phase.
-#[derive(Debug, Serialize)]
-pub struct PhaseRow {
-    /// The engine.
-    pub engine: EngineName,
-    /// Name of the tier.
-    pub tier: String,
-    /// `prefill`, `decode`, or the name of a blend.
-    pub phase: String,
-    /// Unit: seconds.
-    pub seconds: Uncertain,
-    /// Per million tokens.
-    pub cost: Money,
-}
-
-/// A workload's mean request on an engine.
-#[derive(Debug, Serialize)]
-pub struct RequestRow {
-    /// The engine.
-    pub engine: EngineName,
-    /// How much of the workload was measured.
-    pub coverage: Coverage,
-    /// Prompt tokens of the mean covered request.
-    pub prompt_tokens: f64,
-    /// Tokens written by it.
-    pub gen_tokens: f64,
-    /// Time of a request as one of a batch. Null: nothing is covered. Unit: seconds.
-    pub seconds: Option<Uncertain>,
-    /// The same by the published rule. Unit: seconds.
-    pub by_mean_rates_s: Option<f64>,
-    /// That rule against ours. Unit: percent.
-    pub by_mean_rates_percent: Option<f64>,
-    /// Whether prefill was measured at one length, and is taken to grow in proportion.
-    pub proportional: bool,
-    /// Unit: joules. Null: not counted.
-    pub joules: Option<Uncertain>,
-    /// Why energy is not counted. Null: it is.
-    pub no_energy: Option<String>,
-    /// Share of draws in which no engine with the same model is cheaper. Null: it is the only one, or too little is covered.
-    pub cheapest_in: Option<f64>,
-    /// Fewest calls of a cell.
-    pub calls: usize,
-}
-
-/// A thousand requests on a tier.
-#[derive(Debug, Serialize)]
-pub struct ThousandRow {
-    /// The engine.
-    pub engine: EngineName,
-    /// Name of the tier.
-    pub tier: String,
-    /// Share of the workload that was measured.
-    pub coverage: f64,
-    /// Per thousand requests.
-    pub cost: Money,
-    /// The total per million tokens of these requests, read and written.
-    pub per_million_tokens: Uncertain,
-}
-
-/// One shape of a mix.
-#[derive(Debug, Serialize)]
-pub struct ShapeRow {
-    /// The engine.
-    pub engine: EngineName,
-    /// The shape's name.
-    pub shape: String,
-    /// Whether it was measured.
-    pub reach: Reach,
-    /// Unit: seconds. Null: it was not measured.
-    pub seconds: Option<Uncertain>,
-    /// Per thousand requests on the first tier. Null: it was not measured.
-    pub cost: Option<Money>,
-}
-
 /// What hardware is held against hire for, where nothing else is said. Unit: months.
 pub const MONTHS: f64 = 36.0;
 
@@ -244,7 +175,8 @@ pub fn of_run(tables: &Tables, manifest: &Manifest, plan: &Plan, order: Order<'_
 pub fn slos_of_cells(tables: &Tables, manifest: &Manifest, plan: &Plan, slos: &[Slo]) -> Vec<SloRow> {
     let (engines, figures) = engines(tables, manifest, plan);
     let mut rows = Vec::new();
-    for slo in slos {
+    let once = slos.iter().enumerate().filter(|(place, slo)| !slos[..*place].contains(slo));
+    for (_, slo) in once {
         for engine in &engines {
             let cells = tables.summary.iter().filter(|row| engine.name.decodes(row));
             rows.extend(cells.filter_map(|cell| slo::of_cell(engine, &figures, cell, slo)));
@@ -254,6 +186,12 @@ pub fn slos_of_cells(tables: &Tables, manifest: &Manifest, plan: &Plan, slos: &[
 }
 
 impl Bill {
+    /// What the proposed scenario file does, for the end of a sentence.
+    #[must_use]
+    pub fn missing_measures(&self) -> String {
+        lacking::measures(&self.requests)
+    }
+
     fn empty(order: Order<'_>) -> Self {
         Self {
             pricing: order.pricing.name.clone(),
@@ -369,7 +307,19 @@ fn requests(
         in_proportion
             .map(|engine| format!("{}: one prompt length was measured, prefill is taken in proportion", engine.name)),
     );
+    bill.notes.extend(idle_uncharged(&priced, order.pricing, workload));
     missing(bill, &priced, order, (workload, bins));
+}
+
+/// That idle time is not charged, though its power is given: a total with energy of idle time alone would be of no scope.
+fn idle_uncharged(priced: &[Priced<'_>], pricing: &Pricing, workload: &Workload) -> Option<String> {
+    let asked = pricing.idle_watts.is_some() && workload.requests_per_second.is_some();
+    let without = priced.iter().any(|of| of.drawn.as_ref().is_some_and(|drawn| !drawn.has_energy()));
+    (asked && without).then(|| {
+        "idle_watts: idle time is charged beside the energy of work; where that was not measured, months, machines and totals over \
+         months are infrastructure only"
+            .to_owned()
+    })
 }
 
 /// What a router would save, of the engines that cover enough.
@@ -393,12 +343,15 @@ fn routing(
 /// The scenario file that would measure what is missing, or why there is none.
 fn missing(bill: &mut Bill, priced: &[Priced<'_>], order: Order<'_>, (workload, bins): (&Workload, &[Bin])) {
     let lacking: Vec<&Priced<'_>> = priced.iter().filter(|of| !of.request.coverage.is_enough()).collect();
-    let Some(first) = lacking.first() else { return };
+    if lacking.is_empty() {
+        return;
+    }
     let mut batches: Vec<u32> = lacking.iter().map(|of| of.engine.name.batch).collect();
     batches.sort_unstable();
     batches.dedup();
-    let wanted = Wanted { bins, batches: &batches, longest_context: longest_context(first.engine, workload) };
-    match super::missing::scenario_file(order.scenario, wanted) {
+    let longest_context = lacking::longest_of(lacking.iter().map(|of| longest_context(of.engine, workload)));
+    let wanted = Wanted { bins, batches: &batches, longest_context };
+    match scenario_file(order.scenario, wanted) {
         Ok(file) => bill.missing_scenario = Some(file),
         Err(why) => bill.notes.push(format!("no scenario file is proposed for what was not measured: {why}")),
     }

@@ -1,23 +1,23 @@
 //! What a bill advises: which engine serves the workload, and what a larger model must be worth.
 
+mod rows;
+mod warm_pools;
+
 use crate::analysis::RecommendationRow;
 use crate::analysis::claims::Priced;
 use crate::analysis::engines::MARGIN;
-use crate::analysis::loads::LoadBreakdown;
-use crate::analysis::recommendations::{COLD_STARTS_LONG, Standing, Topic};
-use crate::analysis::table::Table as _;
-use crate::scenario::workload::Latency;
-use crate::units::{Bytes, significant};
+use crate::analysis::recommendations::{Standing, Topic};
+use crate::units::significant;
 
-use super::bill::{
-    Bill, ModelRow, PhaseRow, RequestRow, RoutingRow, SloRow, ThousandRow, WarmRow, percent, with_interval,
-};
+use super::bill::{Bill, ModelRow, PhaseRow, RequestRow, RoutingRow, SloRow, ThousandRow, percent, with_interval};
 use super::engines::EngineName;
+use super::request::ENOUGH;
+
+use rows::ROWS;
+pub use warm_pools::of_warm_pools;
 
 /// An engine is the cheapest if it is in so many of the draws.
 const SURE: f64 = 0.95;
-/// Where the figures are printed.
-const ROWS: &str = "phasebench cost";
 
 /// A row for every model on two engines or more, for everything asked of answers, and for every model beside the next cheaper.
 #[must_use]
@@ -34,6 +34,22 @@ pub fn recommend(bill: &Bill) -> Vec<RecommendationRow> {
     let tiers = bill.models.iter().map(|row| tier(bill, row));
     let warm = of_warm_pools(&bill.warm_pools, &bill.slos, Some(&bill.currency));
     engines.chain(routes).chain(slos).chain(warm).chain(tiers).collect()
+}
+
+/// Puts rows in front of those that a run has without prices and SLOs, in place of any on the same question: two answers to one
+/// question would be none.
+pub fn put_first(rows: Vec<RecommendationRow>, decisions: &mut Vec<RecommendationRow>) {
+    decisions.retain(|old| !rows.iter().any(|new| new.asks_the_same(old)));
+    decisions.splice(0..0, rows);
+}
+
+/// Puts rows where those stand that a run has on the same question without prices and SLOs; other rows stay as they are.
+pub fn put_in_place(rows: &[RecommendationRow], decisions: &mut [RecommendationRow]) {
+    for old in decisions {
+        if let Some(new) = rows.iter().find(|new| new.asks_the_same(old)) {
+            old.clone_from(new);
+        }
+    }
 }
 
 /// What prices say to claims on money, on the first tier.
@@ -153,7 +169,8 @@ fn engine_for(bill: &Bill, model: &str) -> Option<RecommendationRow> {
     let (standing, advice) = match &enough[..] {
         [] => {
             let most = requests.iter().map(|row| row.coverage.share).fold(0.0, f64::max);
-            (Standing::NoData, format!("no decision: {:.0} % of the workload was measured", most * 100.0))
+            let measured = format!("no decision: {:.0} % of the workload was measured", most * 100.0);
+            (Standing::NoData, format!("{measured}{}", out_of_reach(&requests)))
         }
         [only] => (
             Standing::NoData,
@@ -168,7 +185,8 @@ fn engine_for(bill: &Bill, model: &str) -> Option<RecommendationRow> {
         let share = request.and_then(|request| request.cheapest_in);
         let share = share.map(|share| format!(", cheapest in {:.1} % of the draws", share * 100.0)).unwrap_or_default();
         let part = part_of(row.coverage).map(|part| format!(" {part}")).unwrap_or_default();
-        format!("{}: {} a thousand requests{part}{share}", row.engine.on(), with_interval(row.cost.total))
+        let (on, total, scope) = (row.engine.on(), with_interval(row.cost.total), row.cost.scope);
+        format!("{on}: {total} a thousand requests{part}, {scope}{share}")
     });
     let mut figures: Vec<String> = costs.collect();
     if !told.is_empty() && !enough.is_empty() {
@@ -183,6 +201,15 @@ fn engine_for(bill: &Bill, model: &str) -> Option<RecommendationRow> {
         rows: ROWS.to_owned(),
         overturned_by: "other prices or another mix; another run, in several sessions at best".to_owned(),
     })
+}
+
+/// That no run of these engines can cover enough of the workload. Empty: one could.
+fn out_of_reach(requests: &[&RequestRow]) -> String {
+    let most = requests.iter().map(|row| row.coverage.within_contexts()).fold(0.0, f64::max);
+    if most >= ENOUGH {
+        return String::new();
+    }
+    format!(", and at most {} fit into the model's context: no run decides it", percent(most))
 }
 
 /// Which of several engines that cover enough of the workload to use.
@@ -220,72 +247,6 @@ fn cheapest(bill: &Bill, of: &[&RequestRow]) -> (Standing, String) {
             }
         }
     }
-}
-
-/// Whether to keep each model loaded, by what answers may take and by what that costs; a row where either is known.
-#[must_use]
-pub fn of_warm_pools(pools: &[WarmRow], slos: &[SloRow], currency: Option<&str>) -> Vec<RecommendationRow> {
-    let told = |row: &&WarmRow| {
-        let asked = slos.iter().any(|slo| slo.engine.model == row.model && slo.engine.backend == row.backend);
-        asked || row.idle_month.is_some()
-    };
-    pools.iter().filter(told).map(|row| warm_pool(row, slos, currency)).collect()
-}
-
-fn warm_pool(row: &WarmRow, slos: &[SloRow], currency: Option<&str>) -> RecommendationRow {
-    let own: Vec<&SloRow> =
-        slos.iter().filter(|slo| slo.engine.model == row.model && slo.engine.backend == row.backend).collect();
-    let more_ms = row.cold_ms - row.warm_ms;
-    // A token after the first one does not wait for a load.
-    let answers = || own.iter().copied().filter(|slo| slo.of != Latency::Tpot);
-    let broken =
-        answers().find(|slo| slo.holds == Some(true) && slo.found_ms.is_some_and(|ms| ms + more_ms > slo.within_ms));
-    let unknown = answers().any(|slo| slo.holds.is_none());
-    let limit = |slo: &SloRow| format!("{} within {} ms", slo.of.as_str(), significant(slo.within_ms, 4));
-    let (standing, advice) = match broken {
-        Some(slo) => (Standing::Decided, format!("keep it loaded: a cold start breaks {}", limit(slo))),
-        None if row.ratio() > COLD_STARTS_LONG => (
-            Standing::Decided,
-            format!("keep it loaded: a cold start takes more than {COLD_STARTS_LONG:.0} warm prefills"),
-        ),
-        None if unknown => {
-            (Standing::Hint, "it may be loaded when it is asked for, but some SLOs are not known of".to_owned())
-        }
-        None => (Standing::Decided, "it may be loaded when it is asked for".to_owned()),
-    };
-    RecommendationRow {
-        topic: Topic::WarmPool,
-        about: format!("{} on {}, a warm instance", row.model, row.backend),
-        standing,
-        advice,
-        figures: Some(warm_figures(row, broken, currency)),
-        rows: [LoadBreakdown::FILE, ROWS].join("; "),
-        overturned_by: "weights that are not in the page cache; how often the model is asked for after it was let go"
-            .to_owned(),
-    }
-}
-
-/// What a warm instance costs, against a cold start.
-fn warm_figures(row: &WarmRow, broken: Option<&SloRow>, currency: Option<&str>) -> String {
-    let mut parts = vec![format!(
-        "a cold start takes {} s, a warm prefill {} ms",
-        significant(row.cold_ms / 1e3, 3),
-        significant(row.warm_ms, 3)
-    )];
-    parts.extend(broken.and_then(|slo| {
-        let slack = slo.within_ms - slo.found_ms?;
-        Some(format!("the answer's slack is {} ms", significant(slack, 3)))
-    }));
-    let memory = [(row.host_bytes, "memory"), (row.device_bytes, "device memory")];
-    parts.extend(memory.iter().filter_map(|(bytes, of)| bytes.map(|bytes| format!("{} of {of}", Bytes(bytes)))));
-    if let Some((watts, from)) = row.idle_watts.zip(row.idle_from) {
-        parts.push(format!("{} W idle, {}", with_interval(watts), from.as_str()));
-    }
-    let money =
-        row.idle_month.zip(currency).map(|(month, currency)| format!("{} {currency} a month", with_interval(month)));
-    parts.extend(money);
-    parts.extend(row.pays_from.map(|starts| format!("it pays from {} cold starts a month on", with_interval(starts))));
-    parts.join("; ")
 }
 
 /// Whether requests are worth sending to several engines.
@@ -334,6 +295,9 @@ fn tier(bill: &Bill, row: &ModelRow) -> RecommendationRow {
     let in_percent = |share: f64| significant(share * 100.0, 3);
     let needed = row.needed.map(|needed| needed.times(100.0));
     let (standing, advice) = match (needed, row.success_of_dearer.map(|rate| rate * 100.0)) {
+        (Some(_), None) if row.is_out_of_reach() => {
+            (Standing::Decided, format!("take {cheaper}: {dearer} would have to succeed in more than 100 %"))
+        }
         (Some(needed), Some(rate)) if needed.high.is_some_and(|high| rate > high) => {
             (Standing::Decided, format!("take {dearer}: it costs less per success"))
         }
@@ -362,6 +326,7 @@ fn tier(bill: &Bill, row: &ModelRow) -> RecommendationRow {
     let worth = row.value_of_failure;
     figures
         .extend(worth.map(|value| format!("it pays whatever that is where a failure costs {}", with_interval(value))));
+    figures.push(row.scope.to_string());
     figures.extend(part_of(row.coverage));
     RecommendationRow {
         topic: Topic::ModelTier,

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::analysis::columns::nested::rows;
 use crate::analysis::engines::process_allowance;
 use crate::analysis::{SummaryRow, Tables};
 use crate::economics::figures::{Figure, FigureId, Figures, Product, Sum};
@@ -26,19 +27,21 @@ pub use energy_bounds::{EnergyBounds, EnergyEnd};
 
 use super::tails::{PooledCalls, Tails};
 
-/// One engine with one model, in one batch size.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct EngineName {
-    /// Model name.
-    pub model: String,
-    /// Backend name.
-    pub backend: String,
-    /// Element type of the sessions.
-    pub dtype: Dtype,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// How it decodes: with a KV cache, or by a full pass per token.
-    pub decode: Mode,
+rows! {
+    /// One engine with one model, in one batch size.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    pub struct EngineName {
+        /// Model name.
+        pub model: String,
+        /// Backend name.
+        pub backend: String,
+        /// Element type of the sessions.
+        pub dtype: Dtype,
+        /// Rows decoded together.
+        pub batch: u32,
+        /// How it decodes: with a KV cache, or by a full pass per token.
+        pub decode: Mode,
+    }
 }
 
 impl EngineName {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::analysis::columns::nested::rows;
 use crate::economics::capacity::Service;
 use crate::economics::figures::{Figures, Sum};
 use crate::economics::request_time::{Reach, RequestTime};
@@ -29,13 +30,16 @@ pub struct MeanRequest {
     pub service: Option<Service>,
 }
 
-/// How much of a workload was measured.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Coverage {
-    /// Share of requests, 0 to 1.
-    pub share: f64,
-    /// Shares of those outside, most first.
-    pub outside: Vec<Outside>,
+rows! {
+    /// How much of a workload was measured.
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub struct Coverage {
+        /// Share of requests, 0 to 1.
+        /// Unit: fraction.
+        pub share: f64,
+        /// Shares of those outside, most first.
+        pub outside: Vec<Outside>,
+    }
 }
 
 /// Requests outside what was measured.
@@ -52,6 +56,13 @@ impl Coverage {
     #[must_use]
     pub fn is_enough(&self) -> bool {
         self.share >= ENOUGH
+    }
+
+    /// The most of it that could be measured: requests beyond the longest context never can. Unit: share, 0 to 1.
+    #[must_use]
+    pub fn within_contexts(&self) -> f64 {
+        let beyond = self.outside.iter().filter(|outside| outside.reach == Reach::BeyondContext);
+        1.0 - total(beyond.map(|outside| outside.share))
     }
 }
 

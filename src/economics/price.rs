@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Tokens that prices are quoted for.
 pub const MILLION: f64 = 1e6;
@@ -139,7 +139,7 @@ impl Cost {
 }
 
 /// What a total is of. Totals of different scope are not compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Machine and energy.

@@ -4,77 +4,25 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::analysis::SummaryRow;
-use crate::analysis::summary::Proof;
+use crate::comparison::CellName;
 use crate::stats::change_points::{ChangePoint, change_points};
 use crate::stats::{self, student};
-use crate::terms::{Dtype, Mode};
 
+use super::names::names;
 use super::read::HistoryRun;
 
 /// Fewest runs on either side of a change, and p below which there is one.
 const FEWEST: usize = 3;
 const P: f64 = 0.001;
 
-/// What a cell is followed by.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct CellName {
-    /// Backend name.
-    pub backend: String,
-    /// Model name.
-    pub model: String,
-    /// Hash of the weights, or what another tool says of them.
-    pub weights_id: String,
-    /// Element type.
-    pub dtype: String,
-    /// Scenario name.
-    pub scenario: String,
-    /// Rows decoded together.
-    pub batch: u32,
-    /// Timed decode steps.
-    pub gen_tokens: u32,
-    /// What is timed.
-    pub mode: Mode,
-    /// Whether another tool timed it: such runs are never mixed with ours.
-    pub imported: bool,
-}
-
-impl CellName {
-    fn of(row: &SummaryRow) -> Self {
-        let key = &row.key;
-        Self {
-            backend: key.backend.clone(),
-            model: key.model.clone(),
-            weights_id: key.weights_id.clone(),
-            dtype: key.dtype.as_str().to_owned(),
-            scenario: key.scenario.clone(),
-            batch: key.batch,
-            gen_tokens: key.gen_tokens,
-            mode: row.mode,
-            imported: row.attribution == Proof::Imported,
-        }
-    }
-
-    /// For people: what tells it apart at a glance.
-    #[must_use]
-    pub fn words(&self) -> String {
-        let mut words = format!("{} · {} · {}", self.backend, self.model, self.scenario);
-        if self.batch > 1 {
-            words.push_str(&format!(" · batch {}", self.batch));
-        }
-        if self.gen_tokens > 0 && self.mode != Mode::Prefill {
-            words.push_str(&format!(" · {} steps", self.gen_tokens));
-        }
-        if self.dtype != Dtype::F32.as_str() && self.dtype != Dtype::AsServed.as_str() {
-            words.push_str(&format!(" · {}", self.dtype));
-        }
-        format!("{words} · {}{}", self.mode, if self.imported { " (imported)" } else { "" })
-    }
-}
+/// Fewest runs that a cell's level can change in.
+pub(super) const CHANGE_NEEDS: usize = 2 * FEWEST;
 
 /// A cell through all runs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Series {
+    /// What it is called among the cells of the history.
+    pub name: String,
     /// The cell.
     pub cell: CellName,
     /// The runs that have it, in the order of time.
@@ -83,6 +31,19 @@ pub struct Series {
     pub levels: Vec<Level>,
     /// Where its level changes.
     pub changes: Vec<Change>,
+}
+
+impl Series {
+    /// Whether it has runs enough for a change of level to be found.
+    #[must_use]
+    pub fn can_show_a_change(&self) -> bool {
+        self.points.len() >= CHANGE_NEEDS
+    }
+
+    /// Whether a run has it, by its number from 0.
+    pub(super) fn is_in(&self, run: usize) -> bool {
+        self.points.iter().any(|point| point.run == run)
+    }
 }
 
 /// A cell in one run.
@@ -132,24 +93,17 @@ pub(super) fn series(runs: &[&HistoryRun]) -> Vec<Series> {
     let mut order: Vec<CellName> = Vec::new();
     let mut points: BTreeMap<CellName, Vec<Point>> = BTreeMap::new();
     for (number, run) in runs.iter().enumerate() {
-        // What does not prove where it ran may have run elsewhere each time.
-        let rows =
-            run.rows.iter().filter(|row| row.attribution.compares_with(row.attribution) && row.mode != Mode::E2eKv);
-        for row in rows {
-            let name = CellName::of(row);
-            let of_cell = points.entry(name.clone()).or_default();
+        for cell in &run.cells {
+            let of_cell = points.entry(cell.name.clone()).or_default();
             if of_cell.is_empty() {
-                order.push(name);
+                order.push(cell.name.clone());
             }
-            of_cell.push(Point {
-                run: number,
-                ms: row.location_ms.unwrap_or(row.median_ms),
-                interval_ms: row.ci_low_ms.zip(row.ci_high_ms),
-            });
+            of_cell.push(Point { run: number, ms: cell.ms, interval_ms: cell.interval_ms });
         }
     }
-    let series = order.into_iter().filter_map(|cell| Some(followed(cell.clone(), points.remove(&cell)?)));
-    series.collect()
+    let names = names(&order);
+    let named = names.into_iter().zip(order);
+    named.filter_map(|(name, cell)| Some(followed(name, points.remove(&cell)?, cell))).collect()
 }
 
 /// The last level of a cell's points. `None`: there are none.
@@ -157,9 +111,9 @@ pub(super) fn last_level(points: &[Point]) -> Option<Level> {
     if points.is_empty() { None } else { levels(points).0.pop() }
 }
 
-fn followed(cell: CellName, points: Vec<Point>) -> Series {
+fn followed(name: String, points: Vec<Point>, cell: CellName) -> Series {
     let (levels, changes) = levels(&points);
-    Series { cell, points, levels, changes }
+    Series { name, cell, points, levels, changes }
 }
 
 /// The levels of a cell's points, of which there is one at least, and where each but the first begins.

@@ -78,7 +78,8 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use rand_distr::{Distribution, StandardNormal};
 
-    use crate::history::{CellName, Noise, RunInHistory};
+    use crate::comparison::CellName;
+    use crate::history::{Noise, RunInHistory};
 
     use super::*;
 
@@ -102,13 +103,19 @@ mod tests {
                 dtype: "f32".to_owned(),
                 scenario: "s".to_owned(),
                 batch: 1,
+                prompt_tokens: None,
                 gen_tokens: 1,
                 mode: Mode::Prefill,
-                imported: false,
+                early_stop: None,
+                scripted: false,
+                clock: None,
+                boundary: None,
+                imported_from: None,
             };
             let moved = |run: usize| if (run, number) == (8, 0) { factor } else { 1.0 };
             let points = (0..9).map(|run| Point { run, ms: moved(run) * (sd * normal()).exp(), interval_ms: None });
-            series.push(Series { cell, points: points.collect(), levels: Vec::new(), changes: Vec::new() });
+            let (name, points) = (cell.words(), points.collect());
+            series.push(Series { name, cell, points, levels: Vec::new(), changes: Vec::new() });
         }
         let noise = Noise { stack_sha256: String::new(), runs: 8, minutes: 60, ln: 0.02, df: 7.0 };
         History { runs: (0..9).map(run).collect(), marks: Vec::new(), series, noise: Some(noise) }

@@ -1,11 +1,12 @@
 //! A history as a document.
 
+use crate::comparison::words::counted;
 use crate::record::manifest::Tool;
 use crate::report::chart::{Interval, Trend, TrendLevel, TrendPoint, trend};
 use crate::report::document::{Assurance, Block, Document, Finding, Section, Table, Text};
 use crate::report::format::{self, ABSENT};
 
-use super::cells::{Change, Level, Point, Series};
+use super::cells::{CHANGE_NEEDS, Change, Level, Point, Series};
 use super::side_by_side::{History, NOISE_NEEDS, Noise};
 use super::tables::time;
 
@@ -32,25 +33,48 @@ pub fn page(history: &History) -> Document {
     }
 }
 
-/// Whether levels changed.
+/// Whether levels changed, in the cells that have runs enough to show it.
 pub(super) fn changed(history: &History) -> Finding {
     let moved: Vec<&Series> = history.series.iter().filter(|series| !series.changes.is_empty()).collect();
     let all: usize = moved.iter().map(|series| series.changes.len()).sum();
     let beside = moved.iter().flat_map(|series| &series.changes).filter(|change| change.stack_change.is_some()).count();
-    let few = history.runs.len() < 6;
-    let (assurance, answer) = match (few, all) {
-        (true, _) => (Assurance::Withheld, format!("{} runs: a change needs 3 on either side.", history.runs.len())),
-        (false, 0) => (Assurance::Holds, format!("No level changed in {} cells.", history.series.len())),
-        (false, all) => {
-            let cells = history.series.len();
-            (Assurance::Holds, format!("{all} changes of level in {} of {cells} cells.", moved.len()))
-        }
+    let enough = history.series.iter().filter(|series| series.can_show_a_change()).count();
+    let few = history.series.len() - enough;
+    let cells = counted(enough, "cell");
+    let (assurance, answer) = match (enough, all) {
+        (0, _) => (Assurance::Withheld, too_few_runs(history)),
+        (_, 0) => (Assurance::Holds, format!("No level changed in {cells}.")),
+        (_, 1) => (Assurance::Holds, format!("1 change of level in 1 of {cells}.")),
+        (_, all) => (Assurance::Holds, format!("{all} changes of level in {} of {cells}.", moved.len())),
+    };
+    let left_out = match (enough, few) {
+        (0, _) | (_, 0) => String::new(),
+        (_, few) => format!(
+            " Not asked of {}: of fewer than {CHANGE_NEEDS} runs, a change needs {} on either side.",
+            counted(few, "cell"),
+            CHANGE_NEEDS / 2
+        ),
     };
     let grounds = format!(
         "Found by divisive splits, kept at p below 0.001 between the levels beside them. At most two runs from a change of \
          stack: {beside}."
     );
-    Finding { question: "Did anything change?".to_owned(), assurance, answer: answer.into(), grounds: grounds.into() }
+    Finding {
+        question: "Did anything change?".to_owned(),
+        assurance,
+        answer: format!("{answer}{left_out}").into(),
+        grounds: grounds.into(),
+    }
+}
+
+/// Why no level can be said to change.
+fn too_few_runs(history: &History) -> String {
+    if history.series.is_empty() {
+        return "No run has a cell that can be followed: none proves where it ran, or has samples.".to_owned();
+    }
+    let most = history.series.iter().map(|series| series.points.len()).max().unwrap_or(0);
+    let each = CHANGE_NEEDS / 2;
+    format!("No cell has more than {}: a change needs {each} on either side.", counted(most, "run"))
 }
 
 /// Whether the newest run is one of its level.
@@ -70,12 +94,18 @@ pub(super) fn newest(history: &History) -> Finding {
     let judged = history.newest();
     let outside: Vec<_> = judged.iter().filter(|(_, newest)| !newest.within).collect();
     let (assurance, answer) = match outside.first() {
+        None if judged.len() == 1 => (Assurance::Holds, "Yes, in its one cell.".to_owned()),
         None => (Assurance::Holds, format!("Yes, in all of {} cells.", judged.len())),
         Some((series, newest)) => {
-            let by = format::percent(newest.ratio - 1.0);
-            let name = series.cell.words();
-            (Assurance::Caution, format!("Not in {} of {} cells, first {name}: {by}.", outside.len(), judged.len()))
+            let (name, by) = (&series.name, format::percent(newest.ratio - 1.0));
+            let cells = counted(judged.len(), "cell");
+            (Assurance::Caution, format!("Not in {} of {cells}, first {name}: {by}.", outside.len()))
         }
+    };
+    let is_new = |series: &&Series| series.points.len() == 1 && series.is_in(history.runs.len().saturating_sub(1));
+    let unjudged = match history.series.iter().filter(is_new).count() {
+        0 => String::new(),
+        new => format!(" Not asked of {} that no run before it has.", counted(new, "further cell")),
     };
     let grounds = format!(
         "{} differ by {} over all cells (standard deviation, levels apart). Every cell is held against the runs before it at its \
@@ -83,7 +113,7 @@ pub(super) fn newest(history: &History) -> Finding {
         whose(history, noise),
         format::percent(noise.ln)
     );
-    Finding { question, assurance, answer: answer.into(), grounds: grounds.into() }
+    Finding { question, assurance, answer: format!("{answer}{unjudged}").into(), grounds: grounds.into() }
 }
 
 /// Which runs the noise is from, in words.
@@ -121,7 +151,7 @@ fn changes(history: &History) -> Option<Section> {
     let lines: Vec<Line<'_>> =
         owned.iter().map(|(series, (change, before, after))| Line { series, change, before, after }).collect();
     let table = Table::of(&lines)
-        .words("cell", |line| line.series.cell.words())
+        .words("cell", |line| line.series.name.clone())
         .count("first run", |line| line.change.run + 1)
         .words("date", |line| {
             history.runs.get(line.change.run).map_or_else(|| ABSENT.to_owned(), |run| time(run.started_unix_ns))
@@ -149,7 +179,7 @@ fn charts(history: &History) -> Option<Section> {
     }
     if left_out > 0 {
         blocks.push(Block::Note(
-            Text::plain(format!("{left_out} further cells have no chart here; all are in "))
+            Text::plain(format!("Without a chart here: {}; all are in ", counted(left_out, "further cell")))
                 .code("history.csv")
                 .and("."),
         ));
@@ -165,12 +195,13 @@ fn chart(history: &History, series: &Series, number: usize) -> Block {
     };
     let level = |level: &Level| TrendLevel { first: level.first_run + 1, last: level.last_run + 1, ms: level.ms };
     let data = Trend {
-        title: series.cell.words(),
+        title: series.name.clone(),
         points: series.points.iter().map(point).collect(),
         levels: series.levels.iter().map(level).collect(),
         stack_changes: history.marks.iter().map(|mark| mark.at + 1).collect(),
     };
     let caption = match series.changes.len() {
+        0 if !series.can_show_a_change() => format!("Of fewer than {CHANGE_NEEDS} runs: no change would be found."),
         0 => "One level throughout.".to_owned(),
         1 => "Its level changes once.".to_owned(),
         n => format!("Its level changes {n} times."),

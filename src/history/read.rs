@@ -1,6 +1,6 @@
 //! Runs as far as a history needs them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::num::NonZero;
 use std::panic::resume_unwind;
@@ -9,9 +9,12 @@ use std::thread;
 
 use crate::analysis::summary::Summary;
 use crate::analysis::{Sources, SummaryRow};
+use crate::comparison::CellName;
 use crate::record::manifest::Manifest;
-use crate::run_folder::{RunFolder, UnreadRun};
+use crate::record::plan::Cell;
+use crate::run_folder::{RunFolder, UnreadRun, must_be_there};
 use crate::store::{self, StoreError, io_error};
+use crate::terms::Mode;
 
 /// Why there is no history.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +40,19 @@ pub struct HistoryRun {
     pub manifest: Manifest,
     /// Whether it came to its end.
     pub finished: bool,
-    /// Its cells.
-    pub rows: Vec<SummaryRow>,
+    /// Its cells that prove where they ran, or that another tool measured.
+    pub cells: Vec<MeasuredCell>,
+}
+
+/// A cell of a run.
+#[derive(Debug, Clone)]
+pub struct MeasuredCell {
+    /// All that it is.
+    pub name: CellName,
+    /// Its location, else its median where there are too few calls for one.
+    pub ms: f64,
+    /// The interval within the run. `None`: fewer than 3 calls.
+    pub interval_ms: Option<(f64, f64)>,
 }
 
 /// The runs in folders, each of which is one or holds them. A run that several of them lead to, or that lies there in copies, is
@@ -87,6 +101,7 @@ pub fn folders_without(folders: &[PathBuf], left_out: &[&Path]) -> Result<Vec<Pa
     let left_out: Vec<PathBuf> = left_out.iter().filter_map(|folder| fs::canonicalize(folder).ok()).collect();
     let (mut seen, mut paths) = (BTreeSet::new(), Vec::new());
     for folder in folders {
+        must_be_there(folder)?;
         let found = runs_in(folder)?;
         if found.is_empty() {
             return Err(HistoryError::NoRun(folder.display().to_string()));
@@ -120,12 +135,29 @@ fn one(path: &Path) -> Result<HistoryRun, StoreError> {
     let run = RunFolder::open(path)?;
     let sources = Sources::new(&run.recording, &run.plan, &run.manifest, &[]);
     let rows = sources.rows::<Summary>().to_vec();
+    let cells = cells(&run, &rows);
     Ok(HistoryRun {
         folder: path.display().to_string(),
         started_unix_ns: run.manifest.epochs.first().map_or(0, |epoch| epoch.started_unix_ns),
         stack_sha256: run.manifest.stack_sha256.clone(),
         finished: run.recording.finished(),
         manifest: run.manifest,
-        rows,
+        cells,
     })
+}
+
+/// The cells of a run that may be followed: what does not prove where it ran may have run elsewhere each time.
+fn cells(run: &RunFolder, rows: &[SummaryRow]) -> Vec<MeasuredCell> {
+    let planned: HashMap<&str, &Cell> = run.plan.cells.iter().map(|cell| (cell.id.0.as_str(), cell)).collect();
+    let followed = rows.iter().filter(|row| row.attribution.compares_with(row.attribution) && row.mode != Mode::E2eKv);
+    let measured = followed.filter_map(|row| {
+        let cell = planned.get(row.key.cell_id.as_str())?;
+        let measured_as = (row.key.weights_id.as_str(), row.key.dtype);
+        Some(MeasuredCell {
+            name: CellName::of((&run.plan, &run.manifest), cell, row.mode, measured_as, row.prompt_tokens),
+            ms: row.location_ms.unwrap_or(row.median_ms),
+            interval_ms: row.ci_low_ms.zip(row.ci_high_ms),
+        })
+    });
+    measured.collect()
 }

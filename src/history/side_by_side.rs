@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::comparison::CellName;
 use crate::record::manifest::{Change, Stack};
 
-use super::cells::{self, CellName, Series};
+use super::cells::{self, Series};
 use super::read::HistoryRun;
 
 /// Fewest runs of one stack from which its noise is known.

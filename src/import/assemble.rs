@@ -17,7 +17,7 @@ use crate::units::{Bytes, Nanos};
 
 use super::error::ImportError;
 use super::format::Format;
-use super::sheet::{Sheet, ToldEngine, ToldModel};
+use super::sheet::{Sheet, ToldEngine, ToldModel, one_told};
 use super::source::Source;
 
 mod assembled;
@@ -42,6 +42,7 @@ pub struct ImportedRun {
 /// The run that these files are. `sheets`: one list per source.
 pub(super) fn run(format: Format, sources: &[Source], sheets: Vec<Vec<Sheet>>) -> Result<ImportedRun, ImportError> {
     let version = one_version(sources, &sheets)?;
+    let machine = Told::of(sources, &sheets)?;
     let names = EngineNames::of(&sheets);
     let mut run = Assembled::default();
     for (file, (source, sheets)) in (0..).zip(sources.iter().zip(&sheets)) {
@@ -54,7 +55,6 @@ pub(super) fn run(format: Format, sources: &[Source], sheets: Vec<Vec<Sheet>>) -
     let plan_json = plan::to_json(&plan).map_err(|error| ImportError::new("import", "", error.to_string(), ""))?;
     let spec = spec(format, sources);
     let imported = imported(format, version.clone(), sources, &sheets);
-    let machine = Told::of(&sheets);
     let started = imported.files.iter().filter_map(|file| file.measured_unix_ns).min();
     let started = started.or_else(|| sources.iter().filter_map(|source| source.modified_unix_ns).min()).unwrap_or(0);
     let manifest = manifest(&spec, &plan_json, &run, version, imported, machine, started);
@@ -171,9 +171,17 @@ struct Told {
 }
 
 impl Told {
-    fn of(sheets: &[Vec<Sheet>]) -> Self {
-        let first = |told: fn(&Sheet) -> &Option<String>| sheets.iter().flatten().find_map(|sheet| told(sheet).clone());
-        Self { cpu: first(|sheet| &sheet.cpu), gpu: first(|sheet| &sheet.gpu) }
+    /// Sessions of one cell are of one machine.
+    fn of(sources: &[Source], sheets: &[Vec<Sheet>]) -> Result<Self, ImportError> {
+        let mut machine = Self { cpu: None, gpu: None };
+        let placed = sources.iter().zip(sheets);
+        for (source, sheet) in placed.flat_map(|(source, sheets)| sheets.iter().map(move |sheet| (source, sheet))) {
+            for (known, told) in [(&mut machine.cpu, &sheet.cpu), (&mut machine.gpu, &sheet.gpu)] {
+                let allowed = "one machine: import others into folders of their own, and compare";
+                one_told(known, told.as_deref()).map_err(|what| source.error("", what, allowed))?;
+            }
+        }
+        Ok(machine)
     }
 
     fn machine(&self) -> Machine {

@@ -1,7 +1,8 @@
 //! Lines of Go's `testing` package: `BenchmarkName-8  1000  12345 ns/op  …`.
 //!
 //! A line is the mean over its iterations, and taken as one sample of it: `go test -count` gives several. What follows the time
-//! are other units, which are checked and left out. Written from the format's specification,
+//! are other units, which are checked and left out. Configuration lines, `pkg: example.org/tokenizer`, hold for the results that
+//! follow them, until another one says otherwise. Written from the format's specification,
 //! go.googlesource.com/proposal/+/master/design/14313-benchmark-format.md.
 
 use std::collections::BTreeMap;
@@ -10,24 +11,54 @@ use crate::terms::{Mode, Procedure};
 use crate::units::Nanos;
 
 use super::error::ImportError;
-use super::sheet::{Sample, Series, Sheet, ToldEngine, ToldModel};
+use super::sheet::{Sample, Series, Sheet, ToldEngine, ToldModel, one_told};
 use super::source::Source;
 
 /// Units that may stand beside the time.
 const BESIDE: [&str; 6] = ["B/op", "allocs/op", "MB/s", "tokens/s", "tokens/sec", "token/sec"];
 
+/// What the configuration lines before a line of results say of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Configuration<'a> {
+    pkg: Option<&'a str>,
+    goos: Option<&'a str>,
+    goarch: Option<&'a str>,
+    cpu: Option<&'a str>,
+}
+
+impl<'a> Configuration<'a> {
+    /// Takes a line where it is one of these; without a value it takes back what was said.
+    fn take(&mut self, line: &'a str) {
+        let Some((key, value)) = line.split_once(':') else { return };
+        let value = Some(value.trim()).filter(|value| !value.is_empty());
+        match key {
+            "pkg" => self.pkg = value,
+            "goos" => self.goos = value,
+            "goarch" => self.goarch = value,
+            "cpu" => self.cpu = value,
+            _ => {}
+        }
+    }
+}
+
 /// A line's name, iterations, and values by unit.
 pub(super) struct Line<'a> {
+    configuration: Configuration<'a>,
     pub(super) number: usize,
     pub(super) name: &'a str,
     pub(super) iterations: u32,
     pub(super) values: Vec<(f64, &'a str)>,
 }
 
-/// Every line of results; configuration lines, `PASS` and `ok` are skipped.
+/// Every line of results with what holds for it; `PASS` and `ok` are skipped.
 pub(super) fn lines<'a>(source: &'a Source) -> Result<Vec<Line<'a>>, ImportError> {
     let mut found = Vec::new();
-    for (text, number) in source.text.lines().zip(1..).filter(|(text, _)| text.starts_with("Benchmark")) {
+    let mut configuration = Configuration::default();
+    for (text, number) in source.text.lines().zip(1..) {
+        if !text.starts_with("Benchmark") {
+            configuration.take(text);
+            continue;
+        }
         let place = number.to_string();
         let words: Vec<&str> = text.split_whitespace().collect();
         // `go test -v` prints the name alone before the line with the result.
@@ -49,7 +80,7 @@ pub(super) fn lines<'a>(source: &'a Source) -> Result<Vec<Line<'a>>, ImportError
             Ok((value, pair[1]))
         };
         let values = values.chunks(2).map(pair).collect::<Result<Vec<_>, ImportError>>()?;
-        found.push(Line { number, name, iterations, values });
+        found.push(Line { configuration, number, name, iterations, values });
     }
     if found.is_empty() {
         return Err(source.error("", "has no line of results", "lines such as BenchmarkName-8 1000 12345 ns/op"));
@@ -73,44 +104,53 @@ pub(super) fn time(source: &Source, line: &Line<'_>, allowed: &[&str]) -> Result
 
 /// One sheet: a file is one session.
 pub(super) fn sheets(source: &Source) -> Result<Vec<Sheet>, ImportError> {
-    let mut by_name: BTreeMap<&str, Vec<Sample>> = BTreeMap::new();
-    let mut order = Vec::new();
-    for line in lines(source)? {
-        let time = time(source, &line, &["ns/op"])?;
-        let samples = by_name.entry(line.name).or_default();
-        if samples.is_empty() {
-            order.push((line.name, line.number));
-        }
-        let outcome = Ok(vec![(Mode::Whole, time)]);
-        samples.push(Sample {
+    let lines = lines(source)?;
+    let notes = vec!["a line is the mean over its iterations, and counts as one sample".to_owned()];
+    let mut sheet = Sheet { notes, ..Sheet::default() };
+    let mut places: BTreeMap<(Configuration<'_>, &str), usize> = BTreeMap::new();
+    for line in &lines {
+        let time = time(source, line, &["ns/op"])?;
+        one_told(&mut sheet.cpu, line.configuration.cpu)
+            .map_err(|what| source.error(line.number.to_string(), what, "one machine: import others by themselves"))?;
+        let benchmark = (Configuration { cpu: None, ..line.configuration }, line.name);
+        let place = *places.entry(benchmark).or_insert_with(|| {
+            sheet.series.push(series(line));
+            sheet.series.len() - 1
+        });
+        sheet.series[place].samples.push(Sample {
             place: line.number.to_string(),
-            outcome,
+            outcome: Ok(vec![(Mode::Whole, time)]),
             begin: None,
             prompt: None,
             new: None,
             steps: None,
         });
     }
-    let told =
-        |key: &str| source.text.lines().find_map(|line| line.strip_prefix(key)).map(|text| text.trim().to_owned());
-    let series = order.into_iter().map(|(name, line)| Series {
-        place: line.to_string(),
+    Ok(vec![sheet])
+}
+
+/// The cell that a line is the first of.
+fn series(line: &Line<'_>) -> Series {
+    let told = [("goos", line.configuration.goos), ("goarch", line.configuration.goarch)];
+    let told = told.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())));
+    let device = ("device".to_owned(), "not told".to_owned());
+    // The whole path: how packages are called must not hang on which others are imported with them.
+    let package = line.configuration.pkg.unwrap_or("not told").to_owned();
+    Series {
+        place: line.number.to_string(),
         engine: ToldEngine {
             name: "go-bench".to_owned(),
             title: "Go benchmark".to_owned(),
-            settings: BTreeMap::from([("device".to_owned(), "not told".to_owned())]),
+            settings: told.chain([device]).collect(),
             boundary: BTreeMap::from([(Mode::Whole, "mean time of an operation over a line's iterations".to_owned())]),
         },
-        model: ToldModel::named(told("pkg:").as_deref().unwrap_or("not told")),
-        scenario: name.trim_start_matches("Benchmark").to_owned(),
+        model: ToldModel { name: package, params: None, bytes: None, quantisation: None },
+        scenario: line.name.trim_start_matches("Benchmark").to_owned(),
         procedure: Procedure::PrefillDecode,
         batch: 1,
         prompt_tokens: None,
         gen_tokens: 0,
-        samples: by_name.remove(name).unwrap_or_default(),
+        samples: Vec::new(),
         stated: Vec::new(),
-    });
-    let series = series.collect();
-    let notes = vec!["a line is the mean over its iterations, and counts as one sample".to_owned()];
-    Ok(vec![Sheet { series, notes, cpu: told("cpu:"), ..Sheet::default() }])
+    }
 }

@@ -16,7 +16,7 @@ use crate::units::Nanos;
 
 use super::error::ImportError;
 use super::json::{self, Place, scalar};
-use super::sheet::{Claims, Sample, Series, Sheet, Stated, ToldEngine, ToldModel, last_part};
+use super::sheet::{Claims, Sample, Series, Sheet, Stated, ToldEngine, ToldModel, last_part, one_told};
 use super::source::Source;
 use super::table::{self, Row};
 
@@ -112,9 +112,10 @@ fn of_rows(rows: Vec<Place<'_>>) -> Result<Sheet, ImportError> {
             Some(_) => {}
             None => first_build = Some((row.at().to_owned(), version)),
         }
-        let told = |key: &str| row.text_of(key).map(|text| text.filter(|text| !text.is_empty()).map(str::to_owned));
-        sheet.cpu = sheet.cpu.or(told("cpu_info")?);
-        sheet.gpu = sheet.gpu.or(told("gpu_info")?);
+        for (known, key) in [(&mut sheet.cpu, "cpu_info"), (&mut sheet.gpu, "gpu_info")] {
+            let told = row.text_of(key)?.filter(|text| !text.is_empty());
+            one_told(known, told).map_err(|what| row.error(what, "one machine: import others by themselves"))?;
+        }
         let time = row.text_of("test_time")?.map(|text| (text, humantime::parse_rfc3339(text)));
         if let Some((text, time)) = time {
             let wrong = |_| row.error(format!("`test_time` is `{text}`"), "a time such as 2026-11-29T15:33:18Z");

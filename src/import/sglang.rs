@@ -5,8 +5,6 @@
 //! population in milliseconds. Written from the tool's documentation and source, `docs/developer_guide/bench_serving.md` and
 //! `python/sglang/bench_serving.py`: no file of a real server was at hand.
 
-use std::collections::BTreeMap;
-
 use crate::record::Statistic;
 use crate::terms::{Degraded, Mode};
 
@@ -45,8 +43,18 @@ fn sheet(run: &Place<'_>) -> Result<Sheet, ImportError> {
     let mut notes: Vec<String> = concurrency_note(at_once).into_iter().collect();
     notes.extend(claims.contradicted(&format!("{}/ttft", run.at()), "ms", &firsts));
     let stated = if samples.is_empty() { stated(run, completed)? } else { Vec::new() };
-    let mut series = request::series(run.at(), server(run)?, model(run)?, &load(at_once, rate), samples);
+    let load = load(at_once, rate);
+    let mut series = request::series(run.at(), server(run)?, model(run)?, &load, samples);
     series.stated = stated;
+    // Lines that ask for something else are no sessions of one cell, in whichever import they are.
+    let dataset = run.text_of("dataset_name")?.filter(|name| !name.is_empty());
+    let asked = asked_lengths(run, dataset)?;
+    series.scenario = match (dataset, asked) {
+        (Some(dataset), Some(asked)) => format!("{dataset} {asked} asked, {load}"),
+        (None, Some(asked)) => format!("{asked} asked, {load}"),
+        (Some(dataset), None) => format!("{dataset}, {}", series.scenario),
+        (None, None) => series.scenario,
+    };
     Ok(Sheet { series: vec![series], notes, version: None, ..Sheet::default() })
 }
 
@@ -57,17 +65,32 @@ fn times(samples: &[Sample]) -> Vec<f64> {
 
 fn server(run: &Place<'_>) -> Result<ToldEngine, ImportError> {
     let backend = run.need("backend")?.text()?;
-    let settings =
-        [("backend", backend), ("dataset_name", run.text_of("dataset_name")?.unwrap_or("")), ("device", "not told")];
+    let settings = [("backend", backend), ("device", "not told")];
     Ok(ToldEngine {
         name: "sglang-bench-serving".to_owned(),
         title: format!("server with {backend} interface, by SGLang's bench_serving"),
-        settings: settings
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect::<BTreeMap<_, _>>(),
+        settings: settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         boundary: boundary(),
     })
+}
+
+/// The lengths that were asked for, in tokens: `128→32`, or `256 new tokens`. `None`: the line does not say, or says
+/// it of another dataset, for every option stands in every line with its default.
+fn asked_lengths(run: &Place<'_>, dataset: Option<&str>) -> Result<Option<String>, ImportError> {
+    if dataset == Some("sharegpt") {
+        let new = run.count_of("sharegpt_output_len")?;
+        return Ok(new.map(|new| format!("{new} new tokens")));
+    }
+    if dataset.is_some_and(|name| !name.starts_with("random") && name != "image") {
+        return Ok(None);
+    }
+    let (prompt, new) = (run.count_of("random_input_len")?, run.count_of("random_output_len")?);
+    if prompt.is_none() && new.is_none() {
+        return Ok(None);
+    }
+    let tokens = |told: Option<u32>| told.map_or_else(|| "not told".to_owned(), |tokens| tokens.to_string());
+    let range = run.number_of("random_range_ratio")?.map(|ratio| format!(" (range ratio {ratio})"));
+    Ok(Some(format!("{}→{}{}", tokens(prompt), tokens(new), range.unwrap_or_default())))
 }
 
 /// The model's name. Older versions do not write it.

@@ -89,6 +89,22 @@ pub(super) fn last_part(path: &str) -> String {
     parts.next().unwrap_or(path).to_owned()
 }
 
+/// Takes what a place tells of the machine, which must be the same wherever it is told.
+///
+/// # Errors
+/// What is told here and was told before, in words.
+pub(super) fn one_told(known: &mut Option<String>, told: Option<&str>) -> Result<(), String> {
+    let Some(told) = told else { return Ok(()) };
+    match known {
+        Some(known) if known.as_str() != told => Err(format!("is of {told}, what stands before it of {known}")),
+        Some(_) => Ok(()),
+        None => {
+            *known = Some(told.to_owned());
+            Ok(())
+        }
+    }
+}
+
 /// One call.
 #[derive(Debug, Clone)]
 pub(super) struct Sample {

@@ -88,7 +88,7 @@ fn literals(text: &str) -> Option<Vec<String>> {
     }
 }
 
-/// The first Markdown table: its header, a line of dashes, its rows.
+/// The one Markdown table: its header, a line of dashes, its rows.
 pub(super) fn markdown(source: &Source) -> Result<Vec<Row>, ImportError> {
     let cells = |line: &str| -> Vec<String> {
         line.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
@@ -99,7 +99,7 @@ pub(super) fn markdown(source: &Source) -> Result<Vec<Row>, ImportError> {
     let header = cells(header);
     once(source, &first.to_string(), header.iter().map(String::as_str))?;
     let mut rows = Vec::new();
-    for (text, line) in lines.take_while(|(line, _)| line.trim_start().starts_with('|')) {
+    for (text, line) in lines.by_ref().take_while(|(line, _)| line.trim_start().starts_with('|')) {
         let values = cells(text);
         if values.iter().all(|cell| cell.chars().all(|c| matches!(c, '-' | ':'))) {
             continue;
@@ -110,6 +110,10 @@ pub(super) fn markdown(source: &Source) -> Result<Vec<Row>, ImportError> {
         }
         let fields = object(header.iter().map(String::as_str), values.iter().map(String::as_str));
         rows.push(Row { line, fields });
+    }
+    if let Some((_, line)) = lines.find(|(line, _)| line.trim_start().starts_with('|')) {
+        let allowed = "one table: import others from files of their own, each a session, and compare other builds";
+        return Err(source.error(line.to_string(), "a second table begins", allowed));
     }
     if rows.is_empty() { Err(no_table()) } else { Ok(rows) }
 }

@@ -5,7 +5,13 @@ use std::path::{Path, PathBuf};
 use crate::secret::without_passwords;
 
 /// Folders whose names say nothing of the machine's owner.
-const PUBLIC: [&str; 5] = ["/usr", "/lib", "/lib64", "/opt", "/etc"];
+const PUBLIC: [&str; 8] = ["/usr", "/bin", "/lib", "/lib64", "/opt", "/etc", "/proc/sys", "/sys"];
+
+/// What stands before a path inside a word.
+const BEFORE_A_PATH: [char; 9] = ['=', ':', '(', '"', '\'', '`', ',', '[', '\n'];
+
+/// How the path of a server's address begins: nobody's folder.
+const OF_A_SERVER: &str = "/api/";
 
 /// Knows which folders are private on this machine.
 #[derive(Debug, Clone)]
@@ -36,29 +42,56 @@ impl Redactor {
         format!("{start}/…/{}", name.unwrap_or_default())
     }
 
-    /// A text: what is a path as a whole, or a word that begins like one, is treated as [`Redactor::path`] does. An
-    /// address is none.
+    /// The cache folder itself: where it is by default, as that; elsewhere its last name only.
+    #[must_use]
+    pub fn cache_folder(&self) -> String {
+        let name = self.cache.file_name().unwrap_or_default().to_string_lossy();
+        match self.home.as_ref().and_then(|home| self.cache.strip_prefix(home).ok()) {
+            Some(below) if below == Path::new(".cache/phasebench") => "~/.cache/phasebench".to_owned(),
+            Some(_) => format!("~/…/{name}"),
+            None => format!("/…/{name}"),
+        }
+    }
+
+    /// A text: a path that it is, or begins with up to a colon, and a word that begins like one, are treated as
+    /// [`Redactor::path`] does. An address is none, and neither is the path of one.
     #[must_use]
     pub fn text(&self, text: &str) -> String {
         let text = &*without_passwords(text);
-        if text.starts_with('/') {
-            return self.path(Path::new(text));
+        let (begin, more) = text.split_once(": ").map_or((text, None), |(begin, more)| (begin, Some(more)));
+        if !is_a_path(begin) {
+            return self.words(text);
         }
-        let words = text.split(' ').map(|word| {
-            if word.contains("http://") || word.contains("https://") {
-                return word.to_owned();
+        let path = self.path(Path::new(begin));
+        more.map_or_else(|| path.clone(), |more| format!("{path}: {}", self.words(more)))
+    }
+
+    fn words(&self, text: &str) -> String {
+        text.split(' ').map(|word| self.word(word)).collect::<Vec<_>>().join(" ")
+    }
+
+    fn word(&self, word: &str) -> String {
+        if word.contains("http://") || word.contains("https://") {
+            return word.to_owned();
+        }
+        let begin = word.find('/').filter(|&at| at == 0 || word[..at].ends_with(BEFORE_A_PATH));
+        match begin {
+            Some(at) if !word[at..].starts_with(OF_A_SERVER) => {
+                format!("{}{}", &word[..at], self.path(Path::new(&word[at..])))
             }
-            let start = word.find('/').filter(|&at| word[..at].ends_with(['=', ':', '(', '"', '\'']) || at == 0);
-            match start {
-                Some(at) => format!("{}{}", &word[..at], self.path(Path::new(&word[at..]))),
-                None => word.to_owned(),
-            }
-        });
-        words.collect::<Vec<_>>().join(" ")
+            Some(_) | None => word.to_owned(),
+        }
     }
 }
 
+/// Whether a text is a path as a whole, whose folders may have spaces in their names. A server's words begin with what was asked for,
+/// as `/api/tags: HTTP 401: …` does.
+fn is_a_path(text: &str) -> bool {
+    text.starts_with('/') && !text.starts_with(OF_A_SERVER) && !text.contains("://")
+}
+
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -68,16 +101,49 @@ mod tests {
             Redactor { cache: PathBuf::from("/home/ada/.cache/phasebench"), home: Some(PathBuf::from("/home/ada")) };
         for (text, published) in [
             ("/home/ada/.cache/phasebench/onnxruntime/1/lib.so", "<cache>/onnxruntime/1/lib.so"),
-            ("/home/ada/work/my lib.so", "~/…/my lib.so"),
+            ("/home/ada/my work/my lib.so", "~/…/my lib.so"),
+            ("/srv/Client Ltd/lib.so: cannot open", "/…/lib.so: cannot open"),
+            ("/dev/shm/client/lib.so", "/…/lib.so"),
             ("/usr/lib/libonnxruntime.so.1", "/usr/lib/libonnxruntime.so.1"),
             ("/mnt/secret/lib.so", "/…/lib.so"),
+            ("chmod a+r /sys/class/powercap/*/energy_uj", "chmod a+r /sys/class/powercap/*/energy_uj"),
             ("path=/mnt/secret/lib.so threads=2", "path=/…/lib.so threads=2"),
             ("git-branch=HEAD, build type=Release", "git-branch=HEAD, build type=Release"),
             ("tokens/s and 1/2", "tokens/s and 1/2"),
             ("Ollama at http://127.0.0.1:11434, ready", "Ollama at http://127.0.0.1:11434, ready"),
+            ("unix:/mnt/secret/worker.sock: no such file", "unix:/…/worker.sock: no such file"),
+            ("no library in `/home/ada/work/ort`", "no library in `~/…/ort`"),
         ] {
             assert_eq!(redactor.text(text), published);
         }
+    }
+
+    #[test]
+    fn the_words_of_a_server_stay() {
+        let redactor = Redactor { cache: PathBuf::from("/nowhere"), home: None };
+        for said in [
+            "/api/version: HTTP 401: no key: get one at https://example.com/settings/keys and set it",
+            "/api/tags",
+            "ollama: /api/show: HTTP 503",
+            "asked for `/api/tags`",
+        ] {
+            assert_eq!(redactor.text(said), said);
+        }
+        let said = "/mnt/secret/ort.so: cannot open shared object file: see https://example.com/a/b for more";
+        let published = "/…/ort.so: cannot open shared object file: see https://example.com/a/b for more";
+        assert_eq!(redactor.text(said), published);
+    }
+
+    /// A path with spaces is one where it is there.
+    #[test]
+    fn folders_with_spaces_in_their_names_are_private_too() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("a client's name");
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join("my lib.so");
+        std::fs::write(&file, "").unwrap();
+        let redactor = Redactor { cache: PathBuf::from("/nowhere"), home: None };
+        assert_eq!(redactor.text(&file.display().to_string()), "/…/my lib.so");
     }
 
     #[test]

@@ -10,6 +10,11 @@ use super::{Error, Result};
 pub(super) const SETTINGS: u64 = 64 << 20;
 /// A `tokenizer.json`: the largest known ones have some ten MiB.
 pub(super) const TOKENIZER: u64 = 512 << 20;
+/// A `reference.json`, with some numbers for every step of its prompts.
+pub(super) const REFERENCE: u64 = 512 << 20;
+
+/// The beginning of a Git LFS pointer, which stands where a file was not fetched.
+pub(super) const LFS_POINTER: &[u8] = b"version https://git-lfs";
 
 /// Opens a regular file for reading, and tells its size. Unit: bytes.
 ///
@@ -25,10 +30,21 @@ pub(super) fn open(path: &Path) -> Result<(File, u64)> {
     Ok((file, found.len()))
 }
 
+/// Refuses the bytes of a file that only say where the file would be.
+///
+/// # Errors
+/// They are a Git LFS pointer.
+pub(super) fn refuse_pointer(path: &Path, bytes: &[u8]) -> Result<()> {
+    if bytes.starts_with(LFS_POINTER) {
+        return Err(Error::malformed(path, "is a Git LFS pointer, not the file: fetch it with `git lfs pull`"));
+    }
+    Ok(())
+}
+
 /// A regular file of at most `most` bytes.
 ///
 /// # Errors
-/// As [`open`]; also a larger file.
+/// As [`open`]; also a larger file, and a Git LFS pointer in place of a file.
 pub(super) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
     let (file, _) = open(path)?;
     let mut bytes = Vec::new();
@@ -36,6 +52,7 @@ pub(super) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
     if bytes.len() as u64 > most {
         return Err(Error::malformed(path, format!("has more than {} MiB, expected less", most >> 20)));
     }
+    refuse_pointer(path, &bytes)?;
     Ok(bytes)
 }
 

@@ -2,9 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{Error, Result, bounded};
+use self::keys::Config;
+use super::{Error, Result, bounded, mistaken};
+
+mod keys;
+mod layers;
+
+pub use layers::Layers;
 
 /// The cache's shape by a configuration alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +27,8 @@ pub struct CacheShape {
     pub head_dim: u64,
     /// Longest context. Unit: tokens. `None`: not told.
     pub n_positions: Option<u64>,
+    /// What of the context each of its layers holds.
+    pub layers: Layers,
 }
 
 /// Keys of models whose cache is not one key and one value per head and token.
@@ -30,13 +38,19 @@ const OTHER_CACHES: [(&str, &str); 3] = [
     ("state_size", "a state of fixed size instead of a cache"),
 ];
 
-/// Larger sizes are taken for damage; the product of all still fits 64 bits.
-const MAX_SIZE: u64 = 1 << 20;
-
 /// Where a folder has its configuration; a file is one itself.
 #[must_use]
 pub fn config_of(model: &Path) -> PathBuf {
     if model.is_dir() { model.join("config.json") } else { model.to_owned() }
+}
+
+/// What was perhaps given for a model where there is no such configuration. `None`: a file was meant.
+fn folder_of(config: &Path) -> Option<&Path> {
+    match config.file_name().map(Path::new) {
+        Some(name) if name == Path::new("config.json") => config.parent(),
+        Some(name) if name.extension().is_some_and(|ending| ending == "json") => None,
+        _ => Some(config),
+    }
 }
 
 /// Reads the cache's shape from a `config.json`.
@@ -44,7 +58,8 @@ pub fn config_of(model: &Path) -> PathBuf {
 /// # Errors
 /// The file is missing or no JSON object; it says too little, or describes another kind of cache.
 pub fn read(path: &Path) -> Result<CacheShape> {
-    let text = bounded::text(path, bounded::SETTINGS)?;
+    let mistaken = || folder_of(path).filter(|_| !path.exists()).and_then(mistaken::for_a_folder);
+    let text = bounded::text(path, bounded::SETTINGS).map_err(|error| mistaken().unwrap_or(error))?;
     let value: Value = serde_json::from_str(&text).map_err(|e| Error::malformed(path, format!("not JSON: {e}")))?;
     let Some(whole) = value.as_object() else { return Err(Error::malformed(path, "not a JSON object")) };
     // A model that also sees keeps what its text part is under a key of its own.
@@ -59,39 +74,18 @@ pub fn read(path: &Path) -> Result<CacheShape> {
         Some(width) => width,
         None => config.needed(&["hidden_size", "n_embd"])? / n_head,
     };
+    let n_layer = config.needed(&["num_hidden_layers", "n_layer"])?;
+    let family = whole.get("model_type").and_then(Value::as_str);
+    let of_text = config.map.get("model_type").and_then(Value::as_str);
     Ok(CacheShape {
-        family: whole.get("model_type").and_then(Value::as_str).map(str::to_owned),
-        n_layer: config.needed(&["num_hidden_layers", "n_layer"])?,
+        family: family.map(str::to_owned),
+        n_layer,
         n_head,
         n_kv_head: config.size(&["num_key_value_heads"])?.unwrap_or(n_head),
         head_dim,
         n_positions: config.size(&["max_position_embeddings", "n_positions"])?,
+        layers: Layers::read(&config, of_text.or(family), n_layer)?,
     })
-}
-
-struct Config<'a> {
-    path: &'a Path,
-    map: &'a Map<String, Value>,
-}
-
-impl Config<'_> {
-    /// The first of these keys that is there. `None`: none is.
-    fn size(&self, keys: &[&str]) -> Result<Option<u64>> {
-        let found = keys.iter().find_map(|key| self.map.get(*key).filter(|v| !v.is_null()).map(|value| (key, value)));
-        let Some((key, value)) = found else { return Ok(None) };
-        let size = value.as_u64().filter(|size| (1..=MAX_SIZE).contains(size));
-        let wrong = || Error::malformed(self.path, format!("`{key}` is {value}, allowed: 1 to {MAX_SIZE}"));
-        size.map(Some).ok_or_else(wrong)
-    }
-
-    fn needed(&self, keys: &[&'static str]) -> Result<u64> {
-        let missing = || Error::MissingKey {
-            path: self.path.to_owned(),
-            key: keys.join("` or `"),
-            expected: "a whole number".to_owned(),
-        };
-        self.size(keys)?.ok_or_else(missing)
-    }
 }
 
 #[cfg(test)]
@@ -118,6 +112,7 @@ mod tests {
             n_kv_head: 8,
             head_dim: 128,
             n_positions: Some(32768),
+            layers: Layers { whole: 32, windowed: 0, window: 0, without: 0, told_by: None },
         };
         assert_eq!(mistral, Ok(expected));
         let seeing = of(r#"{"model_type": "gemma3", "text_config": {"num_hidden_layers": 34, "num_attention_heads": 8,

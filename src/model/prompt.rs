@@ -98,6 +98,7 @@ impl Beginning {
         let (file, _) = bounded::open(path)?;
         let mut bytes = Vec::new();
         file.take(length + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+        bounded::refuse_pointer(path, &bytes)?;
         let whole = bytes.len() as u64 <= length;
         let readable = match std::str::from_utf8(&bytes) {
             Ok(text) => text.len(),

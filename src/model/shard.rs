@@ -100,15 +100,12 @@ impl Shard {
     }
 }
 
-/// The beginning of a Git LFS pointer, which stands where a file was not fetched.
-const LFS_POINTER: &[u8] = b"version https://git-lfs";
-
 /// Refuses a file that only says where the weights would be.
 pub(super) fn refuse_pointer(path: &Path) -> Result<()> {
     let (file, size) = bounded::open(path)?;
-    let mut begin = vec![0; LFS_POINTER.len().min(usize::try_from(size).unwrap_or(0))];
+    let mut begin = vec![0; bounded::LFS_POINTER.len().min(usize::try_from(size).unwrap_or(0))];
     file.read_exact_at(&mut begin, 0).map_err(Error::io("read", path))?;
-    if begin == LFS_POINTER {
+    if begin == bounded::LFS_POINTER {
         return Err(Error::malformed(path, "is a Git LFS pointer, not the weights: fetch them with `git lfs pull`"));
     }
     Ok(())

@@ -3,12 +3,11 @@
 //! A `reference.json` holds what an independent implementation computed for a model folder. The engine is fed the
 //! reference's own ids, so that every step is comparable even after a disagreement.
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Result};
+use super::{Error, Result, bounded};
 
 /// One prompt of a `reference.json` and its greedy continuation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,7 +54,7 @@ pub struct Agreement {
 /// # Errors
 /// The file is missing, malformed, or a step has not as many ids as log-probabilities.
 pub fn read(path: &Path) -> Result<Vec<Reference>> {
-    let text = fs::read(path).map_err(Error::io("read", path))?;
+    let text = bounded::bytes(path, bounded::REFERENCE)?;
     let references: Vec<Reference> = serde_json::from_slice(&text).map_err(|e| Error::malformed(path, e))?;
     for reference in &references {
         for (n, step) in reference.steps.iter().enumerate() {

@@ -130,6 +130,20 @@ pub struct BackendEntry {
     pub virtual_clock: bool,
 }
 
+/// Facts that say with how many threads an engine computes: as ONNX Runtime, torch, and Ollama call them.
+const THREADS: [&str; 3] = ["intra_op_threads", "threads", "num_thread"];
+
+impl BackendEntry {
+    /// Threads that it computes with. `None`: it does not say.
+    #[must_use]
+    pub fn threads(&self) -> Option<u32> {
+        let told = THREADS.into_iter().find_map(|name| self.facts.get(name))?;
+        // `2: as many as physical cores` is what ONNX Runtime's says.
+        let digits: String = told.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    }
+}
+
 /// One process at work on the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,7 @@ mod cells;
 mod stack;
 
 use crate::comparison::words::{change, percent, phase};
-use crate::comparison::{Comparison, GroupRow, Outcome, Verdict};
+use crate::comparison::{Comparison, GroupRow, Ruling, Verdict};
 use crate::record::manifest::Tool;
 use crate::report::document::{Assurance, Block, Document, Finding, Section, Table, Text};
 
@@ -15,8 +15,8 @@ const MOST_CELLS: usize = 50;
 
 /// The page of one baseline and one or several candidates.
 #[must_use]
-pub fn compose(comparisons: &[Comparison], outcome: Outcome) -> Document {
-    let mut document = first_screen(comparisons, outcome);
+pub fn compose(comparisons: &[Comparison], ruling: &Ruling) -> Document {
+    let mut document = first_screen(comparisons, ruling);
     let parts: [(&'static str, &str, Part); 5] = [
         ("together", "Together", |_, comparison| vec![together(comparison).into()]),
         ("forest", "Every cell", cells::figures),
@@ -33,8 +33,8 @@ type Part = fn(usize, &Comparison) -> Vec<Block>;
 
 /// Its first screen, with the cells that are not the same: short enough for a step's summary.
 #[must_use]
-pub fn summarise(comparisons: &[Comparison], outcome: Outcome) -> Document {
-    let mut document = first_screen(comparisons, outcome);
+pub fn summarise(comparisons: &[Comparison], ruling: &Ruling) -> Document {
+    let mut document = first_screen(comparisons, ruling);
     let others: Part = |_, comparison| {
         let cells = by_concern(&comparison.cells).into_iter().filter(|cell| cell.verdict != Verdict::Same);
         let cells: Vec<_> = cells.take(MOST_CELLS).collect();
@@ -60,7 +60,7 @@ fn section(id: &'static str, title: &str, comparisons: &[Comparison], part: Part
     (!blocks.is_empty()).then(|| Section { id, title: title.to_owned(), blocks })
 }
 
-fn first_screen(comparisons: &[Comparison], outcome: Outcome) -> Document {
+fn first_screen(comparisons: &[Comparison], ruling: &Ruling) -> Document {
     let candidates: Vec<&str> = comparisons.iter().map(|comparison| comparison.candidate.as_str()).collect();
     let baseline = comparisons.first().map_or("", |comparison| comparison.baseline.as_str());
     let notes = comparisons.iter().flat_map(|comparison| &comparison.notes).fold(Vec::new(), |mut notes, note| {
@@ -72,27 +72,20 @@ fn first_screen(comparisons: &[Comparison], outcome: Outcome) -> Document {
     let findings = comparisons.iter().map(|comparison| finding(comparison, comparisons.len() > 1)).collect();
     let mut verdict = vec![Block::Findings(findings)];
     verdict.extend(notes.into_iter().map(|note| Block::Note(note.as_str().into())));
+    let mut facts: Vec<(String, Text)> = vec![
+        ("outcome".to_owned(), ruling.in_words().into()),
+        ("baseline".to_owned(), baseline.into()),
+        ("candidate".to_owned(), candidates.join(", ").into()),
+        ("margin".to_owned(), format!("{} %", percent(comparisons.first().map_or(1.0, |c| c.margin))).into()),
+    ];
+    facts.extend(ruling.which().map(|which| ("cells that count".to_owned(), which.into())));
+    facts.extend(ruling.allowance().map(|allowance| ("may be left open".to_owned(), allowance.into())));
     Document {
         title: format!("{} against {baseline}", candidates.join(", ")),
-        facts: vec![
-            ("outcome".to_owned(), outcome_in_words(outcome).into()),
-            ("baseline".to_owned(), baseline.into()),
-            ("candidate".to_owned(), candidates.join(", ").into()),
-            ("margin".to_owned(), format!("{} %", percent(comparisons.first().map_or(1.0, |c| c.margin))).into()),
-        ],
+        facts,
         verdict,
         sections: Vec::new(),
         made_by: format!("Made by phasebench {} from the runs' own rows.", Tool::this().version),
-    }
-}
-
-/// What a gate makes of it, in words.
-#[must_use]
-pub fn outcome_in_words(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Good => "nothing is worse",
-        Outcome::Worse => "worse",
-        Outcome::Open => "not decided",
     }
 }
 
@@ -146,5 +139,9 @@ pub fn together(comparison: &Comparison) -> Table {
         .words("the mean is", |group| group.verdict.as_str())
         .count("cells", |group| group.cells)
         .words("of them", counted)
-        .captioned("Geometric means over the cells compared; the cells are these and no sample of others.".into())
+        .captioned(
+            "Geometric means of the changes of the cells compared, as they stand below; the cells are these and no sample of others. \
+             A mean is never surer than they make it, and of one cell it is that cell's."
+                .into(),
+        )
 }

@@ -151,13 +151,8 @@ fn scripted_time(run: &ReportedRun<'_>) -> Option<Text> {
 fn held_back(run: &ReportedRun<'_>) -> Option<Text> {
     let stack = &run.manifest.stack;
     let granted = stack.machine.cpu_quota_cores?;
-    // `2: as many as physical cores` is what some engines say.
-    let threads = |facts: &std::collections::BTreeMap<String, String>| {
-        let told = facts.iter().filter(|(name, _)| name.ends_with("threads"));
-        told.filter_map(|(_, fact)| fact.split(':').next()?.trim().parse::<u32>().ok()).max()
-    };
     let asking = stack.backends.iter().filter_map(|(name, entry)| {
-        let threads = threads(&entry.facts).filter(|&threads| f64::from(threads) > granted)?;
+        let threads = entry.threads().filter(|&threads| f64::from(threads) > granted)?;
         Some(format!("{name} with {}", names::counted(threads as usize, "thread")))
     });
     let asking: Vec<String> = asking.collect();

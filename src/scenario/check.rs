@@ -8,6 +8,7 @@ use super::node::{self, Entry, Node, Value, shortened};
 use super::problem::{Position, Problem, nearest};
 use super::quantity;
 use super::section::{Choice, Field, Kind, Need, Section};
+use crate::model::mistaken;
 
 /// The one version of the format.
 pub const VERSION: u64 = 1;
@@ -29,6 +30,8 @@ fn labelled(node: &mut Node, section: &Section, label: &str, problems: &mut Vec<
         problems.push(Problem::new(at, message).help("keys", keys(section).join(", ")));
         return;
     };
+    let merges = merges(entries);
+    entries.retain(|entry| entry.key != node::MERGE);
     let unchosen = section.choice.as_ref().filter(|choice| choose(entries, choice, problems) == 0);
     let mut meant = Vec::new();
     for entry in entries.iter_mut() {
@@ -38,16 +41,23 @@ fn labelled(node: &mut Node, section: &Section, label: &str, problems: &mut Vec<
         }
     }
     if let Some(choice) = unchosen
+        && !merges
         && !choice.keys.iter().any(|key| meant.contains(key))
     {
         let message = format!("{} needs its {}", section.what, choice.what);
         problems.push(Problem::new(at, message).help("one of", choice.keys.join(", ")));
     }
     for field in section.fields {
-        if !entries.iter().any(|e| e.key == field.key) && !meant.contains(&field.key) {
+        let may_be_merged = merges && matches!(field.need, Need::Required);
+        if !entries.iter().any(|e| e.key == field.key) && !meant.contains(&field.key) && !may_be_merged {
             absent(at, entries, section, field, problems);
         }
     }
+}
+
+/// Whether another mapping would be merged into this one, which is reported where it is read: what is missing may be in that.
+fn merges(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| entry.key == node::MERGE)
 }
 
 /// How many keys of a choice are there; more than one is reported.
@@ -162,7 +172,9 @@ fn form(node: &mut Node, forms: &[Section], label: &str, problems: &mut Vec<Prob
         return;
     };
     let Some(chosen) = meant(entries, forms) else {
-        no_form(node.at, entries, forms, label, problems);
+        if !merges(entries) {
+            no_form(node.at, entries, forms, label, problems);
+        }
         return;
     };
     let first = chosen.fields.first().map_or("", |f| f.key);
@@ -230,7 +242,7 @@ fn scalar(node: &Node, kind: &Kind, label: &str) -> Option<Problem> {
         let problem = Problem::new(node.at, message);
         let quotable = matches!(node.value, Value::Flag(_) | Value::Whole(_) | Value::Number(_));
         Some(match kind {
-            Kind::Name | Kind::Text if quotable => problem.help("try", "put it in quotes"),
+            Kind::Name | Kind::Text | Kind::Path if quotable => problem.help("try", "put it in quotes"),
             _ => problem,
         })
     };
@@ -240,8 +252,9 @@ fn scalar(node: &Node, kind: &Kind, label: &str) -> Option<Problem> {
             Some(text) => name(text).map(|m| Problem::new(node.at, format!("{label} {m}"))),
             None => expected("text"),
         },
-        Kind::Text => match node.text() {
+        Kind::Text | Kind::Path => match node.text() {
             Some(text) if text.trim().is_empty() => wrong(format!("{label} is empty")),
+            Some(text) if matches!(kind, Kind::Path) => not_expanded(node.at, text, label),
             Some(_) => None,
             None => expected("text"),
         },
@@ -280,6 +293,14 @@ fn scalar(node: &Node, kind: &Kind, label: &str) -> Option<Problem> {
         },
         Kind::Version | Kind::List { .. } | Kind::WholeOr { .. } | Kind::Section(_) | Kind::Forms(_) => None,
     }
+}
+
+/// What is wrong with a path as it is written, if anything: whether there is such a file is seen where it is read.
+pub fn not_expanded(at: Position, text: &str, label: &str) -> Option<Problem> {
+    if !mistaken::begins_at_home(text) {
+        return None;
+    }
+    Some(Problem::new(at, format!("{label} is `{}`: {}", shortened(text), mistaken::HOME)))
 }
 
 /// What is wrong with one of several words, if anything.

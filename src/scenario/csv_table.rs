@@ -1,7 +1,7 @@
 //! CSV files with a header, read so that whatever is wrong in them is told with its line and column.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use csv::{Position, ReaderBuilder, StringRecord, Trim};
@@ -75,6 +75,16 @@ fn shortened(text: &str) -> String {
     text.char_indices().nth(SHOWN).map_or_else(|| text.to_owned(), |(end, _)| format!("{}…", &text[..end]))
 }
 
+/// A file whole; `-` is standard input.
+fn bytes(file: &Path) -> io::Result<Vec<u8>> {
+    if file != Path::new("-") {
+        return fs::read(file);
+    }
+    let mut text = Vec::new();
+    io::stdin().read_to_end(&mut text)?;
+    Ok(text)
+}
+
 /// A table in memory.
 #[derive(Debug)]
 pub struct CsvTable {
@@ -84,13 +94,13 @@ pub struct CsvTable {
 }
 
 impl CsvTable {
-    /// Reads a file and its header.
+    /// Reads a file and its header; `-` is standard input.
     ///
     /// # Errors
     /// It cannot be read, or has no header.
     pub fn read(file: &Path) -> Result<Self, CsvError> {
         let path = file.display().to_string();
-        let text = fs::read(file).map_err(|source| CsvError::Read { path: path.clone(), source })?;
+        let text = bytes(file).map_err(|source| CsvError::Read { path: path.clone(), source })?;
         let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(text.as_slice());
         let header = reader.headers().map_err(|source| CsvError::Csv { path: path.clone(), source })?.clone();
         Ok(Self { path, text, header })

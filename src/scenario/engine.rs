@@ -58,7 +58,7 @@ impl Engine {
     pub fn apart(self) -> Self {
         match self {
             Self::Onnx(onnx) => Self::Onnx(OnnxSettings { isolation: Isolation::Process, ..onnx }),
-            other => other,
+            other @ (Self::Ollama(_) | Self::Torch(_) | Self::Worker(_) | Self::Simulated(_)) => other,
         }
     }
 
@@ -68,7 +68,7 @@ impl Engine {
         match self {
             Self::Onnx(onnx) => Self::Onnx(onnx.below(base)),
             Self::Torch(torch) => Self::Torch(torch.below(base)),
-            other => other,
+            other @ (Self::Ollama(_) | Self::Worker(_) | Self::Simulated(_)) => other,
         }
     }
 

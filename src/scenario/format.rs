@@ -75,13 +75,13 @@ pub const SCENARIO_FILE: Section = Section {
         ),
         optional(
             "workload",
-            Kind::Text,
+            Kind::Path,
             "Workload file, relative to this file: what the run is decided and priced for unless the command names another. Its \
              counts are kept in the run.",
         ),
         optional(
             "claims",
-            Kind::Text,
+            Kind::Path,
             "Claims file, relative to this file: what the run is held against in place of what published reports conclude, \
              unless the command names another. Kept in the run.",
         ),
@@ -264,7 +264,7 @@ const PROMPT: &[Section] = &[
         what: "a prompt from a file",
         choice: None,
         fields: &[
-            required("file", Kind::Text, "Text file, relative to the scenario file."),
+            required("file", Kind::Path, "Text file, relative to the scenario file."),
             required("tokens", TOKENS, "Exactly so many tokens from its beginning."),
         ],
     },

@@ -208,7 +208,7 @@ fn position(location: Location) -> Position {
 const LONGEST_LINE: usize = 1000;
 
 /// How YAML merges one mapping into another.
-const MERGE: &str = "<<";
+pub(super) const MERGE: &str = "<<";
 
 /// What nodes are made with.
 struct Tree<'a> {
@@ -245,6 +245,8 @@ impl Tree<'_> {
                 let message = "`<<` would merge another mapping into this one, which is not read here";
                 let instead = "write its keys out; `key: *name` repeats a whole value";
                 self.problems.push(Problem::new(key.at, message).help("try", instead));
+                // It may bring what would otherwise be missing here.
+                entries.push(Entry { key: name, at: key.at, value });
                 continue;
             }
             if let Some(first) = first.get(&name) {

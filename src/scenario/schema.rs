@@ -58,7 +58,7 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             "pattern": format!("^[A-Za-z0-9][A-Za-z0-9{NAME_MARKS}]*$"),
             "maxLength": MAX_NAME,
         }),
-        Kind::Text => json!({ "type": "string", "pattern": r"\S" }),
+        Kind::Text | Kind::Path => json!({ "type": "string", "pattern": r"\S" }),
         Kind::Whole { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Number { min, max, above, below } => {
             let low = if *above { "exclusiveMinimum" } else { "minimum" };

@@ -54,6 +54,8 @@ pub enum Kind {
     Name,
     /// Text that is not empty.
     Text,
+    /// The path of a file or a folder.
+    Path,
     /// A whole number from `min` to `max`.
     Whole {
         /// Smallest.

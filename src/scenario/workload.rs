@@ -158,7 +158,7 @@ const HISTOGRAM: Section = Section {
     choice: None,
     fields: &[required(
         "file",
-        Kind::Text,
+        Kind::Path,
         "CSV file with columns prompt_tokens, gen_tokens and weight, relative to this file.",
     )],
 };
@@ -167,7 +167,7 @@ const LOG: Section = Section {
     what: "a request log",
     choice: None,
     fields: &[
-        required("file", Kind::Text, "CSV or JSONL file, a request per line, relative to this file."),
+        required("file", Kind::Path, "CSV or JSONL file, a request per line, relative to this file."),
         required(
             "prompt",
             Kind::Text,

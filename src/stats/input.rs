@@ -110,14 +110,34 @@ pub(in crate::stats) fn paired(x: &[f64], y: &[f64], needed: usize) -> Result<()
     finite("y", y, needed)
 }
 
-/// Refuses a column whose values differ by no more than rounding does.
+/// Checks that two columns pair, have enough values, and that those of each can be put into an order: it needs no squares, so
+/// values may be as small or as large as numbers are.
+pub(in crate::stats) fn rankable(x: &[f64], y: &[f64], needed: usize) -> Result<(), InputError> {
+    if x.len() != y.len() {
+        return Err(InputError::Unpaired { x: x.len(), y: y.len() });
+    }
+    if x.len() < needed {
+        return Err(InputError::TooFew { n: x.len(), needed });
+    }
+    for (axis, values) in [("x", x), ("y", y)] {
+        if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+            return Err(InputError::NotFinite { axis, index, value: values[index] });
+        }
+        spread(axis, values)?;
+    }
+    Ok(())
+}
+
+/// Refuses a column whose values differ by no more than rounding does, or by so little that squares are 0.
 pub(in crate::stats) fn varied(axis: &'static str, values: &[f64]) -> Result<(), InputError> {
+    if spread(axis, values)? <= 1e-12 / LARGEST { Err(InputError::TooSmall { axis }) } else { Ok(()) }
+}
+
+/// The largest difference in a column, which must be more than rounding.
+fn spread(axis: &'static str, values: &[f64]) -> Result<f64, InputError> {
     let (low, high) = extremes(values);
     let (spread, rounding) = (high - low, 1e-12 * low.abs().max(high.abs()));
-    if spread <= rounding {
-        return Err(InputError::Constant { axis });
-    }
-    if spread <= 1e-12 / LARGEST { Err(InputError::TooSmall { axis }) } else { Ok(()) }
+    if spread <= rounding { Err(InputError::Constant { axis }) } else { Ok(spread) }
 }
 
 /// Checks a confidence level.

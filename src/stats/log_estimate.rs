@@ -95,6 +95,13 @@ impl LogEstimate {
         })
     }
 
+    /// This or another one, whichever is less sure: the one with the wider interval at [`LEVEL`].
+    #[must_use]
+    pub fn or_wider(self, other: Self) -> Self {
+        let half_width = |one: &Self| student::critical(LEVEL, one.df).unwrap_or(f64::INFINITY) * one.standard_error;
+        if half_width(&other) > half_width(&self) { other } else { self }
+    }
+
     /// The same, less sure by a factor.
     #[must_use]
     pub fn widened(self, factor: f64) -> Self {
@@ -201,6 +208,9 @@ mod tests {
         let dependent = LogEstimate::mean_of_dependent(&[one; 4]).unwrap();
         assert!((dependent.standard_error - 0.04).abs() < 1e-15 && (dependent.ln - 0.2).abs() < 1e-15);
         assert_eq!((dependent.df, LogEstimate::mean_of_dependent(&[])), (9.0, None));
+        // The same error known from less is the wider interval.
+        let unsure = LogEstimate { df: 2.0, ..one };
+        assert_eq!((one.or_wider(unsure), unsure.or_wider(one)), (unsure, unsure));
         assert_eq!(LogEstimate::mean(&[]), None);
         let none = one.over(one);
         assert!(

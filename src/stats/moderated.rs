@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use crate::stats::location::LOOKING;
 use crate::stats::log_estimate::LogEstimate;
 use crate::stats::series::variance_of_mean;
-use crate::stats::{InputError, LEVEL, logs, moments, series, student};
+use crate::stats::{InputError, logs, moments, series, student};
 
 mod persistence;
 mod prior;
@@ -140,7 +140,7 @@ impl Cell {
         Ok(Self {
             mean: moments::mean(&all),
             means,
-            within: Within::of(&deviations),
+            within: Within::of(&deviations, series::PRIOR_RHO),
             calls: logs.values().map(Vec::len).sum(),
         })
     }
@@ -160,16 +160,15 @@ impl Cell {
 }
 
 impl Within {
-    /// From deviations from session means. The calls' autocorrelation is one for all sessions of the cell, drawn towards
-    /// [`series::PRIOR_RHO`].
-    fn of(deviations: &[Vec<f64>]) -> Option<Self> {
+    /// From deviations from session means. The calls' autocorrelation is one for all sessions of the cell, drawn towards `prior_rho`.
+    fn of(deviations: &[Vec<f64>], prior_rho: f64) -> Option<Self> {
         let squares: f64 = deviations.iter().flatten().map(|d| d * d).sum();
         let freedom: usize = deviations.iter().map(|session| session.len() - 1).sum();
         if freedom == 0 {
             return None;
         }
         let calls = deviations.iter().map(Vec::len).sum::<usize>() as f64;
-        let rho1 = Persistence::of(deviations).drawn_towards(series::PRIOR_RHO, calls, series::PRIOR_WEIGHT);
+        let rho1 = Persistence::of(deviations).drawn_towards(prior_rho, calls, series::PRIOR_WEIGHT);
         let of_means: Vec<f64> = deviations.iter().map(|y| variance_of_mean(y.len(), rho1)).collect();
         let worth: f64 = deviations.iter().zip(&of_means).map(|(y, of_mean)| y.len() as f64 * (1.0 - of_mean)).sum();
         let variance = squares / worth;
@@ -180,6 +179,11 @@ impl Within {
             variance_of_session: variance * of_means.iter().sum::<f64>() / sessions,
             df: (independent - sessions).max(1.0),
         })
+    }
+
+    /// The mean of so many session means as the calls within would have it.
+    fn located(&self, ln: f64, sessions: usize) -> LogEstimate {
+        LogEstimate { ln, standard_error: (self.variance_of_session / sessions as f64).sqrt(), df: self.df }
     }
 }
 
@@ -227,10 +231,9 @@ impl Shared {
         let implied = cell.within.as_ref().map(|within| within.variance_of_session);
         SessionLocation {
             location: cell.within.as_ref().map_or(by_sessions, |within| {
-                let standard_error = (within.variance_of_session / cell.means.len() as f64).sqrt();
-                let by_calls = LogEstimate { ln: cell.mean, standard_error, df: within.df };
+                let by_calls = within.located(cell.mean, cell.means.len());
                 let no_sign = variance < NO_SIGN * NO_SIGN * within.variance_of_session;
-                if no_sign { by_calls } else { wider(by_sessions, by_calls) }
+                if no_sign { by_calls } else { by_sessions.or_wider(by_calls) }
             }),
             sessions: cell.means.len(),
             calls: cell.calls,
@@ -239,12 +242,6 @@ impl Shared {
             rho1: self.rho1,
         }
     }
-}
-
-/// The one with the wider interval.
-fn wider(a: LogEstimate, b: LogEstimate) -> LogEstimate {
-    let half_width = |one: &LogEstimate| student::critical(LEVEL, one.df).unwrap_or(f64::INFINITY) * one.standard_error;
-    if half_width(&b) > half_width(&a) { b } else { a }
 }
 
 /// Deviations in units of their own standard deviation. `None`: they are 0.

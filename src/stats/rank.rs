@@ -1,6 +1,6 @@
 //! Spearman's rank correlation: does y rise with x, whatever the shape?
 
-use crate::stats::{InputError, paired, student, varied};
+use crate::stats::{InputError, rankable, student};
 
 /// Up to this many points the permutation p value is counted out: 362 880 orders at 9.
 pub const EXACT_UP_TO: usize = 9;
@@ -23,9 +23,7 @@ pub struct Spearman {
 /// # Errors
 /// Fewer than 3 points, columns of different length, a value that is not finite, a constant column.
 pub fn spearman(x: &[f64], y: &[f64]) -> Result<Spearman, InputError> {
-    paired(x, y, 3)?;
-    varied("x", x)?;
-    varied("y", y)?;
+    rankable(x, y, 3)?;
     let n = x.len();
     let (rank_x, mut rank_y) = (doubled_ranks(x), doubled_ranks(y));
     let covariance = excess(product(&rank_x, &rank_y), n);
@@ -97,6 +95,20 @@ mod tests {
     #[test]
     fn ties_share_the_average_rank() {
         assert_eq!(doubled_ranks(&[3.0, 1.0, 3.0, 2.0]), [7, 2, 7, 4]);
+    }
+
+    /// Ranks need no squares.
+    #[test]
+    fn values_may_be_as_small_or_as_large_as_numbers_are() {
+        for by in [1e-300, 1.0, 1e300] {
+            let x = [1.0, 2.0, 3.0, 4.0].map(|value| by * value);
+            let found = spearman(&x, &[2.0, 1.0, 3.0, 4.0]).unwrap();
+            assert!((found.rho - 0.8).abs() < 1e-12, "{by}: {}", found.rho);
+        }
+        let endless = [1.0, 2.0, f64::INFINITY];
+        let refused = InputError::NotFinite { axis: "x", index: 2, value: f64::INFINITY };
+        assert_eq!(spearman(&endless, &endless), Err(refused));
+        assert_eq!(spearman(&[1e-300; 3], &[1.0, 2.0, 3.0]), Err(InputError::Constant { axis: "x" }));
     }
 
     #[test]

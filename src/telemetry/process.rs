@@ -1,4 +1,7 @@
 //! What a process used: processor time and memory.
+//!
+//! All processes are read around every call, and engines' own at every beat: so few fields are parsed here, and not every file
+//! of a process by `procfs`.
 
 use super::cpu::tick;
 use crate::units::{Bytes, Nanos};
@@ -101,13 +104,7 @@ fn parse_stat(stat: &str, tick: Nanos) -> Option<Stat> {
     })
 }
 
-/// Memory of this process.
-#[must_use]
-pub fn memory_self() -> ProcessMemory {
-    parse_status(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
-}
-
-/// Memory of another process.
+/// Memory of a process.
 #[must_use]
 pub fn memory_of(pid: u32) -> ProcessMemory {
     parse_status(&std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default())
@@ -154,9 +151,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_is_there() {
-        let memory = memory_self();
+        let memory = memory_of(std::process::id());
         assert!(memory.rss.is_some() && memory.rss <= memory.peak);
-        assert_eq!(memory_of(std::process::id()).peak.is_some(), memory.peak.is_some());
+        assert_eq!(memory_of(u32::MAX), ProcessMemory::default());
         assert!(cpu_self() > Some(Nanos(0)));
         assert_eq!(stat_of(std::process::id()).map(|stat| stat.identity.pid), Some(std::process::id()));
         assert_eq!(stat_of(u32::MAX), None);

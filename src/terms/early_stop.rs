@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::terms::{Disturbed, Procedure, Role};
 
 /// What is made of a call that an engine ends at a stop token before all decode steps were made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStop {
     /// How often a timed call is made again; each try is a record of its own.

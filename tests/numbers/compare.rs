@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use phasebench::analysis::engines::{Asked, EngineVerdict, Judged, Rule, STEP_FLOOR_MS, judge};
-use phasebench::comparison::effect::{Effect, Pair, effects};
+use phasebench::comparison::effect::{Alongside, Effect, Pair, effects};
 use phasebench::comparison::failing::{Failures, worse};
 use phasebench::comparison::sessions::Sessions;
 use phasebench::terms::Degraded;
@@ -46,7 +46,8 @@ fn simulated(seed: u64, count: u32, ratio: impl Fn(usize) -> f64) -> Vec<Effect>
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut side = |ms: f64| sessions(&mut rng, count, ms, BETWEEN, WITHIN, CALLS);
     let cells: Vec<(Sessions, Sessions)> = (0..CELLS).map(|cell| (side(MS), side(MS * ratio(cell)))).collect();
-    let pairs: Vec<Pair<'_>> = cells.iter().map(|(a, b)| Pair { group: 0, a, b, in_blocks: false }).collect();
+    let pairs: Vec<Pair<'_>> =
+        cells.iter().map(|(a, b)| Pair { group: 0, a, b, alongside: Alongside::Nothing }).collect();
     effects(&pairs).unwrap()
 }
 
@@ -160,6 +161,76 @@ fn simulated_truth_is_found_and_nothing_else() {
     }
 }
 
+/// Cells of a duet.
+const DUET_CELLS: usize = 12;
+
+/// The effects of a duet in which nothing changed: both sides take turns call by call, beside a drift of `drift` (standard deviation)
+/// that goes on from each call to the next, whichever side makes it.
+fn duet(seed: u64, blocks: u32, calls: usize, drift: f64) -> Vec<Effect> {
+    /// How alike the drift is from one call to the next.
+    const ALIKE: f64 = 0.95;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut cells = Vec::with_capacity(DUET_CELLS);
+    for _ in 0..DUET_CELLS {
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        for index in 0..blocks {
+            let levels = [BETWEEN * normal(&mut rng), BETWEEN * normal(&mut rng)];
+            let mut shared = normal(&mut rng);
+            for turn in 0..2 * calls {
+                shared = ALIKE * shared + (1.0 - ALIKE * ALIKE).sqrt() * normal(&mut rng);
+                let ms = MS * (levels[turn % 2] + drift * shared + WITHIN * normal(&mut rng)).exp();
+                let side = if turn % 2 == 0 { &mut a } else { &mut b };
+                side.push((index, ms));
+            }
+        }
+        cells.push((Sessions::of(a), Sessions::of(b)));
+    }
+    let pairs: Vec<Pair<'_>> =
+        cells.iter().map(|(a, b)| Pair { group: 0, a, b, alongside: Alongside::Calls }).collect();
+    effects(&pairs).unwrap()
+}
+
+/// What a duet promises, with a drift and without: coverage, the share of duets in which any cell is called slower, half-width.
+fn promised(blocks: u32, calls: usize, drift: f64) -> (f64, f64, f64) {
+    let (mut covered, mut slower, mut width) = (0_u32, 0_u32, 0.0);
+    for seed in 0..SEEDS {
+        let found = duet(seed, blocks, calls, drift);
+        for effect in &found {
+            let interval = effect.ratio.interval(0.95).unwrap();
+            covered += u32::from(interval.contains(1.0));
+            width += (interval.high / interval.low).ln() / 2.0;
+        }
+        let any = judged(&found, Rule::default()).iter().any(|cell| cell.verdict == EngineVerdict::Slower);
+        slower += u32::from(any);
+    }
+    let all = SEEDS as u32 * DUET_CELLS as u32;
+    (percent(covered, all), percent(slower, SEEDS as u32), 100.0 * width / f64::from(all))
+}
+
+/// What hits both sides of a duet within a session cancels: intervals are as wide as without it, and cover as often.
+#[test]
+fn a_duet_is_as_sure_beside_a_drift_as_without_it() {
+    println!("| blocks | calls a session | drift | covered | any cell slower | half-width |");
+    println!("|---|---|---|---|---|---|");
+    for blocks in [3, 5, 10] {
+        for calls in [4, CALLS] {
+            let mut widths = Vec::new();
+            for drift in [0.0, 0.10] {
+                let (covered, slower, width) = promised(blocks, calls, drift);
+                let by = 100.0 * drift;
+                println!("| {blocks} | {calls} | {by:.0} % | {covered:.1} % | {slower:.1} % | ±{width:.1} % |");
+                let what = format!("{blocks} blocks, {calls} calls, drift {by} %, seeds 0..{SEEDS}");
+                // Few calls imply about as much as blocks differ by, and the interval goes by the larger of the two.
+                let most = if calls < CALLS { 98.2 } else { 97.0 };
+                assert!((93.0..=most).contains(&covered), "{what}: {covered} % covered");
+                assert!(slower <= 5.0, "{what}: {slower} % called slower where nothing changed");
+                widths.push(width);
+            }
+            assert!(widths[1] < 1.15 * widths[0], "{blocks} blocks, {calls} calls, seeds 0..{SEEDS}: ±{widths:?} %");
+        }
+    }
+}
+
 /// How runs of one session differ: what is common to all cells of a run, how alike that is in neighbouring runs, what is each cell's
 /// own, and how many times more that is in one cell of four.
 #[derive(Clone, Copy)]
@@ -192,7 +263,8 @@ fn single_run(seed: u64, earlier: u32, runs: RunToRun, ratio: f64) -> Vec<Effect
     }
     let sides: Vec<(Sessions, Sessions)> =
         baseline.into_iter().zip(candidate).map(|(a, b)| (Sessions::of(a), Sessions::of(b))).collect();
-    let pairs: Vec<Pair<'_>> = sides.iter().map(|(a, b)| Pair { group: 0, a, b, in_blocks: false }).collect();
+    let pairs: Vec<Pair<'_>> =
+        sides.iter().map(|(a, b)| Pair { group: 0, a, b, alongside: Alongside::Nothing }).collect();
     effects(&pairs).unwrap()
 }
 
@@ -245,7 +317,8 @@ fn a_drop_of_fifteen_percent_is_found_at_the_settings_of_others() {
         let mut side = |ms: f64| sessions(&mut rng, 5, ms, 0.04, 0.0, 1);
         let cells: Vec<(Sessions, Sessions)> =
             (0..CELLS).map(|cell| (side(MS), side(if cell % 2 == 0 { MS / 0.85 } else { MS / 0.90 }))).collect();
-        let pairs: Vec<Pair<'_>> = cells.iter().map(|(a, b)| Pair { group: 0, a, b, in_blocks: false }).collect();
+        let pairs: Vec<Pair<'_>> =
+            cells.iter().map(|(a, b)| Pair { group: 0, a, b, alongside: Alongside::Nothing }).collect();
         for (cell, effect) in effects(&pairs).unwrap().iter().enumerate() {
             let beyond = u32::from(effect.ratio.interval(0.90).unwrap().low > 1.0 / 0.90);
             if cell % 2 == 0 {

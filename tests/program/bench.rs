@@ -40,6 +40,19 @@ fn a_folder_is_measured_without_a_scenario_file() {
     assert!(row["prefill"]["tokens_per_s"].as_f64() > Some(0.0) && row["decode"]["ms"].as_f64() > Some(0.0), "{row}");
 }
 
+/// The scenario file that is made of the words is nobody's, so that its places would lead nowhere.
+#[test]
+fn a_folder_that_is_no_model_is_named_without_a_place_in_a_file() {
+    let here = tempfile::tempdir().unwrap();
+    std::fs::create_dir(here.path().join("damaged")).unwrap();
+    std::fs::write(here.path().join("damaged/config.json"), "{}").unwrap();
+    let output = phasebench(here.path(), &["bench", "damaged"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("error: model `damaged`: ") && said.contains("key `model_type` is missing"), "{said}");
+    assert!(!said.contains("bench.yaml"), "{said}");
+}
+
 #[test]
 fn a_word_that_is_no_target_is_bad_usage() {
     let here = tempfile::tempdir().unwrap();

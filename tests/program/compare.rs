@@ -401,6 +401,84 @@ fn files_and_annotations_say_what_the_terminal_says() {
     assert!(terminal.ends_with("outcome: worse\n"), "{terminal}");
 }
 
+/// A mean over cells is that of the cells below it, whatever sessions they have, and of one cell it is that cell.
+#[test]
+fn a_mean_over_cells_is_of_those_that_stand_below_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let slower = [("x", SLOWER_DECODE), ("y", SLOWER_DECODE)];
+    run(folder, "a", &scenario(1, 2, PLAIN));
+    let b = run(folder, "b", &scenario(3, 2, slower));
+    edit_lines(&b, |line| {
+        if let Some(call) = line.get_mut("call").filter(|call| call["role"] == "timed" && call["scenario"] == "long") {
+            call["session_index"] = json!(call["session_index"].as_u64().unwrap() % 3);
+        }
+    });
+    let groups = |found: &Value| found["comparisons"][0]["groups"].as_array().unwrap().clone();
+    let of_group = |found: &Value, group: &Value| -> Vec<Value> {
+        let own = |cell: &&Value| cell["backend"] == group["backend"] && cell["mode"] == group["mode"];
+        cells(found).iter().filter(own).cloned().collect()
+    };
+    let (_, found) = compare(folder, &["a", "b", "--drift", "0.1"]);
+    assert_eq!(groups(&found).len(), 4);
+    for group in groups(&found) {
+        let own = of_group(&found, &group);
+        let logs = own.iter().map(|cell| cell["ratio"].as_f64().unwrap().ln()).sum::<f64>();
+        let mean = (logs / own.len() as f64).exp();
+        assert!(own.len() == 4 && (group["ratio"].as_f64().unwrap() / mean - 1.0).abs() < 1e-9, "{mean}: {group:#}");
+    }
+    let long = "  - { name: long, prompt: { tokens: 128 } }\n";
+    let one = |seed: u32, engines: Script<'_>| scenario(seed, 1, engines).replace(long, "");
+    run(folder, "one", &one(1, PLAIN));
+    run(folder, "other", &one(3, slower));
+    let (_, found) = compare(folder, &["one", "other", "--drift", "0.1"]);
+    for group in groups(&found) {
+        let own = of_group(&found, &group);
+        assert_eq!((own.len(), &own[0]["verdict"]), (1, &group["verdict"]), "{group:#}");
+        for end in ["ratio", "ratio_low", "ratio_high"] {
+            assert!((own[0][end].as_f64().unwrap() - group[end].as_f64().unwrap()).abs() < 1e-12, "{end}: {group:#}");
+        }
+    }
+}
+
+/// That nothing is worse is said of the cells that count alone, wherever it is said, with what does not.
+#[test]
+fn what_a_gate_leaves_out_is_said_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    run(folder, "a", &scenario(1, 2, PLAIN));
+    run(folder, "b", &scenario(3, 2, [("x", ""), ("y", SLOWER_DECODE)]));
+    let asked = ["compare", "a", "b", "--drift", "0.1", "--gate", "backend=x,mode=kv_decode"];
+    let words = "nothing is worse of the cells that count (--gate backend=x,mode=kv_decode: 4 of 16); 4 slower cells do not \
+                 count";
+    let output = phasebench(folder, &[&asked[..], &["--out", "page", "--junit", "junit.xml"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).ends_with(&format!("outcome: {words}\n")), "{}", text(&output.stdout));
+    let page = fs::read_to_string(folder.join("page/report.md")).unwrap();
+    assert!(page.contains(words) && page.contains("cells that count"), "{page}");
+    let json: Value = serde_json::from_slice(&fs::read(folder.join("page/comparison.json")).unwrap()).unwrap();
+    let gate = json!({ "backends": ["x"], "models": [], "scenarios": [], "modes": ["kv_decode"] });
+    assert_eq!((&json["gate"], &json["allowed"], &json["counting_cells"]), (&gate, &json!([]), &json!(4)), "{json:#}");
+    assert_eq!((&json["outcome"], &json["cells"]), (&json!("good"), &json!(16)));
+    let xml = fs::read_to_string(folder.join("junit.xml")).unwrap();
+    let skipped = "<skipped message=\"does not count (--gate backend=x,mode=kv_decode): slower: 1";
+    assert_eq!(xml.matches(skipped).count(), 4, "{xml}");
+    assert!(xml.contains(&format!("outcome: {words}")), "{xml}");
+    let said = text(&phasebench(folder, &[&asked[..], &["--github"]].concat()).stdout);
+    assert!(said.starts_with("::notice title=b against a::Decode on y is 15 %25 slower"), "{said}");
+    assert!(said.contains(&format!(" Outcome: {words}.")), "{said}");
+
+    // What is allowed is said, too.
+    let asked = ["compare", "a", "b", "--gate", "mode=kv_decode,backend=y", "--margin", "10"];
+    let (code, found) = compare(folder, &[&asked[1..], &["--allow", "undecided,extent-open"]].concat());
+    assert_eq!((code, &found["allowed"]), (Some(0), &json!(["extent_open", "undecided"])), "{found:#}");
+    let output = phasebench(folder, &[&asked[..], &["--allow", "undecided,extent-open"]].concat());
+    let said = text(&output.stdout);
+    let words =
+        "outcome: nothing is worse of the cells that count (--gate backend=y,mode=kv_decode: 4 of 16); allowed: 4 ";
+    assert!(said.contains(words) && said.ends_with(" (--allow extent-open,undecided)\n"), "{said}");
+}
+
 #[test]
 fn earlier_runs_say_how_much_runs_differ() {
     let folder = tempfile::tempdir().unwrap();
@@ -418,6 +496,11 @@ fn earlier_runs_say_how_much_runs_differ() {
     let other = |seed: u32| scenario(seed, 1, PLAIN).replace("{ name: m1", "{ name: other");
     run(folder, "runs/other-1", &other(7));
     run(folder, "runs/other-2", &other(8));
+    // Nor do prompts of other lengths under the same scenario names.
+    for seed in [10, 11] {
+        let longer = scenario(seed, 1, PLAIN).replace("tokens: 16 }", "tokens: 48 }");
+        run(folder, &format!("runs/longer-{seed}"), &longer.replace("tokens: 128 }", "tokens: 256 }"));
+    }
     run(folder, "runs/candidate", &scenario(9, 1, PLAIN));
     let few = phasebench(folder, &["compare", "runs/1", "runs/candidate", "--history", "runs"]);
     assert!(text(&few.stderr).starts_with(words), "{}", text(&few.stderr));
@@ -693,8 +776,19 @@ fn on_a_shared_machine_a_slowdown_takes_a_witness() {
         }
         let (found_code, found) = compare(folder, &["a", "b"]);
         assert_eq!((found_code, verdicts(&found, "kv_decode")), (Some(code), vec![verdict.to_owned(); 4]));
-        let vouched = !decode(&found)[0].1.starts_with("the machine itself may be as much: ");
+        let vouched = !decode(&found)[0].1.starts_with("the machine's own speed is known only to [−");
         assert_eq!(vouched, verdict == "slower", "{:?}", decode(&found));
+        // Readings that say little are no sign that the machine moved, and what is slower leads.
+        let known_only = sentence(&found).contains("; the machine's own speed is known only to [−");
+        assert_eq!(known_only, verdict != "slower", "{}", sentence(&found));
+        assert!(!sentence(&found).contains("the machine itself is"), "{}", sentence(&found));
+        let leads =
+            "Decode on x is slower, by how much is open, in 2 of 2 cells; Decode on y is slower, by how much is open";
+        assert_eq!(sentence(&found).starts_with(leads), verdict != "slower", "{}", sentence(&found));
+        // How many sessions would decide was not reckoned, for it is the machine that is in doubt.
+        let terminal = text(&phasebench(folder, &["compare", "a", "b"]).stdout);
+        let reckoned = |line: &str| line.contains("slower, extent open") && line.contains("would decide");
+        assert!(!terminal.lines().any(reckoned), "{terminal}");
     }
     // The processor's readings vouch for no board, and the board's own do.
     for (name, plain) in ["a", "b"].into_iter().zip(&plain) {

@@ -12,6 +12,13 @@ fn cost(arguments: &[&str]) -> std::io::Result<Output> {
 
 const RUN: [&str; 3] = ["results/example", "--pricing", "scenarios/pricing/tr123.yaml"];
 
+/// The rows of the printed table whose heading begins so, its titles left out. `None`: there is none.
+fn rows_below<'a>(printed: &'a str, heading: &str) -> Option<Vec<&'a str>> {
+    let mut lines = printed.lines().skip_while(|line| !line.starts_with(heading));
+    lines.next()?;
+    Some(lines.skip(1).take_while(|line| line.starts_with("  ")).collect())
+}
+
 /// Every figure with its interval and its share, and every table as a file.
 #[test]
 fn a_run_is_priced_and_its_tables_are_written() -> Outcome {
@@ -29,6 +36,17 @@ fn a_run_is_priced_and_its_tables_are_written() -> Outcome {
     ] {
         assert!(printed.contains(said), "{said}:\n{printed}");
     }
+    for heading in [
+        "a thousand requests, USD",
+        "each shape, ",
+        "a month of 30 days, ",
+        "a machine of one's own, ",
+        "over ",
+        "a dearer model ",
+    ] {
+        let rows = rows_below(&printed, heading).ok_or(heading)?;
+        assert!(!rows.is_empty() && rows.iter().all(|row| row.contains("infrastructure only")), "{heading}: {rows:?}");
+    }
     let mut reader = csv::Reader::from_path(Path::new(&out).join("cost_per_request.csv"))?;
     let header: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
     let expected = [
@@ -42,14 +60,18 @@ fn a_run_is_priced_and_its_tables_are_written() -> Outcome {
         "cost_infrastructure_value",
         "cost_infrastructure_low",
         "cost_infrastructure_high",
-        "cost_energy",
+        "cost_energy_value",
+        "cost_energy_low",
+        "cost_energy_high",
         "cost_energy_at_least",
         "cost_energy_at_most",
         "cost_total_value",
         "cost_total_low",
         "cost_total_high",
         "cost_scope",
-        "cost_carbon_g",
+        "cost_carbon_g_value",
+        "cost_carbon_g_low",
+        "cost_carbon_g_high",
         "per_million_tokens_value",
         "per_million_tokens_low",
         "per_million_tokens_high",
@@ -57,10 +79,15 @@ fn a_run_is_priced_and_its_tables_are_written() -> Outcome {
     assert_eq!(header, expected);
     let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>()?;
     assert_eq!(rows.len(), 5 * 11, "five engines on eleven tiers");
-    assert!(
-        rows.iter().all(|row| row[10].is_empty() && row[11].is_empty() && &row[16] == "infrastructure_only"),
-        "no energy is no 0"
-    );
+    for row in &rows {
+        let cell = |name: &str| header.iter().position(|column| column == name).map(|place| &row[place]);
+        assert_eq!(
+            (cell("cost_energy_value"), cell("cost_energy_at_least")),
+            (Some(""), Some("")),
+            "no energy is no 0"
+        );
+        assert_eq!(cell("cost_scope"), Some("infrastructure_only"));
+    }
     for file in [
         "cost_per_measurement",
         "tier_savings",
@@ -98,6 +125,15 @@ fn too_little_covered_decides_nothing_and_prints_the_scenario() -> Outcome {
         printed.contains("no decision for gpt2-5m on ort-cpu (f32): 0.0 % of the workload was measured"),
         "{printed}"
     );
+    // Two of four requests are longer than 1024 tokens.
+    for said in [
+        "of the workload was measured, and 90.0 % are needed; at most 50.0 % fit into its context\n",
+        "\nThis scenario file measures what the models' contexts hold of the workload, at most 50.0 % of it; for a decision 90.0 % are \
+         needed, which no run of these models reaches. Save it beside ",
+    ] {
+        assert!(printed.contains(said), "{said}:\n{printed}");
+    }
+    assert!(!printed.contains("measures what the workload lacks"), "{printed}");
     let file = printed.split("was made from:\n\n").nth(1).ok_or("no scenario")?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("missing.yaml");
@@ -110,7 +146,11 @@ fn too_little_covered_decides_nothing_and_prints_the_scenario() -> Outcome {
 #[test]
 fn what_cannot_be_priced_ends_with_its_code() -> Outcome {
     for (arguments, code, said) in [
-        (vec!["no/such.csv", "--pricing", "scenarios/pricing/tr119.yaml"], 2, "error: no/such.csv: "),
+        (
+            vec!["no/such.csv", "--pricing", "scenarios/pricing/tr119.yaml"],
+            4,
+            "error: no/such.csv: no such run folder, and no such table",
+        ),
         (vec!["results", "--pricing", "scenarios/pricing/tr119.yaml"], 4, "error: results"),
         (vec!["results/example", "--pricing", "no.yaml"], 2, "error: cannot read pricing file no.yaml: "),
         ([&RUN[..], &["--out", "Cargo.toml/costs"]].concat(), 4, "error: "),

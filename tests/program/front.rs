@@ -69,6 +69,28 @@ fn doctor_finds_things_missing_and_is_content() -> Outcome {
     Ok(())
 }
 
+/// Who asks at a terminal sees the path that they gave; JSON is passed on.
+#[test]
+fn doctor_shows_a_path_of_the_scenario_file_and_its_json_does_not() -> Outcome {
+    let (cache, place) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let library = place.path().join("private/libonnxruntime.so").display().to_string();
+    let scenario = format!(
+        "version: 1\nname: s\nscenarios: [{{ name: a, prompt: {{ tokens: 8 }} }}]\n\
+         models: [{{ name: m, synthetic: {{ family: gpt2, n_layer: 1, n_embd: 8, n_head: 1 }} }}]\n\
+         backends: [{{ name: b, onnx: {{ library: {library} }} }}]\n"
+    );
+    let file = place.path().join("s.yaml");
+    fs::write(&file, scenario)?;
+    let file = file.display().to_string();
+    let output = phasebench(cache.path(), None, &["doctor", &file])?;
+    let found = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(7), "{found}");
+    assert!(found.contains(&library), "{found}");
+    let found = text(&phasebench(cache.path(), None, &["doctor", &file, "--json"])?.stdout);
+    assert!(found.contains("/…/libonnxruntime.so") && !found.contains(&library), "{found}");
+    Ok(())
+}
+
 #[test]
 fn setup_without_python_says_what_to_install() -> Outcome {
     let (cache, nothing) = (tempfile::tempdir()?, tempfile::tempdir()?);
@@ -135,11 +157,9 @@ fn help_fits_a_terminal_and_its_examples_can_be_typed() -> Outcome {
         let help = text(&phasebench(cache.path(), None, &arguments)?.stdout);
         let wide = help.lines().find(|line| line.chars().count() > HELP_WIDTH);
         assert_eq!(wide, None, "phasebench {}", arguments.join(" "));
-        let groups = ["setup", "models", "worker"];
-        if way.last().is_some_and(|last| groups.contains(&last.as_str())) {
-            continue;
-        }
         let (_, example) = help.rsplit_once("Example: ").ok_or(format!("no example: {way:?}\n{help}"))?;
+        // Broken over two lines it would be two commands to whoever copies it.
+        assert_eq!(example.trim_end().lines().count(), 1, "{way:?}: {example}");
         let typed = example.split('>').next().unwrap_or_default().split_whitespace();
         assert!(Cli::try_parse_from(typed).is_ok(), "{way:?}: {example}");
     }
@@ -170,6 +190,19 @@ backends: [ { name: b, simulated: {} } ]
 error: -:6:5: model `two`: hub: is a folder of the hub's cache, the model itself is one of: snapshots/abc
 "
     );
+    Ok(())
+}
+
+#[test]
+fn a_table_from_standard_input_is_fitted() -> Outcome {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
+    command.args(["fit", "-", "--x", "n", "--y", "ms", "--json"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = command.stderr(Stdio::piped()).spawn()?;
+    running.stdin.take().ok_or("no input")?.write_all(b"n,ms\n1e-300,2\n2e-300,4\n3e-300,6\n4e-300,8\n")?;
+    let output = running.wait_with_output()?;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let fits: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!((&fits[2]["form"], &fits[2]["rho"]), (&"rank".into(), &1.0.into()), "{fits:#}");
     Ok(())
 }
 
@@ -300,5 +333,11 @@ fn models_are_verified_against_their_reference() -> Outcome {
         found["agrees"].is_null() && found["error"].to_string().contains("reference.json: is not there"),
         "{found}"
     );
+    assert!(!found["error"].to_string().contains("error: "), "{found}");
+    for (folder, said) in [("~/m", "`~` is not expanded here"), ("no/such/folder", "there is no such folder")] {
+        let output = verify(Path::new(folder), &[])?;
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(&format!("{folder}: {said}")), "{}", text(&output.stderr));
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `phasebench history` through the program itself, over runs whose truth is known.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -65,7 +66,7 @@ fn planted_changes_are_found_within_two_runs_and_no_others() {
     let (runs, out) = (folder.path().join("runs"), folder.path().join("history"));
     let told = phasebench(&["history", &runs.display().to_string(), "--out", &out.display().to_string()]);
     let told = String::from_utf8(told.stdout).unwrap();
-    assert!(told.starts_with("60 runs, 2 cells, 1 changes of the stack"), "{told}");
+    assert!(told.starts_with("60 runs, 2 cells, 1 change of the stack"), "{told}");
     let mut reader = csv::Reader::from_path(out.join("change_points.csv")).unwrap();
     let header = reader.headers().unwrap().clone();
     let column = |name: &str| header.iter().position(|found| found == name).unwrap();
@@ -167,6 +168,75 @@ fn runs_without_its_cells_tell_nothing_of_a_newest_run() {
     let path = folder.path().join("runs").display().to_string();
     let told = String::from_utf8(phasebench(&["history", &path]).stdout).unwrap();
     assert!(told.contains("Not known.") && told.contains("Of no stack do 5 runs before it have its cells"), "{told}");
+}
+
+/// A run on a scripted engine; its one scenario is called the same however many tokens its prompt has.
+fn run_of_prompt(folder: &Path, number: u32, tokens: u32) {
+    let scenario = format!(
+        "version: 1
+name: prompts
+seed: {number}
+repetitions: {{ fixed: 10 }}
+gen_tokens: [8]
+scenarios: [ {{ name: s, prompt: {{ tokens: {tokens} }} }} ]
+models:
+  - {{ name: m, synthetic: {{ family: gpt2, n_layer: 1, n_embd: 64, n_head: 2 }} }}
+backends:
+  - {{ name: x, simulated: {{ noise: 0.01 }} }}
+"
+    );
+    let file = folder.join("s.yaml");
+    fs::write(&file, scenario).unwrap();
+    let out = folder.join(format!("runs/{number:02}"));
+    phasebench(&["run", &file.display().to_string(), "--out", &out.display().to_string()]);
+}
+
+/// A longer prompt under the same scenario name is another cell, and no change of level.
+#[test]
+fn prompts_of_two_lengths_are_two_cells() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..12 {
+        run_of_prompt(folder.path(), number, if number < 6 { 9 } else { 90 });
+    }
+    let (runs, out) = (folder.path().join("runs"), folder.path().join("history"));
+    let told = phasebench(&["history", &runs.display().to_string(), "--out", &out.display().to_string()]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.starts_with("12 runs, 4 cells, 0 changes of the stack"), "{told}");
+    assert!(told.contains("Did anything change? (holds)\n  No level changed in 4 cells."), "{told}");
+    for name in ["x · m · s · prefill (prompt tokens: 9)", "x · m · s · prefill (prompt tokens: 90)"] {
+        assert!(told.contains(name), "{told}");
+    }
+    let mut reader = csv::Reader::from_path(out.join("history.csv")).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let column = |name: &str| header.iter().position(|found| found == name).unwrap();
+    let mut found = BTreeSet::new();
+    for row in reader.records().map(Result::unwrap) {
+        let prompt: f64 = row[column("prompt_tokens")].parse().unwrap();
+        found.insert((row[column("cell")].to_owned(), row[column("mode")].to_owned(), prompt.to_string()));
+    }
+    let cells: BTreeSet<&str> = found.iter().map(|(cell, ..)| cell.as_str()).collect();
+    assert_eq!((found.len(), cells), (4, BTreeSet::from(["1", "2", "3", "4"])), "{found:?}");
+}
+
+/// Six runs of two plans are not six runs of a cell: nothing is said of cells that a change would not be found in.
+#[test]
+fn a_change_is_asked_of_cells_with_runs_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(8);
+    let path = folder.path().join("runs").display().to_string();
+    for (number, model) in ["m", "m", "m", "other", "other", "other"].into_iter().enumerate() {
+        run_of(model, folder.path(), number, "1.0", |_| 1.0, &mut random);
+    }
+    let told = String::from_utf8(phasebench(&["history", &path]).stdout).unwrap();
+    let withheld = "  No cell has more than 3 runs: a change needs 3 on either side.";
+    assert!(told.contains(withheld) && !told.contains("Did anything change? (holds)"), "{told}");
+    for number in 6..9 {
+        run(folder.path(), number, "1.0", |_| 1.0, &mut random);
+    }
+    let told = String::from_utf8(phasebench(&["history", &path]).stdout).unwrap();
+    let some = "Did anything change? (holds)\n  No level changed in 2 cells. Not asked of 2 cells: of fewer than 6 runs, a change \
+                needs 3 on either side.";
+    assert!(told.contains(some), "{told}");
 }
 
 /// The time is held against a limit of 10 seconds for a release build by hand; here it is shown.

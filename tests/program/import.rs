@@ -109,6 +109,132 @@ fn imported_rows_are_labelled_and_never_taken_for_ours() -> Outcome {
     Ok(())
 }
 
+/// Configuration lines hold for what follows them: benchmarks of one name in several packages are as many cells.
+#[test]
+fn go_benchmarks_are_told_apart_by_their_package() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("go.txt").display().to_string();
+    let line = |ns: u32| format!("BenchmarkEncode-8\t1000\t{ns} ns/op\n");
+    let package = |pkg: &str, ns: u32| format!("pkg: {pkg}\n{}{}PASS\nok  \t{pkg}\t1.2s\n", line(ns), line(ns + 1000));
+    let (alpha, beta) = (package("a.org/alpha", 100_000), package("a.org/beta", 9_000_000));
+    let other_beta = package("b.org/beta", 5_000_000);
+    fs::write(&file, format!("goos: linux\ngoarch: amd64\ncpu: AMD EPYC\n{alpha}{beta}{other_beta}"))?;
+    let run = folder.path().join("run");
+    good(&["import", &file, "--out", &run.display().to_string()])?;
+    good(&["analyze", &run.display().to_string()])?;
+    let summary = rows(&run, "analysis/summary_by_model_backend_mode.csv")?;
+    let found: Vec<(&str, &str)> = summary.iter().map(|row| (row["model"].as_str(), row["n"].as_str())).collect();
+    assert_eq!(found, [("a.org/alpha", "2"), ("a.org/beta", "2"), ("b.org/beta", "2")]);
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(run.join("manifest.json"))?)?;
+    let stack = &manifest["stack"];
+    assert_eq!(stack["backends"]["go-bench"]["facts"]["goarch"], "amd64");
+    assert_eq!(stack["machine"]["cpu_model"], "AMD EPYC");
+    // So are those of several files, and runs of their own with nothing in common.
+    let mut files = Vec::new();
+    let mut runs = Vec::new();
+    for (name, text) in [("a", beta), ("b", other_beta)] {
+        let file = folder.path().join(format!("{name}.txt")).display().to_string();
+        fs::write(&file, text)?;
+        let out = folder.path().join(name).display().to_string();
+        good(&["import", &file, "--out", &out])?;
+        files.push(file);
+        runs.push(out);
+    }
+    let both = folder.path().join("both").display().to_string();
+    let told = good(&["import", &files[0], &files[1], "--out", &both, "--json"])?;
+    let told: serde_json::Value = serde_json::from_str(&told)?;
+    let calls: Vec<Option<u64>> =
+        told["cells"].as_array().ok_or("no cells")?.iter().map(|cell| cell["calls"].as_u64()).collect();
+    assert_eq!(calls, [Some(2), Some(2)], "{told:#}");
+    let output = phasebench(&["compare", &runs[0], &runs[1]])?;
+    let compared = String::from_utf8_lossy(&output.stdout);
+    assert!(compared.contains("of 2 cells: 2 missing"), "{compared}");
+    Ok(())
+}
+
+/// What two machines measured is not two sessions of one cell.
+#[test]
+fn files_of_two_machines_are_refused() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let text = fs::read_to_string(format!("{DATA}/llama-bench/gpt2-25m.jsonl"))?;
+    let [one, two] = ["AMD EPYC", "other"].map(|cpu| (folder.path().join(format!("{cpu}.jsonl")), cpu));
+    for (path, cpu) in [&one, &two] {
+        fs::write(path, text.replace("\"AMD EPYC\"", &format!("\"{cpu}\"")))?;
+    }
+    let (one, two) = (one.0.display().to_string(), two.0.display().to_string());
+    let said = refused(&["import", &one, &two, "--out", &folder.path().join("run").display().to_string()])?;
+    assert!(said.contains("is of other, what stands before it of AMD EPYC\n  allowed: one machine"), "{said}");
+    Ok(())
+}
+
+/// Lines that were asked for other lengths are other cells, also where no request's own length is told.
+#[test]
+fn sglang_lines_of_other_lengths_are_other_cells() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("sglang.jsonl").display().to_string();
+    let line = |tokens: u32, ttft: f64| {
+        serde_json::json!({
+            "backend": "sglang", "dataset_name": "random", "request_rate": "inf", "max_concurrency": 1,
+            "random_input_len": tokens, "random_output_len": 32, "completed": 20,
+            "mean_ttft_ms": ttft, "std_ttft_ms": 1.0,
+        })
+    };
+    let lines = [line(128, 40.0), line(128, 41.0), line(1024, 300.0)].map(|line| format!("{line}\n"));
+    fs::write(&file, lines.concat())?;
+    let out = folder.path().join("run").display().to_string();
+    let told: serde_json::Value = serde_json::from_str(&good(&["import", &file, "--out", &out, "--json"])?)?;
+    let stated: Vec<Option<u64>> =
+        told["cells"].as_array().ok_or("no cells")?.iter().map(|cell| cell["stated"].as_u64()).collect();
+    assert_eq!(stated, [Some(2), Some(1)], "{told:#}");
+    // Imported by themselves they have the names that they have together.
+    let names = ["random 128→32 asked, 1 at once", "random 1024→32 asked, 1 at once"];
+    for (line, name) in lines[1..].iter().zip(names) {
+        let alone = folder.path().join("alone.jsonl").display().to_string();
+        fs::write(&alone, line)?;
+        let out = folder.path().join(name).display().to_string();
+        let of_one: serde_json::Value = serde_json::from_str(&good(&["import", &alone, "--out", &out, "--json"])?)?;
+        assert_eq!(of_one["cells"][0]["scenario"], name, "{of_one:#}");
+        let cells = told["cells"].as_array().ok_or("no cells")?;
+        assert!(cells.iter().any(|cell| cell["cell_id"] == of_one["cells"][0]["cell_id"]), "{told:#}");
+    }
+    Ok(())
+}
+
+/// Every line has the options of every dataset; its cell is named after those that hold for its own.
+#[test]
+fn a_cell_of_sglang_is_named_after_what_its_line_asks_for() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("sglang.jsonl").display().to_string();
+    let line = |dataset: &str, new: Option<u32>, ratio: f64| {
+        let line = serde_json::json!({
+            "backend": "sglang", "dataset_name": dataset, "request_rate": 4.0, "max_concurrency": 2,
+            "sharegpt_output_len": new, "random_input_len": 1024, "random_output_len": 64, "random_range_ratio": ratio,
+            "completed": 20, "mean_ttft_ms": 40.0, "std_ttft_ms": 1.0,
+        });
+        format!("{line}\n")
+    };
+    let lines = [
+        line("sharegpt", None, 0.0),
+        line("sharegpt", Some(256), 0.0),
+        line("random-ids", None, 0.5),
+        line("random-ids", None, 1.0),
+    ];
+    fs::write(&file, lines.concat())?;
+    let out = folder.path().join("run").display().to_string();
+    let told: serde_json::Value = serde_json::from_str(&good(&["import", &file, "--out", &out, "--json"])?)?;
+    let cells = told["cells"].as_array().ok_or("no cells")?;
+    let names: Vec<Option<&str>> = cells.iter().map(|cell| cell["scenario"].as_str()).collect();
+    let wanted = [
+        "sharegpt, lengths not told, 2 at once, 4 requests/s",
+        "sharegpt 256 new tokens asked, 2 at once, 4 requests/s",
+        "random-ids 1024→64 (range ratio 0.5) asked, 2 at once, 4 requests/s",
+        "random-ids 1024→64 (range ratio 1) asked, 2 at once, 4 requests/s",
+    ];
+    assert_eq!(names, wanted.map(Some));
+    assert!(cells.iter().all(|cell| cell["backend"] == "sglang-bench-serving"), "{told:#}");
+    Ok(())
+}
+
 /// Its mean lies far from its samples' in one file, its standard deviations in both directions in another.
 #[test]
 fn what_samples_contradict_is_said() -> Outcome {

@@ -97,6 +97,19 @@ const DAMAGES: &[Damage] = &[
     ),
     damage("documented/go.txt", " ns/op\t  1024 B/op", " furlongs/op", ":5: `furlongs/op` is no unit that is known"),
     damage("documented/go.txt", " ns/op\t  1024 B/op", "\t  1024 B/op", ":5: a value stands without its unit"),
+    damage(
+        "documented/go.txt",
+        "12 allocs/op\nBenchmarkDecode-2",
+        "12 allocs/op\ncpu: other\nBenchmarkDecode-2",
+        ":7: is of other, what stands before it of AMD EPYC",
+    ),
+    damage(
+        "llama-bench/gpt2-25m.jsonl",
+        "\"cpu_info\": \"AMD EPYC\"",
+        "\"cpu_info\": \"other\"",
+        ":2: is of AMD EPYC, what stands before it of other",
+    ),
+    damage("llama-bench/gpt2-25m.md", "\nbuild: ", "\n| model | test | t/s |\nbuild: ", ":10: a second table begins"),
     damage("documented/ollama.bench", "step=generate 65", "step=generate 1", ":2: one token was generated"),
     damage("documented/plain.csv", "latency_ms", "latency", ":1: column `latency` has no unit"),
     damage(

@@ -61,6 +61,61 @@ fn two_reports_are_the_same_bytes_wherever_the_run_lies() {
     }
 }
 
+/// What git does to a text file where it is told to.
+fn with_crlf(path: &Path) {
+    let text = fs::read_to_string(path).unwrap();
+    fs::write(path, text.replace('\n', "\r\n")).unwrap();
+}
+
+#[test]
+fn files_of_other_line_endings_are_told_as_such_and_nothing_else_is() {
+    let fixture = five_models();
+    report(&fixture);
+    let validate = |name: &str| {
+        with_crlf(&fixture.run.join(name));
+        let output = fixture.command(&["validate", "run"]).output().unwrap();
+        assert_exit(&output, 1);
+        stdout(&output)
+    };
+    let of_report = validate("report.md");
+    let changed = "FAIL  report is what the record gives: the line endings of report.md were changed, nothing else";
+    assert!(of_report.contains(changed), "{of_report}");
+    assert_eq!(of_report.matches("FAIL").count(), 1, "{of_report}");
+    for name in ["report.html", "spec.yaml"] {
+        let found = validate(name);
+        assert!(!found.contains("cannot be read") && !found.contains("another version"), "{name}: {found}");
+    }
+    let of_plan = validate("plan.json");
+    let of = |name: &str| format!("the line endings of {name} were changed, nothing else");
+    let changed = format!("FAIL  hashes match: {}; {}", of("spec.yaml"), of("plan.json"));
+    assert!(of_plan.contains(&changed), "{of_plan}");
+    let why = "plan.json: its line endings were changed since the run began, nothing else\n";
+    assert!(of_plan.contains(&format!("SKIP  report is what the record gives: run/{why}")), "{of_plan}");
+}
+
+#[test]
+fn a_run_that_is_nowhere_is_told_alike_by_every_command() {
+    let fixture = Fixture::new(&Scenario::default());
+    for command in [
+        &["report", "nowhere"][..],
+        &["analyze", "nowhere"],
+        &["validate", "nowhere"],
+        &["decide", "nowhere"],
+        &["history", "nowhere"],
+        &["rerun", "nowhere"],
+        &["compare", "nowhere", "elsewhere"],
+        &["run", "--resume", "nowhere"],
+        &["run", "scenario.yaml", "--resume", "nowhere"],
+    ] {
+        let output = fixture.command(command).output().unwrap();
+        assert_exit(&output, 4);
+        let said = stderr(&output);
+        assert!(said.starts_with("error: nowhere: no such folder, a run folder is expected"), "{command:?}: {said}");
+    }
+    let output = fixture.command(&["report", "scenario.yaml"]).output().unwrap();
+    assert!(stderr(&output).contains("scenario.yaml: is a file, a run folder is expected"), "{}", stderr(&output));
+}
+
 #[test]
 fn every_chart_that_is_named_is_there_and_no_other() {
     let fixture = five_models();

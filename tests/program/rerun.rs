@@ -46,9 +46,15 @@ fn upgraded(folder: &Path, before: &str, now: &str) {
 }
 
 fn rerun(folder: &Path, more: &[&str]) -> (Option<i32>, Value) {
-    let output = phasebench(folder, &[&["rerun", "a", "--drift", "0.1", "--json"], more].concat());
+    said(&phasebench(folder, &[&["rerun", "a", "--drift", "0.1", "--json"], more].concat()))
+}
+
+/// What was said of the cells, whether they were measured now or found.
+fn said(output: &Output) -> (Option<i32>, Value) {
     let found = serde_json::from_slice(&output.stdout);
-    (output.status.code(), found.unwrap_or_else(|_| panic!("{}", text(&output.stderr))))
+    let mut found: Value = found.unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    found.as_object_mut().unwrap().remove("measured");
+    (output.status.code(), found)
 }
 
 fn cells(found: &Value) -> &Vec<Value> {
@@ -77,6 +83,18 @@ fn what_is_slower_is_confirmed_in_fresh_sessions() {
     let (code, again) = rerun(folder, &["--out", "again"]);
     assert_eq!((code, &again), (Some(5), &found));
     assert_eq!(fs::metadata(folder.join("again/confirm/measurements.jsonl")).unwrap().modified().unwrap(), before);
+    let arguments = ["rerun", "a", "--drift", "0.1", "--out", "again"];
+    let told = text(&phasebench(folder, &arguments).stdout);
+    assert!(told.starts_with("nothing was measured now: again holds all of it, measured from 20"), "{told}");
+    assert!(told.contains("Z on (UTC)\n  try: another --out measures again\nstage-1 against a\n"), "{told}");
+    let json = phasebench(folder, &[&arguments[..], &["--json"]].concat()).stdout;
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!((&json["measured"]["now"], &json["measured"]["folder"]), (&json!(false), &json!("again")), "{json:#}");
+    assert!(told.contains(json["measured"]["from"].as_str().unwrap()), "{told}");
+    // Where some of it is measured now there is nothing of the kind.
+    fs::remove_dir_all(folder.join("again/confirm")).unwrap();
+    let told = text(&phasebench(folder, &arguments).stdout);
+    assert!(!told.contains("nothing was measured"), "{told}");
 }
 
 /// Two engines and what a step of each takes.
@@ -234,17 +252,32 @@ fn a_run_of_another_machine_is_named_before_it_is_measured_again() {
     assert_eq!(output.status.code(), Some(8), "{said}");
 }
 
+/// Where no run reads the machine's own speed, no stage will: the first one is all.
+#[test]
+fn stages_end_where_nothing_will_vouch_for_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let engine = |us: u32| scenario(us, ", pace: real") + "reference: { every: 0s }\n";
+    upgraded(folder, &engine(60), &engine(300));
+    let path = folder.join("a/manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest["stack"]["machine"]["virtualised"] = json!(true);
+    fs::write(&path, manifest.to_string()).unwrap();
+    let output = phasebench(folder, &["rerun", "a", "--out", "again", "--gate", "mode=kv_decode", "--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(8), "{found:#}");
+    let open = ("slower_extent_open", Some("nothing vouches for the machine"));
+    assert_eq!(decode_of(&found, "x"), [open; 2], "{found:#}");
+    assert!(folder.join("again/stage-1").exists() && !folder.join("again/stage-2").exists());
+}
+
 /// A duet is measured again in stages as a run is, and what looks worse afresh on both sides.
 #[test]
 fn a_duet_is_confirmed_on_both_sides() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     upgraded(folder, &two(300, 345), &two(300, 345));
-    let again = |more: &[&str]| {
-        let output = phasebench(folder, &[&["rerun", "a", "--json"], more].concat());
-        let found: Result<Value, _> = serde_json::from_slice(&output.stdout);
-        (output.status.code(), found.unwrap_or_else(|_| panic!("{}", text(&output.stderr))))
-    };
+    let again = |more: &[&str]| said(&phasebench(folder, &[&["rerun", "a", "--json"], more].concat()));
     let (code, found) = again(&["--between", "backend=x,y", "--out", "again"]);
     assert_eq!(code, Some(5), "{found:#}");
     assert_eq!(decode_of(&found, "x"), [("slower", Some("confirmed in fresh sessions")); 2], "{found:#}");
@@ -267,13 +300,14 @@ fn a_duet_is_confirmed_on_both_sides() {
 }
 
 /// Begins a rerun ten times, and kills it at a seeded moment each time. How often it was still running.
-fn killed_ten_times(folder: &Path, arguments: &[&str], within_ms: u64) -> usize {
+fn killed_ten_times(folder: &Path, arguments: &[&str], within: Duration) -> usize {
     let killed = |kill: u64| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
         command.current_dir(folder).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
         let mut running = command.spawn().unwrap();
         let begun = Instant::now();
-        let moment = Duration::from_millis(phasebench::hash::seeded(kill, &["kill"]) % within_ms);
+        let within_us = u64::try_from(within.as_micros()).unwrap().max(1);
+        let moment = Duration::from_micros(phasebench::hash::seeded(kill, &["kill"]) % within_us);
         while begun.elapsed() < moment && running.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
@@ -292,10 +326,13 @@ fn killed_at_any_moment_it_comes_to_the_verdict_of_one_that_was_not() {
     let folder = folder.path();
     let script = |us: u32| scenario(us, ", autocorrelation: 0").replace("noise: 0.002", "noise: 0.03");
     upgraded(folder, &script(300), &script(330));
+    let begun = Instant::now();
     let (code, whole) = rerun(folder, &["--out", "whole"]);
+    let takes = begun.elapsed();
     assert_eq!(code, Some(5), "{whole:#}");
     let arguments = ["rerun", "a", "--drift", "0.1", "--out", "again", "--json"];
-    let killed = killed_ten_times(folder, &arguments, 250);
+    // On whatever machine: so early that it is not through before the fourth time.
+    let killed = killed_ten_times(folder, &arguments, takes / 4);
     assert!(killed >= 3, "killed {killed} times of 10");
     let (code, resumed) = rerun(folder, &["--out", "again"]);
     let runs = |of: &str| -> BTreeSet<String> {
@@ -312,7 +349,7 @@ fn killed_at_any_moment_it_goes_on_and_makes_every_call_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     upgraded(folder, &scenario(60, ", pace: real"), &scenario(120, ", pace: real"));
-    killed_ten_times(folder, &["rerun", "a", "--drift", "0.1", "--out", "again", "--json"], 400);
+    killed_ten_times(folder, &["rerun", "a", "--drift", "0.1", "--out", "again", "--json"], Duration::from_millis(400));
     // What a busy machine makes of real pauses is no verdict to wait for; that it is one and the same is.
     let (code, found) = rerun(folder, &["--out", "again"]);
     assert!([Some(5), Some(8)].contains(&code), "{found:#}");
@@ -370,25 +407,33 @@ fn a_planted_slowdown_is_found_where_it_is_and_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     upgraded(folder, &noisy(), &noisy());
-    let (mut found, mut missed, mut sessions) = (0, 0, Vec::new());
+    let (mut found, mut missed, mut false_alarms, mut sessions) = (0, 0, 0, Vec::new());
     for seed in 0..20 {
         let (code, said) = planted(folder, "1.10", seed, &[]);
         let cells = said["slowdown"]["cells"].as_array().unwrap();
         assert_eq!(cells.len(), 12);
-        assert_eq!((standing(&said, "false_alarm"), standing(&said, "left_alone")), (0, 6), "seed {seed}: {said:#}");
+        let alone: Vec<&Value> = cells.iter().filter(|cell| cell["planted"].is_null()).collect();
+        let verdict = |cell: &Value| cell["cell"]["verdict"].as_str().unwrap().to_owned();
+        assert!(alone.len() == 6 && alone.iter().all(|cell| !["slower", "faster"].contains(&verdict(cell).as_str())));
+        // By an open extent a cell is called different, too.
+        let different = alone.iter().filter(|cell| verdict(cell).ends_with("_extent_open")).count();
+        assert_eq!(standing(&said, "false_alarm"), different, "seed {seed}: {said:#}");
         found += standing(&said, "found");
         missed += standing(&said, "missed");
-        assert_eq!(code, Some(if standing(&said, "missed") == 0 { 0 } else { 8 }), "seed {seed}");
+        false_alarms += different;
+        assert_eq!(code, Some(if standing(&said, "missed") + different == 0 { 0 } else { 8 }), "seed {seed}");
         for cell in cells.iter().filter(|cell| !cell["planted"].is_null()) {
             assert!((cell["planted"].as_f64().unwrap() - 1.10).abs() < 1e-4, "{cell:#}");
         }
         sessions.push(said["slowdown"]["sessions"].as_u64().unwrap());
     }
     println!(
-        "seeds 0 to 19: found in {found} of {} cells that were slowed, sessions a side {sessions:?}",
+        "seeds 0 to 19: found in {found} of {} cells that were slowed, {false_alarms} of 120 others called different, sessions a \
+         side {sessions:?}",
         found + missed
     );
-    assert_eq!(found + missed, 120);
+    // Holm promises that in 95 of 100 runs no cell is called different that is not.
+    assert!(found + missed == 120 && false_alarms <= 3, "{false_alarms} of 120 others called different");
     assert!(found >= 114 && sessions.iter().all(|&n| n >= 5), "{found} of 120, {sessions:?}");
 }
 
@@ -402,13 +447,18 @@ fn what_was_slowed_on_purpose_is_no_measurement_anywhere() {
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
     assert!(
-        said.starts_with("50 % planted (seed 1), 5 sessions a side in turns: found in 6 of 6 cells, and 0 of 6 others"),
+        said.starts_with(
+            "50 % planted (seed 1), 5 sessions a side in turns: found in 6 of 6 cells; of 6 others 0 called slower or faster, 0 \
+             different by whatever extent."
+        ),
         "{said}"
     );
-    // Given again it says the same, and measures nothing.
+    // Given again it says the same, and measures nothing, as it says first.
     let record = folder.join("t/stage-1/measurements.jsonl");
     let before = fs::read(&record).unwrap();
-    assert_eq!(text(&phasebench(folder, &["rerun", "a", "--slowdown", "1.5", "--out", "t"]).stdout), said);
+    let again = text(&phasebench(folder, &["rerun", "a", "--slowdown", "1.5", "--out", "t"]).stdout);
+    assert!(again.starts_with("nothing was measured now: t holds all of it, measured from 20"), "{again}");
+    assert!(again.ends_with(&format!(" on (UTC)\n  try: another --out measures again\n{said}")), "{again}");
     assert_eq!(fs::read(&record).unwrap(), before);
     let lines = String::from_utf8(before).unwrap();
     let calls =

@@ -148,6 +148,10 @@ fn several_runs_need_a_folder_that_is_no_run() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(text(&output.stderr), "error: a report of 2 runs needs a folder of its own\n  try: --out DIR\n");
     let output = phasebench(here.path(), &["report", "one", "one", "--out", "one"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("is a run folder"), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(4));
+    assert!(
+        text(&output.stderr).contains("one: is a run, whose own report has these names"),
+        "{}",
+        text(&output.stderr)
+    );
 }

@@ -55,6 +55,44 @@ fn misspelt_keys_lead_to_the_key_that_was_meant() {
     assert!(far.contains("known: version, name") && !far.contains("nearest"), "{far}");
 }
 
+/// Only a shell does that, and it does not look into files.
+#[test]
+fn no_path_of_a_file_begins_at_home() {
+    let engine = |settings: &str| minimal("").replace("onnx: {}", settings);
+    let prompt = minimal("").replace("{ tokens: 8 }", "{ file: ~/p.txt, tokens: 8 }");
+    for (text, key) in [
+        (minimal("workload: ~/w.yaml"), "workload"),
+        (minimal("claims: ~/c.yaml"), "claims"),
+        (prompt, "file"),
+        (engine("onnx: { library: ~/libonnxruntime.so }"), "library"),
+        (engine("onnx: { python: ~/venv/bin/python }"), "python"),
+        (engine("torch: { python: ~/venv/bin/python }"), "python"),
+        (engine("worker: { command: [~/bin/worker] }"), "command"),
+    ] {
+        let Err(ScenarioError::Invalid { problems, .. }) = parse(&text) else { panic!("taken for good: {text}") };
+        let message = &problems[0].message;
+        assert!(message.contains(key) && message.ends_with(phasebench::model::mistaken::HOME), "{message}");
+    }
+    assert!(parse(&engine("worker: { command: [./~/worker, ~/arguments/are/its/own] }")).is_ok());
+}
+
+/// What is missing beside it may be in what it would merge.
+#[test]
+fn a_merge_is_one_problem_wherever_it_stands() {
+    for (place, merged) in [
+        ("{ name: m, huggingface: m }", "{ name: m, <<: { huggingface: m } }"),
+        ("{ name: b, onnx: {} }", "{ name: b, <<: { onnx: {} } }"),
+        ("prompt: { tokens: 8 }", "prompt: { <<: { tokens: 8 } }"),
+        ("{ name: s, prompt: { tokens: 8 } }", "{ <<: { name: s }, prompt: { tokens: 8 } }"),
+    ] {
+        let Err(ScenarioError::Invalid { problems, .. }) = parse(&minimal("").replace(place, merged)) else {
+            panic!("taken for good: {merged}")
+        };
+        let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(messages, ["`<<` would merge another mapping into this one, which is not read here"], "{merged}");
+    }
+}
+
 #[test]
 fn a_file_too_large_to_be_a_scenario_is_refused_unparsed() {
     let text = minimal(&format!("# {}", "x".repeat(2 << 20)));

@@ -19,6 +19,8 @@ pub enum Kind {
     Number,
     /// One of these names.
     Name(&'static [&'static str]),
+    /// A list as it stands in JSON.
+    List,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl fmt::Display for Kind {
             Self::Truth => f.write_str("`true` or `false`"),
             Self::Whole => f.write_str("whole number"),
             Self::Number => f.write_str("number"),
+            Self::List => f.write_str("list, as in JSON"),
             Self::Name(names) => {
                 let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
                 f.write_str(&names.join(", "))
@@ -70,6 +73,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     notes! {
         deserialize_any => Text, deserialize_bool => Truth, deserialize_f32 => Number, deserialize_f64 => Number,
         deserialize_i32 => Whole, deserialize_i64 => Whole, deserialize_u32 => Whole, deserialize_u64 => Whole,
+        deserialize_seq => List,
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -86,7 +90,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i128 u8 u16 u128 char str string bytes byte_buf unit unit_struct newtype_struct seq tuple tuple_struct
+        i8 i16 i128 u8 u16 u128 char str string bytes byte_buf unit unit_struct newtype_struct tuple tuple_struct
         map struct identifier ignored_any
     }
 }

@@ -24,6 +24,14 @@ columns! {
     }
 }
 
+impl RecommendationRow {
+    /// Whether another row answers the same question.
+    #[must_use]
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        self.topic == other.topic && self.about == other.about
+    }
+}
+
 /// What is to be decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::analysis::write::{is_current, is_metrics, metrics_file};
+use crate::analysis::write::{differs_in_line_endings, is_current, is_metrics, metrics_file};
 use crate::analysis::{Sources, Tables, WriteError, table_files};
 
 use super::check::Check;
@@ -28,15 +28,31 @@ fn current(run: &Path, tables: &Tables, largest: Result<bool, WriteError>) -> Ch
     }
     let mut largest = Some(largest);
     let mut problems = Vec::new();
+    let mut line_endings = Vec::new();
     for file in &expected {
         let known = largest.take_if(|_| is_metrics(file));
+        let name = file.path().display();
         match known.unwrap_or_else(|| is_current(run, file)) {
             Ok(true) => {}
-            Ok(false) => problems.push(format!("{} differs; phasebench analyze makes it again", file.path().display())),
-            Err(error) => problems.push(format!("{}: {error}", file.path().display())),
+            Ok(false) if differs_in_line_endings(run, file).unwrap_or(false) => line_endings.push(name.to_string()),
+            Ok(false) => problems.push(format!("{name} differs; phasebench analyze makes it again")),
+            Err(error) => problems.push(format!("{name}: {error}")),
         }
     }
+    problems.extend(of_line_endings(&line_endings, "tables", "analyze"));
     Check::of(CURRENT, &problems, format!("{} files, byte for byte", expected.len()))
+}
+
+/// What is said of files that have other line endings than they were written with, and are the same otherwise; `makes` is the
+/// command that writes them. `None`: there are none.
+#[must_use]
+pub fn of_line_endings(names: &[String], what: &str, makes: &str) -> Option<String> {
+    let whose = match names {
+        [] => return None,
+        [only] => only.clone(),
+        several => format!("{} {what}", several.len()),
+    };
+    Some(format!("the line endings of {whose} were changed, nothing else; phasebench {makes} makes them again"))
 }
 
 /// Looks for every picture that `report.md` shows.

@@ -210,8 +210,14 @@ impl Client {
     ) -> Result<Value, ClientError> {
         let exchange = self.exchange(method, path, body, by, cancel);
         let body = self.succeeded(path, &exchange, by)?;
-        serde_json::from_slice(body)
-            .map_err(|e| ClientError::Malformed { path: path.to_owned(), why: format!("no JSON: {e}") })
+        let reply: Value = serde_json::from_slice(body)
+            .map_err(|e| ClientError::Malformed { path: path.to_owned(), why: format!("no JSON: {e}") })?;
+        // A server that began its reply before it failed says so in it.
+        if let Some(error) = reply.get("error").filter(|error| !error.is_null()) {
+            let (path, status) = (path.to_owned(), exchange.status.unwrap_or_default());
+            return Err(ClientError::Status { path, status, message: refusal::error_text(error) });
+        }
+        Ok(reply)
     }
 
     /// The HTTP status of a request without a body, whatever it is.

@@ -14,8 +14,24 @@ pub fn error_of(body: &[u8]) -> String {
     match serde_json::from_slice::<Value>(body) {
         Ok(Value::Object(fields)) if fields.contains_key("error") => error_text(&fields["error"]),
         _ if text.trim().is_empty() => "no explanation".to_owned(),
-        _ => clean(&text),
+        _ => page(&text).unwrap_or_else(|| clean(&text)),
     }
+}
+
+/// What an HTML page is called: one comes from what stands before a server, and its marks say nothing. `None`: it is none.
+fn page(text: &str) -> Option<String> {
+    const TITLE: (&str, &str) = ("<title>", "</title>");
+    let lower = text.to_ascii_lowercase();
+    if !["<!doctype html", "<html"].iter().any(|begin| lower.trim_start().starts_with(begin)) {
+        return None;
+    }
+    let title = lower.find(TITLE.0).and_then(|at| {
+        let begin = at + TITLE.0.len();
+        let length = lower[begin..].find(TITLE.1)?;
+        Some(clean(&text[begin..begin + length]))
+    });
+    let title = title.filter(|title| !title.is_empty());
+    Some(title.map_or_else(|| "an HTML page".to_owned(), |title| format!("an HTML page, `{title}`")))
 }
 
 /// An error's words: it is a text, or an object with a `message`, or a text that holds another server's JSON document.
@@ -49,6 +65,8 @@ mod tests {
             (br#"{"error":{"code":7}}"#, "{\"code\":7}"),
             (b"plain \x1b[1mtext", "plain text"),
             (b"", "no explanation"),
+            (b"<html><title>503 Unavailable</title></html>", "an HTML page, `503 Unavailable`"),
+            (b" <!DOCTYPE html>\n<p>none</p>", "an HTML page"),
         ] {
             assert_eq!(error_of(body), words);
         }

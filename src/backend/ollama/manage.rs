@@ -1,7 +1,8 @@
 //! Models on the server: what is there, what is resident, how one gets there and leaves again. Nothing here is timed.
 //!
-//! `ollama-rs` pulls and deletes. What it lacks is asked for directly: the version, what is resident, a model's format
-//! and digest, blobs, creating from one, and lists of a bounded length.
+//! `ollama-rs` pulls and deletes. It tells that a server refused, not with what status and in which words: what was refused is
+//! asked once more directly. What it lacks is asked for directly in the first place: the version, what is resident, a model's
+//! format and digest, blobs, creating from one, and lists of a bounded length.
 
 use std::net::Ipv6Addr;
 use std::path::Path;
@@ -17,7 +18,7 @@ use super::process::{self, ServerProcess};
 use super::wire;
 use crate::backend::cancel::{CancelToken, Deadline};
 use crate::backend::http::client::error_text;
-use crate::backend::http::{Client, ClientError, refusal};
+use crate::backend::http::{Client, ClientError};
 use crate::backend::text::clean;
 
 /// Longest time an untimed question may take.
@@ -46,6 +47,38 @@ pub fn how_to_serve(url: &str) -> String {
 /// Whether a host is the machine that asks.
 fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.starts_with("127.") || host == "[::1]"
+}
+
+/// What helps where a server, or something before it, asks who is there.
+const PASSWORD: &str = "name and password in the address; the server, or something before it, asks for them";
+
+/// What helps where nobody has answered at an address yet.
+#[must_use]
+pub fn what_helps_first(error: &ClientError, url: &str) -> String {
+    match error {
+        ClientError::Status { status: 401 | 403 | 407, .. } => PASSWORD.to_owned(),
+        ClientError::Status { .. } | ClientError::Malformed { .. } => {
+            format!("another address: something answers at {url}, and it is no Ollama server")
+        }
+        ClientError::Unreachable { .. } | ClientError::TimedOut { .. } | ClientError::Cancelled => {
+            format!("{}   (check with: phasebench doctor)", how_to_serve(url))
+        }
+    }
+}
+
+/// What helps where something is asked of a server that was named.
+#[must_use]
+pub fn what_helps(error: &ClientError, url: &str) -> String {
+    match error {
+        ClientError::Status { status: 401 | 403 | 407, .. } => PASSWORD.to_owned(),
+        ClientError::Status { message, .. } if message.contains("file does not exist") => {
+            "a name that the server's registry has, such as gemma3:270m".to_owned()
+        }
+        ClientError::Status { .. } | ClientError::Malformed { .. } | ClientError::TimedOut { .. } => {
+            format!("the log of the server at {url}; phasebench doctor says whether it is an Ollama server")
+        }
+        ClientError::Unreachable { .. } | ClientError::Cancelled => how_to_serve(url),
+    }
 }
 
 /// A server with its models.
@@ -221,7 +254,12 @@ impl Server {
     /// # Errors
     /// See [`ClientError`].
     pub fn delete(&self, name: &str) -> Result<(), ClientError> {
-        self.library_call("/api/delete", SHORT, self.library.delete_model(name.to_owned()))
+        match self.by_library("/api/delete", SHORT, self.library.delete_model(name.to_owned()))? {
+            Answer::Done => Ok(()),
+            Answer::Refused => {
+                self.done(Method::DELETE, "/api/delete", &json!({ "model": name }), SHORT, &CancelToken::default())
+            }
+        }
     }
 
     /// Fetches a model from where the server fetches models.
@@ -229,7 +267,13 @@ impl Server {
     /// # Errors
     /// See [`ClientError`].
     pub fn pull(&self, name: &str) -> Result<(), ClientError> {
-        self.library_call("/api/pull", LONG, self.library.pull_model(name.to_owned(), false)).map(drop)
+        match self.by_library("/api/pull", LONG, self.library.pull_model(name.to_owned(), false))? {
+            Answer::Done => Ok(()),
+            Answer::Refused => {
+                let body = json!({ "model": name, "stream": false });
+                self.done(Method::POST, "/api/pull", &body, LONG, &CancelToken::default())
+            }
+        }
     }
 
     /// Makes a model of a GGUF file, uploading it unless the server has a blob of its hash.
@@ -242,12 +286,42 @@ impl Server {
             self.client.upload(&blob, file, cancel)?;
         }
         let body = json!({ "model": name, "files": { "model.gguf": format!("sha256:{sha256}") } });
-        let exchange = self.client.exchange(Method::POST, "/api/create", Some(&body), LONG, cancel);
-        self.client.succeeded("/api/create", &exchange, LONG)?;
-        match wire::read(exchange.lines()).error {
-            Some(error) => Err(ClientError::Status { path: "/api/create".to_owned(), status: 200, message: error }),
-            None => Ok(()),
+        self.done(Method::POST, "/api/create", &body, LONG, cancel)
+    }
+
+    fn by_library<T>(
+        &self,
+        path: &str,
+        by: Deadline,
+        call: impl Future<Output = ollama_rs::error::Result<T>>,
+    ) -> Result<Answer, ClientError> {
+        match self.client.parts().0.block_on(async { tokio::time::timeout(by.0, call).await }) {
+            Ok(Ok(_)) => Ok(Answer::Done),
+            Ok(Err(OllamaError::ReqwestError(error))) if error.is_connect() => {
+                Err(self.client.unreachable(&error_text(&error)))
+            }
+            Ok(Err(_)) => Ok(Answer::Refused),
+            Err(_) => Err(ClientError::TimedOut { path: path.to_owned(), after: by.0 }),
         }
+    }
+
+    /// A request whose reply only says whether it was done, in a line, in many, or in none.
+    fn done(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+        by: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<(), ClientError> {
+        let exchange = self.client.exchange(method, path, Some(body), by, cancel);
+        self.client.succeeded(path, &exchange, by)?;
+        let reply = wire::read(exchange.lines());
+        if let Some(message) = reply.error {
+            let (path, status) = (path.to_owned(), exchange.status.unwrap_or_default());
+            return Err(ClientError::Status { path, status, message });
+        }
+        reply.malformed.map_or(Ok(()), |why| Err(malformed(path, &why)))
     }
 
     /// Asks the server to unload a model and waits until it is no longer listed. Who has cancelled before asks all the same,
@@ -281,30 +355,12 @@ impl Server {
         }
         Ok(())
     }
+}
 
-    fn library_call<T>(
-        &self,
-        path: &str,
-        by: Deadline,
-        call: impl Future<Output = ollama_rs::error::Result<T>>,
-    ) -> Result<T, ClientError> {
-        let answered = self.client.parts().0.block_on(async { tokio::time::timeout(by.0, call).await });
-        match answered {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(self.library_error(path, &error)),
-            Err(_) => Err(ClientError::TimedOut { path: path.to_owned(), after: by.0 }),
-        }
-    }
-
-    /// The library names the layer that failed, not what failed.
-    fn library_error(&self, path: &str, error: &OllamaError) -> ClientError {
-        match error {
-            OllamaError::ReqwestError(error) if error.is_connect() => self.client.unreachable(&error_text(error)),
-            OllamaError::ReqwestError(error) => malformed(path, &error_text(error)),
-            OllamaError::Other(body) => malformed(path, &refusal::error_of(body.as_bytes())),
-            other => malformed(path, &clean(&other.to_string())),
-        }
-    }
+/// What the library knows of a request that was answered.
+enum Answer {
+    Done,
+    Refused,
 }
 
 fn malformed(path: &str, why: &str) -> ClientError {

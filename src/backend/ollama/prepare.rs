@@ -32,11 +32,14 @@ impl OllamaBackend {
         let tag =
             format!("{NAMESPACE}{}:{}-{}", tag_name(&model.name), self.settings.dtype.as_str(), &exported.sha256[..12]);
         let cancel = CancelToken::default();
-        if found.server.digest(&tag, &cancel).map_err(|e| failed(&e))?.is_none() {
-            found.server.create(&tag, &exported.path, &exported.sha256, &cancel).map_err(|e| failed(&e))?;
+        if found.server.digest(&tag, &cancel).map_err(|e| self.refused_for(model, &e))?.is_none() {
+            found
+                .server
+                .create(&tag, &exported.path, &exported.sha256, &cancel)
+                .map_err(|e| self.refused_for(model, &e))?;
         }
         let missing = || failed(&format!("the server took `{tag}` and does not have it"));
-        let shown = found.server.show(&tag, &cancel).map_err(|e| failed(&e))?.ok_or_else(missing)?;
+        let shown = found.server.show(&tag, &cancel).map_err(|e| self.refused_for(model, &e))?.ok_or_else(missing)?;
         let params = folder.parameters();
         if shown.params != Some(params) {
             let counted = shown.params.map_or_else(|| "none".to_owned(), |n| n.to_string());
@@ -67,7 +70,7 @@ impl OllamaBackend {
     ) -> Result<Prepared, BackendError> {
         let failed = |why: &dyn std::fmt::Display| self.prepare_error(model, why);
         let cancel = CancelToken::default();
-        let shown = found.server.show(tag, &cancel).map_err(|e| failed(&e))?;
+        let shown = found.server.show(tag, &cancel).map_err(|e| self.refused_for(model, &e))?;
         let Some(shown) = shown else {
             let what = format!("the server at {} has no model `{tag}`", found.server.client().url());
             return Err(self.unavailable(&what, &format!("ollama pull {tag}")));
@@ -75,7 +78,7 @@ impl OllamaBackend {
         if shown.remote {
             return Err(failed(&format!("`{tag}` runs on another machine")));
         }
-        let digest = found.server.digest(tag, &cancel).map_err(|e| failed(&e))?;
+        let digest = found.server.digest(tag, &cancel).map_err(|e| self.refused_for(model, &e))?;
         let digest = digest.ok_or_else(|| failed(&format!("the server lists no digest of `{tag}`")))?;
         let words = self.words(found, tag, &shown, &cancel).map_err(|why| failed(&why))?;
         let served = self.served(tag, &shown, Speech::Words(words)).map_err(|why| failed(&why))?;

@@ -58,25 +58,27 @@ impl ServerProcess {
     }
 }
 
-/// Runners that loads of this process started, in whatever session: what they do is our work. All others below the
-/// server are somebody else's.
-static OURS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// Runners that loads of this process started, in whatever session and below whatever server, with when each began: what
+/// they do is our work. All others below a server are somebody else's.
+static OURS: Mutex<BTreeMap<u32, u64>> = Mutex::new(BTreeMap::new());
 
 /// Remembers the processes that appeared below a server during a load.
 pub fn add_runners(runners: impl IntoIterator<Item = u32>) {
-    OURS.lock().unwrap_or_else(PoisonError::into_inner).extend(runners);
+    let known = runners.into_iter().filter_map(|pid| Some((pid, started(pid)?)));
+    OURS.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
 }
 
-/// The server, and what of its tree works for us. Where no runner of ours is known it is the whole tree.
+/// The server, and what of its tree works for us. Where no runner of ours below it is known it is the whole tree.
 #[must_use]
 pub fn ours(server: u32) -> Vec<u32> {
     let tree = tree(server);
     let mut runners = OURS.lock().unwrap_or_else(PoisonError::into_inner);
-    runners.retain(|pid| tree.contains(pid));
-    if runners.is_empty() {
+    runners.retain(|&pid, began| started(pid) == Some(*began));
+    let below: Vec<u32> = runners.keys().copied().filter(|pid| tree.contains(pid)).collect();
+    if below.is_empty() {
         return tree;
     }
-    std::iter::once(server).chain(runners.iter().flat_map(|&runner| self::tree(runner))).collect()
+    std::iter::once(server).chain(below.into_iter().flat_map(self::tree)).collect()
 }
 
 /// The process that listens on a port of this machine, at whatever address. `None`: it cannot be told.
@@ -117,24 +119,48 @@ mod tests {
         assert!(!ServerProcess { started: own.started + 1, ..own }.runs());
     }
 
-    /// A server with two runners, one of them ours: the other's load is not.
+    /// A server with two runners.
+    struct Server {
+        process: std::process::Child,
+        runners: [u32; 2],
+    }
+
+    impl Server {
+        fn start() -> Self {
+            let mut server = std::process::Command::new("sh");
+            let script = "sleep 1000 & echo $!; sleep 1000 & echo $!; wait";
+            let mut process = server.args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(process.stdout.take().unwrap()));
+            let mut runner = || lines.next().unwrap().unwrap().parse::<u32>().unwrap();
+            let runners = [runner(), runner()];
+            Self { process, runners }
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            for pid in self.runners.into_iter().chain([self.process.id()]) {
+                crate::process::kill(pid);
+            }
+            self.process.wait().unwrap();
+        }
+    }
+
+    /// One of a server's runners is ours, the other's load is not; and what is known of one server is not forgotten when
+    /// another is asked about.
     #[test]
     fn the_runners_of_others_are_not_ours() {
-        let mut server = std::process::Command::new("sh");
-        let script = "sleep 1000 & echo $!; sleep 1000 & echo $!; wait";
-        let mut server = server.args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
-        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(server.stdout.take().unwrap()));
-        let mut runner = || lines.next().unwrap().unwrap().parse::<u32>().unwrap();
-        let (mine, theirs) = (runner(), runner());
-        let before = ours(server.id());
-        add_runners([mine]);
-        let after = ours(server.id());
-        for pid in [mine, theirs, server.id()] {
-            crate::process::kill(pid);
-        }
-        server.wait().unwrap();
+        let (a, b) = (Server::start(), Server::start());
+        let (server, [mine, theirs]) = (a.process.id(), a.runners);
+        let before = ours(server);
         assert!([mine, theirs].iter().all(|pid| before.contains(pid)), "as long as none is known all are");
-        assert_eq!(after, [server.id(), mine]);
+        add_runners([mine]);
+        assert_eq!(ours(server), [server, mine]);
+        add_runners([b.runners[1]]);
+        for _ in 0..2 {
+            assert_eq!(ours(b.process.id()), [b.process.id(), b.runners[1]]);
+            assert_eq!(ours(server), [server, mine]);
+        }
     }
 
     #[test]

@@ -25,9 +25,6 @@ pub const NEWEST: u32 = ORT_API_VERSION;
 /// Version from which a session tells where its nodes were assigned.
 pub const TELLS_ASSIGNMENT: u32 = 24;
 
-/// Version from which a load can be stopped.
-pub const STOPS_LOADS: u32 = 22;
-
 /// The version to ask of a library: the newest that both know. `None`: it offers none that this program can use.
 ///
 /// ```

@@ -82,6 +82,7 @@ impl WorkerBackend {
 
     /// A worker that has said who it is.
     fn bench(&mut self, model: Arc<Model>) -> Result<Bench, Trouble> {
+        self.tell_of_waiting();
         let settings = self.workers.settings.clone();
         let Opened { io, start } = self.opened()?;
         let start: Arc<Start> = start.clone();

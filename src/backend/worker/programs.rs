@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use super::launch::LaunchError;
 use super::launch::process::Program;
 use super::start::Trouble;
+use super::text::clean;
 use super::torch;
 use super::torch::beside::{self, Packages};
 use crate::terms::Degraded;
@@ -77,10 +80,55 @@ pub fn of_others(command: &[String]) -> Result<Program, Trouble> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Trouble::new(Degraded::Error, "the worker's command is empty".to_owned()));
     };
+    startable(program)?;
     Ok(Program {
         program: program.into(),
         arguments: arguments.iter().map(OsString::from).collect(),
         environment: Vec::new(),
         facts: BTreeMap::from([("launch".to_owned(), format!("process: {}", command.join(" ")))]),
     })
+}
+
+/// Whether there is a program to start: of one that is not, the keeper that should start it would only say how itself ended.
+///
+/// # Errors
+/// There is none of that name, or nobody may execute it.
+fn startable(program: &str) -> Result<(), Trouble> {
+    let places: Vec<PathBuf> = if program.contains('/') {
+        vec![PathBuf::from(program)]
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).map(|folder| folder.join(program)).collect()
+    };
+    let files: Vec<fs::Metadata> =
+        places.iter().filter_map(|place| fs::metadata(place).ok()).filter(fs::Metadata::is_file).collect();
+    if files.iter().any(|file| file.permissions().mode() & 0o111 != 0) {
+        return Ok(());
+    }
+    let why = if files.is_empty() { "no such program" } else { "it may not be executed" };
+    let what = format!("`{}` cannot be started: {why}", clean(program));
+    Err(Trouble { kind: Degraded::Error, what, fix: "correct `command`".to_owned() })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_cannot_be_started_is_named_before_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("worker");
+        let of = |program: &str| of_others(&[program.to_owned(), "serve".to_owned()]).map(|found| found.program);
+        let said = |program: &str| of(program).unwrap_err();
+        let name = program.display().to_string();
+        assert_eq!(said(&name).what, format!("`{name}` cannot be started: no such program"));
+        assert_eq!(said("phasebench-no-such-program").fix, "correct `command`");
+        fs::write(&program, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(said(&name).what.ends_with("cannot be started: it may not be executed"));
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(of(&name).unwrap(), program);
+        assert_eq!(of("sh").unwrap(), PathBuf::from("sh"));
+    }
 }

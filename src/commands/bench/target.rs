@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::model::mistaken;
 use crate::scenario::naming::name_from;
-use crate::scenario::nearest;
+use crate::scenario::{Problem, nearest};
 
 use super::shapes;
 
@@ -81,6 +82,22 @@ pub struct BadTarget {
     help: Option<String>,
 }
 
+/// Targets that a run cannot begin with, each with why.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\nerror: "))]
+pub struct Unmeasurable(Vec<String>);
+
+impl Unmeasurable {
+    /// What is wrong with the scenario file that was made of them.
+    pub(super) fn of(problems: &[Problem]) -> Self {
+        let told = problems.iter().map(|Problem { message, help, .. }| {
+            let help: String = help.iter().map(|(label, text)| format!("\n  {label}: {text}")).collect();
+            format!("{message}{help}")
+        });
+        Self(told.collect())
+    }
+}
+
 impl Target {
     /// From one word of the command line; folders are looked for.
     ///
@@ -111,11 +128,10 @@ impl Target {
             let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
             return Ok(Self { engine, model: TargetModel::Folder(path) });
         }
-        if engine == TargetEngine::Ollama {
+        if engine == TargetEngine::Ollama && !mistaken::begins_at_home(model) {
             return Ok(Self { engine, model: TargetModel::Served(model.to_owned()) });
         }
-        let what = if folder.is_dir() { "the folder has no config.json" } else { "there is no such folder" };
-        Err(bad(what.to_owned(), None))
+        Err(bad(mistaken::words(folder).unwrap_or_else(|| "the folder has no config.json".to_owned()), None))
     }
 }
 
@@ -149,6 +165,14 @@ mod tests {
     }
 
     #[test]
+    fn a_hubs_cache_names_the_models_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("snapshots/abc")).unwrap();
+        let error = Target::parse(folder.path().to_str().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("is a folder of the hub's cache, the model itself is one of: snapshots/abc"), "{error}");
+    }
+
+    #[test]
     fn an_error_names_the_target_and_what_is_allowed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap().to_owned();
@@ -156,6 +180,8 @@ mod tests {
             ("nowhere/at/all", "there is no such folder"),
             (path.as_str(), "the folder has no config.json"),
             ("torch:", "the model is missing"),
+            ("torch:~/models/small", mistaken::HOME),
+            ("ollama:~/models/small", mistaken::HOME),
             ("vllm:some", "there is no such folder"),
             ("synthetic:gpt2-25n", "shapes: `gpt2-25m`? "),
         ] {

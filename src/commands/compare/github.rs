@@ -1,13 +1,14 @@
 //! A comparison in a GitHub workflow: annotations on standard output, and a summary of the step.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use crate::commands::CommandError;
 use crate::comparison::words::phase;
-use crate::comparison::{Comparison, Gate, Outcome, Verdict};
+use crate::comparison::{Comparison, Gate, Outcome, Reason, Ruling, Verdict};
 use crate::report::comparison::{by_concern, names, said, summarise, why};
 use crate::report::markdown::to_markdown;
 use crate::store::io_error;
@@ -17,23 +18,25 @@ const MOST: usize = 10;
 /// Where a step's summary goes.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
-/// Prints an annotation for each candidate's answer, as serious as that candidate's `outcomes` is, and one for each cell that is
-/// worse; and adds the summary, of all of them together, where GitHub says to.
+/// Prints an annotation for each candidate's answer, as serious as what comes of that candidate alone, and one for each cell that is
+/// worse; and adds the summary, of all of them `together`, where GitHub says to.
 pub(super) fn annotate(
     comparisons: &[Comparison],
-    outcomes: &[Outcome],
-    together: Outcome,
+    together: &Ruling,
     gate: &Gate,
+    allowed: &BTreeSet<Reason>,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    for (comparison, outcome) in comparisons.iter().zip(outcomes) {
-        let level = match outcome {
+    for comparison in comparisons {
+        let ruling = Ruling::of(std::slice::from_ref(comparison), gate, allowed);
+        let level = match ruling.outcome {
             Outcome::Worse => "error",
             Outcome::Open => "warning",
             Outcome::Good => "notice",
         };
         let title = format!("{} against {}", comparison.candidate, comparison.baseline);
-        writeln!(out, "::{level} title={}::{}", property(&title), message(&comparison.sentence))?;
+        let counts = if ruling.is_qualified() { format!(" Outcome: {}.", ruling.in_words()) } else { String::new() };
+        writeln!(out, "::{level} title={}::{}{}", property(&title), message(&comparison.sentence), message(&counts))?;
         let names = names(&comparison.cells);
         let worse =
             by_concern(&comparison.cells).into_iter().filter(|cell| gate.holds(cell) && cell.verdict.is_worse());
@@ -50,6 +53,11 @@ pub(super) fn annotate(
         file.write_all(to_markdown(&summarise(comparisons, together)).as_bytes()).map_err(io_error(path, "write"))?;
     }
     Ok(())
+}
+
+/// Prints an annotation about all of it.
+pub(super) fn notice(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "::notice::{}", message(text))
 }
 
 /// A message as workflow commands want it.

@@ -9,7 +9,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use crate::commands::CommandError;
 use crate::comparison::words::phase;
-use crate::comparison::{CellRow, Comparison, Gate, Reason};
+use crate::comparison::{CellRow, Comparison, Gate, Reason, Ruling};
 use crate::files;
 use crate::report::comparison::{names, said, why};
 use crate::store::io_error;
@@ -38,7 +38,8 @@ pub(super) fn write(
     let suites = xml.create_element("testsuites").with_attribute(("name", "phasebench compare"));
     suites.write_inner_content(|xml| {
         for comparison in comparisons {
-            suite(comparison, gate, allowed, xml)?;
+            let ruling = Ruling::of(std::slice::from_ref(comparison), gate, allowed);
+            suite(comparison, &ruling, gate, xml)?;
         }
         Ok(())
     })?;
@@ -50,11 +51,12 @@ pub(super) fn write(
 
 fn suite(
     comparison: &Comparison,
+    ruling: &Ruling,
     gate: &Gate,
-    allowed: &BTreeSet<Reason>,
     xml: &mut Writer<Cursor<Vec<u8>>>,
 ) -> std::io::Result<()> {
-    let cases: Vec<(&CellRow, Case)> = comparison.cells.iter().map(|cell| (cell, case(cell, gate, allowed))).collect();
+    let of = |cell: &CellRow| case(cell, gate, &ruling.allowed);
+    let cases: Vec<(&CellRow, Case)> = comparison.cells.iter().map(|cell| (cell, of(cell))).collect();
     let count = |wanted: Case| cases.iter().filter(|(_, case)| *case == wanted).count().to_string();
     let name = format!("{} against {}", comparison.candidate, comparison.baseline);
     xml.create_element("testsuite")
@@ -69,20 +71,21 @@ fn suite(
             let names = names(&comparison.cells);
             for (cell, case) in &cases {
                 let class = format!("{}.{}", cell.backend, cell.mode.as_str());
-                test_case(&class, &names.of(cell), cell, *case, xml)?;
+                test_case((&class, &names.of(cell)), cell, *case, ruling, xml)?;
             }
             let out = xml.create_element("system-out");
-            out.write_text_content(BytesText::new(&comparison.sentence))?;
+            let answer = format!("{}\noutcome: {}", comparison.sentence, ruling.in_words());
+            out.write_text_content(BytesText::new(&answer))?;
             Ok(())
         })?;
     Ok(())
 }
 
 fn test_case(
-    class: &str,
-    name: &str,
+    (class, name): (&str, &str),
     cell: &CellRow,
     case: Case,
+    ruling: &Ruling,
     xml: &mut Writer<Cursor<Vec<u8>>>,
 ) -> std::io::Result<()> {
     let element = xml.create_element("testcase").with_attributes([("classname", class), ("name", name)]);
@@ -93,7 +96,12 @@ fn test_case(
         Case::Skipped => "skipped",
     };
     element.write_inner_content(|xml| {
-        let message = format!("{}: {}", cell.verdict.as_str(), said(cell));
+        let found = format!("{}: {}", cell.verdict.as_str(), said(cell));
+        // That a worse cell is skipped has its reason beside it.
+        let message = match ruling.excuse(cell).filter(|_| case == Case::Skipped) {
+            Some(excuse) => format!("{excuse}: {found}"),
+            None => found,
+        };
         let inner = xml.create_element(tag).with_attribute(("message", message.as_str()));
         let words = format!("{} of {} {}", phase(cell.mode), name, why(cell));
         inner.write_text_content(BytesText::new(words.trim()))?;

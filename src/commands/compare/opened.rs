@@ -13,8 +13,7 @@ use crate::analysis::metrics::Metrics;
 use crate::analysis::{CompileAuditRow, Sources};
 use crate::commands::CommandError;
 use crate::comparison::kernels::KernelReading;
-use crate::comparison::{Measured, RunSide, SideCell, Taking};
-use crate::history::CellName;
+use crate::comparison::{CellName, Measured, RunSide, SideCell, Taking};
 use crate::record::given_up::{TimedCalls, given_up_of};
 use crate::record::{Line, ReferenceRecord, SpeedRecord};
 use crate::run_folder::UnreadRun;
@@ -130,26 +129,12 @@ impl Opened {
 
     /// Its cells as a history follows them.
     pub(super) fn cell_names(&self) -> BTreeSet<CellName> {
-        let imported = self.run.manifest.imported.is_some();
-        let named = self.cells.iter().filter_map(|side| {
-            let (cell, (weights_id, dtype)) = (&side.cell, side.measured_as.as_ref()?);
-            Some(CellName {
-                backend: cell.session.backend.clone(),
-                model: cell.session.model.clone(),
-                weights_id: weights_id.clone(),
-                dtype: dtype.as_str().to_owned(),
-                scenario: cell.scenario.clone(),
-                batch: cell.batch,
-                gen_tokens: cell.gen_tokens,
-                mode: side.mode,
-                imported,
-            })
-        });
-        named.collect()
+        let run = self.side();
+        self.cells.iter().filter_map(|cell| CellName::of_side(cell, &run)).collect()
     }
 
     /// The same with what other runs of the same plan measured, as further sessions.
-    pub(in crate::commands) fn with(mut self, more: &[Self]) -> Self {
+    pub(in crate::commands) fn with<'o>(mut self, more: impl IntoIterator<Item = &'o Self>) -> Self {
         for other in more {
             self.measured.extend(&other.measured);
             self.kernels.extend(other.kernels.iter().cloned());
@@ -163,12 +148,13 @@ impl Opened {
         self.measured.sessions() == 1
     }
 
-    /// Whether the cells that this and another run of the plan have were measured with the same weights and element types.
-    pub(super) fn has_weights_of(&self, other: &Self) -> bool {
+    /// Whether the cells that this and another run of the plan have are the same in all that a cell is.
+    pub(super) fn has_cells_of(&self, other: &Self) -> bool {
+        let (run, other_run) = (self.side(), other.side());
         let mut both = self.cells.iter().filter_map(|own| {
             let same = |theirs: &&SideCell| theirs.cell.id == own.cell.id && theirs.mode == own.mode;
             let theirs = other.cells.iter().find(same)?;
-            own.measured_as.as_ref().zip(theirs.measured_as.as_ref())
+            CellName::of_side(own, &run).zip(CellName::of_side(theirs, &other_run))
         });
         both.all(|(own, theirs)| own == theirs)
     }

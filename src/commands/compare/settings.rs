@@ -80,7 +80,7 @@ fn earlier_runs(args: &JudgeArgs, named: &Opened, judged: &[&Path]) -> Result<Ve
     known.truncate(MOST_EARLIER);
     let paths: Vec<_> = known.into_iter().map(|run| run.path).collect();
     let mut runs = open_each(&paths)?;
-    runs.retain(|run| run.finished && run.has_one_session() && run.has_weights_of(named));
+    runs.retain(|run| run.finished && run.has_one_session() && run.has_cells_of(named));
     Ok(runs)
 }
 

@@ -4,15 +4,15 @@ use std::io::Write;
 
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
-use crate::comparison::{Comparison, Outcome, Verdict};
-use crate::report::comparison::{by_concern, names, outcome_in_words, table, together};
+use crate::comparison::{Comparison, Ruling, Verdict};
+use crate::report::comparison::{by_concern, names, table, together};
 use crate::report::document::Text;
 
 /// Cells that are printed; the others are counted.
 const MOST_CELLS: usize = 40;
 
 /// Prints all of them, then the outcome.
-pub(super) fn print(comparisons: &[Comparison], outcome: Outcome, out: &mut dyn Write) -> Result<(), CommandError> {
+pub(super) fn print(comparisons: &[Comparison], ruling: &Ruling, out: &mut dyn Write) -> Result<(), CommandError> {
     for comparison in comparisons {
         writeln!(out, "{} against {}", comparison.candidate, comparison.baseline)?;
         writeln!(out, "  {}", Text::plain(comparison.sentence.as_str()))?;
@@ -26,7 +26,7 @@ pub(super) fn print(comparisons: &[Comparison], outcome: Outcome, out: &mut dyn 
         writeln!(out)?;
         print_cells(comparison, out)?;
     }
-    writeln!(out, "outcome: {}", outcome_in_words(outcome))?;
+    writeln!(out, "outcome: {}", ruling.in_words())?;
     Ok(())
 }
 

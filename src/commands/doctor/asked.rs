@@ -9,6 +9,7 @@ use crate::backend::{self, BackendError, Surroundings};
 use crate::clock::RealClock;
 use crate::commands::{CommandError, processors, scenario};
 use crate::scenario::{BackendSettings, ScenarioFile};
+use crate::terminal::warn;
 
 /// Every backend of a scenario file by its name there, and whether its servers have its models.
 ///
@@ -27,7 +28,9 @@ pub fn findings(path: &Path, cache: &Path) -> Result<Vec<Finding>, CommandError>
 
 fn finding(settings: &BackendSettings, surroundings: &Surroundings) -> Finding {
     let name = format!("`{}`", settings.name);
-    match backend::open(settings, surroundings).describe() {
+    let mut opened = backend::open(settings, surroundings);
+    opened.tell(Box::new(warn));
+    match opened.describe() {
         Ok(description) => Finding::backend(name, &description),
         Err(BackendError::Unavailable { what, fix, .. }) => Finding::missing(Kind::Backend, name, what, Some(fix)),
         Err(error) => Finding::missing(Kind::Backend, name, error.to_string(), None),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::finding::{Finding, Kind};
 use crate::backend::http::Client;
 use crate::backend::ollama::OllamaBackend;
-use crate::backend::ollama::manage::{Server, how_to_serve};
+use crate::backend::ollama::manage::{Server, how_to_serve, what_helps};
 use crate::backend::ollama::version;
 use crate::backend::{Backend, BackendError, CancelToken, Description, Surroundings};
 use crate::clock::RealClock;
@@ -99,7 +99,9 @@ fn model(url: &str, name: &str) -> Finding {
             let fix = format!("phasebench models pull {name} --url {url}");
             Finding::missing(KIND, "ollama model", format!("{name} is not on the server at {url}"), Some(fix))
         }
-        Ok(Err(error)) => Finding::missing(KIND, "ollama model", format!("{name}: {error}"), None),
+        Ok(Err(error)) => {
+            Finding::missing(KIND, "ollama model", format!("{name}: {error}"), Some(what_helps(&error, url)))
+        }
         Err(why) => Finding::missing(KIND, "ollama model", why, None),
     }
 }

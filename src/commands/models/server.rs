@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::BackendError;
 use crate::backend::http::{Client, ClientError};
-use crate::backend::ollama::manage::{NAMESPACE, Server, default_url, how_to_serve};
+use crate::backend::ollama::manage::{NAMESPACE, Server, default_url, what_helps};
 use crate::backend::text::clean;
 use crate::cli::{PruneArgs, PullArgs};
 use crate::clock::RealClock;
@@ -26,7 +26,7 @@ pub fn pull(args: &PullArgs, out: &mut dyn Write) -> Result<Exit, CommandError> 
     let url = args.url.clone().unwrap_or_else(default_url);
     let server = server(&url)?;
     writeln!(out, "the server at {url} fetches {}: this can take minutes", clean(&args.model))?;
-    server.pull(&args.model).map_err(|error| reachable(error, &url))?;
+    server.pull(&args.model).map_err(|error| unavailable(&error, &url))?;
     writeln!(out, "{} is there", clean(&args.model))?;
     Ok(Exit::Good)
 }
@@ -38,10 +38,10 @@ pub fn pull(args: &PullArgs, out: &mut dyn Write) -> Result<Exit, CommandError> 
 pub fn prune(args: &PruneArgs, out: &mut dyn Write) -> Result<Exit, CommandError> {
     let url = args.url.clone().unwrap_or_else(default_url);
     let server = server(&url)?;
-    let names = server.ours().map_err(|error| reachable(error, &url))?;
+    let names = server.ours().map_err(|error| unavailable(&error, &url))?;
     for name in &names {
         if !args.dry_run {
-            server.delete(name).map_err(|error| reachable(error, &url))?;
+            server.delete(name).map_err(|error| unavailable(&error, &url))?;
         }
         writeln!(out, "{}", clean(name))?;
     }
@@ -59,13 +59,8 @@ fn server(url: &str) -> Result<Server, CommandError> {
     Ok(Server::new(Arc::new(client)))
 }
 
-/// A server that is not there is told apart by exit code.
-fn reachable(error: ClientError, url: &str) -> CommandError {
-    match error {
-        ClientError::Unreachable { .. } => {
-            BackendError::Unavailable { backend: "ollama".to_owned(), what: error.to_string(), fix: how_to_serve(url) }
-                .into()
-        }
-        other => other.into(),
-    }
+/// A server that is not there, or does not do what it is asked for.
+fn unavailable(error: &ClientError, url: &str) -> CommandError {
+    let (what, fix) = (error.to_string(), what_helps(error, url));
+    BackendError::Unavailable { backend: "ollama".to_owned(), what, fix }.into()
 }

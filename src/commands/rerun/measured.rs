@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::commands::CommandError;
-use crate::commands::compare::Opened;
+use crate::commands::compare::{Found, Opened};
 use crate::commands::run::{self, Asked};
 use crate::manifest;
 use crate::record::manifest::Stack;
@@ -20,13 +20,26 @@ pub(super) fn default_folder(run: &Path, kind: &str, stack: &Stack) -> PathBuf {
     run.with_file_name(format!("{name}-{kind}-{}", &hash[..8]))
 }
 
-/// Measures a plan of a run into a folder, takes it up there, or finds it finished. False: interrupted.
-pub(super) fn measure_into(folder: &Path, baseline: &Path, plan: Plan, json: bool) -> Result<bool, CommandError> {
+/// A run that is complete in its folder.
+pub(super) struct Stage {
+    pub(super) run: Opened,
+    /// Whether it was so before, and nothing of it was measured now.
+    pub(super) was_there: bool,
+}
+
+/// Measures a plan of a run into a folder, takes it up there, or finds it finished; whether it was found so. `None`:
+/// interrupted.
+pub(super) fn measure_into(
+    folder: &Path,
+    baseline: &Path,
+    plan: Plan,
+    json: bool,
+) -> Result<Option<bool>, CommandError> {
     let there = RunFolder::open_planted(folder).ok();
     if let Some(there) = &there {
         check_plan(folder, &there.plan, &plan)?;
         if there.recording.finished() {
-            return Ok(true);
+            return Ok(Some(true));
         }
     }
     let begun = if there.is_some() {
@@ -36,10 +49,10 @@ pub(super) fn measure_into(folder: &Path, baseline: &Path, plan: Plan, json: boo
         run::begin(loaded, &Asked { out: Some(folder), skip_missing: false, json })?
     };
     match run::carry_out(begun, json)? {
-        run::Outcome::Complete(..) => Ok(true),
+        run::Outcome::Complete(..) => Ok(Some(false)),
         run::Outcome::NotBegun(_) | run::Outcome::Interrupted(_) => {
             warn("interrupted: the same command goes on where it was ended");
-            Ok(false)
+            Ok(None)
         }
     }
 }
@@ -70,6 +83,13 @@ fn asked(plan: &Plan) -> BTreeSet<&CellId> {
 }
 
 /// Stages as one run: their sessions follow each other.
-pub(super) fn together(stages: &[Opened]) -> Opened {
-    stages[0].clone().with(&stages[1..])
+pub(super) fn together(stages: &[Stage]) -> Opened {
+    stages[0].run.clone().with(stages[1..].iter().map(|stage| &stage.run))
+}
+
+/// What was found in the folder of these. `None`: some of it was measured now.
+pub(super) fn found<'s>(folder: &Path, stages: impl Iterator<Item = &'s Stage>) -> Option<Found> {
+    let stages: Vec<&Stage> = stages.collect();
+    let all_there = stages.iter().all(|stage| stage.was_there);
+    all_there.then(|| Found::of(folder, stages.iter().map(|stage| &stage.run.run.manifest)))
 }

@@ -13,7 +13,8 @@ use serde_json::json;
 use crate::cli::RerunArgs;
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
-use crate::commands::compare::{self, CompareError, Opened};
+use crate::commands::compare::{self, CompareError, Found};
+use crate::commands::out_folder::not_a_run;
 use crate::commands::run;
 use crate::comparison::self_test::{SelfTest, Standing, TestedCell, Truth, self_test};
 use crate::comparison::words::{counted, percent, phase};
@@ -29,7 +30,7 @@ use crate::store::io_error;
 use crate::terminal::warn;
 use crate::terms::{Repetitions, SessionCount};
 
-use super::measured::{default_folder, measure_into, together};
+use super::measured::{self, Stage, default_folder, measure_into, together};
 
 /// Sessions a side that tell how much sessions differ.
 const FEWEST: u32 = 3;
@@ -49,17 +50,20 @@ pub(super) fn execute(args: &RerunArgs, factor: f64, out: &mut dyn Write) -> Res
     let stack = run::stack_now(loaded)?;
     let kind = format!("slowdown-{factor}-seed-{}", args.seed);
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, &kind, &stack));
-    compare::not_a_run(&folder)?;
+    not_a_run(&folder)?;
     let settings = compare::settings(&args.judge, &baseline, &[&folder])?;
     let planting = Planting { args, factor, plan: &baseline.run.plan, folder: &folder, settings };
-    let Some(found) = planting.stages()? else { return Ok(Exit::Interrupted) };
+    let Some((found, before)) = planting.stages()? else { return Ok(Exit::Interrupted) };
     let mut json = serde_json::to_vec_pretty(&found)?;
     json.push(b'\n');
     let path = folder.join(JSON);
     files::replace(&path, &json).map_err(io_error(&path, "write"))?;
     if args.judge.json {
-        writeln!(out, "{:#}", json!({ "slowdown": found }))?;
+        writeln!(out, "{:#}", compare::with_found(before.as_ref(), json!({ "slowdown": found })))?;
     } else {
+        if let Some(before) = before {
+            writeln!(out, "{}", before.words())?;
+        }
         print(&found, args.seed, out)?;
     }
     Ok(if found.passed() { Exit::Good } else { Exit::Undecided })
@@ -76,7 +80,7 @@ struct Planting<'a> {
 
 /// Stages as one run, with what was planted in them.
 struct Planted {
-    stages: Vec<Opened>,
+    stages: Vec<Stage>,
     /// The sessions that were slowed, numbered as [`together`] numbers them.
     slowed: BTreeSet<u32>,
     /// Sessions a side so far.
@@ -84,8 +88,9 @@ struct Planted {
 }
 
 impl Planting<'_> {
-    /// Measures until there are as many sessions as are needed, or stages are allowed. `None`: interrupted.
-    fn stages(&self) -> Result<Option<SelfTest>, CommandError> {
+    /// Measures until there are as many sessions as are needed, or stages are allowed; and what was found, if nothing was measured
+    /// now. `None`: interrupted.
+    fn stages(&self) -> Result<Option<(SelfTest, Option<Found>)>, CommandError> {
         let mut planted = Planted { stages: Vec::new(), slowed: BTreeSet::new(), sessions: 0 };
         let mut more = FEWEST.max(self.plan.session_count.min);
         for number in 1..=self.args.stages {
@@ -95,7 +100,7 @@ impl Planting<'_> {
             let found = self.judged(&planted)?;
             more = found.sessions_needed.map_or(0, |needed| needed.saturating_sub(planted.sessions));
             if more == 0 || number == self.args.stages {
-                return Ok(Some(found));
+                return Ok(Some((found, measured::found(self.folder, planted.stages.iter()))));
             }
             warn(&format!("{more} more sessions a side are needed at this noise"));
         }
@@ -107,15 +112,15 @@ impl Planting<'_> {
         let folder = self.folder.join(format!("stage-{number}"));
         let plan = self.stage(number, sessions);
         let slowdown = plan.slowdown.clone();
-        if !measure_into(&folder, &self.args.run, plan, self.args.judge.json)? {
+        let Some(was_there) = measure_into(&folder, &self.args.run, plan, self.args.judge.json)? else {
             return Ok(false);
-        }
-        let opened = compare::open_planted(&folder)?;
+        };
+        let run = compare::open_planted(&folder)?;
         // As the sessions of stages follow each other where they are put together.
-        let before: u32 = planted.stages.iter().map(|stage| stage.measured.sessions()).sum();
+        let before: u32 = planted.stages.iter().map(|stage| stage.run.measured.sessions()).sum();
         planted.slowed.extend(slowdown.iter().flat_map(|slowdown| &slowdown.sessions).map(|index| index + before));
         planted.sessions += sessions;
-        planted.stages.push(opened);
+        planted.stages.push(Stage { run, was_there });
         Ok(true)
     }
 
@@ -196,11 +201,13 @@ fn print(found: &SelfTest, seed: u64, out: &mut dyn Write) -> Result<(), Command
 fn sentence(found: &SelfTest, seed: u64) -> String {
     let others = found.count(Standing::LeftAlone) + found.count(Standing::FalseAlarm);
     let mut text = format!(
-        "{} % planted (seed {seed}), {} a side in turns: found in {} of {}, and {} of {others} others called different",
+        "{} % planted (seed {seed}), {} a side in turns: found in {} of {}; of {others} others {} called slower or faster, {} \
+         different by whatever extent",
         percent(found.factor),
         counted(found.sessions, "session"),
         found.count(Standing::Found),
         counted(found.to_be_found(), "cell"),
+        found.called(),
         found.count(Standing::FalseAlarm)
     );
     for (standing, words) in

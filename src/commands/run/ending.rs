@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::analysis;
 use crate::commands::CommandError;
-use crate::commands::report::print_finding;
+use crate::commands::findings::print_finding;
 use crate::exit::Exit;
 use crate::record::given_up::{GivenUp, TimedCalls, given_up_of, sessions_given_up};
 use crate::record::plan::{Cell, Plan};

@@ -141,9 +141,10 @@ impl Observer for Watching {
             }
             Task::Call(call) => {
                 let cell = &plan.cells[call.cell];
-                let left = self.left(plan, recorded).map(|left| format!(" · {left} left")).unwrap_or_default();
                 let (key, steps) = (&cell.session, cell.gen_tokens);
-                format!("{} × {} × {} × {steps} steps: {}{left}", key.backend, key.model, cell.scenario, call.role)
+                let called =
+                    format!("{} × {} × {} × {steps} steps: {}", key.backend, key.model, cell.scenario, call.role);
+                after_time_left(self.left(plan, recorded), called)
             }
             Task::Loop(task) => {
                 let cell = &plan.cells[task.cell];
@@ -189,6 +190,14 @@ fn calls(plan: &Plan, recorded: &Recorded) -> (u64, u64) {
     (made, made + most - timed)
 }
 
+/// What is called, behind the time left: a terminal cuts off the end of a line, and names may be long.
+fn after_time_left(left: Option<Nanos>, called: String) -> String {
+    match left {
+        Some(left) => format!("{left} left · {called}"),
+        None => called,
+    }
+}
+
 /// Decode rate of a call, for people.
 fn rate(call: &CallRecord) -> Option<String> {
     let decode = call.spans.iter().find(|s| s.phase == Phase::KvDecode)?;
@@ -204,6 +213,14 @@ mod tests {
 
     fn load(session: usize) -> Task {
         Task::Load(LoadTask { session, session_index: 0, evict: Vec::new(), load_index: 0, residency_id: 0, round: 0 })
+    }
+
+    #[test]
+    fn the_time_left_stands_before_names_that_may_be_cut_off() {
+        let called = || "ort-cpu × gpt2-100m × medium × 4 steps: timed".to_owned();
+        let shown = after_time_left(Some(Nanos::from(Duration::from_secs(90))), called());
+        assert!(shown.ends_with(&format!(" left · {}", called())), "{shown}");
+        assert_eq!(after_time_left(None, called()), called());
     }
 
     #[test]

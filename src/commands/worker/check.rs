@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::backend::Surroundings;
 use crate::backend::worker::WorkerBackend;
 use crate::backend::worker::check::{Finding, Verdict};
 use crate::backend::worker::settings::Workers;
+use crate::backend::{Backend as _, Surroundings};
 use crate::cli::CheckArgs;
 use crate::clock::RealClock;
 use crate::commands::CommandError;
 use crate::exit::Exit;
 use crate::model::{Form, ModelSource};
 use crate::scenario::{ConnectSettings, WorkerSource};
+use crate::terminal::warn;
 use crate::terms::model::{Family, Synthetic};
 
 /// What `--json` prints.
@@ -47,6 +48,7 @@ pub fn execute(args: &CheckArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
     let model = model(args);
     let surroundings = Surroundings::new(Arc::new(RealClock::default()), crate::cache::root(), 0);
     let mut backend = WorkerBackend::new(&worker, Workers::of_others(&settings), &surroundings);
+    backend.tell(Box::new(warn));
     let mut refused = None;
     let mut tell = |finding: &Finding| {
         if !args.json {

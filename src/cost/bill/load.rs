@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::money::{Drawn, Money, count, rates};
+use crate::analysis::columns::nested::rows;
 use crate::economics::break_even::{Hardware, Monthly};
 use crate::economics::capacity::{Demand, HOURS_PER_MONTH, SECONDS_PER_MONTH, Service};
 use crate::economics::figures::Uncertain;
@@ -12,92 +13,115 @@ use crate::scenario::workload::Workload;
 
 use crate::cost::engines::EngineName;
 
-/// Workers for a load.
-#[derive(Debug, Serialize)]
-pub struct CapacityRow {
-    /// The engine.
-    pub engine: EngineName,
-    /// Share of the workload that was measured; the rest is taken to be as the mean of it.
-    pub coverage: f64,
-    /// Mean load. Unit: requests per second.
-    pub requests_per_s: f64,
-    /// The busiest moment's load ÷ the mean.
-    pub burst: f64,
-    /// Share of a worker's time that load may fill.
-    pub utilisation: f64,
-    /// As a fraction.
-    pub workers_exactly: f64,
-    /// Rounded up: a lower bound, for nobody waits in it.
-    pub workers: Uncertain,
-    /// Share of their time that these are busy at the mean load.
-    pub busy: Option<f64>,
-    /// Mean time that a request waits for a worker, by the model of an M/G/1 queue at the mean load; no measurement. Null:
-    /// requests are batched, which the model does not know. Unit: seconds.
-    pub mean_wait_model_s: Option<f64>,
-}
+rows! {
+    /// Workers for a load.
+    #[derive(Debug, Serialize)]
+    pub struct CapacityRow {
+        /// The engine.
+        pub engine: EngineName,
+        /// Share of the workload that was measured; the rest is taken to be as the mean of it.
+        /// Unit: fraction.
+        pub coverage: f64,
+        /// Mean load.
+        /// Unit: requests per second.
+        pub requests_per_s: f64,
+        /// The busiest moment's load ÷ the mean.
+        /// Unit: ratio.
+        pub burst: f64,
+        /// Share of a worker's time that load may fill.
+        /// Unit: fraction.
+        pub utilisation: f64,
+        /// As a fraction.
+        /// Unit: workers.
+        pub workers_exactly: f64,
+        /// Rounded up: a lower bound, for nobody waits in it.
+        /// Unit: workers.
+        pub workers: Uncertain,
+        /// Share of their time that these are busy at the mean load. Null: there are none.
+        /// Unit: fraction.
+        pub busy: Option<f64>,
+        /// Mean time that a request waits for a worker, by the model of an M/G/1 queue at the mean load; no measurement. Null:
+        /// requests are batched, which the model does not know.
+        /// Unit: seconds.
+        pub mean_wait_model_s: Option<f64>,
+    }
 
-/// A month of the load on a tier.
-#[derive(Debug, Serialize)]
-pub struct MonthRow {
-    /// The engine.
-    pub engine: EngineName,
-    /// Share of the workload that was measured; the rest is taken to be as the mean of it.
-    pub coverage: f64,
-    /// Name of the tier.
-    pub tier: String,
-    /// Requests of 30 days.
-    pub requests: f64,
-    /// For the time that requests take, as if every second could be hired.
-    pub for_work: Money,
-    /// For whole workers, hired for every hour; the work's energy included where it is counted.
-    pub hired: Uncertain,
-    /// Energy of the time in which workers are not busy, which is in neither. Null: no idle power was given, or the work's
-    /// energy is not counted.
-    pub idle_energy: Option<Uncertain>,
-    /// What the totals are of.
-    pub scope: Scope,
-}
+    /// A month of the load on a tier.
+    #[derive(Debug, Serialize)]
+    pub struct MonthRow {
+        /// The engine.
+        pub engine: EngineName,
+        /// Share of the workload that was measured; the rest is taken to be as the mean of it.
+        /// Unit: fraction.
+        pub coverage: f64,
+        /// Name of the tier.
+        pub tier: String,
+        /// Requests of 30 days.
+        /// Unit: requests.
+        pub requests: f64,
+        /// For the time that requests take, as if every second could be hired.
+        pub for_work: Money,
+        /// For whole workers, hired for every hour; the work's energy included where it is counted.
+        /// Unit: money.
+        pub hired: Uncertain,
+        /// Energy of the time in which workers are not busy, which is in neither. Null: no idle power was given, or the work's
+        /// energy is not counted.
+        /// Unit: money.
+        pub idle_energy: Option<Uncertain>,
+        /// What the totals are of.
+        pub scope: Scope,
+    }
 
-/// Buying against hiring on a tier.
-#[derive(Debug, Serialize)]
-pub struct BreakEvenRow {
-    /// The engine.
-    pub engine: EngineName,
-    /// Share of the workload that was measured; the rest is taken to be as the mean of it.
-    pub coverage: f64,
-    /// Name of the tier that is hired.
-    pub tier: String,
-    /// Machines that the load needs, bought or hired.
-    pub machines: Uncertain,
-    /// Price of the machines bought, less what they are sold for; charged once.
-    pub once: Uncertain,
-    /// What these cost per month besides.
-    pub bought_month: Uncertain,
-    /// What the hired ones cost per month.
-    pub hired_month: Uncertain,
-    /// Months after which buying is cheaper. Null: never.
-    pub months: Option<Uncertain>,
-    /// Whether that is within the machine's life.
-    pub pays: bool,
-    /// What the figures are of.
-    pub scope: Scope,
-}
+    /// Buying against hiring on a tier.
+    #[derive(Debug, Serialize)]
+    pub struct BreakEvenRow {
+        /// The engine.
+        pub engine: EngineName,
+        /// Share of the workload that was measured; the rest is taken to be as the mean of it.
+        /// Unit: fraction.
+        pub coverage: f64,
+        /// Name of the tier that is hired.
+        pub tier: String,
+        /// Machines that the load needs, bought or hired.
+        /// Unit: machines.
+        pub machines: Uncertain,
+        /// Price of the machines bought, less what they are sold for; charged once.
+        /// Unit: money.
+        pub once: Uncertain,
+        /// What these cost per month besides: energy, that of idle time included, where the work's is counted; else nothing.
+        /// Unit: money.
+        pub bought_month: Uncertain,
+        /// What the hired ones cost per month.
+        /// Unit: money.
+        pub hired_month: Uncertain,
+        /// Months after which buying is cheaper. Null: never.
+        /// Unit: months.
+        pub months: Option<Uncertain>,
+        /// Whether that is within the machine's life.
+        pub pays: bool,
+        /// What the figures are of.
+        pub scope: Scope,
+    }
 
-/// Total cost over months.
-#[derive(Debug, Serialize)]
-pub struct TcoRow {
-    /// The engine.
-    pub engine: EngineName,
-    /// Share of the workload that was measured; the rest is taken to be as the mean of it.
-    pub coverage: f64,
-    /// Name of the tier that is hired; `bought` for the machine of the pricing file.
-    pub tier: String,
-    /// How long.
-    pub months: f64,
-    /// All of it, the energy of idle time included where it is known.
-    pub total: Uncertain,
-    /// What the total is of.
-    pub scope: Scope,
+    /// Total cost over months.
+    #[derive(Debug, Serialize)]
+    pub struct TcoRow {
+        /// The engine.
+        pub engine: EngineName,
+        /// Share of the workload that was measured; the rest is taken to be as the mean of it.
+        /// Unit: fraction.
+        pub coverage: f64,
+        /// Name of the tier that is hired; `bought` for the machine of the pricing file.
+        pub tier: String,
+        /// How long.
+        /// Unit: months.
+        pub months: f64,
+        /// All of it; energy, that of a bought machine's idle time included, where the work's is counted.
+        /// Unit: money.
+        pub total: Uncertain,
+        /// What the total is of.
+        pub scope: Scope,
+    }
 }
 
 /// What a month needs, in one draw.

@@ -4,76 +4,91 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
 use super::money::{Drawn, Money, rates};
+use crate::analysis::columns::nested::rows;
 use crate::cost::engines::{Engine, EngineName, Measurement};
 use crate::economics::figures::{Draws, Figures, Product, Sum, Uncertain};
-use crate::economics::price::{JOULES_PER_KWH, Work, savings_percent};
+use crate::economics::price::{JOULES_PER_KWH, Scope, Work, savings_percent};
 use crate::scenario::Pricing;
 use crate::scenario::pricing::Tier;
 use crate::stats::compare::{self, Group};
 use crate::terms::Mode;
 
-/// A million tokens of a cell's phase, on the first tier.
-#[derive(Debug, Serialize)]
-pub struct MeasurementRow {
-    /// The engine.
-    pub engine: EngineName,
-    /// Scenario name.
-    pub scenario: String,
-    /// Decode steps.
-    pub gen_tokens: u32,
-    /// What was timed.
-    pub phase: Mode,
-    /// Prompt tokens really sent per row.
-    pub prompt_tokens: f64,
-    /// Calls that count.
-    pub calls: usize,
-    /// Of a million tokens. Unit: seconds.
-    pub seconds: Uncertain,
-    /// The rate that this stands for.
-    pub tokens_per_s: f64,
-    /// Mean power meanwhile. Null: energy is not counted. Unit: watts.
-    pub mean_watts: Option<f64>,
-    /// Per million tokens.
-    pub cost: Money,
-}
+rows! {
+    /// A million tokens of a cell's phase, on the first tier.
+    #[derive(Debug, Serialize)]
+    pub struct MeasurementRow {
+        /// The engine.
+        pub engine: EngineName,
+        /// Scenario name.
+        pub scenario: String,
+        /// Decode steps.
+        pub gen_tokens: u32,
+        /// What was timed.
+        pub phase: Mode,
+        /// Prompt tokens really sent per row.
+        /// Unit: tokens.
+        pub prompt_tokens: f64,
+        /// Calls that count.
+        pub calls: usize,
+        /// Of a million tokens.
+        /// Unit: seconds.
+        pub seconds: Uncertain,
+        /// The rate that this stands for.
+        pub tokens_per_s: f64,
+        /// Mean power meanwhile. Null: energy is not counted.
+        /// Unit: watts.
+        pub mean_watts: Option<f64>,
+        /// Per million tokens.
+        pub cost: Money,
+    }
 
-/// What a tier saves against the first one.
-#[derive(Debug, Serialize)]
-pub struct TierRow {
-    /// Name of the tier.
-    pub tier: String,
-    /// The first tier.
-    pub against: String,
-    /// Unit: money per hour.
-    pub per_hour: f64,
-    /// Of the machine's time, whatever runs on it. Null: the first tier costs nothing. Unit: percent.
-    pub saves_percent: Option<f64>,
-    /// Whether its rate is the price of a machine of one's own.
-    pub owned: bool,
-}
+    /// What a tier saves against the first one.
+    #[derive(Debug, Serialize)]
+    pub struct TierRow {
+        /// Name of the tier.
+        pub tier: String,
+        /// The first tier.
+        pub against: String,
+        /// What it costs.
+        /// Unit: money per hour.
+        pub per_hour: f64,
+        /// Of the machine's time, whatever runs on it. Null: the first tier costs nothing.
+        /// Unit: percent.
+        pub saves_percent: Option<f64>,
+        /// Whether its rate is the price of a machine of one's own.
+        pub owned: bool,
+    }
 
-/// Two engines with the same model, by what a million tokens of a phase cost on the first tier. Samples are the cells that both
-/// have, as published reports test: how their cells differ from each other is in them, how sure each is, is not.
-#[derive(Debug, Serialize)]
-pub struct CostComparisonRow {
-    /// What was timed.
-    pub phase: Mode,
-    /// One engine.
-    pub first: EngineName,
-    /// The other.
-    pub second: EngineName,
-    /// Cells that both have.
-    pub cells: usize,
-    /// Mean over these of the first. Unit: money.
-    pub mean_first: f64,
-    /// The same of the second.
-    pub mean_second: f64,
-    /// Cohen's d: the difference of the means ÷ pooled standard deviation. Null: no cell costs more than another.
-    pub cohen_d: Option<f64>,
-    /// p of equal means by Student's t with pooled variance, the published form. Null: as above.
-    pub student_p: Option<f64>,
-    /// The same by Welch's, which does not suppose equal variances. Null: as above.
-    pub welch_p: Option<f64>,
+    /// Two engines with the same model, by what a million tokens of a phase cost on the first tier. Samples are the cells that both
+    /// have, as published reports test: how their cells differ from each other is in them, how sure each is, is not.
+    #[derive(Debug, Serialize)]
+    pub struct CostComparisonRow {
+        /// What was timed.
+        pub phase: Mode,
+        /// One engine.
+        pub first: EngineName,
+        /// The other.
+        pub second: EngineName,
+        /// Cells that both have.
+        pub cells: usize,
+        /// Mean over these of the first.
+        /// Unit: money.
+        pub mean_first: f64,
+        /// The same of the second.
+        /// Unit: money.
+        pub mean_second: f64,
+        /// Cohen's d: the difference of the means ÷ pooled standard deviation. Null: no cell costs more than another.
+        /// Unit: standard deviations.
+        pub cohen_d: Option<f64>,
+        /// p of equal means by Student's t with pooled variance, the published form. Null: as above.
+        /// Unit: probability.
+        pub student_p: Option<f64>,
+        /// The same by Welch's, which does not suppose equal variances. Null: as above.
+        /// Unit: probability.
+        pub welch_p: Option<f64>,
+        /// What the means are of.
+        pub scope: Scope,
+    }
 }
 
 /// A row for every phase of every cell.
@@ -157,7 +172,7 @@ fn comparison(
     });
     let pairs: Vec<(Money, Money)> = pairs.collect();
     // Totals of different scope are not compared.
-    let with_energy = pairs.iter().all(|(a, b)| a.scope == b.scope);
+    let with_energy = pairs.iter().all(|(a, b)| [a.scope, b.scope] == [Scope::WithEnergy; 2]);
     let value = |cost: &Money| if with_energy { cost.total.value } else { cost.infrastructure.value };
     let (a, b): (Vec<f64>, Vec<f64>) = pairs.iter().map(|(a, b)| (value(a), value(b))).unzip();
     let (a, b) = (Group::of(&a).ok()?, Group::of(&b).ok()?);
@@ -171,5 +186,6 @@ fn comparison(
         cohen_d: compare::cohen_d(&a, &b),
         student_p: compare::student(&a, &b).map(|test| test.p),
         welch_p: compare::welch(&a, &b).map(|test| test.p),
+        scope: if with_energy { Scope::WithEnergy } else { Scope::InfrastructureOnly },
     })
 }

@@ -2,30 +2,39 @@
 
 use serde::Serialize;
 
+use crate::analysis::columns::nested::rows;
 use crate::economics::figures::{Draws, Figures, Sum, Uncertain};
 use crate::economics::price::{JOULES_PER_KWH, Rates, Scope, Work};
 use crate::scenario::pricing::{Pricing, Tier};
 use crate::stats::summary::quantiles;
 use crate::units::significant;
 
-/// Money with its parts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Money {
-    /// The machine's time.
-    pub infrastructure: Uncertain,
-    /// The energy. Null: not counted.
-    pub energy: Option<Uncertain>,
-    /// What the energy is at least where a figure of it is of grade D: an interval, and in no total. Null: it is counted, or nothing
-    /// is known of it.
-    pub energy_at_least: Option<f64>,
-    /// What it is at most. Null: as above.
-    pub energy_at_most: Option<f64>,
-    /// All that is known of it.
-    pub total: Uncertain,
-    /// What the total is of.
-    pub scope: Scope,
-    /// Unit: grams of CO2 equivalent. Null: energy is not counted, or no carbon intensity was given.
-    pub carbon_g: Option<Uncertain>,
+rows! {
+    /// Money with its parts.
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+    pub struct Money {
+        /// The machine's time.
+        /// Unit: money.
+        pub infrastructure: Uncertain,
+        /// The energy. Null: not counted.
+        /// Unit: money.
+        pub energy: Option<Uncertain>,
+        /// What the energy is at least where a figure of it is of grade D: an interval, and in no total. Null: it is counted, or nothing
+        /// is known of it.
+        /// Unit: money.
+        pub energy_at_least: Option<f64>,
+        /// What it is at most. Null: as above.
+        /// Unit: money.
+        pub energy_at_most: Option<f64>,
+        /// All that is known of it.
+        /// Unit: money.
+        pub total: Uncertain,
+        /// What the total is of.
+        pub scope: Scope,
+        /// What the energy emits. Null: energy is not counted, or no carbon intensity was given.
+        /// Unit: grams of CO2 equivalent.
+        pub carbon_g: Option<Uncertain>,
+    }
 }
 
 /// Energy as it may be told: a figure, an interval without one, or nothing.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::money::Drawn;
+use crate::analysis::columns::nested::rows;
 use crate::cost::engines::EngineName;
 use crate::cost::request::{self, Taken};
 use crate::economics::capacity::SECONDS_PER_MONTH;
@@ -11,26 +12,33 @@ use crate::economics::price::{JOULES_PER_KWH, Rates, Scope, Work};
 use crate::economics::request_time::Reach;
 use crate::scenario::workload::Bin;
 
-/// A router against the best engine alone, on the first tier.
-#[derive(Debug, Serialize)]
-pub struct RoutingRow {
-    /// The engine that is cheapest for all requests.
-    pub alone: EngineName,
-    /// Share of the workload that was measured on it; nothing is said of the rest.
-    pub coverage: f64,
-    /// Where a router would send requests besides, joined by `;`. Empty: nowhere, no request is cheaper on another engine.
-    pub others: String,
-    /// Share of the covered requests that these would take, 0 to 1.
-    pub routed: f64,
-    /// What a router takes off what the engine alone costs. The router is the one that the figures make best, so that this is
-    /// rather too much than too little.
-    pub saved_percent: Uncertain,
-    /// The same of a thousand requests. Unit: money.
-    pub saved_per_thousand: Uncertain,
-    /// The same of the load's month, as if every second could be hired. Unit: money. Null: no load is given.
-    pub saved_per_month: Option<Uncertain>,
-    /// What these are of.
-    pub scope: Scope,
+rows! {
+    /// A router against the best engine alone, on the first tier.
+    #[derive(Debug, Serialize)]
+    pub struct RoutingRow {
+        /// The engine that is cheapest for all requests.
+        pub alone: EngineName,
+        /// Share of the workload that was measured on it; nothing is said of the rest.
+        /// Unit: fraction.
+        pub coverage: f64,
+        /// Where a router would send requests besides, joined by `;`. Empty: nowhere, no request is cheaper on another engine.
+        pub others: String,
+        /// Share of the covered requests that these would take, 0 to 1.
+        /// Unit: fraction.
+        pub routed: f64,
+        /// What a router takes off what the engine alone costs. The router is the one that the figures make best, so that this is
+        /// rather too much than too little.
+        /// Unit: percent.
+        pub saved_percent: Uncertain,
+        /// The same of a thousand requests.
+        /// Unit: money.
+        pub saved_per_thousand: Uncertain,
+        /// The same of the load's month, as if every second could be hired. Null: no load is given.
+        /// Unit: money.
+        pub saved_per_month: Option<Uncertain>,
+        /// What these are of.
+        pub scope: Scope,
+    }
 }
 
 /// An engine that covers enough of the workload.

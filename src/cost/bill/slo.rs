@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::analysis::SummaryRow;
+use crate::analysis::columns::nested::rows;
 use crate::cost::engines::{Engine, EngineName};
 use crate::cost::request::{self, Coverage};
 use crate::economics::figures::Figures;
@@ -11,28 +12,32 @@ use crate::scenario::workload::{Bin, Latency, Slo, Workload};
 
 use super::money::percent;
 
-/// Whether answers are fast enough.
-#[derive(Debug, Serialize)]
-pub struct SloRow {
-    /// The engine.
-    pub engine: EngineName,
-    /// The measured cell that is the request: its scenario and decode length. Null: the workload's requests are.
-    pub request: Option<String>,
-    /// Share of the workload that was measured; 1 of a measured cell.
-    pub coverage: f64,
-    /// What of an answer.
-    pub of: Latency,
-    /// Unit: milliseconds.
-    pub within_ms: f64,
-    /// Of requests. Unit: percent.
-    pub percentile: f64,
-    /// What is found, waiting for a worker left out: at most, if it holds, whatever was not measured being slower; at least, if it
-    /// does not, that being faster. Null: see `withheld`. Unit: milliseconds.
-    pub found_ms: Option<f64>,
-    /// Whether that is fast enough.
-    pub holds: Option<bool>,
-    /// Why nothing is found. Null: it is.
-    pub withheld: Option<String>,
+rows! {
+    /// Whether answers are fast enough.
+    #[derive(Debug, Serialize)]
+    pub struct SloRow {
+        /// The engine.
+        pub engine: EngineName,
+        /// The measured cell that is the request: its scenario and decode length. Null: the workload's requests are.
+        pub request: Option<String>,
+        /// Share of the workload that was measured; 1 of a measured cell.
+        /// Unit: fraction.
+        pub coverage: f64,
+        /// What of an answer.
+        pub of: Latency,
+        /// How fast it must be.
+        pub within_ms: f64,
+        /// Of requests.
+        /// Unit: percent.
+        pub percentile: f64,
+        /// What is found, waiting for a worker left out: at most, if it holds, whatever was not measured being slower; at least, if it
+        /// does not, that being faster. Null: see `withheld`.
+        pub found_ms: Option<f64>,
+        /// Whether that is fast enough.
+        pub holds: Option<bool>,
+        /// Why nothing is found. Null: it is.
+        pub withheld: Option<String>,
+    }
 }
 
 impl SloRow {

@@ -94,7 +94,8 @@ fn tabulated(cells: &[&CellRow], names: &CellNames, with_tests: bool, caption: T
 pub fn why(cell: &CellRow) -> String {
     let mut words: Vec<String> = cell.reason.iter().cloned().collect();
     let open = matches!(cell.verdict, Verdict::Undecided | Verdict::SlowerExtentOpen | Verdict::FasterExtentOpen);
-    if open && cell.session_sd_ln.is_some() && cell.basis != Some(Basis::Runs) {
+    // Of a cell that rests on runs, or where the machine is in doubt, it was not reckoned.
+    if open && cell.session_sd_ln.is_some() && cell.basis != Some(Basis::Runs) && !cell.doubted {
         words.push(match cell.sessions_to_decide {
             Some(sessions) => format!("{sessions} sessions a side would decide"),
             None => "no 100 sessions would decide".to_owned(),

@@ -10,6 +10,8 @@ use crate::report::document::{Assurance, Block, Document, Finding, Section, Tabl
 use crate::report::format::ABSENT;
 use crate::units::{Bytes, significant};
 
+use super::recommendations;
+
 /// Puts what a run costs into its report: the answer on the first screen, before all others, and a section after the advice.
 pub fn add_costs(document: &mut Document, bill: &Bill) {
     let rows = decision::recommend(bill);
@@ -19,7 +21,8 @@ pub fn add_costs(document: &mut Document, bill: &Bill) {
     }
     let place = document.verdict.iter().position(|block| matches!(block, Block::Findings(_)));
     document.verdict.insert(place.unwrap_or(document.verdict.len()), Block::Findings(answers));
-    let after = document.sections.iter().position(|section| section.id == "recommendations");
+    recommendations::from_decisions(document);
+    let after = document.sections.iter().position(|section| section.id == recommendations::ID);
     document.sections.insert(after.map_or(0, |place| place + 1), section(bill));
 }
 
@@ -47,7 +50,7 @@ fn finding(row: &RecommendationRow) -> Option<Finding> {
 fn cost_alone(bill: &Bill) -> Option<Finding> {
     let first = bill.thousands.first()?;
     let of_tier = bill.thousands.iter().filter(|row| row.tier == first.tier);
-    let costs = of_tier.map(|row| format!("{}: {}", row.engine, with_interval(row.cost.total)));
+    let costs = of_tier.map(|row| format!("{}: {}, {}", row.engine, with_interval(row.cost.total), row.cost.scope));
     let covered = bill.requests.iter().map(|row| row.coverage.share).fold(1.0, f64::min);
     Some(Finding {
         question: format!("What does the workload cost? {}", bill.workload.as_deref().unwrap_or_default()),
@@ -117,8 +120,9 @@ fn section(bill: &Bill) -> Section {
         .chain([warm_pools(bill, &first), models(bill, &first)]);
     blocks.extend(tables.filter(|table| !table.rows.is_empty()).map(Block::from));
     blocks.extend(bill.missing_scenario.is_some().then(|| {
-        let note = Text::plain("Too little of the workload was measured. The scenario file that measures the rest: ");
-        Block::Note(note.code("phasebench decide RUN --pricing FILE --workload FILE").and("."))
+        let note = Text::plain("Too little of the workload was measured. The scenario file that ");
+        let note = note.code("phasebench decide RUN --pricing FILE --workload FILE").and(" prints ");
+        Block::Note(note.and(format!("{}.", bill.missing_measures())))
     }));
     Section { id: "costs", title: "What it costs".to_owned(), blocks }
 }
@@ -152,6 +156,7 @@ fn of_load(bill: &Bill, tier: &str) -> [Table; 4] {
         .number("machines", "", |row| whole(row.machines))
         .number("once", &bill.currency, |row| with_interval(row.once))
         .number("pays after", "months", |row| row.months.map_or_else(|| "never".to_owned(), with_interval))
+        .words("", |row| row.scope.to_string())
         .words("", |row| if row.pays { "" } else { "not within its life" })
         .number("covered", "", |row| percent(row.coverage))
         .captioned(Text::plain("Machines of one's own against hire."));
@@ -180,6 +185,7 @@ fn comparisons(bill: &Bill, tier: &str) -> Table {
         .number("other's mean", &bill.currency, |row| significant(row.mean_second, 3))
         .number("Cohen's d", "", |row| or_none(row.cohen_d))
         .number("p (Welch)", "", |row| or_none(row.welch_p))
+        .words("", |row| row.scope.to_string())
         .captioned(Text::plain(format!(
             "A million tokens on {tier} with cells as samples, as published reports test: how cells differ hides how sure each is."
         )))
@@ -192,6 +198,7 @@ fn routing(bill: &Bill, tier: &str) -> Table {
         .number("requests there", "", |row| percent(row.routed))
         .number("saves", "%", |row| with_interval(row.saved_percent))
         .number("a thousand requests", &bill.currency, |row| with_interval(row.saved_per_thousand))
+        .words("", |row| row.scope.to_string())
         .number("covered", "", |row| percent(row.coverage))
         .captioned(Text::plain(format!(
             "What a router would save on {tier} that sends each request to the engine that is cheapest for it. All engines must be \
@@ -228,15 +235,17 @@ fn warm_pools(bill: &Bill, tier: &str) -> Table {
     Table::of(&bill.warm_pools)
         .words("model", |row| row.model.as_str())
         .words("backend", |row| row.backend.as_str())
-        .number("cold start", "ms", |row| significant(row.cold_ms, 3))
+        .words("prompt", |row| row.prompt().to_string())
+        .number("load", "ms", |row| significant(row.load_ms, 3))
+        .number("cold start", "ms", |row| row.cold_ms.map_or_else(|| ABSENT.to_owned(), |ms| significant(ms, 3)))
         .number("warm", "ms", |row| significant(row.warm_ms, 3))
         .words("memory", memory)
         .words("idle (W)", idle)
-        .number("a month idle", &bill.currency, |row| or_absent(row.idle_month))
+        .number("energy of a month idle", &bill.currency, |row| or_absent(row.idle_month))
         .number("pays from", "cold starts a month", |row| or_absent(row.pays_from))
         .captioned(Text::plain(format!(
-            "Keeping a model loaded on {tier}: it pays from as many cold starts a month on as cost more machine time than its idle \
-             month's energy. The memory that it takes is charged nowhere."
+            "Keeping a model loaded on {tier}, cold and warm of the same prompt each: it pays from as many cold starts a month on as \
+             cost more machine time than its idle month's energy. The memory that it takes is charged nowhere."
         )))
 }
 
@@ -245,6 +254,7 @@ fn models(bill: &Bill, tier: &str) -> Table {
         .words("dearer", |row| row.dearer.to_string())
         .words("cheaper", |row| row.cheaper.to_string())
         .number("times the cost", "", |row| with_interval(row.ratio))
+        .words("", |row| row.scope.to_string())
         .number("covered", "", |row| percent(row.coverage))
         .captioned(Text::plain(format!(
             "Each model beside the next cheaper one, on its cheapest engine on {tier}: how many times as often it must succeed."

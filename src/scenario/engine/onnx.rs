@@ -211,9 +211,9 @@ const SECTION: Section = Section {
     what: "an ONNX Runtime engine",
     choice: None,
     fields: &[
-        optional("library", Kind::Text, "An ONNX Runtime by its shared library; the selected one if none is named."),
+        optional("library", Kind::Path, "An ONNX Runtime by its shared library; the selected one if none is named."),
         optional("version", Kind::Text, "One that `setup onnxruntime --version` fetched, e.g. 1.30.0."),
-        optional("python", Kind::Text, "The one inside a Python environment, by its interpreter."),
+        optional("python", Kind::Path, "The one inside a Python environment, by its interpreter."),
         default("provider", PROVIDER, "cpu", "Execution provider that must run the graph; the library has to have it."),
         default(
             "provider_options",

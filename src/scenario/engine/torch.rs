@@ -262,7 +262,7 @@ const SECTION: Section = Section {
     what: "a torch worker",
     choice: None,
     fields: &[
-        optional("python", Kind::Text, "A torch by the interpreter of its environment, in which nothing is changed."),
+        optional("python", Kind::Path, "A torch by the interpreter of its environment, in which nothing is changed."),
         optional("version", Kind::Text, "One that `setup torch --version` made, e.g. 2.6.0."),
         optional("image", Kind::Text, "With launch: docker, an image that has a Python with torch; ours if not given."),
         default(

@@ -1,5 +1,6 @@
 //! Any engine that serves the worker protocol: at an address, or as a program that is started.
 
+use crate::scenario::check::not_expanded;
 use crate::scenario::limits::{Limits, WORKER_PROCESS, WORKER_START_MS, load_ms};
 use crate::scenario::node::Node;
 use crate::scenario::problem::Problem;
@@ -76,6 +77,11 @@ impl EngineSettings for ConnectSettings {
     }
 
     fn contradictions(placed: Placed<'_>, problems: &mut Vec<Problem>) {
+        if let Some(program) = items(placed.section, "command").first()
+            && let Some(text) = program.text()
+        {
+            problems.extend(not_expanded(program.at, text, "`command`"));
+        }
         if let Some(address) = placed.section.get("address")
             && let Some(text) = address.text()
             && !text.starts_with("unix:/")

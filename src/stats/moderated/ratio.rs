@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::prior::VariancePrior;
-use super::{Cell, FEWEST_SESSIONS, Sessions, independent_cells, wider};
+use super::{Cell, FEWEST_SESSIONS, Sessions, Within, deviations, independent_cells};
 use crate::stats::InputError;
 use crate::stats::log_estimate::LogEstimate;
 
 /// A cell keeps its own variance where chance alone would put that of 1 cell in 100 so far above the prior's. Rarer than for
 /// locations: here a cell that keeps it by chance is a change that is not found.
 const BEYOND_PRIOR: f64 = 0.01;
+
+/// Share of a session's calls that may have no counterpart on the other side, for calls to be held against those of the same round.
+const MOST_WITHOUT: f64 = 0.25;
 
 /// How many times longer a cell takes on the second side.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,14 +36,15 @@ pub fn unpaired(cells: &[(Sessions, Sessions)]) -> Vec<Result<SessionRatio, Inpu
     moderate(alone)
 }
 
-/// Ratios of two sides that were measured in blocks, a session of each in every one, so that what slows both cancels.
+/// Ratios of two sides that were measured in blocks, a session of each in every one, so that what slows both cancels: from block to
+/// block, and where they took turns (`in_turns`) from round to round within one, for calls are in the order in which they were made.
 /// Blocks with one side are left out.
 ///
 /// # Errors
 /// For each cell by itself: fewer than two blocks with both; else as [`unpaired`].
 #[must_use]
-pub fn paired(cells: &[(Sessions, Sessions)]) -> Vec<Result<SessionRatio, InputError>> {
-    let alone: Vec<Result<Alone, InputError>> = cells.iter().map(|(a, b)| Alone::of_blocks(a, b)).collect();
+pub fn paired(cells: &[(Sessions, Sessions)], in_turns: bool) -> Vec<Result<SessionRatio, InputError>> {
+    let alone: Vec<Result<Alone, InputError>> = cells.iter().map(|(a, b)| Alone::of_blocks(a, b, in_turns)).collect();
     moderate(alone)
 }
 
@@ -77,31 +81,34 @@ impl Alone {
         })
     }
 
-    fn of_blocks(a: &Sessions, b: &Sessions) -> Result<Self, InputError> {
+    fn of_blocks(a: &Sessions, b: &Sessions, in_turns: bool) -> Result<Self, InputError> {
         let both = |side: &Sessions, other: &Sessions| -> Sessions {
             side.iter()
                 .filter(|(index, _)| other.contains_key(index))
                 .map(|(index, calls)| (*index, calls.clone()))
                 .collect()
         };
-        let (a, b) = (Cell::of(&both(a, b))?, Cell::of(&both(b, a))?);
+        let (calls_a, calls_b) = (both(a, b), both(b, a));
+        let (a, b) = (Cell::of(&calls_a)?, Cell::of(&calls_b)?);
         let ratios: BTreeMap<u32, Vec<f64>> =
             b.means.iter().filter_map(|(index, ln)| Some((*index, vec![(ln - a.means.get(index)?).exp()]))).collect();
         let blocks = Cell::of(&ratios)?;
         let n = blocks.means.len() as f64;
+        let by_rounds = in_turns.then(|| within_rounds(&calls_a, &calls_b)).flatten();
+        let by_rounds = by_rounds.map(|within| within.located(blocks.mean, blocks.means.len()));
         Ok(Self {
             ln: blocks.mean,
             variance: blocks.squares() / (n - 1.0),
             df: n - 1.0,
             share: 1.0 / n,
-            by_calls: b.by_calls().zip(a.by_calls()).map(|(b, a)| b.over(a)),
+            by_calls: by_rounds.or_else(|| b.by_calls().zip(a.by_calls()).map(|(b, a)| b.over(a))),
             repeated: vec![blocks],
         })
     }
 
     fn with(&self, variance: f64, df: f64) -> SessionRatio {
         let by_sessions = LogEstimate { ln: self.ln, standard_error: (variance * self.share).sqrt(), df };
-        let ratio = self.by_calls.map_or(by_sessions, |by_calls| wider(by_sessions, by_calls));
+        let ratio = self.by_calls.map_or(by_sessions, |by_calls| by_sessions.or_wider(by_calls));
         let variance = ratio.standard_error.powi(2) / self.share;
         SessionRatio { ratio, variance, lent_df: (ratio.df - self.df).max(0.0) }
     }
@@ -114,10 +121,25 @@ impl Cell {
 
     /// Where the cell lies as the calls within its sessions alone would have it.
     fn by_calls(&self) -> Option<LogEstimate> {
-        let within = self.within.as_ref()?;
-        let standard_error = (within.variance_of_session / self.means.len() as f64).sqrt();
-        Some(LogEstimate { ln: self.mean, standard_error, df: within.df })
+        Some(self.within.as_ref()?.located(self.mean, self.means.len()))
     }
+}
+
+/// What calls vary by against those that the other side made in the same round. What hits both has no part in that, nor has the
+/// likeness of neighbours that comes of it: how much a round repeats the one before, it has to show by itself. `None`: no block has two rounds, or
+/// too many calls of one have no counterpart.
+fn within_rounds(a: &Sessions, b: &Sessions) -> Option<Within> {
+    let mut blocks = Vec::with_capacity(a.len());
+    for (index, calls_a) in a {
+        let calls_b = b.get(index)?;
+        let (n_a, n_b) = (calls_a.len() as f64, calls_b.len() as f64);
+        if (n_a - n_b).abs() > MOST_WITHOUT * n_a.max(n_b) {
+            return None;
+        }
+        let rounds: Vec<f64> = calls_a.iter().zip(calls_b).map(|(a, b)| (b / a).ln()).collect();
+        blocks.push(deviations(&rounds));
+    }
+    Within::of(&blocks, 0.0)
 }
 
 /// Lends each cell what the others know of the variance.
@@ -156,14 +178,47 @@ mod tests {
         let variance = (0.0008 + 0.0006) / 4.0;
         assert!((found.variance - variance).abs() < 1e-12 && found.lent_df == 0.0, "{found:?}");
         assert!((found.ratio.standard_error.powi(2) - variance * 2.0 / 3.0).abs() < 1e-12, "{found:?}");
-        let found = paired(&[(a.clone(), b.clone())])[0].clone().unwrap();
+        let found = paired(&[(a.clone(), b.clone())], false)[0].clone().unwrap();
         assert!((found.ratio.ln - 0.10).abs() < 1e-12 && found.ratio.df == 2.0, "{found:?}");
         assert!((found.variance - 0.0001).abs() < 1e-12, "{found:?}");
         assert!(unpaired(&[(sessions(&[0.0]), sessions(&[0.1]))])[0].is_err());
-        assert!(paired(&[(sessions(&[0.0, 0.1]), sessions(&[0.1]))])[0].is_err());
+        assert!(paired(&[(sessions(&[0.0, 0.1]), sessions(&[0.1]))], false)[0].is_err());
         // A single session against three: how such differ, the three know.
         let found = unpaired(&[(sessions(&[0.0]), b)])[0].clone().unwrap();
         assert!(found.ratio.df == 2.0 && (found.variance - 0.0003).abs() < 1e-12, "{found:?}");
+    }
+
+    /// A side whose calls are off by `own` in every session, and by what hits both sides, times `hit`.
+    fn side(own: [f64; 5], shift: f64, hit: f64) -> Sessions {
+        let shared = [0.0, 0.4, 0.8, 0.5, 0.1];
+        let mut sessions = Sessions::new();
+        for (level, index) in [0.0, 0.01, -0.01].into_iter().zip(0..) {
+            let calls = own.into_iter().zip(shared).map(|(own, shared)| (shift + level + own + hit * shared).exp());
+            sessions.insert(index, calls.collect());
+        }
+        sessions
+    }
+
+    /// What hits both sides in a round is in neither a block's difference nor what its calls imply of it.
+    #[test]
+    fn what_hits_both_sides_within_a_block_cancels() {
+        let sides = |hit: f64| {
+            let a = side([0.01, -0.02, 0.02, 0.0, -0.01], 0.0, hit);
+            (a, side([0.0, 0.02, -0.01, -0.02, 0.01], 0.1, hit))
+        };
+        let quiet = paired(&[sides(0.0)], true)[0].clone().unwrap();
+        let hit = paired(&[sides(1.0)], true)[0].clone().unwrap();
+        assert!((hit.ratio.ln - quiet.ratio.ln).abs() < 1e-12, "{hit:?} {quiet:?}");
+        assert!((hit.ratio.standard_error - quiet.ratio.standard_error).abs() < 1e-12, "{hit:?} {quiet:?}");
+        // Blocks agree wholly here, so that what calls vary by is all that is left of the error.
+        assert!(quiet.ratio.standard_error > 0.005, "{quiet:?}");
+        // Without counterparts either side has its own error, and the drift is in both.
+        let (a, mut b) = sides(1.0);
+        for calls in b.values_mut() {
+            calls.truncate(3);
+        }
+        let apart = paired(&[(a, b)], true)[0].clone().unwrap();
+        assert!(apart.ratio.standard_error > 10.0 * hit.ratio.standard_error, "{apart:?} {hit:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use phasebench::backend::ollama::manage::how_to_serve;
+use serde_json::json;
 
 use crate::ollama::fixture::{Fixture, Scenario, assert_exit, printed};
 use crate::standin::Server;
@@ -103,14 +104,16 @@ fn no_command_shows_the_password_of_an_address() {
 }
 
 #[test]
-fn what_the_library_cannot_do_is_said_in_the_servers_words() {
+fn what_a_server_refuses_is_said_in_its_words() {
     let (_, server) = server(&["here:1b"], Script::default());
     let url = server.url();
     let fixture = fixture(&url);
     let pull = || fixture.command(&["models", "pull", "gone:2b", "--url", &url]).output().unwrap();
     let output = pull();
-    assert_exit(&output, 1);
-    assert!(printed(&output).contains("pull model manifest: file does not exist"), "{}", printed(&output));
+    assert_exit(&output, 7);
+    let said = printed(&output);
+    assert!(said.contains("/api/pull: HTTP 500: pull model manifest: file does not exist"), "{said}");
+    assert!(said.contains("try: a name that the server's registry has"), "{said}");
     drop(server);
     for output in [pull(), fixture.command(&["models", "prune", "--url", &url]).output().unwrap()] {
         assert_exit(&output, 7);
@@ -118,6 +121,47 @@ fn what_the_library_cannot_do_is_said_in_the_servers_words() {
         let serve = format!("try: OLLAMA_HOST={} ollama serve", url.trim_start_matches("http://"));
         assert!(text.contains("Connection refused") && text.contains(&serve), "{text}");
     }
+}
+
+#[test]
+fn whatever_refuses_to_manage_models_is_told_with_status_and_advice() {
+    let page: &[u8] = b"<html><head><title>503 Service Unavailable</title></head><body>busy</body></html>";
+    let asked = Server::start(|_, reply| reply.error(401, "who are you?")).unwrap();
+    let busy = Server::start(move |_, reply| reply.body(503, "text/html", page)).unwrap();
+    let full = Server::start(|_, reply| reply.json(200, &json!({ "error": "no space left on device" }))).unwrap();
+    for (server, words, advice) in [
+        (asked, "HTTP 401: who are you?", "try: name and password in the address"),
+        (busy, "HTTP 503: an HTML page, `503 Service Unavailable`", "try: the log of the server at "),
+        (full, "HTTP 200: no space left on device", "try: the log of the server at "),
+    ] {
+        let url = server.url();
+        let fixture = fixture(&url);
+        for command in [&["models", "pull", "gone:2b", "--url", &url][..], &["models", "prune", "--url", &url]] {
+            let output = fixture.command(command).output().unwrap();
+            assert_exit(&output, 7);
+            let said = printed(&output);
+            assert!(said.contains(words) && said.contains(advice), "{command:?}: {said}");
+            assert!(!said.contains("<html>"), "{said}");
+        }
+    }
+}
+
+/// A model that the server has no room for is no mistake of the scenario file.
+#[test]
+fn a_server_that_takes_no_model_is_unavailable() {
+    let server = Server::start(|request, reply| match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/api/version") => reply.json(200, &json!({ "version": "0.33.0-rc2" })),
+        ("GET", "/api/tags" | "/api/ps") => reply.json(200, &json!({ "models": [] })),
+        ("HEAD", _) => reply.body(404, "", b""),
+        _ => reply.error(500, "no space left on device"),
+    });
+    let server = server.unwrap();
+    let models = "[{ name: m, synthetic: { family: gpt2, n_layer: 1, n_embd: 8, n_head: 2, vocab: 300 } }]";
+    let fixture = Fixture::new(&Scenario { url: &server.url(), models, prompt: 9, steps: 8, repetitions: 2, more: "" });
+    let output = fixture.start().output().unwrap();
+    assert_exit(&output, 7);
+    let said = printed(&output);
+    assert!(said.contains("model `m`: /api/") && said.contains("HTTP 500: no space left on device"), "{said}");
 }
 
 #[test]
@@ -169,6 +213,20 @@ fn a_server_that_answers_is_not_told_to_be_started() {
     assert!(asked.contains("try: name and password in the address; "), "{asked}");
     let other = says(500);
     assert!(other.contains("try: another address") && !other.contains("ollama serve"), "{other}");
+}
+
+/// Its words may hold anything, addresses with paths too.
+#[test]
+fn doctor_repeats_what_a_server_says_to_its_end() {
+    const SAYS: &str = "no key: get one at https://example.com/settings/keys and set it";
+    let server = Server::start(move |_, reply| reply.error(401, SAYS)).unwrap();
+    let fixture = fixture(&server.url());
+    for command in [&["doctor", "scenario.yaml"][..], &["doctor", "scenario.yaml", "--json"]] {
+        let output = fixture.command(command).output().unwrap();
+        assert_exit(&output, 7);
+        let said = printed(&output);
+        assert!(said.contains(&format!("/api/version: HTTP 401: {SAYS}")), "{said}");
+    }
 }
 
 #[test]

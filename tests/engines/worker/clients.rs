@@ -107,7 +107,10 @@ fn a_program_of_others_is_started_and_its_end_is_told() {
     let output = fixture.start().output().unwrap();
     assert_exit(&output, 7);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("./no-such-program: No such file or directory"), "{said}");
+    assert!(
+        said.contains("`./no-such-program` cannot be started: no such program\n  try: correct `command`"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -122,6 +125,9 @@ fn a_worker_that_is_not_there_is_named() {
         let check = fixture.command(arguments).output().unwrap();
         assert_exit(&check, 7);
         assert!(check.stdout.is_empty(), "{check:?}");
+        let said = String::from_utf8_lossy(&check.stderr).into_owned();
+        let waits = said.contains("phasebench: nothing listens at tcp:127.0.0.1:1 yet: waiting 10 s for the worker");
+        assert_eq!(waits, arguments[2] != "--", "{said}");
     }
     assert_exit(&fixture.command(&["worker", "check"]).output().unwrap(), 2);
 }

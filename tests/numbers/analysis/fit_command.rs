@@ -68,6 +68,17 @@ fn values_too_small_to_square_are_called_so_and_no_figure_has_hundreds_of_digits
     assert!(printed.contains(why) && !printed.contains("equal"), "{printed}");
 }
 
+/// 1e600 is no number that a program can hold: the law is told all the same.
+#[test]
+fn a_coefficient_beyond_all_numbers_is_a_power_of_e() {
+    let rows: String = (1..9).map(|n| format!("{n}e-300,{}\n", n * n)).collect();
+    let (_folder, path) = table(&format!("x,y\n{rows}"));
+    let mut printed = Vec::new();
+    fit::execute(&FitArgs { json: false, ..args(&path, "x", "y") }, &mut printed).unwrap();
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(printed.contains("y = e^138") && printed.contains(" * x^2.00") && !printed.contains("inf"), "{printed}");
+}
+
 #[test]
 fn every_interval_is_an_ordered_pair() {
     let fits = json(&args(&golden(), "params_millions", "prefill_ms"));

@@ -4,7 +4,7 @@ use phasebench::analysis::RecommendationRow;
 use phasebench::analysis::recommendations::{Standing, Topic};
 
 use super::engines::{interleaved_over, steady};
-use super::run::{Model, Run, Shape, shape};
+use super::run::{FOUR, Model, Run, Shape, shape};
 
 /// Two prompts, each alone and eight together.
 const SHAPES: [Shape; 4] = [
@@ -152,4 +152,27 @@ fn an_engine_without_proof_is_never_recommended() {
     }
     let rows = run.tables().recommendations;
     assert!(rows.iter().all(|row| row.topic != Topic::DefaultEngine && row.topic != Topic::Routing), "{rows:?}");
+}
+
+/// A load of 50 ms, of which 15 ms for the first prefill, is 13 warm prefills of the short prompt; what it is beside the long one, which
+/// came first after no load, is not known, for the load alone is shorter than ten of them.
+#[test]
+fn a_warm_pool_is_told_by_the_prompt_that_came_first() {
+    let shapes = [shape("short", 8, 1, 16), shape("long", 32, 1, 16)];
+    let of = |long_ms: f64| {
+        let law = |_: Model, shape: Shape, _: u32| (if shape.prompt == 8 { 5.0 } else { long_ms }, 40.0);
+        advice(&Run::measured(&FOUR[..1], &shapes, 3, law), Topic::WarmPool, "a on eng")
+    };
+    let row = of(100.0);
+    assert_eq!((row.standing, row.advice.as_str()), (Standing::Hint, "keep it loaded for short; not known of long"));
+    let figures = "with short a cold start takes 0.0650 s, 13.0 times a warm prefill; with long, which came first after no load, at \
+                   least 1.50 times a warm prefill; the limit is 10";
+    assert_eq!(row.figures.as_deref(), Some(figures));
+    // Ten prefills of 4 ms do not take as long as the load alone.
+    let row = of(4.0);
+    assert_eq!(
+        (row.standing, row.advice.as_str()),
+        (Standing::Decided, "keep it loaded: a cold start takes more than 10 warm prefills"),
+        "{row:?}"
+    );
 }

@@ -259,6 +259,25 @@ fn files_are_checked() {
     assert_eq!(failed(&found), ["figures of the report exist"]);
 }
 
+/// What git does to a text file where it is told to.
+fn with_crlf(path: &Path) {
+    let text = fs::read_to_string(path).unwrap();
+    fs::write(path, text.replace('\n', "\r\n")).unwrap();
+}
+
+#[test]
+fn tables_of_other_line_endings_are_no_other_tables() {
+    let of_tables = |names: &[&str]| {
+        let found = in_folder(|folder| names.iter().for_each(|name| with_crlf(&folder.join(name))));
+        assert_eq!(failed(&found), ["tables are what the record gives"]);
+        found.into_iter().find(|check| check.name == "tables are what the record gives").unwrap().detail
+    };
+    let nothing_else = "were changed, nothing else; phasebench analyze makes them again";
+    assert_eq!(of_tables(&["metrics.csv"]), format!("the line endings of metrics.csv {nothing_else}"));
+    let several = of_tables(&["metrics.csv", "analysis/claims.csv", "analysis/warmup_effect.csv"]);
+    assert_eq!(several, format!("the line endings of 3 tables {nothing_else}"));
+}
+
 #[test]
 fn other_versions_are_refused_by_their_version() {
     let found = in_folder(|folder| {

@@ -356,6 +356,20 @@ fn a_dearer_model_must_succeed_more_often() {
     {
         assert!(figures.contains(said), "{said}: {figures}");
     }
+    assert!(figures.ends_with("; infrastructure only"), "{figures}");
+    // Where the dearer one's own rate is not known, no rate is as high as 280 %; 40 % of successes would take 160 %, 10 % but 40 %.
+    for (rate, standing, advice) in [
+        (0.7, Standing::Decided, "take small: big would have to succeed in more than 100 %"),
+        (0.4, Standing::Decided, "take small: big would have to succeed in more than 100 %"),
+        (0.1, Standing::Hint, "take small unless big succeeds as many times as often as it costs more"),
+        // 100 % is inside the interval.
+        (0.25, Standing::Hint, "take small unless big succeeds as many times as often as it costs more"),
+    ] {
+        let success = [("small".to_owned(), rate)];
+        let bill = of_run(&tables, &run.manifest, &run.plan, Order { success: &success, ..order });
+        let tier = recommend(&bill).into_iter().find(|row| row.topic == Topic::ModelTier).unwrap();
+        assert_eq!((tier.standing, tier.advice.as_str()), (standing, advice), "{tier:?}");
+    }
 }
 
 /// Engines that are known from one process each are known to no better than the next process may differ, in turns or not; an

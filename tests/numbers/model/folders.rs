@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use half::bf16;
 use phasebench::model::onnx::{self, ArgMax, Options, Precision, Weights};
-use phasebench::model::{Folder, Form, materialise, tensors};
+use phasebench::model::{Folder, Form, materialise, tensors, verify};
 use phasebench::terms::model::{Dtype, Family, Synthetic};
 use serde_json::json;
 
@@ -242,6 +242,33 @@ fn a_pointer_a_pipe_and_a_hub_cache_are_called_what_they_are() {
     fs::remove_file(on_disk.path().join("config.json")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", on_disk.path().join("config.json")).unwrap();
     assert!(open().ends_with("config.json: is no regular file"));
+}
+
+/// Whatever of a model was not fetched is said in the same words.
+#[test]
+fn every_file_of_a_model_may_be_a_pointer() {
+    let cache = tempfile::tempdir().unwrap();
+    let on_disk = rewritten(Family::Llama, |_| {});
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    let put = |name: &str| fs::write(on_disk.path().join(name), pointer).unwrap();
+    let words = |name: &str| {
+        let path = on_disk.path().join(name);
+        format!("{}: is a Git LFS pointer, not the file: fetch it with `git lfs pull`", path.display())
+    };
+    put("tokenizer.json");
+    let folder = Folder::open(on_disk.path(), cache.path()).unwrap();
+    assert_eq!(folder.tokenizer().unwrap_err().to_string(), words("tokenizer.json"));
+    put("reference.json");
+    let error = verify::read(&on_disk.path().join("reference.json")).unwrap_err();
+    assert_eq!(error.to_string(), words("reference.json"));
+    let open = || Folder::open(on_disk.path(), cache.path()).unwrap_err().to_string();
+    fs::remove_file(on_disk.path().join("model.safetensors")).unwrap();
+    put("model.safetensors.index.json");
+    assert_eq!(open(), words("model.safetensors.index.json"));
+    put("config.json");
+    assert_eq!(open(), words("config.json"));
+    let error = phasebench::model::cache_shape::read(&on_disk.path().join("config.json")).unwrap_err();
+    assert_eq!(error.to_string(), words("config.json"));
 }
 
 #[test]

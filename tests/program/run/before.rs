@@ -286,3 +286,42 @@ fn every_model_whose_weights_are_none_is_told_at_once() {
     assert!(!fixture.run.exists() && models_made(&fixture) == 0);
     assert_exit(&scenario("simulated: {}"), 0);
 }
+
+/// What is wrong with one model does not keep what is wrong with the others from being told. A plan needs no weights, and says
+/// that a run does.
+#[test]
+fn missing_folders_and_missing_weights_are_told_at_once() {
+    let scenario = |models: &str| {
+        format!(
+            "version: 1\nname: s\nscenarios: [{{ name: a, prompt: {{ tokens: 8 }} }}]\ngen_tokens: [2]\n\
+             repetitions: {{ fixed: 3 }}\nlimits: {{ memory: 1GiB }}\nmodels:\n{models}backends: [{{ name: b, onnx: {{}} }}]\n"
+        )
+    };
+    let there = "  - { name: two, huggingface: two }\n  - { name: three, huggingface: three }\n";
+    let fixture = Fixture::of(&scenario(&format!("  - {{ name: one, huggingface: one }}\n{there}")));
+    for name in ["two", "three"] {
+        let folder = fixture.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::copy("tests/data/same-weights/tiny-gpt2/config.json", folder.join("config.json")).unwrap();
+    }
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    fs::write(fixture.path().join("two/model.safetensors"), pointer).unwrap();
+    let output = fixture.run();
+    assert_exit(&output, 2);
+    let said = stderr(&output);
+    let words = ["there is no such folder", "is a Git LFS pointer", "holds no weights"];
+    for ((place, name), words) in [("8:5", "one"), ("9:5", "two"), ("10:5", "three")].into_iter().zip(words) {
+        let begin = format!("error: scenario.yaml:{place}: model `{name}`: ");
+        assert!(said.lines().any(|line| line.starts_with(&begin) && line.contains(words)), "{said}");
+    }
+    assert_eq!(said.lines().count(), 3, "{said}");
+
+    fs::write(&fixture.scenario, scenario(there)).unwrap();
+    let output = fixture.command(&["plan", "scenario.yaml"]).output().unwrap();
+    assert_exit(&output, 0);
+    let said = stderr(&output);
+    for ((place, name), words) in [("8:5", "two"), ("9:5", "three")].into_iter().zip(&words[1..]) {
+        let begin = format!("phasebench: scenario.yaml:{place}: cannot be run as it is: model `{name}`: ");
+        assert!(said.lines().any(|line| line.starts_with(&begin) && line.contains(words)), "{said}");
+    }
+}

@@ -268,7 +268,7 @@ fn resuming_what_is_no_run_is_an_error() {
     let fixture = Fixture::new(&Scenario::default());
     let output = fixture.command(&["run", "--resume", "nowhere"]).output().unwrap();
     assert_exit(&output, 4);
-    assert_eq!(stderr(&output).trim(), "error: nowhere: not a run folder: no plan.json in it");
+    assert_eq!(stderr(&output).trim(), "error: nowhere: no such folder, a run folder is expected");
 }
 
 #[test]
