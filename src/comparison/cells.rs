@@ -288,6 +288,9 @@ fn fill(cell: &mut Compared, asked: Asked, judged: Judged, settings: &Settings, 
     (row.p, row.p_holm, row.q) = (Some(judged.p), Some(judged.p_holm), Some(judged.q));
     row.detectable_ratio = asked.ratio.detectable_at(one_of(family, settings.rule));
     row.verdict = judged.verdict.into();
+    if asked.is_same_by_floor(judged.verdict, settings.rule) {
+        row.reason = Some(below_floor(row.mode));
+    }
     if effect.basis == Basis::OneSession {
         row.verdict = Verdict::Undecided;
         row.reason = Some("one session each side".to_owned());
@@ -301,6 +304,15 @@ fn fill(cell: &mut Compared, asked: Asked, judged: Judged, settings: &Settings, 
         .filter_map(|(side, of)| two_kinds(side, of, settings))
         .collect();
     row.clusters = (!said.is_empty()).then(|| said.join("; "));
+}
+
+/// Why a change by more than the margin is none.
+fn below_floor(mode: Mode) -> String {
+    let units = match mode {
+        Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => "",
+        Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => " a step",
+    };
+    format!("less than the floor of {:.0} µs{units}", 1e3 * floor_ms(mode))
 }
 
 /// Says that the baseline's sessions are runs at different times: more sessions of either run would be at the same time, and

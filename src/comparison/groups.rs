@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::analysis::engines::{Asked, Judged, floor_ms, judge};
+use crate::analysis::engines::{Asked, Judged, Rule, floor_ms, judge};
 use crate::stats::log_estimate::LogEstimate;
 use crate::stats::summary::geometric_mean;
 use crate::stats::{InputError, LEVEL};
@@ -40,6 +40,8 @@ pub struct GroupRow {
     pub ratio_high: Option<f64>,
     /// What is said of that mean, judged among all groups; of one cell what is said of that.
     pub verdict: Verdict,
+    /// Whether it is the same by the floor alone, whatever its ratio.
+    pub below_floor: bool,
 }
 
 /// One row per backend and phase, in the cells' order.
@@ -56,7 +58,7 @@ pub fn rows(
     let mut judged = judge(&asked.iter().copied().flatten().collect::<Vec<_>>(), settings.rule)?.into_iter();
     let rows = groups.iter().zip(asked).map(|(group, asked)| {
         let found = asked.and_then(|asked| Some((asked, judged.next()?)));
-        row(group, found)
+        row(group, found, settings.rule)
     });
     Ok(rows.collect())
 }
@@ -87,13 +89,15 @@ fn asked(group: &[&Compared], allowance: Option<&Allowance>) -> Option<Asked> {
     })
 }
 
-fn row(group: &[&Compared], found: Option<(Asked, Judged)>) -> GroupRow {
+fn row(group: &[&Compared], found: Option<(Asked, Judged)>, rule: Rule) -> GroupRow {
     let first = &group[0].row;
     let interval = found.and_then(|(asked, _)| asked.ratio.interval(LEVEL));
     let mut verdicts = BTreeMap::new();
     for cell in group {
         *verdicts.entry(cell.row.verdict).or_default() += 1;
     }
+    let verdict = found.map_or(Verdict::NotComparable, |(_, judged)| known(group, judged.verdict.into()));
+    let by_floor = found.is_some_and(|(asked, judged)| asked.is_same_by_floor(judged.verdict, rule));
     GroupRow {
         backend: first.backend.clone(),
         backend_b: group.iter().find_map(|cell| cell.row.backend_b.clone()),
@@ -104,7 +108,8 @@ fn row(group: &[&Compared], found: Option<(Asked, Judged)>) -> GroupRow {
         ratio: found.map(|(asked, _)| asked.ratio.value()),
         ratio_low: interval.map(|interval| interval.low),
         ratio_high: interval.map(|interval| interval.high),
-        verdict: found.map_or(Verdict::NotComparable, |(_, judged)| known(group, judged.verdict.into())),
+        verdict,
+        below_floor: verdict == Verdict::Same && by_floor,
     }
 }
 

@@ -87,7 +87,9 @@ fn backends(cell: &Compared) -> String {
 /// How the other cells stand.
 fn rest(cells: &[Compared], rule: Rule) -> String {
     let count = |verdict: Verdict| cells.iter().filter(|cell| cell.row.verdict == verdict).count();
-    let within = format!("the same within {} %", percent(rule.margin));
+    let by_floor = cells.iter().any(|cell| cell.row.verdict == Verdict::Same && cell.row.reason.is_some());
+    let or_less = if by_floor { " or below the floor" } else { "" };
+    let within = format!("the same within {} %{or_less}", percent(rule.margin));
     let each = [
         (Verdict::Same, within.as_str()),
         (Verdict::Undecided, "undecided"),

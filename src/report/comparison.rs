@@ -136,7 +136,7 @@ pub fn together(comparison: &Comparison) -> Table {
             let bounds = group.ratio_low.zip(group.ratio_high);
             group.ratio.map_or_else(|| super::format::ABSENT.to_owned(), |ratio| change(ratio, bounds))
         })
-        .words("the mean is", |group| group.verdict.as_str())
+        .words("the mean is", |group| if group.below_floor { "same, below the floor" } else { group.verdict.as_str() })
         .count("cells", |group| group.cells)
         .words("of them", counted)
         .captioned(

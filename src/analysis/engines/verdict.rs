@@ -165,6 +165,12 @@ impl Asked {
         }
     }
 
+    /// Whether what is the same is so by the floor alone: the ratio may lie beyond the margin.
+    #[must_use]
+    pub fn is_same_by_floor(&self, verdict: EngineVerdict, rule: Rule) -> bool {
+        verdict == EngineVerdict::Same && !self.within_margin(rule)
+    }
+
     fn within_margin(&self, rule: Rule) -> bool {
         let interval = self.ratio.interval(rule.equivalence_level());
         interval.is_some_and(|interval| interval.low > 1.0 / rule.margin && interval.high < rule.margin)
