@@ -58,7 +58,7 @@ fn a_group_that_grants_too_little() {
     let fixture = Fixture::new("onnx: { provider: cpu, threads: 2 }", "good")
         .with(DISTURBED, "disturbed: { retry: 1, foreign_cpu: 1, wait_quiet: 0s }\n")
         .with("timeout: 5s", "timeout: 120s")
-        .with("gen_tokens: [4]", "gen_tokens: [20]")
+        .with("gen_tokens: [4]", "gen_tokens: [60]")
         .with("n_layer: 2, n_embd: 4, n_head: 2", "n_layer: 4, n_embd: 256, n_head: 4")
         .with("\n  - { name: other, simulated: { pace: real } }", "");
     let library = library::locate(&phasebench::cache::root()).unwrap().path;
