@@ -402,7 +402,10 @@ fn a_toy_on_the_template_keeps_every_rule_and_is_measured_beside_onnx() {
     let folder = on_the_template(&python);
     let run = |arguments: &[&str]| said_in(&folder, PHASEBENCH, arguments, 0);
     let said = run(&["worker", "check", "--", &python, "toy.py"]);
-    assert!(said.contains("PASS  reference") && said.contains(" 0 broken, 0 not tried"), "{said}");
+    assert!(said.contains("PASS  reference") && said.contains(" 0 broken, "), "{said}");
+    // On a fast machine its load is through before anything can be asked of it.
+    let mut not_tried = said.lines().filter(|line| line.starts_with("----"));
+    assert!(not_tried.all(|line| line.ends_with("a load ends before a Cancel can reach it")), "{said}");
     let scenario = format!(
         "version: 1\nname: toy\nseed: 1\nwarmups: 1\nrepetitions: {{ fixed: 5 }}\ngen_tokens: [8]\n\
          scenarios: [{{ name: p, prompt: {{ tokens: 8 }} }}]\n\
