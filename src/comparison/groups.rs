@@ -113,7 +113,7 @@ fn row(group: &[&Compared], found: Option<(Asked, Judged)>, rule: Rule) -> Group
     }
 }
 
-/// What may be said of a mean whose cells stand as they do: no more than of them.
+/// What may be said of a mean whose cells stand as they do: no more than of them. One that is not comparable makes the mean so.
 fn known(group: &[&Compared], verdict: Verdict) -> Verdict {
     let compared: Vec<&Compared> = group.iter().copied().filter(|cell| cell.effect.is_some()).collect();
     if let [only] = compared.as_slice() {
@@ -121,7 +121,7 @@ fn known(group: &[&Compared], verdict: Verdict) -> Verdict {
     }
     match verdict.direction() {
         _ if rests_on_one_session(group) => Verdict::Undecided,
-        Some(_) if compared.iter().all(|cell| cell.row.verdict == Verdict::NotComparable) => Verdict::NotComparable,
+        Some(_) if compared.iter().any(|cell| cell.row.verdict == Verdict::NotComparable) => Verdict::NotComparable,
         Some(slower) if group.iter().any(|cell| cell.row.doubted) => Verdict::extent_open(slower),
         _ => verdict,
     }
