@@ -96,6 +96,21 @@ named!(Mode {
 });
 
 impl Mode {
+    /// Whether its time is that of decode steps alone, and is told per step.
+    #[must_use]
+    pub fn is_of_steps(self) -> bool {
+        match self {
+            Self::Prefill | Self::E2eKv | Self::Ttft | Self::Request | Self::Whole => false,
+            Self::KvDecode | Self::GenerateUncached | Self::AfterFirst => true,
+        }
+    }
+
+    /// What its time is divided by to be per step, where so many are asked for; a prefill has no steps, and is told whole.
+    #[must_use]
+    pub fn units(self, gen_tokens: u32) -> f64 {
+        if self.is_of_steps() { f64::from(gen_tokens.max(1)) } else { 1.0 }
+    }
+
     /// The phases whose times add up to it. Empty: another tool timed it, and it is no phase of ours.
     #[must_use]
     pub fn phases(self) -> &'static [Phase] {

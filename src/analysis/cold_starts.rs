@@ -148,7 +148,7 @@ fn of_loads(loads: &[&LoadRow], first: &HashMap<&str, Prompt>, warm_prefills: &[
 #[expect(clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::terms::{Phase, Regime};
+    use crate::terms::Phase;
 
     fn prompt(scenario: &str) -> Prompt {
         Prompt { scenario: scenario.to_owned(), batch: 1 }
@@ -157,31 +157,12 @@ mod tests {
     /// A load of 112 ms whose first call, named `first`, takes twice as long as a warm one.
     fn load(first: &str, warm_ms: f64) -> LoadRow {
         LoadRow {
-            load_index: 0,
-            backend: "eng".to_owned(),
-            model: "m".to_owned(),
-            weights_id: None,
-            regime: Regime::ColdModel,
-            status: Standing::Ok,
-            degraded_kind: None,
-            detail: None,
-            residency_id: 0,
-            n_evicted: 0,
-            begin_ms: 0.0,
-            duration_ms: 112.0,
-            parts_ms: None,
             first_call_ms: Some(2.0 * warm_ms),
             first_call_phase: Some(Phase::Prefill),
             first_call_id: Some(first.to_owned()),
             warm_call_ms: Some(warm_ms),
             cold_start_ratio: Some((112.0 + 2.0 * warm_ms) / warm_ms),
-            host_rss_before_bytes: None,
-            host_rss_after_bytes: None,
-            host_rss_growth_bytes: None,
-            device_bytes: None,
-            requested: "cpu".to_owned(),
-            actual: None,
-            planned_resident_bytes: 0,
+            ..LoadRow::bare(0, 112.0)
         }
     }
 

@@ -144,6 +144,40 @@ fn warm_latencies<'a>(
     latencies
 }
 
+#[cfg(test)]
+impl LoadRow {
+    /// Of model `m` on engine `eng`, on the processor, that went well; nothing is known of its first call, nor of memory.
+    pub(crate) fn bare(load_index: u32, duration_ms: f64) -> Self {
+        Self {
+            load_index,
+            backend: "eng".to_owned(),
+            model: "m".to_owned(),
+            weights_id: None,
+            regime: crate::terms::Regime::ColdModel,
+            status: Standing::Ok,
+            degraded_kind: None,
+            detail: None,
+            residency_id: 0,
+            n_evicted: 0,
+            begin_ms: 0.0,
+            duration_ms,
+            parts_ms: None,
+            first_call_ms: None,
+            first_call_phase: None,
+            first_call_id: None,
+            warm_call_ms: None,
+            cold_start_ratio: None,
+            host_rss_before_bytes: None,
+            host_rss_after_bytes: None,
+            host_rss_growth_bytes: None,
+            device_bytes: None,
+            requested: "cpu".to_owned(),
+            actual: Some("cpu".to_owned()),
+            planned_resident_bytes: 0,
+        }
+    }
+}
+
 fn row(load: &LoadRecord, first_call: Option<&CallRecord>, warm_call_ms: Option<f64>) -> LoadRow {
     let span = first_call.and_then(|call| call.spans.first());
     let cold_ms = span.map(|span| load.duration_ns.as_ms() + span.duration().as_ms());

@@ -240,14 +240,7 @@ impl CellRow {
     /// What the baseline takes per decode step, or per prefill. `None`: nothing measured.
     #[must_use]
     pub fn first_ms(&self) -> Option<f64> {
-        Some(self.location_a_ms? / self.units())
-    }
-
-    fn units(&self) -> f64 {
-        match self.mode {
-            Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => 1.0,
-            Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => f64::from(self.gen_tokens.max(1)),
-        }
+        Some(self.location_a_ms? / self.mode.units(self.gen_tokens))
     }
 }
 
@@ -308,10 +301,7 @@ fn fill(cell: &mut Compared, asked: Asked, judged: Judged, settings: &Settings, 
 
 /// Why a change by more than the margin is none.
 fn below_floor(mode: Mode) -> String {
-    let units = match mode {
-        Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => "",
-        Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => " a step",
-    };
+    let units = if mode.is_of_steps() { " a step" } else { "" };
     format!("less than the floor of {:.0} µs{units}", 1e3 * floor_ms(mode))
 }
 

@@ -179,11 +179,7 @@ impl EngineComparisonRow {
 
     /// What the first engine takes per decode step, or per prefill. `None`: not compared.
     pub(super) fn first_ms(&self) -> Option<f64> {
-        let units = match self.mode {
-            Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => 1.0,
-            Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => f64::from(self.gen_tokens.max(1)),
-        };
-        Some(self.location_a_ms? / units)
+        Some(self.location_a_ms? / self.mode.units(self.gen_tokens))
     }
 }
 

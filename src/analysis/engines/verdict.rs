@@ -124,10 +124,7 @@ pub struct Judged {
 /// The floor of a mode.
 #[must_use]
 pub fn floor_ms(mode: Mode) -> f64 {
-    match mode {
-        Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => PREFILL_FLOOR_MS,
-        Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => STEP_FLOOR_MS,
-    }
+    if mode.is_of_steps() { STEP_FLOOR_MS } else { PREFILL_FLOOR_MS }
 }
 
 /// Judges ratios together. Beyond the margin is what Holm's adjusted interval lies beyond: the p of a ratio at the margin's

@@ -208,9 +208,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::analysis::Standing;
     use crate::scenario::pricing;
-    use crate::terms::Regime;
 
     /// A cold start of 2 s, 20 ms when warm.
     fn start() -> ColdStart {
@@ -229,31 +227,11 @@ mod tests {
     /// A load of 1.9 s with a first call of 0.1 s, 20 ms when warm.
     fn load(load_index: u32) -> LoadRow {
         LoadRow {
-            load_index,
-            backend: "eng".to_owned(),
-            model: "m".to_owned(),
-            weights_id: None,
-            regime: Regime::ColdProcess,
-            status: Standing::Ok,
-            degraded_kind: None,
-            detail: None,
-            residency_id: 0,
-            n_evicted: 0,
-            begin_ms: 0.0,
-            duration_ms: 1900.0,
-            parts_ms: None,
             first_call_ms: Some(100.0),
-            first_call_phase: None,
-            first_call_id: None,
             warm_call_ms: Some(20.0),
             cold_start_ratio: Some(100.0),
-            host_rss_before_bytes: None,
-            host_rss_after_bytes: None,
             host_rss_growth_bytes: Some(300 << 20),
-            device_bytes: None,
-            requested: "cpu".to_owned(),
-            actual: Some("cpu".to_owned()),
-            planned_resident_bytes: 0,
+            ..LoadRow::bare(load_index, 1900.0)
         }
     }
 

@@ -120,18 +120,12 @@ fn same_shape(a: &ScalingFitRow, b: &ScalingFitRow) -> bool {
 }
 
 fn y_name(timed: Mode) -> &'static str {
-    match timed {
-        Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => "latency (ms)",
-        Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => "latency (ms per step)",
-    }
+    if timed.is_of_steps() { "latency (ms per step)" } else { "latency (ms)" }
 }
 
 /// What latencies of a fit are divided by to be per step; a prefill has no steps.
 fn steps(fit: &ScalingFitRow) -> f64 {
-    match fit.key.mode {
-        Mode::Prefill | Mode::E2eKv | Mode::Ttft | Mode::Request | Mode::Whole => 1.0,
-        Mode::KvDecode | Mode::GenerateUncached | Mode::AfterFirst => f64::from(fit.key.gen_tokens.max(1)),
-    }
+    fit.key.mode.units(fit.key.gen_tokens)
 }
 
 /// The models a fit was made from; where there is none, the models as aggregated.
