@@ -13,6 +13,7 @@ pub mod ollama;
 pub mod onnx;
 pub mod simulated;
 pub mod text;
+pub mod watch;
 pub mod worker;
 
 pub use cancel::{CancelToken, Deadline};

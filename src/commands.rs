@@ -28,6 +28,7 @@ pub mod import;
 pub mod init;
 pub mod kv;
 pub mod machine;
+mod measuring;
 pub mod models;
 mod order;
 mod out_folder;

@@ -67,6 +67,9 @@ macro_rules! named {
     };
 }
 
+/// How an engine or a sensor that is none says so: an engine by its name, a sensor in its own and in its driver's.
+pub const SIMULATED: &str = "simulated";
+
 /// What a number times. Modes are never mixed and never averaged together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -157,7 +157,7 @@ impl<'a> Cells<'a> {
             Place::Processor => Roofs::of_processor(&self.speeds, backend.threads()),
             Place::Board(uuid) => Roofs::of_board(uuid, self.speeds.board(uuid)?),
         };
-        if backend.virtual_clock || *summary.key != *key {
+        if backend.is_scripted() || *summary.key != *key {
             return None;
         }
         let shape = self.manifest.models.get(&key.model)?.architecture.as_ref()?;

@@ -7,7 +7,7 @@ use crate::record::manifest::Manifest;
 /// What is scripted, in whole sentences. `None`: nothing is.
 pub(super) fn derive(manifest: &Manifest) -> Option<String> {
     let backends = manifest.stack.backends.iter();
-    let clocks: Vec<&str> = backends.filter(|(_, entry)| entry.virtual_clock).map(|(name, _)| name.as_str()).collect();
+    let clocks: Vec<&str> = backends.filter(|(_, entry)| entry.is_scripted()).map(|(name, _)| name.as_str()).collect();
     let powers = manifest.epochs.iter().filter_map(|epoch| epoch.power.as_ref());
     let sensors: BTreeSet<&str> = powers
         .flat_map(|power| &power.found.sensors)

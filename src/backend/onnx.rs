@@ -19,7 +19,6 @@ pub mod runtime;
 pub mod session;
 mod tensorrt;
 pub mod verify;
-pub mod watch;
 
 pub use phasebench_onnx_pass::{argmax, batch, error_text, forward, graph};
 
@@ -38,6 +37,7 @@ use self::tensorrt::{Created, Engines};
 use super::cancel::{CancelToken, Deadline, Waited};
 use super::{
     Backend, BackendError, CallShape, Description, Failure, LibraryFacts, LoadReport, Prepared, Session, Surroundings,
+    watch,
 };
 use crate::model::onnx::Precision;
 use crate::model::{self, ModelSource};

@@ -18,7 +18,7 @@ use crate::hash::sha256_hex;
 use crate::model::{self, ModelSource};
 use crate::scenario::{Fault, FaultKind, Pace, SimulatedSettings};
 use crate::terms::model::Architecture;
-use crate::terms::{Attribution, Degraded, Dtype, Finish, Mode, Phase, Procedure};
+use crate::terms::{Attribution, Degraded, Dtype, Finish, Mode, Phase, Procedure, SIMULATED};
 use crate::units::{Bytes, Nanos, total};
 
 /// The scripted engine.
@@ -47,7 +47,7 @@ impl Backend for SimulatedBackend {
             Pace::Real => "real",
         };
         Ok(Description {
-            engine: "simulated".to_owned(),
+            engine: SIMULATED.to_owned(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             facts: BTreeMap::from([("pace".to_owned(), pace.to_owned())]),
             library: None,
@@ -104,8 +104,8 @@ impl Backend for SimulatedBackend {
             return Err(Failure::new(Degraded::Error, "scripted load failure"));
         }
         let attribution = Attribution {
-            requested: "simulated".to_owned(),
-            actual: Some("simulated".to_owned()),
+            requested: SIMULATED.to_owned(),
+            actual: Some(SIMULATED.to_owned()),
             evidence: BTreeMap::from([("script".to_owned(), "scenario file".to_owned())]).into(),
         };
         Ok(Box::new(SimulatedSession {

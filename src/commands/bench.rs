@@ -16,7 +16,7 @@ use crate::run_folder::RunFolder;
 use crate::scenario::ScenarioError;
 
 use super::CommandError;
-use super::run::{self, Asked, Outcome};
+use super::measuring::{self, Asked, Outcome};
 use super::scenario::{self, Purpose};
 
 mod scenario_file;
@@ -40,8 +40,8 @@ pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
     let (text, cache) = (scenario_file::text(&targets, args), crate::cache::root());
     let loaded = scenario::of_text(text, &origin, &[], Purpose::Measure { cache: &cache }).map_err(of_targets)?;
     let asked = Asked { out: args.out.as_deref(), skip_missing: false, json: args.json };
-    let begun = run::begin(loaded, &asked).map_err(of_targets)?;
-    match run::carry_out(begun, args.json)? {
+    let begun = measuring::begin(loaded, &asked).map_err(of_targets)?;
+    match measuring::carry_out(begun, args.json)? {
         Outcome::Complete(run, finished) => {
             let exit = run.judge(finished)?;
             let folder = run.folder().to_owned();
@@ -49,7 +49,7 @@ pub fn execute(args: &BenchArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
             compared(&folder, args.json, exit, out)?;
             Ok(exit)
         }
-        other => run::ended(other, args.json, out),
+        other => measuring::ended(other, args.json, out),
     }
 }
 

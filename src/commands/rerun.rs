@@ -26,8 +26,8 @@ use crate::terminal::warn;
 
 use super::CommandError;
 use super::compare::{self, Baseline, CompareError, Found, Opened};
+use super::measuring;
 use super::out_folder::not_a_run;
-use super::run;
 use measured::{Stage, default_folder, found, measure_into, planned_in, together};
 
 /// Chance of a false alarm at each of three looks, so that all of them together have 5 %: Pocock 1977.
@@ -51,8 +51,8 @@ pub fn execute(args: &RerunArgs, out: &mut dyn Write) -> Result<Exit, CommandErr
     if let Some((a, b)) = &args.between {
         compare::check_backends(&baseline, [a, b])?;
     }
-    let loaded = run::again(&args.run, baseline.run.plan.clone())?;
-    let stack = run::stack_now(loaded)?;
+    let loaded = measuring::again(&args.run, baseline.run.plan.clone())?;
+    let stack = measuring::stack_now(loaded)?;
     if args.if_changed && is_unchanged(&baseline.run.manifest.stack, &stack) {
         return unchanged(args, out);
     }

@@ -186,6 +186,18 @@ pub fn slos_of_cells(tables: &Tables, manifest: &Manifest, plan: &Plan, slos: &[
 }
 
 impl Bill {
+    /// Models that requests were priced with, in order.
+    #[must_use]
+    pub fn models(&self) -> Vec<&str> {
+        let mut models: Vec<&str> = Vec::new();
+        for row in &self.requests {
+            if !models.contains(&row.engine.model.as_str()) {
+                models.push(&row.engine.model);
+            }
+        }
+        models
+    }
+
     /// What the proposed scenario file does, for the end of a sentence.
     #[must_use]
     pub fn missing_measures(&self) -> String {

@@ -1,5 +1,6 @@
 //! What a bill advises: which engine serves the workload, and what a larger model must be worth.
 
+mod engine;
 mod rows;
 mod warm_pools;
 
@@ -9,25 +10,18 @@ use crate::analysis::engines::MARGIN;
 use crate::analysis::recommendations::{Standing, Topic};
 use crate::units::significant;
 
-use super::bill::{Bill, ModelRow, PhaseRow, RequestRow, RoutingRow, SloRow, ThousandRow, percent, with_interval};
+use super::bill::{Bill, ModelRow, PhaseRow, RoutingRow, SloRow, percent, with_interval};
 use super::engines::EngineName;
-use super::request::ENOUGH;
 
-use rows::ROWS;
+use engine::engine_for;
+pub use engine::one_for_all;
+use rows::{ROWS, part_of};
 pub use warm_pools::of_warm_pools;
-
-/// An engine is the cheapest if it is in so many of the draws.
-const SURE: f64 = 0.95;
 
 /// A row for every model on two engines or more, for everything asked of answers, and for every model beside the next cheaper.
 #[must_use]
 pub fn recommend(bill: &Bill) -> Vec<RecommendationRow> {
-    let mut models: Vec<&str> = Vec::new();
-    for row in &bill.requests {
-        if !models.contains(&row.engine.model.as_str()) {
-            models.push(&row.engine.model);
-        }
-    }
+    let models = bill.models();
     let engines = models.iter().filter_map(|model| engine_for(bill, model));
     let slos = models.iter().flat_map(|model| slos_of(&bill.slos, model, bill.workload.as_deref()));
     let routes = bill.routing.iter().map(|row| route(bill, row));
@@ -130,125 +124,6 @@ fn slo_row(slo: &SloRow, of_model: &[&SloRow], workload: Option<&str>) -> Recomm
     }
 }
 
-/// What of the workload a figure is of. `None`: of all of it.
-fn part_of(coverage: f64) -> Option<String> {
-    // Shares add up to 1 but for their last digits.
-    (coverage < 1.0 - 1e-9).then(|| format!("of the {} that were measured", percent(coverage)))
-}
-
-/// Whether an engine answers as fast as is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answers {
-    InTime,
-    TooSlowly,
-    /// Something asked for is withheld, and nothing is missed.
-    Unknown,
-}
-
-impl Answers {
-    fn of(engine: &EngineName, bill: &Bill) -> Self {
-        let own = || bill.slos.iter().filter(|slo| slo.engine == *engine);
-        if own().any(|slo| slo.holds == Some(false)) {
-            Self::TooSlowly
-        } else if own().any(|slo| slo.holds.is_none()) {
-            Self::Unknown
-        } else {
-            Self::InTime
-        }
-    }
-}
-
-/// `None`: the model ran on one engine only.
-fn engine_for(bill: &Bill, model: &str) -> Option<RecommendationRow> {
-    let requests: Vec<&RequestRow> = bill.requests.iter().filter(|row| row.engine.model == model).collect();
-    if requests.len() < 2 {
-        return None;
-    }
-    let (enough, left_out): (Vec<&RequestRow>, Vec<&RequestRow>) =
-        requests.iter().copied().partition(|row| row.coverage.is_enough());
-    let (standing, advice) = match &enough[..] {
-        [] => {
-            let most = requests.iter().map(|row| row.coverage.share).fold(0.0, f64::max);
-            let measured = format!("no decision: {:.0} % of the workload was measured", most * 100.0);
-            (Standing::NoData, format!("{measured}{}", out_of_reach(&requests)))
-        }
-        [only] => (
-            Standing::NoData,
-            format!("no decision: of {} alone enough of the workload was measured", only.engine.on()),
-        ),
-        several => cheapest(bill, several),
-    };
-    let told = left_out.iter().map(|row| format!("{} ({:.0} %)", row.engine.on(), row.coverage.share * 100.0));
-    let told: Vec<String> = told.collect();
-    let costs = first_tier(bill).filter(|row| row.engine.model == model).map(|row| {
-        let request = requests.iter().find(|request| request.engine == row.engine);
-        let share = request.and_then(|request| request.cheapest_in);
-        let share = share.map(|share| format!(", cheapest in {:.1} % of the draws", share * 100.0)).unwrap_or_default();
-        let part = part_of(row.coverage).map(|part| format!(" {part}")).unwrap_or_default();
-        let (on, total, scope) = (row.engine.on(), with_interval(row.cost.total), row.cost.scope);
-        format!("{on}: {total} a thousand requests{part}, {scope}{share}")
-    });
-    let mut figures: Vec<String> = costs.collect();
-    if !told.is_empty() && !enough.is_empty() {
-        figures.push(format!("left out, for too little of the workload was measured on them: {}", told.join(", ")));
-    }
-    Some(RecommendationRow {
-        topic: Topic::Workload,
-        about: format!("{model}, {}", bill.workload.as_deref().unwrap_or("no workload")),
-        standing,
-        advice,
-        figures: (!figures.is_empty()).then(|| figures.join("; ")),
-        rows: ROWS.to_owned(),
-        overturned_by: "other prices or another mix; another run, in several sessions at best".to_owned(),
-    })
-}
-
-/// That no run of these engines can cover enough of the workload. Empty: one could.
-fn out_of_reach(requests: &[&RequestRow]) -> String {
-    let most = requests.iter().map(|row| row.coverage.within_contexts()).fold(0.0, f64::max);
-    if most >= ENOUGH {
-        return String::new();
-    }
-    format!(", and at most {} fit into the model's context: no run decides it", percent(most))
-}
-
-/// Which of several engines that cover enough of the workload to use.
-fn cheapest(bill: &Bill, of: &[&RequestRow]) -> (Standing, String) {
-    let best = of.iter().filter_map(|row| Some((row, row.cheapest_in?))).max_by(|a, b| a.1.total_cmp(&b.1));
-    let Some((best, share)) = best else { return (Standing::NoData, "no engine can be priced for it".to_owned()) };
-    if share < SURE {
-        return (Standing::NotSeparated, "no engine is known to be cheapest".to_owned());
-    }
-    let cheapest = best.engine.on();
-    let that = |wanted: Answers| -> Vec<String> {
-        of.iter().filter(|row| Answers::of(&row.engine, bill) == wanted).map(|row| row.engine.on()).collect()
-    };
-    match Answers::of(&best.engine, bill) {
-        Answers::InTime => (Standing::Decided, format!("use {cheapest}")),
-        Answers::Unknown => (
-            Standing::Hint,
-            format!("{cheapest} is cheapest, and it is not known whether it answers as fast as is asked"),
-        ),
-        Answers::TooSlowly => {
-            let (kept, unknown) = (that(Answers::InTime), that(Answers::Unknown));
-            match (&kept[..], &unknown[..]) {
-                ([], []) => {
-                    (Standing::Hint, format!("{cheapest} is cheapest, and no engine answers as fast as is asked"))
-                }
-                ([one], []) => (Standing::Decided, format!("use {one}: {cheapest} is cheaper and too slow to answer")),
-                (kept, unknown) => {
-                    let choice = [
-                        (!kept.is_empty()).then(|| format!("choose of {}", kept.join(", "))),
-                        (!unknown.is_empty()).then(|| format!("not known of {}", unknown.join(", "))),
-                    ];
-                    let choice: Vec<String> = choice.into_iter().flatten().collect();
-                    (Standing::Hint, format!("{cheapest} is cheapest and too slow to answer; {}", choice.join("; ")))
-                }
-            }
-        }
-    }
-}
-
 /// Whether requests are worth sending to several engines.
 fn route(bill: &Bill, row: &RoutingRow) -> RecommendationRow {
     let (alone, margin) = (row.alone.on(), (MARGIN - 1.0) * 100.0);
@@ -338,9 +213,4 @@ fn tier(bill: &Bill, row: &ModelRow) -> RecommendationRow {
         overturned_by: "your own rates of success: quality is not measured here; what a failure costs besides"
             .to_owned(),
     }
-}
-
-fn first_tier(bill: &Bill) -> impl Iterator<Item = &ThousandRow> {
-    let first = bill.thousands.first().map(|row| row.tier.as_str());
-    bill.thousands.iter().filter(move |row| Some(row.tier.as_str()) == first)
 }

@@ -13,7 +13,7 @@ use crate::record::calibration::Measured;
 use crate::record::plan::SessionKey;
 use crate::terms::continuity::Continuity;
 use crate::terms::sensor::FoundSensors;
-use crate::terms::{Mode, Procedure, SensorKind};
+use crate::terms::{Mode, Procedure, SIMULATED, SensorKind};
 use crate::units::Nanos;
 
 mod changes;
@@ -134,6 +134,12 @@ pub struct BackendEntry {
 const THREADS: [&str; 3] = ["intra_op_threads", "threads", "num_thread"];
 
 impl BackendEntry {
+    /// Whether its times come from a script, and say nothing of any machine: also where the script is played in real time.
+    #[must_use]
+    pub fn is_scripted(&self) -> bool {
+        self.virtual_clock || self.engine == SIMULATED
+    }
+
     /// Threads that it computes with. `None`: it does not say.
     #[must_use]
     pub fn threads(&self) -> Option<u32> {

@@ -139,7 +139,7 @@ fn imported_figures(run: &ReportedRun<'_>) -> Option<Text> {
 fn scripted_time(run: &ReportedRun<'_>) -> Option<Text> {
     let backends = run.manifest.stack.backends.iter();
     let scripted: Vec<&str> =
-        backends.filter(|(_, entry)| entry.virtual_clock).map(|(name, _)| name.as_str()).collect();
+        backends.filter(|(_, entry)| entry.is_scripted()).map(|(name, _)| name.as_str()).collect();
     if scripted.is_empty() {
         return None;
     }
@@ -164,7 +164,7 @@ fn held_back(run: &ReportedRun<'_>) -> Option<Text> {
 }
 
 fn debug_build(run: &ReportedRun<'_>) -> Option<Text> {
-    let measured = run.manifest.stack.backends.values().any(|entry| !entry.virtual_clock);
+    let measured = run.manifest.stack.backends.values().any(|entry| !entry.is_scripted());
     let measured = measured && run.manifest.imported.is_none();
     let debug = run.manifest.stack.tool.profile.as_deref() == Some("debug");
     let warning = "Measured by a debug build: the client's own share of each call is larger than it need be.";

@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::SensorKind;
 
-/// How a sensor that is none says so, in its name and in its driver's.
-pub const SIMULATED: &str = "simulated";
-
 /// What a register holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,15 +1,8 @@
 //! `bench` through the program itself, on the real ONNX Runtime of this machine.
 
 use std::path::Path;
-use std::process::{Command, Output};
 
-fn phasebench(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_phasebench")).current_dir(folder).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use crate::program::{phasebench, text};
 
 /// From a word to a table, and a run folder that every other command takes.
 #[test]

@@ -2,17 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 
-fn phasebench(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_phasebench")).current_dir(folder).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use crate::program::{phasebench, text};
 
 /// A run of two engines, `first` and `second`; each prefills and decodes in so many times 300 µs.
 fn run(folder: &Path, seed: u32, [first, second]: [(f64, f64); 2]) {
@@ -271,13 +265,23 @@ fn a_report_with_prices_begins_with_the_engine_and_its_cost() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     let first = &found["findings"][0];
-    assert_eq!(first["question"], "What serves the workload? small, w", "{first}");
+    assert_eq!(first["question"], "What serves the workload? 2 models, w", "{first}");
     assert_eq!(first["standing"], "holds");
     let answer = first["answer"].as_str().unwrap();
-    assert!(
-        answer.starts_with("Use second. first: ") && answer.contains("cheapest in 100.0 % of the draws"),
-        "{answer}"
-    );
+    let head =
+        "Use second for each of them. USD a thousand requests on aws-g5.xlarge-on-demand, infrastructure only: small ";
+    let costs = answer.strip_prefix(head).and_then(|costs| costs.strip_suffix("; cheapest in every draw."));
+    let (small, large) = costs.and_then(|costs| costs.split_once("; large ")).unwrap_or_else(|| panic!("{answer}"));
+    for cost in [small, large] {
+        assert!(cost.contains("] (first ") && cost.ends_with("])"), "with intervals: {answer}");
+    }
+    let decisions = fs::read_to_string(here.path().join("priced/decisions.csv")).unwrap();
+    for model in ["small", "large"] {
+        let row = format!(
+            "workload,\"{model}, w\",decided,use second,\"USD a thousand requests on aws-g5.xlarge-on-demand, infrastructure only: second "
+        );
+        assert!(decisions.contains(&row), "a row for every model: {decisions}");
+    }
     let page = fs::read_to_string(here.path().join("priced/report.md")).unwrap();
     assert!(page.contains("## What it costs") && page.contains("A thousand requests of the workload on every tier."));
     assert!(page.contains("something in this run is scripted"), "what must be known before the figures");

@@ -12,6 +12,8 @@ use std::process::{Command, Output, Stdio};
 use clap::{CommandFactory as _, Parser as _};
 use phasebench::cli::{Cli, HELP_WIDTH};
 
+use crate::program::text;
+
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn phasebench(cache: &Path, path: Option<&Path>, arguments: &[&str]) -> std::io::Result<Output> {
@@ -42,10 +44,6 @@ esac
     fs::write(&file, script)?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
     Ok(folder)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]

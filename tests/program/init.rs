@@ -4,14 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::program::text;
+
 fn phasebench(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_phasebench"));
     // Nobody listens there.
     command.current_dir(folder).args(arguments).env("OLLAMA_HOST", "127.0.0.1:9").output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]

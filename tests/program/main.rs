@@ -25,6 +25,7 @@ mod named_files;
 #[path = "../support/not_run.rs"]
 mod not_run;
 mod printed;
+mod program;
 mod report;
 mod rerun;
 mod run;

@@ -2,18 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use phasebench::analysis::engines::PROCESS_ALLOWANCE;
 use serde_json::Value;
 
-fn phasebench(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_phasebench")).current_dir(folder).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use crate::program::{phasebench, text};
 
 /// A run of two models of one size, the second with grouped heads, in these modes.
 fn run(folder: &Path, name: &str, modes: &str) {

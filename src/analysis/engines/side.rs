@@ -6,7 +6,7 @@ use crate::analysis::compile::CompileAuditRow;
 use crate::analysis::groups::{Group, by_cell, latencies};
 use crate::analysis::metrics::MetricRow;
 use crate::analysis::table::Sources;
-use crate::record::manifest::Manifest;
+use crate::record::manifest::{BackendEntry, Manifest};
 use crate::record::plan::Cell;
 use crate::terms::{Dtype, Mode, Procedure};
 
@@ -75,7 +75,7 @@ impl Side<'_> {
         }
         let scripted = |side: &Side<'_>| {
             let entry = manifest.stack.backends.get(&side.cell.session.backend);
-            entry.is_some_and(|entry| entry.virtual_clock)
+            entry.is_some_and(BackendEntry::is_scripted)
         };
         let one_scripted = scripted(self) != scripted(other);
         one_scripted.then(|| "the time of one of them is scripted, not measured".to_owned())

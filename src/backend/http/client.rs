@@ -3,7 +3,7 @@
 //! Nothing is parsed while a reply arrives. Bodies and lines are bounded, redirects and proxies are not followed, and
 //! the HTTP status is kept whatever the body says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -106,6 +106,14 @@ pub enum ClientError {
         /// What is wrong with it.
         why: String,
     },
+    /// A file of this machine that was to be sent cannot be read.
+    #[error("cannot read {}: {why}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        why: String,
+    },
     /// The deadline passed.
     #[error("{path}: no answer within {}", Nanos::from(*after))]
     TimedOut {
@@ -185,11 +193,8 @@ impl Client {
     /// # Errors
     /// The file cannot be read, or the server does not take it.
     pub fn upload(&self, path: &str, file: &Path, cancel: &CancelToken) -> Result<(), ClientError> {
-        let unreadable = |e: std::io::Error| ClientError::Malformed {
-            path: path.to_owned(),
-            why: format!("cannot read {}: {e}", file.display()),
-        };
-        let opened = std::fs::File::open(file).map_err(unreadable)?;
+        let opened = std::fs::File::open(file)
+            .map_err(|error| ClientError::Unreadable { file: file.to_owned(), why: error.to_string() })?;
         let stream = tokio_util::io::ReaderStream::with_capacity(tokio::fs::File::from_std(opened), 1 << 20);
         let by = Deadline(Duration::from_secs(3600));
         let exchange = self.send(Method::POST, path, Some(reqwest::Body::wrap_stream(stream)), by, cancel);

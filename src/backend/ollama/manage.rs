@@ -52,6 +52,10 @@ fn is_this_machine(host: &str) -> bool {
 /// What helps where a server, or something before it, asks who is there.
 const PASSWORD: &str = "name and password in the address; the server, or something before it, asks for them";
 
+/// What helps where a file of this machine cannot be sent.
+const READABLE: &str =
+    "see that whoever runs this may read the file; a model that is made is made again where it is gone";
+
 /// What helps where nobody has answered at an address yet.
 #[must_use]
 pub fn what_helps_first(error: &ClientError, url: &str) -> String {
@@ -60,6 +64,7 @@ pub fn what_helps_first(error: &ClientError, url: &str) -> String {
         ClientError::Status { .. } | ClientError::Malformed { .. } => {
             format!("another address: something answers at {url}, and it is no Ollama server")
         }
+        ClientError::Unreadable { .. } => READABLE.to_owned(),
         ClientError::Unreachable { .. } | ClientError::TimedOut { .. } | ClientError::Cancelled => {
             format!("{}   (check with: phasebench doctor)", how_to_serve(url))
         }
@@ -77,6 +82,7 @@ pub fn what_helps(error: &ClientError, url: &str) -> String {
         ClientError::Status { .. } | ClientError::Malformed { .. } | ClientError::TimedOut { .. } => {
             format!("the log of the server at {url}; phasebench doctor says whether it is an Ollama server")
         }
+        ClientError::Unreadable { .. } => READABLE.to_owned(),
         ClientError::Unreachable { .. } | ClientError::Cancelled => how_to_serve(url),
     }
 }

@@ -184,7 +184,16 @@ pub const PACE_KNOWN_AFTER: Nanos = Nanos(250_000_000);
 /// Whether a worker's clock keeps the pace of the run's, told from readings that lie far enough apart.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    first: Mapping,
+    first: Reading,
+    /// The last one that lay [`PACE_KNOWN_AFTER`] after the one before it: in a run of hours a clock that slips is hardly
+    /// seen from the first.
+    last: Reading,
+}
+
+/// What a worker's clock showed at one time of the run's.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    mapping: Mapping,
     at: Nanos,
 }
 
@@ -192,22 +201,41 @@ impl Pace {
     /// Begins with a first mapping, made at this time of the run's clock.
     #[must_use]
     pub fn new(first: Mapping, at: Nanos) -> Self {
-        Self { first, at }
+        let first = Reading { mapping: first, at };
+        Self { first, last: first }
     }
 
     /// Time of the run's clock since the first mapping.
     #[must_use]
     pub fn age(&self, now: Nanos) -> Nanos {
-        now.since(self.at)
+        now.since(self.first.at)
     }
 
-    /// How far the clock is from the right pace, by a later mapping. `None`: not further than readings can tell.
+    /// Whether so much time has passed since the last mapping that another one tells more.
     #[must_use]
+    pub fn tells_more(&self, now: Nanos) -> bool {
+        now.since(self.last.at) >= PACE_KNOWN_AFTER
+    }
+
+    /// How far the clock is from the right pace, by a later mapping: since the first one, or since the last. `None`: not
+    /// further than readings can tell.
+    pub fn wrong(&mut self, mapping: Mapping, now: Nanos) -> Option<f64> {
+        let later = Reading { mapping, at: now };
+        let wrong = self.first.pace_until(later).or_else(|| self.last.pace_until(later));
+        if self.tells_more(now) {
+            self.last = later;
+        }
+        wrong
+    }
+}
+
+impl Reading {
+    /// The pace between two readings, where it is certainly a wrong one.
     #[expect(clippy::cast_precision_loss, reason = "a ratio of times")]
-    pub fn wrong(&self, later: Mapping, now: Nanos) -> Option<f64> {
-        let passed = self.age(now).0;
-        let gained = (self.first.offset - later.offset) as f64;
-        let unknown = (self.first.uncertainty + later.uncertainty).0 as f64;
+    fn pace_until(self, later: Self) -> Option<f64> {
+        let passed = later.at.since(self.at).0;
+        let gained = (self.mapping.offset - later.mapping.offset) as f64;
+        let unknown = (self.mapping.uncertainty + later.mapping.uncertainty).0 as f64;
         let least = gained.abs() - unknown;
         let apart = passed > 0 && least > LARGEST_PACE_ERROR * passed as f64;
         apart.then(|| 1.0 + gained / passed as f64)
@@ -316,5 +344,23 @@ mod tests {
             }
         }
         assert_eq!(paced(0.99, 20, 5_000_000), None, "not known yet with readings so far apart");
+    }
+
+    /// After an hour at the right pace a second that is 20 ms too short is one part in 180,000 of all, and is found.
+    #[test]
+    fn a_clock_that_slips_late_is_found() {
+        let at = |ms: u64, lost_ms: u64| {
+            let (run, worker) = (ms * 1_000_000, 77_000_000_000 + (ms - lost_ms) * 1_000_000);
+            let mapping = Mapping::find(None, &here(), PAIR, &[trip(run - 50_000, worker, run + 50_000)]).unwrap();
+            (mapping, Nanos(run))
+        };
+        let (first, begin) = at(1000, 0);
+        let mut pace = Pace::new(first, begin);
+        let mut wrong = |(mapping, now)| pace.wrong(mapping, now);
+        assert_eq!(wrong(at(3_600_000, 0)), None);
+        assert_eq!(wrong(at(3_600_100, 0)), None, "soon after: the next is told from the one before");
+        let slipped = wrong(at(3_601_000, 20)).unwrap();
+        assert!((slipped - 0.98).abs() < 1e-6, "{slipped}");
+        assert_eq!(wrong(at(3_602_000, 20)), None, "it goes on at the right pace");
     }
 }

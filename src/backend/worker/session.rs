@@ -16,7 +16,8 @@ use super::words::failure;
 use super::{evidence, protocol};
 use crate::backend::cancel::Waited;
 use crate::backend::{
-    BackendError, Call, CallShape, CancelToken, CompileFailure, Deadline, Failure, LoadReport, Outcome, Probed, Session,
+    BackendError, Call, CallShape, CancelToken, CompileFailure, Deadline, Failure, LoadReport, Outcome, Probed, Reply,
+    Session,
 };
 use crate::terms::{CompileEvidence, Degraded, Phase, Procedure};
 use crate::units::Nanos;
@@ -104,13 +105,20 @@ impl Session for WorkerSession {
         if age < PACE_KNOWN_AFTER {
             self.start.clock.pass(PACE_KNOWN_AFTER.since(age).duration());
         }
-        let (start, mut client, who) = (self.start.clone(), self.live.client.clone(), self.live.who.clone());
-        if let Some(Ok(mapping)) = self.io.wait(async move { start.map(&mut client, &who).await }) {
-            let wrong = self.pace.wrong(mapping, self.start.clock.now());
-            self.clock_trouble = wrong.map(|pace| {
-                format!("the worker's clock runs at {pace:.3} of the pace of this machine's: no time of it is believed")
-            });
-            self.live.mapping = mapping;
+        self.read_clock();
+    }
+
+    /// A clock that went wrong in a long call, or in the last window of a loop, is found before the call is believed; of
+    /// a short one the next reading tells as much.
+    fn inspect(&mut self, outcome: &mut Outcome) {
+        if self.lost.is_some() || outcome.failure.is_some() || !self.pace.tells_more(self.start.clock.now()) {
+            return;
+        }
+        self.read_clock();
+        let Some(trouble) = &self.clock_trouble else { return };
+        outcome.failure = Some(Failure::new(Degraded::Invariant, trouble));
+        if let Some(reply) = &mut outcome.reply {
+            without_times(reply);
         }
     }
 
@@ -183,6 +191,18 @@ impl Session for WorkerSession {
 }
 
 impl WorkerSession {
+    /// Maps the worker's clock again, and notes whether it kept its pace.
+    fn read_clock(&mut self) {
+        let (start, mut client, who) = (self.start.clone(), self.live.client.clone(), self.live.who.clone());
+        if let Some(Ok(mapping)) = self.io.wait(async move { start.map(&mut client, &who).await }) {
+            let wrong = self.pace.wrong(mapping, self.start.clock.now());
+            self.clock_trouble = wrong.map(|pace| {
+                format!("the worker's clock runs at {pace:.3} of the pace of this machine's: no time of it is believed")
+            });
+            self.live.mapping = mapping;
+        }
+    }
+
     /// Sends a request that takes its time, and stops it at the deadline or a cancel. A worker that neither answers nor
     /// stops is ended.
     fn ask<T: Send + 'static>(
@@ -258,6 +278,14 @@ impl Drop for WorkerSession {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Leaves what a call proved but when.
+fn without_times(reply: &mut Reply) {
+    reply.spans.clear();
+    reply.step_ends.clear();
+    reply.engine_durations.clear();
+    reply.outside_engine = None;
 }
 
 /// What a request that was stopped is recorded as. `None`: nobody stopped it.

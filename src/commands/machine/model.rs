@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::backend::{CallShape, CancelToken, Deadline};
 use crate::commands::error::CommandError;
-use crate::commands::run;
+use crate::commands::measuring;
 use crate::commands::scenario::{self, Purpose};
 use crate::manifest;
 use crate::record::plan::Plan;
@@ -46,7 +46,7 @@ impl SmallModel {
     /// The cache cannot be written.
     pub(super) fn ready(cancel: &CancelToken) -> Result<Option<Self>, CommandError> {
         let loaded = scenario::of_text(SCENARIO.to_owned(), Path::new(CALLED), &[], Purpose::Look)?;
-        match run::engines(loaded, cancel) {
+        match measuring::engines(loaded, cancel) {
             Ok(ready) => Ok(ready.map(|(plan, prompts, engines, stack)| {
                 let stack = manifest::stack_sha256(&stack)[..SHOWN].to_owned();
                 Self { plan, prompts, engines, cancel: cancel.clone(), stack }

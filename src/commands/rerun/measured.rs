@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::commands::CommandError;
 use crate::commands::compare::{Found, Opened};
-use crate::commands::run::{self, Asked};
+use crate::commands::measuring::{self, Asked};
 use crate::manifest;
 use crate::record::manifest::Stack;
 use crate::record::plan::{CellId, Plan};
@@ -43,14 +43,14 @@ pub(super) fn measure_into(
         }
     }
     let begun = if there.is_some() {
-        run::resume(folder, json)?
+        measuring::resume(folder, json)?
     } else {
-        let loaded = run::again(baseline, plan)?;
-        run::begin(loaded, &Asked { out: Some(folder), skip_missing: false, json })?
+        let loaded = measuring::again(baseline, plan)?;
+        measuring::begin(loaded, &Asked { out: Some(folder), skip_missing: false, json })?
     };
-    match run::carry_out(begun, json)? {
-        run::Outcome::Complete(..) => Ok(Some(false)),
-        run::Outcome::NotBegun(_) | run::Outcome::Interrupted(_) => {
+    match measuring::carry_out(begun, json)? {
+        measuring::Outcome::Complete(..) => Ok(Some(false)),
+        measuring::Outcome::NotBegun(_) | measuring::Outcome::Interrupted(_) => {
             warn("interrupted: the same command goes on where it was ended");
             Ok(None)
         }

@@ -14,8 +14,8 @@ use crate::cli::RerunArgs;
 use crate::commands::CommandError;
 use crate::commands::columns::aligned_table;
 use crate::commands::compare::{self, CompareError, Found};
+use crate::commands::measuring;
 use crate::commands::out_folder::not_a_run;
-use crate::commands::run;
 use crate::comparison::self_test::{SelfTest, Standing, TestedCell, Truth, self_test};
 use crate::comparison::words::{counted, percent, phase};
 use crate::comparison::{CellRow, Settings};
@@ -46,8 +46,8 @@ pub(super) fn execute(args: &RerunArgs, factor: f64, out: &mut dyn Write) -> Res
         return Err(CompareError::Slowdown { factor, margin: args.judge.margin }.into());
     }
     let baseline = compare::open(&args.run)?;
-    let loaded = run::again(&args.run, baseline.run.plan.clone())?;
-    let stack = run::stack_now(loaded)?;
+    let loaded = measuring::again(&args.run, baseline.run.plan.clone())?;
+    let stack = measuring::stack_now(loaded)?;
     let kind = format!("slowdown-{factor}-seed-{}", args.seed);
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&args.run, &kind, &stack));
     not_a_run(&folder)?;

@@ -15,7 +15,9 @@ use super::recommendations;
 /// Puts what a run costs into its report: the answer on the first screen, before all others, and a section after the advice.
 pub fn add_costs(document: &mut Document, bill: &Bill) {
     let rows = decision::recommend(bill);
-    let mut answers: Vec<Finding> = rows.iter().filter_map(finding).collect();
+    let one_for_all = decision::one_for_all(bill, &rows);
+    let by_model = rows.iter().filter(|row| one_for_all.is_none() || row.topic != Topic::Workload);
+    let mut answers: Vec<Finding> = one_for_all.iter().chain(by_model).filter_map(finding).collect();
     if !rows.iter().any(|row| row.topic == Topic::Workload) {
         answers.splice(0..0, cost_alone(bill));
     }

@@ -1,6 +1,7 @@
 //! Cells measured in several sessions: each a load of its own, spread over the run, also where it is killed.
 
 use super::*;
+use crate::record::Rule;
 
 const ORDERS: [Order; 3] = [Order::Blocked, Order::Interleaved, Order::Shuffled];
 

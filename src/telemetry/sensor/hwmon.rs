@@ -19,8 +19,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::{Due, Fault, PowerSource, Reading};
-use crate::terms::SensorKind;
-use crate::terms::sensor::{Register, RegisterKind, SIMULATED, Sensor};
+use crate::terms::sensor::{Register, RegisterKind, Sensor};
+use crate::terms::{SIMULATED, SensorKind};
 use crate::units::Nanos;
 
 /// Where the kernel shows its hardware sensors.

@@ -13,8 +13,8 @@ use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, Nvml};
 
 use super::{Due, Fault, PowerSource, Reading};
-use crate::terms::SensorKind;
-use crate::terms::sensor::{Register, RegisterKind, SIMULATED, Sensor};
+use crate::terms::sensor::{Register, RegisterKind, Sensor};
+use crate::terms::{SIMULATED, SensorKind};
 use crate::units::Nanos;
 
 /// A board.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use self::zone::{Zone, zones};
 use super::hwmon::{NumberFile, fault, reason};
 use super::{Due, Fault, PowerSource, Reading, temperature};
-use crate::terms::SensorKind;
-use crate::terms::sensor::{Register, RegisterKind, SIMULATED, Sensor, domain_kind, is_package};
+use crate::terms::sensor::{Register, RegisterKind, Sensor, domain_kind, is_package};
+use crate::terms::{SIMULATED, SensorKind};
 use crate::units::Nanos;
 
 mod zone;

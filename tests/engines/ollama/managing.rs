@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use phasebench::backend::ollama::OllamaBackend;
-use phasebench::backend::ollama::manage::same_name;
+use phasebench::backend::ollama::manage::{same_name, what_helps};
 use phasebench::backend::ollama::served::Served;
 use phasebench::backend::ollama::speech::{Speech, Words};
 use phasebench::backend::ollama::version::Runner;
@@ -159,6 +159,17 @@ fn a_model_is_made_of_a_file() {
             );
         }
     }
+}
+
+/// What helps is not at the server.
+#[test]
+fn a_file_that_cannot_be_sent_is_named() {
+    let server = Server::start(|_, reply| reply.body(404, "", b"")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gone.gguf");
+    let error = models(&server).create("m", &file, "00", &cancel()).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("cannot read {}: ", file.display())), "{error}");
+    assert!(what_helps(&error, "http://127.0.0.1:1").starts_with("see that whoever runs this may read the file"));
 }
 
 #[test]

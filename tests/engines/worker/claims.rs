@@ -116,6 +116,19 @@ fn a_clock_at_a_wrong_pace_reaches_no_table() {
     }
 }
 
+/// A clock that stands still during one long call: that call is refused, though its spans lie inside it, not only those after.
+#[test]
+fn a_call_in_which_the_clock_slips_is_not_believed() {
+    let recorded = Fixture::torch("slips").complete();
+    let calls = recorded.calls("worker");
+    let (before, from) = calls.split_at(2);
+    assert!(before.iter().all(|call| call.status.is_ok() && !call.spans.is_empty()));
+    assert!(!from.is_empty() && from.iter().all(|call| call.spans.is_empty()), "a span was believed");
+    let failures = recorded.failures();
+    assert_eq!(failures.len(), from.len(), "{failures:?}");
+    assert!(failures.iter().all(|words| words.starts_with("invariant: the worker's clock runs at 0.")), "{failures:?}");
+}
+
 #[test]
 fn the_same_clock_at_the_right_pace_is_believed() {
     let fixture = Fixture::torch("good,clock-1.0");

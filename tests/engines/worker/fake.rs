@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use phasebench::backend::worker::clock::{kernel, source};
@@ -137,17 +137,27 @@ struct Pace {
     pace: f64,
     /// Nanoseconds that it is ahead by.
     ahead: u64,
+    /// Nanoseconds that it stood still for.
+    lost: AtomicU64,
 }
 
 impl Pace {
     /// `clock-0.9` runs at nine tenths, `ahead` is an hour ahead; any other word leaves the clock as it is.
     fn of(word: &str) -> Self {
         let ahead = if word == "ahead" { 3_600_000_000_000 } else { 0 };
-        Self { began: kernel(), ahead, pace: word.strip_prefix("clock-").map_or(1.0, |pace| pace.parse().unwrap()) }
+        let pace = word.strip_prefix("clock-").map_or(1.0, |pace| pace.parse().unwrap());
+        Self { began: kernel(), ahead, pace, lost: AtomicU64::default() }
     }
 
     fn now(&self) -> u64 {
-        self.ahead + self.began + ((kernel() - self.began) as f64 * self.pace) as u64
+        let passed = ((kernel() - self.began) as f64 * self.pace) as u64;
+        self.ahead + self.began + passed - self.lost.load(Ordering::SeqCst)
+    }
+
+    /// Works for so long, two thirds of which it stands still.
+    fn slip(&self, time: Duration) {
+        work(time);
+        self.lost.fetch_add(time.as_nanos() as u64 / 3 * 2, Ordering::SeqCst);
     }
 }
 
@@ -231,6 +241,9 @@ impl Fake {
         let begin = self.clock.now();
         if takes_time {
             work(Duration::from_millis(4));
+        }
+        if self.word == "slips" && number == 2 {
+            self.clock.slip(Duration::from_millis(300));
         }
         let middle = self.clock.now();
         if takes_time {

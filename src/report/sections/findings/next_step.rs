@@ -1,6 +1,7 @@
 //! What a reader of the first screen would do next: the first that fits, in one sentence with its command.
 
 use crate::analysis::EngineVerdict;
+use crate::record::manifest::BackendEntry;
 use crate::report::document::{Assurance, Finding, Text};
 use crate::report::sections::ReportedRun;
 use crate::report::sections::engines::rankings;
@@ -47,7 +48,7 @@ fn imported(run: &ReportedRun<'_>, _: &Names, _: &[Finding]) -> Option<Text> {
 }
 
 fn scripted(run: &ReportedRun<'_>, _: &Names, _: &[Finding]) -> Option<Text> {
-    let scripted = run.manifest.stack.backends.values().any(|entry| entry.virtual_clock);
+    let scripted = run.manifest.stack.backends.values().any(BackendEntry::is_scripted);
     scripted.then(|| {
         Text::plain("measure engines of this machine: ").code("phasebench init").and(" writes the scenario file.")
     })
