@@ -10,8 +10,9 @@ use crate::scenario::naming::free_name;
 use super::shapes;
 use super::target::{Target, TargetEngine, TargetModel};
 
-/// Calls of a cell, divided over three processes of each engine: one does not tell what the next would take.
-const SEVERAL_SESSIONS: &str = "sessions: 3\nrepetitions: { fixed: 9 }";
+/// Calls of a cell, divided over five processes of each engine: one does not tell what the next would take, and three tell it so
+/// badly that an interval is several times as wide.
+const SEVERAL_SESSIONS: &str = "sessions: 5\nrepetitions: { fixed: 15 }";
 /// The same where every process would compile again, which takes minutes: as many calls as the fewest after which an interval may
 /// decide that they are enough.
 const ONE_SESSION: &str = "repetitions: { fixed: 8 }";
