@@ -121,6 +121,8 @@ pub fn one_for_all(bill: &Bill, rows: &[RecommendationRow]) -> Option<Recommenda
         return None;
     }
     let least = all.iter().filter_map(|(_, costs)| costs.0[0].cheapest_in).fold(1.0, f64::min);
+    let share =
+        if least >= 1.0 { in_draws(least) } else { format!("in at least {} of the draws with each", percent(least)) };
     let told = all.iter().map(|(model, costs)| {
         let [one, next, ..] = &costs.0[..] else { return String::new() };
         format!("{model} {} ({} {})", with_interval(one.total), next.on, with_interval(next.total))
@@ -128,7 +130,7 @@ pub fn one_for_all(bill: &Bill, rows: &[RecommendationRow]) -> Option<Recommenda
     Some(RecommendationRow {
         about: format!("{} models, {}", all.len(), bill.workload.as_deref().unwrap_or("no workload")),
         advice: format!("{} for each of them", first.advice),
-        figures: Some(format!("{head}: {}; cheapest {}", told.collect::<Vec<_>>().join("; "), in_draws(least))),
+        figures: Some(format!("{head}: {}; cheapest {share}", told.collect::<Vec<_>>().join("; "))),
         ..(*first).clone()
     })
 }
