@@ -159,11 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn engines_that_compile_nothing_are_measured_in_three_processes_each() {
+    fn engines_that_compile_nothing_are_measured_in_five_processes_each() {
         let args = args(&["synthetic:gpt2-5m", "torch:synthetic:gpt2-5m", "ollama:a:b"]);
         let targets: Vec<Target> = args.targets.iter().map(|word| Target::parse(word).unwrap()).collect();
         let file = scenario::parse(&text(&targets, &args), Path::new("bench.yaml"), Path::new("")).unwrap();
-        assert_eq!((file.sessions.min, file.sessions.max), (3, 3));
+        assert_eq!((file.sessions.min, file.sessions.max), (5, 5));
     }
 
     /// Two folders of one name are two models.
